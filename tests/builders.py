@@ -21,7 +21,7 @@ AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation 
 
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
-    """Images of six classes in turn whose brightness tells the class, so that there is something to learn."""
+    """Return images of six classes in turn whose brightness tells the class."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 6
     noise = generator.integers(0, 40, (count, size, size, 3))
@@ -31,7 +31,7 @@ def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
 
 
 def write_images(root: Path, *paths: str, size: int = 8) -> Path:
-    """Writes an image of a single colour to each path below the root, no two of a call alike; returns the root."""
+    """Write an image of one colour to each path below the root, all different; return the root."""
     for number, path in enumerate(paths):
         # Steps of 16, so that JPEG keeps the colours apart.
         colour = (number % 16 * 16, number // 16 % 16 * 16, number // 256)
@@ -41,12 +41,15 @@ def write_images(root: Path, *paths: str, size: int = 8) -> Path:
 
 
 def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -> Path:
-    """Writes `root/CLASS/0.png` and on, so many of each class, no two alike; returns the root."""
+    """Write `root/CLASS/0.png`, `1.png`, ..., a number for each class, all different; return the root."""
     return write_images(root, *(f"{name}/{n}.png" for name, count in counts.items() for n in range(count)), size=size)
 
 
 def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
-    """What holds a place of a JSON value, such as `supports/test`, and its key there; a number names a list's item."""
+    """Return the container of a place in a JSON value, such as `supports/test`, and its key.
+
+    A number is the index of an item of a list.
+    """
     *outer, last = [int(part) if part.isdigit() else part for part in place.split("/")]
     for part in outer:
         content = content[part]
@@ -54,7 +57,7 @@ def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
 
 
 def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
-    """The entries of a `tensors.json`, each with the hash of the one before, by the formula of docs/replay.md.
+    """Return the entries of a `tensors.json`, each with the hash of the one before, by the formula of docs/replay.md.
 
     Args:
         entries: as a forger changed them.
@@ -69,7 +72,7 @@ def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
 
 
 def rechain(folder: Path) -> None:
-    """Has the chains of a run agree with what a forger changed in its other files, and the manifest with the chains."""
+    """Make the chains of a run agree with its changed files, and the manifest with the chains."""
     run = RunFolder.open(folder)
     config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
     for setting in config.settings:
@@ -79,7 +82,7 @@ def rechain(folder: Path) -> None:
 
 
 def made_up_scores(count: int = 40) -> Scores:
-    """Random softmax scores and labels of six classes, of images 000.png, 001.png, ..."""
+    """Return random softmax scores and labels of six classes, of images 000.png, 001.png, ..."""
     softmax = np.random.default_rng(0).dirichlet(np.ones(6), count).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, 6, count)
     return Scores(tuple(f"{number:03d}.png" for number in range(count)), labels, softmax, 1.0)

@@ -28,6 +28,7 @@ if worker and hasattr(os, "sched_setaffinity"):
     os.sched_setaffinity(0, PROCESSORS[int(worker.removeprefix("gw")) % len(PROCESSORS) :: LANES])
 TIERS_KEY = "golden tiers"
 Call = Callable[..., tuple[int, str, str]]
+Replace = Callable[[Callable[..., object]], None]
 
 
 active = functools.cache(functools.partial(activate, "auto", "cpu"))
@@ -47,7 +48,7 @@ IMPORTED = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Sets the arithmetic before anything computes; a process that only hands tests out needs none."""
+    """Set the arithmetic before anything computes; a process that only distributes tests needs none."""
     if not config.getoption("numprocesses", None):
         for name in IMPORTED:
             importlib.import_module(name)
@@ -101,7 +102,7 @@ def linked_run(own_records: Path, finished_run: Path) -> Path:
 
 @pytest.fixture
 def copied_scenes() -> Callable[[Path], Path]:
-    """Copies the tiny preset's scenes to a folder, as a person moves a data set."""
+    """Return a function that copies the tiny preset's scenes to a folder, as a person moves a data set."""
     from in4310repro.data.embedded import embedded_catalogue
 
     tiny = PRESETS["tiny"]
@@ -114,7 +115,7 @@ def copied_scenes() -> Callable[[Path], Path]:
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Runs a command in an empty folder; returns its exit code and what it printed."""
+    """Return a function that runs a command in an empty folder and returns its exit code and output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
 
@@ -131,6 +132,18 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     return run
 
 
+@pytest.fixture
+def replace_train(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Return a function that puts another in the place of `experiment.train`."""
+    return functools.partial(monkeypatch.setattr, "in4310repro.experiment.train")
+
+
+@pytest.fixture
+def replace_fit(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Return a function that puts another in the place of the training of a setting."""
+    return functools.partial(monkeypatch.setattr, "in4310repro.experiment.fit")
+
+
 def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
     """One line on standard error, with these parts in it, and exit code 2."""
     code, _, error = call(*words)
@@ -143,7 +156,7 @@ def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that are marked as long come first, so that no lane waits for them at the end."""
+    """Put tests that are marked as long first, so that no worker waits for them at the end."""
 
     def length(item: pytest.Item) -> int:
         marker = item.get_closest_marker("long")
@@ -154,12 +167,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def golden_tiers(request: pytest.FixtureRequest) -> Callable[[Comparison], None]:
-    """Notes at which tier the values of a test were compared, for the summary at the end."""
+    """Return a function that records the tier of a test's comparison for the summary at the end."""
     return lambda comparison: request.node.user_properties.append((TIERS_KEY, dict(comparison.tiers)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says how many golden values were compared at which tier: nothing is weaker in silence."""
+    """Print how many golden values were compared at which tier, so that a weaker comparison shows."""
     total: Counter[str] = Counter()
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
         for name, tiers in getattr(report, "user_properties", []):
@@ -170,7 +183,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _environment(numerics: Numerics) -> str:
-    """In which arithmetic the values were compared, and whether golden files were written in it."""
+    """Describe the arithmetic of the comparison, and say whether golden files were written in it."""
     from tests.golden_cases import FOLDER
 
     try:

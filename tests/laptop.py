@@ -71,7 +71,7 @@ def in_use() -> set[str]:
 
 
 def main(words: list[str]) -> None:
-    """Runs commands, which `then` separates, or imports all modules."""
+    """Run commands, which `then` separates, or import all modules."""
     missing = POSIX_ONLY | brought_by_extras()
     sys.meta_path.insert(0, Missing(missing))
     # Which would raise what the finder raises, and not say None.

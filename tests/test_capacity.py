@@ -69,7 +69,6 @@ def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.Mo
     if capacity.memory() is None:
         pytest.skip("this system does not tell its memory")
     (tmp_path / "limit").write_text("123456\n")
-    monkeypatch.setattr(capacity, "CONTAINER_LIMIT", tmp_path / "limit")
-    assert capacity.memory() == 123456
+    assert capacity.memory(tmp_path / "limit") == 123456
     (tmp_path / "limit").write_text("max\n")
-    assert (capacity.memory() or 0) > 123456
+    assert (capacity.memory(tmp_path / "limit") or 0) > 123456

@@ -34,7 +34,7 @@ CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}
 
 
 def at(epoch: int, batch: int = 0, loss: float = 0.0) -> Position:
-    """A position with a row for each epoch before it."""
+    """Return a position with a row for each epoch before it."""
     numbers = range(1, epoch + 1)
     return Position(
         epoch=epoch,
@@ -71,8 +71,8 @@ POSITION = at(epoch=2, batch=3, loss=1.5)
 Trained = tuple[torch.nn.Module, torch.optim.Optimizer]
 
 
-def trained(kind: type[Any] = torch.optim.AdamW, steps: int = 1, seed: int = 0, **settings: float) -> Trained:
-    """A network with a channels_last weight after some steps."""
+def train_briefly(kind: type[Any] = torch.optim.AdamW, steps: int = 1, seed: int = 0, **settings: float) -> Trained:
+    """Return a network with a channels_last weight after some steps, and its optimizer."""
     generator = torch.Generator().manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3)).to(  # type: ignore[call-overload]
         memory_format=torch.channels_last
@@ -101,7 +101,7 @@ def same(one: Trained, other: Trained) -> bool:
 
 
 def test_a_checkpoint_is_named_by_its_position_and_16_digits_of_its_hash(tmp_path: Path) -> None:
-    file = save(tmp_path / "new", *trained(), POSITION, CONFIG)
+    file = save(tmp_path / "new", *train_briefly(), POSITION, CONFIG)
     digits = hashlib.sha256(file.read_bytes()).hexdigest()[:16]
     assert file == tmp_path / "new" / f"000002-00000003-{digits}.safetensors"
     assert {name.partition(".")[0] for name in read_tensors(file)} == {"model", "optimizer"}
@@ -110,7 +110,7 @@ def test_a_checkpoint_is_named_by_its_position_and_16_digits_of_its_hash(tmp_pat
 def test_the_last_two_checkpoints_stay_in_the_order_of_their_positions(tmp_path: Path) -> None:
     (tmp_path / "notes.safetensors").touch()
     for epoch, batch in ((0, 9), (0, 10), (1, 0), (1, 1)):
-        save(tmp_path, *trained(), Position(epoch=epoch, batch=batch), CONFIG)
+        save(tmp_path, *train_briefly(), Position(epoch=epoch, batch=batch), CONFIG)
     assert sorted(file.name[:15] for file in tmp_path.iterdir()) == [
         "000001-00000000",
         "000001-00000001",
@@ -125,8 +125,8 @@ def test_the_last_two_checkpoints_stay_in_the_order_of_their_positions(tmp_path:
 def test_the_newest_checkpoint_puts_back_network_optimizer_and_position(
     kind: type[Any], settings: dict[str, Any], tmp_path: Path
 ) -> None:
-    ours, other = trained(kind, steps=2, **settings), trained(kind, seed=1, **settings)
-    save(tmp_path, *trained(kind, **settings), at(1), CONFIG)
+    ours, other = train_briefly(kind, steps=2, **settings), train_briefly(kind, seed=1, **settings)
+    save(tmp_path, *train_briefly(kind, **settings), at(1), CONFIG)
     save(tmp_path, *ours, POSITION, CONFIG)
     other[1].param_groups[0]["lr"] = 0.25
     assert restore(tmp_path, *other, CONFIG) == (POSITION, [])
@@ -140,15 +140,15 @@ def test_the_newest_checkpoint_puts_back_network_optimizer_and_position(
 
 def test_a_training_without_checkpoints_starts_at_the_beginning(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "missing"):
-        assert restore(folder, *trained(), CONFIG) == (Position(0, 0, 0.0, [], []), [])
+        assert restore(folder, *train_briefly(), CONFIG) == (Position(0, 0, 0.0, [], []), [])
 
 
 def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path) -> None:
-    first = trained()
+    first = train_briefly()
     save(tmp_path, *first, at(1), CONFIG)
-    newest = save(tmp_path, *trained(steps=2), at(2), CONFIG)
+    newest = save(tmp_path, *train_briefly(steps=2), at(2), CONFIG)
     newest.write_bytes(newest.read_bytes()[:-1])
-    other = trained(seed=1)
+    other = train_briefly(seed=1)
     assert restore(tmp_path, *other, CONFIG) == (
         at(1),
         [f"checkpoint {newest} is corrupt; the one before it is used"],
@@ -160,8 +160,8 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path
     assert (position, len(warnings)) == (Position(), 2)
 
 
-def forged(folder: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> Path:
-    """A file whose name has the right hash."""
+def write_forged(folder: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> Path:
+    """Write a file whose name has the right hash."""
     data = tensor_bytes(tensors, metadata)
     file = folder / f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
     file.write_bytes(data)
@@ -194,17 +194,17 @@ RECORD = asdict(at(1))
 def test_a_file_that_no_training_of_this_configuration_wrote_is_refused(
     metadata: dict[str, str], tensors: dict[str, torch.Tensor], words: str, tmp_path: Path
 ) -> None:
-    file = forged(tmp_path, metadata, tensors)
+    file = write_forged(tmp_path, metadata, tensors)
     with pytest.raises(ValueError, match="checkpoint") as raised:
-        restore(tmp_path, *trained(), CONFIG)
+        restore(tmp_path, *train_briefly(), CONFIG)
     assert str(raised.value).startswith(f"checkpoint {file}")
     assert words in str(raised.value)
 
 
 def test_what_is_wrong_is_said_in_200_characters_of_one_line(tmp_path: Path) -> None:
-    model, optimizer = trained()
+    model, optimizer = train_briefly()
     tensors = tensors_of(model, optimizer) | {"a\n  b " + "c" * 300: torch.zeros(1)}
-    file = forged(tmp_path, {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)}, tensors)
+    file = write_forged(tmp_path, {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)}, tensors)
     with pytest.raises(ValueError, match=re.escape(str(file))) as raised:
         restore(tmp_path, model, optimizer, CONFIG)
     reason = re.fullmatch(r"[^(]+\((.+)\); [^)]+", str(raised.value))
@@ -214,7 +214,7 @@ def test_what_is_wrong_is_said_in_200_characters_of_one_line(tmp_path: Path) -> 
 
 
 def test_what_was_kept_of_an_epoch_reads_back_without_metadata(tmp_path: Path) -> None:
-    ours, other = trained(steps=2), trained(seed=1)
+    ours, other = train_briefly(steps=2), train_briefly(seed=1)
     file = tmp_path / "sgd" / "000001.safetensors"
     write_kept_epoch(file, *ours)
     weights, state = read_kept_epoch(file)
@@ -227,7 +227,7 @@ def test_what_was_kept_of_an_epoch_reads_back_without_metadata(tmp_path: Path) -
 
 
 def test_what_was_kept_of_another_network_is_refused_with_its_source() -> None:
-    model, optimizer = trained()
+    model, optimizer = train_briefly()
     long = {name + "x" * 300: value for name, value in model.state_dict().items()}
     with pytest.raises(
         ValueError, match=re.escape("epoch 1 does not belong to this training (KeyError: 'model.0.weight')")
@@ -263,8 +263,8 @@ KINDS: dict[str, tuple[type[Any], dict[str, Any], str]] = {
 Tensors = dict[str, torch.Tensor]
 
 
-def replaced(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, str], Tensors]:
-    """Tensors in which one is another; MOMENT in its name stands for what the optimizer keeps."""
+def replace_tensor(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, str], Tensors]:
+    """Return a change of one tensor; MOMENT in its name stands for the optimizer's state."""
     return lambda tensors, moment: (
         tensors
         | {(name := key.replace("MOMENT", moment)): change(tensors[name] if name in tensors else torch.zeros(1))}
@@ -272,27 +272,30 @@ def replaced(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callab
 
 
 WRONG_TENSORS: dict[str, tuple[Callable[[Tensors, str], Tensors], str]] = {
-    "a smaller state": (replaced("optimizer.0.MOMENT", lambda v: v[:1]), "0.MOMENT"),
-    "a state of one value": (replaced("optimizer.0.MOMENT", lambda v: v.flatten()[:1]), "0.MOMENT"),
-    "an empty state": (replaced("optimizer.0.MOMENT", lambda v: v[:0]), "0.MOMENT"),
-    "a larger state": (replaced("optimizer.0.MOMENT", lambda v: torch.cat([v, v])), "0.MOMENT"),
-    "a state of another shape": (replaced("optimizer.0.MOMENT", torch.Tensor.flatten), "0.MOMENT"),
-    "a double state": (replaced("optimizer.0.MOMENT", torch.Tensor.double), "0.MOMENT"),
-    "a half state": (replaced("optimizer.0.MOMENT", torch.Tensor.half), "0.MOMENT"),
-    "a state of whole numbers": (replaced("optimizer.0.MOMENT", torch.Tensor.int), "0.MOMENT"),
+    "a smaller state": (replace_tensor("optimizer.0.MOMENT", lambda v: v[:1]), "0.MOMENT"),
+    "a state of one value": (replace_tensor("optimizer.0.MOMENT", lambda v: v.flatten()[:1]), "0.MOMENT"),
+    "an empty state": (replace_tensor("optimizer.0.MOMENT", lambda v: v[:0]), "0.MOMENT"),
+    "a larger state": (replace_tensor("optimizer.0.MOMENT", lambda v: torch.cat([v, v])), "0.MOMENT"),
+    "a state of another shape": (replace_tensor("optimizer.0.MOMENT", torch.Tensor.flatten), "0.MOMENT"),
+    "a double state": (replace_tensor("optimizer.0.MOMENT", torch.Tensor.double), "0.MOMENT"),
+    "a half state": (replace_tensor("optimizer.0.MOMENT", torch.Tensor.half), "0.MOMENT"),
+    "a state of whole numbers": (replace_tensor("optimizer.0.MOMENT", torch.Tensor.int), "0.MOMENT"),
     "a missing state": (lambda t, moment: {k: v for k, v in t.items() if k != f"optimizer.0.{moment}"}, "0.MOMENT"),
     "no states": (lambda t, _: {k: v for k, v in t.items() if k.startswith("model.")}, "no state of"),
-    "a state too many": (replaced("optimizer.4.MOMENT", torch.clone), "4.MOMENT"),
-    "a state of a parameter before the first": (replaced("optimizer.-1.MOMENT", torch.clone), "-1.MOMENT"),
-    "a state under another number of a parameter": (replaced("optimizer.00.MOMENT", torch.clone), "00.MOMENT"),
-    "another optimizer's state": (replaced("optimizer.0.max_exp_avg_sq", torch.clone), "0.max_exp_avg_sq"),
-    "a state without a number": (replaced("optimizer.MOMENT", torch.clone), "MOMENT"),
-    "a smaller weight": (replaced("model.0.weight", lambda v: v[:1]), "0.weight"),
-    "a double weight": (replaced("model.0.weight", torch.Tensor.double), "0.weight"),
-    "a complex weight": (replaced("model.0.weight", lambda v: v + 0j), "0.weight"),
-    "a counter with a fraction": (replaced("model.1.num_batches_tracked", torch.Tensor.float), "num_batches_tracked"),
-    "a weight too many": (replaced("model.2.weight", torch.clone), "2.weight"),
-    "a tensor of nothing": (replaced("other", torch.clone), "other"),
+    "a state too many": (replace_tensor("optimizer.4.MOMENT", torch.clone), "4.MOMENT"),
+    "a state of a parameter before the first": (replace_tensor("optimizer.-1.MOMENT", torch.clone), "-1.MOMENT"),
+    "a state under another number of a parameter": (replace_tensor("optimizer.00.MOMENT", torch.clone), "00.MOMENT"),
+    "another optimizer's state": (replace_tensor("optimizer.0.max_exp_avg_sq", torch.clone), "0.max_exp_avg_sq"),
+    "a state without a number": (replace_tensor("optimizer.MOMENT", torch.clone), "MOMENT"),
+    "a smaller weight": (replace_tensor("model.0.weight", lambda v: v[:1]), "0.weight"),
+    "a double weight": (replace_tensor("model.0.weight", torch.Tensor.double), "0.weight"),
+    "a complex weight": (replace_tensor("model.0.weight", lambda v: v + 0j), "0.weight"),
+    "a counter with a fraction": (
+        replace_tensor("model.1.num_batches_tracked", torch.Tensor.float),
+        "num_batches_tracked",
+    ),
+    "a weight too many": (replace_tensor("model.2.weight", torch.clone), "2.weight"),
+    "a tensor of nothing": (replace_tensor("other", torch.clone), "other"),
 }
 WRONG_COUNTS = {
     "not a number": math.nan,
@@ -303,11 +306,11 @@ WRONG_COUNTS = {
 }
 
 
-def refused_by_both(folder: Path, kind: str, tensors: Tensors, words: str) -> None:
-    """Neither a checkpoint nor a kept epoch with these tensors is taken; network and optimizer stay as they are."""
+def assert_both_refuse(folder: Path, kind: str, tensors: Tensors, words: str) -> None:
+    """Assert that checkpoint and kept epoch with these tensors are refused and change neither network nor optimizer."""
     make, settings, _ = KINDS[kind]
-    file = forged(folder, {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)}, tensors)
-    ours, untouched = (trained(make, seed=1, **settings) for _ in range(2))
+    file = write_forged(folder, {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)}, tensors)
+    ours, untouched = (train_briefly(make, seed=1, **settings) for _ in range(2))
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         restore(folder, *ours, CONFIG)
     assert str(raised.value).startswith(f"checkpoint {file} does not belong to this training (")
@@ -327,17 +330,17 @@ def test_tensors_that_do_not_fit_the_network_and_its_optimizer_are_refused(
 ) -> None:
     make, settings, moment = KINDS[kind]
     change, words = WRONG_TENSORS[wrong]
-    model, optimizer = trained(make, **settings)
+    model, optimizer = train_briefly(make, **settings)
     tensors = tensors_of(model, optimizer)
-    refused_by_both(tmp_path, kind, change(tensors, moment), words.replace("MOMENT", moment))
+    assert_both_refuse(tmp_path, kind, change(tensors, moment), words.replace("MOMENT", moment))
 
 
 @pytest.mark.parametrize("count", WRONG_COUNTS)
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "SGD" not in kind])
 def test_a_number_of_steps_that_no_training_counts_is_refused(kind: str, count: str, tmp_path: Path) -> None:
     make, settings, _ = KINDS[kind]
-    tensors = tensors_of(*trained(make, **settings))
-    refused_by_both(tmp_path, kind, tensors | {"optimizer.2.step": torch.tensor(WRONG_COUNTS[count])}, "2.step: ")
+    tensors = tensors_of(*train_briefly(make, **settings))
+    assert_both_refuse(tmp_path, kind, tensors | {"optimizer.2.step": torch.tensor(WRONG_COUNTS[count])}, "2.step: ")
 
 
 def test_a_network_of_ones_own_may_have_parameters_without_a_gradient(tmp_path: Path) -> None:
@@ -360,17 +363,17 @@ def test_a_network_of_ones_own_may_have_parameters_without_a_gradient(tmp_path: 
 
 
 def test_before_the_first_step_there_is_no_state() -> None:
-    ours, other = trained(steps=0), trained(seed=1, steps=0)
+    ours, other = train_briefly(steps=0), train_briefly(seed=1, steps=0)
     assert checkpoints.unpack(checkpoints.pack(*ours, Position()), *other) == Position()
     assert same(ours, other)
     with pytest.raises(ValueError, match="no state of AdamW"):
         checkpoints.unpack(checkpoints.pack(*ours, POSITION), *other)
 
 
-def forged_position(folder: Path, **changes: object) -> Path:
+def write_forged_position(folder: Path, **changes: object) -> Path:
     record = asdict(POSITION) | changes
     metadata = {"config": json.dumps(CONFIG), "position": json.dumps(record)}
-    return forged(folder, metadata, tensors_of(*trained()))
+    return write_forged(folder, metadata, tensors_of(*train_briefly()))
 
 
 ROWS, HASHES = asdict(at(3))["history"], asdict(at(3))["tensors"]
@@ -397,7 +400,7 @@ WRONG_POSITIONS: dict[str, tuple[dict[str, object], str]] = {
 @pytest.mark.parametrize("wrong", WRONG_POSITIONS)
 def test_a_position_that_contradicts_itself_or_the_training_is_refused(wrong: str, tmp_path: Path) -> None:
     changes, words = WRONG_POSITIONS[wrong]
-    file, ours, untouched = forged_position(tmp_path, **changes), trained(seed=1), trained(seed=1)
+    file, ours, untouched = write_forged_position(tmp_path, **changes), train_briefly(seed=1), train_briefly(seed=1)
     with pytest.raises(ValueError, match=re.escape(words)) as raised:
         restore(tmp_path, *ours, CONFIG, 5)
     assert str(raised.value).startswith(f"checkpoint {file}")
@@ -407,8 +410,8 @@ def test_a_position_that_contradicts_itself_or_the_training_is_refused(wrong: st
 
 @pytest.mark.parametrize("position", [at(0), at(0, 5, 1.0), at(2, 5, 0.0), at(3)], ids=["begin", "end", "2", "3"])
 def test_positions_from_the_start_to_the_end_of_a_training_are_taken(position: Position, tmp_path: Path) -> None:
-    save(tmp_path, *trained(), position, CONFIG)
-    assert restore(tmp_path, *trained(seed=1), CONFIG, 5) == (position, [])
+    save(tmp_path, *train_briefly(), position, CONFIG)
+    assert restore(tmp_path, *train_briefly(seed=1), CONFIG, 5) == (position, [])
 
 
 SQUARES = {
@@ -422,36 +425,36 @@ SQUARES = {
 @pytest.mark.parametrize("kind", SQUARES)
 @pytest.mark.parametrize("value", [-1.0, -1e-45, -math.inf, math.nan])
 def test_a_mean_of_squares_that_no_training_makes_is_refused(value: float, kind: str, tmp_path: Path) -> None:
-    tensors = tensors_of(*trained(KINDS[kind][0]))
+    tensors = tensors_of(*train_briefly(KINDS[kind][0]))
     key = f"0.{SQUARES[kind]}"
     squares = tensors[f"optimizer.{key}"].clone()
     squares[-1, -1, -1, -1] = value
-    refused_by_both(tmp_path, kind, tensors | {f"optimizer.{key}": squares}, f"{key} is ")
+    assert_both_refuse(tmp_path, kind, tensors | {f"optimizer.{key}": squares}, f"{key} is ")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_count_of_batches_below_0_is_refused(kind: str, tmp_path: Path) -> None:
     make, settings, _ = KINDS[kind]
-    tensors = tensors_of(*trained(make, **settings)) | {"model.1.num_batches_tracked": torch.tensor(-5)}
-    refused_by_both(tmp_path, kind, tensors, "num_batches_tracked is -5")
+    tensors = tensors_of(*train_briefly(make, **settings)) | {"model.1.num_batches_tracked": torch.tensor(-5)}
+    assert_both_refuse(tmp_path, kind, tensors, "num_batches_tracked is -5")
 
 
 @pytest.mark.parametrize("kind", SQUARES)
 def test_parameters_that_made_different_numbers_of_steps_are_refused(kind: str, tmp_path: Path) -> None:
-    tensors = tensors_of(*trained(KINDS[kind][0]))
-    refused_by_both(tmp_path, kind, tensors | {"optimizer.2.step": torch.tensor(12345.0)}, "2.step 12345")
+    tensors = tensors_of(*train_briefly(KINDS[kind][0]))
+    assert_both_refuse(tmp_path, kind, tensors | {"optimizer.2.step": torch.tensor(12345.0)}, "2.step 12345")
 
 
 @pytest.mark.parametrize("gradient", [math.nan, math.inf, 1e30])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_a_training_that_diverged_wrote_is_taken(kind: str, gradient: float, tmp_path: Path) -> None:
     make, settings, _ = KINDS[kind]
-    model, optimizer = trained(make, **settings)
+    model, optimizer = train_briefly(make, **settings)
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, gradient)
     optimizer.step()
     save(tmp_path, model, optimizer, POSITION, CONFIG)
-    other = trained(make, seed=1, **settings)
+    other = train_briefly(make, seed=1, **settings)
     restore(tmp_path, *other, CONFIG)
     for one, two in zip(model.parameters(), other[0].parameters(), strict=True):
         assert torch.equal(one.nan_to_num(7.0), two.nan_to_num(7.0))

@@ -66,8 +66,10 @@ class _Counting:
                 raise CutOffError
 
 
-def trained(folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any = STEPS) -> tuple[Any, dict[str, Any]]:
-    """History and final best weights of a training that is cut off after each number of steps and resumed."""
+def train_with_cuts(
+    folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any = STEPS
+) -> tuple[Any, dict[str, Any]]:
+    """Return history and best weights of a training that is cut off after each number of steps and resumed."""
     run = RunFolder(folder)
     for cut in cuts:
         with pytest.raises(CutOffError):
@@ -83,9 +85,9 @@ def trained(folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any
 
 
 @functools.cache
-def undisturbed(position: int) -> tuple[Any, dict[str, Any]]:
+def train_undisturbed(position: int) -> tuple[Any, dict[str, Any]]:
     """The training that nothing cut off, made once."""
-    return trained(Path(tempfile.mkdtemp()) / "whole", position)
+    return train_with_cuts(Path(tempfile.mkdtemp()) / "whole", position)
 
 
 def equal(one: Any, other: Any) -> bool:
@@ -108,10 +110,10 @@ OPTIMIZERS_OF_KILLED = pytest.mark.parametrize(
 def test_a_training_that_was_cut_off_ends_with_the_same_bits(
     position: int, cuts: tuple[int, ...], tmp_path: Path
 ) -> None:
-    assert equal(undisturbed(position), trained(tmp_path / "cut", position, cuts))
+    assert equal(train_undisturbed(position), train_with_cuts(tmp_path / "cut", position, cuts))
 
 
-def dropped(position: Position, part: str) -> Position:
+def drop_part(position: Position, part: str) -> Position:
     """The position as a careless checkpoint would have kept it."""
     return replace(position, **{part: getattr(Position(), part)})
 
@@ -122,14 +124,14 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
     part: str, position: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Cut in the second epoch of three, so that every part has something to lose.
-    whole = undisturbed(position)
+    whole = train_undisturbed(position)
     restore = checkpoints.restore
 
     def careless(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer, *rest: Any) -> Any:
         fresh = {name: value.clone() for name, value in model.state_dict().items()}
         restored, warnings = restore(folder, model, optimizer, *rest)
         if part in vars(restored):
-            return dropped(restored, part), warnings
+            return drop_part(restored, part), warnings
         if restored.epoch or restored.batch:
             if part == "optimizer":
                 optimizer.state.clear()
@@ -139,7 +141,7 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
         return restored, warnings
 
     monkeypatch.setattr(checkpoints, "restore", careless)
-    assert not equal(whole, trained(tmp_path / "cut", position, (8,)))
+    assert not equal(whole, train_with_cuts(tmp_path / "cut", position, (8,)))
 
 
 @pytest.fixture
@@ -169,7 +171,7 @@ def test_a_corrupt_checkpoint_is_skipped_with_a_warning(damage: str, cut_off: Pa
     position, (warning,) = checkpoints.restore(cut_off, model, optimizer, to_json(STEPS))
     assert (position.epoch, position.batch) == (0, 4)
     assert newest.name in warning
-    assert equal(trained(tmp_path / "whole", 0), trained(tmp_path / "run", 0))
+    assert equal(train_with_cuts(tmp_path / "whole", 0), train_with_cuts(tmp_path / "run", 0))
 
 
 @pytest.mark.parametrize("metadata", [None, {"config": "{}"}], ids=str)
@@ -180,7 +182,7 @@ def test_a_file_that_is_no_checkpoint_is_refused_by_name_whatever_its_hash(
     (cut_off / f"9-{hashlib.sha256(data).hexdigest()[:16]}.safetensors").write_bytes(data)
     (cut_off / "99.safetensors").write_bytes(data)
     with pytest.raises(ValueError, match=r"9-.* does not belong to this training .*; remove it"):
-        trained(cut_off.parents[1], 0)
+        train_with_cuts(cut_off.parents[1], 0)
 
 
 def test_a_folder_of_corrupt_checkpoints_starts_from_the_beginning(cut_off: Path) -> None:
@@ -209,7 +211,9 @@ def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_resumes_to_the_bit(tmp
     (file,) = (tmp_path / "cut/adamw/checkpoint").iterdir()
     assert file.name.startswith("000000-00000004")
     assert signal.getsignal(signal.SIGINT) is before
-    assert equal(trained(tmp_path / "whole", 0, config=config), trained(tmp_path / "cut", 0, config=config))
+    assert equal(
+        train_with_cuts(tmp_path / "whole", 0, config=config), train_with_cuts(tmp_path / "cut", 0, config=config)
+    )
 
 
 def test_a_checkpoint_holds_no_pickle(cut_off: Path) -> None:

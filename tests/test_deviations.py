@@ -36,6 +36,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps
 from in4310repro.training import Task, fit
 from in4310repro.verification import verify
+from tests.conftest import Replace
 from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
@@ -138,8 +139,10 @@ def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, 
         assert json.loads((tmp_path / f"figure{number:02d}.json").read_text())["label"] == EVERY.label
 
 
-def starts(config: Config, numerics: Numerics, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Task]:
-    """What each setting is given; a setting leaves its number in every weight."""
+def record_starts(
+    config: Config, numerics: Numerics, folder: Path, replace_fit: Replace, monkeypatch: pytest.MonkeyPatch
+) -> list[Task]:
+    """Return the task of each setting; a setting fills every weight with its number."""
     tasks: list[Task] = []
 
     def watched(task: Task) -> list[object]:
@@ -151,7 +154,7 @@ def starts(config: Config, numerics: Numerics, folder: Path, monkeypatch: pytest
             raise RuntimeError("seen enough")
         return []
 
-    monkeypatch.setattr(experiment, "fit", watched)
+    replace_fit(watched)
     monkeypatch.setattr(experiment, "finished_history", lambda *_: [])
     with pytest.raises(RuntimeError, match="seen enough"):
         experiment.train(config, Context(numerics), folder)
@@ -159,18 +162,22 @@ def starts(config: Config, numerics: Numerics, folder: Path, monkeypatch: pytest
 
 
 def test_with_a_warm_start_a_setting_begins_with_the_network_of_the_one_before(
-    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    numerics: Numerics, tmp_path: Path, replace_fit: Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first, second, third = starts(with_deviations(Deviation.WARM_START), numerics, tmp_path / "run", monkeypatch)
+    first, second, third = record_starts(
+        with_deviations(Deviation.WARM_START), numerics, tmp_path / "run", replace_fit, monkeypatch
+    )
     assert not any(bool((value == 1).all()) for value in first.model.conv1.parameters())  # type: ignore[union-attr]
     for number, task in ((1, second), (2, third)):
         assert all(bool((value == number).all()) for value in task.model.parameters())
 
 
 def test_with_a_shared_split_the_loaders_read_the_test_part(
-    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    numerics: Numerics, tmp_path: Path, replace_fit: Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for task in starts(with_deviations(Deviation.SHARED_SPLIT), numerics, tmp_path / "run", monkeypatch):
+    for task in record_starts(
+        with_deviations(Deviation.SHARED_SPLIT), numerics, tmp_path / "run", replace_fit, monkeypatch
+    ):
         assert task.training.paths == task.validation.paths
         parts = from_csv(tmp_path / "run" / "split.csv", tmp_path).parts
         assert task.training.paths == tuple(entry.path for entry in parts["test"])
@@ -178,7 +185,7 @@ def test_with_a_shared_split_the_loaders_read_the_test_part(
 
 @pytest.mark.slow
 def test_a_run_with_warm_starts_resumes_to_the_same_bits(
-    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    numerics: Numerics, tmp_path: Path, replace_fit: Replace
 ) -> None:
     config = replace(with_deviations(Deviation.WARM_START), settings=TINY.settings[:2], epochs=1, split="16/12/20")
     experiment.train(config, Context(numerics), tmp_path / "undisturbed")
@@ -188,10 +195,10 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
             raise KeyboardInterrupt
         return fit(task)
 
-    monkeypatch.setattr(experiment, "fit", cut)
+    replace_fit(cut)
     with pytest.raises(KeyboardInterrupt):
         experiment.train(config, Context(numerics), tmp_path / "cut")
-    monkeypatch.setattr(experiment, "fit", fit)
+    replace_fit(fit)
     experiment.train(config, Context(numerics), tmp_path / "cut", resume=True)
     assert find_differing_files(tmp_path / "undisturbed", tmp_path / "cut") == []
 

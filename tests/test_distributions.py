@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long(200)]
 
 
 def run(*words: str | Path, **environment: str) -> str:
-    """What a command prints; its errors are part of the failure."""
+    """Return the output of a command; its errors are part of the failure."""
     command = [f"{word}" for word in words]
     around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=around | environment, check=False)
@@ -38,7 +38,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def fingerprint_of_an_installation(distribution: Path, folder: Path) -> dict[str, Any]:
-    """What `in4310repro fingerprint` says where nothing but a distribution is installed.
+    """Return the output of `in4310repro fingerprint` where only a distribution is installed.
 
     Everything that the package needs comes from the environment around it, and no compiler can be found.
     """

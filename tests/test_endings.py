@@ -7,13 +7,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from in4310repro import experiment
 from in4310repro.signals import stopping_signals
-from tests.conftest import Call
+from tests.conftest import Call, Replace
 
 BEGUN = """
 from in4310repro import signals
@@ -22,22 +22,31 @@ take_over = signals.take_over_process
 signals.take_over_process = lambda: (take_over(), print("begun", flush=True))
 main()
 """
+EndBy = Callable[[BaseException, Path], tuple[int, str]]
 COMMAND = (sys.executable, "-m", "in4310repro")
 
 
-def raising(error: BaseException) -> object:
+def raising(error: BaseException) -> Callable[..., None]:
     def raise_it(*_arguments: object, **_options: object) -> None:
         raise error
 
     return raise_it
 
 
-def ended_by(error: BaseException, logs: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
-    """Exit code and standard error of a training that raises; tracebacks go to a folder."""
-    monkeypatch.setattr(experiment, "train", raising(error))
-    monkeypatch.setattr(tempfile, "tempdir", str(logs))
-    code, _, printed = call("train", "--preset", "tiny")
-    return code, printed
+@pytest.fixture
+def end_by(call: Call, replace_train: Replace, monkeypatch: pytest.MonkeyPatch) -> EndBy:
+    """Return a function that gives exit code and standard error of a training that raises.
+
+    Its tracebacks go to a folder.
+    """
+
+    def end(error: BaseException, logs: Path) -> tuple[int, str]:
+        replace_train(raising(error))
+        monkeypatch.setattr(tempfile, "tempdir", str(logs))
+        code, _, printed = call("train", "--preset", "tiny")
+        return code, printed
+
+    return end
 
 
 @pytest.mark.parametrize(
@@ -55,9 +64,9 @@ def ended_by(error: BaseException, logs: Path, call: Call, monkeypatch: pytest.M
     ids=lambda error: type(error).__name__,
 )
 def test_an_error_of_ours_ends_with_70_and_names_the_file_with_its_traceback(
-    error: BaseException, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    error: BaseException, end_by: EndBy, tmp_path: Path
 ) -> None:
-    code, printed = ended_by(error, tmp_path, call, monkeypatch)
+    code, printed = end_by(error, tmp_path)
     assert code == 70
     (line,) = printed.strip().splitlines()
     match = re.fullmatch(
@@ -67,10 +76,8 @@ def test_an_error_of_ours_ends_with_70_and_names_the_file_with_its_traceback(
     assert "raise_it" in Path(match[1]).read_text()
 
 
-def test_an_error_of_ours_is_one_line_where_no_traceback_can_be_written(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, printed = ended_by(KeyError("sea"), tmp_path / "nowhere", call, monkeypatch)
+def test_an_error_of_ours_is_one_line_where_no_traceback_can_be_written(end_by: EndBy, tmp_path: Path) -> None:
+    code, printed = end_by(KeyError("sea"), tmp_path / "nowhere")
     assert code == 70
     (line,) = printed.splitlines()
     assert "KeyError: 'sea'; its traceback could not be written" in line
@@ -81,39 +88,35 @@ def test_an_error_of_ours_is_one_line_where_no_traceback_can_be_written(
     [MemoryError("Unable to allocate 9 TiB"), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")],
     ids=["numpy", "torch"],
 )
-def test_memory_that_runs_out_says_what_helps(
-    error: Exception, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    code, printed = ended_by(error, tmp_path, call, monkeypatch)
+def test_memory_that_runs_out_says_what_helps(error: Exception, end_by: EndBy, tmp_path: Path) -> None:
+    code, printed = end_by(error, tmp_path)
     assert code == 2
     assert "memory ran out" in printed
     assert list(tmp_path.iterdir()) == []
     assert "smaller images or batches take less" in printed
 
 
-def test_a_full_disk_anywhere_is_a_sentence_without_its_number(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_anywhere_is_a_sentence_without_its_number(call: Call, replace_train: Replace) -> None:
     for error, words in (
         (OSError(28, "No space left on device"), "no space is left on the disk"),
         (OSError(24, "Too many open files", "a.png"), "a.png: too many files are open; a higher `ulimit -n` allows"),
         (PermissionError(13, "Permission denied", "b"), "b: permission is denied"),
     ):
-        monkeypatch.setattr(experiment, "train", raising(error))
+        replace_train(raising(error))
         code, _, printed = call("train", "--preset", "tiny")
         assert code == 2
         assert words in printed
         assert "Errno" not in printed
 
 
-def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(call: Call, replace_train: Replace) -> None:
     def train(*_arguments: object, **_options: object) -> None:
         try:
             signal.raise_signal(signal.SIGTERM)
         except KeyboardInterrupt:
             raise ImportError("the installation is broken") from None
 
-    monkeypatch.setattr(experiment, "train", train)
+    replace_train(train)
     before = [signal.getsignal(number) for number in stopping_signals()]
     code, _, printed = call("train", "--preset", "tiny")
     assert code == 130
@@ -122,7 +125,7 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(
 
 
 def test_an_interrupt_says_what_is_kept_once_there_is_something(
-    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Call, tmp_path: Path, replace_train: Replace
 ) -> None:
     """Also where a run was there before: it is another one, which was not continued."""
     (tmp_path / "runs/tiny").mkdir(parents=True)
@@ -133,26 +136,24 @@ def test_an_interrupt_says_what_is_kept_once_there_is_something(
         (tmp_path / "runs/tiny/config.json").write_text("begun")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(experiment, "train", raising(KeyboardInterrupt()))
+    replace_train(raising(KeyboardInterrupt()))
     assert call("train", "--preset", "tiny")[2].endswith("in4310repro: interrupted\n")
-    monkeypatch.setattr(experiment, "train", interrupted_once_it_has_written)
+    replace_train(interrupted_once_it_has_written)
     kept = f"{Path('runs/tiny')} is kept, and the same command with --resume continues"
     assert call("train", "--preset", "tiny")[2].endswith(f"in4310repro: interrupted; {kept}\n")
     assert call("train", "--preset", "huge")[0] == 2
 
 
 @pytest.mark.parametrize("number", stopping_signals(), ids=lambda number: number.name)
-def test_every_stopping_signal_ends_with_130(
-    number: signal.Signals, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(experiment, "train", lambda *_arguments, **_options: signal.raise_signal(number))
+def test_every_stopping_signal_ends_with_130(number: signal.Signals, call: Call, replace_train: Replace) -> None:
+    replace_train(lambda *_arguments, **_options: signal.raise_signal(number))
     code, _, printed = call("train", "--preset", "tiny")
     assert code == 130
     assert len(printed.splitlines()) == 1
 
 
-def test_a_closed_pipe_is_no_difference_and_nothing_to_speak_of(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiment, "train", raising(BrokenPipeError(32, "Broken pipe")))
+def test_a_closed_pipe_is_no_difference_and_nothing_to_speak_of(call: Call, replace_train: Replace) -> None:
+    replace_train(raising(BrokenPipeError(32, "Broken pipe")))
     code, _, printed = call("train", "--preset", "tiny")
     assert (code, printed) == (130, "")
 

@@ -20,6 +20,7 @@ from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.selection import best_epoch
 from in4310repro.training import Task
+from tests.conftest import Replace
 from tests.golden_cases import read_features
 from tests.sessions.soak import find_differing_files
 
@@ -68,7 +69,7 @@ def test_the_selected_setting_has_the_best_validation_epoch(finished_run: Path) 
 
 
 def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
-    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    numerics: Numerics, tmp_path: Path, replace_fit: Replace
 ) -> None:
     starts, loaded, read_in_training = [], [], []
 
@@ -86,7 +87,7 @@ def test_all_settings_start_from_equal_weights_and_never_see_the_test_set(
             raise RuntimeError("seen enough")
         return []
 
-    monkeypatch.setattr(experiment, "fit", watched_fit)
+    replace_fit(watched_fit)
     with pytest.raises(RuntimeError, match="seen enough"):
         experiment.train(TINY, Context(numerics), tmp_path / "run")
     assert loaded == [("training", "validation")] * 3

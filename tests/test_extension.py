@@ -18,6 +18,7 @@ from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.verification import verify
+from tests.conftest import Replace
 from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
@@ -54,7 +55,7 @@ def run(runs: Path, tmp_path: Path) -> Path:
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> list[Path]:
-    """Ends the process before, or after, the numbered file is put in its place; returns what was put."""
+    """End the process before or after the numbered file is put in place; return the files put in place so far."""
     replaced, written = Path.replace, list[Path]()
 
     def replace_or_die(self: Path, target: Path) -> Path:
@@ -109,8 +110,8 @@ def unspeedy(folder: Path) -> dict[str, str]:
     return {name: sha256 for name, sha256 in RunFolder(folder).manifest().items() if "history" not in name}
 
 
-def killed_and_continued(run: Path, numerics: Numerics, number: int, *, after: bool) -> int:
-    """Kills an extension at a write and gives the same command again; how many files were written until then."""
+def kill_and_continue(run: Path, numerics: Numerics, number: int, *, after: bool) -> int:
+    """Kill an extension at a write and repeat the command; return the number of files written until then."""
     before = FinishedRun.open(run).config
     with pytest.MonkeyPatch.context() as patch:
         written = kill_at(patch, number, after=after)
@@ -134,7 +135,7 @@ def killed_and_continued(run: Path, numerics: Numerics, number: int, *, after: b
 def test_an_extension_that_was_killed_is_continued_by_the_same_command(
     number: int, after: bool, run: Path, runs: Path, numerics: Numerics
 ) -> None:
-    assert killed_and_continued(run, numerics, number, after=after) == number
+    assert kill_and_continue(run, numerics, number, after=after) == number
     assert find_differing_files(runs / "3", run) == []
 
 
@@ -144,7 +145,7 @@ def test_an_extension_that_was_killed_at_any_write_is_continued(runs: Path, nume
     while True:
         for after in (False, True):
             folder = Path(shutil.copytree(runs / "2", tmp_path / f"{number}{after}", copy_function=os.link))
-            written = killed_and_continued(folder, numerics, number, after=after)
+            written = kill_and_continue(folder, numerics, number, after=after)
             assert find_differing_files(runs / "3", folder) == [], (number, after)
             shutil.rmtree(folder)
         if not written:
@@ -154,7 +155,7 @@ def test_an_extension_that_was_killed_at_any_write_is_continued(runs: Path, nume
 
 
 def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_again(
-    run: Path, runs: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+    run: Path, runs: Path, numerics: Numerics, replace_fit: Replace
 ) -> None:
     fitted: list[tuple[str, int]] = []
 
@@ -166,7 +167,7 @@ def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_agai
         fitted.append((task.setting.name, len(history)))
         return history
 
-    monkeypatch.setattr(experiment, "fit", fit)
+    replace_fit(fit)
     with pytest.raises(KilledError):
         experiment.train(THREE, Context(numerics), run, resume=True)
     experiment.train(THREE, Context(numerics), run, resume=True)
@@ -186,7 +187,7 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
 
 
 def refusal(config: Config, run: Path, numerics: Numerics) -> str:
-    """Why a run does not go on, which leaves every file of it as it was."""
+    """Return the error of a run that cannot be continued; assert that every file of it is unchanged."""
     before = {file: file.read_bytes() for file in run.rglob("*.json")}
     with pytest.raises(ValueError, match=r"\w") as raised:
         experiment.train(config, Context(numerics), run, resume=True)

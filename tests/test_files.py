@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
 
 @pytest.fixture
 def irregular(tmp_path: Path) -> Iterator[dict[str, Path]]:
-    """Something of each kind that is no regular file."""
+    """Yield one entry of each kind that is no regular file."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     (tmp_path / "folder").mkdir()

@@ -23,7 +23,7 @@ from tests.test_metrics import average_precision_by_sklearn, example
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-def trained_on_the_card(folder: Path) -> FinishedRun:
+def train_on_card(folder: Path) -> FinishedRun:
     """A tiny run in a new process: the cuBLAS workspace is set before CUDA starts."""
     command = [sys.executable, "-m", "in4310repro", "train", "--preset", "tiny", "--out", str(folder)]
     subprocess.run([*command, "--numerics", "native", "--device", "cuda"], check=True, env=dict(os.environ))
@@ -31,7 +31,7 @@ def trained_on_the_card(folder: Path) -> FinishedRun:
 
 
 def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
-    first, second = trained_on_the_card(tmp_path / "one"), trained_on_the_card(tmp_path / "two")
+    first, second = train_on_card(tmp_path / "one"), train_on_card(tmp_path / "two")
     assert compare_runs(first, second) == []
     assert verify(first.folder, Context(activate("native", "cuda"))).differences == []
 

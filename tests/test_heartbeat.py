@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.torchrun import started, status, until
+from tests.torchrun import start_torchrun, status, wait_until
 
 pytestmark = [
     pytest.mark.process,
@@ -84,7 +84,7 @@ def script(tmp_path: Path) -> Path:
 
 
 def test_an_error_of_any_process_is_said_once_and_is_the_end_of_all(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 2, (str(script), "error on 1")) as command:
+    with start_torchrun(tmp_path, 2, (str(script), "error on 1")) as command:
         assert command.ends() == 1
     message = "rank 1: 9 is wrong; 1 to 3 are valid"
     assert command.said() == ["printed by 0", f"in4310repro: {message}"]
@@ -96,7 +96,7 @@ def test_an_error_of_any_process_is_said_once_and_is_the_end_of_all(script: Path
 
 
 def test_a_killed_process_is_named_with_what_is_kept(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 3, (str(script), "endless")) as command:
+    with start_torchrun(tmp_path, 3, (str(script), "endless")) as command:
         command.send(signal.SIGKILL, 1)
         assert command.ends() == 1
     (_, said) = command.said()
@@ -110,7 +110,7 @@ def test_a_killed_process_is_named_with_what_is_kept(script: Path, tmp_path: Pat
 def test_a_stopped_process_ends_the_others_whose_main_threads_wait_for_it(
     rank: int, script: Path, tmp_path: Path
 ) -> None:
-    with started(tmp_path, 3, (str(script), "endless")) as command:
+    with start_torchrun(tmp_path, 3, (str(script), "endless")) as command:
         command.send(signal.SIGSTOP, rank)
         assert command.ends() == 1
     (_, said) = command.said()
@@ -121,7 +121,7 @@ def test_a_stopped_process_ends_the_others_whose_main_threads_wait_for_it(
 
 @pytest.mark.soak
 def test_a_killed_rank_0_is_named_by_the_next_one(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 3, (str(script), "endless")) as command:
+    with start_torchrun(tmp_path, 3, (str(script), "endless")) as command:
         command.send(signal.SIGKILL, 0)
         assert command.ends() == 1
     assert command.said()[1].startswith("in4310repro: rank 0 of 3 has not answered for ")
@@ -130,7 +130,7 @@ def test_a_killed_rank_0_is_named_by_the_next_one(script: Path, tmp_path: Path) 
 
 @pytest.mark.soak
 def test_a_process_that_is_busy_for_longer_than_the_silence_is_alive(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 2, (str(script), "busy 1")) as command:
+    with start_torchrun(tmp_path, 2, (str(script), "busy 1")) as command:
         assert command.ends() == 0
     assert command.said() == ["printed by 0"]
     assert status(tmp_path / "run") == (0, "", 0)
@@ -139,15 +139,15 @@ def test_a_process_that_is_busy_for_longer_than_the_silence_is_alive(script: Pat
 @pytest.mark.soak
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_process_that_has_done_its_part_is_not_missed(rank: int, script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 2, (str(script), f"ends early {rank}")) as command:
+    with start_torchrun(tmp_path, 2, (str(script), f"ends early {rank}")) as command:
         assert command.ends() == 0
     assert command.said() == ["printed by 0"]
 
 
 @pytest.mark.soak
 def test_processes_that_were_all_stopped_for_long_go_on(script: Path, tmp_path: Path) -> None:
-    """As on a laptop that slept: nobody was there to see anybody's silence."""
-    with started(tmp_path, 2, (str(script), "endless")) as command:
+    """A laptop that slept stops all processes: none of them misses the others meanwhile."""
+    with start_torchrun(tmp_path, 2, (str(script), "endless")) as command:
         command.send(signal.SIGSTOP, 0, 1)
         time.sleep(16)
         command.send(signal.SIGCONT, 0, 1)
@@ -160,7 +160,7 @@ def test_processes_that_were_all_stopped_for_long_go_on(script: Path, tmp_path: 
 @pytest.mark.soak
 @pytest.mark.parametrize("case", ["error on 0", "error before 0"])
 def test_an_error_of_rank_0_is_said_as_that_of_one_process(case: str, script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 2, (str(script), case)) as command:
+    with start_torchrun(tmp_path, 2, (str(script), case)) as command:
         assert command.ends() == 1
     assert command.said()[-1] == "in4310repro: 9 is wrong; 1 to 3 are valid"
     assert status(tmp_path / "run") == (2, "9 is wrong; 1 to 3 are valid", 0)
@@ -168,14 +168,14 @@ def test_an_error_of_rank_0_is_said_as_that_of_one_process(case: str, script: Pa
 
 @pytest.mark.soak
 def test_an_error_before_the_processes_meet_ends_those_that_wait(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 2, (str(script), "error before 1")) as command:
+    with start_torchrun(tmp_path, 2, (str(script), "error before 1")) as command:
         assert command.ends() == 1
     assert command.said() == ["in4310repro: rank 1: 9 is wrong; 1 to 3 are valid"]
 
 
 @pytest.mark.soak
 def test_an_error_of_ours_on_another_process_has_its_own_exit_code(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 2, (str(script), "fault on 1")) as command:
+    with start_torchrun(tmp_path, 2, (str(script), "fault on 1")) as command:
         assert command.ends() == 1
     code, message, rank = status(tmp_path / "run")
     assert (code, rank) == (70, 1)
@@ -186,7 +186,7 @@ def test_an_error_of_ours_on_another_process_has_its_own_exit_code(script: Path,
 def test_a_signal_to_torchrun_is_the_end_of_a_step_and_its_checkpoint(
     number: signal.Signals, script: Path, tmp_path: Path
 ) -> None:
-    with started(tmp_path, 3, (str(script), "endless")) as command:
+    with start_torchrun(tmp_path, 3, (str(script), "endless")) as command:
         command.number(2)
         command.process.send_signal(number)
         command.ends()
@@ -198,7 +198,7 @@ def test_a_signal_to_torchrun_is_the_end_of_a_step_and_its_checkpoint(
 @pytest.mark.soak
 def test_a_signal_that_torchrun_repeats_is_one_signal(script: Path, tmp_path: Path) -> None:
     """Ctrl-C reaches the processes from the terminal, where they are of its group, and from torchrun."""
-    with started(tmp_path, 2, (str(script), "endless")) as command:
+    with start_torchrun(tmp_path, 2, (str(script), "endless")) as command:
         command.send(signal.SIGINT, 0, 1)
         command.process.send_signal(signal.SIGINT)
         command.ends()
@@ -208,7 +208,7 @@ def test_a_signal_that_torchrun_repeats_is_one_signal(script: Path, tmp_path: Pa
 
 @pytest.mark.soak
 def test_a_signal_to_one_process_ends_all_in_its_step(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 3, (str(script), "endless")) as command:
+    with start_torchrun(tmp_path, 3, (str(script), "endless")) as command:
         command.send(signal.SIGTERM, 1)
         assert command.ends() == 1
     assert command.said() == ["printed by 0", "in4310repro: interrupted; run is kept"]
@@ -217,7 +217,7 @@ def test_a_signal_to_one_process_ends_all_in_its_step(script: Path, tmp_path: Pa
 
 @pytest.mark.soak
 def test_torchrun_that_is_killed_ends_its_processes(script: Path, tmp_path: Path) -> None:
-    with started(tmp_path, 2, (str(script), "endless")) as command:
+    with start_torchrun(tmp_path, 2, (str(script), "endless")) as command:
         command.number(1)
         command.process.kill()
         command.ends()
@@ -237,8 +237,8 @@ def test_two_machines_say_it_once(script: Path, tmp_path: Path) -> None:
     for folder in folders:
         folder.mkdir()
     words, launch = (str(script), "endless"), (*shared, "--rdzv-id", "test")
-    with started(folders[0], 4, words, launch) as first, started(folders[1], 4, words, launch) as second:
-        until(lambda: len([*tmp_path.glob("*/[0-3].process")]) == 4)
+    with start_torchrun(folders[0], 4, words, launch) as first, start_torchrun(folders[1], 4, words, launch) as second:
+        wait_until(lambda: len([*tmp_path.glob("*/[0-3].process")]) == 4)
         by_rank = {int(file.stem): file for file in tmp_path.glob("*/[0-3].process")}
         os.kill(int(by_rank[3].read_text()), signal.SIGKILL)
         codes = [each.process.wait(120) for each in (first, second)]
@@ -252,6 +252,6 @@ def test_two_machines_say_it_once(script: Path, tmp_path: Path) -> None:
 def test_torchrun_with_one_process_has_a_status_too(script: Path, tmp_path: Path) -> None:
     for case, code in (("whole", 0), ("error on 0", 2)):
         shutil.rmtree(tmp_path / "run", ignore_errors=True)
-        with started(tmp_path, 1, (str(script), case)) as command:
+        with start_torchrun(tmp_path, 1, (str(script), case)) as command:
             assert command.ends() == bool(code)
         assert json.loads((tmp_path / "run/status.json").read_text())["code"] == code

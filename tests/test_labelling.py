@@ -20,13 +20,10 @@ def run(finished_run: Path) -> FinishedRun:
     return FinishedRun.open(finished_run)
 
 
-def test_the_test_images_get_the_scores_of_the_run(
-    run: FinishedRun, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_test_images_get_the_scores_of_the_run(run: FinishedRun, numerics: Numerics) -> None:
     root = run.split_below(None).root
     # In several portions, whose edges may not be seen.
-    monkeypatch.setattr("in4310repro.labelling.AT_ONCE", 5)
-    labelled = label(run, Context(numerics), [root / path for path in run.scores.paths])
+    labelled = label(run, Context(numerics), [root / path for path in run.scores.paths], at_once=5)
     assert np.array_equal(labelled.softmax, run.scores.softmax)
     assert labelled.paths == [(root / path).as_posix() for path in run.scores.paths]
     assert labelled.predicted() == [run.classes[index] for index in run.scores.softmax.argmax(axis=1)]

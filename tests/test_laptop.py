@@ -12,8 +12,8 @@ from tests.laptop import refuse_in_use
 ROOT = Path(__file__).parents[1]
 
 
-def laptop(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """What a process as on a laptop ends with; encodings that were left to the locale are in its standard error."""
+def run_as_laptop(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a process as on a laptop; encodings that were left to the locale appear in its standard error."""
     return subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-m", "tests.laptop", *words],
         cwd=folder,
@@ -31,7 +31,7 @@ def ours(warnings: str) -> list[str]:
 @pytest.mark.process
 @pytest.mark.slow
 def test_every_module_is_imported_without_what_an_extra_or_posix_alone_brings(tmp_path: Path) -> None:
-    done = laptop(tmp_path, "--imports")
+    done = run_as_laptop(tmp_path, "--imports")
     assert (done.returncode, ours(done.stderr)) == (0, []), done.stderr
 
 
@@ -41,7 +41,7 @@ def test_a_run_is_trained_reported_and_verified_as_on_a_laptop(tmp_path: Path) -
     train = ["train", "--preset", "tiny", "--epochs", "1"]
     # Twice, so that a run moves aside.
     run = f"{Path('runs/tiny')}"
-    done = laptop(tmp_path, *train, "then", *train, "then", "report", run, "then", "verify", run)
+    done = run_as_laptop(tmp_path, *train, "then", *train, "then", "report", run, "then", "verify", run)
     assert (done.returncode, ours(done.stderr)) == (0, []), done.stderr
     assert (tmp_path / "reports/tiny/index.html").is_file()
 

@@ -11,8 +11,8 @@ from in4310repro import arithmetic
 from in4310repro.numerics import Numerics, activate, native_class, probe
 
 
-def fresh(code: str, **environment: str) -> str:
-    """What a new interpreter prints."""
+def run_fresh(code: str, **environment: str) -> str:
+    """Return the output of a new interpreter."""
     command = [sys.executable, "-c", f"from in4310repro.numerics import activate\n{code}"]
     variables = os.environ | environment
     return subprocess.run(
@@ -40,7 +40,7 @@ def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_i
         "print(a.numeric_class, a.threads, torch.get_num_threads())"
     )
     variables = {"OMP_NUM_THREADS": threads, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
-    numeric_class, reported, of_torch = fresh(code, **variables).split()
+    numeric_class, reported, of_torch = run_fresh(code, **variables).split()
     assert numeric_class == numerics.numeric_class
     assert reported == of_torch
     assert threads != "1" or reported == "1"
@@ -49,7 +49,7 @@ def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_i
 @pytest.mark.slow
 def test_native_takes_all_processors() -> None:
     code = "a = activate('native', 'cpu'); import torch; print(a.threads, torch.get_num_threads())"
-    assert fresh(code, OMP_NUM_THREADS="1") == f"{processors()} {processors()}"
+    assert run_fresh(code, OMP_NUM_THREADS="1") == f"{processors()} {processors()}"
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-3", "2.5", "1,x"])
@@ -87,7 +87,7 @@ def test_native_arithmetic_takes_no_more_threads_than_openmp_is_sure_to_start(
 def test_native_arithmetic_does_not_wait_for_threads_that_openmp_may_not_start() -> None:
     # On all processors, also beside other tests. The probe has a backward pass.
     everywhere = "import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, range(os.cpu_count())); "
-    printed = fresh(everywhere + "a = activate('native', 'cpu'); print(a.threads, a.note)", OMP_THREAD_LIMIT="1")
+    printed = run_fresh(everywhere + "a = activate('native', 'cpu'); print(a.threads, a.note)", OMP_THREAD_LIMIT="1")
     assert printed == "1 OpenMP is limited by the environment: threads 1"
 
 

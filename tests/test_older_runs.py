@@ -52,7 +52,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def as_of_format(folder: Path, number: int) -> Path:
+def turn_into_format(folder: Path, number: int) -> Path:
     """Turn a run that ignored the orientation into one of an older version, to the bytes of its files."""
     files = RunFolder.open(folder)
     files.write_json("config.json", to_json(FinishedRun.open(folder).config, number))
@@ -72,7 +72,7 @@ def older(
     folder = tmp_path_factory.mktemp("older") / "run"
     experiment.train(config, Context(numerics), folder, keep_epochs=True)
     assert '"format": 4' in (folder / "config.json").read_text()
-    return as_of_format(folder, request.param), request.param
+    return turn_into_format(folder, request.param), request.param
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_its_pictures_are_other_pixels_than_those_of_a_newer_run(older: Older, n
 def test_a_run_that_claims_the_other_reading_is_found(
     number: int, older: Older, newer: Path, numerics: Numerics, tmp_path: Path
 ) -> None:
-    """What was trained in one reading does not verify in the other, even where its chain is made to fit."""
+    """A run trained in one reading does not verify in the other, even where its chain is made to fit."""
     folder = Path(shutil.copytree(newer if number == 4 else older[0], tmp_path / "run"))
     config = FinishedRun.open(folder).config
     claimed = to_json(replace(config, orientation="ignored" if number == 4 else "exif"), number)

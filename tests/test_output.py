@@ -26,8 +26,8 @@ Mean accuracy over all classes: {mean:.4f}
 """
 
 
-def document(call: Call, *words: str, code: int = 0) -> Any:
-    """What a command prints with --json, which is one document and nothing else."""
+def read_document(call: Call, *words: str, code: int = 0) -> Any:
+    """Return the one JSON document that a command prints with --json; assert that it prints nothing else."""
     ended, printed, _ = call(*words, "--json")
     assert ended == code
     return json.loads(printed)
@@ -43,7 +43,7 @@ def report(tmp_path: Path) -> Callable[[float], str]:
 
 
 def test_json_stands_before_a_command_or_after_it(call: Call) -> None:
-    after = document(call, "cache")
+    after = read_document(call, "cache")
     assert after.keys() == {"folder", "bytes", "limit", "cleared"}
     assert json.loads(call("--json", "cache")[1]).keys() == after.keys()
     assert "B  in" in call("cache")[1]
@@ -65,54 +65,54 @@ def test_quiet_leaves_json_that_is_asked_for(call: Call) -> None:
 
 
 def test_audits_are_json_with_the_exit_code_of_lines(call: Call, report: Callable[[float], str]) -> None:
-    (result,) = document(call, "audit", report(0.95), code=1)["files"]
+    (result,) = read_document(call, "audit", report(0.95), code=1)["files"]
     assert result["file"] == "report.md"
     assert result["result"]["findings"]
-    (shown,) = document(call, "audit", "report.md", "--show")["files"]
+    (shown,) = read_document(call, "audit", "report.md", "--show")["files"]
     assert "sea" in shown["recognised"]
 
 
 def test_checks_of_runs_are_json(call: Call, own_run: Path) -> None:
-    equal = document(call, "compare", str(own_run), str(own_run))
+    equal = read_document(call, "compare", str(own_run), str(own_run))
     assert equal == {"equal": True, "differences": []}
-    verified = document(call, "verify", str(own_run))
+    verified = read_document(call, "verify", str(own_run))
     assert verified["differences"] == []
     assert verified["manifest_sha256"] == RunFolder(own_run).manifest_sha256()
     (own_run / "config.json").write_text("[]")
-    assert "config.json" in document(call, "verify", str(own_run), code=1)["differences"][0]
+    assert "config.json" in read_document(call, "verify", str(own_run), code=1)["differences"][0]
 
 
 def test_measurements_of_runs_are_json(
     call: Call, finished_run: Path, tmp_path: Path, copied_scenes: Callable[[Path], Path]
 ) -> None:
     root = copied_scenes(tmp_path / "scenes")
-    evaluated = document(call, "evaluate", str(finished_run), "--data", str(root))
+    evaluated = read_document(call, "evaluate", str(finished_run), "--data", str(root))
     assert evaluated["images"] == 48
-    images = document(call, "predict", str(finished_run), "scenes/sea")["images"]
+    images = read_document(call, "predict", str(finished_run), "scenes/sea")["images"]
     lines = call("predict", str(finished_run), "scenes/sea")[1].splitlines()[1:]
     assert [line.split(",")[:2] for line in lines] == [[each["path"], each["predicted"]] for each in images]
-    assert document(call, "predict", str(finished_run), "scenes", "--out", "a.csv") == {
+    assert read_document(call, "predict", str(finished_run), "scenes", "--out", "a.csv") == {
         "wrote": ["a.csv"],
         "images": 48,
     }
 
 
 def test_what_is_there_is_json(call: Call, tmp_path: Path) -> None:
-    assert document(call, "data", "scenes", "mine", "--images", "1", "--image-size", "32") == {"wrote": ["mine"]}
-    assert document(call, "data", "check", "mine")["images"] == dict.fromkeys(
+    assert read_document(call, "data", "scenes", "mine", "--images", "1", "--image-size", "32") == {"wrote": ["mine"]}
+    assert read_document(call, "data", "check", "mine")["images"] == dict.fromkeys(
         ["buildings", "forest", "glacier", "mountain", "sea", "street"], 1
     )
     shutil.copy(next((tmp_path / "mine/sea").iterdir()), tmp_path / "mine/forest/copy.bmp")
-    assert document(call, "data", "check", "mine", code=1)["conflicts"]
-    found = document(call, "doctor")
+    assert read_document(call, "data", "check", "mine", code=1)["conflicts"]
+    found = read_document(call, "doctor")
     assert found["demo_can_run"]
     assert {"topic", "text", "wanted", "stops_demo"} == found["findings"][0].keys()
-    (vgg,) = document(call, "modules", "--list", "vgg11")["networks"]
+    (vgg,) = read_document(call, "modules", "--list", "vgg11")["networks"]
     assert (vgg["name"], vgg["parameters"]) == ("vgg11", 132863336)  # torchvision's documentation
-    conv, *_ = document(call, "modules", "resnet18", "--image-size", "32")["modules"]
+    conv, *_ = read_document(call, "modules", "resnet18", "--image-size", "32")["modules"]
     assert conv["name"] == "conv1"
     assert conv["shape"] == [64, 16, 16]
-    assert document(call, "train", "--preset", "tiny", "--print-config")["image_size"] == 32
+    assert read_document(call, "train", "--preset", "tiny", "--print-config")["image_size"] == 32
 
 
 @pytest.mark.parametrize(

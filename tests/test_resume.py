@@ -12,7 +12,7 @@ from in4310repro.files import write_file
 from in4310repro.numerics import Numerics
 from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
-from tests.conftest import Call, refused
+from tests.conftest import Call, Replace, refused
 
 TINY = ("train", "--preset", "tiny", "--epochs", "1")
 
@@ -70,7 +70,8 @@ def test_only_a_torchrun_that_restarts_has_the_same_command_begin_and_resume(
 
 
 def test_under_restarts_resume_begins_a_run_and_says_so(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(launch, "restarts", lambda: True)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("TORCHELASTIC_MAX_RESTARTS", "3")
     code, printed, error = call(*TINY, "--optimizer", "SGD", "--resume")
     assert (code, printed.split(":")[0]) == (0, "wrote runs/tiny")
     assert "no run to resume in runs/tiny: one starts" in error
@@ -79,10 +80,10 @@ def test_under_restarts_resume_begins_a_run_and_says_so(call: Call, monkeypatch:
 
 @pytest.mark.parametrize("preset", ["tiny", "demo"])
 def test_a_resumed_run_has_its_own_preset_where_none_is_named(
-    preset: str, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    preset: str, call: Call, tmp_path: Path, replace_train: Replace
 ) -> None:
     resumed = []
-    monkeypatch.setattr(experiment, "train", lambda config, *_, **options: resumed.append((config, options["resume"])))
+    replace_train(lambda config, *_, **options: resumed.append((config, options["resume"])))
     write_file(tmp_path / "mine/config.json", b'{"preset": "%s"}' % preset.encode())
     call("train", "--resume", "--out", "mine")
     call("train", "--resume", "--data", "photos", "--out", "mine")

@@ -35,7 +35,7 @@ def rows_of(run: RunFolder) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def logged(
+def train_and_log(
     folder: Path, cuts: tuple[int, ...] = (), checkpoint_steps: int = 0, formats: frozenset[str] = CSV
 ) -> RunFolder:
     """A training that logs its steps, cut off after each number of steps and resumed."""
@@ -52,7 +52,7 @@ def logged(
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return logged(tmp_path_factory.mktemp("logged") / "run")
+    return train_and_log(tmp_path_factory.mktemp("logged") / "run")
 
 
 def test_every_step_is_a_row_with_its_images_rate_and_time(whole: RunFolder) -> None:
@@ -80,7 +80,7 @@ def test_the_losses_are_exact(whole: RunFolder) -> None:
 
 
 def kinds_of_logs(folder: Path) -> set[str]:
-    """What `verify` takes the files of the folder of logs for."""
+    """Return the kinds that `verify` gives to the files of the folder of logs."""
     listed = unchecked_in_run(folder, (), {"adamw": 2})
     return {each["kind"] for each in listed if each["path"].startswith("logs/")}
 
@@ -108,7 +108,7 @@ def test_a_log_has_no_step_twice_and_none_missing_after_kills(
     cuts: tuple[int, ...], checkpoint_steps: int, whole: RunFolder, tmp_path: Path
 ) -> None:
     timeless = [{**row, "seconds": ""} for row in rows_of(whole)]
-    resumed = logged(tmp_path / "run", cuts, checkpoint_steps)
+    resumed = train_and_log(tmp_path / "run", cuts, checkpoint_steps)
     assert [{**row, "seconds": ""} for row in rows_of(resumed)] == timeless
 
 
@@ -148,7 +148,7 @@ def test_a_run_that_goes_on_with_more_epochs_goes_on_with_its_log(numerics: Nume
 
 def test_tensorboard_reads_every_step_once_after_a_kill(tmp_path: Path) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    run = logged(tmp_path / "run", (9,), formats=frozenset({"csv", "tensorboard"}))
+    run = train_and_log(tmp_path / "run", (9,), formats=frozenset({"csv", "tensorboard"}))
     assert formats_of(run.folder) == {"csv", "tensorboard"}
     events = accumulator.EventAccumulator(str(run.folder / "logs" / "adamw")).Reload()
     scalars = events.Scalars("loss")

@@ -1,5 +1,6 @@
 """A copy of a run is falsified in three ways, each is found, and the run itself is as it was."""
 
+import functools
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,9 +12,12 @@ from in4310repro import tampering
 from in4310repro.cli import attempts as rendering
 from in4310repro.cli import demo
 from in4310repro.cli.attempts import Attempt, Check
+from in4310repro.config import Config
 from in4310repro.data.splits import from_csv
+from in4310repro.presets import PRESETS
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from tests.conftest import Call
+from tests.conftest import Call, Replace
 
 FOUND = Check("in4310repro verify copy", ["difference: [red]a[/red]", "b", "c"], 1)
 MISSED = Check("in4310repro verify copy", [], 0)
@@ -36,10 +40,14 @@ def test_each_change_is_found_and_no_byte_of_the_run_is_another(call: Call, fini
     assert bytes_of(finished_run) == before
 
 
-def test_a_change_that_is_not_found_ends_with_1(call: Call, own_records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        demo, "_attempts", lambda *_arguments: [Attempt("a", "b", [FOUND]), Attempt("c", "d", [MISSED])]
-    )
+@pytest.fixture
+def replace_attempts(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Return a function that puts another in the place of the changes and their checks."""
+    return functools.partial(monkeypatch.setattr, demo, "_attempts")
+
+
+def test_a_change_that_is_not_found_ends_with_1(call: Call, own_records: Path, replace_attempts: Replace) -> None:
+    replace_attempts(lambda *_arguments: [Attempt("a", "b", [FOUND]), Attempt("c", "d", [MISSED])])
     code, printed, _ = call("demo", "--break", str(own_records), "--svg", "a/b.svg")
     assert code == 1
     assert "   exit code 0: NOT FOUND" in printed
@@ -53,11 +61,19 @@ def test_a_change_that_is_not_found_ends_with_1(call: Call, own_records: Path, m
     assert "[red]a[/red]" in picture
 
 
-def test_without_a_run_a_tiny_one_is_trained(call: Call, finished_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo, "_train_tiny", lambda _folder: finished_run)
-    monkeypatch.setattr(demo, "_attempts", lambda original, *_: [Attempt(f"{original}", "b", [FOUND])])
+def test_without_a_run_a_tiny_one_is_trained(
+    call: Call, finished_run: Path, replace_train: Replace, replace_attempts: Replace
+) -> None:
+    asked = []
+
+    def train(config: Config, *_arguments: object) -> FinishedRun:
+        asked.append(config)
+        return FinishedRun.open(finished_run)
+
+    replace_train(train)
+    replace_attempts(lambda original, *_: [Attempt(f"{original}", "b", [FOUND])])
     code, printed, _ = call("demo", "--break")
-    assert code == 0
+    assert (code, asked) == (0, [PRESETS["tiny"]])
     assert f"1. {finished_run}: b" in printed
     assert "of a copy of a tiny run, trained for this" in printed
 

@@ -25,14 +25,14 @@ SHOWN = {"text", "softbreak"}
 
 
 def inline(source: str) -> list[Token]:
-    """All inline tokens of a page, by GitHub's rules for tables and strike-through."""
+    """Return the inline tokens of a page, by GitHub's rules for tables and strike-through."""
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(source)
     assert "html_block" not in {token.type for token in parsed}
     return [child for token in parsed for child in token.children or ()]
 
 
 def text_of(source: str) -> str:
-    """What a page shows, where it is one run of text."""
+    """Return the text that a page shows; assert that it holds no markup."""
     tokens = inline(source)
     assert {token.type for token in tokens} <= SHOWN, source
     return "".join(token.content for token in tokens)

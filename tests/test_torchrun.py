@@ -47,8 +47,8 @@ def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
     assert [each.returncode for each in started] == [0] * nodes, "\n".join(outputs)
 
 
-def whole_chain(folder: Path, processes: int, *, training: int, reading: int) -> dict[str, bytes]:
-    """What train writes on so many machines, and report, evaluate and predict on so many."""
+def run_whole_chain(folder: Path, processes: int, *, training: int, reading: int) -> dict[str, bytes]:
+    """Return the files of train, report, evaluate and predict on a number of machines each."""
     write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
     run(folder, *TRAIN, "--out", "run", processes=processes, nodes=training)
     for words in (
@@ -67,6 +67,6 @@ def whole_chain(folder: Path, processes: int, *, training: int, reading: int) ->
     "reading", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.soak)], ids=["one", "both"]
 )
 def test_two_machines_of_two_processes_write_the_bytes_of_one_process(reading: int, tmp_path: Path) -> None:
-    one = whole_chain(tmp_path / "one", 1, training=1, reading=1)
-    four = whole_chain(tmp_path / "four", 2, training=2, reading=reading)
+    one = run_whole_chain(tmp_path / "one", 1, training=1, reading=1)
+    four = run_whole_chain(tmp_path / "four", 2, training=2, reading=reading)
     assert [name for name in one if four[name] != one[name]] == []

@@ -35,31 +35,31 @@ class Started:
     def number(self, rank: int) -> int:
         """The number of the process of a rank, which has begun its work then."""
         file = self.folder / f"{rank}.process"
-        until(lambda: file.is_file() and file.read_text() != "")
+        wait_until(lambda: file.is_file() and file.read_text() != "")
         return int(file.read_text())
 
     def send(self, number: int, *ranks: int) -> None:
-        """A signal to the processes of these ranks, at once."""
+        """Send a signal to the processes of these ranks at once."""
         for process in [self.number(rank) for rank in ranks]:
             os.kill(process, number)
 
     def ends(self) -> int:
-        """The exit code of torchrun, and no process of the command is left."""
+        """Return the exit code of torchrun; assert that no process of the command is left."""
         code = self.process.wait(PATIENCE)
         for rank in range(self.size):
             if (self.folder / f"{rank}.process").exists():
-                until(lambda rank=rank: not is_alive(self.number(rank)))
+                wait_until(lambda rank=rank: not is_alive(self.number(rank)))
         return code
 
     def said(self) -> list[str]:
-        """The lines that our command printed; torchrun's own are of no account."""
+        """Return the lines of our command; those of torchrun do not count."""
         lines = self.output.read_text(errors="replace").splitlines()
         return [line for line in lines if line.startswith(("in4310repro: ", "printed "))]
 
 
 @contextmanager
-def started(*arguments: object, **options: object) -> Iterator[Started]:
-    """A command that torchrun has started; whatever is left of it when the block ends is killed."""
+def start_torchrun(*arguments: object, **options: object) -> Iterator[Started]:
+    """Start a command by torchrun; kill whatever is left of it when the block ends."""
     command = Started(*arguments, **options)  # type: ignore[arg-type]
     try:
         yield command
@@ -73,15 +73,15 @@ def started(*arguments: object, **options: object) -> Iterator[Started]:
 
 
 def is_alive(number: int) -> bool:
-    """Whether a process is there and has not ended."""
+    """Return whether a process exists and has not ended."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
 
 
-def until(condition: object) -> None:
-    """Waits until something is so.
+def wait_until(condition: object) -> None:
+    """Wait until a condition holds.
 
     Raises:
         TimeoutError: it never is.

@@ -16,14 +16,14 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
-def memory() -> int | None:
-    """Return the bytes of memory of this machine or its container; None if unknown."""
+def memory(container_limit: Path = CONTAINER_LIMIT) -> int | None:
+    """Return the bytes of memory of this machine or its container, whose limit a file holds; None if unknown."""
     try:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
         return None
     try:
-        return min(installed, int(CONTAINER_LIMIT.read_text(encoding="ascii")))
+        return min(installed, int(container_limit.read_text(encoding="ascii")))
     except (OSError, ValueError):
         return installed
 

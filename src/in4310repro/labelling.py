@@ -53,6 +53,8 @@ def label(
     run: FinishedRun,
     context: Context,
     places: Sequence[Path],
+    *,
+    at_once: int = AT_ONCE,
 ) -> Labelled:
     """Return the scores that a run's selected network gives to images.
 
@@ -60,6 +62,7 @@ def label(
         run: gives the network, the classes and the image size.
         context: arithmetic, progress and processes of the computation.
         places: image files, and folders whose images are taken at any depth.
+        at_once: images that are in memory at a time.
 
     Raises:
         ValueError: a place is not there, a folder has no images, or a file is no image.
@@ -69,8 +72,8 @@ def label(
     model = context.numerics.place(run.selected_network())
     own = local_share(len(files), context.processes)
     scores = []
-    for start in own[::AT_ONCE]:
-        entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : min(start + AT_ONCE, own.stop)]]
+    for start in own[::at_once]:
+        entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : min(start + at_once, own.stop)]]
         name = f"images {start + 1} to {start + len(entries)} of {len(files)}"
         images = load_images(
             name,

@@ -44,7 +44,7 @@ def fused_double(left: float, right: float, addend: float) -> float:
 
 
 def part_of(steps: int) -> int:
-    """Steps of a part of so many: the largest power of two whose square is at most twice their number, at most 32."""
+    """Return the steps of a part: the largest power of two whose square is at most twice the steps, at most 32."""
     return min(32, 1 << ((2 * steps).bit_length() - 1) // 2)
 
 
@@ -57,7 +57,7 @@ def chain(rows: Doubles) -> Doubles:
 
 
 def tree(leaves: list[Numbers]) -> Numbers:
-    """Leaves split at the largest power of two below their number; left plus right."""
+    """Sum leaves as a tree: split at the largest power of two below their number, left plus right."""
     if len(leaves) == 1:
         return leaves[0]
     left = 1
@@ -92,14 +92,14 @@ def maps_of(rows: Floats, like: Tensor) -> Tensor:
 
 
 def libraries() -> list[library.Library]:
-    """Those of all instruction sets that this processor has."""
+    """Return the libraries of all instruction sets that this processor has."""
     found = [library.open_library(name) for name in library.SETS]
     return [each for each in found if each is not None and each.usable]
 
 
 @contextmanager
-def computing(kernels: library.Library, threads: int) -> Iterator[None]:
-    """The library and number of threads that compute inside."""
+def compute_with(kernels: library.Library, threads: int) -> Iterator[None]:
+    """Compute inside with a library and a number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -115,7 +115,7 @@ def assert_same_bits_everywhere(compute: Callable[[], list[Tensor]]) -> None:
     reference = compute()
     for kernels in libraries():
         for threads in THREADS:
-            with computing(kernels, threads):
+            with compute_with(kernels, threads):
                 for place, (value, expected) in enumerate(zip(compute(), reference, strict=True)):
                     where = f"result {place}, {kernels.instruction_set}, {threads} threads"
                     assert torch.equal(value.nan_to_num(nan=7.25), expected.nan_to_num(nan=7.25)), where
@@ -126,8 +126,8 @@ def root_mean_square(error: Tensor) -> float:
 
 
 @contextmanager
-def recorded() -> Iterator[list[tuple[Any, ...]]]:
-    """The calls of kernels that are made inside: the name of each and its arguments, a structure as its fields."""
+def record_calls() -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the calls of kernels made inside: the name and the arguments of each, a structure as its fields."""
     calls: list[tuple[Any, ...]] = []
     call = library.Library.call
 

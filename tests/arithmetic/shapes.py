@@ -76,7 +76,7 @@ def computed(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, ...]:
-    """What NAMES says, of drawn values."""
+    """Return the tensors that NAMES lists, computed from drawn values."""
     maps, gradient = (values.to(dtype) for values in case.draw(seed))
     inputs = [values.to(dtype).requires_grad_() for values in (maps, *case.draw_weight(seed))]
     result = function(case, *inputs)

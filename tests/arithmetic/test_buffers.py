@@ -29,7 +29,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def in_use(make: Any) -> int:
-    """Bytes of blocks that a result takes."""
+    """Return the bytes of the blocks that a result takes."""
     before = Sizes.used
     result = make()
     taken = Sizes.used - before
@@ -84,7 +84,7 @@ def test_bytes_in_use_and_free_are_counted() -> None:
 
 
 def of_bytes(number: int) -> tuple[int, int, int, int]:
-    """Return the shape of a map of so many bytes; nothing is written, so that a large one takes no memory."""
+    """Return the shape of a map of a number of bytes; nothing is written, so that a large one takes no memory."""
     return (1, 1, number // 4, 1)
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from in4310repro.arithmetic import library
 from in4310repro.arithmetic.self_test import self_test
-from tests.arithmetic.formulas import computing
+from tests.arithmetic.formulas import compute_with
 
 ROOT = Path(__file__).parents[2]
 SMALLEST = "avx2" if platform.machine().lower() in ("x86_64", "amd64") else "base"
@@ -27,14 +27,14 @@ pytestmark = pytest.mark.skipif(not (ROOT / "setup.py").exists(), reason="an ins
 
 @pytest.fixture
 def extensions(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Any]]:
-    """What setup.py would build for a platform."""
+    """Return a function that lists the libraries that setup.py builds for a platform."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("setuptools.setup", lambda **_options: None)
     libraries: Callable[[str], list[Any]] = runpy.run_path("setup.py")["libraries"]
     return libraries
 
 
-def built(compiler: str, level: str, extension: Any, folder: Path) -> Path:
+def build_library(compiler: str, level: str, extension: Any, folder: Path) -> Path:
     """The library as setup.py has it, but for the compiler and the level."""
     flags = [level if flag == "-O3" else flag for flag in extension.extra_compile_args]
     assert level in flags
@@ -64,9 +64,9 @@ def test_every_compiler_and_level_gives_the_same_bits(
         each for each in extensions(sysconfig.get_platform()) if each.name.endswith(f"_arithmetic_{SMALLEST}")
     ]
     reference = self_test()
-    kernels = library.Library(built(compiler, level, extension, tmp_path), SMALLEST)
+    kernels = library.Library(build_library(compiler, level, extension, tmp_path), SMALLEST)
     for threads in (1, 3):
-        with computing(kernels, threads):
+        with compute_with(kernels, threads):
             assert self_test() == reference
 
 
@@ -90,7 +90,7 @@ def test_clang_builds_where_the_compiler_of_the_platform_is_microsofts(
     monkeypatch.setattr(command, "spawn", lambda words: subprocess.run([*words, "-fPIC"], check=True))
     command.build_extension(extension)
     reference = self_test()
-    with computing(library.Library(tmp_path.joinpath(*extension.name.split(".")).with_suffix(".so"), SMALLEST), 2):
+    with compute_with(library.Library(tmp_path.joinpath(*extension.name.split(".")).with_suffix(".so"), SMALLEST), 2):
         assert self_test() == reference
 
 

@@ -65,7 +65,7 @@ OTHER_ORDERS = {
 }
 
 
-def segmented(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
+def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
     """The chain over segments of chains over parts of chains over steps, the first segment from `start`."""
     if not steps:
         return start
@@ -107,7 +107,7 @@ def forward_formula(case: Case, maps: Tensor, weight: Tensor, bias: Tensor, orde
                 step = (y * case.kernel[1] + x) * inner + channel
                 steps.append((step, values[:, :, channel, a, b, None], weights[:, :, channel, y, x]))
         number = case.kernel[0] * case.kernel[1] * inner
-        result[..., row, column] = segmented(steps, number, start, order or Order(), case.depthwise)
+        result[..., row, column] = sum_by_segments(steps, number, start, order or Order(), case.depthwise)
     return torch.from_numpy(result.reshape(case.images, case.outputs, *case.result))
 
 
@@ -134,7 +134,7 @@ def backward_formula(case: Case, gradient: Tensor, weight: Tensor, order: Order 
                 step = (a * columns + b) * outer + output
                 steps.append((step, values[:, :, output, row, column, None], weights[:, output, :, y, x]))
         number = rows * columns * outer
-        result[..., position[0], position[1]] = segmented(steps, number, start, order or Order(), case.depthwise)
+        result[..., position[0], position[1]] = sum_by_segments(steps, number, start, order or Order(), case.depthwise)
     return torch.from_numpy(result.reshape(case.images, case.channels, *case.size))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,12 +133,16 @@ def test_the_widest_library_that_the_processor_has_is_taken(monkeypatch: pytest.
 
 @pytest.mark.parametrize(("there", "listed"), [((), "none"), (("avx512", "base"), "avx512, base")])
 def test_no_library_is_an_error_that_lists_those_that_were_built(
-    there: tuple[str, ...], listed: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    there: tuple[str, ...],
+    listed: str,
+    remove_library: Callable[[], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     for name in there:
         (tmp_path / f"_arithmetic_{name}.so").touch()
     monkeypatch.setattr(libraries, "__file__", str(tmp_path / "library.py"))
-    monkeypatch.setattr(libraries, "available", lambda: None)
+    remove_library()
     assert libraries.built_instruction_sets() == list(there)
     sentence = (
         "no kernel was built for this processor (a C++ compiler and fused products are needed: pip install -e .); "

@@ -77,7 +77,7 @@ TAKEN = {
 }
 
 
-def said_by_a_process(cases: dict[str, str]) -> dict[str, str]:
+def messages_of_process(cases: dict[str, str]) -> dict[str, str]:
     """Case -> the message of its ValueError, empty where there is none."""
     parts = [
         f"""
@@ -97,10 +97,10 @@ except ValueError as error:
 
 
 def test_values_that_are_not_in_memory_are_refused() -> None:
-    said = said_by_a_process(REFUSED)
+    said = messages_of_process(REFUSED)
     assert said.keys() == REFUSED.keys()
     assert {name for name, words in said.items() if "memory" not in words or "valid " not in words} == set()
 
 
 def test_zeros_without_memory_are_what_they_stand_for_and_values_up_to_the_end_of_their_memory_are_taken() -> None:
-    assert said_by_a_process(TAKEN) == dict.fromkeys(TAKEN, "")
+    assert messages_of_process(TAKEN) == dict.fromkeys(TAKEN, "")

@@ -15,7 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 from in4310repro.arithmetic import SGD, cross_entropy, portable
-from tests.arithmetic.formulas import assert_same_bits_everywhere, recorded, root_mean_square
+from tests.arithmetic.formulas import assert_same_bits_everywhere, record_calls, root_mean_square
 
 SHALLOW = ["resnet18", "mobilenet_v2", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet50", "vgg11_bn"))]
 DEEP = [pytest.param(n, marks=pytest.mark.slow) for n in ("resnet34", "resnet101", "resnet152", "vgg16", "vgg16_bn")]
@@ -45,8 +45,8 @@ def batch(images: int = 8, side: int = 32, seed: int = 3) -> tuple[Tensor, Tenso
     return values, torch.randint(0, 6, (images,), generator=generator)
 
 
-def trained(model: nn.Module, images: Tensor, labels: Tensor, steps: int = 2) -> list[Tensor]:
-    """Losses, parameters and buffers after steps of SGD."""
+def train(model: nn.Module, images: Tensor, labels: Tensor, steps: int = 2) -> list[Tensor]:
+    """Return losses, parameters and buffers after steps of SGD."""
     model.train()
     optimizer, losses = SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4), []
     for _ in range(steps):
@@ -101,20 +101,20 @@ def test_scores_of_every_network_agree_with_double(name: str) -> None:
 
 
 def test_two_training_steps_have_equal_bits_on_every_instruction_set_and_number_of_threads() -> None:
-    assert_same_bits_everywhere(lambda: trained(portable(network("resnet18")), *batch(17)))
+    assert_same_bits_everywhere(lambda: train(portable(network("resnet18")), *batch(17)))
 
 
 @pytest.mark.parametrize(
     "name", [*(pytest.param(name, marks=pytest.mark.slow) for name in ("resnet50", "vgg11_bn")), "mobilenet_v2"]
 )
 def test_a_training_step_of_other_networks_has_equal_bits_everywhere(name: str) -> None:
-    assert_same_bits_everywhere(lambda: trained(portable(network(name)), *batch(3), steps=1))
+    assert_same_bits_everywhere(lambda: train(portable(network(name)), *batch(3), steps=1))
 
 
 def test_the_layout_of_the_images_does_not_move_a_bit() -> None:
     images, labels = batch()
     layouts = [images, images.contiguous(memory_format=torch.channels_last)]
-    hashes = {sha256(trained(portable(network("resnet18")), layout, labels)) for layout in layouts}
+    hashes = {sha256(train(portable(network("resnet18")), layout, labels)) for layout in layouts}
     assert len(hashes) == 1
 
 
@@ -140,7 +140,7 @@ def test_hooks_see_the_output_of_every_module_and_move_no_bit(name: str) -> None
 
     for place, module in watched.named_modules():
         module.register_forward_hook(keep(place))
-    assert sha256(trained(model, *batch())) == sha256(trained(watched, *batch()))
+    assert sha256(train(model, *batch())) == sha256(train(watched, *batch()))
     # A ReLU is called more than once; its last output counts.
     assert set(seen) == {place for place, _ in watched.named_modules()}
     assert any((value < 0).any() for place, value in seen.items() if "bn1" in place or place.endswith("1"))
@@ -177,7 +177,7 @@ def test_a_batch_norm_of_evaluation_that_is_computed_with_the_convolution_moves_
             cast("Tensor", values).copy_(torch.linspace(0.5, 3, convolution.out_channels))
     model = portable(nn.Sequential(*copy.deepcopy([convolution, norm, *activation]))).eval()
     images = torch.randn(3, convolution.in_channels, 7, 9, generator=torch.Generator().manual_seed(1))
-    with recorded() as calls:
+    with record_calls() as calls:
         apart = model(images).detach()
     assert [name for name, *_ in calls][:2] == ["convolution", "normalise_by"]
 
@@ -185,7 +185,7 @@ def test_a_batch_norm_of_evaluation_that_is_computed_with_the_convolution_moves_
         with torch.no_grad():
             return [model(images)]
 
-    with recorded() as calls:
+    with record_calls() as calls:
         assert sha256(joined()) == sha256([apart])
     assert [name for name, *_ in calls] == ["normalisation_coefficients", "convolution"]
     assert_same_bits_everywhere(joined)
@@ -197,12 +197,12 @@ def test_a_batch_norm_is_computed_apart_where_it_is_looked_at_or_in_training() -
     with torch.no_grad():
         for training, place in ((False, "0"), (False, "1"), (True, None)):
             handle = None if place is None else model.get_submodule(place).register_forward_hook(lambda *_: None)
-            with recorded() as calls:
+            with record_calls() as calls:
                 model.train(training)(images)
             assert "normalisation_coefficients" not in [name for name, *_ in calls]
             if handle is not None:
                 handle.remove()
-        with recorded() as calls:
+        with record_calls() as calls:
             model.eval()(images)
     names = ["normalisation_coefficients", "convolution", "normalisation_leaves"]
     assert [name for name, *_ in calls][:3] == names
@@ -231,9 +231,9 @@ def test_a_prepared_model_can_be_copied_and_saved() -> None:
     file = io.BytesIO()
     torch.save(model, file)
     file.seek(0)
-    expected = sha256(trained(copy.deepcopy(model), *batch()))
-    assert sha256(trained(torch.load(file, weights_only=False), *batch())) == expected
-    assert sha256(trained(model, *batch())) == expected
+    expected = sha256(train(copy.deepcopy(model), *batch()))
+    assert sha256(train(torch.load(file, weights_only=False), *batch())) == expected
+    assert sha256(train(model, *batch())) == expected
 
 
 def test_a_penalty_on_gradients_is_refused_and_not_taken_for_a_constant() -> None:
@@ -283,7 +283,7 @@ def test_a_training_step_has_equal_bits_where_torch_flushes_denormals() -> None:
         torch.set_flush_denormal(flushed)
         try:
             states.append(
-                [value.view(torch.int32) for value in trained(model, images, labels) if value.is_floating_point()]
+                [value.view(torch.int32) for value in train(model, images, labels) if value.is_floating_point()]
             )
         finally:
             torch.set_flush_denormal(False)

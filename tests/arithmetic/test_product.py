@@ -21,7 +21,7 @@ def draw(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def formula(rows: NDArray[np.float64], segment: int = 32) -> Tensor:
-    """Chains over segments of rows, added in order."""
+    """Return chains over segments of rows, added in order."""
     columns = rows.shape[1]
     result = np.zeros((columns, columns))
     for first in range(0, len(rows), segment):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ import torch
 from in4310repro.arithmetic import VERSION, instruction_set, library, obstacle, self_test
 from in4310repro.arithmetic.library import Library
 from in4310repro.arithmetic.self_test import values
-from tests.arithmetic.formulas import THREADS, computing, libraries
+from tests.arithmetic.formulas import THREADS, compute_with, libraries
 
 
 def test_every_kernel_has_a_hash_of_its_own_which_is_equal_everywhere() -> None:
@@ -21,7 +22,7 @@ def test_every_kernel_has_a_hash_of_its_own_which_is_equal_everywhere() -> None:
     assert all(re.fullmatch(r"[0-9a-f]{12}", value) for value in hashes.values())
     for kernels in libraries():
         for threads in THREADS:
-            with computing(kernels, threads):
+            with compute_with(kernels, threads):
                 assert self_test() == hashes, (kernels.instruction_set, threads)
 
 
@@ -32,7 +33,7 @@ def test_values_are_by_the_generators_formula() -> None:
 
 
 def test_another_version_or_hash_is_another_numeric_class() -> None:
-    """What moves a bit of a kernel raises VERSION, is written here, and has golden files written again."""
+    """A change that moves a bit of a kernel raises VERSION, is recorded here and has the golden files rewritten."""
     of_now = hashlib.sha256(json.dumps([VERSION, self_test()]).encode()).hexdigest()[:12]
     assert (VERSION, of_now) == (2, "0105ef9b2f58")
 
@@ -58,9 +59,9 @@ def test_the_self_test_leaves_torchs_random_numbers_alone() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_an_obstacle_is_told_in_one_clause(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_obstacle_is_told_in_one_clause(remove_library: Callable[[], None]) -> None:
     assert obstacle() == ""
     assert instruction_set() in library.SETS
-    monkeypatch.setattr(library, "available", lambda: None)
+    remove_library()
     assert obstacle().startswith("no kernel was built for this processor (a C++ compiler")
     assert instruction_set() is None

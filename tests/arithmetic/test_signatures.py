@@ -23,8 +23,8 @@ ROOMS = {
 rooms = pytest.mark.parametrize("room", ROOMS)
 
 
-def exported(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """What the C++ files of a folder export: name -> type of the result, and type and name of each parameter."""
+def read_exports(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+    """Return the exports of a folder's C++ files: name -> type of the result, and type and name of each parameter."""
     found = {}
     for file in folder.glob("*.cpp"):
         for text in re.findall(r"^EXPORTED ([^{]*?)(?: try)? \{", file.read_text(), flags=re.MULTILINE):
@@ -41,7 +41,7 @@ def exported(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
     return found
 
 
-def declared(signatures: dict[str, Signature]) -> dict[str, tuple[str, list[tuple[str, str]]]]:
+def list_declarations(signatures: dict[str, Signature]) -> dict[str, tuple[str, list[tuple[str, str]]]]:
     return {
         name: (each.returns.strip(), [(parameter.c_type, parameter.name) for parameter in each.parameters])
         for name, each in signatures.items()
@@ -51,7 +51,7 @@ def declared(signatures: dict[str, Signature]) -> dict[str, tuple[str, list[tupl
 @rooms
 def test_declarations_are_those_of_the_cpp_files_by_type_name_and_order(room: str) -> None:
     signatures, folder = ROOMS[room]
-    assert declared(signatures) == exported(folder)
+    assert list_declarations(signatures) == read_exports(folder)
 
 
 def test_all_38_exported_functions_are_declared() -> None:
@@ -63,8 +63,8 @@ def test_all_38_exported_functions_are_declared() -> None:
 @rooms
 def test_a_swapped_or_retyped_pointer_is_no_longer_what_the_cpp_files_export(room: str) -> None:
     signatures, folder = ROOMS[room]
-    truth = exported(folder)
-    for name, (returns, parameters) in declared(signatures).items():
+    truth = read_exports(folder)
+    for name, (returns, parameters) in list_declarations(signatures).items():
         for place in range(len(parameters) - 1):
             swapped = [*parameters]
             swapped[place : place + 2] = swapped[place : place + 2][::-1]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from in4310repro.arithmetic import SGD, AdamW, RMSprop
 from in4310repro.arithmetic.steps import power
-from tests.arithmetic.formulas import assert_same_bits_everywhere, fused, recorded, root_mean_square
+from tests.arithmetic.formulas import assert_same_bits_everywhere, fused, record_calls, root_mean_square
 
 CASES = {
     "AdamW": (AdamW, torch.optim.AdamW, {"lr": 1e-2, "weight_decay": 0.1}),
@@ -43,7 +43,7 @@ def give_gradients(values: list[torch.nn.Parameter], step: int) -> None:
         value.grad = torch.randn(value.shape, generator=generator).to(value.dtype)
 
 
-def stepped(
+def take_steps(
     kind: type[Any], settings: dict[str, float], steps: int = 10, dtype: torch.dtype = torch.float32
 ) -> list[Tensor]:
     values = parameters(dtype)
@@ -57,9 +57,9 @@ def stepped(
 @cases
 def test_steps_go_where_torchs_go_with_errors_at_or_below_torchs(case: str) -> None:
     ours, theirs, settings = CASES[case]
-    exact = torch.cat([value.flatten() for value in stepped(theirs, settings, dtype=torch.float64)])
+    exact = torch.cat([value.flatten() for value in take_steps(theirs, settings, dtype=torch.float64)])
     errors = [
-        root_mean_square(torch.cat([value.flatten() for value in stepped(kind, settings)]) - exact)
+        root_mean_square(torch.cat([value.flatten() for value in take_steps(kind, settings)]) - exact)
         for kind in (ours, theirs)
     ]
     # Both are what rounding a parameter costs; a thousandth is chance.
@@ -81,7 +81,7 @@ def test_a_backward_pass_after_a_step_is_refused(case: str) -> None:
 @cases
 def test_steps_have_equal_bits_on_every_instruction_set_and_number_of_threads(case: str) -> None:
     ours, _, settings = CASES[case]
-    assert_same_bits_everywhere(lambda: stepped(ours, settings))
+    assert_same_bits_everywhere(lambda: take_steps(ours, settings))
 
 
 def test_adamw_is_its_formula_to_the_bit() -> None:
@@ -142,7 +142,7 @@ def test_state_dicts_are_torchs_and_pass_from_one_to_the_other(case: str) -> Non
 @cases
 def test_training_that_is_cut_and_goes_on_has_equal_bits(case: str) -> None:
     ours, _, settings = CASES[case]
-    expected = stepped(ours, settings, steps=5)
+    expected = take_steps(ours, settings, steps=5)
     values = parameters()
     optimizer = ours(values, **settings)
     for step in range(5):
@@ -279,7 +279,7 @@ def test_gradients_and_states_are_read_where_they_lie_and_copied_into_another_la
         for name in [name for name in state if name != "step"] if step > 1 else []:
             state[name] = state[name].contiguous(memory_format=layout)
         before = {name: value.data_ptr() for name, value in state.items() if name != "step"}
-        with recorded() as calls:
+        with record_calls() as calls:
             optimizer.step()
         after = {name: value.data_ptr() for name, value in state.items() if name != "step"}
         tables = [[value.data_ptr() for value in values] for values in calls[0] if isinstance(values, list)]
@@ -293,7 +293,7 @@ def test_sgd_without_momentum_has_no_state() -> None:
     (parameter,) = values = parameters()[2:3]
     give_gradients(values, 0)
     optimizer = SGD(values, lr=0.1)
-    with recorded() as calls:
+    with record_calls() as calls:
         optimizer.step()
     assert (calls[0][-1], dict(optimizer.state[parameter])) == (None, {})
 
@@ -304,7 +304,7 @@ def test_parameters_with_as_many_steps_are_one_call() -> None:
     for step, calls_of_step in ((0, [3]), (1, [1, 3])):
         give_gradients(values, step)
         values[0].grad = None if step == 0 else values[0].grad
-        with recorded() as calls:
+        with record_calls() as calls:
             optimizer.step()
         assert sorted(call[1] for call in calls) == calls_of_step
 

@@ -37,7 +37,7 @@ def normalised(maps: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Ten
     return functional.relu(functional.batch_norm(maps, None, None, weight, bias, training=True) + other)
 
 
-def stepped(kind: type[Any], parameter: Tensor, gradient: Tensor, **settings: float) -> Tensor:
+def take_steps(kind: type[Any], parameter: Tensor, gradient: Tensor, **settings: float) -> Tensor:
     """A parameter after two steps, from a copy of its own."""
     leaf = nn.Parameter(parameter.detach().clone(memory_format=torch.contiguous_format))
     optimizer = kind([leaf], lr=0.1, **settings)
@@ -91,7 +91,7 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
         lambda maps, weight, bias: functional.conv2d(maps, weight, bias, (2, 1), (1, 1)),
         [MAPS, WEIGHT, values(2)],
     ),
-    "normalised": (
+    "convolve_and_normalise": (
         lambda maps, weight, bias, norm: convolutions.convolve_and_normalise(
             maps, weight, bias, (1, 1), (0, 0), 1, norm, "relu"
         ),
@@ -141,18 +141,18 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "fork": (lambda maps: pooling.add(*pooling.fork(maps)), lambda maps: 2 * maps, [MAPS]),
     "quotients": (lambda sums: tree.quotients(sums, 3), lambda sums: (sums / 3).float(), [DOUBLES]),
     "AdamW": (
-        lambda *tensors: stepped(arithmetic.AdamW, *tensors),
-        lambda *tensors: stepped(torch.optim.AdamW, *tensors),
+        lambda *tensors: take_steps(arithmetic.AdamW, *tensors),
+        lambda *tensors: take_steps(torch.optim.AdamW, *tensors),
         [MATRIX, values(5, 3).flip(0)],
     ),
     "RMSprop": (
-        lambda *tensors: stepped(arithmetic.RMSprop, *tensors),
-        lambda *tensors: stepped(torch.optim.RMSprop, *tensors),
+        lambda *tensors: take_steps(arithmetic.RMSprop, *tensors),
+        lambda *tensors: take_steps(torch.optim.RMSprop, *tensors),
         [MATRIX, values(5, 3).flip(0)],
     ),
     "SGD": (
-        lambda *tensors: stepped(arithmetic.SGD, *tensors, momentum=0.9),
-        lambda *tensors: stepped(torch.optim.SGD, *tensors, momentum=0.9),
+        lambda *tensors: take_steps(arithmetic.SGD, *tensors, momentum=0.9),
+        lambda *tensors: take_steps(torch.optim.SGD, *tensors, momentum=0.9),
         [WEIGHT, values(2, 3, 3, 3).flip(0)],
     ),
     "portable": (
@@ -294,7 +294,7 @@ def test_the_table_has_every_public_function() -> None:
         }
     public |= {f"Kernel.{name}" for name in vars(kernel.Kernel) if not name.startswith("_")}
     # Of modules and of what they compute with: forms, checks, and gradients over parts of a batch.
-    internal = {"form_of", "checked_maps", "weight_gradient", "bias_gradient"}
+    internal = {"form_of", "check_maps", "weight_gradient", "bias_gradient"}
     assert public - FACES.keys() - OTHERS - internal == set()
 
 

@@ -79,7 +79,7 @@ def cut(products: list[Product], length: int) -> list[list[Product]]:
 
 
 def double_chain(products: list[Product], zero: Floats) -> Floats:
-    """In float64, where a product of two float32 is exact; rounded once."""
+    """Return the sum computed in float64, where a product of two float32 is exact, rounded once."""
     total = zero.astype(np.float64)
     for left, right in products:
         total = total if left is None else total + left.astype(np.float64) * right.astype(np.float64)

@@ -24,7 +24,7 @@ ENDED = ("work/runs/tiny/*",)
 Make = Callable[[Sandbox], object]
 
 
-def interrupted(box: Sandbox) -> None:
+def interrupt_run(box: Sandbox) -> None:
     """A run whose test set is not scored yet."""
     folder = box.whole_run()
     for name in ("metrics.json", "scores.npz", "features.json"):
@@ -41,7 +41,7 @@ def still_ends(box: Sandbox) -> None:
 
 def with_json(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> Make:
     def make(box: Sandbox) -> None:
-        interrupted(box)
+        interrupt_run(box)
         box.edit_json(f"{RUN}/{name}", change)
         if sealed:
             seal(box.work / RUN, name)
@@ -51,21 +51,21 @@ def with_json(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -
 
 def with_text(name: str, content: str) -> Make:
     def make(box: Sandbox) -> None:
-        interrupted(box)
+        interrupt_run(box)
         box.write(f"{RUN}/{name}", content)
 
     return make
 
 
 def without(name: str) -> Make:
-    return each_of(interrupted, lambda box: (box.work / RUN / name).unlink())
+    return each_of(interrupt_run, lambda box: (box.work / RUN / name).unlink())
 
 
 def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] | None = None) -> Make:
     """A run whose last setting has this checkpoint, with the right hash in its name."""
 
     def make(box: Sandbox) -> None:
-        interrupted(box)
+        interrupt_run(box)
         shutil.rmtree(box.work / RUN / "sgd")
         data = tensor_bytes(tensors or {"model.fc.bias": torch.zeros(6)}, metadata)
         name = f"000000-00000001-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
@@ -78,7 +78,7 @@ def with_state(state: dict[str, torch.Tensor]) -> Make:
     """A run whose first setting has a checkpoint of its network and configuration, with this state of AdamW."""
 
     def make(box: Sandbox) -> None:
-        interrupted(box)
+        interrupt_run(box)
         weights = read_tensors(box.work / RUN / "adamw/best.safetensors")
         shutil.rmtree(box.work / RUN / "adamw")
         tensors = {f"model.{name}": value for name, value in weights.items()}
@@ -96,13 +96,15 @@ MOMENTS = {f"0.{name}": torch.zeros(64, 3, 7, 7) for name in ("exp_avg", "exp_av
 POSITION = {"epoch": 0, "batch": 1, "loss": 1.0, "history": [], "tensors": []}
 
 ROWS = [
-    row("the seed is another", f"{RESUME} --seed 1", 2, "seed", make=interrupted, intact=INTACT, afterwards=still_ends),
+    row(
+        "the seed is another", f"{RESUME} --seed 1", 2, "seed", make=interrupt_run, intact=INTACT, afterwards=still_ends
+    ),
     row(
         "the number of epochs is another",
         f"{RESUME} --epochs 3",
         2,
         "epochs",
-        make=interrupted,
+        make=interrupt_run,
         intact=INTACT,
         afterwards=still_ends,
     ),
@@ -111,7 +113,7 @@ ROWS = [
         f"{RESUME} --out runs/tiny --data photos --split 10/4/4",
         2,
         "runs/tiny",
-        make=each_of(interrupted, Sandbox.photos),
+        make=each_of(interrupt_run, Sandbox.photos),
         intact=INTACT,
         afterwards=still_ends,
     ),
@@ -120,7 +122,7 @@ ROWS = [
         RESUME,
         2,
         "split.csv",
-        make=each_of(interrupted, lambda box: box.replace(f"{RUN}/split.csv", ",test", ",training")),
+        make=each_of(interrupt_run, lambda box: box.replace(f"{RUN}/split.csv", ",test", ",training")),
     ),
     row(
         "the split is missing",

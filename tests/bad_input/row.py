@@ -20,7 +20,7 @@ PATIENCE = 100.0  # seconds for a process, on a busy machine
 
 
 def nothing(_box: Sandbox) -> None:
-    """Nothing has to be made."""
+    """Leave the sandbox as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Row:
 
     @property
     def process(self) -> bool:
-        """Whether the command needs a process of its own."""
+        """True where the command needs a process of its own."""
         return self.act is not None
 
 
@@ -56,7 +56,7 @@ def each_of(*makers: Callable[[Sandbox], object]) -> Callable[[Sandbox], None]:
 
 
 def rows_of(group: str) -> Callable[..., Row]:
-    """Makes the rows of a group: name, command, exit code, then the key words of the sentence."""
+    """Make the rows of a group: name, command, exit code, then the key words of the sentence."""
 
     def row(
         name: str,
@@ -86,7 +86,7 @@ def rows_of(group: str) -> Callable[..., Row]:
 
 
 def faults(row: Row, box: Sandbox) -> list[str]:
-    """In sentences, what a command did otherwise than the row says; empty where all is well."""
+    """Return a sentence for each difference between a command's outcome and its row; empty where all is well."""
     row.make(box)
     before = snapshot(box.root)
     outcome = run(row, box)
@@ -111,7 +111,7 @@ def run(row: Row, box: Sandbox) -> Outcome:
 
 
 def in_own_process(row: Row, box: Sandbox) -> Outcome:
-    """The command as a process that something is done to."""
+    """Run the command as a process of its own that something is done to."""
     assert row.act
     environment = os.environ | {name: value for name, value in box.environment.items() if value is not None}
     # The names of modules as they are imported tell how far a start is.
@@ -131,5 +131,5 @@ def in_own_process(row: Row, box: Sandbox) -> Outcome:
 
 
 def in_this_process(row: Row, box: Sandbox) -> Outcome:
-    """The command through the command line's own entry."""
+    """Run the command through the entry of the command line."""
     return box.call(shlex.split(row.command))

@@ -41,7 +41,7 @@ def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> 
 
 
 def put(key: str, value: object) -> Callable[[Any], None]:
-    """Sets what stands at a place (see `inside_json`)."""
+    """Set the value of a place (see `inside_json`)."""
 
     def change(content: Any) -> None:
         inner, last = inside_json(content, key)

@@ -56,7 +56,7 @@ class Outcome:
 
     @property
     def sentences(self) -> list[str]:
-        """What the program says of an error."""
+        """The lines that the program prints about an error."""
         return [line for line in self.err.splitlines() if line.startswith(PROGRAM)]
 
     @property
@@ -67,7 +67,7 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[list[float]]:
+def time_limit(seconds: float, tick: float | None = None) -> Iterator[list[float]]:
     """Raise HangError after so many seconds of processor time, and note it in the list that is yielded.
 
     Likewise after `IDLE` seconds without any. Without a limit where the system has no timers.
@@ -91,7 +91,8 @@ def time_limit(seconds: float) -> Iterator[list[float]]:
             raise HangError
 
     before = signal.signal(signal.SIGALRM, look)
-    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+    between = TICK if tick is None else tick
+    signal.setitimer(signal.ITIMER_REAL, between, between)
     try:
         yield passed
     finally:
@@ -101,7 +102,7 @@ def time_limit(seconds: float) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | None]) -> Iterator[None]:
-    """The process as a shell would start it: working folder, command line and environment; put back afterwards."""
+    """Run the block as a shell would: in a folder, with a command line and an environment, put back afterwards."""
     here, arguments, before = Path.cwd(), sys.argv, dict(os.environ)
     os.chdir(folder)
     sys.argv = ["in4310repro", *words]
@@ -124,7 +125,7 @@ def call(
     environment: Mapping[str, str | None] | None = None,
     limit: float | None = None,
 ) -> Outcome:
-    """A command as typed in a folder, run in this process for so many seconds of processor time; None: `LIMIT`."""
+    """Run a command as typed in a folder, for at most a number of seconds of processor time; None: `LIMIT`."""
     out, err = io.StringIO(), io.StringIO()
     code: int | None = None
     passed: list[float] = []
@@ -149,7 +150,7 @@ def call(
 
 
 def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
-    """What stands below a folder: kind and content of each file by path, links as links."""
+    """Return kind and content of everything below a folder by path; links are not followed."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
@@ -167,12 +168,12 @@ def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
 
 
 def changes(before: Mapping[str, tuple[object, ...]], after: Mapping[str, tuple[object, ...]]) -> list[str]:
-    """Paths that appeared, vanished or have another content."""
+    """Return the paths that appeared, vanished or have another content."""
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """A second name for a large file, or a copy where the file system has no such names."""
+    """Give a large file a second name, or copy it where the file system has no hard links."""
     try:
         if Path(source).stat().st_size < HASHED:
             raise OSError(errno.EXDEV, "small")
@@ -182,13 +183,13 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def write_json(folder: Path, name: str, value: Any) -> None:
-    """Replaces a JSON file, and no second name of it."""
+    """Replace a JSON file, without writing into other hard links of it."""
     (folder / name).unlink()
     (folder / name).write_text(json.dumps(value, indent=1) + "\n")
 
 
 def seal(folder: Path, *names: str) -> None:
-    """Enters files in the manifest of a run as they are, as one who forges a run would; without names, all files."""
+    """Enter files in the manifest of a run, as a forger would; without names, all files."""
     recorded: dict[str, str] = json.loads((folder / "manifest.json").read_text())
     manifest = {name: sha256 for name, sha256 in recorded.items() if (folder / name).exists()}
     for name in names or manifest:
@@ -291,7 +292,7 @@ class Sandbox:
         return self.write(path, text.replace(old, new, 1))
 
     def patch(self, target: object, name: str, value: object) -> None:
-        """Replaces an attribute until the command has ended."""
+        """Replace an attribute until the command has ended."""
         before = getattr(target, name)
         setattr(target, name, value)
         self.undo.callback(setattr, target, name, before)

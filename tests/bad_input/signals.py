@@ -17,7 +17,7 @@ RUN = ("work/runs*",)
 
 
 def when(text: str, number: int) -> Act:
-    """Sends a signal once a text stands on standard error."""
+    """Send a signal once standard error holds a text."""
 
     def act(process: subprocess.Popen[bytes], printed: Callable[[], str]) -> None:
         end = time.monotonic() + PATIENCE
@@ -29,7 +29,7 @@ def when(text: str, number: int) -> Act:
 
 
 def wait(_process: subprocess.Popen[bytes], _printed: Callable[[], str]) -> None:
-    """The process ends by itself."""
+    """Let the process end by itself."""
 
 
 def a_run(box: Sandbox) -> None:

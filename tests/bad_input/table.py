@@ -78,7 +78,7 @@ def replaced(page: str, name: str, content: str) -> str:
 
 
 def update(name: str, content: str) -> None:
-    """Puts a part of the page between its marks."""
+    """Replace a part of the page between its marks."""
     page = replaced(PAGE.read_text(encoding="utf-8"), name, content)
     PAGE.write_text(page, encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ from in4310repro import cli
 from tests.bad_input import table
 from tests.bad_input.row import Row, faults
 from tests.bad_input.sandbox import IDLE, Sandbox, make_one_setting, time_limit
+from tests.conftest import Replace
 
 LEAST = 150
 MOST_PROCESSES = 25
@@ -69,13 +71,19 @@ def test_a_row_that_is_wrong_fails(wrong: Row, fault: str, box: Sandbox) -> None
     assert fault in faults(wrong, box)
 
 
-def test_a_command_that_writes_elsewhere_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "main", lambda: (box.root / "victim/index.html").write_text("ours now"))
+@pytest.fixture
+def replace_main(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    """Return a function that puts another in the place of the whole command line."""
+    return functools.partial(monkeypatch.setattr, cli, "main")
+
+
+def test_a_command_that_writes_elsewhere_fails_its_row(box: Sandbox, replace_main: Replace) -> None:
+    replace_main(lambda: (box.root / "victim/index.html").write_text("ours now"))
     assert "changed victim/index.html" in faults(ROW, box)
 
 
-def test_a_traceback_fails_its_row(box: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "main", int.__add__)
+def test_a_traceback_fails_its_row(box: Sandbox, replace_main: Replace) -> None:
+    replace_main(int.__add__)
     assert any("Traceback" in fault for fault in faults(ROW, box))
 
 
@@ -89,19 +97,18 @@ def compute_for_ever() -> None:
     ("hang", "limit"), [(lambda: signal.pause(), "IDLE"), (compute_for_ever, "LIMIT")], ids=["waits", "computes"]
 )
 def test_a_command_that_hangs_fails_its_row(
-    hang: Callable[[], None], limit: str, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    hang: Callable[[], None], limit: str, box: Sandbox, replace_main: Replace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"tests.bad_input.sandbox.{limit}", 0.1)
     monkeypatch.setattr("tests.bad_input.sandbox.TICK", 0.05)
-    monkeypatch.setattr(cli, "main", hang)
+    replace_main(hang)
     assert "exit code None and not 2" in faults(ROW, box)
 
 
 def test_a_command_that_a_busy_machine_makes_slow_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.bad_input.sandbox.TICK", 0.01)
     clock = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with time_limit(5.0) as passed:
+    with time_limit(5.0, tick=0.01) as passed:
         # An hour of the clock for each hundredth of a second that it computes.
         for _ in range(20):
             clock[0] += 0.9 * IDLE

@@ -62,8 +62,8 @@ def raw(name: str, content: bytes) -> Make:
     return lambda box: box.write(name, content)
 
 
-def pickled(content: Callable[[], Any]) -> Make:
-    """What torch.save makes of a value."""
+def write_pickle(content: Callable[[], Any]) -> Make:
+    """Write a value with torch.save."""
 
     def make(box: Sandbox) -> None:
         buffer = io.BytesIO()
@@ -74,13 +74,13 @@ def pickled(content: Callable[[], Any]) -> Make:
 
 
 def one(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Make:
-    return pickled(lambda: state() | {name: change(state()[name])})
+    return write_pickle(lambda: state() | {name: change(state()[name])})
 
 
 def half_written(name: str, share: float) -> Make:
     def make(box: Sandbox) -> None:
         if name == "w.pth":
-            pickled(state)(box)
+            write_pickle(state)(box)
         else:
             safetensors(len)(box)
         data = (box.work / name).read_bytes()
@@ -232,16 +232,18 @@ ROWS = [
         "nan",
         make=one("conv1.weight", lambda tensor: poisoned(float("nan"))(tensor.clone())),
     ),
-    row("a pickled file holds a list", PICKLED, 2, "w.pth", "state dict", make=pickled(lambda: [torch.zeros(2)])),
-    row("a pickled file holds an empty dictionary", PICKLED, 2, "w.pth", make=pickled(dict)),
-    row("a pickled file has keys that are numbers", PICKLED, 2, "w.pth", make=pickled(lambda: {1: torch.zeros(2)})),
+    row("a pickled file holds a list", PICKLED, 2, "w.pth", "state dict", make=write_pickle(lambda: [torch.zeros(2)])),
+    row("a pickled file holds an empty dictionary", PICKLED, 2, "w.pth", make=write_pickle(dict)),
+    row(
+        "a pickled file has keys that are numbers", PICKLED, 2, "w.pth", make=write_pickle(lambda: {1: torch.zeros(2)})
+    ),
     row(
         "a pickled file holds a whole training",
         PICKLED,
         2,
         "w.pth",
         "state dict",
-        make=pickled(lambda: {"epoch": 3, "state_dict": {"a": torch.zeros(2)}}),
+        make=write_pickle(lambda: {"epoch": 3, "state_dict": {"a": torch.zeros(2)}}),
     ),
     row(
         "a pickle holds code",

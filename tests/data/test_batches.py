@@ -61,7 +61,7 @@ def test_a_single_last_image_joins_the_batch_before_it(images: int, sizes: list[
 
 
 def training_images(images: ImageSet, seed: int, epoch: int, size: int = 8) -> dict[str, torch.Tensor]:
-    """What the training loader yields for each path, in its order."""
+    """Return the image that the training loader yields for each path, in its order."""
     loader = training_batches(images, size, "flip-shift", seed, epoch)
     return {path: image for batch in loader for path, image in zip(batch.paths, batch.images, strict=True)}
 

@@ -144,8 +144,8 @@ def test_many_copies_are_read_once_and_make_one_short_line(folder: Path, monkeyp
     assert "forest/n17.png and 91 more" in check.render(findings)
 
 
-def with_every_fault(folder: Path) -> None:
-    """Everything that is wrong with a tree at once."""
+def add_every_fault(folder: Path) -> None:
+    """Give a tree every kind of fault at once."""
     (folder / "empty").mkdir()
     (folder / "bird" / "deeper").mkdir(parents=True)
     (folder / "sea" / "old").mkdir()
@@ -159,7 +159,7 @@ def with_every_fault(folder: Path) -> None:
 
 
 def test_every_fault_of_a_tree_is_reported_in_one_run_with_everything_else(folder: Path) -> None:
-    with_every_fault(folder)
+    add_every_fault(folder)
     findings = check.check(folder)
     for words in (
         "empty has no images",
@@ -182,7 +182,7 @@ def test_every_fault_of_a_tree_is_reported_in_one_run_with_everything_else(folde
 
 
 def test_the_command_ends_with_1_and_writes_all_of_it(folder: Path, call: Call) -> None:
-    with_every_fault(folder)
+    add_every_fault(folder)
     code, printed, _ = call("data", "check", f"{folder}", "--out", "findings.json")
     content = json.loads(Path("findings.json").read_text())
     assert (code, len(content["faults"]), list(content["unreadable"])) == (1, 5, ["sea/link.png", "sea/text.jpg"])

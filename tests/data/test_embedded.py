@@ -74,10 +74,10 @@ def changed(split: Split, part: str, **values: object) -> Split:
     return replace(split, parts={**split.parts, part: (replace(first, **values), *others)})  # type: ignore[arg-type]
 
 
-def test_a_split_of_drawn_scenes_is_found_so_without_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_of_drawn_scenes_is_found_so_without_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = drawn_split()
-    monkeypatch.delenv("IN4310REPRO_CACHE")
-    monkeypatch.setattr(embedded, "embedded_folder", None)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / "file"))
     assert differences_from_drawn(split, 3, 32, 0) == []
 
 

@@ -53,7 +53,7 @@ def load(folder: Path, size: int = 16, progress: Progress = SILENT) -> ImageSet:
 
 
 def files() -> list[Path]:
-    """What lies in the cache, hidden files too."""
+    """Return all files in the cache, hidden ones too."""
     return sorted((cache.cache_folder() / "pixels").iterdir())
 
 
@@ -82,7 +82,7 @@ images.load_images("images", root, entries, 16)
 
 
 def start(folder: Path, log: Path, processes: int = 1, doing: str = "pass") -> list[int]:
-    """Runs processes that load the images at the same moment; returns how they ended."""
+    """Start processes that load the images at the same moment; return their exit codes."""
     code = OTHER.replace("{doing}", doing)
     words = [sys.executable, "-c", code, str(folder), str(log), str(processes)]
     running = [subprocess.Popen(words, env=dict(os.environ)) for _ in range(processes)]
@@ -109,7 +109,7 @@ def test_decoding_goes_on_after_a_kill_and_gives_the_same_file(
     assert file.read_bytes() == resumed
 
 
-def decoded_by(log: Path) -> tuple[list[str], set[str]]:
+def read_log(log: Path) -> tuple[list[str], set[str]]:
     """Names of the images that processes decoded, and the numbers of the processes."""
     lines = [line.split() for line in log.read_text().splitlines()]
     return sorted(name for _, name in lines), {process for process, _ in lines}
@@ -119,7 +119,7 @@ def decoded_by(log: Path) -> tuple[list[str], set[str]]:
 def test_two_processes_share_the_images_and_decode_each_once(folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     assert start(folder, log, 2, "time.sleep(0.02)") == [0, 0]
-    names, processes = decoded_by(log)
+    names, processes = read_log(log)
     assert names == [f"{n:02d}.png" for n in range(IMAGES)]
     assert len(processes) == 2
     assert len(files()) == 1
@@ -128,7 +128,7 @@ def test_two_processes_share_the_images_and_decode_each_once(folder: Path, tmp_p
     file.unlink()
     cache.claims_folder(file).write_bytes(b"no folder")
     assert start(folder, tmp_path / "other", 2, "time.sleep(0.02)") == [0, 0]
-    assert len(decoded_by(tmp_path / "other")[0]) > IMAGES
+    assert len(read_log(tmp_path / "other")[0]) > IMAGES
 
 
 def test_a_share_that_a_stopped_process_holds_is_decoded_all_the_same(

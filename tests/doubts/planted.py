@@ -48,7 +48,7 @@ class Found:
 
 
 def plant(folder: Path, images: int, side: int, seed: int) -> Truth:
-    """Draws so many scenes of each class into class folders, with faults.
+    """Draw a number of scenes of each class into class folders, with faults.
 
     Copies lie in the folder of their original and have another number; no image has two faults.
     """
@@ -90,7 +90,7 @@ def _copied(picture: Image.Image, kind: str, draws: np.random.Generator) -> byte
 
 
 def measured(truth: Truth, findings: check.Findings, doubts: Doubts) -> dict[str, Found]:
-    """What was found of each kind of fault.
+    """Return the faults that were found, by kind.
 
     A copy is recalled where any kind of link leads from it to its original. Of the pairs of a kind that were found,
     those are right that were planted as copies of any kind: a crop that leaves little away is a near-duplicate too.

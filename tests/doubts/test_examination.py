@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def features_of(paths: list[str]) -> np.ndarray:
-    """What a network would say: the class that is drawn, and a place of its own for each picture."""
+    """Return made-up features: the drawn class, and a direction of its own for each picture."""
     generator, rows = np.random.default_rng(0), []
     own = {path: generator.standard_normal(8) for path in paths}
     own[CROP] = own["forest/0.png"] + 0.1

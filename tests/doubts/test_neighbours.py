@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
-from in4310repro.doubts import neighbours as module
 from in4310repro.doubts.neighbours import nearest
 
 
 def by_all_pairs(features: np.ndarray, number: int) -> tuple[list[list[int]], np.ndarray]:
-    """In double precision, from the table of all pairs."""
+    """Return the neighbours in double precision, from the table of all pairs."""
     beyond = features.astype(np.float64) - features.astype(np.float64).mean(axis=0)
     cosines = np.array([[a @ b / np.sqrt((a @ a) * (b @ b)) for b in beyond] for a in beyond])
     orders = [sorted((j for j in range(len(row)) if j != i), key=lambda j: -row[j]) for i, row in enumerate(cosines)]
@@ -18,11 +17,9 @@ def by_all_pairs(features: np.ndarray, number: int) -> tuple[list[list[int]], np
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(512, 4096), (7, 5), (1, 64), (64, 3)])
-def test_neighbours_are_those_of_all_pairs(rows: int, columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "ROWS", rows)
-    monkeypatch.setattr(module, "COLUMNS", columns)
+def test_neighbours_are_those_of_all_pairs(rows: int, columns: int) -> None:
     features = np.random.default_rng(0).random((60, 9), dtype=np.float32) + 5
-    found = nearest(features, 8)
+    found = nearest(features, 8, rows_at_once=rows, columns_at_once=columns)
     images, similarities = by_all_pairs(features, 8)
     assert found.images.tolist() == images
     assert np.abs(found.similarities - similarities).max() < 1e-5

@@ -68,7 +68,7 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
 
 @pytest.fixture(scope="module")
 def maps(pictures: Path) -> NDArray[np.float64]:
-    """Of conv1, image by channel by position, in the order of the paths."""
+    """Return the maps of conv1, image by channel by position, in the order of the paths."""
     model = models.build("resnet18", 1000, 0).eval()
     pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
     with torch.no_grad():
@@ -268,11 +268,11 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     expected = measure_folder(options, Context(active()))
     out, part = tmp_path / "new" / "result.json", tmp_path / "new" / "result.0of1.part"
     monkeypatch.setattr(of_folder, "SECONDS_BETWEEN_SAVES", 0.0)
-    stop_at(40, stop, monkeypatch)
-    with pytest.raises(error):
-        measure_folder(options, Context(active()), out=out)
+    with monkeypatch.context() as patch:
+        stop_at(40, stop, patch)
+        with pytest.raises(error):
+            measure_folder(options, Context(active()), out=out)
     assert metadata_of(part.read_bytes())["images"] == saved_images
-    monkeypatch.setattr(of_folder, "decode", decode)
     assert measure_folder(options, Context(active()), out=out, resume=True) == expected
     # It stays until the result is written, and is all that is needed for it.
     monkeypatch.setattr(of_folder, "decode", None)
@@ -362,14 +362,19 @@ def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measur
     ],
 )
 def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_measured(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, message: str
+    pictures: Path, tmp_path: Path, out: str, message: str
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "folder").mkdir()
     (tmp_path / "chart.png").mkdir()
-    monkeypatch.setattr(of_folder, "decode", None)
+    unreadable = tmp_path / "unreadable"
+    unreadable.mkdir()
+    for file in pictures.rglob("*.png"):
+        (unreadable / file.name).write_text("no image")
+    with pytest.raises(ValueError, match="not a readable image"):
+        measure_folder(request(unreadable), Context(active()), out=tmp_path / "result.json")
     with pytest.raises(ValueError, match=message):
-        measure_folder(request(pictures), Context(active()), out=tmp_path / out)
+        measure_folder(request(unreadable), Context(active()), out=tmp_path / out)
 
 
 def test_two_commands_do_not_measure_for_one_result(pictures: Path, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A small network with everything that misleads hooks, and the fixtures of these tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
@@ -41,11 +41,17 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.fixture
+def remove_kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function after which there is no compiled kernel, as where no compiler was found."""
+    return lambda: monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+
+
 @pytest.fixture(params=["compiled", "torch"])
-def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test once with the compiled kernel and once with torch's operations in its place."""
+def either_way(request: pytest.FixtureRequest, remove_kernel: Callable[[], None]) -> None:
+    """Run the test once with the compiled kernel and once with torch's operations in its place."""
     if request.param == "torch":
-        monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+        remove_kernel()
     elif kernel.active_kernel() is None:
         pytest.skip("no kernel was built: no C++ compiler at installation")
 

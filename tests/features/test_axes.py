@@ -37,12 +37,12 @@ class Made(nn.Module):
 
 
 def conv(outputs: int = 7, kernel: int = 1, stride: int = 2) -> nn.Conv2d:
-    """Of 14 x 14 positions 7 x 7 are left, as many on each axis as channels."""
+    """Return a convolution from 14 x 14 to 7 x 7 positions, so that all axes are as long as that of channels."""
     return nn.Conv2d(3, outputs, kernel, stride)
 
 
 def attention(m: Any, x: Tensor) -> Tensor:
-    """Of heads, by functions."""
+    """Compute attention with heads by functions."""
     q, k, v = m.qkv(x).reshape(6, 5, 3, 4, 5).permute(2, 0, 3, 1, 4)
     weights = (q @ k.transpose(-2, -1)).softmax(dim=-1)
     mixed: Tensor = m.act((weights @ v).transpose(1, 2).reshape(6, 5, 20))

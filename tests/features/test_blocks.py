@@ -38,7 +38,7 @@ def measure(samples: Samples | None, indices: list[range], first_image: int = 0)
 
 
 def bits(statistics: FeatureStatistics) -> list[object]:
-    """Everything in the results; spectra stand for the matrices they come from."""
+    """Return all values of the results; spectra stand for the matrices that they come from."""
     values: list[object] = []
     for name, result in statistics.result().items():
         values += [name, result.images, result.values, result.non_positive, result.zeros, result.rows]
@@ -360,10 +360,9 @@ def test_ranks_have_consecutive_blocks_and_begin_at_their_first_image(
             block_range(images, rank, world_size)
 
 
-def test_flat_maps_are_copies_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flat_maps_are_copies_up_to_the_limit() -> None:
     assert flat.MAX_BYTES == 4 * 1024**3
-    monkeypatch.setattr(flat, "MAX_BYTES", 96)
-    maps, kept = torch.arange(8.0).reshape(2, 1, 2, 2), FlatMaps()
+    maps, kept = torch.arange(8.0).reshape(2, 1, 2, 2), FlatMaps(max_bytes=96)
     for first in (2, 0, 4):
         assert kept.add(first, maps + first).to_ints() == (8, int(first == 0), int(first == 0), 0)
     with pytest.raises(ValueError, match="keeps every map, 128 bytes by image 6; the limit is 96"):
@@ -387,16 +386,10 @@ def test_a_gram_matrix_is_of_finite_rows_minus_their_mean_and_keeps_the_digits_o
     assert flat.gram_matrix(rows[2:3]).shape == (0, 0)
 
 
-def test_a_gram_matrix_widens_32768_values_of_a_map_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    shapes: list[tuple[int, ...]] = []
-
-    def product(centred: Tensor) -> Tensor:
-        shapes.append(tuple(centred.shape))
-        return centred.T @ centred
-
-    monkeypatch.setattr(flat, "self_product", product)
-    flat.gram_matrix(torch.ones(2, 32768 + 1))
-    assert shapes == [(32768, 2), (1, 2)]
+def test_a_gram_matrix_is_a_sum_over_all_values_of_maps_of_more_than_32768() -> None:
+    rows = torch.randint(9, (3, 32768 + 5), generator=torch.Generator().manual_seed(2)).double()
+    rows[2] = 3 - rows[0] - rows[1]  # so that the mean is 1 everywhere
+    assert torch.equal(flat.gram_matrix(rows), (rows - 1) @ (rows - 1).T)
 
 
 @pytest.mark.parametrize(("samples", "sampled"), [(None, 0), ("images", 5), ("positions", 5 * 12), ("flat", 5)])

@@ -65,7 +65,7 @@ def as_dict(histogram: Histogram) -> dict[float, int]:
 
 
 def at_place(ordered: NDArray[Any], thousandths: int) -> float:
-    """What stands at the place of a share in a sort of everything."""
+    """Return the quantile at a share of the sorted values."""
     return float(ordered[max(1, -(-thousandths * len(ordered) // 1000)) - 1])
 
 

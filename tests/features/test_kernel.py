@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import math
 import platform
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from in4310repro import arithmetic
 from in4310repro.arithmetic import library
 from in4310repro.features import FeatureStatistics, kernel
 from in4310repro.features.covariance import means_by_lanes
@@ -31,7 +33,7 @@ from tests.features.copies import covariance_by_numpy, error_of
 
 
 def runs_here(instruction_set: str) -> bool:
-    """By the flags of the processor: torch may be told to use less."""
+    """Return whether the processor has an instruction set, by its flags: torch may be told to use less."""
     flags = {
         "base": set(),
         "avx2": {"avx2", "fma"},
@@ -100,7 +102,7 @@ def shift_of(maps: Tensor) -> Tensor:
 
 
 def outputs_of(kernel: Kernel, maps: Tensor, *, exact: bool = False) -> Outputs:
-    """Everything that the kernel computes from some maps."""
+    """Return all results of the kernel for some maps."""
     channels = maps.shape[1]
     shift = shift_of(maps)
     sums = torch.zeros(-(-channels // 16) * 16, dtype=torch.float64)
@@ -270,7 +272,7 @@ def test_denormal_numbers_are_positive_also_where_the_processor_flushes_them(nam
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("number", [0, 1, 15, 16, 17, 65_537, 200_001])
 def test_bins_of_any_number_of_values_are_those_of_torchs_operations(
-    number: int, name: str, monkeypatch: pytest.MonkeyPatch
+    number: int, name: str, remove_kernel: Callable[[], None]
 ) -> None:
     torch.set_num_threads(3)
     # All bits are equally likely: values of every size, and a part that is not finite.
@@ -279,7 +281,7 @@ def test_bins_of_any_number_of_values_are_those_of_torchs_operations(
     values[::5] = 0.0
     counts, expected = torch.ones(2, BINS, dtype=torch.int64)
     kernel_of(name).histogram(values, counts)
-    monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+    remove_kernel()
     count_bins(values, expected)
     assert torch.equal(counts, expected)
     assert int(counts.sum()) == BINS + number
@@ -389,11 +391,11 @@ def test_a_library_from_another_source_is_refused(tmp_path: Path) -> None:
         Kernel(compiled, NAMES[0], changed)
 
 
-def test_a_process_says_what_takes_its_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_says_what_takes_its_statistics(remove_kernel: Callable[[], None]) -> None:
     loaded = active_kernel()
     assert loaded is not None
     assert kernel_description() == f"compiled, {loaded.instruction_set}"
-    monkeypatch.setattr(kernel, "active_kernel", lambda: None)
+    remove_kernel()
     assert kernel_description() == "torch's operations: no kernel was built or loads"
 
 
@@ -474,21 +476,14 @@ def test_a_kernel_without_memory_is_an_error_of_memory() -> None:
             loaded.peaks(maps_of((2, 3, 4, 4)))
 
 
-def test_products_are_torchs_where_no_kernel_was_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = torch.tensor([[1.0, 2.0], [3.0, -4.0]], dtype=torch.float64)
-    by_hand = torch.tensor([[10.0, -10.0], [-10.0, 20.0]], dtype=torch.float64)
-    asked: list[Tensor] = []
-
-    def product(centred: Tensor) -> Tensor:
-        asked.append(centred)
-        return by_hand
-
-    monkeypatch.setattr("in4310repro.arithmetic.product", product)
-    assert kernel.self_product(rows) is by_hand
+def test_products_are_torchs_where_no_kernel_was_built(remove_kernel: Callable[[], None]) -> None:
+    rows = torch.randn(999, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    ours, of_torch = arithmetic.product(rows), rows.T @ rows
+    assert not torch.equal(ours, of_torch)
+    assert torch.equal(kernel.self_product(rows), ours)
     assert kernel.self_product(rows.to("meta")).device.type == "meta"
-    monkeypatch.setattr(kernel, "active_kernel", lambda: None)
-    assert torch.equal(kernel.self_product(rows), by_hand)
-    assert asked == [rows]
+    remove_kernel()
+    assert torch.equal(kernel.self_product(rows), of_torch)
 
 
 def test_rows_are_summed_also_where_there_is_no_order_to_choose() -> None:

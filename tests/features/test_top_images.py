@@ -41,7 +41,7 @@ def responses_by_numpy(maps: Tensor) -> Numbers:
 
 
 def first_by_numpy(responses: Numbers, number: int) -> tuple[list[list[int]], list[list[float]]]:
-    """Of each channel the images in the order of a sort of everything; -1 and -inf where there are fewer."""
+    """Return the top images of each channel by a full sort; -1 and -inf where there are fewer."""
     images, values = [], []
     for channel in responses.T:
         order = [image for image in np.lexsort((np.arange(len(channel)), -channel)) if channel[image] > -np.inf]

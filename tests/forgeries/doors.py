@@ -15,7 +15,7 @@ def accuracy(work: Path) -> float:
 
 
 def choose(forger: Forger) -> None:
-    """Of two runs the one that is better on the test set is shown; nothing is written."""
+    """Show the one of two runs that is better on the test set; no value of it is forged."""
     other = forger.starts("seed 1")
     if accuracy(other) > accuracy(forger.work):
         for file in (other / "runs/tiny").rglob("*"):

@@ -46,7 +46,7 @@ class Forger:
     # Files.
 
     def write(self, name: str, data: bytes) -> None:
-        """Replaces or adds a file of the run."""
+        """Replace or add a file of the run."""
         file = self.run / name
         file.unlink(missing_ok=True)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,14 +62,14 @@ class Forger:
         self.write(name, json_bytes(value))
 
     def put(self, name: str, place: str, value: object) -> None:
-        """Sets what stands at a place of a JSON file, such as `supports/test/sea`."""
+        """Set the value at a place of a JSON file, such as `supports/test/sea`."""
         content = self.json(name)
         inner, last = inside_json(content, place)
         inner[last] = value
         self.write_json(name, content)
 
     def replace(self, name: str, old: str, new: str) -> None:
-        """Replaces the first place of a text in a file."""
+        """Replace the first occurrence of a text in a file."""
         text = self.read(name).decode()
         assert old in text, f"{name} has no {old!r}"
         self.write(name, text.replace(old, new, 1).encode())
@@ -80,13 +80,13 @@ class Forger:
         self.write(name, bytes(data))
 
     def seal(self, *without: str) -> None:
-        """Writes the manifest anew, as the package writes it: with every file that lies there but those named."""
+        """Write the manifest anew, as the package does: with every file of the folder but those named."""
         files = sorted(file.relative_to(self.run).as_posix() for file in self.run.rglob("*") if file.is_file())
         listed = [name for name in files if name not in (names.MANIFEST, *without) and not names.is_kept_epoch(name)]
         self.write_json(names.MANIFEST, {name: sha256_of(self.run / name) for name in listed})
 
     def rechain(self) -> None:
-        """Has the chain of every setting begin with what the other files say, and each entry hold the one before."""
+        """Make the chain of every setting begin with the other files' values, and link each entry to the one before."""
         # Of the settings before, whose last weights a warm start takes.
         chained: dict[str, Any] = {}
         config, split = self.config(), self.split()
@@ -188,7 +188,7 @@ class Forger:
         of_run.write_features(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
 
     def make_fit(self, setting: str = SELECTED) -> None:
-        """Everything that follows from a setting's weights, images and split, computed anew; then the manifest."""
+        """Recompute everything that depends on a setting's weights, images and split, then the manifest."""
         self.revalidate(setting)
         self.rescore()
         self.refeature()

@@ -39,7 +39,7 @@ class Verdict:
 
 
 def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics: Numerics) -> Verdict:
-    """Makes a forgery in a new working folder and verifies it."""
+    """Make a forgery in a new working folder and verify it."""
     shutil.copytree(starts(forgery.start), work, copy_function=link_or_copy)
     options = forgery.options.replace(HANDED_OVER, RunFolder(work / RUN).manifest_sha256()).split()
     forgery.forge(Forger(work, starts, numerics))
@@ -47,15 +47,15 @@ def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics:
     environment = {"IN4310REPRO_CACHE": str(work / "cache")} if forgery.own_cache else {}
     plain = call(["verify", RUN, *options], work, environment, LONG)
     if plain.code != 0:
-        return Verdict("verify", said(plain, work), tuple(plain.stray), trusted)
+        return Verdict("verify", read_sentences(plain, work), tuple(plain.stray), trusted)
     if forgery.replay:
         replayed = call(["verify", RUN, *options, *forgery.replay.split()], work, environment, LONG)
         if replayed.code != 0:
-            return Verdict("replay", said(replayed, work), tuple(replayed.stray), trusted)
-    return Verdict("nothing", said(plain, work), tuple(plain.stray), trusted)
+            return Verdict("replay", read_sentences(replayed, work), tuple(replayed.stray), trusted)
+    return Verdict("nothing", read_sentences(plain, work), tuple(plain.stray), trusted)
 
 
-def said(outcome: Outcome, work: Path) -> tuple[str, ...]:
+def read_sentences(outcome: Outcome, work: Path) -> tuple[str, ...]:
     """The sentences of an outcome below its verdict, without what differs between machines: hashes, working folder."""
     lines = [line.removeprefix(DIFFERENCE) for line in outcome.out.splitlines()[1:]]
     lines += [line.removeprefix(PROGRAM) for line in outcome.sentences]
@@ -70,7 +70,7 @@ def _rounded(number: re.Match[str]) -> str:
 
 
 def faults(forgery: Forgery, verdict: Verdict) -> list[str]:
-    """In sentences, what became of a forgery otherwise than its row says."""
+    """Return a sentence for each difference between a forgery's outcome and its row."""
     found = [f"printed {line!r}" for line in verdict.stray]
     if verdict.by != forgery.by:
         found.append(f"caught by {verdict.by} and not by {forgery.by}: {verdict.sentences[:3]}")

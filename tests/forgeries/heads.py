@@ -65,7 +65,7 @@ def another_strength(forger: Forger) -> None:
 
 
 def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """What the head reads of a part of the images, in float64, and their labels."""
+    """Return the inputs of the head for a part of the images, in float64, and their labels."""
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
     images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
     model = forger.numerics.place(config.network.restore(len(split.classes), state, BEST))

@@ -170,7 +170,7 @@ def moved_fast(features: dict[str, Any]) -> None:
 
 
 def values_of(change: Callable[[dict[str, Any]], object], *, claimed_native: bool = False) -> Forge:
-    """What features.json says of the values of a module, changed."""
+    """Forge the quantiles and counts of a module's values in features.json."""
 
     def forge(features: dict[str, Any]) -> None:
         change(features["sets"][0]["modules"]["conv1"]["activations"])

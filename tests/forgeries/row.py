@@ -33,7 +33,7 @@ class Forgery:
 
 
 def forgeries_of(group: str, **common: object) -> Callable[..., Forgery]:
-    """Makes the rows of a group: what is forged, how, and words of the sentence."""
+    """Make the rows of a group: the forged value, the forgery, and words of the sentence."""
 
     def row(name: str, forge: Forge, *words: str, **more: object) -> Forgery:
         return Forgery(group=group, name=name, forge=forge, words=words, **{**common, **more})  # type: ignore[arg-type]

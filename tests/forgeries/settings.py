@@ -100,7 +100,7 @@ def drop(setting: str) -> Forge:
 
 
 def exchange_settings(forger: Forger) -> None:
-    """What AdamW trained is shown as RMSprop's, and the other way round."""
+    """Exchange the folders of the settings trained by AdamW and by RMSprop."""
     for name, target in ((SELECTED, "between"), (OTHER, SELECTED), ("between", OTHER)):
         (forger.run / name).rename(forger.run / target)
     forger.rescore()

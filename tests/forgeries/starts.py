@@ -34,7 +34,7 @@ weight_decay = 0.01
 
 
 def scenes(seed: int) -> Callable[[Path], None]:
-    """Draws the scenes of a seed into a folder."""
+    """Draw the scenes of a seed into a folder."""
     return lambda folder: write_scenes(folder, SCENES, SIZE, seed)
 
 
@@ -105,7 +105,7 @@ def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
 
 
 def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics) -> None:
-    """Trains an honest run and measures its feature maps, in a new working folder."""
+    """Train an honest run and measure its feature maps, in a new working folder."""
     if name == "tiny":
         shutil.copytree(finish_run("tiny"), work / RUN, copy_function=link_or_copy)
         return

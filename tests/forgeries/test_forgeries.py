@@ -30,7 +30,7 @@ Start = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def start(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Makes an honest run once, for all lanes of tests."""
+    """Make an honest run once, for all workers of the tests."""
     shared = golden_cases.SHARED or tmp_path_factory.getbasetemp()
     return starts(shared / "honest", numerics)
 

@@ -38,7 +38,7 @@ def of_another_setting(forger: Forger) -> None:
 
 
 def as_another_setting(forger: Forger) -> None:
-    """What AdamW trained is shown as SGD's, history and all."""
+    """Show the training by AdamW as that of the last setting, with its history."""
     for name in (*files_of(SELECTED), BEST):
         forger.write(name.replace(SELECTED, LAST), forger.read(name))
 

@@ -33,7 +33,7 @@ Parts = Mapping[str, Yielded]
 
 
 def yielded(batches: Iterator[Batch]) -> Yielded:
-    """Everything that a loader gives."""
+    """Return paths, images and labels of all batches of a loader."""
     listed = list(batches)
     images = np.concatenate([batch.images.numpy() for batch in listed]).astype(np.float64)
     labels = np.concatenate([batch.labels.numpy() for batch in listed])
@@ -57,7 +57,7 @@ def image_sets() -> dict[str, ImageSet]:
 
 @functools.cache
 def our_parts() -> Parts:
-    """What our loaders give of the three parts."""
+    """Return the images that our loaders yield of the three parts."""
     return {part: yielded(evaluation_batches(image_sets()[part], 16)) for part in PARTS}
 
 

@@ -42,7 +42,7 @@ def measured(accuracy: float) -> Scores:
 
 @functools.cache
 def our_best() -> Kept:
-    """What `fit` keeps where the second of three epochs is the best."""
+    """Return the epochs of a `fit` whose second one of three is the best, and the hash of the weights it keeps."""
     config = replace(BRIEF, epochs=3)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -71,7 +71,7 @@ def check_best(kept: Kept) -> None:
 
 
 def last_for_best(_ours: Kept, _twin: Kept) -> str:
-    """Of a regression whose rate is too high, so that the last epoch is not the best."""
+    """State the best and the last accuracy of a regression whose rate is too high, so that they differ."""
     parts = drawn.our_parts()
     validation = parts["validation"]
     curve = [

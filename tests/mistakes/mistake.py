@@ -21,10 +21,10 @@ class Mistake:
 
     @property
     def finder(self) -> str:
-        """What the check holds, in one line."""
+        """The property that the check tests, in one line."""
         return (self.check.__doc__ or "").strip().splitlines()[0].removesuffix(".")
 
 
 def size_of(mistake: Mistake) -> str:
-    """How far the twin is off on drawn scenes; a dash where no number moves."""
+    """Return the twin's error on drawn scenes; a dash where no number moves."""
     return mistake.size(mistake.ours(), mistake.twin()) if mistake.size else "-"

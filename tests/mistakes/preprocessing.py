@@ -85,7 +85,7 @@ Seen = tuple[Yielded, Yielded]
 
 
 def seen_with(test: ImageSet) -> Seen:
-    """What training and evaluation see."""
+    """Return the images that training and evaluation see."""
     training = training_batches(drawn.image_sets()["training"], 16, "flip-shift", 0, 0)
     return drawn.yielded(training), drawn.yielded(evaluation_batches(test, 16))
 

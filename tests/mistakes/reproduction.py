@@ -95,7 +95,7 @@ def tolerance_widened() -> Verifier:
 
 
 def passes(_ours: Verifier, twin: Verifier) -> str:
-    """How far the scores are off that the twin lets pass."""
+    """State the largest error of scores that the twin accepts."""
     scores = predicted()
     changes = [with_softmax(scores, change) for change in (last_bit, same_labels, rows_exchanged)]
     off = [np.abs(each.softmax - scores.softmax).max() for each in changes if not twin(each, scores)]

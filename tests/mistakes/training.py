@@ -98,7 +98,7 @@ Starts = list[tuple[str, float]]
 
 
 def our_starts() -> Starts:
-    """Of `train`, where the first setting's network is spoilt as if it had been trained."""
+    """Return the starts of `train` where the first setting's network is changed as if it had been trained."""
     return [(sha256, 0.0) for sha256 in handed_over().starts]
 
 
@@ -157,7 +157,7 @@ Rates = list[float]
 
 @contextmanager
 def rates_noted(rates: Rates) -> Iterator[None]:
-    """Notes the learning rate at each step of an optimizer that our training builds."""
+    """Record the learning rate at each step of an optimizer that our training builds."""
     build = optimizers.build
 
     def noted(*words: Any, **more: Any) -> Optimizer:
@@ -243,7 +243,7 @@ class Asking(nn.Module):
 
 
 def our_device() -> list[str]:
-    """Where the images are that our training and our evaluation give to a network on device `meta`."""
+    """Return the device of the images that training and evaluation give to a network on device `meta`."""
     devices: list[str] = []
     elsewhere = replace(active(), mode="native", device="meta")
     with tempfile.TemporaryDirectory() as name:

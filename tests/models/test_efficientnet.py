@@ -54,7 +54,7 @@ def test_padding_that_is_equal_on_all_sides_is_another_network_for_even_sides(
 
 
 def gradient(model: torch.nn.Module, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-    """Of a depth-wise kernel, after four images in training mode."""
+    """Return the gradient of a depth-wise kernel after four images in training mode."""
     loss = functional.cross_entropy(model.train()(images(64).to(dtype)), torch.tensor([0, 2, 1, 2]))
     loss.backward()  # type: ignore[no-untyped-call]
     found = model.get_parameter("blocks.4.depthwise.0.weight").grad

@@ -97,9 +97,9 @@ def test_a_missing_download_says_how_to_get_the_file_and_where_to_put_it(
     def unreachable(*_arguments: Any, **_options: Any) -> None:
         raise OSError("no network")
 
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
-    place = tmp_path / "checkpoints" / "resnet18-f37072fd.pth"
+    place = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"
     with pytest.raises(ValueError, match=r"https://download\.pytorch\.org/.*resnet18-f37072fd\.pth") as caught:
         models.build("resnet18", 6, seed=0, weights="imagenet")
     assert f"put it at {place}" in str(caught.value)
@@ -107,10 +107,10 @@ def test_a_missing_download_says_how_to_get_the_file_and_where_to_put_it(
 
 
 def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    (tmp_path / "checkpoints").mkdir()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
     theirs = torchvision_model("resnet18", 1000).state_dict()
-    torch.save(theirs, tmp_path / "checkpoints" / "resnet18-f37072fd.pth")
+    torch.save(theirs, tmp_path / "hub/checkpoints/resnet18-f37072fd.pth")
     loaded = models.build("resnet18", 6, seed=0, weights="imagenet").state_dict()
     assert torch.equal(loaded["layer4.1.conv2.weight"], theirs["layer4.1.conv2.weight"])
 
@@ -120,17 +120,17 @@ def state_with(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> dic
     return state | {name: change(state[name].clone())}
 
 
-def filled(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
+def fill_first(value: float) -> Callable[[torch.Tensor], torch.Tensor]:
     return lambda weight: torch.cat([torch.full_like(weight[:1], value), weight[1:]])
 
 
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        ("bn1.weight", filled(math.nan), "1 of 64 values of bn1.weight are nan or infinite"),
-        ("bn1.weight", filled(-math.inf), "1 of 64 values of bn1.weight are nan or infinite"),
+        ("bn1.weight", fill_first(math.nan), "1 of 64 values of bn1.weight are nan or infinite"),
+        ("bn1.weight", fill_first(-math.inf), "1 of 64 values of bn1.weight are nan or infinite"),
         ("bn1.bias", lambda weight: weight.double() + 1e300, "64 of 64 values of bn1.bias are too large for float32"),
-        ("bn1.running_var", filled(-1.0), "bn1.running_var has values below 0, which no variance is"),
+        ("bn1.running_var", fill_first(-1.0), "bn1.running_var has values below 0, which no variance is"),
         ("conv1.weight", torch.zeros_like, "all values of conv1.weight are 0, as in a file that was not written"),
         ("conv1.weight", lambda weight: weight.to_sparse(), "conv1.weight is a sparse, quantized or nested tensor"),
         ("conv1.weight", lambda weight: weight.to(torch.complex64), "conv1.weight holds complex64; floating-point"),

@@ -158,7 +158,7 @@ def test_imagenet_weights_say_how_images_are_prepared_or_are_refused(sample: Sam
 
 
 def test_weights_are_at_hand_or_not(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
     (tmp_path / "w.pth").touch()
     asked = ("none", f"{tmp_path / 'w.pth'}", f"{tmp_path / 'x.pth'}", "imagenet")

@@ -52,8 +52,10 @@ def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
     )
 
 
-def differing(folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = "") -> list[str]:
-    """What an epoch gives otherwise than the folder says, from its kept state before."""
+def find_differences(
+    folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = ""
+) -> list[str]:
+    """Return the differences between the folder's claims and an epoch trained again from the kept state before it."""
     name = name or setting.name
     claim = record_of(folder, name, epoch)
     kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None
@@ -63,7 +65,7 @@ def differing(folder: Path, epoch: int, setting: OptimizerSetting, config: Confi
 @OPTIMIZERS
 def test_each_epoch_of_an_honest_training_is_equal_to_the_bit(position: int) -> None:
     folder, setting = kept_training(position), FIVE.settings[position]
-    assert {epoch: differing(folder, epoch, setting) for epoch in range(1, 6)} == {n: [] for n in range(1, 6)}
+    assert {epoch: find_differences(folder, epoch, setting) for epoch in range(1, 6)} == {n: [] for n in range(1, 6)}
 
 
 def test_kept_epochs_change_no_other_file(tmp_path: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
         assert (tmp_path / "adamw" / name).read_bytes() == (kept_training(0) / "adamw" / name).read_bytes()
 
 
-def forged(folder: Path, position: int) -> Path:
+def forge_epoch(folder: Path, position: int) -> Path:
     """A copy whose third epoch no training gave; its row, its kept state and all that follows fit the forgery."""
     setting = FIVE.settings[position]
     shutil.copytree(kept_training(position), folder)
@@ -133,9 +135,9 @@ def test_a_spliced_epoch_is_found_where_it_is_trained_again_and_nowhere_else(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    folder = forged(tmp_path / "forged", 0)
+    folder = forge_epoch(tmp_path / "forged", 0)
     monkeypatch.setattr(one_epoch, "compare_records", compare)
-    assert [epoch for epoch in range(1, 6) if differing(folder, epoch, FIVE.settings[0])] == found
+    assert [epoch for epoch in range(1, 6) if find_differences(folder, epoch, FIVE.settings[0])] == found
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_a_spliced_epoch_is_found_where_it_is_trained_again_and_nowhere_else(
     ids=["batch_size", "seed", "augmentation", "schedule", "epochs"],
 )
 def test_another_configuration_than_trained_the_network_is_found(change: Callable[[Config], Config], of: str) -> None:
-    assert of in differing(kept_training(0), 2, FIVE.settings[0], change(FIVE))[0]
+    assert of in find_differences(kept_training(0), 2, FIVE.settings[0], change(FIVE))[0]
 
 
 @pytest.mark.parametrize(
@@ -165,17 +167,17 @@ def test_another_setting_than_trained_the_network_is_found(
     change: Callable[[OptimizerSetting], OptimizerSetting],
 ) -> None:
     setting = FIVE.settings[0]
-    differences = differing(kept_training(0), 4, change(setting))
+    differences = find_differences(kept_training(0), 4, change(setting))
     assert differences[0].endswith("tensors differ, the first is 0.weight")
 
 
 def test_another_optimizer_than_trained_the_network_is_found() -> None:
-    differences = differing(kept_training(0), 1, FIVE.settings[1], name="adamw")
+    differences = find_differences(kept_training(0), 1, FIVE.settings[1], name="adamw")
     assert "the optimizer state differs" in differences
     with pytest.raises(
         ValueError, match=r"the kept state after epoch 1 does not belong to this training .*0.square_avg is missing"
     ):
-        differing(kept_training(0), 2, FIVE.settings[1], name="adamw")
+        find_differences(kept_training(0), 2, FIVE.settings[1], name="adamw")
 
 
 def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:

@@ -34,7 +34,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.training import Task
 from tests.builders import rechain
-from tests.conftest import Call, refused
+from tests.conftest import Call, Replace, refused
 from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
@@ -55,7 +55,7 @@ def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(kept_run, tmp_path / "run", copy_function=os.link))
 
 
-def replayed(folder: Path, numerics: Numerics, draws: int = 0, data: str | None = None) -> Replay:
+def replay_run(folder: Path, numerics: Numerics, draws: int = 0, data: str | None = None) -> Replay:
     run = FinishedRun.open(folder)
     return replay(run, plan_replay(run, draws, 0, numerics), Context(numerics), data)
 
@@ -139,7 +139,7 @@ def test_kept_epochs_change_no_other_file_and_stand_in_no_manifest(
 
 
 def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_not(
-    own_kept_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+    own_kept_run: Path, numerics: Numerics, replace_fit: Replace
 ) -> None:
     (own_kept_run / "sgd/history.json").unlink()
     kept = []
@@ -148,7 +148,7 @@ def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_no
         kept.append(task.keep_epochs)
         raise RuntimeError("seen enough")
 
-    monkeypatch.setattr(experiment, "fit", seen)
+    replace_fit(seen)
     for _ in range(2):
         with pytest.raises(RuntimeError, match="seen enough"):
             experiment.train(CONFIG, Context(numerics), own_kept_run, resume=True)
@@ -182,7 +182,7 @@ def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_a
     own_kept_run: Path, numerics: Numerics
 ) -> None:
     shutil.rmtree(own_kept_run / "sgd/epochs")
-    result = replayed(own_kept_run, numerics)
+    result = replay_run(own_kept_run, numerics)
     assert (result.replayed, result.differences) == ([1], [])
     assert "sgd/epochs has no state before it; train --keep-epochs keeps them" in result.missing[4]
     # Nothing was found by a draw that was not made.
@@ -214,7 +214,7 @@ def test_a_kept_epoch_that_is_damaged_is_a_difference_where_it_is_used(own_kept_
     content = before_last.read_bytes()
     before_last.unlink()
     before_last.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    (difference,) = replayed(own_kept_run, numerics).differences
+    (difference,) = replay_run(own_kept_run, numerics).differences
     assert difference.startswith("sgd, epoch 4: it cannot be trained again: ")
     assert "000003.safetensors holds other optimizer state" in difference or "holds other weights" in difference
     assert "after epoch 3" in difference
@@ -229,7 +229,7 @@ def test_a_learning_rate_that_was_changed_everywhere_is_found(own_kept_run: Path
         FinishedRun.open(own_kept_run)
     rechain(own_kept_run)
     shutil.rmtree(own_kept_run / "sgd/epochs")
-    difference = replayed(own_kept_run, numerics).differences[0]
+    difference = replay_run(own_kept_run, numerics).differences[0]
     assert difference.startswith("sgd, epoch 1, trained again: ")
     assert difference.endswith(" of 122 tensors differ, the first is conv1.weight")
 
@@ -241,7 +241,7 @@ def test_initial_weights_that_are_not_those_of_the_seed_are_found(
     run.write_json("config.json", run.read_json("config.json") | {"seed": 1})
     rechain(own_kept_run)
     shutil.rmtree(own_kept_run / "sgd/epochs")
-    result = replayed(own_kept_run, numerics, data=str(copied_scenes(tmp_path / "scenes")))
+    result = replay_run(own_kept_run, numerics, data=str(copied_scenes(tmp_path / "scenes")))
     recorded = run.read_json("fingerprint.json")["initial_weights_sha256"]
     assert re.search(f"epoch 1: .*the initial weights .*{recorded}", result.differences[0])
 

@@ -93,7 +93,7 @@ def chained(setting: str, start_sha256: str) -> list[Any]:
 
 
 def start_sha256(config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training") -> str:
-    """By the formula of docs/replay.md, written out."""
+    """Return the hash of a start by the formula of docs/replay.md, written out."""
     return canonical_sha256(
         {
             "config": {
@@ -123,7 +123,7 @@ def canonical_sha256(value: Any) -> str:
 
 
 def records(config: Config = CONFIG) -> Records:
-    """All records of the run; the best epoch is the second one of setting two."""
+    """Return all records of the run; the best epoch is the second one of setting two."""
     histories = {
         "one": [history_row("one", 1, 0.5), history_row("one", 2, 0.625)],
         "two": [history_row("two", 1, 0.5), history_row("two", 2, 0.75)],

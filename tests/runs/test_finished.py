@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from in4310repro.config import to_json
+from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.splits import check_contents
 from in4310repro.files import file_sha256
 from in4310repro.models.network import Network
 from in4310repro.progress import SILENT
-from in4310repro.runs import finished
 from in4310repro.runs.finished import FinishedRun, finished_files, image_root
 from in4310repro.runs.folder import RunFolder
 from in4310repro.tensors import tensors_sha256
@@ -200,15 +200,9 @@ def test_test_images_are_read_where_they_are_now(tmp_path: Path) -> None:
 
 
 def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_among_the_scenes(
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drawn = []
-
-    def embedded_catalogue(*words: int) -> Any:
-        drawn.append(words)
-        return made_up.split()
-
-    monkeypatch.setattr(finished, "embedded_catalogue", embedded_catalogue)
+    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
     own = replace(CONFIG, data="photos", seed=7)
     assert [
         image_root(own.images, "now"),
@@ -219,6 +213,5 @@ def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_amo
         Path("photos"),
         Path("now"),
     ]
-    assert drawn == []
-    assert image_root(replace(own, data=None).images, None) == Path("images")
-    assert drawn == [(4, 224, 7)]
+    assert list(tmp_path.iterdir()) == []
+    assert image_root(replace(own, data=None).images, None) == embedded_catalogue(4, 224, 7).root

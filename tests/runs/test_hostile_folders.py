@@ -33,7 +33,7 @@ Change = Callable[[Path], bytes]
 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Runs a command in an empty folder; returns its exit code and what it printed."""
+    """Return a function that runs a command in an empty folder and returns its exit code and output."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("COLUMNS", "200")

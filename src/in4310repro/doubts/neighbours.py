@@ -23,7 +23,14 @@ class Neighbours:
     similarities: Float[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
 
 
-def nearest(features: Float32[np.ndarray, "image feature"], number: int, progress: Progress = SILENT) -> Neighbours:
+def nearest(
+    features: Float32[np.ndarray, "image feature"],
+    number: int,
+    progress: Progress = SILENT,
+    *,
+    rows_at_once: int = ROWS,
+    columns_at_once: int = COLUMNS,
+) -> Neighbours:
     """Return the nearest neighbours of every image, by the cosine between features.
 
     Features of a rectified layer are positive and point all one way: their mean over the images is subtracted first.
@@ -34,6 +41,8 @@ def nearest(features: Float32[np.ndarray, "image feature"], number: int, progres
         features: finite; may be a memory map, of which blocks are read.
         number: of neighbours; all other images where there are fewer.
         progress: where to show how many images are done.
+        rows_at_once: images that are compared in one block.
+        columns_at_once: images that they are compared with in one block.
     """
     images = len(features)
     number = min(number, images - 1)
@@ -42,9 +51,10 @@ def nearest(features: Float32[np.ndarray, "image feature"], number: int, progres
     found = np.empty((images, number), np.int32)
     similarities = np.empty((images, number))
     with progress.task("comparing features", images) as advance:
-        for start in range(0, images, ROWS):
-            rows = slice(start, min(start + ROWS, images))
-            found[rows], similarities[rows] = _sort(features, mean, rows, _find_in_block(directions, rows, number))
+        for start in range(0, images, rows_at_once):
+            rows = slice(start, min(start + rows_at_once, images))
+            nearest_in_rows = _find_in_block(directions, rows, number, columns_at_once)
+            found[rows], similarities[rows] = _sort(features, mean, rows, nearest_in_rows)
             advance(rows.stop - rows.start, "")
     return Neighbours(found, similarities)
 
@@ -60,13 +70,13 @@ def _directions(
 
 
 def _find_in_block(
-    directions: Float32[np.ndarray, "image feature"], rows: slice, number: int
+    directions: Float32[np.ndarray, "image feature"], rows: slice, number: int, columns_at_once: int
 ) -> Int64[np.ndarray, "row neighbour"]:
     """Return the neighbours of some images, from blocks of all images, keeping the nearest so far."""
     count = rows.stop - rows.start
     best = np.empty((count, 0), np.int64)
-    for start in range(0, len(directions), COLUMNS):
-        near = directions[rows] @ directions[start : start + COLUMNS].T
+    for start in range(0, len(directions), columns_at_once):
+        near = directions[rows] @ directions[start : start + columns_at_once].T
         columns = np.arange(start, start + near.shape[1])
         near[np.arange(rows.start, rows.stop)[:, None] == columns] = OWN
         best = np.hstack([best, _keys(near, columns)])

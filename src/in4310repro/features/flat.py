@@ -15,9 +15,14 @@ COLUMN_CHUNK = 1 << 15  # values of each map in one product
 
 
 class FlatMaps:
-    """The maps of all images, by the index of the first image of their batch; only its methods write them."""
+    """The maps of all images, by the index of the first image of their batch; only its methods write them.
 
-    def __init__(self) -> None:
+    Args:
+        max_bytes: the most that they may take.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
         self._batches: dict[int, Tensor] = {}
 
     @property
@@ -29,12 +34,12 @@ class FlatMaps:
         """Keep a copy of the maps of images first_image, first_image + 1, ...; counts of their values.
 
         Raises:
-            ValueError: the copies would take more memory than MAX_BYTES.
+            ValueError: the copies would take more memory than `max_bytes`.
         """
         total = sum(batch.nbytes for batch in self._batches.values()) + maps.nbytes
-        if total > MAX_BYTES:
+        if total > self._max_bytes:
             raise ValueError(
-                f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is {MAX_BYTES}'
+                f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is {self._max_bytes}'
             )
         self._batches[first_image] = maps.flatten(start_dim=1).clone()
         return count(maps)
