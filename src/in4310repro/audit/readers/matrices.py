@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
+from itertools import takewhile
 
 from in4310repro.audit.document import ConfusionMatrix, Printed, Table
 from in4310repro.audit.readers.grid import Grid
@@ -37,6 +38,7 @@ OUTCOMES = re.compile(
     r"(?:\W{0,4}[:=]\W{0,4}|\s{1,4})(?P<count>\d[\d,]*)(?![\d.%])",
     re.IGNORECASE,
 )
+MOST_WORDS = 6  # of a class name above a column
 WINDOW = 6  # lines in which all four stand
 LETTERS = 4  # of the short name of a column
 VALUE = re.compile(rf"{NUMBER} ?%?")
@@ -132,20 +134,35 @@ def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
     if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and not _are_numbered(names, corner)):
         return None
     totals = names[-1].lower() in (*TOTALS, *OF_CLASS)
-    rows, end = [], start + 1
+    end = start + 1
     names = names[:-1] if totals else names
     if end < len(lines) and [word.lower() for word in lines[end].split()] in (["actual"], ["true"]):
         end += 1
-    for index, name in enumerate(names, start=end):
+    # Names of one word, or, where those are not the rows' ones, of several: `dune  blue bay`.
+    for most in (1, MOST_WORDS):
+        rows = _read_named_rows(lines, end, names, most)
+        if rows and all(len(numbers) == len(rows) + totals for _, numbers in rows):
+            numbers = [_numbers(each[: len(rows)], index + 1) for index, (_, each) in enumerate(rows, start=end)]
+            matrix = _make_matrix(numbers, [name for name, _ in rows])
+            if matrix and lines[start].split()[0].lower() == "prediction":
+                matrix = transpose(matrix)  # R prints predictions in rows
+            return (matrix, end + len(rows) + totals) if matrix else None
+    return None
+
+
+def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], most: int) -> list[tuple[str, list[str]]]:
+    """Return name and numbers of each row; the rows' names, each of up to so many words, are those of the header."""
+    rows: list[tuple[str, list[str]]] = []
+    while names:
+        index = start + len(rows)
         words = lines[index][:LINE].split() if index < len(lines) else []
-        words = words[words[:1] != [] and words[0].lower() in CORNER and words[0] != name :]
-        if len(words) != len(names) + 1 + totals or words[0] != name:
-            return None
-        rows.append(_numbers(words[1 : len(names) + 1], index + 1))
-    matrix = _make_matrix(rows, names)
-    if matrix and lines[start].split()[0].lower() == "prediction":
-        matrix = transpose(matrix)  # R prints predictions in rows
-    return (matrix, end + len(names) + totals) if matrix else None
+        words = words[words[:1] != [] and words[0].lower() in CORNER and words[0] != names[0] :]
+        length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(words, names[:most], strict=False)))
+        if not length:
+            return []
+        rows.append((" ".join(words[:length]), words[length:]))
+        names = names[length:]
+    return rows
 
 
 def _are_numbered(names: Sequence[str], corner: bool) -> bool:
