@@ -73,37 +73,6 @@ def test_a_header_of_a_table_of_spaces_has_two_known_columns(line: str, names: l
 
 
 @pytest.mark.parametrize(
-    ("text", "names", "cells"),
-    [
-        ("blue bay 0.8 0.9", ["class", "precision", "recall"], ["blue bay", "0.8", "0.9"]),
-        ("bay n/a 0.9", ["class", "precision", "recall"], ["bay", "n/a", "0.9"]),
-        ("bay 7 0.8 0.9", ["class", "precision", "recall"], ["bay 7", "0.8", "0.9"]),
-        ("bay 0.9", ["class", "precision", "recall"], None),
-        ("bay: 0.8 0.9", ["class", "precision", "recall"], None),
-        ("bay = 0.8 0.9", ["class", "precision", "recall"], None),
-        ("accuracy 0.9 300", ["precision", "recall", "support"], ["accuracy", "", "0.9", "300"]),
-        ("accuracy 0.9", ["precision", "recall", "support"], ["accuracy", "", "0.9", ""]),
-        ("accuracy 0.9 0.8", ["precision", "recall", "support"], ["accuracy", "", "0.9", ""]),
-        ("accuracy", ["precision", "recall", "support"], None),
-        ("accuracy 0.9", ["precision", "recall", "f1"], None),
-        ("0.8 0.9 blue bay", ["precision", "recall", "class"], ["blue bay", "0.8", "0.9"]),
-        ("0.8 - bay", ["precision", "recall", "class"], ["bay", "0.8", "-"]),
-        ("Mean 0.8 0.9", ["precision", "recall", "class"], ["Mean", "0.8", "0.9"]),
-    ],
-)
-def test_a_row_is_cut_from_the_right(text: str, names: list[str], cells: list[str] | None) -> None:
-    width = len([name for name in names if name != "class"])
-    header = " " * 10 + "  ".join(names)
-    assert aligned._cells(text, width, names, header) == (cells)
-
-
-def test_a_summary_has_its_values_where_the_headings_end() -> None:
-    header, names = "class    acc    prec    recall", ["class", "acc", "prec", "recall"]
-    assert aligned._cells("mean              0.7", 3, names, header) == ["mean", "", "0.7", ""]
-    assert aligned._cells("mean      0.6              0.6", 3, names, header) == ["mean", "0.6", "", "0.6"]
-
-
-@pytest.mark.parametrize(
     ("cells", "is_header"),
     [
         (["a", "accuracy"], True),
@@ -122,40 +91,6 @@ def test_a_summary_has_its_values_where_the_headings_end() -> None:
 )
 def test_a_header_of_a_table_of_separators_names_a_measure_or_classes(cells: list[str], is_header: bool) -> None:
     assert delimited._is_header(cells) is is_header
-
-
-@pytest.mark.parametrize(
-    ("lines", "skipped", "rows"),
-    [
-        (["a,1", "b,2"], (), [(2, ["a", "1"]), (3, ["b", "2"])]),
-        (["a,1", "b,2"], (3,), [(2, ["a", "1"])]),
-        (["a,1", "b,2", "c"], (2,), []),
-        (["a,n/a", "b,2,3"], (), [(2, ["a", "n/a"])]),
-        (["1,b"], (), []),
-        (["a, 1", '"b, c", "2"'], (), [(2, ["a", "1"]), (3, ["b, c", "2"])]),
-        (["a,1", "text"], (), [(2, ["a", "1"])]),
-        (['a,"1'], (), []),
-    ],
-)
-def test_rows_of_a_table_of_separators_are_as_wide_as_its_header(
-    lines: list[str], skipped: tuple[int, ...], rows: list[Any]
-) -> None:
-    found = delimited._rows(["class,acc", *lines], 1, ",", 2, frozenset(skipped))
-    assert found == (rows, 1 + len(rows))
-
-
-def test_a_line_of_a_data_file_is_no_row() -> None:
-    assert delimited._cells("a," + "b" * 99_998, ",") == ["a", "b" * 99_998]
-    assert delimited._cells("a," + "b" * 99_999, ",") == []
-    assert delimited._cells("a;b", ",") == []
-
-
-@pytest.mark.parametrize(
-    ("text", "span"),
-    [(None, 1), ("", 1), ("0", 1), ("1", 1), ("3", 3), ("200", 200), ("201", 200), ("-2", 1), ("²", 1), ("x", 1)],
-)
-def test_a_span_is_a_number_up_to_200(text: str | None, span: int) -> None:
-    assert web._span(text) == span
 
 
 def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns() -> None:
@@ -918,7 +853,6 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
     ]
     assert list(latex.latex_grids(text.split("\n"), frozenset({2}))) == []
     assert list(latex.latex_grids(text.split("\n")[:9], frozenset())) == []
-    assert [latex._find_closing(each) for each in ("{a}b", "{a{b}}c", "[a]", "{a")] == [2, 5, 2, 1]
 
 
 @pytest.mark.parametrize(
@@ -1229,21 +1163,6 @@ def test_captions_of_latex_and_label_lines_are_read_up_to_their_bounds() -> None
     for length, found in ((2000, 1), (2001, 0)):
         values, _ = read_labels(["Accuracy of sea: 0.5".ljust(length)], frozenset())
         assert len(values) == found
-
-
-@pytest.mark.parametrize(
-    ("names", "tests"),
-    [
-        (["Metric", "Target", "Result"], True),
-        (["Class", "Target", "Result"], False),
-        (["No", "Class", "Target", "Result"], False),
-        (["No", "Metric", "Class", "Target", "Result"], True),
-        (["Metric", "Target"], False),
-        (["Metric", "Result"], False),
-    ],
-)
-def test_a_table_of_targets_and_results_that_is_of_no_classes_is_one_of_tests(names: list[str], tests: bool) -> None:
-    assert grids._is_of_tests(rows_of(names, ["a"] * len(names), header=1)) is tests
 
 
 def test_a_grid_without_values_is_left_to_other_readers_and_none_is_turned_twice() -> None:
