@@ -11,7 +11,7 @@ import pytest
 
 from in4310repro.audit import html
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
-from in4310repro.audit.marking import _find_places, make_passages, mark_lines
+from in4310repro.audit.marking import find_places, make_passages, mark_lines
 from in4310repro.audit.verdicts import (
     Audit,
     Counted,
@@ -229,4 +229,4 @@ def test_the_page_is_written_whole(tmp_path: Path) -> None:
 
 def test_every_number_has_a_place_of_its_own_in_any_order_and_none_where_all_are_taken() -> None:
     numbers = [printed(text, 1) for text in ("0.7", "0.5", "0.7")]
-    assert list(_find_places("0.5 0.7", numbers)) == [(4, numbers[0]), (0, numbers[1])]
+    assert list(find_places("0.5 0.7", numbers)) == [(4, numbers[0]), (0, numbers[1])]

@@ -84,7 +84,7 @@ def test_an_audit_without_findings_says_what_that_means() -> None:
 def first(**fields: Any) -> list[str]:
     """The lines of one finding."""
     finding = Finding(**{"kind": "k", "rank": Rank.IMPOSSIBLE, "tables": ("t", "u"), "message": "m", **fields})
-    return list(page._finding(7, finding))
+    return list(page.format_finding(7, finding))
 
 
 def test_a_finding_shows_fourteen_values_and_inputs_and_how_many_more_there_are() -> None:
@@ -127,7 +127,7 @@ def test_sizes_are_listed_with_their_origin_where_one_is_known_and_they_fit_on_a
         group(12, "printed"),
         group(13, "printed"),
     )
-    lines = list(page._counts(replace(audit, sizes=groups, counted=())))
+    lines = list(page.format_counts(replace(audit, sizes=groups, counted=())))
     assert lines == [
         "Images of each class, as given, in t, u: 1 2.",
         "Images of each class, from the decimals, in t, u: 1 2 ?.",
@@ -148,7 +148,7 @@ def test_counts_of_the_same_classes_share_a_table_and_unknown_ones_are_question_
         counts("none", 2, None, None),
         counts("edge", 12),
     )
-    lines = list(page._counts(replace(made_up(), sizes=(), counted=tables)))
+    lines = list(page.format_counts(replace(made_up(), sizes=(), counted=tables)))
     assert lines == [
         "correct images of  c0   c1   all  of",
         "a                   3  5-7  8-10  18",
@@ -164,14 +164,14 @@ def test_power_of_errors_that_were_never_tried_is_a_dash_and_means_are_counted()
     assert audit.power
     untried = Detection(kind="x", tried=0, impossible=0, unless=0)
     lines = list(
-        page._power(
+        page.format_power(
             replace(audit, power=replace(audit.power, detections=(untried, *audit.power.detections), remark=""))
         )
     )
     assert "x                       0           -                  -" in lines
     (mean,) = audit.means
     means = (mean, replace(mean, agrees=True), replace(mean, agrees=True, last_bit=True))
-    assert next(iter(page._means(replace(audit, means=means)))).startswith(
+    assert next(iter(page.format_means(replace(audit, means=means)))).startswith(
         "Means: 2 of 3 agree with their printed parts, 1 of"
     )
 
@@ -181,7 +181,7 @@ def test_lines_are_cut_at_120_letters_and_unread_ones_at_80() -> None:
     lines = page.render(replace(made_up(), remarks=(long,))).splitlines()
     assert all(len(line) <= 120 for line in lines)
     assert lines[-1].startswith("    word")
-    indented = page._wrap(f"   {long}").splitlines()
+    indented = page.wrap(f"   {long}").splitlines()
     assert (indented[0][:4], indented[1][:8]) == ("   w", "       w")
     unread = Unread(line=3, text=f"  {'x' * 79}yz", why="w")
     audit = replace(made_up(), document=replace(made_up().document, unread=(unread,)))
@@ -235,27 +235,27 @@ def test_the_page_says_its_result_in_one_sentence(ranks: list[Rank], expected: s
 
 
 def test_values_counts_and_shares_are_described_in_words() -> None:
-    assert html._describe(value("0.5", "sea")) == "accuracy of sea"
-    assert html._describe(value("0.5", "")) == "accuracy of "
-    assert html._describe(value("0.5", None, AP, Average.MACRO, label="mAP")) == "mAP (average precision)"
-    assert html._describe(value("0.5", None, AP, Average.MACRO)) == "macro (average precision)"
-    assert html._describe(value("0.5")) == "summary (accuracy)"
+    assert html.describe_value(value("0.5", "sea")) == "accuracy of sea"
+    assert html.describe_value(value("0.5", "")) == "accuracy of "
+    assert html.describe_value(value("0.5", None, AP, Average.MACRO, label="mAP")) == "mAP (average precision)"
+    assert html.describe_value(value("0.5", None, AP, Average.MACRO)) == "macro (average precision)"
+    assert html.describe_value(value("0.5")) == "summary (accuracy)"
     counted = Counted(name="t", sizes={"a": 4, "b": 5}, correct={"a": range(2, 3), "b": range(3, 6)})
     row = html.CountRow(name="t", cells=(("a", "2 of 4"), ("b", "3 to 5 of 5")), total="5 to 7 of 9")
-    assert html._count_row(counted) == row
-    unknown = html._count_row(replace(counted, correct={"a": None, "b": range(0)}))
+    assert html.format_counts(counted) == row
+    unknown = html.format_counts(replace(counted, correct={"a": None, "b": range(0)}))
     assert (unknown.cells, unknown.total) == ((("a", "? of 4"), ("b", "? of 5")), "? of 9")
     detection = Detection(kind="k", tried=8, impossible=3, unless=1)
-    assert [html._share(detection, each) for each in (3, 1)] == ["38 %", "12 %"]
-    assert html._share(replace(detection, tried=0), 0) == "none tried"
-    assert html._format_signed(Fraction(-1, 3)) == "-0.33"
+    assert [html.format_share(detection, each) for each in (3, 1)] == ["38 %", "12 %"]
+    assert html.format_share(replace(detection, tried=0), 0) == "none tried"
+    assert html.format_signed(Fraction(-1, 3)) == "-0.33"
 
 
 def test_the_page_counts_class_values_matrices_and_ranks() -> None:
     audit = made_up()
     (made,) = audit.document.tables
     of = replace(audit.document, tables=(*[replace(made, matrix=matrix("1 0", "0 1"))] * 2, made))
-    context = html._context(replace(audit, document=of))
+    context = html.make_context(replace(audit, document=of))
     assert (context["class_values"], context["matrices"], context["source"]) == (6, 2, "report.md")
     assert context["ranks"] == [(rank, html.HEADINGS[rank], html.MEANINGS[rank], 1) for rank in Rank]
 
@@ -566,7 +566,7 @@ def test_long_labels_are_cut_and_exclusions_are_said_once() -> None:
     assert text.count("Excluded: e.") == 1
     assert long not in text
     assert "a class with a name a class" in text
-    assert html._describe(value("0.5", long)).endswith("...")
+    assert html.describe_value(value("0.5", long)).endswith("...")
 
 
 def test_a_reading_begins_with_as_once() -> None:

@@ -12,7 +12,7 @@ import pytest
 from in4310repro.audit import power
 from in4310repro.audit.claims import Claim, make_finding
 from in4310repro.audit.document import Average, Document, Measure, Value
-from in4310repro.audit.examine import _choose_sizes, _list_remarks, audit, conclude
+from in4310repro.audit.examine import audit, choose_sizes, conclude, list_remarks
 from in4310repro.audit.power import (
     KINDS,
     Plant,
@@ -135,7 +135,7 @@ def test_one_class_is_left_out_of_a_mean_that_is_near_the_plain_one(
 
 def test_the_column_of_a_value_has_the_class_values_of_its_measure() -> None:
     values = (*column(ACCURACY, a="0.51", b="0.42"), value("0.46", None, ACCURACY, MACRO), *column(F1, a="0.3"))
-    assert power._column(values[0], table(*values)) == list(values[:2])
+    assert power.list_column(values[0], table(*values)) == list(values[:2])
 
 
 NAMES = (
@@ -290,7 +290,7 @@ def test_sizes_of_several_sets_are_chosen_by_the_fewest_findings() -> None:
     made = document(fits, either, none)
 
     def chosen(*sizes: dict[str, int]) -> dict[str, Any]:
-        return dict(_choose_sizes(made, Options.of_sets([], sizes)))
+        return dict(choose_sizes(made, Options.of_sets([], sizes)))
 
     four, fifteen, eight = ({"a": n, "b": n} for n in (4, 15, 8))
     # 0.123 is of neither; 0.50 is of 4 images and not of 15.
@@ -309,7 +309,7 @@ def test_findings_stand_in_the_order_of_their_ranks() -> None:
 
 
 def remarks(*sheets: Any, sets: tuple[ImageSet, ...] = (), options: Options | None = None) -> list[str]:
-    return list(_list_remarks(sheets, sets, options or Options()))
+    return list(list_remarks(sheets, sets, options or Options()))
 
 
 def test_means_and_sizes_that_are_missing_are_remarked_of_at_most_four_tables_by_name() -> None:

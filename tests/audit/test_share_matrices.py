@@ -17,10 +17,17 @@ from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
-from in4310repro.audit.share_matrices import IN_DOUBT, TRUE_ROWS, Shares, adds_up, check_share_matrix, read_shares
-from in4310repro.audit.share_matrices import _find_differing as unlike
-from in4310repro.audit.share_matrices import _share_on_diagonal as on_diagonal
-from in4310repro.audit.share_matrices import _weigh_evidence as evidence_of
+from in4310repro.audit.share_matrices import (
+    IN_DOUBT,
+    TRUE_ROWS,
+    Shares,
+    adds_up,
+    check_share_matrix,
+    find_differing,
+    read_shares,
+    share_on_diagonal,
+    weigh_evidence,
+)
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import cell, column, matrix, sheet_of, value
 
@@ -319,7 +326,7 @@ def alike(classes: int, wrong: int) -> tuple[Shares, dict[str, Any]]:
 def test_up_to_two_values_are_unlike_the_diagonal_where_twice_as_many_others_are_alike(
     classes: int, wrong: int, told: bool
 ) -> None:
-    assert unlike(*alike(classes, wrong)) == (list(range(wrong)) if told else None)
+    assert find_differing(*alike(classes, wrong)) == (list(range(wrong)) if told else None)
 
 
 def test_evidence_is_how_much_wider_than_the_digits_shares_are_apart() -> None:
@@ -327,14 +334,14 @@ def test_evidence_is_how_much_wider_than_the_digits_shares_are_apart() -> None:
     recalls["c"] = replace(cell("0.9912"), unit=Fraction(1, 10**4))
     # Half a unit and four roundoffs on either side of both; 0.05 or what is missing to one, and nothing of coarse ones.
     width = 2 * (1e-4 + 8 * 2.0**-24)
-    assert evidence_of(shares, recalls, [0]) == pytest.approx(math.log10(0.05 / width) + math.log10(0.0088 / width))
+    assert weigh_evidence(shares, recalls, [0]) == pytest.approx(math.log10(0.05 / width) + math.log10(0.0088 / width))
     coarse = {name: replace(each, unit=Fraction(1, 10)) for name, each in recalls.items()}
-    assert evidence_of(shares, coarse, [0]) == 0
+    assert weigh_evidence(shares, coarse, [0]) == 0
 
 
 @pytest.mark.parametrize("bound", ["TOLD", "HINTED"])
 def test_evidence_of_just_as_much_as_is_asked_for_is_enough(bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(share_matrices, "_weigh_evidence", lambda *_: getattr(share_matrices, bound))
+    monkeypatch.setattr(share_matrices, "weigh_evidence", lambda *_: getattr(share_matrices, bound))
     recalls = {"a": "0.9012", "b": "0.8123", "c": "0.9501"}
     (claim,) = found(*THREE, recalls=recalls)
     assert claim.conditions == (() if bound == "TOLD" else IN_DOUBT)
@@ -370,18 +377,18 @@ def test_a_share_of_a_line_lies_between_those_of_all_cells_rounded_down_and_up()
     assert shares.whole
     error = Fraction(4, 2**24)
     low, high, least, most = (Fraction(x) for x in ("0.295", "0.305", "0.195", "0.205"))
-    found_there = on_diagonal(shares, 0, Rounding.ROUNDED)
+    found_there = share_on_diagonal(shares, 0, Rounding.ROUNDED)
     assert found_there.low == (low - error) / (low - error + most + error)
     assert found_there.high == (high + error) / (high + error + least - error)
     # Nothing below zero, and nothing divided by zero.
     empty = read_shares(made("0.000 0.000", "0.000 1.000"))
     assert empty
-    alone = on_diagonal(replace(empty, whole=True), 0, Rounding.ROUNDED)
+    alone = share_on_diagonal(replace(empty, whole=True), 0, Rounding.ROUNDED)
     assert (alone.low, alone.high) == (Fraction(0), Fraction(1))
-    truncated = on_diagonal(replace(empty, whole=True), 0, Rounding.TRUNCATED)
+    truncated = share_on_diagonal(replace(empty, whole=True), 0, Rounding.TRUNCATED)
     assert truncated.low == 0
     exact = tuple(tuple(replace(each, unit=Fraction(0), error=Fraction(0)) for each in line) for line in empty.lines)
-    nothing = on_diagonal(replace(empty, lines=exact, whole=True), 0, Rounding.ROUNDED)
+    nothing = share_on_diagonal(replace(empty, lines=exact, whole=True), 0, Rounding.ROUNDED)
     assert (nothing.low, nothing.high) == (Fraction(0), Fraction(0))
-    plain = on_diagonal(replace(shares, whole=False), 0, Rounding.ROUNDED)
+    plain = share_on_diagonal(replace(shares, whole=False), 0, Rounding.ROUNDED)
     assert (plain.low, plain.high) == (low - error, high + error)

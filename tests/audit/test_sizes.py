@@ -153,19 +153,14 @@ def test_the_only_choice_with_a_sum_is_that_of_trying_all(options: list[tuple[in
         assert find_only_choice(options, total) == (ways[0] if len(ways) == 1 else None)
 
 
-def test_a_sum_that_takes_too_many_steps_is_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert grouping.STEPS == 200_000_000
-    monkeypatch.setattr(search, "STEPS", 22)
-    assert find_only_choice([(5,), (6,)], 11) == (5, 6)
-    monkeypatch.setattr(search, "STEPS", 21)
-    assert find_only_choice([(5,), (6,)], 11) is None
+def test_a_sum_that_takes_too_many_steps_is_not_searched() -> None:
+    assert find_only_choice([(5,), (6,)], 11, steps=22) == (5, 6)
+    assert find_only_choice([(5,), (6,)], 11, steps=21) is None
     assert find_only_choice([(), ()], 11) is None
     made = accuracies(a="0.5")
     steps = 4 * len(made.fits["a"])
-    monkeypatch.setattr(grouping, "STEPS", steps)
-    assert math.isfinite(grouping._weigh_total([made], "a", 4))
-    monkeypatch.setattr(grouping, "STEPS", steps - 1)
-    assert grouping._weigh_total([made], "a", 4) == -math.inf
+    assert math.isfinite(grouping.weigh_total([made], "a", 4, steps))
+    assert grouping.weigh_total([made], "a", 4, steps - 1) == -math.inf
 
 
 def test_sets_that_are_known_beforehand_are_those_given_else_the_scenes() -> None:
@@ -245,10 +240,10 @@ def test_a_total_that_is_given_is_summed_over_all_choices_and_another_one_costs_
 
 def test_too_few_images_for_the_classes_have_no_choice() -> None:
     made = accuracies(a="1.0", b="1.0")
-    assert grouping._weigh_total([made], "ab", 1) == -math.inf
+    assert grouping.weigh_total([made], "ab", 1) == -math.inf
     # One choice, of one image each.
-    assert grouping._weigh_total([made], "ab", 2) == pytest.approx(0.0)
-    assert grouping._weigh_total([made], "ab", 3) == pytest.approx(0.0)
+    assert grouping.weigh_total([made], "ab", 2) == pytest.approx(0.0)
+    assert grouping.weigh_total([made], "ab", 3) == pytest.approx(0.0)
 
 
 def names(groups: list[Any]) -> list[str]:
@@ -269,15 +264,15 @@ def test_tables_of_one_declared_set_stay_together_where_some_size_fits() -> None
     assert all(group.doubt < 0.5 for group in found)
     # Declared as one set, and of no size in common: apart.
     assert names(grouped(one, replace(three, declared=test))) == ["1", "3"]
-    units = grouping._join_declared([one, three, two, accuracies("5", a="0.5333"), accuracies("6", a="0.5333")], "a")
+    units = grouping.join_declared([one, three, two, accuracies("5", a="0.5333"), accuracies("6", a="0.5333")], "a")
     assert [["".join(t.name for t in unit)] for unit in units] == [["12"], ["3"], ["5"], ["6"]]
     none = replace(two, name="7", fits={"a": np.array([], dtype=np.int64)})
-    assert [len(unit) for unit in grouping._join_declared([none, replace(none, name="8")], "a")] == [2]
+    assert [len(unit) for unit in grouping.join_declared([none, replace(none, name="8")], "a")] == [2]
 
 
 def test_all_partitions_are_tried() -> None:
-    assert [len(list(grouping._list_partitions(range(n)))) for n in range(8)] == [1, 1, 2, 5, 15, 52, 203, 877]
-    assert list(grouping._list_partitions([0, 1, 2])) == [
+    assert [len(list(grouping.list_partitions(range(n)))) for n in range(8)] == [1, 1, 2, 5, 15, 52, 203, 877]
+    assert list(grouping.list_partitions([0, 1, 2])) == [
         [(0, 1, 2)], [(0, 1), (2,)], [(0, 2), (1,)], [(0,), (1, 2)], [(0,), (1,), (2,)],
     ]  # fmt: skip
 
@@ -299,42 +294,40 @@ class Given:
         return sum(map(self.of, groups))
 
 
-def test_the_most_probable_partition_is_taken_with_its_doubt_and_its_rivals_in_order(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_most_probable_partition_is_taken_with_its_doubt_and_its_rivals_in_order() -> None:
     # Three partitions with weights 0.5, 0.3 and 0.2.
     values = {(0, 1): math.log(5), (2,): 0.0, (0,): math.log(3), (1, 2): 0.0, (0, 1, 2): math.log(2)}
-    found = list(grouping._find_best(Given(3, values)))  # type: ignore[arg-type]
+    found = list(grouping.find_best_partition(Given(3, values)))  # type: ignore[arg-type]
     assert names(found) == ["AB", "C"]
     assert [group.doubt for group in found] == pytest.approx([0.5, 0.5])
     assert [group.rivals for group in found] == [("A | B, C", "A, B, C")] * 2
-    (certain,) = grouping._find_best(Given(2, {(0, 1): 0.0}))  # type: ignore[arg-type]
+    (certain,) = grouping.find_best_partition(Given(2, {(0, 1): 0.0}))  # type: ignore[arg-type]
     assert (names([certain]), certain.rivals) == (["AB"], ())
     assert certain.doubt == pytest.approx(0)
     # Nothing explains the values: each table by itself.
-    none = list(grouping._find_best(Given(2, {}, -math.inf)))  # type: ignore[arg-type]
+    none = list(grouping.find_best_partition(Given(2, {}, -math.inf)))  # type: ignore[arg-type]
     assert (names(none), [group.doubt for group in none]) == (["A", "B"], [0.0, 0.0])
     # Of many rivals three are named, of at least one in a hundred.
-    flat = list(grouping._find_best(Given(3, {}, 0.0)))  # type: ignore[arg-type]
+    flat = list(grouping.find_best_partition(Given(3, {}, 0.0)))  # type: ignore[arg-type]
     assert [group.rivals for group in flat] == [("A, B | C", "A, C | B", "A | B, C")]
     rare = {(0, 1): math.log(995), (0,): math.log(5), (1,): 0.0}
-    assert [group.rivals for group in grouping._find_best(Given(2, rare))] == [()]  # type: ignore[arg-type]
+    assert [group.rivals for group in grouping.find_best_partition(Given(2, rare))] == [()]  # type: ignore[arg-type]
     common_one = {(0, 1): math.log(985), (0,): math.log(15), (1,): 0.0}
-    assert [group.rivals for group in grouping._find_best(Given(2, common_one))] == [("A | B",)]  # type: ignore[arg-type]
-    monkeypatch.setattr(grouping, "RIVAL", float(np.exp(-np.logaddexp(0, 0))))
-    assert [group.rivals for group in grouping._find_best(Given(2, {}, 0.0))] == [()]  # type: ignore[arg-type]
+    assert [group.rivals for group in grouping.find_best_partition(Given(2, common_one))] == [("A | B",)]  # type: ignore[arg-type]
+    half = float(np.exp(-np.logaddexp(0, 0)))
+    even = Given(2, {}, 0.0)
+    assert [group.rivals for group in grouping.find_best_partition(even, half)] == [()]  # type: ignore[arg-type]
 
 
-def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps() -> None:
     pairs = {(0, 2): 10.0, (1, 3): 10.0, (0,): 1.0, (1,): 1.0, (2,): 1.0, (3,): 1.0, (0, 1): 3.0}
     # 0 and 1 together gain at first; with 2 and 3 there each moves to its pair.
-    assert grouping._improve(Given(4, pairs)) == [[0, 2], [1, 3]]  # type: ignore[arg-type]
+    assert grouping.improve_partition(Given(4, pairs)) == [[0, 2], [1, 3]]  # type: ignore[arg-type]
     equal = {(0,): 1.0, (1,): 1.0, (0, 1): 2.0}
-    assert grouping._improve(Given(2, equal)) == [[0, 1]]  # type: ignore[arg-type]
-    assert grouping._improve(Given(2, equal | {(0, 1): 1.9})) == [[0], [1]]  # type: ignore[arg-type]
+    assert grouping.improve_partition(Given(2, equal)) == [[0, 1]]  # type: ignore[arg-type]
+    assert grouping.improve_partition(Given(2, equal | {(0, 1): 1.9})) == [[0], [1]]  # type: ignore[arg-type]
     for most, found in ((4, [[0, 2], [1, 3]]), (3, [[0, 1], [2], [3]])):
-        monkeypatch.setattr(grouping, "MOVES", most)
-        assert grouping._improve(Given(4, pairs)) == found  # type: ignore[arg-type]
+        assert grouping.improve_partition(Given(4, pairs), most) == found  # type: ignore[arg-type]
 
 
 def test_beyond_seven_units_partitions_are_not_all_tried() -> None:
@@ -414,7 +407,7 @@ def test_of_more_than_500_values_those_that_random_digits_fit_are_not_searched(m
 def test_a_table_whose_value_nothing_gives_says_nothing_of_the_size() -> None:
     other = accuracies(a="0.53333333")
     other.fits["a"] = np.array([], dtype=np.int64)  # type: ignore[index]
-    found = search._image_set(grouping.Group(tables=(accuracies(a="0.53333333"), other)), ["a"], BOUND, Options())
+    found = search.infer_image_set(grouping.Group(tables=(accuracies(a="0.53333333"), other)), ["a"], BOUND, Options())
     assert found.chance == {"a": pytest.approx(sum((n + 1) * 1e-8 for n in range(1, BOUND + 1)), rel=1e-9)}
 
 
@@ -442,7 +435,7 @@ def test_the_scenes_are_told_where_random_digits_would_hardly_fit() -> None:
 def test_sizes_are_told_where_random_digits_would_fit_them_once_in_a_hundred(
     tables: list[Any], sizes: tuple[int, ...], told: bool
 ) -> None:
-    assert search._is_significant([accuracies(**texts) for texts in tables], "ab"[: len(sizes)], sizes) is told
+    assert search.is_significant([accuracies(**texts) for texts in tables], "ab"[: len(sizes)], sizes) is told
 
 
 def test_of_several_given_sets_the_one_that_fits_is_taken_and_two_are_in_doubt() -> None:

@@ -83,7 +83,7 @@ def audit(
     _check(options)
     document = read(source)
     if options.more_sizes:
-        options = replace(options, chosen=dict(_choose_sizes(document, options)))
+        options = replace(options, chosen=dict(choose_sizes(document, options)))
     result = conclude(document, options)
     if not power:
         return result
@@ -105,7 +105,7 @@ def conclude(document: Document, options: Options) -> Audit:
         counted=counted,
         means=means,
         power=None,
-        remarks=tuple(_list_remarks(all_sheets, sets, options)),
+        remarks=tuple(list_remarks(all_sheets, sets, options)),
         compared=find_compared(all_sheets, means, concluded),
     )
 
@@ -125,7 +125,7 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
     return tuple(findings), tuple(means)
 
 
-def _choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
+def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
     """Yield each table's name and the given sizes that fit it: the nearest if none do, no sizes if several do.
 
     If a table fits several sets, its set is unknown. If it fits none, the sets with the fewest findings are taken.
@@ -153,7 +153,7 @@ def _check(options: Options) -> None:
             raise ValueError(f"ceiling {float(level)} ({name}); expected more than 0 and less than 1")
 
 
-def _list_remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
+def list_remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
     """Yield what could not be checked, and the assumptions behind the counts."""
     lonely: dict[str, list[str]] = {}
     for measure in PARTS:

@@ -68,11 +68,11 @@ def common_sizes(tables: Sequence[Accuracies], name: str) -> Sizes:
 
 def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
     """Group the tables by image set."""
-    units = _join_declared(tables, names)
+    units = join_declared(tables, names)
     evidence = Evidence(units, names, prior)
     if len(units) <= SEARCHED:
-        return list(_find_best(evidence))
-    return [Group(tables=evidence.tables(places)) for places in _improve(evidence)]
+        return list(find_best_partition(evidence))
+    return [Group(tables=evidence.tables(places)) for places in improve_partition(evidence)]
 
 
 class Evidence:
@@ -96,7 +96,7 @@ class Evidence:
         if key not in self._known:
             tables = self.tables(key)
             free = _weigh_freely(tables, self.names, self.prior.bound) - (OTHER_TOTAL if self.prior.totals else 0.0)
-            summed = {total: _weigh_total(tables, self.names, total) for total in self.prior.totals}
+            summed = {total: weigh_total(tables, self.names, total) for total in self.prior.totals}
             split = SPLIT + SPLIT_OF_CLASS * (len(self.names) - 1)
             self._known[key] = {total: value - split for total, value in ({None: free} | summed).items()}
         return self._known[key]
@@ -115,7 +115,7 @@ class Evidence:
         return max(best.values())
 
 
-def _join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
+def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
     """Join tables whose image set has one name and total, if some sizes fit all of them."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
@@ -150,10 +150,10 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
     return evidence
 
 
-def _weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
+def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
     """Return the evidence if all choices of sizes with this sum are equally probable: a sum over those that fit."""
     allowed = [common_sizes(tables, name) for name in names]
-    if sum(map(len, allowed)) * total > STEPS or total < len(names):
+    if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf
     # Ways to reach each sum with the first classes, weighted by the probability of the values.
     ways = np.zeros(total + 1)
@@ -176,9 +176,9 @@ def log_choices(total: int, classes: int) -> float:
     return math.lgamma(total) - math.lgamma(classes) - math.lgamma(total - classes + 1)
 
 
-def _find_best(evidence: Evidence) -> Iterator[Group]:
+def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
     """Yield the groups of the most probable partition, each with the probability that it is wrong, and its rivals."""
-    partitions = list(_list_partitions(range(len(evidence.units))))
+    partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
     chosen = int(logarithms.argmax())
     if not math.isfinite(logarithms[chosen]):
@@ -188,7 +188,7 @@ def _find_best(evidence: Evidence) -> Iterator[Group]:
     rivals = [
         _describe(evidence, partitions[place])
         for place in np.argsort(-probabilities, kind="stable").tolist()
-        if place != chosen and probabilities[place] > RIVAL
+        if place != chosen and probabilities[place] > rival
     ]
     for places in partitions[chosen]:
         held = sum(p for p, groups in zip(probabilities.tolist(), partitions, strict=True) if places in groups)
@@ -200,24 +200,24 @@ def _describe(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
     return " | ".join(", ".join(table.name for table in evidence.tables(places)) for places in groups)
 
 
-def _list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
+def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
     """Yield all ways to partition units into groups, the groups in the order of their first units."""
     if not units:
         yield []
         return
     *rest, last = units
-    for groups in _list_partitions(rest):
+    for groups in list_partitions(rest):
         for place, group in enumerate(groups):
             yield [*groups[:place], (*group, last), *groups[place + 1 :]]
         yield [*groups, (last,)]
 
 
-def _improve(evidence: Evidence) -> list[list[int]]:
+def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
     """Return a good partition of many units: place each where it fits best, then move units while that helps."""
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
         _assign(unit, groups, evidence)
-    for _ in range(len(groups) if len(evidence.units) <= MOVES else 0):
+    for _ in range(len(groups) if len(evidence.units) <= most else 0):
         before = [list(group) for group in groups]
         for unit in range(len(evidence.units)):
             home = next(group for group in groups if unit in group)

@@ -52,10 +52,11 @@ def render(audit: Audit) -> str:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = make_visible
-    return environment.get_template("audit.html.jinja").render(_context(audit))
+    return environment.get_template("audit.html.jinja").render(make_context(audit))
 
 
-def _context(audit: Audit) -> dict[str, object]:
+def make_context(audit: Audit) -> dict[str, object]:
+    """Return the variables of the page's template."""
     tables = audit.document.tables
     power = audit.power if audit.power and any(d.impossible or d.unless for d in audit.power.detections) else None
     return {
@@ -65,13 +66,13 @@ def _context(audit: Audit) -> dict[str, object]:
         "passages": make_passages(audit),
         "ranks": [(rank, HEADINGS[rank], MEANINGS[rank], len(audit.of_rank(rank))) for rank in Rank],
         "headings": HEADINGS,
-        "described": _describe,
+        "described": describe_value,
         "class_values": sum(value.class_name is not None for table in tables for value in table.values),
         "matrices": sum(table.matrix is not None for table in tables),
-        "counts": [_count_row(counted) for counted in audit.counted],
+        "counts": [format_counts(counted) for counted in audit.counted],
         "number": _number,
-        "share": _share,
-        "signed": _format_signed,
+        "share": format_share,
+        "signed": format_signed,
         "verdict": f"{audit.outcome}.",
     }
 
@@ -80,14 +81,15 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _describe(value: Value) -> str:
+def describe_value(value: Value) -> str:
     """Return a description of a value: measure and class or label."""
     if value.class_name is not None:
         return f"{value.measure} of {shorten(value.class_name)}"
     return f"{shorten(value.label or value.average or 'summary')} ({value.measure})"
 
 
-def _count_row(counted: Counted) -> CountRow:
+def format_counts(counted: Counted) -> CountRow:
+    """Return the counts of a table as text."""
     cells = [(name, f"{_span(counted.correct.get(name))} of {size}") for name, size in counted.sizes.items()]
     return CountRow(name=counted.name, cells=tuple(cells), total=f"{_span(counted.totals)} of {counted.images}")
 
@@ -98,9 +100,11 @@ def _span(counts: Sequence[int] | None) -> str:
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
-def _share(detection: Detection, count: int) -> str:
+def format_share(detection: Detection, count: int) -> str:
+    """Return a count as a percentage of the planted errors that were tried."""
     return f"{100 * count / detection.tried:.0f} %" if detection.tried else "none tried"
 
 
-def _format_signed(difference: Fraction) -> str:
+def format_signed(difference: Fraction) -> str:
+    """Return a difference with its sign and two significant digits."""
     return f"{float(difference):+.2g}"

@@ -107,7 +107,7 @@ def _find_uses(findings: Sequence[Finding]) -> Uses:
 
 def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]:
     position = 0
-    for start, printed in sorted(_find_places(text, values), key=lambda place: place[0]):
+    for start, printed in sorted(find_places(text, values), key=lambda place: place[0]):
         if start > position:
             yield Piece(text=make_visible(text[position:start]))
         position = start + len(printed.text)
@@ -123,7 +123,7 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
         yield Piece(text=make_visible(text[position:]))
 
 
-def _find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
+def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
     """Yield the start of each value: the first free occurrence, as values are read from left to right."""
     free = [True] * len(text)
     # Readers treat every space as a plain one, hard and thin spaces too.

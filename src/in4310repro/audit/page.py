@@ -27,14 +27,17 @@ def render(audit: Audit) -> str:
     """Return the whole audit as lines of at most 120 characters, except for table rows."""
     sections = [
         list(_verdict(audit)),
-        *([*_finding(place + 1, each, _exclude(audit.findings[:place]))] for place, each in enumerate(audit.findings)),
-        list(_counts(audit)),
-        list(_means(audit)),
-        list(_power(audit)),
+        *(
+            [*format_finding(place + 1, each, _exclude(audit.findings[:place]))]
+            for place, each in enumerate(audit.findings)
+        ),
+        list(format_counts(audit)),
+        list(format_means(audit)),
+        list(format_power(audit)),
         list(_unread(audit)),
         [f"Remark: {remark}." for remark in audit.remarks],
     ]
-    return "\n\n".join("\n".join(map(_wrap, section)) for section in sections if section)
+    return "\n\n".join("\n".join(map(wrap, section)) for section in sections if section)
 
 
 def summary(audit: Audit) -> str:
@@ -47,7 +50,8 @@ def summary(audit: Audit) -> str:
     return visible(f"{audit.document.source}: {', '.join(numbers)}; {read}")
 
 
-def _wrap(line: str) -> str:
+def wrap(line: str) -> str:
+    """Return a line wrapped to the width, with control characters made visible; table rows stay as they are."""
     # A name of a JSON or TOML file may contain line breaks.
     line = visible(line)
     # Columns of a row are separated by two spaces; a sentence has none.
@@ -60,7 +64,7 @@ def _verdict(audit: Audit) -> Iterator[str]:
     yield f"{audit.outcome}."
 
 
-def _finding(number: int, finding: Finding, said: Collection[str] = ()) -> Iterator[str]:
+def format_finding(number: int, finding: Finding, said: Collection[str] = ()) -> Iterator[str]:
     """Yield one finding; exclusions that an earlier finding named are not repeated."""
     yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
@@ -89,7 +93,8 @@ def _exclude(findings: Sequence[Finding]) -> set[str]:
     return {text for finding in findings for text in finding.excluded}
 
 
-def _counts(audit: Audit) -> Iterator[str]:
+def format_counts(audit: Audit) -> Iterator[str]:
+    """Yield the class sizes and the correct images of each table."""
     origins = {"printed": "as printed", "given": "as given", "search": "from the decimals"}
     for group in audit.sizes:
         known = set(group.identified)
@@ -125,7 +130,8 @@ def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
         yield "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(others, widths[1:], strict=True))])
 
 
-def _means(audit: Audit) -> Iterator[str]:
+def format_means(audit: Audit) -> Iterator[str]:
+    """Yield how many means agree with their printed parts."""
     if audit.means:
         agreeing, bitwise = sum(mean.agrees for mean in audit.means), sum(mean.last_bit for mean in audit.means)
         exact = f", {bitwise} of them to the last bit when the parts are summed from left to right as doubles"
@@ -142,7 +148,8 @@ def _unread(audit: Audit) -> Iterator[str]:
         yield f"   and {len(unread) - UNREAD} more; --out lists all of them"
 
 
-def _power(audit: Audit) -> Iterator[str]:
+def format_power(audit: Audit) -> Iterator[str]:
+    """Yield the share of planted errors of each kind that is detected."""
     if not audit.power:
         return
     if not any(each.impossible or each.unless for each in audit.power.detections):

@@ -88,14 +88,15 @@ class Audited:
 
 def _list_targets(group: Sequence[Sheet]) -> list[Target]:
     return [
-        Target(group=group, place=place, value=value, column=_column(value, each.table))
+        Target(group=group, place=place, value=value, column=list_column(value, each.table))
         for place, each in enumerate(group)
         for value in each.table.values
         if value.measure is not Measure.OTHER and value.printed.decimals
     ]
 
 
-def _column(value: Value, table: Table) -> list[Value]:
+def list_column(value: Value, table: Table) -> list[Value]:
+    """Return the class values of a table with the measure of a value."""
     return [other for other in table.values if other.measure is value.measure and other.class_name is not None]
 
 

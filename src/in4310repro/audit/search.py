@@ -86,7 +86,7 @@ def _find_sets(tables: Sequence[tuple[Sheet, dict[str, Cell]]], options: Options
         return
     read = [_accuracies(sheet, column, bound) for sheet, column in tables]
     for group in _group(read, names, options, bound):
-        yield _image_set(group, names, bound, options)
+        yield infer_image_set(group, names, bound, options)
 
 
 def _accuracies(sheet: Sheet, column: Mapping[str, Cell], bound: int) -> Accuracies:
@@ -114,7 +114,7 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
         of_sets.setdefault(fitting, []).append(table)
     rest: list[Accuracies] = []
     for sets, together in of_sets.items():
-        if sets and (options.more_sizes or _is_significant(together, names, sets[0])):
+        if sets and (options.more_sizes or is_significant(together, names, sets[0])):
             # If several fit, the size is unknown.
             yield Group(tables=tuple(together), sizes=sets[0], doubt=0.0 if len(sets) == 1 else 1.0)
         else:
@@ -134,7 +134,7 @@ def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, .
     return list(dict.fromkeys(sets or scenes))
 
 
-def _is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
+def is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
     """Return whether random digits are unlikely to fit these sizes."""
     logarithm = sum(
         math.log(min(1.0, (size + 1) * float(table.cells[name].unit)))
@@ -159,7 +159,7 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
     return float(product.sum())
 
 
-def _image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
+def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
     """Return the sizes of one group: declared ones, the only ones with the given sum, or the smallest that fit."""
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
@@ -206,9 +206,9 @@ def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int
     return math.exp(min(0.0, logarithm))
 
 
-def find_only_choice(options: Sequence[Sequence[int]], total: int) -> tuple[int, ...] | None:
-    """Return one size from each list if exactly one choice has this total; else None."""
-    if not all(options) or sum(map(len, options)) * total > STEPS:
+def find_only_choice(options: Sequence[Sequence[int]], total: int, steps: int = STEPS) -> tuple[int, ...] | None:
+    """Return one size from each list if exactly one choice has this total; else None, also beyond `steps`."""
+    if not all(options) or sum(map(len, options)) * total > steps:
         return None
     # Ways to reach each sum with the first lists, counted up to two.
     ways = [np.zeros(total + 1, dtype=np.uint8)]

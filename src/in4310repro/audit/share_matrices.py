@@ -45,13 +45,13 @@ def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
         yield from _claim_trace(shares, sheet)
         turned = replace(shares, lines=tuple(zip(*shares.lines, strict=True)))
         recalls = sheet.classes.get(Measure.RECALL) or sheet.classes.get(Measure.ACCURACY, {})
-        shares = turned if _find_differing(shares, recalls) is None else shares
+        shares = turned if find_differing(shares, recalls) is None else shares
     for measure in (Measure.RECALL, Measure.ACCURACY, Measure.PRECISION):
         column = sheet.classes.get(measure, {})
-        unlike = _find_differing(shares, column)
+        unlike = find_differing(shares, column)
         if unlike is None:
             continue
-        evidence = _weigh_evidence(shares, column, unlike)
+        evidence = weigh_evidence(shares, column, unlike)
         doubts = () if evidence >= TOLD else IN_DOUBT
         for place in unlike if evidence >= HINTED and (evidence >= TOLD or not shares.whole) else ():
             yield from _claim_diagonal(shares, place, column[shares.names[place]], doubts)
@@ -125,7 +125,7 @@ def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
     )
 
 
-def _find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
+def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
     """Return where the diagonal differs from the class values; None if it is of another measure or other images.
 
     Agreement at most places shows that the diagonal is this measure, of the same images.
@@ -135,13 +135,13 @@ def _find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | N
     unlike = [
         place
         for place, name in enumerate(shares.names)
-        if not any(_share_on_diagonal(shares, place, way).meets(interval_of(column[name], way)) for way in Rounding)
+        if not any(share_on_diagonal(shares, place, way).meets(interval_of(column[name], way)) for way in Rounding)
     ]
     agree = len(shares.names) - len(unlike)
     return unlike if len(unlike) <= WRONG and agree >= max(2, 2 * len(unlike)) else None
 
 
-def _weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
+def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
     """Return how unlikely, as a decimal logarithm, agreement at the other places is if the diagonal is unrelated.
 
     Two recalls, or recall and precision, differ by about as much as either differs from one: if the printed digits are
@@ -151,7 +151,7 @@ def _weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence
     for place, name in enumerate(shares.names):
         if place not in unlike:
             diagonal, printed = (
-                _share_on_diagonal(shares, place, Rounding.ROUNDED),
+                share_on_diagonal(shares, place, Rounding.ROUNDED),
                 interval_of(column[name], Rounding.ROUNDED),
             )
             width = float(diagonal.high - diagonal.low + printed.high - printed.low)
@@ -159,7 +159,7 @@ def _weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence
     return evidence
 
 
-def _share_on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
+def share_on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
     """Return the diagonal share of a line; shares of all images are divided by the line's sum."""
     cell, line = shares.lines[place][place], shares.lines[place]
     own = interval_of(cell, way)

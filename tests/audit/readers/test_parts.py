@@ -24,7 +24,7 @@ from in4310repro.audit.readers import (
 )
 from in4310repro.audit.readers.asides import find_asides
 from in4310repro.audit.readers.drafts import Draft, default_average
-from in4310repro.audit.readers.files import _is_binary, decode_text
+from in4310repro.audit.readers.files import decode_text, is_binary
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
 from in4310repro.audit.readers.listed import read_listed
@@ -69,7 +69,7 @@ M, A = Measure, Average
     ],
 )
 def test_a_header_of_a_table_of_spaces_has_two_known_columns(line: str, names: list[str] | None) -> None:
-    assert aligned._header(line) == names
+    assert aligned.read_header(line) == names
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_header_of_a_table_of_spaces_has_two_known_columns(line: str, names: l
     ],
 )
 def test_a_header_of_a_table_of_separators_names_a_measure_or_classes(cells: list[str], is_header: bool) -> None:
-    assert delimited._is_header(cells) is is_header
+    assert delimited.is_header(cells) is is_header
 
 
 def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns() -> None:
@@ -208,7 +208,7 @@ def test_zeros_in_every_second_of_the_first_bytes_are_utf_16(content: bytes, enc
     ],
 )
 def test_a_text_has_few_control_characters(text: str, binary: bool) -> None:
-    assert _is_binary(text) is binary
+    assert is_binary(text) is binary
 
 
 def test_a_file_has_up_to_100_megabytes_and_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_json_has_its_lines_and_names_for_all_of_its_classes() -> None:
     ],
 )
 def test_a_heading_over_names_speaks_of_classes_and_of_a_measure_or_ends_in_a_colon(line: str, opens: bool) -> None:
-    assert labels._is_heading(line) is opens
+    assert labels.is_heading(line) is opens
 
 
 @pytest.mark.parametrize(("length", "found"), [(110, 1), (111, 0)])
@@ -439,7 +439,7 @@ def test_the_listing_shows_classes_summaries_sizes_and_what_was_not_understood()
     ],
 )
 def test_a_matrix_is_square_and_of_counts_or_of_shares(rows: list[list[str]], wrong: bool, shares: bool | None) -> None:
-    made = matrices._make_matrix([matrices._numbers(row, 1) for row in rows], [], wrong)
+    made = matrices.make_matrix([matrices.parse_numbers(row, 1) for row in rows], [], wrong)
     if shares is None:
         assert made is None
     else:

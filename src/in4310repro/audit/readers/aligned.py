@@ -26,7 +26,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
     """Yield the tables: a header of at least two known columns, and rows that end with as many numbers."""
     start = 0
     while start < len(lines):
-        names = _header(lines[start]) if start + 1 not in skipped else None
+        names = read_header(lines[start]) if start + 1 not in skipped else None
         rows, end = _rows(lines, start + 1, names, skipped) if names else ([], start)
         if names and rows:
             # R prints a parameter first, and no names.
@@ -43,7 +43,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
         start = max(end, start + 1)
 
 
-def _header(line: str) -> list[str] | None:
+def read_header(line: str) -> list[str] | None:
     """Return the column names if a line is a header: no numbers, and two measures or a class and one."""
     if len(line) > LINE or not HEADING.search(line):
         return None
@@ -87,7 +87,7 @@ def _rows(
         if not text.strip() or re.fullmatch(r"[-=_─ ]+", text[:LINE]):
             continue
         cells = (
-            _cells(text, width, names, COMMENT.sub("", lines[start - 1].translate(ALIKE)))
+            split_cells(text, width, names, COMMENT.sub("", lines[start - 1].translate(ALIKE)))
             if len(lines[index]) <= LINE and index + 1 not in skipped
             else None
         )
@@ -119,7 +119,7 @@ def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
     return min(range(len(spans)), key=distance)
 
 
-def _cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
+def split_cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
     """Return name and values of a row, split from the right; the report's accuracy row has only two values."""
     words = WORD.findall(text)
     if _last(names) and words[width:] and all(is_numeric(word) or is_missing(word) for word in words[:width]):

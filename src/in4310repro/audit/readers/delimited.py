@@ -26,10 +26,10 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
     while start < len(lines):
         end = start + 1
         for separator in SEPARATORS if start + 1 not in skipped else ():
-            header = _cells(lines[start], separator)
-            if not _is_header(header):
+            header = split_cells(lines[start], separator)
+            if not is_header(header):
                 continue
-            rows, stop = _rows(lines, start + 1, separator, len(header), skipped)
+            rows, stop = read_rows(lines, start + 1, separator, len(header), skipped)
             if rows:
                 title = find_title(lines, start, stop)
                 yield grid([(start + 1, header), *rows], READER, header=1, title=title)
@@ -38,7 +38,7 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
         start = end
 
 
-def _is_header(cells: Sequence[str]) -> bool:
+def is_header(cells: Sequence[str]) -> bool:
     """Return whether cells are names with a measure among them, or classes after a word for classes."""
     if len(cells) < 2 or any(is_numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
         return False
@@ -55,7 +55,7 @@ def _is_long(cell: str) -> bool:
     return len(cell) > LONGEST_NAME
 
 
-def _rows(
+def read_rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
     """Return the rows below the header with as many cells, most of them with a number, and where they end."""
@@ -64,7 +64,7 @@ def _rows(
     for index in range(start, len(lines)):
         if index + 1 in skipped or separator not in lines[index]:
             break
-        cells = _cells(lines[index], separator)
+        cells = split_cells(lines[index], separator)
         if len(cells) != width or not any(is_numeric(cell) or is_missing(cell) for cell in cells[1:]):
             break
         rows.append((index + 1, cells))
@@ -72,7 +72,8 @@ def _rows(
     return rows, end
 
 
-def _cells(line: str, separator: str) -> list[str]:
+def split_cells(line: str, separator: str) -> list[str]:
+    """Return the cells of a line; none if it has no separator or is too long."""
     if len(line) > LONGEST or separator not in line:
         return []
     try:

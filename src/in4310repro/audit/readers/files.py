@@ -30,7 +30,7 @@ def load_text(path: Path) -> str:
     text = decode_text(content)
     if not text.strip():
         raise ValueError(f"{path} is empty; expected a file with printed results")
-    if _is_binary(text):
+    if is_binary(text):
         raise ValueError(f"{path} is not text: it has control characters; expected UTF-8, UTF-16 or Latin-1 text")
     return text
 
@@ -51,7 +51,7 @@ def decode_text(content: bytes) -> str:
         return content.decode("latin-1")
 
 
-def _is_binary(text: str) -> bool:
+def is_binary(text: str) -> bool:
     """Return whether more than one in a hundred characters is a control character that text lacks."""
     head = text[:20_000]
     return sum(ord(character) < 32 and character not in "\t\n\r\f\v\x1b\b" for character in head) * 100 > len(head)

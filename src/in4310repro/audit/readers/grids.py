@@ -39,7 +39,7 @@ def read_grid(table: Grid) -> Result:
         return Result(pieces=(matrix,), lines=_lines(table))
     if not table.header:
         return Result()
-    return Result(lines=_lines(table)) if _is_of_tests(table) else _read(_pivot(table))
+    return Result(lines=_lines(table)) if is_of_tests(table) else _read(_pivot(table))
 
 
 def is_unrelated(table: Grid) -> bool:
@@ -127,7 +127,7 @@ def _add_header(table: Grid) -> Grid:
     return replace(table, rows=(Row(cells=("class", "metric", "value"), lines=(first,) * 3), *table.rows), header=1)
 
 
-def _is_of_tests(table: Grid) -> bool:
+def is_of_tests(table: Grid) -> bool:
     """Return whether a table has targets and actual values, or tests and outcomes, of non-classes."""
     names = [name.lower() for name in table.names]
     of_classes = any(re.search(r"\b(?:class|categor|label|klasse)", name) for name in names[:2])

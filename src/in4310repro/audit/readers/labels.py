@@ -118,7 +118,7 @@ def read_labels(
             context = Context(measure=told[number], heading=True)
         found = list(_read_reversed(line, number)) or list(_values(line, number, context))
         values += found
-        if not found and _is_heading(line):
+        if not found and is_heading(line):
             context = Context(measure=heading(line).measure or Measure.OTHER, heading=True)
         elif found:
             classes = [value.subject for value in found if value.subject.class_name is not None]
@@ -152,7 +152,7 @@ def _read_reversed(line: str, number: int) -> Iterator[LineValue]:
         yield LineValue(subject=of, cell=cell, line=number, label=f"AP of {match['name']}")
 
 
-def _is_heading(line: str) -> bool:
+def is_heading(line: str) -> bool:
     """Return whether a line is a heading over class values, such as `Accuracy of each class:`."""
     if len(line) > 90 or not CLASSWISE.search(line) or AVERAGED.search(line):
         return False

@@ -59,11 +59,11 @@ def _skip_columns(text: str) -> str:
     """Return the text after the column specification."""
     while text.lstrip()[:1] in ("{", "["):
         text = text.lstrip()
-        text = text[_find_closing(text) + 1 :]
+        text = text[find_closing(text) + 1 :]
     return text
 
 
-def _find_closing(text: str) -> int:
+def find_closing(text: str) -> int:
     """Return the index of the bracket that closes the one at the start, or the last index."""
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
@@ -138,5 +138,5 @@ def _caption(lines: Sequence[str], start: int, stop: int) -> str:
         match = CAPTION.search(lines[index])
         if match:
             text = lines[index][match.end() - 1 :]
-            return _strip_commands(text[: _find_closing(text)])[:160]
+            return _strip_commands(text[: find_closing(text)])[:160]
     return ""

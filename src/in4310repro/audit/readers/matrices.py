@@ -73,8 +73,8 @@ def matrix_of_grid(table: Grid) -> Piece | None:
     size = next((n for n in sizes if _are_same(names[:n], labels[:n]) and labels[n - 1] not in TOTALS), 0)
     if not size or size < len(labels) - 1 or size < len(names) - 2:
         return None
-    rows = [_numbers(list(row.cells[1 : size + 1]), row.lines[0]) for row in table.body[:size]]
-    made = _make_matrix(rows, [_bare_name(row.cells[0].strip()) for row in table.body[:size]])
+    rows = [parse_numbers(list(row.cells[1 : size + 1]), row.lines[0]) for row in table.body[:size]]
+    made = make_matrix(rows, [_bare_name(row.cells[0].strip()) for row in table.body[:size]])
     if made is None:
         return None
     if PREDICTED_ROWS.search(table.names[0]):
@@ -87,8 +87,8 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
     """Return the matrix of rows of texts with their lines."""
     if not all(rows):
         return None
-    parsed = [tuple(cell for text, line in row for cell in _numbers([text], line) or ()) for row in rows]
-    return _make_matrix(parsed, names if len(names) == len(rows) else [])
+    parsed = [tuple(cell for text, line in row for cell in parse_numbers([text], line) or ()) for row in rows]
+    return make_matrix(parsed, names if len(names) == len(rows) else [])
 
 
 def transpose(matrix: ConfusionMatrix) -> ConfusionMatrix:
@@ -117,10 +117,10 @@ def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, 
         # Torch7 writes the accuracy and [class: name] behind each row.
         names += OF_ROW.findall(text[:LINE])
         parts = [part for part in re.findall(r"\[([^\[\]]*)\]?", OF_ROW.sub("", text)) if part.strip()]
-        rows += [_numbers(part.replace(",", " ").split(), index + 1) for part in parts]
+        rows += [parse_numbers(part.replace(",", " ").split(), index + 1) for part in parts]
         if re.search(r"\] {0,4}\]", text):
             called = any(CONFUSION.search(line[:LINE]) for line in lines[max(0, start - 3) : start + 1])
-            matrix = _make_matrix(rows, names if len(names) == len(rows) else [], wrong=called)
+            matrix = make_matrix(rows, names if len(names) == len(rows) else [], wrong=called)
             return (matrix, index + 1) if matrix else None
         if not parts or None in rows or len(rows) > len(rows[0] or ()):
             return None
@@ -142,8 +142,8 @@ def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
     for most in (1, MOST_WORDS):
         rows = _read_named_rows(lines, end, names, most)
         if rows and all(len(numbers) == len(rows) + totals for _, numbers in rows):
-            numbers = [_numbers(each[: len(rows)], index + 1) for index, (_, each) in enumerate(rows, start=end)]
-            matrix = _make_matrix(numbers, [name for name, _ in rows])
+            numbers = [parse_numbers(each[: len(rows)], index + 1) for index, (_, each) in enumerate(rows, start=end)]
+            matrix = make_matrix(numbers, [name for name, _ in rows])
             if matrix and lines[start].split()[0].lower() == "prediction":
                 matrix = transpose(matrix)  # R prints predictions in rows
             return (matrix, end + len(rows) + totals) if matrix else None
@@ -181,8 +181,8 @@ def _read_classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatr
     start = below
     while start + len(named) < len(lines) and (match := NAMED_ROW.fullmatch(lines[start + len(named)][:LINE])):
         named.append(match)
-    rows = [_numbers(match[1].split(), line) for line, match in enumerate(named, start=start + 1)]
-    matrix = _make_matrix(rows, [match[2].strip("\"'") for match in named])
+    rows = [parse_numbers(match[1].split(), line) for line, match in enumerate(named, start=start + 1)]
+    matrix = make_matrix(rows, [match[2].strip("\"'") for match in named])
     return (matrix, start + len(named)) if matrix else None
 
 
@@ -238,17 +238,18 @@ def _read_bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] 
     above = [line for line in lines[max(0, start - 3) : start] if line.strip()]
     if len(words) < 2 or not above or not CONFUSION.search(above[-1][:LINE]):
         return None
-    rows = [_numbers(lines[i][:LINE].split(), i + 1) for i in range(start, min(len(lines), start + len(words)))]
-    matrix = _make_matrix(rows, [])
+    rows = [parse_numbers(lines[i][:LINE].split(), i + 1) for i in range(start, min(len(lines), start + len(words)))]
+    matrix = make_matrix(rows, [])
     return (matrix, start + len(words)) if matrix else None
 
 
-def _numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
+def parse_numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
+    """Return the words of a row as numbers; None if one of them is no number."""
     plain = [THOUSANDS.sub("", OUTCOME.sub("", word.translate(ALIKE)).strip()) for word in words]
     return tuple(parse(word, line) for word in plain) if all(VALUE.fullmatch(word) for word in plain) else None
 
 
-def _make_matrix(
+def make_matrix(
     rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
 ) -> ConfusionMatrix | None:
     """Return a matrix if the rows are square and hold counts, or shares with sum one by row, column or in all.

@@ -35,7 +35,7 @@ class _Tables(HTMLParser):
         elif tag in ("td", "th") and self.tables:
             self._close()
             given = dict(attrs)
-            self.cell = (_span(given.get("colspan")), _span(given.get("rowspan")))
+            self.cell = (parse_span(given.get("colspan")), parse_span(given.get("rowspan")))
             self.text = ""
         # Bold text in a caption belongs to the caption.
         if tag in ("caption", "table", "tr", "td", "th"):
@@ -65,7 +65,8 @@ class _Tables(HTMLParser):
         self.cell = None
 
 
-def _span(text: str | None) -> int:
+def parse_span(text: str | None) -> int:
+    """Return the number of rows or columns of a cell from its attribute, at least 1."""
     return max(1, min(int(text), WIDEST)) if text and text.isascii() and text.isdigit() else 1
 
 
