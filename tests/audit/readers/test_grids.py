@@ -202,7 +202,7 @@ def test_a_detectors_table_of_spaces_has_its_all_row_as_the_mean() -> None:
 
 
 def test_a_row_with_values_and_no_name_is_refused() -> None:
-    with pytest.raises(ValueError, match="line 4: a row with values .*empty class name"):
+    with pytest.raises(ValueError, match=r"line 4: a row with values .*empty class name"):
         read("| Class | Accuracy |\n|---|---|\n| dune | 0.83 |\n| | 0.91 |")
 
 
