@@ -1,4 +1,4 @@
-"""Train networks by the assignment of a published report on image classification, and check their numbers.
+"""Train networks for image classification as a published report assigns it, and check the numbers that come out.
 
 The command line is the face of the package: `in4310repro --help`, and README.md of the repository. In Python these
 libraries stand by themselves; the rest is what the commands are made of and may change.
@@ -21,7 +21,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """Return the version, which is read when it is asked for: no command pays for it."""
+    """Return the version; it is looked up on first access, so that commands start fast."""
     if name == "__version__":
         from importlib import metadata
 

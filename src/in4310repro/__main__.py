@@ -1,4 +1,4 @@
-"""The process of a command: `python -m in4310repro`, and the command `in4310repro`."""
+"""Entry point of a process: `python -m in4310repro` and the command `in4310repro`."""
 
 import os
 

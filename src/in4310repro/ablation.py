@@ -1,4 +1,4 @@
-"""Ablation: what is seen with each deviation from the assignment, one at a time, then with all together."""
+"""Ablation: train with each deviation from the assignment alone, then with all of them, and compare the numbers."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def ablation(
 
 
 def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
-    """Return the command that makes an ablation, for a shell; a folder of runs outside the current one is left out."""
+    """Return the shell command that makes an ablation; omits `--runs` for an absolute path."""
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
@@ -180,7 +180,7 @@ def markdown(report: AblationReport) -> str:
 
 
 def limits(report: AblationReport) -> str:
-    """Return what differences of accuracies in an ablation can tell, as sentences."""
+    """Return sentences on how large a difference of accuracies must be to mean anything."""
     accuracy, parts = report["numbers"][CORRECTED].get("test accuracy"), str(report["config"]["split"]).split("/")
     said = ["One training each."]
     if accuracy is not None and parts[-1].isdigit():
@@ -197,7 +197,7 @@ def limits(report: AblationReport) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """Return the change of a number, or the number itself if there is nothing to compare it with."""
+    """Return the change of a number as text: `.` if it is 0, `-` without `after`, or `after` without `before`."""
     if after is None:
         return "-"
     if before is None:

@@ -1,4 +1,4 @@
-"""Capacity of this machine: memory and disk, and refusal of what exceeds them."""
+"""Capacity of this machine: memory and disk space, and errors for computations that exceed them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory(container_limit: Path = CONTAINER_LIMIT) -> int | None:
-    """Return the bytes of memory of this machine or its container, whose limit a file holds; None if unknown."""
+    """Return the bytes of memory of this machine, or its container's limit if lower; None if unknown."""
     try:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -39,7 +39,7 @@ def most_used() -> int | None:
 
 
 def refuse_beyond_memory(what: str, need: int) -> None:
-    """Raise where a need certainly exceeds this machine's memory.
+    """Raise ValueError if at least so many bytes are needed and this machine has less memory.
 
     Args:
         what: is to be held, with its verb, for the message: `batch_size 16 takes`.
@@ -54,7 +54,7 @@ def refuse_beyond_memory(what: str, need: int) -> None:
 
 
 def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
-    """Raise where the disk of a folder, which need not exist yet, has fewer free bytes.
+    """Raise ValueError if a folder's disk has too few free bytes; the folder need not exist yet.
 
     Raises:
         ValueError: it has fewer.
@@ -65,12 +65,12 @@ def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
 
 
 def nearest(folder: Path) -> Path:
-    """Return the folder or, if it does not exist, its innermost existing parent."""
+    """Return the folder if it exists, else its innermost existing parent."""
     return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
 def size_text(count: int) -> str:
-    """Return bytes as text in the largest unit that gives at least one.
+    """Return a number of bytes as text, in the largest unit of which there is at least one.
 
     Examples:
         >>> size_text(12), size_text(6_828), size_text(44_700_000), size_text(8 * 2**30)
@@ -81,5 +81,5 @@ def size_text(count: int) -> str:
 
 
 def brief(value: Decimal) -> str:
-    """Return a number with three digits, whatever its size."""
+    """Return a number as text: whole from 100 to a million, otherwise with three significant digits."""
     return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"

@@ -71,23 +71,23 @@ def unpack(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 
 
 def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Return the bytes of the tensors in a checkpoint of the training as it is, and in a kept epoch."""
+    """Return the number of bytes that the tensors take in a checkpoint, and likewise in a kept epoch."""
     return len(tensor_bytes(_tensors(model, optimizer)))
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return the tensors of an optimizer's state by `INDEX.NAME`, where INDEX is the parameter's: `0.exp_avg`."""
+    """Return the optimizer's state by `INDEX.NAME`, such as `0.exp_avg`; INDEX is the index of the parameter."""
     states = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value for index, state in states.items() for name, value in state.items()}
 
 
 def write_kept_epoch(file: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write the weights and the optimizer state after an epoch; equal ones give equal bytes."""
+    """Write the weights and the optimizer state after an epoch; equal tensors give equal bytes."""
     write_file(file, tensor_bytes(_tensors(model, optimizer)))
 
 
 def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
-    """Return the bytes that `write_kept_epoch` writes for a network, apart from some thousands for names and counters.
+    """Return about how many bytes `write_kept_epoch` writes; excludes some thousands for names and counters.
 
     Args:
         weights: its weights and buffers.
@@ -194,7 +194,7 @@ def _check_values(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Check for values that no training can produce; weights that diverged may be nan, and squares infinite.
+    """Check for impossible values. Weights that diverged may be nan, and means of squares infinite.
 
     Raises:
         ValueError: a mean of squares is below 0, or nan where its weight is none; a count of batches is below 0.
@@ -216,7 +216,7 @@ def _check_values(
 
 
 def _error_for_foreign_file(file: Path, error: Exception) -> ValueError:
-    """Return the error for an intact file that `save` did not write."""
+    """Return the error for an intact file that was not written by `save`."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ValueError(
         f"checkpoint {file} does not belong to this training ({what}); remove it, and the one before it is used"
@@ -224,7 +224,7 @@ def _error_for_foreign_file(file: Path, error: Exception) -> ValueError:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """Return the checkpoints in order of their positions; empty without a folder."""
+    """Return the checkpoints in order of their positions; an empty list if the folder does not exist."""
     return sorted(folder.glob("[0-9]*.safetensors"))
 
 
@@ -269,7 +269,7 @@ def _load(
 
 
 def _uses_all_parameters(model: torch.nn.Module) -> bool:
-    """Return whether every step gives each parameter a gradient, as in libraries' networks but not always a user's."""
+    """Return whether the model's class is from a library, whose networks use every parameter in each step."""
     return type(model).__module__.partition(".")[0] in ("torch", "torchvision", "timm", "in4310repro")
 
 

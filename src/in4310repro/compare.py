@@ -1,4 +1,4 @@
-"""Comparison of two runs: equal to the bit, or the first difference and what could explain it."""
+"""Comparison of two runs: whether they are equal to the bit, or where they first differ and a possible cause."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ COMPARED = (
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return, in sentences, the first epoch and tensor in which two runs differ, and every differing recorded input.
+    """Return sentences that name the first epoch and tensor that differ, and all recorded inputs that differ.
 
     Empty when all that `COMPARED` lists is equal to the bit; then the fingerprints may differ. The tensors of
     `best.safetensors` themselves are compared, and with the hashes that history and `tensors.json` have of them.
@@ -71,7 +71,7 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
 
 
 def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
-    """Yield where the trainings of one setting first differ."""
+    """Yield messages about the first epoch in which a setting's trainings differ, and about differing weights."""
     rows = (first.histories[name], second.histories[name])
     tensors = (first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
@@ -97,7 +97,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
 
 
 def _hashes(run: FinishedRun, setting: str) -> dict[str, str]:
-    """Return the sha256 of each tensor in the best weights of a setting."""
+    """Return the sha256 of each tensor in a setting's best weights, by name."""
     return tensor_hashes(run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS)))
 
 
@@ -110,7 +110,7 @@ def _different_fields(row: HistoryRow, other: HistoryRow) -> list[str]:
 
 
 def _known_differences(record: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys in which two records differ, without metrics that an older version did not record."""
+    """Yield the keys in which two records differ, except metrics that an older version did not record."""
     for each in differences(record, other):
         if not (is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):
             yield each.path

@@ -1,4 +1,4 @@
-"""The configuration of a run: everything that changes its numbers, read, checked and compared."""
+"""Configuration of a run: every option that changes its numbers, with functions to read, check and compare it."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ LISTS_OF_NAMES = ("modules", "protocol")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Everything that changes a run."""
+    """Every option that changes a run's numbers."""
 
     preset: str
     data: str | None = None  # folder of class folders; None draws the embedded scenes
@@ -143,7 +143,7 @@ class Config:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of images, as a record; a default where only the weights can say."""
+        """The preprocessing of images; options that are None, left to the weights, get default values."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
@@ -173,7 +173,7 @@ class Config:
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
-        """Say in a clause which optimizer has no portable arithmetic; empty where all have."""
+        """Reason why an optimizer has no portable arithmetic, as a clause; empty if all have it."""
         return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property
@@ -194,7 +194,7 @@ class Config:
 
 
 def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
-    """Return the configuration with the weights' preprocessing filled in; the image size stays.
+    """Return the configuration with the preprocessing that belongs to the weights; the image size is kept.
 
     Args:
         config: in which some values may be None.
@@ -213,7 +213,7 @@ def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
 
 
 def check_choice(name: str, value: str) -> str:
-    """Return the value, after checking that it is one of the option's valid values.
+    """Return the value after checking that it is valid for the option.
 
     Raises:
         ValueError: it is none of the valid values of the option.
@@ -248,7 +248,7 @@ def from_json(value: Any, source: str) -> Config:
 
 
 def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) -> None:
-    """Raise where this version cannot read a configuration's format; by default, of a run.
+    """Raise ValueError if this version cannot read a configuration's format.
 
     Raises:
         ValueError: it is of another one.
@@ -262,7 +262,7 @@ def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) ->
 
 
 def to_json(config: Config, number: int | None = None) -> Values:
-    """Return the configuration as JSON values, which `from_json` reads; a protocol is the sorted list of deviations.
+    """Return the configuration as JSON values for `from_json`; a protocol becomes its sorted deviations.
 
     Args:
         config: the configuration.
@@ -302,7 +302,7 @@ def read_toml(file: Path) -> Values:
 
 
 def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
-    """Return the configuration with some values replaced, as given by a TOML file, JSON or the command line.
+    """Return the configuration with some values replaced; they come from a TOML file, JSON or the command line.
 
     Raises:
         ValueError: an unknown name or a value of another type, which names the source; a value outside its range.
@@ -326,7 +326,7 @@ def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:
 
 
 def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
-    """Return the values in the types of the record's fields: tuples for lists, floats for whole numbers where needed.
+    """Return the values converted to the fields' types: lists to tuples, and integers to floats if needed.
 
     Raises:
         ValueError: an unknown name, or a value of another type.
@@ -363,7 +363,7 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
 
 
 def _check_model(name: str, source: str) -> None:
-    """Raise ValueError, which names the source, where no network can have such a name."""
+    """Raise ValueError, naming the source, if no network can have this name."""
     try:
         open_network(name)
     except ValueError as error:
@@ -407,7 +407,7 @@ def _shown(value: int) -> str:
 
 
 def _cost(name: str, value: int, config: Config) -> str:
-    """Return, as a clause, what a value beyond its range would need."""
+    """Return a clause on what an out-of-range value would cost in memory or time."""
     pixels = config.image_size**2
     if name == "epochs":
         return f"; at a second each they take {brief(Decimal(value) / SECONDS_PER_YEAR)} years"

@@ -1,4 +1,4 @@
-"""The context of a computation: arithmetic of this process, progress, and the processes beside it."""
+"""Context of a computation: this process's arithmetic, progress, and the processes that compute together."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ class Context:
         return replace(self, progress=SILENT)
 
     def alone(self) -> Context:
-        """Return the context of a computation that this process does on its own."""
+        """Return the context of a computation that this process does without the other processes."""
         return replace(self, processes=ALONE)

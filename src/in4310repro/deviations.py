@@ -1,4 +1,4 @@
-"""Deviations from the assignment, and the protocol that answers how the active ones change a run.
+"""Deviations from the assignment, and the protocol: the active deviations and how they change a run.
 
 The corrected protocol has none of them and the supposed one has all. Together they are a working hypothesis of how the
 published numbers came about. Whatever is made with a deviation carries a label wherever it is printed or drawn.
@@ -20,7 +20,7 @@ CORRECTED, PUBLISHED = "corrected", "published"
 
 
 class Deviation(StrEnum):
-    """One deviation from the assignment: its name, its meaning, its name in version 0.1, and what it touches.
+    """A deviation from the assignment: its name, its meaning, its name in version 0.1, and the stages it changes.
 
     What touches only `scores` or `features` changes nothing before the scores of a trained network, or its feature
     maps, are measured.
@@ -69,7 +69,7 @@ class Deviation(StrEnum):
     touches: str  # training, scores or features
 
     def __new__(cls, name: str, meaning: str, former_name: str, touches: str) -> Self:
-        """Create the member whose value is the name on the command line and in files."""
+        """Create a member; its value is the deviation's name on the command line and in files."""
         member = str.__new__(cls, name)
         member._value_ = name
         member.meaning, member.former_name, member.touches = meaning, former_name, touches
@@ -78,7 +78,7 @@ class Deviation(StrEnum):
 
 @dataclass(frozen=True)
 class Protocol:
-    """The active deviations, and the answers to questions that depend on them.
+    """The active deviations, with a method for each decision that depends on them.
 
     Examples:
         >>> parse("shared-split").part_read_as("validation"), parse("corrected").part_read_as("validation")
@@ -112,7 +112,7 @@ class Protocol:
 
     @property
     def label(self) -> str:
-        """Return the label of everything made with a deviation; empty for the corrected protocol."""
+        """Return the label for results of a run with deviations; empty for the corrected protocol."""
         if self.is_corrected:
             return ""
         return (
@@ -121,29 +121,29 @@ class Protocol:
 
     @property
     def meaning(self) -> str:
-        """Return the effects of the deviations, in words, in order of definition; empty for the corrected protocol."""
+        """Return the effects of the active deviations in words; empty for the corrected protocol."""
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
 
     def touches(self, stage: str) -> bool:
-        """Return whether a deviation changes a stage: `training`, `scores` or `features`."""
+        """Return whether an active deviation changes the stage: `training`, `scores` or `features`."""
         return any(deviation.touches == stage for deviation in self.deviations)
 
     @property
     def shares_split(self) -> bool:
-        """Return whether training, validation and test read the same images, so that the others remain unseen."""
+        """Return whether training, validation and test all use the images of the test part."""
         return Deviation.SHARED_SPLIT in self.deviations
 
     def part_read_as(self, part: str) -> str:
-        """Return the part of the split whose images are read as a part: all read the test part in a shared split."""
+        """Return the part whose images are used as the given part: always the test part in a shared split."""
         return "test" if self.shares_split else part
 
     @property
     def starts_warm(self) -> bool:
-        """Return whether a setting starts from the last weights of the one before, which are therefore kept."""
+        """Return whether each setting starts from the previous setting's last weights, which are then kept."""
         return Deviation.WARM_START in self.deviations
 
     def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
-        """Return the setting whose last weights a setting starts from, or None for the initial weights.
+        """Return the setting whose last weights this setting starts from; None if it starts from the initial ones.
 
         Args:
             setting: one of the settings.
@@ -159,26 +159,26 @@ class Protocol:
 
     @property
     def ranks_logits(self) -> bool:
-        """Return whether average precision ranks images by logits and not by softmax scores."""
+        """Return whether average precision ranks images by logits instead of softmax scores."""
         return Deviation.AP_FROM_LOGITS in self.deviations
 
     @property
     def batch_norm_mode(self) -> Literal["eval", "train"]:
-        """Return the mode of batch norm in which covariance spectra are measured."""
+        """Return the mode, training or evaluation, of batch norm while covariance spectra are measured."""
         return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self.deviations else "eval"
 
     @property
     def accumulates_sets(self) -> bool:
-        """Return whether the covariance of an image set includes the image sets before it."""
+        """Return whether the covariance of an image set also includes all previous image sets."""
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
-        """Return the divisor of a non-positive share: 1, or 1.04 for 200 images that are counted as 208."""
+        """Return the divisor of the share of non-positive values: 1, or 208 / 200 for 200 images counted as 208."""
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 
     @property
     def names_unfit_for_heads(self) -> list[str]:
-        """Return the sorted names of the deviations that fitting a head does not support."""
+        """Return the sorted names of active deviations that cannot be combined with fitting a head."""
         return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
 
 
@@ -186,7 +186,7 @@ CORRECTED_PROTOCOL = Protocol()
 
 
 def parse(protocol: str | Iterable[str]) -> Protocol:
-    """Return the protocol of a name or of names of deviations.
+    """Return the protocol for `corrected`, `published`, or names of deviations joined by commas.
 
     Args:
         protocol: `corrected`, `published`, names of deviations joined by commas, or a list of such names.
@@ -219,5 +219,5 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
 
 
 def padded_images(images: int) -> int:
-    """Return how many images fill the published batches needed for this number: 208 for 200."""
+    """Return the number of images rounded up to whole batches of the published size: 208 for 200."""
     return math.ceil(images / PUBLISHED_BATCH_SIZE) * PUBLISHED_BATCH_SIZE

@@ -1,4 +1,4 @@
-"""Differences between two JSON values, entry by entry."""
+"""Differences between two JSON values, one per differing entry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Difference:
-    """One entry in which two JSON values differ; None stands for a missing entry."""
+    """One entry with different values; None stands for a missing entry."""
 
     path: str  # keys joined by dots
     first: Any
@@ -17,7 +17,7 @@ class Difference:
 
 
 def differences(first: Any, second: Any, path: str = "") -> Iterator[Difference]:
-    """Return every entry in which two JSON values differ, in the order of the first; lists are compared as wholes."""
+    """Return every entry in which two JSON values differ, in the order of the first value; lists are one entry."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in dict.fromkeys([*first, *second]):
             yield from differences(first.get(key), second.get(key), f"{path}.{key}" if path else key)
@@ -26,7 +26,7 @@ def differences(first: Any, second: Any, path: str = "") -> Iterator[Difference]
 
 
 def refuse_other_configuration(recorded: Mapping[str, Any], requested: Mapping[str, Any], place: str) -> None:
-    """Raise a ValueError that lists every value in which two configurations differ."""
+    """Raise ValueError that lists all differing values if two configurations differ."""
     listed = [f"{each.path} {each.second!r} (recorded: {each.first!r})" for each in differences(recorded, requested)]
     if listed:
         raise ValueError(f"{place} belongs to another configuration: {'; '.join(sorted(listed))}")

@@ -33,7 +33,7 @@ class Finding:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Return the findings about everything that the demo and the other commands need.
+    """Return a finding for each thing that the demo and the other commands need.
 
     Args:
         folder: where runs and reports would be written.
@@ -53,7 +53,7 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _source(found: Fingerprint) -> Iterator[Finding]:
-    """Return a summary of what `fingerprint` prints."""
+    """Yield findings that summarise the command `fingerprint`: versions, commit and processor."""
     python = found["versions"]["python"]
     versions = (f"{name} {version}" for name, version in found["versions"].items() if name != "python")
     yield Finding(topic="installation", text=f"Python {python}, {', '.join(versions)}")
@@ -102,7 +102,7 @@ def _disk(topic: str, folder: Path) -> Finding:
 
 
 def _cache() -> Finding:
-    """Return a summary of what `cache` prints."""
+    """Return a finding that summarises the command `cache`: the sizes and the limit of the cached files."""
     sizes = ", ".join(f"{size_text(size)} of {part}" for part, size in bytes_by_folder().items())
     try:
         return Finding(topic="cached", text=f"{sizes}; pixels may take {size_text(limit())}")

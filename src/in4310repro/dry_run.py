@@ -1,4 +1,4 @@
-"""Dry run: one batch through every stage of a training without a run folder, and an estimate of the whole."""
+"""Dry run: pass a batch through every stage of a training without a run folder, and estimate the whole training."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a training would read, write and need, measured with a few batches of it."""
+    """What a training would read, write and need, estimated from a few of its batches."""
 
     plan: TrainingPlan
     numerics: Numerics
@@ -60,12 +60,12 @@ class Rehearsal:
 
     @property
     def fitted(self) -> bool:
-        """Return whether only heads are fitted, so that there are no steps."""
+        """Return whether the training only fits heads, and so takes no optimizer steps."""
         return not self.steps
 
     @property
     def seconds(self) -> float:
-        """Estimated seconds of the training, without decoding images (done already) and without fits of heads."""
+        """Estimated seconds of the training, excluding fits of heads and the decoding that this dry run has done."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -75,7 +75,7 @@ class Rehearsal:
 
     @property
     def disk(self) -> tuple[int, int]:
-        """Bytes of the finished run and the peak during training, without small text files."""
+        """Bytes on disk of the finished run, and at most during training; excludes small text files."""
         config, sizes = self.plan.config, self.checkpoint_bytes
         files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
@@ -85,7 +85,7 @@ class Rehearsal:
 
 
 class _Stages(NamedTuple):
-    """What the stages of a training took, as in `Rehearsal`."""
+    """Measurements of the stages of a training; the fields are those of `Rehearsal`."""
 
     steps: Mapping[str, Step]
     validation_seconds: float
@@ -182,7 +182,7 @@ def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Co
 
 
 def _predict(model: torch.nn.Module, images: ImageSet, settings: EvaluationSettings, context: Context) -> float:
-    """Return how many seconds evaluating the images takes."""
+    """Return how many seconds it takes to evaluate the images."""
     start = time.perf_counter()
     predict(model, images, settings, context)
     return time.perf_counter() - start
@@ -229,7 +229,7 @@ def _time_of_steps(rehearsal: Rehearsal) -> str:
 
 
 def _duration_text(seconds: float) -> str:
-    """Return seconds as text for a person.
+    """Return seconds as text in readable units.
 
     Examples:
         >>> _duration(7.4), _duration(300), _duration(9000)

@@ -1,4 +1,4 @@
-"""Features of images: the input of a network's last layer, computed once per image and stored with a checksum."""
+"""Features of images: the inputs of a network's last layer, computed once per image and stored with a checksum."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ HASH_BYTES = 32
 
 @dataclass(frozen=True)
 class Embedding:
-    """Rows of features [image, feature] in the order of an image set, read from a file when they are taken."""
+    """Features [image, feature] in the order of an image set, read from a file on access."""
 
     records: np.ndarray  # a memory map, in the order in which they were computed
     places: Int64[np.ndarray, " image"]  # of each image
@@ -109,7 +109,7 @@ def embed(
 
 
 def _lock_or_copy(file: Path) -> Path:
-    """Lock the file against other writers, or return a copy of what another process has written so far."""
+    """Return the file after locking it; if another process has locked it, return a copy of its current content."""
     try:
         lock(file)
     except ValueError:
@@ -119,7 +119,7 @@ def _lock_or_copy(file: Path) -> Path:
 
 
 def _private_folder() -> Path:
-    """Return a new folder on the cache's disk that is removed with this process."""
+    """Return a new folder on the cache's disk; it is removed when this process ends."""
     place = cache_folder() / FOLDER
     place.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=".apart-", dir=place))
@@ -129,14 +129,14 @@ def _private_folder() -> Path:
 
 
 def record_type(width: int) -> np.dtype[np.void]:
-    """Return the type of a record in the file, for a number of features."""
+    """Return the NumPy type of a record in the file for this number of features."""
     return np.dtype(
         [("image", np.uint8, HASH_BYTES), ("features", np.float32, width), ("sha256", np.uint8, HASH_BYTES)]
     )
 
 
 def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
-    """Return text that differs for everything that changes an image's features."""
+    """Return text that is different if anything that changes an image's features is different."""
     body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
     # In native arithmetic bits depend on the other images of a batch.
     others = None if numerics.portable else images.pixels_sha256()
@@ -145,7 +145,7 @@ def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numeric
 
 
 def _find_records(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
-    """Return the index of each image's record; damaged records are left out.
+    """Return the position of each image's record in the file; omits damaged records.
 
     What is there of a last one, which a killed process left or another one writes just now, is cut off.
     """
@@ -165,12 +165,12 @@ def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
 
 
 def _identify(key: str) -> bytes:
-    """Return the identifier of an image in the file, of fixed length."""
+    """Return an identifier of fixed length for an image."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def record_sha256(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
-    """Return the sha256 that a record has for an image's identifier and its features."""
+    """Return the sha256 over an image's identifier and its features, which its record must contain."""
     return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
 
 
@@ -186,7 +186,7 @@ def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list
 
 
 def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> int:
-    """Append records; return the index of the first one."""
+    """Append records to the file; return the position of the first of them."""
     new = np.empty(len(keys), record)
     new["features"] = rows
     for each, key in zip(new, keys, strict=True):

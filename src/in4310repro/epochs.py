@@ -1,4 +1,4 @@
-"""Epochs of one setting: optimizer steps and the validation after them, from any position; uses no files."""
+"""Epochs of one setting: optimizer steps, then validation, starting from any position; reads and writes no files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingInputs:
-    """One setting to train: its initial network, images and settings."""
+    """Inputs for training one setting: its initial network, images and configuration."""
 
     model: torch.nn.Module
     training: ImageSet
@@ -52,7 +52,7 @@ class Step(NamedTuple):
 
 
 def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
-    """Raise where a training step certainly exceeds this machine's memory.
+    """Raise ValueError if a training step certainly needs more memory than this machine has.
 
     Raises:
         ValueError: names the settings, what they take, and what there is.
@@ -67,7 +67,7 @@ def _never() -> bool:
 
 
 class Epochs:
-    """The network of a task, its optimizer and their position, which `run` advances.
+    """The network of a setting, its optimizer, and the position in the training, which `run` advances.
 
     Args:
         task: what to train.
@@ -99,21 +99,21 @@ class Epochs:
 
     @property
     def steps(self) -> int:
-        """Number of steps done at the position."""
+        """Number of optimizer steps done so far."""
         return self.position.epoch * self.batches + self.position.batch
 
     @property
     def batches(self) -> int:
-        """Number of batches per epoch, each of which is a step."""
+        """Number of batches per epoch; each batch is one optimizer step."""
         return len(training_ranges(len(self.task.training), self.task.config.batch_size))
 
     @property
     def title(self) -> str:
-        """The setting and the next epoch, as text."""
+        """The setting's name and the number of the current epoch, as text."""
         return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
 
     def run(self, after_step: Callable[[], None], after_epoch: Callable[[HistoryRow], None]) -> None:
-        """Yield the row of every remaining epoch.
+        """Train all remaining epochs, and pass the history row of each to `after_epoch`.
 
         Args:
             after_step: called after each step, when the position includes it and `last` is this step.
@@ -130,7 +130,7 @@ class Epochs:
             after_epoch(row)
 
     def _check_in_sync(self, row: HistoryRow) -> None:
-        """Find out whether any process was asked to stop, and check that all have the same weights."""
+        """Check that all processes have equal weights, and set `stop` if any process was asked to stop."""
         said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
         heard = [json.loads(each) for each in self.task.context.processes.gather(said)]
         self.stop = any(stop for *_, stop in heard)
@@ -142,7 +142,7 @@ class Epochs:
                 )
 
     def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
-        """Return the mean loss over an epoch's images, each at the weights of its step, and images per second.
+        """Train the rest of an epoch; return the mean loss over its images, and images per second.
 
         Starts after the batches that the position counts as done, and advances the position but for its epoch.
 
@@ -190,7 +190,7 @@ class Epochs:
         return position.loss / len(images), speed
 
     def validate(self, train_loss: float, speed: float) -> HistoryRow:
-        """Return the row of the epoch just trained.
+        """Return the history row of the epoch that has just been trained.
 
         Raises:
             ValueError: the loss is not finite.
@@ -208,7 +208,7 @@ class Epochs:
         )
 
     def _local_share(self, batch: range) -> range:
-        """Return the positions of a batch that this process computes."""
+        """Return the positions of the images that this process computes of a batch."""
         processes = self.task.context.processes
         if self.task.context.numerics.portable:
             own = shares.images_of(len(batch), processes.connection)
@@ -217,7 +217,7 @@ class Epochs:
         return batch[own.start : own.stop]
 
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
-        """Take one optimizer step; return the mean loss of the batch, which this process shares with others."""
+        """Take one optimizer step; return the mean loss over the whole batch, all processes' images included."""
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
@@ -254,7 +254,7 @@ class Epochs:
         )
 
     def _refuse_non_finite(self, name: str, loss: float) -> None:
-        """Raise ValueError for a loss that is not finite, with possible reasons."""
+        """Raise ValueError, with a possible reason, if the loss is not finite."""
         if math.isfinite(loss):
             return
         advice = f"a learning_rate below {self.task.setting.learning_rate} may keep it finite"

@@ -1,4 +1,4 @@
-"""Evaluation of a run's selected network on its test set, or on every image of another folder."""
+"""Evaluation of a run's selected network on its test set or on all images of a folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from in4310repro.text import publishable_place
 
 
 class Evaluation(ClassMetrics, Details):
-    """Results of an evaluation, with setting and number of images; recall is the class accuracy."""
+    """Results of an evaluation, with the setting and the number of images; a class's recall is its accuracy."""
 
     setting: str
     data: str  # the name of the folder, or "test set"
@@ -36,7 +36,7 @@ def evaluate(
     *,
     protocol: Protocol | None = None,
 ) -> tuple[Evaluation, Scores]:
-    """Return metrics of the selected network, and the scores they come from.
+    """Return the metrics of a run's selected network, and the scores from which they are computed.
 
     Args:
         run: gives the network, the classes, the image size and the test set.
@@ -65,7 +65,7 @@ def evaluate(
 
 
 def to_text(measured: Evaluation) -> str:
-    """Return the means, and a row per class: images, recall, precision, F1 and average precision."""
+    """Return the means over classes as text, then a row per class: images, recall, precision, F1, average precision."""
     totals = [sum(row) for row in measured["confusion_matrix"]]
     numbers = {
         **{each.label: measured[name] for name, each in SCALARS.items()},  # type: ignore[literal-required]

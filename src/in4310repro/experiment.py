@@ -1,4 +1,4 @@
-"""train(): every setting from equal initial weights, then selection on validation, then test scores."""
+"""Training of a run: all settings from equal initial weights, selection on validation, then scores of the test set."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def train(
 
 
 def follow(config: Config, context: Context) -> None:
-    """Train beside the process that calls `train` with the same arguments; uses no run folder.
+    """Train in a process other than the first, which calls `train` with the same arguments; uses no run folder.
 
     Raises:
         ValueError: as `train`.
@@ -123,7 +123,7 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with the arithmetic of all its processes.
+    """Return the context with the arithmetic that all its processes use together.
 
     Raises:
         ValueError: the processes cannot train together; before the first message between them.
@@ -138,7 +138,7 @@ def _with_shared_arithmetic(context: Context) -> Context:
 
 
 def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
-    """Raise ValueError where a process has no image of a batch, or other images, weights or arithmetic."""
+    """Raise ValueError if processes differ in images, weights or arithmetic, or a batch has too few images."""
     numerics, processes = context.numerics, context.processes
     fewest = min(map(len, training_ranges(len(plan.sets["training"]), plan.config.batch_size)))
     if not numerics.portable and fewest < processes.size:
@@ -163,7 +163,7 @@ def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
 
 
 def _contexts_of_settings(config: Config, context: Context) -> list[Context]:
-    """Return a context for each setting, whose progress is its part of the whole."""
+    """Return one context per setting, whose progress display counts the setting as part of the training."""
     whole, count = context.progress.whole(), len(config.settings)
     titles = [f"setting {number} of {count}" for number in range(1, count + 1)]
     return [replace(context, progress=whole.part(index, count, title)) for index, title in enumerate(titles)]
@@ -178,7 +178,7 @@ def _make_task(
     *,
     keep_epochs: bool,
 ) -> Task:
-    """Return the training of a setting, with the initial weights that the protocol prescribes."""
+    """Return the task of training a setting, with the initial weights that the protocol prescribes."""
     before = plan.config.training.setting_before(setting)
     last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
     return Task(
@@ -196,7 +196,7 @@ def _make_task(
 
 
 def _fit_setting(task: Task) -> list[HistoryRow]:
-    """Train a setting, unless it is fully trained already, and return its history."""
+    """Train a setting unless it is already fully trained; return its history."""
     history = finished_history(task.files, task.setting, task.config.training)
     if not history:
         task.context.processes.broadcast_json(task.setting.name)
@@ -212,7 +212,7 @@ def _fit_setting(task: Task) -> list[HistoryRow]:
 def _score_test_set(
     files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[HistoryRow]], context: Context
 ) -> None:
-    """Score the test set with the selected network: the only look at it, after the selection."""
+    """Score the test set with the selected network; nothing reads the test set before the selection."""
     setting, _ = select(histories, plan.config.select)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     weights = files.read_tensors(name)
@@ -229,7 +229,7 @@ def _score_test_set(
 
 
 def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
-    """Return the scores of the test set and, with a shared split, of the images that training never reads."""
+    """Return scores of the test set and, for a shared split, of the images that training never reads."""
     config, split = plan.config, plan.split
     scores = predict(model, plan.sets["test"], config.evaluation, context)
     if not config.protocol.shares_split:

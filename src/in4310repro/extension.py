@@ -1,4 +1,4 @@
-"""Extension of a finished run by more epochs: it becomes an interrupted run that resuming continues.
+"""Extension of a finished run by more epochs: turn it into an interrupted run that can be resumed.
 
 Until its configuration is replaced, in one step, it is the finished run that it was; from then on the same command
 continues it, and whatever a kill leaves behind is put right by the next one.
@@ -26,12 +26,12 @@ RESULTS = (names.FEATURES, names.SCORES, names.METRICS)
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether a run exists and was trained to its end."""
+    """Return whether a run exists and its training is complete."""
     return (folder / names.METRICS).is_file()
 
 
 def check_epochs(folder: Path, before: int, wanted: int) -> None:
-    """Raise where a run with this number of epochs cannot continue to the requested number.
+    """Raise ValueError if a run with this number of epochs cannot be extended to the requested number.
 
     Raises:
         ValueError: it is not finished, or has more epochs already.
@@ -43,7 +43,7 @@ def check_epochs(folder: Path, before: int, wanted: int) -> None:
 
 
 def begin(files: RunFolder, config: Config) -> None:
-    """Write a checkpoint of each setting's last epoch, from which a training with more epochs continues.
+    """Write a checkpoint at each setting's last epoch, from which training continues with more epochs.
 
     Nothing that belongs to the finished run is changed. What follows has the bits of a run that was trained with so
     many epochs from the start: nothing in an epoch depends on how many there are, but for the hash that the chain
@@ -77,7 +77,7 @@ def begin(files: RunFolder, config: Config) -> None:
 
 
 def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
-    """Remove results of the former number of epochs, if an extension has begun and not ended."""
+    """Remove the results of the run before its extension, if an extension has begun and not ended."""
     if is_finished(files.folder) and any(
         _has_fewer_epochs(files, each.name, training.epochs) for each in training.settings
     ):
@@ -85,7 +85,7 @@ def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
 
 
 def _has_fewer_epochs(files: RunFolder, setting: str, epochs: int) -> bool:
-    """Return whether a setting's history is shorter; training rewrites a missing or damaged one."""
+    """Return whether a setting's history has fewer epochs; False if it is missing or damaged."""
     try:
         return len(files.read_record(names.of_setting(setting, names.HISTORY), list[HistoryRow])) < epochs
     except (ValueError, OSError):
@@ -108,7 +108,7 @@ def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
 
 
 def _kept_file(run: FinishedRun, setting: str) -> Path:
-    """Return the state after a setting's last epoch, which matches its entry in the chain.
+    """Return the file of the state after a setting's last epoch, after comparing its hashes with the recorded ones.
 
     Raises:
         ValueError: it is not there, is damaged or is another one.

@@ -1,4 +1,4 @@
-"""File access: atomic writes, reads of regular files only, hashes, and JSON."""
+"""File access: atomic writes, reading of regular files only, hashes, and JSON."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ KINDS = (
 
 
 def reason(error: OSError) -> str:
-    """Return the system's reason for an error, in words and without the file's name."""
+    """Return the reason that the system gives for an error, in words and without the file's name."""
     return REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def describe(error: OSError) -> str:
-    """Return the error as a sentence that names its file, if it has one."""
+    """Return an error as a sentence, with the name of its file if known."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
     # Of `write_atomically`, a sentence already.
@@ -59,7 +59,7 @@ def describe(error: OSError) -> str:
 
 @contextmanager
 def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]:
-    """Open a file for reading; anything but a regular file is refused without blocking on it.
+    """Open a regular file for reading; refuse anything else, such as a pipe, without waiting for it.
 
     Args:
         path: a file, or a link to one.
@@ -141,7 +141,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
 
 @contextmanager
 def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
-    """Convert an OSError in the block to one that names the file and, for a full disk, the bytes needed and free."""
+    """Convert an OSError in the block to one that names the file and, for a full disk, the space needed and free."""
     try:
         yield
     except OSError as error:
@@ -149,7 +149,7 @@ def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
 
 
 def _need(error: OSError, path: Path, size: int | None) -> str:
-    """Return how many bytes a file needs and how many are free, for an error about a full disk."""
+    """Return a clause on the bytes needed and free if the disk is full; empty for other errors."""
     # NumPy's has no number.
     if size is None or error.errno not in (None, errno.ENOSPC):
         return ""
@@ -157,19 +157,19 @@ def _need(error: OSError, path: Path, size: int | None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Create or replace a file with these bytes in one step; return its path. Raises as `write_atomically`."""
+    """Create or replace a file in one step; return its path. Raises as `write_atomically`."""
     write_atomically(path, lambda file: file.write(data), len(data))
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Return the lower-case hex sha256 of a file's bytes; raises as `open_regular`."""
+    """Return the sha256 of a file's bytes in lower-case hex; raises as `open_regular`."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return readable JSON whose floats read back equal.
+    """Return indented JSON; its floats have all the digits needed to read back equal.
 
     Raises:
         ValueError: a number is nan or infinite, which JSON has no words for.
@@ -194,7 +194,7 @@ def read_json(path: Path) -> Any:
 
 
 def strip_advice(error: Exception) -> str:
-    """Return a parser's error message without Python's advice to raise its own limits."""
+    """Return a parser's error message without Python's advice to raise Python's limits."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     return "a number has too many digits" if "integer string conversion" in str(error) else str(error)

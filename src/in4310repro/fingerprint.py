@@ -1,4 +1,4 @@
-"""The fingerprint of a process: everything that could explain a different result."""
+"""Fingerprint of a process: everything that could explain different results on different machines."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from in4310repro.schema import PositiveCount, Sha256, Text
 
 
 class GitState(TypedDict):
-    """State of the source tree; None if the package is not in a checkout of its own."""
+    """State of the source tree; None if the package is not in its own git checkout."""
 
     commit: Text | None
     dirty: bool | None
 
 
 class Fingerprint(TypedDict):
-    """Libraries, processor, arithmetic and source of a process."""
+    """Library versions, processor, arithmetic and source code of a process."""
 
     versions: dict[Text, Text]
     processor: Text
@@ -42,7 +42,7 @@ class Fingerprint(TypedDict):
 
 
 def fingerprint(numerics: Numerics) -> Fingerprint:
-    """Return everything that could explain a different result: libraries, processor, arithmetic, source."""
+    """Return library versions, processor, arithmetic and source: all that could explain different results."""
     import PIL.features
     import torch
 
@@ -66,7 +66,7 @@ def fingerprint(numerics: Numerics) -> Fingerprint:
 
 
 def _processor() -> str:
-    """Return the processor's name as given by its maker."""
+    """Return the processor's name as its manufacturer gives it."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -74,7 +74,7 @@ def _processor() -> str:
 
 
 def _git_state() -> GitState:
-    """Return the commit of the source tree and whether it had changes; None without a checkout."""
+    """Return the commit of the source tree and whether it has changes; None if it is not a checkout."""
     source = Path(__file__).parents[2]
 
     def git(*words: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Fit of the last layer alone: multinomial logistic regression on features that are computed once."""
+"""Fit of the last layer alone, by multinomial logistic regression on features that are computed once."""
 
 from __future__ import annotations
 
@@ -33,21 +33,21 @@ TOLERANCE = 1e-6  # the largest derivative of the mean loss with which it ends
 
 
 class Head(NamedTuple):
-    """Weights of the last layer."""
+    """Weights and biases of the last layer."""
 
     weight: Float32[torch.Tensor, "class feature"]
     bias: Float32[torch.Tensor, " class"]
 
 
 class Features(NamedTuple):
-    """Inputs of the last layer for the images of a setting."""
+    """Inputs of the last layer for the training and validation images of a setting."""
 
     training: Embedding
     validation: Embedding
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Fit the head once for each strength of its penalty; return the history, a row for each.
+    """Fit the head for each penalty strength; return the history, one row per strength.
 
     Every fit starts at 0 and depends on no other. The files are those of `training.fit`; a run that was interrupted
     goes on with the strength after the last one that is in them.
@@ -73,12 +73,12 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Compute features beside the process that calls `fit`."""
+    """Compute features in a process other than the first, which calls `fit`."""
     features_of(inputs, inputs.context.numerics.place(inputs.model))
 
 
 def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
-    """Return the last layer's inputs for the images that fit and select a head; `cache` as in `embed`.
+    """Return the last layer's inputs for the training and validation images; see `embed` for `cache`.
 
     Raises:
         ValueError: as `embed`; or a fit would take more memory than there is.
@@ -104,7 +104,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
 def fit_row(
     inputs: TrainingInputs, model: torch.nn.Module, features: Features, number: int, strength: float
 ) -> HistoryRow:
-    """Fit the head, load it into the network, and measure it.
+    """Fit the head at one penalty strength, load it into the network, and return the history row of its metrics.
 
     Args:
         inputs: the images and the settings.
@@ -136,7 +136,7 @@ def fit_row(
 
 
 def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: int, strength: float) -> Head:
-    """Return the logistic regression of labels on features: scikit-learn's, by L-BFGS, in float64.
+    """Fit a logistic regression of labels on features with scikit-learn's L-BFGS in float64; return its weights.
 
     Its last bits depend on the processor, since BLAS adds; on the number of threads they do not, since it is given one.
 
@@ -165,7 +165,7 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: 
 def largest_derivative(
     fitted: Head, features: Embedding, labels: Int64[np.ndarray, " image"], strength: float
 ) -> float:
-    """Return the largest absolute derivative of `fit_head`'s objective by a weight or bias; about 0 at its minimum.
+    """Return the largest absolute partial derivative of `fit_head`'s objective; it is about 0 at the minimum.
 
     That is the mean loss and, divided by strength and number of images, half of the squared weights. With two classes
     scikit-learn penalises the difference of the two rows, which is twice either of them.
@@ -190,7 +190,7 @@ def largest_derivative(
 def scores_of_features(
     layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Scores:
-    """Return scores from the last layer's inputs, with the bits of `predict` in the same batches.
+    """Return scores computed from the last layer's inputs; equal to the bit to `predict` with equal batches.
 
     Args:
         layer: the last one.
@@ -209,7 +209,7 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the fits that an interrupted run has finished, as far as their files are intact and consecutive."""
+    """Return the finished fits of an interrupted run; none if their files are damaged or inconsistent."""
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):

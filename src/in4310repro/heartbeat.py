@@ -1,4 +1,4 @@
-"""Whether a command's other processes are alive, and how it ended for all, exchanged through torchrun's store.
+"""Detection of dead processes of one command, and agreement on how it ended, through torchrun's key-value store.
 
 A thread of each process counts its beats there and looks whether the others' counts move, by its own clock. It beats
 while the process decodes, computes or writes, and ends one whose main thread waits for a process that is gone.
@@ -32,7 +32,7 @@ RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "
 
 @dataclass(frozen=True)
 class Ending:
-    """The end of a command, for all of its processes."""
+    """How a command ended, for all of its processes."""
 
     code: int
     message: str
@@ -40,7 +40,7 @@ class Ending:
     lost: bool = False
 
     def line(self, kept: str) -> str:
-        """Return the line printed about it, including what the command keeps."""
+        """Return the line to print about the ending, including which results are kept."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
         return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
@@ -50,10 +50,10 @@ UNKNOWN = Ending(-1, "", 0)
 
 
 class Heartbeat:
-    """This process among those of its command, all started by torchrun."""
+    """Connection of this process to the other processes of its command, all started by torchrun."""
 
     def __init__(self, number: int = 0) -> None:
-        """Connect to the store and start beating; on a separate connection, since each call waits for its answer.
+        """Connect to the store and start a thread that sends heartbeats over a connection of its own.
 
         Args:
             number: of earlier ones, in each of the processes.
@@ -86,7 +86,7 @@ class Heartbeat:
         self.thread.start()
 
     def finish(self) -> None:
-        """Report that this process is done, so that its silence from now on means nothing."""
+        """Report that this process has finished, so that the others do not take it for lost."""
         self.finished = True
         self.hurry.set()
         self.thread.join()
@@ -94,12 +94,12 @@ class Heartbeat:
             self.store.set(f"state/{self.rank}", FINISHED)
 
     def explains_trouble(self) -> bool:
-        """Return whether a connection broke because a process is lost or has failed; waits until that is known."""
+        """Wait until the cause of a broken connection is known; return whether a process was lost or has failed."""
         self._stop(CUT_OFF)
         return self.ended.wait(PATIENCE)
 
     def conclude(self, code: int, message: str) -> Ending:
-        """Agree with the others on how the command ends, and wait until this process may exit."""
+        """Agree with the other processes on how the command ends, and wait until this process may exit."""
         # Unless the thread is about to end this process.
         self.leaving.acquire()
         if code == signals.INTERRUPTED:
@@ -117,7 +117,7 @@ class Heartbeat:
         self.hurry.set()
 
     def last_words(self) -> str:
-        """Return the line this process prints about the ending, which rank 0 records; empty if another one does."""
+        """Return the line for this process to print about the ending; empty if another process prints it."""
         ending = self.ending
         if self.own and self.own.message == ending.message:
             ending = self.own
@@ -164,7 +164,7 @@ class Heartbeat:
             self.may_leave.set()
 
     def _beat(self) -> None:
-        """Beat, and add up how long each other process has been silent."""
+        """Send one heartbeat, and update how long each other process has been silent."""
         now = time.monotonic()
         # Where this process was itself stopped for a while, it knows nothing of that time.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now
@@ -184,7 +184,7 @@ class Heartbeat:
             self.beats = beats
 
     def _decided(self) -> Ending:
-        """Return how the command ends, once one process can tell."""
+        """Return how the command ends if that can be decided already, otherwise `UNKNOWN`."""
         if self.own:
             return self._agreed(self.own)
         if self.store.check(["ending"]):
@@ -201,12 +201,12 @@ class Heartbeat:
         return UNKNOWN
 
     def _agreed(self, ending: Ending) -> Ending:
-        """Return this ending, or the one that another process found earlier."""
+        """Propose an ending; return the first ending that any process has proposed."""
         told: bytes = self.store.compare_set("ending", "", json.dumps(asdict(ending)))
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this is the first process that can tell how the command ends."""
+        """Return whether this process, the first one still able to, prints how the command ended."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -215,7 +215,7 @@ class Heartbeat:
         return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
-        """Return rank 0's statement of what the command keeps."""
+        """Return the text in which rank 0 says which results are kept."""
         words = self.kept
         if self.rank == 0:
             words = signals.kept()
@@ -225,7 +225,7 @@ class Heartbeat:
         return f"{words}, with any number of processes" if words and self.ending.lost else words
 
     def _leave(self) -> None:
-        """End this process if its main thread has not finished by itself."""
+        """End this process if its main thread does not end by itself."""
         if not self.leaving.acquire(blocking=False):
             return
         if words := self.last_words():
@@ -236,7 +236,7 @@ class Heartbeat:
 
 
 def tell_torchrun(error: BaseException) -> None:
-    """Make torchrun's summary show an error."""
+    """Record an error so that torchrun's summary shows it."""
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     try:

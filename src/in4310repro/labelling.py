@@ -1,4 +1,4 @@
-"""Labelling of images by a run's network, with softmax scores."""
+"""Classification of images by a run's network, with softmax scores."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ AT_ONCE = 1024  # images that are decoded at a time
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images with the scores that a network gives them."""
+    """Images with the softmax scores that a network gives to them."""
 
     classes: list[str]
     paths: list[str]  # as they were given; below a folder, the folder and the path in it
     softmax: Float32[np.ndarray, "image class"]
 
     def predicted(self) -> list[str]:
-        """Class of each image with the largest score, the first of equal ones."""
+        """Class with the largest score of each image; ties go to the lower index."""
         return [self.classes[index] for index in self.softmax.argmax(axis=1)]
 
     def to_csv(self) -> str:
-        """Return a header and a row per image: path, predicted class, score of each class; float32 reads back equal."""
+        """Return a header and a row per image: path, predicted class, scores; these read back equal as float32."""
         return csv_of({"path": self.paths, "predicted": self.predicted()}, self.classes, self.softmax)
 
     def content(self, form: str) -> bytes:
-        """Return the content of a file with this suffix, .csv or .json."""
+        """Return the images and scores in the format of a file suffix, .csv or .json."""
         return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def label(
     *,
     at_once: int = AT_ONCE,
 ) -> Labelled:
-    """Return the scores that a run's selected network gives to images.
+    """Return the scores that a run's selected network gives to the images.
 
     Args:
         run: gives the network, the classes and the image size.

@@ -1,4 +1,4 @@
-"""torchrun's environment variables, read before torch is loaded, and the record of how a command ended."""
+"""Environment variables that torchrun sets, read without loading torch, and the record of how a command ended."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from collections.abc import Callable
 
 
 def by_torchrun() -> bool:
-    """Return whether torchrun started this process; torchrun forwards signals and turns every exit code into 1."""
+    """Return whether torchrun started this process."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 def is_silent() -> bool:
-    """Return whether this process prints nothing because another process of the command does."""
+    """Return whether this process prints nothing, since only rank 0 of a command prints."""
     return by_torchrun() and os.environ.get("RANK", "0") != "0"
 
 
 def number(name: str, valid: range) -> int:
-    """Return a number that torchrun sets in the environment.
+    """Return the value of an environment variable that torchrun sets to a number.
 
     Raises:
         ValueError: there is none, or another one than is valid.
@@ -42,12 +42,12 @@ def size() -> int:
 
 
 def restarts() -> bool:
-    """Return whether torchrun runs this command again after a failure (--max-restarts), this time or later."""
+    """Return whether torchrun was told to restart this command after failures (--max-restarts)."""
     return by_torchrun() and os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0") != "0"
 
 
 def advice() -> str:
-    """Return a hint for several processes that share one machine's cores; empty otherwise."""
+    """Return advice for several processes that share one machine's cores; empty for one process."""
     if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):
         return ""
     return f"{size()} processes share the cores of one machine; one process with all of them is the better choice"

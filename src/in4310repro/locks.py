@@ -1,4 +1,4 @@
-"""Locks that let one process at a time use a folder or file."""
+"""Locks with which only one process at a time uses a folder or file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _HELD: dict[Path, FileLock] = {}
 
 
 def lock(place: Path) -> None:
-    """Hold a folder or a file for this process until it ends; the system releases even a killed process's lock.
+    """Lock a folder or file until this process ends, even if it is killed.
 
     The file of the lock stands beside the place and goes when the process ends; that of a killed one stays, and holds
     nothing.
@@ -40,7 +40,7 @@ def lock(place: Path) -> None:
 
 
 def _is_at_path(held: FileLock, path: Path) -> bool:
-    """Return whether the locked file is the one at the path.
+    """Return whether the path still leads to the locked file.
 
     It may be one that its holder has removed since it was opened here: who comes next locks another one at that path.
 
@@ -61,7 +61,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a lock's file while it is held, and release it; Windows removes only files that nobody has open."""
+    """Remove a lock's file and release the lock; Windows only removes files that no process has open."""
     with contextlib.suppress(OSError):
         path.unlink()
     _HELD.pop(path).release()

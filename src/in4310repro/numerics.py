@@ -1,4 +1,4 @@
-"""Arithmetic modes: portable, by our own kernels with equal bits across processors, and native, which is torch's."""
+"""Arithmetic modes: portable, with own kernels and equal bits on all processors, or native, by torch's kernels."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_THRESHOLD = -1, -3  # parameters of mallopt
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """The arithmetic of this process, as determined by its probe."""
+    """The arithmetic of this process, identified by a probe."""
 
     mode: str  # portable or native
     numeric_class: str  # processes of one class give equal bits
@@ -41,11 +41,11 @@ class Numerics:
 
     @property
     def portable(self) -> bool:
-        """Whether the kernels of `arithmetic` compute."""
+        """Whether this is portable arithmetic, by the kernels of `arithmetic`."""
         return self.mode == "portable"
 
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Move the network to the device, computing in this arithmetic; names and state dict stay the same.
+        """Return the network on the device, with modules that use this arithmetic; its state dict stays the same.
 
         Raises:
             ValueError: a module has no portable arithmetic; names it and what to do.
@@ -57,7 +57,7 @@ class Numerics:
         return portable(model)
 
     def cross_entropy(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross-entropy of a batch, with its gradient."""
+        """Return the mean cross-entropy of a batch, which can be differentiated."""
         import torch
 
         from in4310repro import arithmetic
@@ -108,7 +108,7 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
 
 
 def _portable_obstacle(device: str) -> str:
-    """Return why this process cannot compute in portable arithmetic; empty if it can."""
+    """Return the reason why this process cannot use portable arithmetic; empty if it can."""
     if device not in ("auto", "cpu"):
         return f"it runs on the CPU and the device asked for is {device!r}"
     from in4310repro import arithmetic
@@ -188,7 +188,7 @@ def _deterministic() -> None:
 
 
 def _keep_freed_memory() -> None:
-    """Make glibc reuse freed memory instead of returning large blocks to the system.
+    """Make glibc keep large blocks of freed memory for reuse instead of returning them to the system.
 
     The gradients of each step then come in pages that are there already: a training step takes 13 to 19 % less time.
     """
@@ -202,7 +202,7 @@ def _keep_freed_memory() -> None:
 
 
 def _refuse_unreadable_thread_counts() -> None:
-    """Raise ValueError for a variable that OpenMP would ignore with an unhelpful warning."""
+    """Raise ValueError for thread counts in the environment that OpenMP would ignore."""
     for name in ("OMP_NUM_THREADS", "OMP_THREAD_LIMIT"):
         value = os.environ.get(name, "").strip()
         # OMP_NUM_THREADS may list a number for each level of nested teams.
@@ -212,7 +212,7 @@ def _refuse_unreadable_thread_counts() -> None:
 
 
 def _openmp_limit() -> int | None:
-    """Return the number of threads that the environment allows OpenMP, or None.
+    """Return the limit that the environment sets to OpenMP's threads; None without one.
 
     torch and oneDNN divide their work among the threads that they ask for, and the backward pass of oneDNN waits for
     those that OpenMP did not start, for ever.
@@ -227,17 +227,17 @@ def _openmp_limit() -> int | None:
 
 
 def _processors() -> int:
-    """Return the number of processors this process may use; on macOS and Windows, of all processors."""
+    """Return the number of processors that this process may use; on macOS and Windows, all processors."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
-    """Return the numeric class of native arithmetic, from its probe's hashes, threads and device."""
+    """Return 12 hex digits that identify native arithmetic: a hash of its probe, threads and device name."""
     return _sha256(json.dumps([hashes, threads, device_name]).encode())[:12]
 
 
 def probe(device: str = "cpu") -> dict[str, str]:
-    """Return 12-digit hashes of small computations by torch's kernels, one for each library that affects bits."""
+    """Return 12-digit hashes of small computations with torch, one for each library that can change bits."""
     import torch
     from PIL import Image
 

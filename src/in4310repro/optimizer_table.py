@@ -1,4 +1,4 @@
-"""OPTIMIZERS: the optimizers that train in epochs, and what each keeps between steps; read before torch is loaded."""
+"""OPTIMIZERS: the optimizers for training in epochs and the state that each keeps; imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FITS_HEAD = "L-BFGS"  # of the last layer alone, which is fitted without steps o
 
 
 class Kept(enum.Enum):
-    """A tensor of float32 that an optimizer keeps of each parameter."""
+    """A float32 tensor that an optimizer keeps for each parameter."""
 
     COUNT = "the number of steps"
     FACTOR = "one number in [0, 1]"
@@ -19,13 +19,13 @@ class Kept(enum.Enum):
 
     @property
     def has_shape_of_parameter(self) -> bool:
-        """Whether it is as large as its parameter."""
+        """Whether the tensor has the shape of its parameter; otherwise it is one number."""
         return self in (Kept.VALUES, Kept.SQUARES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An optimizer."""
+    """An optimizer's name, the state that it keeps, and its features."""
 
     name: str  # of the class in torch.optim and, where it is portable, in `arithmetic`
     state: Mapping[str, Kept]  # by its name in torch's state dict
@@ -33,7 +33,7 @@ class Optimizer:
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
 
     def state_with(self, momentum: float) -> Mapping[str, Kept]:
-        """Return what it keeps of each parameter at a momentum."""
+        """Return the state that the optimizer keeps per parameter at this momentum."""
         return {} if self.has_momentum and not momentum else self.state
 
 
@@ -52,7 +52,7 @@ OPTIMIZERS = {
 
 
 def obstacle(optimizer: str) -> str:
-    """Say in a clause why an optimizer has no portable arithmetic; empty where it has."""
+    """Return the reason why an optimizer has no portable arithmetic, as a clause; empty if it has."""
     if optimizer not in OPTIMIZERS or OPTIMIZERS[optimizer].is_portable:
         return ""
     portable = ", ".join(name for name, each in OPTIMIZERS.items() if each.is_portable)

@@ -1,4 +1,4 @@
-"""The optimizers of the table, portable or torch's own, and the schedule of the learning rate."""
+"""Constructors of the optimizers in `OPTIMIZERS`, portable or torch's, and the learning rate's schedule."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def build(
 
 
 def state_copies(setting: OptimizerSetting) -> int:
-    """Return how many numbers the optimizer of a setting keeps for each one of a parameter, between steps."""
+    """Return how many tensors of its parameter's shape the optimizer of a setting keeps per parameter."""
     state = OPTIMIZERS[setting.optimizer].state_with(setting.momentum)
     return sum(kept.has_shape_of_parameter for kept in state.values())
 
 
 def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return what an optimizer that `build` made keeps of each parameter of a group, between steps, by name."""
+    """Return which state the optimizer keeps for each parameter of a group, by name."""
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 
 def states_of(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """Return each parameter's state, from tensors named `INDEX.NAME`, such as `0.exp_avg`, that came from a file.
+    """Return each parameter's state, given a file's tensors by `INDEX.NAME`, such as `0.exp_avg`.
 
     Args:
         optimizer: that they are for, with parameters of the right shapes.
@@ -94,7 +94,7 @@ def states_of(
 
 
 def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of a state, which is what the table says.
+    """Return a tensor of optimizer state after checking its dtype, shape and range.
 
     Raises:
         ValueError: it has another dtype or shape, or cannot be such a number.
@@ -110,7 +110,7 @@ def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tens
 
 
 def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:
-    """Return the factor of the learning rate at a step, in (0, 1].
+    """Return the factor in (0, 1] by which a step's learning rate is multiplied.
 
     It rises linearly to 1 during the warm-up. Then it stays at 1 (`constant`), or falls as half a cosine wave that
     would reach 0 after the last step (`cosine`: Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts).
@@ -131,6 +131,6 @@ def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set the learning rates of body and head for the next steps to their initial values times a factor."""
+    """Set the learning rates of body and head for the next step: their initial values times a factor."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

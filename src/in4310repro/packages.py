@@ -1,4 +1,4 @@
-"""Optional packages: the purpose of each, whether it is installed, and the command that installs it."""
+"""Optional packages: what each is for, whether it is installed, and how to install it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below its folder
 
 @dataclass(frozen=True)
 class Package:
-    """An optional package, by the module that `import` needs."""
+    """An optional package and the name of its module."""
 
     requirement: str  # as pip takes it, in a clone and elsewhere
     purpose: str
@@ -33,30 +33,30 @@ PACKAGES = {
 
 
 def is_installed(module: str) -> bool:
-    """Return whether a module can be imported, without importing it."""
+    """Return whether a module is installed, without importing it."""
     return importlib.util.find_spec(module) is not None
 
 
 def weights_file() -> Path | None:
-    """Return the file of ImageNet weights for photographs, or None without their package; runs none of its code."""
+    """Return the package's file of ImageNet weights, without running its code; None if it is not installed."""
     found = importlib.util.find_spec(EFFICIENTNET)
     folders = found.submodule_search_locations if found else None
     return Path(folders[0]) / WEIGHTS if folders else None
 
 
 def has_weights() -> bool:
-    """Return whether the ImageNet weights for photographs are installed."""
+    """Return whether the package with ImageNet weights is installed."""
     file = weights_file()
     return file is not None and file.is_file()
 
 
 def install_command(module: str) -> str:
-    """Return the command that installs one of `PACKAGES` for this interpreter, from the current folder."""
+    """Return the pip command that installs one of `PACKAGES` into the Python that runs this code."""
     return f"{_pip()} install {PACKAGES[module].requirement}"
 
 
 def _pip() -> str:
-    """Return the command for this interpreter's pip: its name in an activated environment, otherwise its path."""
+    """Return the command for this Python's pip: `pip` in an activated environment, else `PYTHON -m pip`."""
     folder = Path(sys.executable).parent
     found = shutil.which("pip")
     if found and Path(found).parent == folder:

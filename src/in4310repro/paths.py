@@ -1,4 +1,4 @@
-"""Names and paths from outside, checked as text so that they stay below the folder they belong to."""
+"""Checks of names and paths from users and files: a path must stay below the folder that it belongs to."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("C
 
 
 def relative_path(path: str) -> str:
-    """Return the path, after checking that it is relative on every system and printable: `FOLDER/FILE`.
+    """Return the path `FOLDER/FILE` after checking that it is printable, and relative on every system.
 
     Raises:
         ValueError: it is empty, has a root, a drive, `.`, `..`, a backslash or a character that cannot be printed.
@@ -28,7 +28,7 @@ def relative_path(path: str) -> str:
 
 
 def folder_name(name: str, what: str) -> str:
-    """Return the name, after checking that it is a valid folder name on every system.
+    """Return the name after checking that it is a valid folder name on every system.
 
     Args:
         name: of a preset or a setting.
@@ -48,7 +48,7 @@ def folder_name(name: str, what: str) -> str:
 
 
 def path_below(folder: Path, name: str) -> Path:
-    """Return the path of a file below a folder, whether or not the file exists.
+    """Return the path of a file below a folder; the file need not exist.
 
     Raises:
         ValueError: the name is no relative path, or a link leads out of the folder.
@@ -59,7 +59,7 @@ def path_below(folder: Path, name: str) -> Path:
 
 
 def refuse_link_out(path: Path, folder: Path) -> None:
-    """Raise where a path below a folder leaves it when its links are followed.
+    """Raise ValueError if a path leads out of its folder when links are followed.
 
     Raises:
         ValueError: a link leads out of the folder.
@@ -74,7 +74,7 @@ def refuse_link_out(path: Path, folder: Path) -> None:
 
 
 def regular_file(folder: Path, name: str) -> Path:
-    """Return the path of a file below a folder, for reading.
+    """Return the path of a regular file below a folder, for reading.
 
     Raises:
         ValueError: as `path_below`, or it is not there or no regular file.

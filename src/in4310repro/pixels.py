@@ -1,4 +1,4 @@
-"""Comparison of a run's recorded hash of decoded pixels with the pixels decoded now."""
+"""Comparison of a run's recorded pixel hashes with pixels decoded again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from in4310repro.runs.finished import FinishedRun
 
 
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
-    """Yield a sentence if the images of a part decode to other pixels than the run was made from.
+    """Yield an error message if a part's images decode to pixels that differ from the recorded ones.
 
     A run of before the pixels were hashed says nothing of them.
 

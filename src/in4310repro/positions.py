@@ -1,4 +1,4 @@
-"""Positions within a training: their record in a checkpoint, and a check that they are possible."""
+"""Positions in a training: the epoch and batch reached, as stored in a checkpoint, and a check of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.schema import Count, NonNegative
 
 @dataclass
 class Position:
-    """A position within a training; with network and optimizer state it determines everything that follows."""
+    """A position in a training; with network and optimizer state it determines all further results."""
 
     epoch: int = 0  # epochs that are finished
     batch: int = 0  # batches of the next epoch that are done
@@ -32,7 +32,7 @@ class PositionRecord(TypedDict):
 
 
 def check_position(position: PositionRecord, epochs: int | None, batches: int | None) -> None:
-    """Check that a position's statements about the training are consistent.
+    """Check that the values of a position are possible and agree with each other.
 
     Raises:
         ValueError: it has other epochs than it counts, or more epochs or batches than the training.

@@ -1,4 +1,4 @@
-"""Prediction: softmax scores of every image of a set; checks sizes before images are decoded."""
+"""Prediction of softmax scores for every image of a set; memory is checked before images are decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, l
 
 
 def refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raise where a batch of an evaluation or, without data, a drawn scene exceeds this machine's memory.
+    """Raise ValueError if an evaluation batch or a drawn scene certainly exceeds this machine's memory.
 
     Raises:
         ValueError: names the setting, what it takes, and what there is.
@@ -87,24 +87,24 @@ def predict(
 
 
 def measure(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> Measured:
-    """Return softmax, logits and cross-entropy of some images, on the CPU."""
+    """Return softmax scores, logits and cross-entropy of images, as tensors on the CPU."""
     return numerics.softmax(logits).cpu(), logits.cpu(), numerics.losses(logits, labels).cpu()
 
 
 def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processes = ALONE) -> Scores:
-    """Return the scores of an image set from those of its batches, or of this process's share of them."""
+    """Return the scores of an image set, joined from its batches and from all processes."""
     columns: Iterable[tuple[torch.Tensor, ...]] = zip(*batches, strict=True) if batches else ((), (), ())
     softmax, logits, losses = (gather_rows(list(column), processes).numpy() for column in columns)
     return Scores(images.paths, images.labels, softmax, math.fsum(losses.tolist()) / len(images), logits)
 
 
 def local_share(images: int, processes: Processes) -> range:
-    """Return the positions of the images that a process computes."""
+    """Return the positions of the images that this process computes."""
     return tree.part(images, processes.rank, processes.size)
 
 
 def gather_rows(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
-    """Return the rows of all processes, in the order of ranks."""
+    """Return the rows of all processes, concatenated in order of rank."""
     own = {"rows": torch.cat(parts)} if parts else {}
     every = [safetensors.torch.load(each) for each in processes.gather(safetensors.torch.save(own))]
     return torch.cat([each["rows"] for each in every if each])

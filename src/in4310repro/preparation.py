@@ -1,4 +1,4 @@
-"""Starting point of a training: its data, network and plan, all checked and decoded before the first step."""
+"""Preparation of a training: its data, network and plan are checked, and all images decoded, before the first step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The images of a training, and their split if it groups only files with equal bytes."""
+    """The images of a training, and a split that keeps only files with equal bytes in the same part."""
 
     config: Config  # with the split as counts
     images: Catalogue
@@ -43,7 +43,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Everything that determines a training and that it starts from."""
+    """Everything that a training starts from and that determines its results."""
 
     config: Config  # with the split as counts, and the modules of its network
     groups: list[Group]  # of images that the split holds on one side, beside files of equal bytes
@@ -66,7 +66,7 @@ class TrainingPlan:
 
 
 def load_data(config: Config, context: Context) -> Data:
-    """List and split the images of a training; none is decoded yet.
+    """List the images of a training and split them; decodes none of them.
 
     Raises:
         ValueError: an unknown network, an optimizer without portable arithmetic in portable arithmetic, sizes beyond
@@ -87,7 +87,7 @@ def load_data(config: Config, context: Context) -> Data:
 
 
 def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Return the network with its initial weights, and the configuration completed by network and weights.
+    """Build the network with its initial weights, and complete the configuration by values from both; return both.
 
     Raises:
         ValueError: the weights or the settings do not fit the network, or it has no portable arithmetic.
@@ -101,7 +101,7 @@ def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module
 
 
 def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Context) -> TrainingPlan:
-    """Fix the groups, the split and the fingerprint of a training, and decode all images.
+    """Return the plan of a training, with groups, split and fingerprint, after decoding all images.
 
     The test images are decoded too, so that an unreadable one is reported now and not after hours.
 
@@ -148,7 +148,7 @@ def _fingerprint(network: torch.nn.Module, sets: Mapping[str, ImageSet], numeric
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
-    """Return the configuration with the network's default modules, if it names another network's.
+    """Return the configuration with the network's default modules if the choice of modules is left to it.
 
     Raises:
         ValueError: the network gives no scores to images of this size, has no such modules, or computes by functions
@@ -169,7 +169,7 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
 
 
 def _refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError for sizes that this machine cannot hold, before anything is read or drawn."""
+    """Raise ValueError for sizes that exceed this machine's memory, before images are read or drawn."""
     pixels = config.image_size**2
     refuse_too_large_a_step(config, numerics)
     refuse_too_large(config, numerics)
@@ -190,7 +190,7 @@ def _catalogue(config: Config, progress: Progress) -> Catalogue:
 
 
 def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:
-    """Return the images of each part; raises one error that names the unreadable ones of all parts."""
+    """Return the decoded images of each part; raises one error that names all unreadable files."""
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:

@@ -1,4 +1,4 @@
-"""Preprocessing of images for a network: a record that belongs to its weights."""
+"""Preprocessing of images for a network: a record that is kept with the network's weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ METADATA = "preprocessing"  # its key in the metadata of a safetensors file
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Steps from a decoded image to a network's input: central square, resized, (pixel / 255 - mean) / std.
+    """Steps from a decoded image to a network's input: square crop, resizing, (pixel / 255 - mean) / std.
 
     The default is torchvision's normalisation for its ImageNet weights, with the largest square.
     """
@@ -40,7 +40,7 @@ def to_json(preprocessing: Preprocessing) -> dict[str, object]:
 
 
 def from_json(values: Mapping[str, Any]) -> Preprocessing:
-    """Return the record that `to_json` wrote, with a size where one is given.
+    """Return the preprocessing that `to_json` wrote, with the given size if there is one.
 
     Raises:
         KeyError: a value is missing.
@@ -66,17 +66,17 @@ def from_json(values: Mapping[str, Any]) -> Preprocessing:
 
 
 def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
-    """Return the metadata that a safetensors file of weights holds about its images."""
+    """Return the preprocessing as metadata of a safetensors file of weights."""
     return {METADATA: json.dumps(to_json(preprocessing) | {"size": preprocessing.size})}
 
 
 def without_size(preprocessing: Preprocessing) -> dict[str, str]:
-    """Return the metadata that older files hold, without the size."""
+    """Return the metadata without the size, as in files of older versions."""
     return {METADATA: json.dumps(to_json(preprocessing))}
 
 
 def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
-    """Return three numbers, for red, green and blue.
+    """Return the values for red, green and blue as three numbers.
 
     Args:
         value: as a list of numbers, or as text with commas.
@@ -100,7 +100,7 @@ def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
 
 
 def refuse_invalid(values: Preprocessing) -> None:
-    """Raise ValueError for values that no image can be prepared with."""
+    """Raise ValueError for values with which no image can be preprocessed."""
     if not all(-1e6 < value < 1e6 for value in values.mean):
         raise ValueError(f"mean is {list(values.mean)}; numbers of red, green and blue are valid")
     if not all(1e-6 < value < 1e6 for value in values.std):

@@ -1,4 +1,4 @@
-"""Presets: frozen configurations to start from."""
+"""Presets: named configurations to start from, with fixed values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SHARES = "preset"  # a split by the shares of the preset, of as many images as t
 def three_settings(
     adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
 ) -> tuple[OptimizerSetting, ...]:
-    """Return the report's optimizers with these learning rates, and separate ones for the heads if given."""
+    """Return the report's three optimizers at these learning rates, with separate rates for the heads if given."""
     settings = (
         OptimizerSetting(name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01),
         OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop),
@@ -95,7 +95,7 @@ PRESETS = {
 
 
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
-    """Return a preset, changed by a TOML file and then by the overrides.
+    """Return a preset's configuration with the changes of a TOML file, and then those of the overrides.
 
     With images of one's own and no split the split is `SHARES`, for `with_counts` to resolve. How images are prepared
     is None where weights are read and nothing else is said, for them to say it (see `config.with_preprocessing`).
@@ -122,7 +122,7 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
 
 
 def with_one_setting(config: Config, optimizer: str | None, learning_rate: float | None) -> Config:
-    """Return the configuration with only the setting that has this optimizer, at this learning rate.
+    """Return the configuration with only the setting of this optimizer, at this learning rate.
 
     Args:
         config: with any number of settings.
@@ -144,7 +144,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values, without the values that training chooses: split counts, modules."""
+    """Return the configuration as JSON values; omits split and modules if training will choose them."""
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
@@ -173,7 +173,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration with three counts in place of `SHARES`: the preset's, or those that the shares give.
+    """Return the configuration with three image counts as its split, in place of `SHARES`.
 
     Args:
         config: whose split may be `SHARES`.
@@ -187,7 +187,7 @@ def with_counts(config: Config, images: int) -> Config:
 
 
 def default_names(preset: str, data: str | None) -> Iterator[str]:
-    """Yield names for the folders of a run and its report, of which the first free one is taken.
+    """Yield default names of run and report folders, in order of preference; callers take the first free one.
 
     Presets made for photographs give their own. Those that draw their own images take the last name of the folder that
     is given instead of them, with other signs than letters, digits, - and _ as -, and none that a preset has.
@@ -205,7 +205,7 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
 
 
 def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
-    """Return the command that trains a run of this configuration and writes its report, on any installation.
+    """Return the command that trains such a run and writes its report; works on every installation.
 
     It depends on the configuration alone: a copy of a run in another folder has the same one.
 
@@ -222,7 +222,7 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
 
 
 def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
-    """Return the options that turn the preset into this configuration, as typed on the command line.
+    """Return the command-line options that turn the preset into this configuration.
 
     What only a file can set is named after `--config FILE`. Places are those of `publishable`; a POSIX shell reads
     every value as one word.
@@ -250,7 +250,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
 
 
 def publishable(config: Config) -> Config:
-    """Return the configuration without local paths (see `publishable_place`); a run's own files keep them."""
+    """Return the configuration without private local paths, for publication (see `publishable_place`)."""
     return replace(
         config,
         data=config.data and publishable_place(config.data),

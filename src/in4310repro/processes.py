@@ -1,4 +1,4 @@
-"""Processes that run one command together under torchrun, and messages between them; nothing is unpickled."""
+"""Processes that torchrun starts for one command, and messages between them; no message is unpickled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket
 
 @dataclass(frozen=True)
 class Processes:
-    """One of the processes of a command."""
+    """This process's rank among the processes of a command, and their connection."""
 
     rank: int = 0
     size: int = 1
@@ -33,19 +33,19 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether this process prints, and reads and writes the run folder."""
+        """Whether this is the first process, which prints, and reads and writes the run folder."""
         return self.rank == 0
 
     def gather(self, data: bytes) -> list[bytes]:
-        """Return each process's bytes in the order of ranks; every process must call it."""
+        """Return the bytes of all processes in order of rank; every process must call it."""
         return [data] if self.size == 1 else all_gather_bytes(data, None)
 
     def broadcast(self, data: bytes = b"") -> bytes:
-        """Return rank 0's bytes; every process must call it."""
+        """Return the bytes of rank 0 in every process; every process must call it."""
         return data if self.size == 1 else broadcast_bytes(data)
 
     def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
-        """Start finding out whether any process says yes; every process calls it, and then the returned function."""
+        """Start to find out whether any process answers yes; return a function that waits for the result."""
         if self.size == 1:
             return question
         said = torch.tensor(int(question()), device=device_of())
@@ -58,7 +58,7 @@ class Processes:
         return answer
 
     def broadcast_json(self, value: Any = None) -> Any:
-        """Return rank 0's JSON value, see `broadcast`."""
+        """Return the JSON value of rank 0; see `broadcast`."""
         return json.loads(self.broadcast(json.dumps(value).encode()))
 
 
@@ -68,7 +68,7 @@ _heartbeats: list[Heartbeat] = []
 
 
 def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
-    """Return this process's heartbeat, created on first use; None without torchrun's store."""
+    """Return this process's heartbeat, created on first use; None if torchrun did not start several processes."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch.size() == 1:
         return None
     if not _heartbeats or (joins and _heartbeats[-1].finished):
@@ -78,7 +78,7 @@ def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
 
 @contextmanager
 def join(device: str) -> Iterator[Processes]:
-    """Return this process connected with those that torchrun started; `ALONE` without torchrun.
+    """Connect this process with the others that torchrun started; return `ALONE` without torchrun.
 
     Where one of them is lost or fails, all of them end (see `heartbeat`).
 
@@ -112,7 +112,7 @@ def join(device: str) -> Iterator[Processes]:
 
 
 def is_consequence(error: BaseException) -> bool:
-    """Return whether an error only means that another process was lost or has failed."""
+    """Return whether an error only shows that another process was lost or has failed."""
     if not isinstance(error, RuntimeError) or not any(word in str(error) for word in OF_A_CONNECTION):
         return False
     with contextlib.suppress(ValueError, RuntimeError):
@@ -122,7 +122,7 @@ def is_consequence(error: BaseException) -> bool:
 
 
 def conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
-    """Return how a command started by torchrun ends: its exit code, and the line this process prints about it.
+    """Return the exit code of a command under torchrun, and the line that this process prints about its end.
 
     Args:
         code: with which this process would end by itself.

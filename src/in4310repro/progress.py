@@ -1,4 +1,4 @@
-"""Progress of long tasks: a bar on a terminal, plain lines elsewhere, silent for callers; interrupts between steps."""
+"""Progress of long tasks: a bar on a terminal, plain lines elsewhere; and interrupts between steps."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """Start of the first part of a whole, and the share that was done by then."""
+    """Start time of a task of several parts, and the share in [0, 1] of it that was already done then."""
 
     start: tuple[float, float] | None = None
 
     def seconds_left(self, share: float) -> float | None:
-        """Return the seconds left of the whole, at the speed since its first part began; None before that."""
+        """Return the estimated seconds left of the whole task; None until some of it has been done."""
         now = time.monotonic()
         # What a resumed training did before took none of this time.
         self.start = self.start or (now, share)
@@ -43,7 +43,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a whole, such as the second of three settings."""
+    """One part of a task, such as the second of three settings."""
 
     clock: Clock
     title: str = ""
@@ -53,17 +53,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Progress:
-    """The place where progress is shown; a console of None shows nothing."""
+    """Progress display on a console; shows nothing if the console is None."""
 
     console: Console | None = None
     stretch: Part | None = None
 
     def whole(self) -> Progress:
-        """Return progress of a task of several parts, each of which shows the time left of the whole."""
+        """Return progress for a task of several parts; each part shows the time left of the whole task."""
         return self if self.console is None else replace(self, stretch=Part(Clock()))
 
     def part(self, index: int, count: int, title: str = "") -> Progress:
-        """Return progress of one of several equal parts, counted from index 0; parts can have parts.
+        """Return progress for one of several equal parts, with an index from 0; parts can be divided further.
 
         Without a whole there is nothing to be part of: it is the progress itself.
         """
@@ -75,7 +75,7 @@ class Progress:
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
-        """Yield a function that takes the items done since its last call and a detail such as `loss 0.41`."""
+        """Yield a function to report progress; it takes the number of items just done and a text like `loss 0.41`."""
         if self.stretch and self.stretch.title:
             title = f"{self.stretch.title}, {title}"
         title = visible(title)
@@ -91,7 +91,7 @@ class Progress:
             yield self._telling(total, _plain_lines(self.console, title, total))
 
     def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
-        """Append the time left of the whole to each detail, if known."""
+        """Return a function that shows progress with the time left of the whole task, if known."""
         finished = 0
 
         def advance(done: int, detail: str) -> None:
@@ -107,7 +107,7 @@ class Progress:
         return advance
 
     def message(self, line: str) -> None:
-        """Print one line unchanged."""
+        """Print a line as it is, without interpreting markup."""
         if self.console is not None:
             print_plain(self.console, visible(line))
 
@@ -116,7 +116,7 @@ SILENT = Progress()
 
 
 def print_plain(console: Console, text: str) -> None:
-    """Print text without markup, so that `[red]` and `:sea:` stay; unencodable characters become escapes."""
+    """Print text without interpreting markup such as `[red]`; escapes characters that cannot be encoded."""
     if not console.is_terminal:
         write_line(console.file, text)
         return
@@ -126,7 +126,7 @@ def print_plain(console: Console, text: str) -> None:
 
 
 def write_line(stream: IO[str], text: str) -> None:
-    """Write lines of text unchanged; a closed pipe is ignored."""
+    """Write lines of text as they are; ignores a closed pipe."""
     try:
         stream.write(_encodable(text, getattr(stream, "encoding", None) or "utf-8") + "\n")
         stream.flush()
@@ -143,7 +143,7 @@ def _encodable(text: str, encoding: str) -> str:
 
 @contextmanager
 def show_import(progress: Progress, library: str) -> Iterator[None]:
-    """Show that a slow library is being imported; silent if it is imported already."""
+    """Show that a slow library is being imported; shows nothing if it has been imported before."""
     if progress.console is None or library in sys.modules:
         yield
     elif progress.console.is_terminal:
@@ -171,7 +171,7 @@ def _update(bars: Bars, bar: TaskID, done: int, whole: str, detail: str) -> None
 
 
 def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:
-    """Print a line at most every few seconds, and one at the end."""
+    """Print at most one line every few seconds, and one at the end."""
     start = shown = time.monotonic()
     finished = 0
 
@@ -192,7 +192,7 @@ def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Let a step finish before a signal such as Ctrl-C takes effect (see `signals`); a second one acts at once."""
+    """Delay a signal such as Ctrl-C until the current step ends (see `signals`); a second one acts at once."""
     asked: list[float] = []
 
     def note(number: int, _frame: Any) -> None:

@@ -1,4 +1,4 @@
-"""Random generators that depend on a seed and names alone, not on earlier draws."""
+"""Random generators that depend only on a seed and names, not on the order of draws."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def generator_for(seed: int, *names: int | str) -> Any:
-    """Return a random generator that depends on the seed and the names alone.
+    """Return a random generator that depends only on the seed and the names.
 
     A draw can thus belong to an image or a parameter rather than to a position in a sequence of draws. NumPy's
     generators are made of integer arithmetic; torch's bits depend on the processor.

@@ -1,4 +1,4 @@
-"""Native arithmetic by several processes: torch's DistributedDataParallel, whose sums have no fixed order.
+"""Native arithmetic in several processes by torch's DistributedDataParallel, which fixes no order of summation.
 
 Results differ in the last digits from those of one process; so they have a numeric class of their own.
 """
@@ -15,7 +15,7 @@ from in4310repro.processes import Processes
 
 
 def numerics_of(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return the arithmetic of several processes; its device name includes their number if bits depend on it."""
+    """Return the arithmetic of several processes; in native arithmetic it depends on their number."""
     if numerics.portable or processes.size == 1:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
@@ -23,13 +23,13 @@ def numerics_of(numerics: Numerics, processes: Processes) -> Numerics:
 
 
 def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the network with batch norm over all processes' batches and the same state dict; GPU only."""
+    """Return the network with batch norm over the images of all processes; GPU only, same state dict."""
     converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return converted
 
 
 def backward(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
-    """Compute the gradients of the mean loss of a batch; return the loss.
+    """Compute the gradients of the mean loss over all processes' images; return this loss.
 
     Args:
         loss: the mean over the images of this process.

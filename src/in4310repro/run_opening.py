@@ -1,4 +1,4 @@
-"""The run folder of a training: a new one, or one to resume if it belongs to the same training."""
+"""Run folder of a training: create a new one, or resume one that belongs to the same training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from in4310repro.step_log import formats_of, refuse_missing_library
 
 
 def with_recorded_orientation(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration with the recorded EXIF orientation of the run in a folder, which is kept.
+    """Return the configuration with the EXIF orientation that the run in a folder has recorded.
 
     Raises:
         ValueError: the configuration of the run is damaged or of another format.
@@ -36,7 +36,7 @@ def with_recorded_orientation(config: Config, folder: Path, progress: Progress) 
 
 
 def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:
-    """Return the formats of step logs: the requested one and, in a resumed run, those that exist.
+    """Return the formats of step logs: the requested one and, in a resumed run, those of existing logs.
 
     Raises:
         ValueError: an unknown format, or a missing library.
@@ -53,7 +53,7 @@ def keeps_epochs(folder: Path) -> bool:
 
 
 def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
-    """Report the disk space that kept epochs will take, without those that exist.
+    """Report the disk space that kept epochs will take, not counting those that exist already.
 
     Raises:
         ValueError: there is not enough disk.
@@ -74,7 +74,7 @@ def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -
 
 
 def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Create a run folder with the files that are known before training."""
+    """Create a run folder and write the files whose content is known before training."""
     files = RunFolder.create(folder)
     files.write_json(names.FINGERPRINT, plan.fingerprint)
     files.write_bytes(names.SPLIT, to_csv(plan.split))
@@ -86,7 +86,7 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Open the run folder to continue, and extend it if the plan has more epochs.
+    """Open an existing run folder, and prepare it for more epochs if the plan has more.
 
     Raises:
         ValueError: it was begun with other settings, other images or in other arithmetic; or with fewer epochs, and it
@@ -112,7 +112,7 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
-    """Return the history of a setting that is fully trained, otherwise an empty list.
+    """Return the history of a setting; an empty list if the setting is not fully trained.
 
     An epoch's row is written after its weights, so a complete history has its best weights beside it.
     """
@@ -130,7 +130,7 @@ def finished_history(files: RunFolder, setting: OptimizerSetting, training: Trai
 
 
 def _recorded_config(files: RunFolder) -> tuple[int, Config]:
-    """Return the format and the values of a run's configuration."""
+    """Return the format number and the configuration that a run has recorded."""
     values, file = files.read_json(names.CONFIG), f"{files.folder / names.CONFIG}"
     configuration.check_format(values, file)
     config = configuration.from_json(values, file)

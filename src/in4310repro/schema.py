@@ -1,4 +1,4 @@
-"""Checks of JSON values against a record type; the first fault becomes one sentence."""
+"""Checks of JSON values against a record type; the error names the first wrong value."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ RelativePath = Annotated[str, AfterValidator(relative_path)]
 
 
 def check(value: Any, kind: Any, source: str) -> Any:
-    """Return the value, after checking its type without conversion: ranges, missing and extra keys, nan.
+    """Return a JSON value after checking it against a type: types, ranges, keys, no nan; converts nothing.
 
     Args:
         value: as `json.loads` gives it.

@@ -1,4 +1,4 @@
-"""Scores of images: each image's softmax, the metrics computed from them, and the images with extreme scores."""
+"""Scores of images: each image's softmax, metrics computed from it, and the images with the most extreme scores."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from in4310repro.metrics import ClassMetrics, Details
 
 
 class RankedImage(TypedDict):
-    """One image near an end of the ranking by a class's score."""
+    """An image among those with the highest or lowest scores of a class."""
 
     path: str
     score: float  # softmax score of the class, in [0, 1]
@@ -28,7 +28,7 @@ class RankedImage(TypedDict):
 
 @dataclass(frozen=True)
 class Scores:
-    """Softmax of each image, keyed by path, and the mean cross-entropy; logits only if just computed."""
+    """Softmax scores by image, and the mean cross-entropy; has logits unless it was read from a file."""
 
     paths: tuple[str, ...]
     labels: Int64[np.ndarray, " image"]
@@ -37,7 +37,7 @@ class Scores:
     logits: Float32[np.ndarray, "image label"] | None = None
 
     def metrics(self, protocol: Protocol = CORRECTED_PROTOCOL, *, every_class: bool = True) -> ClassMetrics:
-        """Return every metric of the table; with ap-from-logits, average precision ranks the logits.
+        """Return all metrics of the table; average precision ranks by logits under the deviation ap-from-logits.
 
         Raises:
             ValueError: a class has no image and `every_class`, or logits are needed and were not kept.
@@ -51,11 +51,11 @@ class Scores:
         return metrics.summary(labels, softmax, ranked_scores, every_class=every_class)
 
     def details(self) -> Details:
-        """Return the details that `metrics.details` computes."""
+        """Return calibration, confusion matrix, precision and F1, as `metrics.details` does."""
         return metrics.details(torch.from_numpy(self.labels), torch.from_numpy(self.softmax))
 
     def to_csv(self, classes: Sequence[str]) -> str:
-        """Return a header and a row per image: path, class, predicted class, and the score of each class."""
+        """Return a header and a row per image as CSV: path, class, predicted class, and each class's score."""
         named = {"class": self.labels, "predicted": self.softmax.argmax(axis=1)}
         words = {name: [classes[label] for label in labels] for name, labels in named.items()}
         return csv_of({"path": self.paths, **words}, classes, self.softmax)
@@ -64,7 +64,7 @@ class Scores:
 def csv_of(
     words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Float32[np.ndarray, "image label"]
 ) -> str:
-    """Return a header and a row per image: columns of text, then the score of each class; float32 reads back equal."""
+    """Return CSV with a row per image: columns of text, then each class's score, exact for float32."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*words, *classes])
@@ -74,7 +74,7 @@ def csv_of(
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
-    """Return the images with the highest and the lowest scores of a class, each list from its extreme inwards.
+    """Return the images with the highest scores of a class, highest first, and the lowest, lowest first.
 
     Args:
         scores: of all images.

@@ -1,4 +1,4 @@
-"""Sections of the configuration, for functions that need no more: images, training, evaluation, feature maps."""
+"""Sections of the configuration (images, training, evaluation, feature maps), for functions that need one of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSetting:
-    """One of the three compared ways to train."""
+    """A setting: an optimizer with its learning rates, one of the ways to train that a run compares."""
 
     name: str
     optimizer: str
@@ -46,7 +46,7 @@ class ImageSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Settings of training: what each setting trains, and for how long."""
+    """Settings of training: the optimizers, which part of the network each trains, and for how many epochs."""
 
     settings: tuple[OptimizerSetting, ...]
     train: str = ALL  # head, all, or from:LAYER: that layer and those after it
@@ -54,7 +54,7 @@ class TrainingSettings:
     protocol: Protocol = CORRECTED_PROTOCOL
 
     def setting(self, name: str) -> OptimizerSetting:
-        """Return the setting of a name, which is one of them."""
+        """Return the setting with this name, which must exist."""
         return next(each for each in self.settings if each.name == name)
 
     def trained_part(self, setting: OptimizerSetting) -> str:
@@ -62,19 +62,19 @@ class TrainingSettings:
         return setting.train or self.train
 
     def fits_head(self, setting: OptimizerSetting) -> bool:
-        """Return whether a setting fits the last layer alone, which has no epochs."""
+        """Return whether a setting only fits the last layer, without epochs."""
         return self.trained_part(setting) == HEAD
 
     def rows_of(self, setting: OptimizerSetting) -> int:
-        """Return the number of rows in a setting's history: epochs, or strengths tried in fitting a head."""
+        """Return the number of rows in a setting's history: one per epoch, or per penalty strength of a head's fit."""
         return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
     def setting_before(self, setting: OptimizerSetting) -> str | None:
-        """Return the setting whose last weights a setting starts from, or None for the initial weights."""
+        """Return the setting whose last weights this one starts from; None if it starts from the initial ones."""
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
     def check(self) -> None:
-        """Check the settings.
+        """Check that each setting's name, numbers and trained part are valid.
 
         Raises:
             ValueError: names the setting and the value that is not valid, and the valid ones.
@@ -86,7 +86,7 @@ class TrainingSettings:
             self._check_part(setting)
 
     def _check_part(self, setting: OptimizerSetting) -> None:
-        """Raise ValueError where what a setting trains does not exist, or does not fit its optimizer or protocol."""
+        """Raise ValueError if a setting's trained part is invalid or does not suit its optimizer or protocol."""
         part = self.trained_part(setting)
         if part not in (HEAD, ALL) and not (part.startswith(FROM) and part != FROM):
             near = did_you_mean(part, (HEAD, ALL))
@@ -124,7 +124,7 @@ def _check_numbers(setting: OptimizerSetting) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Settings for passing images through a network without training it."""
+    """Settings for evaluating a network on images."""
 
     batch_size: int = 64  # images
     seed: int = 0
@@ -133,7 +133,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
-    """Settings of the measured feature maps and of the samples of images."""
+    """Settings of the measured feature maps and of the image samples that are measured."""
 
     modules: tuple[str, ...]
     images: int  # of each sample

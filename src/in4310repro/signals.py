@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop: at any time they lead to one line and exit code 130."""
+"""Signals that ask a process to stop; the process then prints one line and exits with code 130."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ handled: list[int] = []
 
 
 def keep_nothing() -> str:
-    """Return an empty text: most commands keep nothing when they are interrupted."""
+    """Return an empty text, which says that an interrupted command keeps no results."""
     return ""
 
 
@@ -36,12 +36,12 @@ kept: Callable[[], str] = keep_nothing
 
 
 def describe_interrupt() -> str:
-    """Return the line printed about an interrupt."""
+    """Return the line to print after an interrupt."""
     return "; ".join(filter(None, ("interrupted", kept())))
 
 
 def stopping_signals() -> list[signal.Signals]:
-    """Return Ctrl-C, SIGTERM, hang-up and Ctrl-Break; without a hang-up that `nohup` ignores."""
+    """Return the signals that stop a process: Ctrl-C, SIGTERM, Ctrl-Break, and hang-up unless it is ignored."""
     numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGBREAK")]
     hang_up = getattr(signal, "SIGHUP", None)
     if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
@@ -50,7 +50,7 @@ def stopping_signals() -> list[signal.Signals]:
 
 
 def leave(*_of_signal: object) -> NoReturn:
-    """End the process at once with one line, without running any cleanup code."""
+    """End the process at once after printing one line; runs no cleanup code."""
     if not launch.is_silent():
         with contextlib.suppress(OSError):
             os.write(2, f"in4310repro: {describe_interrupt()}\n".encode())
@@ -59,12 +59,12 @@ def leave(*_of_signal: object) -> NoReturn:
 
 
 def is_repeat(before: float) -> bool:
-    """Return whether a signal now is the one received at this monotonic time, forwarded by torchrun."""
+    """Return whether a signal now repeats the one received at this time, since torchrun forwards signals."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 
 def take_over_process() -> None:
-    """Handle signals from now until the process ends; for a process that runs a single command.
+    """Handle stopping signals until the process ends; for a process that runs a single command.
 
     Until a command begins and after it has ended they end the process at once. A KeyboardInterrupt that Python would
     only print, since it came in a destructor, does the same.
@@ -85,7 +85,7 @@ def take_over_process() -> None:
 
 
 def _watch_for_calls_that_never_return() -> None:
-    """End the process when Python cannot, because it waits inside a library and does not see signals.
+    """End the process if it stays inside a library call in which Python cannot handle a signal.
 
     It has `PATIENCE` to come back from the call, or until the next signal.
     """
@@ -106,7 +106,7 @@ def _watch_for_calls_that_never_return() -> None:
 
 
 def _wait_for_another(reader: socket.socket) -> int:
-    """Return 1 if a signal comes before `PATIENCE` ends, otherwise 0."""
+    """Wait up to `PATIENCE` seconds for another signal; return 1 if one comes, otherwise 0."""
     came = time.monotonic()
     try:
         while (left := came + PATIENCE - time.monotonic()) > 0:
@@ -122,7 +122,7 @@ def _wait_for_another(reader: socket.socket) -> int:
 
 
 def ignore() -> None:
-    """Ignore stopping signals from now on."""
+    """Ignore stopping signals for the rest of the process."""
     for number in stopping_signals():
         signal.signal(number, signal.SIG_IGN)
 
@@ -138,7 +138,7 @@ def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], An
 
 @contextmanager
 def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
-    """Turn stopping signals into KeyboardInterrupt; a second one, or one during an import, ends the process at once.
+    """Raise KeyboardInterrupt on a stopping signal; end the process on a second one, or during an import.
 
     Extension modules turn a KeyboardInterrupt amid their import into errors that blame the installation.
 

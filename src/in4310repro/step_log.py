@@ -1,4 +1,4 @@
-"""Logs of every training step, as CSV or for TensorBoard; for people only, never read back.
+"""Logs of all training steps, as CSV or for TensorBoard; for human readers, since no code reads them back.
 
 Before a checkpoint is written the log is on the disk, and a resumed training drops what came after its checkpoint: no
 step is missing and none stands twice.
@@ -23,22 +23,22 @@ CSV, TENSORBOARD = CHOICES["log_steps"]
 
 
 def formats_of(folder: Path) -> set[str]:
-    """Return the formats in which a run logs its steps."""
+    """Return the formats of the step logs that a run has."""
     logs = [file for file in folder.glob(f"{names.LOGS}/*/*") if names.is_log(file.relative_to(folder).as_posix())]
     return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
 
 
 def refuse_missing_library(formats: Collection[str]) -> None:
-    """Raise ValueError where a format needs a library that is not installed."""
+    """Raise ValueError if a format needs a library that is not installed."""
     if TENSORBOARD in formats:
         _writer()
 
 
 class StepLog:
-    """The logs of one setting, open while it trains."""
+    """The step logs of one setting, open while the setting is trained."""
 
     def __init__(self, run: Path, setting: str, formats: Collection[str], done: int) -> None:
-        """Open the logs, dropping the steps that the training will repeat.
+        """Open the logs, and drop logged steps that will be done again after an interruption.
 
         Args:
             run: its folder.
@@ -62,7 +62,7 @@ class StepLog:
                 self._board.add_scalar(name, getattr(step, name), step.step)
 
     def sync(self) -> None:
-        """Write everything logged so far to the disk."""
+        """Write all logged steps to the disk now."""
         if self._file:
             self._file.sync()
         if self._board:
@@ -81,7 +81,7 @@ class StepLog:
 
 
 class _Csv:
-    """One line per step; floats with the fewest digits that read back equal."""
+    """A CSV log with one line per step; floats have as few digits as still read back equal."""
 
     def __init__(self, file: Path, done: int) -> None:
         self._path = file
@@ -103,13 +103,13 @@ class _Csv:
 
 
 def _lines_until(file: Path, done: int) -> list[bytes]:
-    """Return the complete lines of a log up to a step; empty without a log."""
+    """Return a log's complete lines up to a step; empty if there is no log."""
     lines = read_bytes(file).splitlines(keepends=True) if file.exists() else []
     return [line for line in lines if line.endswith(b"\n") and 0 < _step_of(line) <= done]
 
 
 def _step_of(line: bytes) -> int:
-    """Return the step of a line; 0 for the header."""
+    """Return the step number in a line of a log; 0 for the header."""
     fields = line.split(b",")
     return int(fields[1]) if len(fields) == len(Step._fields) and fields[1].isdigit() else 0
 

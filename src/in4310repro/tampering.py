@@ -1,4 +1,4 @@
-"""Falsification of a run in three ways, each with a matching manifest, to show what detects it: `demo --break`."""
+"""Three ways to falsify a run, each with a matching manifest, to show what detects them (`demo --break`)."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from in4310repro.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Change:
-    """A change made to a run, in a sentence, and the changed files."""
+    """A change to a run: a sentence that describes it, and the files that it changed."""
 
     sentence: str
     files: tuple[str, ...]
 
 
 def copy_run(run: Path, folder: Path) -> RunFolder:
-    """Copy a run without the files that only resuming or a replay reads."""
+    """Copy a run, except the files that are only needed to resume it or to train its epochs again."""
     left_out = shutil.ignore_patterns(names.CHECKPOINTS, names.KEPT_EPOCHS)
     return RunFolder(Path(shutil.copytree(run, folder, ignore=left_out)))
 
 
 def undo(change: Change, run: Path, copy: RunFolder) -> None:
-    """Restore the run's own files in a copy."""
+    """Undo a change to a copy of a run: restore the changed files from the run."""
     for name in (*change.files, names.MANIFEST):
         shutil.copyfile(run / name, copy.folder / name)
 
 
 def flip_bit(copy: RunFolder) -> Change:
-    """Flip the lowest bit of one weight of the selected network."""
+    """Flip the lowest bit of one of the selected network's weights."""
     run = FinishedRun.open(copy.folder)
     name = names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
     tensors = copy.read_tensors(name)
@@ -50,7 +50,7 @@ def flip_bit(copy: RunFolder) -> Change:
 
 
 def raise_accuracy(copy: RunFolder) -> Change:
-    """Raise the lowest class accuracy by a tenth."""
+    """Raise the lowest class accuracy by 0.1."""
     metrics = copy.read_json(names.METRICS)
     accuracies = metrics["class_accuracy"]
     before = min(accuracies)
@@ -71,7 +71,7 @@ def leak_image(copy: RunFolder) -> Change:
 
 
 def printed_accuracies(copy: RunFolder) -> str:
-    """Return the accuracies of a run as a report prints them."""
+    """Return the class accuracies of a run as a report prints them."""
     metrics = copy.read_json(names.METRICS)
     pairs = zip(metrics["classes"], metrics["class_accuracy"], strict=True)
     rows = [f"| {name} | {accuracy:.4f} |" for name, accuracy in pairs]

@@ -1,4 +1,4 @@
-"""Tensors as bytes: one hash for a set of tensors, and safetensors files with metadata."""
+"""Tensors as bytes: a hash over a set of tensors, and safetensors files with metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.files import read_bytes
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return the sha256 over names, dtypes, shapes and bytes in order of names; independent of layout and device."""
+    """Return one sha256 over names, dtypes, shapes and values of tensors, whatever their device and layout."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
@@ -25,12 +25,12 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the sha256 of each tensor, including its name, by name."""
+    """Return the sha256 of each tensor by name; each hash covers the name too."""
     return {name: tensors_sha256({name: value}) for name, value in tensors.items()}
 
 
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return the content of a safetensors file with these tensors, from any device and memory layout."""
+    """Return tensors as the bytes of a safetensors file, whatever their device and memory layout."""
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     return bytes(safetensors.torch.save(stored, dict(metadata) if metadata else None))
 
@@ -49,7 +49,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:
-    """Return the tensors in the bytes of a safetensors file.
+    """Return the tensors that the bytes of a safetensors file contain.
 
     Raises:
         ValueError: they are damaged; the message names the source.
@@ -62,7 +62,7 @@ def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:
 
 
 def metadata_of(data: bytes) -> dict[str, str]:
-    """Return the metadata of a safetensors file; its header is JSON after an 8-byte length."""
+    """Return the metadata in the header of a safetensors file."""
     length = int.from_bytes(data[:8], "little")
     metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
     return metadata

@@ -1,4 +1,4 @@
-"""Names from outside as text: they cannot control a terminal or a page, and no private path is published."""
+"""Display of names from users and files, so that they cannot control a terminal or page or reveal a private path."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Markdown(str):
 
 
 def visible(text: str) -> str:
-    r"""Return the text in one line, invisible characters written as escapes.
+    r"""Return the text as one line, with invisible characters escaped.
 
     Examples:
         >>> print(visible("a\x1b[31m\u202eb\n"))
@@ -39,7 +39,7 @@ def visible(text: str) -> str:
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """Return a clause with the nearest valid name; empty if none is near.
+    """Return a clause that suggests the most similar valid name; empty if none is similar.
 
     Examples:
         >>> did_you_mean("dmeo", ["demo", "course"]), did_you_mean("x", ["demo"])
@@ -50,7 +50,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def as_function(name: str) -> str:
-    """Return MODULE:FUNCTION for a name that reads like one with another sign between the two; empty for any other.
+    """Return a name such as `mynets.small` as MODULE:FUNCTION; empty if it cannot be meant as one.
 
     Examples:
         >>> as_function("mynets.small"), as_function("nets/mine.py:small"), as_function("resnet18")
@@ -61,12 +61,12 @@ def as_function(name: str) -> str:
 
 
 def escape(letter: str) -> str:
-    r"""Return a character's escape as Python writes it: `\n`, `\xe9`, `\u6d77`."""
+    r"""Return the escape sequence of a character in Python: `\n`, `\xe9`, `\u6d77`."""
     return ascii(letter)[1:-1]
 
 
 def markdown(text: str) -> Markdown:
-    r"""Return Markdown that shows exactly this text, also in a table cell.
+    r"""Return Markdown that renders as exactly this text, also in a table cell.
 
     Examples:
         >>> print(markdown("a|b"), markdown("<img src=x>"), markdown("[x](y)"), markdown("layer1.0 <= 0.5"))
@@ -80,7 +80,7 @@ def _escape_start(start: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return Markdown that shows exactly this text inside a line."""
+    """Return Markdown that renders as exactly this text within a line."""
     escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
     # Not by a backslash, which some renderers leave in front of a tag that works.
     escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
@@ -89,12 +89,12 @@ def _inline(text: str) -> str:
 
 
 def cells(row: Iterable[object]) -> Markdown:
-    """Return the cells of a table row, between its first and last bar."""
+    """Return the cells of a Markdown table row, joined by bars, without the outer bars."""
     return Markdown(" | ".join(_inline(str(cell)) for cell in row))
 
 
 def code(text: str) -> Markdown:
-    """Return inline code in Markdown, between more backticks than the text has in a row."""
+    """Return Markdown inline code, fenced by more backticks than the text has in a row."""
     shown = visible(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     # One space at each end is no part of the code.
@@ -103,12 +103,12 @@ def code(text: str) -> Markdown:
 
 
 def verbatim(text: str) -> Markdown:
-    """Return the text as a line of a fenced block."""
+    """Return the text as a line for a fenced code block."""
     return Markdown(visible(text))
 
 
 def publishable_place(place: str) -> str:
-    """Return a relative path unchanged, and only the last name of one that is absolute or leads upwards.
+    """Return a relative path as it is; only the last name of a path that is absolute or starts with `..`.
 
     The name of the home folder, which is mostly its user's, and names that cannot be printed become `PATH`.
 

@@ -1,4 +1,4 @@
-"""The part of a network that a setting trains, and its last layer."""
+"""Part of a network that a setting trains, and the network's last layer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from in4310repro.settings import FROM
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
-    """Return the modules that are not trained: those before a layer, in the network's order.
+    """Return the modules that are not trained: those before the named layer, in the network's order.
 
     Modules that contain the layer are not among them.
 
@@ -31,7 +31,7 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
 
 
 def freeze(model: nn.Module, part: str) -> list[nn.Module]:
-    """Switch gradients off for the weights before a layer; return their modules, which stay in evaluation mode."""
+    """Turn off gradients of the weights before a layer; return their modules, to be kept in evaluation mode."""
     frozen = frozen_modules(model, part)
     for module in frozen:
         for parameter in module.parameters(recurse=False):
@@ -40,7 +40,7 @@ def freeze(model: nn.Module, part: str) -> list[nn.Module]:
 
 
 def last_layer_name(model: nn.Module, network: Network) -> str:
-    """Return the name of the linear layer that the scores come from.
+    """Return the name of the linear layer that computes the scores.
 
     Raises:
         ValueError: the network ends in something else.
@@ -57,7 +57,7 @@ def last_layer_name(model: nn.Module, network: Network) -> str:
 
 
 def last_layer(model: nn.Module, network: Network) -> nn.Linear:
-    """Return the layer of that name; raises as `last_layer_name`."""
+    """Return the linear layer that computes the scores; raises as `last_layer_name`."""
     layer = model.get_submodule(last_layer_name(model, network))
     assert isinstance(layer, nn.Linear)  # noqa: S101 - for the type checker
     return layer

@@ -1,4 +1,4 @@
-"""fit(): the training loop, which validates every epoch, writes the best weights at once, and resumes to the bit."""
+"""fit(): the training loop; validates after every epoch, saves the best weights, and resumes with equal bits."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class Task(TrainingInputs):
-    """One setting to train, and its files."""
+    """Inputs for training one setting, and the files to write."""
 
     files: RunFolder
     split_sha256: str  # of the bytes of split.csv
@@ -33,7 +33,7 @@ class Task(TrainingInputs):
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Train a network and return its history, a row per epoch.
+    """Train one setting and return its history, one row per epoch.
 
     Writes `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`) after each epoch,
     `SETTING/best.safetensors` (parameters and buffers) whenever the metric `select` on validation is better than
@@ -52,7 +52,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Train beside the process that calls `fit` for the same setting; uses no files.
+    """Train a setting in a process other than the first, which calls `fit`; uses no files.
 
     Raises:
         ValueError: the loss is no longer finite, or processes no longer have the same weights.
@@ -88,7 +88,7 @@ class Record:
     def write(
         self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
     ) -> None:
-        """Add an epoch to the position and to the files, weights first, so that every row has its weights."""
+        """Add an epoch to the position and to the files; weights are written before the row that refers to them."""
         files, setting = self._task.files, self._task.setting.name
         if best_epoch([*position.history, row], self._task.config.select) is row:
             best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
@@ -101,7 +101,7 @@ class Record:
 
 
 class _Training:
-    """The training of one setting: its epochs, and the files that a checkpoint continues."""
+    """The training of one setting: its epochs, and the files from which a checkpoint continues."""
 
     def __init__(self, task: Task, interrupted: Callable[[], bool]) -> None:
         self._task = task
@@ -125,7 +125,7 @@ class _Training:
         self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
 
     def run(self) -> list[HistoryRow]:
-        """Train every remaining epoch; return the rows of all epochs."""
+        """Train all remaining epochs; return the rows of all epochs."""
         with self._log:
             self._epochs.run(self._after_step, self._after_epoch)
         return self._epochs.position.history

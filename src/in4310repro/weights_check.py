@@ -1,4 +1,4 @@
-"""Check of ImageNet weights before training: their top-1 accuracy on named ImageNet images.
+"""Check of ImageNet weights before training, by their top-1 accuracy on images with known ImageNet classes.
 
 Weights that are read wrongly, or images prepared in another way than theirs, train on all the same and only worse.
 """
@@ -29,21 +29,21 @@ LOWEST = 0.5  # expected of weights whose accuracy nobody says
 
 @functools.cache
 def wordnet_ids() -> list[str]:
-    """Return the WordNet ids of ImageNet's 1,000 classes, in the order of the scores of networks trained on them."""
+    """Return the WordNet ids of ImageNet's 1,000 classes, in the order of a network's scores."""
     ids: list[str] = json.loads((resources.files("in4310repro.data") / "wordnet_ids.json").read_text("ascii"))
     return ids
 
 
 @dataclass(frozen=True)
 class Check:
-    """Images, and how many of them the weights classified correctly."""
+    """Number of images, and how many of them the weights classify correctly."""
 
     correct: int
     images: int
     expected: float  # top-1 accuracy that is said of them on the validation images of ImageNet
 
     def line(self, weights: str) -> str:
-        """Return the result as a line; suggests a reason if the accuracy is certainly below the expected one."""
+        """Return the result as a line of text; warns if the accuracy is clearly below the expected one."""
         low, high = wilson(self.correct, self.images)
         share = f"{self.correct} of {self.images}, {self.correct / self.images:.2f} ({low:.2f} to {high:.2f})"
         line = f"{weights} name the class of {share} images of --imagenet"
@@ -56,7 +56,7 @@ class Check:
 
 
 def check(config: Config, weights: Weights, context: Context) -> Check | None:
-    """Classify the images in the folder of ImageNet images with the weights that a training starts from.
+    """Classify a folder of ImageNet images with the initial weights of a training; return how many are correct.
 
     Args:
         config: whose images are prepared as its weights say.
@@ -87,7 +87,7 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
 
 
 def _choose_preprocessing(config: Config) -> Preprocessing:
-    """Return the weights' own evaluation preprocessing if known, otherwise that of the training."""
+    """Return the preprocessing for evaluating ImageNet weights; that of the training for other weights."""
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
@@ -103,7 +103,7 @@ def _expected(config: Config) -> float:
 
 
 def print_result(config: Config, weights: Weights, context: Context) -> None:
-    """Print the result of `check`; nothing is computed if it would not be printed."""
+    """Run `check` and print its result; do nothing if progress is not shown."""
     if context.progress.console is None:
         return
     if found := check(config, weights, context):

@@ -1,1 +1,1 @@
-"""The table of metrics and their functions, which a command reads before it loads anything that computes."""
+"""Table of metrics and their functions; importing it loads no library for computations."""

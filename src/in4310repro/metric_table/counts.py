@@ -1,4 +1,4 @@
-"""Metrics of the predicted classes, which are functions of three counts of each class."""
+"""Metrics that are computed from three counts per class: correct, actual and predicted images."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """Numbers of images of each class, in the order of the classes."""
+    """Counts of images per class, in the order of the classes."""
 
     right: list[int]  # predicted correctly
     images: list[int]  # that belong to it
     predicted: list[int]  # predicted as it, correctly or not
 
     def of(self, classes: Sequence[int]) -> Counts:
-        """Return the counts of some of the classes, in the order given."""
+        """Return the counts of only these classes, in the order given."""
         return Counts(*([each[label] for label in classes] for each in self))
 
 
 def recall(counts: Counts) -> list[float]:
-    """Correctly predicted images of each class / images of that class; every class has images."""
+    """Return the correct images / the images of each class; every class must have images."""
     return [right / images for right, images in zip(counts.right, counts.images, strict=True)]
 
 
 def macro_f1(counts: Counts) -> float:
-    """Mean over the classes of F1 = 2 x right / (images + predicted), the harmonic mean of precision and recall.
+    """Return the mean over classes of F1 = 2 x correct / (images + predicted).
 
     A class that is never predicted has the precision 0/0 and the F1 0: `sklearn.metrics.f1_score(labels, predicted,
     labels=classes, average="macro", zero_division=0)`, where `classes` are those with images.
@@ -41,7 +41,7 @@ def macro_f1(counts: Counts) -> float:
 
 
 def accuracy(counts: Counts) -> float:
-    """Correctly predicted images / all images: `sklearn.metrics.accuracy_score(labels, predicted)`.
+    """Return correct images / all images, as `sklearn.metrics.accuracy_score(labels, predicted)` does.
 
     Frequent classes weigh more, which is why it is another number than the mean class accuracy.
     """

@@ -1,4 +1,4 @@
-"""Average precision of one class, a metric of the order that its scores give the images."""
+"""Average precision, a metric that depends only on how the scores of a class rank the images."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 
 
 class Ranking(NamedTuple):
-    """What ranks the images: their scores for each class, and the classes to measure."""
+    """Scores by which each class ranks the images, the true labels, and the classes to measure."""
 
     labels: Int64[torch.Tensor, " image"]
     scores: Float[torch.Tensor, "image label"]
@@ -22,13 +22,13 @@ class Ranking(NamedTuple):
 
 
 def average_precisions(ranking: Ranking) -> list[float]:
-    """One-vs-rest average precision of each class of a ranking: see `average_precision`."""
+    """Return the one-vs-rest average precision of each class; see `average_precision`."""
     labels, scores, classes = ranking
     return [_average_precision(labels == label, scores[:, label]) for label in classes]
 
 
 def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]) -> float:
-    """Average precision of one class: which images belong to it, and the score of each for it."""
+    """Return the average precision of one class, given which images belong to it and each image's score."""
     added, true_positives, predicted = thresholds(relevant, scores)
     precision = true_positives.double() / predicted.double()
     # Rounded once: a sum in vectors has other bits on another processor.
@@ -38,7 +38,7 @@ def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[tor
 def thresholds(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
-    """At each distinct score, from the highest: images of the class at it, down to it, and all images down to it."""
+    """Count, at each distinct score from the highest: the class's images at it, from it up, and all from it up."""
     import torch
 
     ordered, order = scores.sort(descending=True, stable=True)

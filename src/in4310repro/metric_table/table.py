@@ -1,4 +1,4 @@
-"""METRICS: every metric that runs record, with what each part of the package needs to know of it."""
+"""METRICS: every metric that runs record, with its name, its function and its tolerance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of anothe
 
 
 class Tolerance(enum.Enum):
-    """How far a metric may differ where scores were computed in another numeric class."""
+    """Allowed difference of a metric between scores computed in different numeric classes."""
 
     NONE = "equal"  # it depends on the predicted classes alone
     ORDER = "as far as close scores leave the order of images open"
@@ -23,7 +23,7 @@ class Tolerance(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A number in [0, 1] that a record of a run holds, or one for each class."""
+    """A metric that runs record: a number in [0, 1], or one per class."""
 
     name: str  # the key in records
     function: Callable[[Any], Any]  # returns a float, or a list of one for each class
@@ -38,12 +38,12 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """The label with a capital letter."""
+        """The metric's label with a capital first letter."""
         return self.label[0].upper() + self.label[1:]
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the mean of the classes, each of which counts the same, rounded once."""
+    """Return the unweighted mean over classes, rounded once."""
     return math.fsum(values) / len(values)
 
 
@@ -117,5 +117,5 @@ DEFAULT_SELECTION = "mean_class_accuracy"
 
 
 def is_newer(name: str) -> bool:
-    """Return whether a key of a record is that of a metric that runs of older versions lack."""
+    """Return whether a key names a metric that runs of older versions did not record."""
     return name in METRICS and not METRICS[name].in_every_run

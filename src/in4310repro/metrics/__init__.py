@@ -1,4 +1,4 @@
-"""Metrics of a classifier, as pure functions of labels and scores, and the table that lists them."""
+"""Metrics of a classifier, as pure functions of labels and scores."""
 
 from in4310repro.metric_table.counts import Counts
 from in4310repro.metric_table.ranking import thresholds

@@ -1,4 +1,4 @@
-"""What else is asked of a classifier: its confusion matrix, precision and F1 of each class, and its calibration."""
+"""Further measures of a classifier: confusion matrix, precision and F1 of each class, and calibration."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALIBRATION_BINS = 15
 
 
 class CalibrationBin(TypedDict):
-    """The images whose top score lies in one bin, open at its lower end."""
+    """Images whose highest score is in (lower, upper]."""
 
     lower: Share
     upper: Share
@@ -31,7 +31,7 @@ class CalibrationBin(TypedDict):
 
 
 class Details(TypedDict):
-    """Shares in [0, 1]; lists in the order of the classes, null where no image is of a class or predicted as it."""
+    """Measures in [0, 1], per class in the order of the classes; null for a class without images to divide by."""
 
     confusion_matrix: list[list[int]]  # rows: true class; columns: predicted class
     precision: list[Share | None]
@@ -40,7 +40,7 @@ class Details(TypedDict):
 
 
 def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Details:
-    """Return further measures of a classifier from softmax scores; a class's recall is its `class_accuracy`.
+    """Return confusion matrix, precision, F1 and expected calibration error, computed from softmax scores.
 
     The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017): images in
     `CALIBRATION_BINS` equal bins of their top score, each open at its lower end; the sum over bins of the share of
@@ -75,7 +75,7 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
 def calibration_bins(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> list[CalibrationBin]:
-    """Return the `CALIBRATION_BINS` bins behind the expected calibration error of `details`, from the lowest scores."""
+    """Return the `CALIBRATION_BINS` bins of the expected calibration error, from the lowest scores up."""
     return [
         {
             "lower": number / CALIBRATION_BINS,
@@ -95,7 +95,7 @@ def _calibration_error(labels: Int64[torch.Tensor, " image"], scores: Float64[to
 def _binned(
     labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]
 ) -> list[tuple[int, int, float]]:
-    """Of each bin: its images, the correct ones, and the sum of their top scores."""
+    """Return for each bin: number of images, number of correct ones, and sum of their highest scores."""
     top, predicted = scores.max(dim=1)
     bins = (top * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS)
     masks = [bins == number for number in range(1, CALIBRATION_BINS + 1)]

@@ -1,4 +1,4 @@
-"""Counts of predicted classes."""
+"""Counts of images by true and predicted class."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 def confusion_matrix(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> Int64[torch.Tensor, "label predicted"]:
-    """Images of each true class (row) by their predicted class (column): `sklearn.metrics.confusion_matrix`.
+    """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix`.
 
     The predicted class is the one with the highest score, the first one of equal scores. A class may have no image.
     """
@@ -28,6 +28,6 @@ def confusion_matrix(
 
 
 def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
-    """Count the images of each class; labels and scores are those of `confusion_matrix`."""
+    """Return the correct, actual and predicted images of each class; arguments as for `confusion_matrix`."""
     matrix = confusion_matrix(labels, scores)
     return Counts(matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist())

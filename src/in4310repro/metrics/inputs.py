@@ -1,4 +1,4 @@
-"""Checks of the labels and scores that every metric reads."""
+"""Checks of the labels and scores from which metrics are computed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 def check(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"], *, every_class: bool = True
 ) -> None:
-    """Check shapes and types, that scores are finite, and that labels are classes.
+    """Check the shapes and types of labels and scores, that scores are finite, and that labels are classes.
 
     Args:
         labels: the true class of each image, from 0.
@@ -40,7 +40,7 @@ def check(
 
 
 def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
-    """Raise ValueError unless there is one integer label and one row of floating-point scores for each image."""
+    """Raise ValueError unless each image has one integer label and one row of floating-point scores."""
     import torch
 
     for name, value in (("labels", labels), ("scores", scores)):

@@ -1,4 +1,4 @@
-"""The interval of a share of counted images."""
+"""Confidence interval of a proportion."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NORMAL_QUANTILE = 1.959963984540054  # of 0.975; a literal, so that its bits do 
 
 
 def wilson(correct: int, images: int) -> Interval:
-    """Return Wilson's 95 % score interval of a share (1927).
+    """Return Wilson's 95 % score interval of a proportion (Wilson 1927).
 
     (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n) for p = correct / images and n = images.
 

@@ -1,4 +1,4 @@
-"""Metrics of labels and scores, by the table: of each class, and as the record that runs hold."""
+"""Metrics computed from labels and scores: those of each class, and the record of all that runs store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 def class_accuracy(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> Float64[torch.Tensor, " label"]:
-    """Correctly predicted images of each class / images of that class, in [0, 1].
+    """Return the correct images / the images of each class, in [0, 1].
 
     The predicted class is the one with the highest score, the first one of equal scores. This is the recall of each
     class: `sklearn.metrics.recall_score(labels, predicted, average=None)`. Its mean over the classes, the mean class
@@ -54,7 +54,7 @@ def class_accuracy(
 def average_precision(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> Float64[torch.Tensor, " label"]:
-    """One-vs-rest average precision of each class, in [0, 1].
+    """Return the one-vs-rest average precision of each class, in [0, 1].
 
     AP = sum_n (R_n - R_{n-1}) P_n, where P_n and R_n are precision and recall at the n-th distinct score, from the
     highest: images with equal scores share one threshold. Definition of `sklearn.metrics.average_precision_score`.
@@ -89,7 +89,7 @@ def summary(
     *,
     every_class: bool = True,
 ) -> ClassMetrics:
-    """Return every metric of the table, under its name in the result files.
+    """Return all metrics of the table by their names in the result files.
 
     Args:
         labels: the true class of each image, from 0.
@@ -118,12 +118,12 @@ def _evaluate(counts: Counts, ranking: Ranking) -> ClassMetrics:
 
 
 def class_metrics(record: Mapping[str, Any]) -> ClassMetrics:
-    """Return the metrics alone of a record that may have more fields; those of an older run may be fewer."""
+    """Return only the metrics of a record with more fields; a run of an older version may lack some."""
     return cast("ClassMetrics", {name: record[name] for name in METRICS if name in record})
 
 
 def line(record: Mapping[str, Any]) -> str:
-    """Return the metrics of a record that are one number each, as text.
+    """Return a record's metrics as a line of text, except those with a value per class.
 
     Examples:
         >>> line({"mean_class_accuracy": 0.5, "mean_average_precision": 0.75, "epoch": 3})
@@ -137,7 +137,7 @@ def ends(
     low: Float[torch.Tensor, "image label"],
     high: Float[torch.Tensor, "image label"],
 ) -> tuple[ClassMetrics, ClassMetrics]:
-    """Return bounds of every metric over all scores that lie between two ends, both included.
+    """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
     A ranking is worst with the images' own classes at the lower end and all others at the upper one, and best the
     other way round. Metrics of counts rise with right predictions and fall with wrong ones of a class: the worst case
@@ -168,7 +168,7 @@ def ends(
 
 
 def _best_of_others(scores: Float[torch.Tensor, "image label"]) -> Float[torch.Tensor, "image label"]:
-    """Return, for each image and class, the highest score of the other classes."""
+    """Return, for each image and class, the highest score among all classes except this one."""
     import torch
 
     none = torch.full_like(scores[:, :1], -torch.inf)

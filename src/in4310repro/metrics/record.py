@@ -1,4 +1,4 @@
-"""The metrics as a record of the JSON files of a run."""
+"""Type of the record of metrics in the JSON files of a run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.schema import Share
 if TYPE_CHECKING:
 
     class ClassMetrics(TypedDict):
-        """Metrics by name. mypy needs written keys: these are the ones that code names; the table has them all."""
+        """Metrics by name; lists the keys for mypy that code uses by name, while the table has all metrics."""
 
         class_accuracy: list[Share]
         average_precision: list[Share]
