@@ -23,7 +23,7 @@ WIDEST = 40  # columns
 
 
 def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: a header of at least two known columns, and rows that end with as many numbers."""
+    """Yield the tables: a header with at least two known column names, and rows with as many numbers as the header."""
     start = 0
     while start < len(lines):
         names = read_header(lines[start]) if start + 1 not in skipped else None
@@ -44,7 +44,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
 
 
 def read_header(line: str) -> list[str] | None:
-    """Return the column names if a line is a header: no numbers, and two measures or a class and one."""
+    """Return the column names if a line is a header: no numbers, and two measures or a class and a measure."""
     if len(line) > LINE or not HEADING.search(line):
         return None
     text = BRACKETS.sub(" ", BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip()))
@@ -78,7 +78,7 @@ def _last(names: Sequence[str]) -> bool:
 def _rows(
     lines: Sequence[str], start: int, names: Sequence[str], skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Return the rows below a header, and the index of the line after the last."""
+    """Return the rows below a header, each with its line number, and the index after the last row."""
     width = len(names) - (CLASS.fullmatch(names[0].lower()) is not None or _last(names))
     rows: list[tuple[int, list[str]]] = []
     end = start
@@ -99,7 +99,7 @@ def _rows(
 
 
 def _place(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
-    """Return a summary row with its few values in the columns whose headings end, or begin, nearest."""
+    """Return the cells of a summary row that has fewer values than columns: each value goes to the nearest heading."""
     spans = [match.span() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
     cells = [""] * width
     position = len(text)
@@ -110,7 +110,7 @@ def _place(text: str, values: Sequence[str], width: int, header: str) -> list[st
 
 
 def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
-    """Return the index of the heading that a value is aligned with, on the right or else on the left."""
+    """Return the index of the heading whose right or left end is nearest to the same end of a value."""
 
     def distance(index: int) -> tuple[int, int]:
         right = abs(spans[index][1] - end)
@@ -120,7 +120,7 @@ def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
 
 
 def split_cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
-    """Return name and values of a row, split from the right; the report's accuracy row has only two values."""
+    """Return name and values of a row, or None if it is no row; an accuracy row may have only value and support."""
     words = WORD.findall(text)
     if _last(names) and words[width:] and all(is_numeric(word) or is_missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]

@@ -47,7 +47,7 @@ NO_MATRIX = "the numbers in lines {} to {} are no confusion matrix"
 
 
 def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return square blocks of whole numbers beside a score as matrices, with a doubt where they may be none."""
+    """Return square blocks of integers beside a score as confusion matrices; uncertain ones carry a doubt."""
     pieces = [
         Piece(
             table=Table(name=f"the numbers from line {first}", values=(), matrix=_matrix(rows, first)),
@@ -64,7 +64,7 @@ def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _blocks(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[tuple[int, list[list[str]]]]:
-    """Yield the first line and the rows of each block of lines that hold only whole numbers."""
+    """Yield each block of consecutive lines that hold only integers: the number of its first line, and its rows."""
     start = None
     for number in range(1, len(lines) + 2):
         text = lines[number - 1] if number <= len(lines) else ""
@@ -88,7 +88,7 @@ def _values(rows: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 def _can_be_counts(values: np.ndarray) -> bool:
-    """Return whether numbers may be images by class: no masks, squares of digits, years, or numbered rows."""
+    """Return whether a block can hold image counts, and not masks, repeated values, years or evenly spaced numbers."""
     lines = [*values.tolist(), *values.T.tolist()]
     if values.sum() < FEWEST or values.max() <= 1 or len({tuple(sorted(row)) for row in values.tolist()}) == 1:
         return False
@@ -102,7 +102,7 @@ def _can_be_counts(values: np.ndarray) -> bool:
 
 
 def _is_beside_score(lines: Sequence[str], first: int, rows: int) -> bool:
-    """Return whether a score over all classes is next to a block, and no other words say what the block is."""
+    """Return whether a score over all classes is next to a block and no unrelated text touches the block."""
     above = _next_line(lines, range(first - 1, 0, -1))
     below = _next_line(lines, range(first + rows, len(lines) + 1))
     touching = below if first + rows <= len(lines) and lines[first + rows - 1].strip() else ""
@@ -114,7 +114,7 @@ def _is_beside_score(lines: Sequence[str], first: int, rows: int) -> bool:
 
 
 def _next_line(lines: Sequence[str], places: range) -> str:
-    """Return the first line that says something, over one blank line and one fence at most."""
+    """Return the first line with text; at most one blank line and one separator line before it are skipped."""
     passed: list[bool] = []
     for number in places[:3]:
         text = lines[number - 1][:LINE]
@@ -154,7 +154,7 @@ def _matrix(rows: Sequence[Sequence[str]], first: int) -> ConfusionMatrix:
 
 
 def _is_clear(values: np.ndarray) -> bool:
-    """Return whether numbers are hardly anything but a confusion matrix with its classes in one order.
+    """Return whether a block is almost certainly a confusion matrix with rows and columns in the same class order.
 
     Most images are on the diagonal, two classes in three have there the most of their row and column, no other
     order of the columns puts more there (clusters have none), and the numbers are neither symmetric (distances,

@@ -17,7 +17,7 @@ ALIKE = {"Pos Pred Value": "Precision", "Sensitivity": "Recall"}  # printed twic
 
 
 def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables; the parts of one that is wrapped at the screen width are put together."""
+    """Yield the tables; a table that R wrapped at the screen width is put back together."""
     start = 0
     while start < len(lines):
         names = _names(lines[start]) if start + 1 not in skipped else []
@@ -40,7 +40,7 @@ def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _join(row: Row, part: Row) -> Row:
-    """Return a row merged with its continuation, which begins with the same name."""
+    """Return a row with the cells of its continuation appended; both begin with the same name."""
     return Row(cells=(*row.cells, *part.cells[1:]), lines=(*row.lines, *part.lines[1:]))
 
 
@@ -51,7 +51,7 @@ def _names(line: str) -> list[str]:
 
 
 def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]:
-    """Return the statistics with a number for each class, and the index of the line after them."""
+    """Return the rows of statistics that have a number for each class, and the index of the line after them."""
     rows: list[Row] = []
     for index in range(start, len(lines)):
         words = lines[index][:LINE].split()
@@ -63,6 +63,6 @@ def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]
 
 
 def _drop_repeats(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows without those that repeat a statistic under another name."""
+    """Return the rows without those that repeat an earlier row's statistic under another name."""
     names = {row.cells[0] for row in rows}
     return [row for row in rows if ALIKE.get(row.cells[0]) not in names]

@@ -19,7 +19,7 @@ DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in pla
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A row and the text before its values."""
+    """A table row with the text of its label column."""
 
     row: Row
     label: str
@@ -30,10 +30,10 @@ class Line:
 
 
 def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
-    """Return one draft for each network, image set and section, and the cells that are no values.
+    """Return a draft for each network, image set and section, and the cells that could not be read as values.
 
     Raises:
-        ValueError: a row with values and without a name.
+        ValueError: a row with values has an empty class name.
     """
     elsewhere = find_measure(table, columns) or Measure.OTHER
     any_measure = any(of.measure for _, of in columns.values)
@@ -51,7 +51,7 @@ def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unrea
 
 
 def find_measure(table: Grid, columns: Columns) -> Measure | None:
-    """Return the measure of columns named after networks: from corner, title, or a summary row such as mAP."""
+    """Return the measure of columns named after networks: that of corner cell, title, or a summary row such as mAP."""
     for text in (table.names[columns.label], table.title):
         if heading(text).measure:
             return heading(text).measure
@@ -63,7 +63,7 @@ def find_measure(table: Grid, columns: Columns) -> Measure | None:
 def _lines(
     table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """Yield the rows with values and their sections; a lone name, or the first class again, begins a section."""
+    """Yield each row with values and its section; a row without values, or the first class again, starts a section."""
     labels = [row.cells[columns.label] for row in table.body]
     groups = collect_group_names(table, columns)
     section, first, repeats, start = "", "", 0, 0
@@ -103,21 +103,21 @@ def _lines(
 
 
 def _correct(row: Row, columns: Columns) -> int | None:
-    """Return the correct images of a row, from a column of their own or a cell such as 13/200."""
+    """Return the number of correct images of a row, from a separate column or from a cell such as 13/200."""
     if columns.correct is not None:
         return count(row.cells[columns.correct])
     return next((pair[0] for column in columns.sizes if (pair := parse_ratio(row.cells[column]))), None)
 
 
 def _size(row: Row, columns: Columns) -> int | None:
-    """Return the sample count of a row; YOLO prints images, then instances: the last is the one scored."""
+    """Return the number of samples of a row: that of its last size column, which in YOLO tables counts instances."""
     cells = [row.cells[column] for column in reversed(columns.sizes)]
     counted = [pair[1] for cell in cells if (pair := parse_ratio(cell))]
     return next((size for size in [*map(count, cells), *counted] if size is not None), None)
 
 
 def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -> Iterator[Unread]:
-    """Add one cell, its size and its count to a draft; yield a cell with digits that is no value."""
+    """Add a cell, its class size and its count to a draft; yield a cell that has digits but is no value."""
     if line.summary:
         draft.total = draft.total or line.size
     elif line.size is not None and not line.aside:
@@ -142,13 +142,13 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
 
 
 def _belongs_to_other_set(line: Line, draft: Draft) -> bool:
-    """Return whether a summary belongs to the training or validation set, unlike its table."""
+    """Return whether a summary row is about the training or validation set while its table is not."""
     image_set = heading(line.label).image_set if line.summary else None
     return image_set in ("train", "val") and draft.image_set != image_set
 
 
 def _belongs_to_other_overlap(line: Line, of: Heading) -> bool:
-    """Return whether a row such as mAP75 stands in a column of another overlap."""
+    """Return whether a row such as mAP75 names a different IoU threshold than its column."""
     threshold = heading(line.label).threshold if line.summary else ""
     return bool(threshold and of.threshold) and threshold != of.threshold
 
@@ -165,7 +165,7 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
 
 
 def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
-    """Return network and image set of each column; columns of one measure that differ in neither get separate keys."""
+    """Return network and image set of each column; a second column with the same two is named after its heading."""
     title_set = heading(table.title).image_set
     keys: dict[int, tuple[str, str | None]] = {}
     measures: set[tuple[Measure | None, str, str | None]] = set()

@@ -12,7 +12,7 @@ SHARE = 2  # of so many lines at least one has a number: comments in prose stay 
 
 
 def blank_comment_marks(lines: Sequence[str]) -> tuple[str, ...]:
-    """Return the lines with spaces in place of comment marks, so that no line or column moves."""
+    """Return the lines with comment marks replaced by spaces, so that all text keeps its line and column."""
     plain: list[str] = []
     for mark, run in groupby(lines, _mark):
         block = list(run)

@@ -23,7 +23,7 @@ SCALED = 3  # scores on a line that make it one of these
 
 
 def read_conll(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return a table for each evaluation."""
+    """Return one table for each evaluation that conlleval printed."""
     pieces: list[Piece] = []
     taken: set[int] = set()
     counts: tuple[int, int, int, int] | None = None

@@ -127,12 +127,12 @@ LABEL = re.compile(r"[|:=\t]| {2,}")  # what ends the label of a line
 
 
 def is_setting(name: str) -> bool:
-    """Return whether a heading or label names a setting, a duration, a size or a number of things."""
+    """Return whether a heading or label names a setting, a duration, a size or a number of objects."""
     return NO_RESULT.fullmatch(" ".join(re.sub(r"[_-]", " ", name).split())) is not None
 
 
 def classify_context(line: str) -> str:
-    """Return why the numbers of a line are not results; empty if one of them may be one."""
+    """Return the reason why no number of a line is a result; an empty string if some number may be a result."""
     if len(line) > LINE:
         return ""
     if CODE.search(line):

@@ -21,7 +21,7 @@ READER = "delimited table"
 
 
 def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: a header that names a measure, and lines with as many cells."""
+    """Yield the tables: a header that names a measure, and lines with as many cells as the header."""
     start = 0
     while start < len(lines):
         end = start + 1
@@ -39,7 +39,7 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Return whether cells are names with a measure among them, or classes after a word for classes."""
+    """Return whether cells are a header: names that include a measure or begin with a blank or a class word."""
     if len(cells) < 2 or any(is_numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
         return False
     measures = sum(heading(cell).measure is not None for cell in cells)
@@ -58,7 +58,7 @@ def _is_long(cell: str) -> bool:
 def read_rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Return the rows below the header with as many cells, most of them with a number, and where they end."""
+    """Return the rows with as many cells as the header and any number or missing-value mark, and the end index."""
     rows = []
     end = start
     for index in range(start, len(lines)):

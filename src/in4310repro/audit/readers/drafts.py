@@ -11,7 +11,7 @@ from in4310repro.audit.readers.roles import Columns
 
 @dataclass(kw_only=True)
 class Draft:
-    """A table while it is read."""
+    """A table that is still being read: the values, sizes and names collected so far."""
 
     network: str
     image_set: str | None
@@ -23,7 +23,7 @@ class Draft:
     best: bool = False
 
     def add(self, value: Value) -> None:
-        """Add a value, unless pandas has printed the same summary into several columns of its row."""
+        """Add a value, unless it is a summary that pandas repeated in several columns of its row."""
         same = (value.measure, value.average, value.printed.text)
         given = ((each.measure, each.average, each.printed.text) for each in self.values if each.class_name is None)
         if value.class_name is not None or same not in given:
@@ -31,7 +31,7 @@ class Draft:
 
 
 def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
-    """Return the names before the label column of each row, with blank cells filled from above."""
+    """Return for each row the cells left of its label; a blank cell takes the name from the row above."""
     filled = ("",) * len(columns.groups)
     names = []
     for row in table.body:
@@ -42,5 +42,5 @@ def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
 
 
 def default_average(measure: Measure) -> Average | None:
-    """Return the average of an unnamed overall value: a bare precision is often that of one class."""
+    """Return the average of an overall value whose label names none: a bare precision often is that of one class."""
     return Average.OVERALL if measure in (Measure.ACCURACY, Measure.ERROR) else None

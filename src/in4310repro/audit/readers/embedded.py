@@ -21,7 +21,7 @@ TITLE = re.compile(r"[\w)]")
 
 
 def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return the tables, with their lines, of every object or list on lines of its own."""
+    """Return the tables in every JSON or Python object or list that occupies whole lines, and their lines."""
     pieces: list[Piece] = []
     taken: set[int] = set()
     start = 0
@@ -42,7 +42,7 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _is_result(piece: Piece, text: str) -> bool:
-    """Return whether an object holds results; a flat object of classes is left to the reader of lists."""
+    """Return whether an object holds results; flat objects by class are excluded, as the list reader takes them."""
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
     nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1
@@ -54,13 +54,13 @@ def _short(line: str) -> bool:
 
 
 def _title(lines: Sequence[str], start: int, end: int) -> str:
-    """Return the heading above, skipping the fence that opens a code block."""
+    """Return the heading above an object; the line that opens a code block is skipped."""
     above = start - 1 if start and FENCE.match(lines[start - 1]) else start
     return find_title(lines, above, end)
 
 
 def _end(lines: Sequence[str], start: int, text: str) -> int | None:
-    """Return the index after the line that closes the brackets; None if they stay open or text follows them."""
+    """Return the index after the line that closes all brackets; None if none does, or if text follows the brackets."""
     depth = 0
     for index in range(start, min(len(lines), start + LONGEST)):
         plain = QUOTED.sub("", text if index == start else lines[index])
@@ -74,7 +74,7 @@ def _end(lines: Sequence[str], start: int, text: str) -> int | None:
 
 
 def _move_piece(piece: Piece, by: int, title: str) -> Piece:
-    """Return the piece with line numbers of the whole text, named after the heading above it."""
+    """Return the piece with the line numbers of the whole text and the heading above it as its name."""
     table = move(piece.table, by)
     name = " · ".join(
         part
@@ -91,7 +91,7 @@ def _move_piece(piece: Piece, by: int, title: str) -> Piece:
 
 
 def move(table: Table, by: int) -> Table:
-    """Return the table with all its numbers moved down by a number of lines."""
+    """Return the table with a number of lines added to the line number of each value."""
     matrix = table.matrix and replace(
         table.matrix, rows=tuple(tuple(_number(cell, by) for cell in row) for row in table.matrix.rows)
     )

@@ -36,7 +36,7 @@ def load_text(path: Path) -> str:
 
 
 def decode_text(content: bytes) -> str:
-    """Return the text of bytes."""
+    """Return the text of a file's bytes."""
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
@@ -52,6 +52,6 @@ def decode_text(content: bytes) -> str:
 
 
 def is_binary(text: str) -> bool:
-    """Return whether more than one in a hundred characters is a control character that text lacks."""
+    """Return whether more than one in a hundred characters is a control character that text files do not have."""
     head = text[:20_000]
     return sum(ord(character) < 32 and character not in "\t\n\r\f\v\x1b\b" for character in head) * 100 > len(head)

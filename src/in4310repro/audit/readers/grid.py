@@ -1,4 +1,4 @@
-"""A table as rows of cells, whatever its format: one header line, clean cells."""
+"""A table as rows of cells, independent of its format: one header row, cells without markup."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ DECORATION = re.compile(r"^[\s↑↓*†‡§]+|[^\w%)\].]+$|\^\{?[a-z*†‡]\}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One row; after a transposition its cells come from several lines."""
+    """A row of cells; after a transposition its cells come from several lines."""
 
     cells: tuple[str, ...]
     lines: tuple[int, ...]  # of each cell
 
     def part(self, start: int, stop: int) -> Row:
-        """Return the cells from start to stop as a row."""
+        """Return a row of the cells from index `start` up to, but not including, `stop`."""
         return Row(cells=self.cells[start:stop], lines=self.lines[start:stop])
 
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A printed table. `header` rows stand first; with several, the upper ones name groups of columns."""
+    """A printed table. The first `header` rows are its header; of several, the upper ones name groups of columns."""
 
     rows: tuple[Row, ...]
     header: int
@@ -64,13 +64,13 @@ def grid(
     header: int | None = None,
     title: str = "",
 ) -> Grid:
-    """Make a grid of equally long rows of clean cells.
+    """Return a grid whose rows are equally long and whose cells have no markup.
 
     Args:
-        rows: the line of each row, or the line of each of its cells, and the cells.
+        rows: for each row its line number, or a list with the line number of each cell, and the cells.
         reader: the name of the format.
-        header: how many rows are the header; without it, the rows without numbers at the top.
-        title: of the table.
+        header: number of header rows; None: the rows without numbers at the top.
+        title: title of the table.
     """
     rows = [(line, [strip_marks(cell) for cell in cells]) for line, cells in rows]
     rows = [(line, cells) for line, cells in rows if any(cells)]
@@ -87,19 +87,19 @@ def grid(
 
 
 def _list_lines(line: int | Sequence[int], width: int) -> tuple[int, ...]:
-    """Return the line of each cell of a row; cells that a short row lacks are on its last line."""
+    """Return the line number of each cell of a row; missing cells at its end get the row's last line."""
     if isinstance(line, int):
         return (line,) * width
     return (*line, *[line[-1]] * (width - len(line)))
 
 
 def _is_title(cells: Sequence[str]) -> bool:
-    """Return whether a first row is one cell over all columns: a title, not a header."""
+    """Return whether only the first cell of the first row is filled: then the row is a title, not a header."""
     return len(cells) > 2 and bool(cells[0]) and not any(cells[1:]) and not CLASS.fullmatch(cells[0].lower())
 
 
 def is_numeric(cell: str) -> bool:
-    """Return whether a cell is a number, possibly with a unit, count or spread."""
+    """Return whether a cell is a number, possibly with a unit, a count or a standard deviation."""
     return parse_measured(strip_signs(cell), 0) is not None
 
 
@@ -109,7 +109,7 @@ def strip_signs(cell: str) -> str:
 
 
 def flip(table: Grid, corner: str) -> Grid:
-    """Transpose a grid; each cell keeps its line, and `corner` becomes the heading of the row names."""
+    """Return the transposed grid; each cell keeps its line, and `corner` becomes the heading of the row names."""
     header = Row(cells=(corner, *table.names[1:]), lines=table.rows[0].lines)
     columns = zip(*[zip(row.cells, row.lines, strict=True) for row in (header, *table.body)], strict=True)
     rows = tuple(Row(cells=tuple(c for c, _ in column), lines=tuple(n for _, n in column)) for column in columns)
@@ -117,13 +117,13 @@ def flip(table: Grid, corner: str) -> Grid:
 
 
 def add_labels(table: Grid) -> Grid:
-    """Add an empty label column to a grid without row names."""
+    """Return the grid with an empty label column in front, for a table without row names."""
     rows = tuple(Row(cells=("", *row.cells), lines=(row.lines[0], *row.lines)) for row in table.rows)
     return replace(table, rows=rows)
 
 
 def _header_rows(rows: Sequence[Row], given: int) -> int:
-    """Return the number of header rows: given ones, and rows below with several names and no number."""
+    """Return the number of header rows: the given ones, and further rows with several names and no number."""
     count = given or int(bool(rows) and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
     for row in rows[count:-1]:
         cells = [cell for cell in row.cells[1:] if cell]
@@ -155,7 +155,7 @@ def _drop_empty_columns(table: Grid) -> Grid:
 
 
 def _merge_headers(table: Grid) -> Grid:
-    """Merge several header rows: an upper name applies to all columns up to the next upper name."""
+    """Return the grid with one header row: an upper name applies to all columns up to the next upper name."""
     if table.header < 2:
         return table
     upper, *lower = [list(row.cells) for row in table.rows[: table.header]]
@@ -167,14 +167,14 @@ def _merge_headers(table: Grid) -> Grid:
 
 
 def _shift(cells: list[str], width: int) -> list[str]:
-    """Return a second header row moved by one if it lacks the cell under a first one that spans both rows."""
+    """Return the second header row, moved by one column if it has no cell below a first one that spans both rows."""
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
     return cells
 
 
 def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
-    """Return the upper names repeated over their columns, by position or by the period of the names below."""
+    """Return the upper names repeated over the columns below them, by position or by the period of the lower names."""
     names = [name for name in upper[1:] if name]
     columns = sum(map(bool, lower))
     packed = names and columns and upper[1 : 1 + len(names)] == names and columns % len(names) == 0
@@ -192,7 +192,7 @@ def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
 
 
 def _unfold(table: Grid) -> Grid:
-    """Return a table with repeated columns (category, AP, category, AP) as a longer one without repeats."""
+    """Return a table whose columns repeat (category, AP, category, AP) with the repeats as further rows instead."""
     names = [name.lower() for name in table.names]
     if not names or not CLASS.fullmatch(names[0]):
         return table

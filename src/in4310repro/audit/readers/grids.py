@@ -28,10 +28,10 @@ BOXES = re.compile(
 
 
 def read_grid(table: Grid) -> Result:
-    """Return the tables of a grid; empty if it holds no measured values of classes or networks.
+    """Return the tables of a grid; an empty result if it has no measured values of classes or networks.
 
     Raises:
-        ValueError: a class without a name.
+        ValueError: a row with values has an empty class name.
     """
     table = _add_header(table)
     matrix = matrix_of_grid(table)
@@ -43,7 +43,7 @@ def read_grid(table: Grid) -> Result:
 
 
 def is_unrelated(table: Grid) -> bool:
-    """Return whether a table is unrelated: no heading, row or title is a measure, and not all numbers are shares."""
+    """Return whether a table has no measure in headings, rows or title, and a number that is no share."""
     words = [table.title, *table.names, *[row.cells[0] for row in table.body]]
     if any(heading(text).measure for text in words) or CLASSWISE.search(table.title):
         return False
@@ -52,7 +52,7 @@ def is_unrelated(table: Grid) -> bool:
 
 
 def _read(table: Grid) -> Result:
-    """Return the tables of a grid with a header that is not a matrix."""
+    """Return the tables of a grid that has a header and is no confusion matrix."""
     columns = columns_of(table)
     if columns is None and all(is_numeric(cell) for row in table.body for cell in row.cells if cell):
         table = add_labels(table)
@@ -74,7 +74,7 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """Return the last row of a log by epoch if its first column is a loss and no column is a class, else nothing."""
+    """Return the last row of a training log; an empty result if its rows are epochs or its columns name classes."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
@@ -82,7 +82,7 @@ def _last_epoch(table: Grid, columns: Columns) -> Result:
 
 
 def _pivot(table: Grid) -> Grid:
-    """Return a table of one value a row, with the measure in a column, as one with a column for each measure."""
+    """Return a table of one value per row, with the measures in a column, as a table with a column for each measure."""
     names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
@@ -116,7 +116,7 @@ def _pivot(table: Grid) -> Grid:
 
 
 def _add_header(table: Grid) -> Grid:
-    """Return a table of class, measure and value with the header that it lacks."""
+    """Return a table of class, measure and value that has no header with one added."""
     if table.header or table.width != 3 or not all(is_numeric(cell) for cell in table.column(2)):
         return table
     measures = table.column(1)
@@ -128,7 +128,7 @@ def _add_header(table: Grid) -> Grid:
 
 
 def is_of_tests(table: Grid) -> bool:
-    """Return whether a table has targets and actual values, or tests and outcomes, of non-classes."""
+    """Return whether a table compares targets with outcomes and does not list classes."""
     names = [name.lower() for name in table.names]
     of_classes = any(re.search(r"\b(?:class|categor|label|klasse)", name) for name in names[:2])
     targets = any(
@@ -151,7 +151,7 @@ def _orient(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
 
 
 def _is_wide(columns: Columns) -> bool:
-    """Return whether columns name a measure and a class each: Acc_sea, AP forest."""
+    """Return whether several columns each name both a measure and a class: Acc_sea, AP forest."""
     named = {
         of.rest.lower() for _, of in columns.values if of.measure and of.rest and not NETWORK_NAME.fullmatch(of.rest)
     }
@@ -160,7 +160,7 @@ def _is_wide(columns: Columns) -> bool:
 
 
 def _is_of_program(columns: Columns) -> bool:
-    """Return whether three or more names differ only in a class, as programs build them: test_acc_sea."""
+    """Return whether three or more column names differ only in a class, as programs print them: test_acc_sea."""
     forms = Counter(
         of.text.lower().replace(of.rest.lower(), "{}") for _, of in columns.values if of.measure and of.rest
     )
@@ -168,7 +168,7 @@ def _is_of_program(columns: Columns) -> bool:
 
 
 def _columns_are_classes(table: Grid, columns: Columns) -> bool:
-    """Return whether the columns are classes: names without a measure, and a mean or a title that says so."""
+    """Return whether the columns are classes: most name no measure, and a mean or the title shows that they do."""
     plain = [of for _, of in columns.values if not of.measure and of.rest]
     many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
     told = any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
@@ -213,7 +213,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
 
 
 def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
-    """Return the used lines: headings, and rows with values or sizes, or with a cell marked as missing."""
+    """Return the lines of the headings and of rows that have values, sizes or a cell marked as missing."""
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     dealt = [row for row in table.body if numbers & set(row.lines) or any(map(is_missing, row.cells[1:]))]
@@ -222,12 +222,12 @@ def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
 
 
 def _lines_of_sizes(table: Grid, row: Row) -> list[int]:
-    """Return the lines of the numbers of images in a transposed grid."""
+    """Return the lines of the class sizes in a row of a transposed grid."""
     return [line for name, line in zip(table.names, row.lines, strict=True) if SIZE.fullmatch(name.lower())]
 
 
 def _is_at_overlap(of: Heading) -> bool:
-    """Return whether a heading is an AP at some overlap of boxes."""
+    """Return whether a heading is an AP at a named IoU threshold."""
     return of.measure is Measure.AVERAGE_PRECISION and of.threshold != ""
 
 

@@ -1,4 +1,4 @@
-"""Unit of one decision: scores of entities stand beside an accuracy of tokens and are not its parts."""
+"""Unit of one decision, token or entity: entity scores beside a token accuracy are not parts of it."""
 
 from __future__ import annotations
 
@@ -46,5 +46,5 @@ def _find_item(table: Table, lines: Sequence[str]) -> Item:
 
 
 def _item_of_value(value: Value, item: Item) -> Item:
-    """Return the unit of a value; an accuracy beside entities is that of tokens."""
+    """Return the unit of a value; an accuracy in a table of entities is that of tokens."""
     return Item.TOKEN if item is Item.ENTITY and value.measure is Measure.ACCURACY else item

@@ -1,4 +1,4 @@
-"""Joins overall values and confusion matrices with the tables of the classes that they belong to."""
+"""Joins overall values and confusion matrices with the class tables that they belong to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OF_IMAGES = {
 
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Return the pieces with each matrix and each summary next to a single table of classes merged into it."""
+    """Return the pieces; a matrix or summary that exactly one nearest class table fits is merged into that table."""
     tables = _merge_matrices(pieces, lines)
     # Nothing is joined with a table of several models: a line before it belongs to one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
@@ -52,7 +52,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
 
 
 def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Merge matrices into their tables of classes; the remaining matrices become tables of their own."""
+    """Return the class tables with fitting matrices merged in, then the remaining matrices as separate tables."""
     tables = [piece for piece in pieces if piece.table.matrix is None and has_classes(piece.table)]
     alone = []
     for piece in pieces:
@@ -78,13 +78,13 @@ def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece
 
 
 def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
-    """Return whether a heading between a matrix and a report begins another result and announces neither."""
+    """Return whether a heading between a matrix and a report starts a different result."""
     between = lines[min(one.last, other.last) : max(one.first, other.first) - 1]
     return any(line.startswith("#") and not ANNOUNCES.search(line) for line in between)
 
 
 def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
-    """Return the matrix with the names and orientation of a table, if it can have the same images.
+    """Return the matrix with a table's class names and orientation; None if they cannot be of the same images.
 
     This requires as many classes, and that at least half of its row sums (or column sums: then it is transposed) are
     sizes of the table. If no sizes are printed, the names must be the same.
@@ -114,7 +114,7 @@ def _distance(one: Piece, other: Piece) -> int:
 
 
 def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
-    """Return whether a summary can belong to a table: near, no heading between, same set, a measure of the table."""
+    """Return whether a summary can belong to a table: near, with no heading between, of the same set and measures."""
     distance, of, table = _distance(loose, piece), loose.table.image_set, piece.table.image_set
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
     apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
@@ -127,12 +127,12 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
 
 
 def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
-    """Return whether a table stands between a summary and the table that it may belong to."""
+    """Return whether a table lies between a summary and the table that the summary may belong to."""
     return min(loose.last, piece.last) < other.first and other.last < max(loose.first, piece.first)
 
 
 def _has_as_many(loose: Piece, piece: Piece) -> bool:
-    """Return whether a count covers exactly as many images as the confusion matrix of a table."""
+    """Return whether a count printed with a summary covers as many images as a table's confusion matrix."""
     matrix = piece.table.matrix
     images = matrix and sum(cell.value for row in matrix.rows for cell in row)
     return (
@@ -147,7 +147,7 @@ def _same_measure(measure: Measure, piece: Piece) -> bool:
 
 
 def _has_another(value: Value, piece: Piece) -> bool:
-    """Return whether the table has another value for that summary, which makes the owner unclear."""
+    """Return whether the table has a clearly different value for the same summary, so that the owner is unclear."""
     return any(
         other.class_name is None
         and (other.measure, other.average) == (value.measure, value.average)

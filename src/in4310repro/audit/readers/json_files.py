@@ -42,7 +42,7 @@ class Numeral:
 
 @dataclass(kw_only=True)
 class Gathered:
-    """The values of one object and of the objects of measures within it."""
+    """The values of one object, including those of its inner objects whose keys name a measure."""
 
     values: list[Value] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Gathered:
 
 
 def read_json(text: str, name: str) -> list[Piece]:
-    """Return the tables of a JSON text; none if it is not JSON.
+    """Return the tables of a JSON text or of a printed Python dictionary; an empty list if it is neither.
 
     Args:
         text: the whole text.
@@ -68,7 +68,7 @@ def read_json(text: str, name: str) -> list[Piece]:
 
 
 def _as_json(text: str) -> str:
-    """Return a Python dictionary's text as JSON: quotes, constants, numpy's numbers, keys that are numbers."""
+    """Return a printed Python dictionary as JSON: convert quotes, constants, numpy's numbers and integer keys."""
     plain = NUMPY.sub(r"\1", text).replace("'", '"')
     plain = re.sub(r"\b(?:True|False|None|nan)\b(?=\s*[,}\]])", lambda found: CONSTANTS[found[0]], plain)
     plain = re.sub(r"(?<=[{,\n])(\s*)(\d+)(?=\s*:)", r'\1"\2"', plain)
@@ -76,14 +76,14 @@ def _as_json(text: str) -> str:
 
 
 def read_object(content: Any) -> list[Piece]:
-    """Return the tables of nested objects, numbers as Numerals."""
+    """Return the tables of nested objects whose numbers are Numerals."""
     pieces: list[Piece] = []
     _walk(content, (), pieces, None)
     return pieces
 
 
 def _load(text: str) -> Any:
-    """Return the content with numbers as Numerals; None for invalid JSON."""
+    """Return the content of a JSON text, with each number as a Numeral; None if the text is no valid JSON."""
     lines = _Lines(text)
     try:
         return json.loads(text.lstrip("\ufeff"), parse_float=lines, parse_int=lines, parse_constant=lines)
@@ -92,7 +92,7 @@ def _load(text: str) -> Any:
 
 
 class _Lines:
-    """Gives each number its line: json calls it for one number after the other, in the order of the text."""
+    """Finds the line of each number: json calls an instance for each number in the order of the text."""
 
     def __init__(self, text: str) -> None:
         self.tokens = TOKEN.finditer(text)
@@ -108,7 +108,7 @@ class _Lines:
 
 
 def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
-    """Convert an object to tables, then visit the objects within it that are no measures."""
+    """Append the tables of an object to `pieces`, then do the same for inner objects that were not used."""
     if len(path) > NESTED:
         return
     table = _as_grid(node, " ".join(path))
@@ -132,7 +132,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:
-    """Store the value of a key that names a measure, sizes, classes or a matrix; return the keys not used."""
+    """Store the value if its key names a measure, sizes, class names or a matrix; else return the key as unused."""
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value
@@ -156,7 +156,7 @@ def _names(gathered: Gathered, length: int) -> Sequence[str]:
 
 
 def _is_flat(node: Any) -> bool:
-    """Return whether an object holds only numbers, at least two."""
+    """Return whether an object has two or more entries, all of them numbers or null."""
     return (
         isinstance(node, Mapping) and len(node) > 1 and all(isinstance(v, Numeral) or v is None for v in node.values())
     )
@@ -214,7 +214,7 @@ def _texts(node: Any) -> list[list[tuple[str, int]]]:
 
 
 def _as_grid(node: Any, title: str) -> Grid | None:
-    """Return objects by class (a report as a dictionary), or records, as a grid."""
+    """Return a report with an object for each class, a flat object, or a list of records as a grid; else None."""
     if isinstance(node, Mapping):
         if _is_flat(node) and len([key for key in node if (of := heading(key)).measure and of.rest]) >= WIDE:
             keys = list(node)
@@ -248,7 +248,7 @@ def _measures(node: Mapping[str, Any]) -> bool:
 
 
 def _row(name: str, node: Any, keys: Sequence[str]) -> Row:
-    """Return a row of a report; a lone number, the accuracy, stands in the first column."""
+    """Return a row of a report; a single number, such as the accuracy, goes into the first column."""
     if isinstance(node, Numeral):
         texts = [node.text if key == keys[0] else "" for key in keys]
         return Row(cells=(name, *texts), lines=(node.line, *[node.line for _ in keys]))

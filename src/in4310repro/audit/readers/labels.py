@@ -76,7 +76,7 @@ RULE = re.compile(r"[\s=\-_*~`#+|:.]*")
 
 @dataclass(frozen=True, kw_only=True)
 class LineValue:
-    """A value of a label line."""
+    """A value printed after its label, with the line number."""
 
     subject: Subject
     cell: Measured
@@ -86,7 +86,7 @@ class LineValue:
 
 @dataclass(kw_only=True)
 class Context:
-    """The heading above, whose measure applies to bare names until a line no longer fits."""
+    """The measure of the heading above, which applies to lines with only a name and a number."""
 
     measure: Measure | None = None
     heading: bool = False  # False: inferred from the class values above, for `Mean: 0.9`
@@ -97,12 +97,12 @@ class Context:
 def read_labels(
     lines: Sequence[str], skipped: frozenset[int], told: Mapping[int, Measure] = MappingProxyType({})
 ) -> tuple[list[LineValue], list[Unread]]:
-    """Return the values of all label lines, and lines that look like measurements of unknown form.
+    """Return the values of all label lines, and the lines that look like measurements but have an unknown form.
 
     Args:
-        lines: of the whole text.
-        skipped: the numbers of lines that another reader has dealt with.
-        told: what the lines of lists without a heading measure.
+        lines: all lines of the text.
+        skipped: numbers of the lines that a different reader has taken.
+        told: by line number, the measure of values in lists without a heading.
     """
     values: list[LineValue] = []
     unread: list[Unread] = []
@@ -132,7 +132,7 @@ def read_labels(
 
 
 def clean(raw: str) -> str:
-    """Return the line without bullets, time stamps, marks and trailing breaks; wide gaps become two spaces."""
+    """Return the line without bullets, time stamps, markup and trailing breaks; wide gaps become two spaces."""
     if LATEX_ROW.search(raw):
         return ""
     raw = CAPTION.sub(lambda found: found[1], raw)
@@ -144,7 +144,7 @@ def clean(raw: str) -> str:
 
 
 def _read_reversed(line: str, number: int) -> Iterator[LineValue]:
-    """Yield the value of `93.12% = plane AP`, and what detectors print behind it."""
+    """Yield the value of a line such as `93.12% = plane AP`, with or without a detector's further text after it."""
     match = REVERSED.fullmatch(line)
     cell = parse_measured(match["value"], number) if match else None
     of = parse_subject(f"AP for class {match['name']}") if match else None
@@ -160,7 +160,7 @@ def is_heading(line: str) -> bool:
 
 
 def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
-    """Yield the values of one line; a name at its start applies to all its values."""
+    """Yield the values of a line; a class name at its start applies to all of them."""
     pairs = _pairs(line)
     spaced = SPACED.fullmatch(line) if not pairs and not PAIR.search(line) and DIGIT.search(line) else None
     if spaced and (context.heading or parse_subject(spaced["label"])) and "," not in spaced["label"]:
@@ -186,7 +186,7 @@ def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
 
 
 def _first_name(line: str, pairs: Sequence[re.Match[str]]) -> str | None:
-    """Return the name in `LOC f1=0.91 p=0.92 r=0.90`: it precedes the first measure and applies to all."""
+    """Return the name that precedes several scores, as in `LOC f1=0.91 p=0.92 r=0.90`; None if there is none."""
     labels = [line[before.end() : pair.start()] for before, pair in pairwise(pairs)]
     of = parse_subject(line[: pairs[0].start()]) if len(pairs) > 2 else None
     alone = sum(re.fullmatch(r" +\w+", label) is not None and parse_pure(label) is not None for label in labels)
@@ -194,7 +194,7 @@ def _first_name(line: str, pairs: Sequence[re.Match[str]]) -> str | None:
 
 
 def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
-    """Yield the values of `Sea: precision 0.91, recall 0.88`."""
+    """Yield the values of a line such as `Sea: precision 0.91, recall 0.88`."""
     name, _, rest = line.rpartition(":")
     parts = [part.strip() for part in rest.split(",")] if "," in rest else []
     items = [SPACED.fullmatch(part) for part in parts if not LEFT_OUT.fullmatch(part)]
@@ -207,7 +207,7 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
 
 
 def _pairs(line: str) -> list[re.Match[str]]:
-    """Return the labels with values of a line; none in a sentence, or if two values compete for a label."""
+    """Return the label and value pairs of a line; none if it is a sentence or if a label has two values."""
     pairs = (
         [pair for pair in PAIR.finditer(line) if not _in_brackets(line[: pair.start()])] if DIGIT.search(line) else []
     )
@@ -220,7 +220,7 @@ def _pairs(line: str) -> list[re.Match[str]]:
 
 
 def _in_brackets(before: str) -> bool:
-    """Return whether a place is inside brackets: the colon of `mAP@[.5:.95]` separates no value."""
+    """Return whether the text before a position has an unclosed bracket, as before the colon in `mAP@[.5:.95]`."""
     return before.count("[") > before.count("]")
 
 
@@ -258,7 +258,7 @@ def _value(label: str, text: str, number: int, context: Context, name: str | Non
 
 
 def _unread(line: str, raw: str, number: int) -> Iterator[Unread]:
-    """Yield the line if it looks like a measurement: a measure, a number, few words, no code."""
+    """Yield the line if it looks like a measurement: few words, among them a measure and a number, and no code."""
     looks = MEASURING.search(line) and GIVEN.search(line)
     if looks and len(line.split()) <= WORDS and not CODE.search(line) and not re.search(r"\bloss|iou\b", line, re.I):
         yield Unread(line=number, text=raw.strip()[:LINE], why="looks like a measurement in a form that is not known")

@@ -56,7 +56,7 @@ def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _skip_columns(text: str) -> str:
-    """Return the text after the column specification."""
+    """Return the text without the column specification at its start."""
     while text.lstrip()[:1] in ("{", "["):
         text = text.lstrip()
         text = text[find_closing(text) + 1 :]
@@ -64,7 +64,7 @@ def _skip_columns(text: str) -> str:
 
 
 def find_closing(text: str) -> int:
-    """Return the index of the bracket that closes the one at the start, or the last index."""
+    """Return the index of the bracket that closes the first character's bracket; the last index if none does."""
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
     for index, character in enumerate(text):
@@ -75,7 +75,7 @@ def find_closing(text: str) -> int:
 
 
 def _rows(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows between the double backslashes, each with the line that it ends on."""
+    """Yield the rows between double backslashes, each with the number of its last line."""
     text, number = "", first
     for number, line in enumerate(lines, start=first):
         code = re.sub(r"(?<!\\)%.*", "", line).replace(mark, "\\\\")
@@ -97,7 +97,7 @@ def _cells(row: str) -> list[str]:
 
 
 def _strip_commands(cell: str) -> str:
-    """Return the text of a cell; a cell over several rows keeps its span, as the rows below need it."""
+    """Return the text of a cell; a multirow cell keeps its row count, which `_fill` needs."""
     text = SWITCHES.sub(" ", COLOURS.sub(" ", cell))
     rows = ROWS.fullmatch(text.strip())
     if rows:
@@ -114,7 +114,7 @@ def _strip_commands(cell: str) -> str:
 
 
 def _fill(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Return the rows with names over several rows written into each of them."""
+    """Return the rows with the text of each multirow cell repeated in all rows that it spans."""
     open_names: dict[int, tuple[int, str]] = {}
     filled = []
     for line, cells in rows:

@@ -1,4 +1,4 @@
-"""Lines that no reader used, without those whose numbers are known not to be results."""
+"""Lines that no reader used, except those whose numbers are recognised as something other than results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def find_leftovers(
     told: Mapping[int, str],
     repeats: Callable[[str], bool],
 ) -> tuple[list[Unread], list[Context]]:
-    """Return the unused lines in two groups: possible results, and lines whose numbers are not results.
+    """Return the unused lines as two lists: possible results, and lines whose numbers are not results.
 
     Args:
-        lines: of the whole text.
-        used: the numbers, from 1, of the lines that a reader took values or headings from.
-        known: what the readers could not read, as they said themselves.
-        told: the kind of context of lines that the readers left out on purpose.
-        repeats: whether a line says nothing but values that were read elsewhere.
+        lines: all lines of the text.
+        used: numbers, from 1, of the lines from which a reader took values or headings.
+        known: lines that a reader reported as unread.
+        told: by line number, the kind of context of the lines that the readers left out on purpose.
+        repeats: function that returns whether all numbers of a line repeat values read from other lines.
     """
     unread = [each for each in known if each.line in used or not repeats(lines[each.line - 1])]
     named = {each.line for each in unread}

@@ -31,7 +31,7 @@ ONE_ENTRY = re.compile(r" ?(?:[\"'][^\"']{1,60}[\"']|\d{1,9}) ?:[^:]*")
 
 
 def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return the lists whose label is a measure, with or without the names of the classes."""
+    """Return the value lists whose label is a measure, with or without class names."""
     pieces: list[Piece] = []
     for number, line in enumerate(lines, start=1):
         if number in skipped or len(line) > LINE:
@@ -49,7 +49,7 @@ def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _continues(before: Piece, after: Piece) -> bool:
-    """Return whether two lists on consecutive lines have the same classes and different measures."""
+    """Return whether two lists are on consecutive lines, of the same classes and of different measures."""
     names = [[value.class_name for value in piece.table.values] for piece in (before, after)]
     measures = [{value.measure for value in piece.table.values} for piece in (before, after)]
     return after.first == before.last + 1 and set(names[0]) == set(names[1]) and not measures[0] & measures[1]
@@ -78,7 +78,7 @@ def _read_named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
 
 
 def _is_class(text: str, name: str) -> bool:
-    """Return whether the one entry in braces is a class and its value: `{'accuracy': 0.9}` names a measure."""
+    """Return whether the only entry in braces is a class, and not a measure as in `{'accuracy': 0.9}`."""
     return bool(ONE_ENTRY.fullmatch(text)) and parse_pure(name) is None
 
 
@@ -89,7 +89,7 @@ def _read_inline(line: str, number: int) -> Piece | None:
 
 
 def _items(form: re.Pattern[str], parts: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the names and values of parts; none if a part has another form."""
+    """Return name and value of each part; an empty list if any part does not match the form."""
     found = [(item["name"].strip(" :="), item["value"]) for part in parts if (item := form.fullmatch(part.strip()))]
     return found if len(found) == len(parts) else []
 

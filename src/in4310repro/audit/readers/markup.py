@@ -24,19 +24,19 @@ LONGEST = 1000  # lines of a table
 
 @dataclass(kw_only=True)
 class Cells:
-    """The cells of a table in order, each with its line."""
+    """The rows of a table, each with its cells and their lines."""
 
     rows: list[list[tuple[int, str]]] = field(default_factory=list)
 
     def grid(self, reader: str, header: int, title: str) -> Iterator[Grid]:
-        """Yield the table, if it has a row below its header."""
+        """Yield the table as a grid if it has at least one row below its header."""
         if len(self.rows) > header > 0:
             rows = [([line for line, _ in row], [text for _, text in row]) for row in self.rows if row]
             yield grid(rows, reader, header=header, title=title)
 
 
 def markup_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables of both languages."""
+    """Yield the tables of reStructuredText and AsciiDoc."""
     index = 0
     while index < len(lines):
         start, index = index, index + 1
@@ -55,7 +55,7 @@ def markup_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid
 
 
 def _block_end(lines: Sequence[str], start: int, indent: int) -> int:
-    """Return the index of the line after the indented block of a directive."""
+    """Return the index after the last line of a directive's indented block."""
     end = start + 1
     for index in range(start + 1, min(start + LONGEST, len(lines))):
         text = lines[index]
@@ -85,7 +85,7 @@ def _directive(lines: Sequence[str], start: int, end: int, directive: re.Match[s
 
 
 def _items(lines: Sequence[str], first: int, end: int) -> Cells:
-    """Return the cells of a nested list: `* - class`, below it ` - 0.93`; a line without a dash continues a cell."""
+    """Return the cells of a nested list: `* - class` begins a row, `- 0.93` a cell; other lines continue a cell."""
     cells = Cells()
     outer = None
     for index in range(first, end):
@@ -120,7 +120,7 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 
 def _asciidoc(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
-    """Yield the cells between two fences, in rows of the width that the options or the first line give."""
+    """Yield the table between two fences, whose number of columns the options or its first line give."""
     above = [line.strip() for line in lines[max(0, start - ABOVE) : start]]
     told = next((found for line in above if (found := COLUMNS.match(line))), None)
     title = next((line[1:] for line in above if re.match(r"\.[^\s.]", line)), "")
@@ -138,6 +138,6 @@ def _asciidoc(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _columns(told: str) -> int:
-    """Return the number of columns in `1,2,2`, `<.^2,^1` or `4*`."""
+    """Return the number of columns that `1,2,2`, `<.^2,^1` or `4*` specifies."""
     repeated = REPEATED.fullmatch(told.strip())
     return int(repeated[1]) if repeated else len(told.split(","))

@@ -47,7 +47,7 @@ PREDICTED_ROWS = re.compile(r"pred\w*\s*[\\/|]+\s*(?:actual|true|gt|ground|label
 
 
 def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return the matrices that no other reader takes."""
+    """Return the confusion matrices in lines that no table reader has taken."""
     pieces: list[Piece] = []
     lines = [line[:LONGEST] for line in lines]
     start = 0
@@ -66,7 +66,7 @@ def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def matrix_of_grid(table: Grid) -> Piece | None:
-    """Return the matrix of a grid whose rows and columns have the same names, with or without totals."""
+    """Return the matrix if the rows and columns of a grid have the same names, with or without totals; else None."""
     names = [name.strip().lower() for name in table.names[1:]]
     labels = [row.cells[0].strip().lower() for row in table.body]
     sizes = range(min(len(names), len(labels)), 1, -1)
@@ -84,7 +84,7 @@ def matrix_of_grid(table: Grid) -> Piece | None:
 
 
 def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[str]) -> ConfusionMatrix | None:
-    """Return the matrix of rows of texts with their lines."""
+    """Return the matrix of rows of numbers, each given as text and line; None if they are no matrix."""
     if not all(rows):
         return None
     parsed = [tuple(cell for text, line in row for cell in parse_numbers([text], line) or ()) for row in rows]
@@ -92,7 +92,7 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
 
 
 def transpose(matrix: ConfusionMatrix) -> ConfusionMatrix:
-    """Return the matrix with the true classes in its rows."""
+    """Return the transposed matrix, for one whose columns are the true classes."""
     return replace(matrix, rows=tuple(zip(*matrix.rows, strict=True)))
 
 
@@ -101,12 +101,12 @@ def _are_same(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _bare_name(name: str) -> str:
-    """Return the class in `Predicted as sea` and `sea (true)`."""
+    """Return the class name without the words of `Predicted as sea` or `sea (true)`."""
     return OF_MATRIX.sub("", name)
 
 
 def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix in square brackets: numpy's, a list's, a tensor's."""
+    """Return a matrix that numpy, Python or PyTorch printed in square brackets, and the index after it."""
     opening = OPEN.search(lines[start][:LINE])
     if not opening:
         return None
@@ -128,7 +128,7 @@ def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, 
 
 
 def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix with class names above and before each row, with or without totals, as pandas prints it."""
+    """Return a matrix with class names as header and row names, as pandas prints it, and the index after it."""
     names = [name for name in lines[start][:LINE].split() if name.lower() not in CORNER]
     corner = len(names) < len(lines[start][:LINE].split())
     if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and not _are_numbered(names, corner)):
@@ -151,7 +151,7 @@ def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
 
 
 def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], most: int) -> list[tuple[str, list[str]]]:
-    """Return name and numbers of each row; the rows' names, each of up to so many words, are those of the header."""
+    """Return name and numbers of each row if the row names, of at most `most` words each, repeat the header's."""
     rows: list[tuple[str, list[str]]] = []
     while names:
         index = start + len(rows)
@@ -166,14 +166,14 @@ def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], mos
 
 
 def _are_numbered(names: Sequence[str], corner: bool) -> bool:
-    """Return whether numeric names are classes: consecutive integers from 0 or 1, or beside a word."""
+    """Return whether names are consecutive integers that start at 0 or 1, or at any number if the corner has a word."""
     whole = [int(name) for name in names if name.isdigit()]
     in_order = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
     return in_order and (corner or whole[0] in (0, 1))
 
 
 def _read_classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return Weka's, Mahout's or DL4J's matrix: letters or numbers above, and `| a = name` behind each row."""
+    """Return a matrix of Weka, Mahout or DL4J, with `| a = name` at the end of each row, and the index after it."""
     below = next((index for index in range(start, min(start + 3, len(lines))) if _is_row(lines[index])), None)
     if below is None or (below > start and not _is_heading(lines[start], lines[below])):
         return None
@@ -191,14 +191,14 @@ def _is_row(line: str) -> bool:
 
 
 def _is_heading(line: str, row: str) -> bool:
-    """Return whether a line heads such rows: a letter or number for each column."""
+    """Return whether a line is the header of such a matrix: a letter or number for each column."""
     columns = len(row.split("|")[0].split())
     names = line[:LINE].lower().partition("<--")[0].split()
     return len(names) == columns and all(len(name) <= LETTERS for name in names)
 
 
 def _read_outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return the matrix of two classes from four named counts, on one line or on consecutive lines."""
+    """Return the matrix of two classes from named TN, FP, FN and TP counts, and the index after them."""
     found: dict[str, Printed] = {}
     for index in range(start, min(start + WINDOW, len(lines))):
         for match in OUTCOMES.finditer(lines[index][:LINE]):
@@ -218,7 +218,7 @@ def _read_outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
 
 
 def _read_cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix printed one cell a line; missing cells are zero and have no line."""
+    """Return a matrix printed with one cell on each line, missing cells as zero, and the index after it."""
     cells: dict[tuple[str, str], Printed] = {}
     end = start
     while end < len(lines) and (match := LABELLED.fullmatch(lines[end][:LINE])):
@@ -233,7 +233,7 @@ def _read_cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix
 
 
 def _read_bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return rows of bare numbers below a line that says what they are."""
+    """Return a matrix of rows of numbers below a line that announces a confusion matrix, and the index after it."""
     words = lines[start][:LINE].split()
     above = [line for line in lines[max(0, start - 3) : start] if line.strip()]
     if len(words) < 2 or not above or not CONFUSION.search(above[-1][:LINE]):
@@ -252,7 +252,7 @@ def parse_numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None
 def make_matrix(
     rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
 ) -> ConfusionMatrix | None:
-    """Return a matrix if the rows are square and hold counts, or shares with sum one by row, column or in all.
+    """Return a matrix if the rows are square and hold counts, or shares whose rows, columns or total sum to one.
 
     With `wrong`, one line in three may differ: the text calls it a confusion matrix. Other bracketed numbers must all
     fit.
@@ -269,7 +269,7 @@ def make_matrix(
 
 
 def _are_shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
-    """Return whether rows, columns or all cells add up to about one; with `wrong`, a third of the lines may not."""
+    """Return whether rows, columns or all cells sum to about one; `wrong` lets a third of rows or columns differ."""
     allowed = Fraction(len(values), 50)
 
     def one(total: Fraction) -> bool:

@@ -18,7 +18,7 @@ NO_NETWORK = ("value", "values", "score", "result", "our result")
 
 
 def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
-    """Yield a draft for each row, with the classes from the headings."""
+    """Yield a draft for each row; the column headings name the classes."""
     groups = collect_group_names(table, columns)
     for index, row in enumerate(table.body):
         names = [name for name in (*groups[index], row.cells[columns.label]) if name]
@@ -39,7 +39,7 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
 
 
 def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
-    """Yield drafts for each row of a table of networks: overall values, the best epoch's separate."""
+    """Yield the drafts of each row of a table of networks; values of the best epoch get a draft of their own."""
     title_set = heading(table.title).image_set
     groups = collect_group_names(table, columns)
     for index, row in enumerate(table.body):
@@ -70,10 +70,10 @@ def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> 
 
 
 def _is_count(cell: Measured) -> bool:
-    """Return whether a number without a percent sign is too large for a share: 3349 words."""
+    """Return whether a number has no percent sign and is above 100, so that it cannot be a share."""
     return cell.printed is not None and not cell.printed.percent and cell.printed.value > 100
 
 
 def _find_other_threshold(of: Heading) -> str:
-    """Return the heading if it is an AP at one IoU among several: no mean of the APs beside it."""
+    """Return the heading if it is an AP at a named IoU threshold, else an empty string."""
     return of.text if of.measure is Measure.AVERAGE_PRECISION and of.threshold else ""

@@ -1,4 +1,4 @@
-"""Names that are no classes: statistics, means of some classes, folds, and titles of lists that leave classes out."""
+"""Names that are not class names: statistics, means of some classes, folds, and titles of incomplete lists."""
 
 from __future__ import annotations
 

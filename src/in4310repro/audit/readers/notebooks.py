@@ -1,4 +1,4 @@
-"""Notebooks as displayed: each cell's outputs as text, HTML tables as tables; code is context and is not read."""
+"""Notebooks as displayed: outputs are read as text and HTML tables; code is shown as context but not read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCRIPTS = re.compile(r"<(script|style)\b.*?</\1>", re.IGNORECASE | re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A piece of a notebook: code, which is shown and not read, or text and outputs."""
+    """The code of a notebook cell, which is shown but not read, or its text and outputs."""
 
     name: str
     lines: tuple[str, ...]
@@ -28,7 +28,7 @@ class Cell:
 
 
 def cells_of(text: str) -> list[Cell] | None:
-    """Return the cells of a notebook in order, code separate from outputs; None if it is no notebook."""
+    """Return the cells of a notebook in order, code separate from outputs; None if the text is no notebook."""
     if '"cells"' not in text and '"worksheets"' not in text:
         return None
     try:
@@ -61,7 +61,7 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
 
 
 def _text(output: dict[str, Any]) -> str:
-    """Return the text of an output: a stream, or the richest form that holds text."""
+    """Return the text of an output: its stream, or else the first of HTML, Markdown, LaTeX and plain text it has."""
     if "text" in output:
         return _join(output["text"])
     data = output.get("data") or {key: output[key] for key in ("html", "latex") if key in output}
@@ -76,7 +76,7 @@ def _text(output: dict[str, Any]) -> str:
 
 
 def _tables(html: str) -> str:
-    """Return the tables of a page, one line per row as in Markdown."""
+    """Return the tables of an HTML page as Markdown, one line per row."""
     html = SCRIPTS.sub("", html)
     if not TABLE.search(html):
         return ""
@@ -90,7 +90,7 @@ def _tables(html: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Return a string's repr as text: the value of a cell that is displayed without being printed."""
+    """Return a quoted string as its text: notebooks display a value that was not printed with quotes and escapes."""
     quoted = text.strip()
     if len(quoted) > 1 and quoted[0] in "'\"" and quoted[-1] == quoted[0] and "\\n" in quoted:
         return quoted[1:-1].replace("\\n", "\n").replace("\\t", "\t")

@@ -1,4 +1,4 @@
-"""Numbers as people print them: decimals kept, commas and percent signs understood, with k/n and plus-minus."""
+"""Numbers as people print them: their decimals are kept; commas, percent signs, k/n and plus-minus are understood."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MISSING = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A cell of a table, or the right side of a line: a value with its count or spread."""
+    """A printed value with its count k/n, standard deviation or number of images, if printed."""
 
     printed: Printed | None  # None: a count alone
     count: tuple[int, int] | None = None
@@ -50,10 +50,10 @@ class Measured:
 
 
 def parse(text: str, line: int) -> Printed:
-    """Return a printed number, such as 0.9882, 98.82 % or 98,82 %.
+    """Return a number printed like 0.9882, 98.82 % or 98,82 %.
 
     Raises:
-        ValueError: the text is no decimal number.
+        ValueError: the text is not a decimal number.
     """
     match = _VALUE.fullmatch(text.translate(ALIKE).strip())
     if not match:
@@ -72,7 +72,7 @@ def parse(text: str, line: int) -> Printed:
 
 
 def parse_measured(text: str, line: int) -> Measured | None:
-    """Return the value of a cell with its count or spread; None if the cell is no measured value.
+    """Return the value of a cell with its count or standard deviation; None if the cell holds no measured value.
 
     A number in brackets with decimals is the spread over runs, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
     """
@@ -102,7 +102,7 @@ def parse_measured(text: str, line: int) -> Measured | None:
 
 
 def count(text: str) -> int | None:
-    """Return a number of images, with or without thousands separators."""
+    """Return the integer in a text, which may have thousands separators; None if it is no integer."""
     plain = text.translate(ALIKE).strip()
     if _DOTTED.fullmatch(plain) and not plain.endswith(".000"):
         return int(plain.replace(".", ""))
@@ -110,25 +110,25 @@ def count(text: str) -> int | None:
 
 
 def parse_ratio(text: str) -> tuple[int, int] | None:
-    """Return k and n of 286/300, 286 of 300 and 286 out of 300."""
+    """Return k and n of 286/300, 286 of 300 or 286 out of 300; None for any other text."""
     match = _OUT_OF.fullmatch(text.translate(ALIKE).strip())
     first, second = (count(match[1]), count(match[2])) if match else (None, None)
     return None if first is None or second is None else (first, second)
 
 
 def images(text: str) -> int | None:
-    """Return the number of images in a remark: n=300, 500 real radar samples."""
+    """Return the number of images that a remark names, such as n=300 or 500 radar samples; None if it names none."""
     match = _IMAGES.search(text.translate(ALIKE)[:400])
     return count(match[1] or match[2]) if match else None
 
 
 def is_missing(text: str) -> bool:
-    """Return whether a cell says that there is no value."""
+    """Return whether a cell is empty or a sign for a missing value, such as a dash or n/a."""
     return text.translate(ALIKE).strip().lower() in MISSING
 
 
 def to_percent(printed: Printed) -> Printed:
-    """Return the number as a percentage whose sign stands elsewhere: in a heading, or nowhere."""
+    """Return the number marked as a percentage, if it was printed without a percent sign."""
     if printed.percent:
         return printed
     return Printed(

@@ -24,7 +24,7 @@ FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; few
 
 @dataclass(kw_only=True)
 class Pass:
-    """The values of one pass over the classes."""
+    """The values that a program printed in one pass over the classes."""
 
     values: list[LineValue] = field(default_factory=list)  # of classes in order, then summaries
     by_class: dict[tuple[Measure, str | None, str], LineValue] = field(default_factory=dict)
@@ -32,41 +32,44 @@ class Pass:
     name: str = ""
 
     def add(self, value: LineValue) -> None:
-        """Add a value; the first of a class counts where the class is looked up."""
+        """Add a value; `by_class` keeps the first value of each class."""
         self.values.append(value)
         self.by_class.setdefault(_key(value), value)
         self.image_set = self.image_set or value.subject.image_set
 
     @property
     def lines(self) -> list[int]:
-        """Lines of the class values, in order."""
+        """Line numbers of the class values, in order."""
         return [value.line for value in self.values if value.subject.class_name is not None]
 
     @property
     def first(self) -> int:
-        """The line of the first class value."""
+        """Number of the line with the first class value."""
         return self.values[0].line
 
     @property
     def last(self) -> int:
-        """The line of the last class value."""
+        """Number of the line with the last class value."""
         return max(self.lines)
 
     def nearest(self, line: int) -> int:
-        """Return the line of the class value nearest to a line; of two the one above."""
+        """Return the number of the line with a class value that is closest to the given line.
+
+        If two lines are equally close, return the upper one.
+        """
         return min(self.lines, key=lambda each: abs(each - line))
 
 
 def tables_of_lines(
     values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int], tables: frozenset[int]
 ) -> list[Piece]:
-    """Return one table for each pass with the summaries next to it; other summaries are tables of their own.
+    """Return a table for each pass and its summaries, then a table for each summary that belongs to no pass.
 
     Args:
-        values: of label lines.
-        lines: of the whole text.
-        running: the numbers of lines that a log prints while it runs.
-        tables: the numbers of lines of printed tables, over which nothing is joined.
+        values: the values of label lines.
+        lines: all lines of the text.
+        running: numbers of the lines that a log prints during training, by epoch or batch, or as a progress bar.
+        tables: numbers of the lines of printed tables; values above and below a table are not joined.
     """
     values = [
         value for value in _settle(values) if value.subject.measure is not Measure.OTHER or value.subject.class_name
@@ -91,7 +94,7 @@ def tables_of_lines(
 
 
 def _settle(values: Sequence[LineValue]) -> list[LineValue]:
-    """Decide what `plane accuracy` is: a class if at least three such lines stand together, else a network."""
+    """Read the name in `plane accuracy` as a class if at least three such lines are near each other, else a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
     settled = []
@@ -109,12 +112,12 @@ def _settle(values: Sequence[LineValue]) -> list[LineValue]:
 
 
 def _places(values: Sequence[LineValue], measure: Measure) -> list[int]:
-    """Return the lines of class values of a measure, each class once within a list."""
+    """Return the sorted line numbers of the class values of a measure."""
     return sorted(v.line for v in values if v.subject.measure is measure and v.subject.class_name is not None)
 
 
 def _split_passes(values: Sequence[LineValue], lines: Sequence[str], tables: frozenset[int]) -> list[Pass]:
-    """Return passes: a new one begins at a repeated class, or after a caption, table or other image set."""
+    """Return the passes: a repeated class, a caption, a table or a different image set begins a new one."""
     passes: list[Pass] = []
     for value in values:
         current = passes[-1] if passes else None
@@ -133,7 +136,7 @@ def _key(value: LineValue) -> tuple[Measure, str | None, str]:
 
 
 def _begins_next(current: Pass, value: LineValue, lines: Sequence[str], tables: frozenset[int]) -> bool:
-    """Return whether a value begins the next pass."""
+    """Return whether a class value starts a new pass instead of continuing the current one."""
     last = current.values[-1].line
     captioned = any(CAPTION.fullmatch(line) for line in lines[last : value.line])
     if captioned or not tables.isdisjoint(range(last, value.line)):
@@ -149,14 +152,14 @@ def _text(value: LineValue) -> str:
 
 
 def _caption(current: Pass, lines: Sequence[str]) -> str:
-    """Return the caption after the values, or the one right above them."""
+    """Return the caption below the values, else the one right above them, else an empty string."""
     above = reversed(lines[max(0, current.first - FOLLOWING - 1) : current.first])
     near = [*lines[current.last : current.last + FOLLOWING], *above]
     return next((match[1] for line in near if (match := CAPTION.fullmatch(line))), "")
 
 
 def _merge(passes: Sequence[Pass]) -> list[Pass]:
-    """Merge passes that a class printed twice has split: one name is wrong, and there was one pass."""
+    """Return the passes with two of them merged if only a wrongly repeated class name separates them."""
     merged: list[Pass] = []
     for each in passes:
         if merged and _is_cut(merged[-1], each):
@@ -168,14 +171,14 @@ def _merge(passes: Sequence[Pass]) -> list[Pass]:
 
 
 def _is_cut(before: Pass, after: Pass) -> bool:
-    """Return whether two passes are one, split where a class stands twice."""
+    """Return whether two adjacent passes share at most one class, so that they are one pass with a misprinted name."""
     names = [{value.subject.class_name for value in each.values} for each in (before, after)]
     beside = after.first - before.last <= 1 and not (before.name or after.name)
     return beside and before.image_set == after.image_set and not names[0] <= names[1] and len(names[0] & names[1]) <= 1
 
 
 def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
-    """Yield a class with two different values in one table: one belongs to another, unknown class."""
+    """Yield a class value that differs from an earlier one of the same class and measure in the same table."""
     given: dict[tuple[Measure, str], Value] = {}
     for value in values:
         if value.class_name is None:
@@ -187,7 +190,7 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
 
 
 def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
-    """Return only the last of three or more passes that a log prints with running lines between them."""
+    """Return the last group of passes if training log lines split them into three or more groups, else all."""
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
         apart = before is None or not running.isdisjoint(range(before.last, each.first))
@@ -196,7 +199,7 @@ def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pa
 
 
 def _find_pass(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
-    """Return the nearest pass that a summary can belong to; of two the one above: means follow their values."""
+    """Return the nearest pass that a summary can belong to, or None; of two equally near, the upper one."""
     if value.subject.best or value.subject.network:
         return None
     start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)
@@ -224,13 +227,13 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
 
 
 def _has_same_threshold(value: LineValue, current: Pass) -> bool:
-    """Return whether a mean AP can be that of the classes; of means at two thresholds the first is taken."""
+    """Return whether all values of this measure in the pass have the summary's IoU threshold or name none."""
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
 
 def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
-    """Yield the values without running values, which a log repeats under one label."""
+    """Yield the values; if there is a training log, omit those without count whose label occurs 3 times or more."""
     repeated = Counter(value.label for value in loose)
     for value in loose:
         if value.cell.count or not (running and repeated[value.label] >= FORMS):
@@ -260,7 +263,7 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
 
 
 def _doubt_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
-    """Yield the doubt about a mean AP that names an overlap of boxes while its classes do not."""
+    """Yield a doubt for each mean AP that names an IoU threshold while the class APs do not."""
     for value in values:
         of = value.subject
         if of.class_name is not None or not of.threshold:

@@ -8,7 +8,7 @@ from in4310repro.packages import install_command
 
 
 def text_of_pdf(path: Path) -> str:
-    """Return the text of all pages in their layout, so that columns stay columns.
+    """Return the text of all pages, laid out as printed so that columns remain columns.
 
     Raises:
         ValueError: pypdf is not installed, or the file is damaged or has no text.

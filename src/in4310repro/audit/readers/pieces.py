@@ -1,4 +1,4 @@
-"""Results of one reader: tables with their place in the text, and lines that were not understood."""
+"""Results of one reader: tables with their line numbers, and lines that were not understood."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Everything that one reader made of a text."""
+    """Everything that one reader found in a text."""
 
     pieces: tuple[Piece, ...] = ()
     unread: tuple[Unread, ...] = ()
@@ -37,7 +37,7 @@ class Result:
 def make_value(
     measure: Measure, cell: Measured, label: str, *, class_name: str | None = None, average: Average | None = None
 ) -> Value | None:
-    """Return the value of a cell; None if the cell holds only a count."""
+    """Return a Value with a cell's number, count and standard deviation; None if the cell holds only a count."""
     if cell.printed is None:
         return None
     return Value(
@@ -52,7 +52,7 @@ def make_value(
 
 
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
-    """Return the values, with percentages that were printed without a sign marked as percentages.
+    """Return the values, with percentages that were printed without a percent sign marked as percentages.
 
     The class values of a measure are percentages if most are above 1. A summary is one if it is itself above 1, as
     people print `mean 0.93` below percentages.
@@ -62,7 +62,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Return the values and their asides, both on the same scale."""
+    """Return class values and asides (statistics among them), with the same decision on percentages for both."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 
@@ -83,7 +83,7 @@ def _scale(value: Value, mostly: bool) -> Value:
 
 
 def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return the class sizes, including those of counts such as 286/300."""
+    """Return the given class sizes, and for other classes the n of counts k/n such as 286/300."""
     counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
     return {**counted, **sizes}
 
@@ -94,7 +94,7 @@ def has_classes(table: Table) -> bool:
 
 
 def name_tables(tables: Sequence[Table]) -> Iterator[Table]:
-    """Yield the tables with distinct names: a second one of a name gets a number."""
+    """Yield the tables with distinct names: a number is appended to a name that occurred before."""
     given: dict[str, int] = {}
     for table in tables:
         given[table.name] = given.get(table.name, 0) + 1

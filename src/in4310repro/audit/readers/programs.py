@@ -1,4 +1,4 @@
-"""Lines in a program's own format: Weka's and Mahout's counts, darknet's and Keras-RetinaNet's APs."""
+"""Lines in the format of one program: counts of Weka and Mahout, APs of darknet and Keras-RetinaNet."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ NOTE = 6  # lines below the scores in which that stands
 
 
 def program_values(lines: Sequence[str], skipped: frozenset[int]) -> list[LineValue]:
-    """Return the values of all lines in one of these formats."""
+    """Return the values of all lines that have the format of a known program."""
     return [
         value
         for number, line in enumerate(lines, start=1)
@@ -76,7 +76,7 @@ def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the accuracy of PyTorch's examples, printed with its counts after each epoch or at the end."""
+    """Yield the accuracy and count that PyTorch's example programs print after an epoch or at the end."""
     line = lines[number - 1]
     found = COUNTED.search(line)
     of = parse_subject(found["label"]) if found else None
@@ -90,7 +90,7 @@ def _read_counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the value of a model card, whose measure stands above it: `type: accuracy`, `value: 0.93`."""
+    """Yield the value of a model card, whose measure is named some lines above: `type: accuracy`, `value: 0.93`."""
     found = CARD.fullmatch(lines[number - 1])
     near = takewhile(lambda line: not CARD.fullmatch(line), reversed(lines[max(0, number - 1 - ABOVE) : number - 1]))
     above = [match[1] for line in near if (match := TYPE.fullmatch(line))] if found else []
@@ -114,7 +114,7 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
 
 
 def _read_entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield a score of an entity type in a card: one with a `Number` is an entity, even if called Total."""
+    """Yield the score of an entity type in a model card, recognised by its `Number` line, even if called Total."""
     found = ENTITY.fullmatch(lines[number - 1])
     near = lines[max(0, number - 1 - ABOVE) : number + ABOVE] if found else []
     counted = {kind["name"] for line in near if (kind := ENTITIES.fullmatch(line))}
@@ -126,7 +126,7 @@ def _read_entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the value of `98.40 Overall accuracy (%)`, a form of scripts for hyperspectral images."""
+    """Yield the value of a line such as `98.40 Overall accuracy (%)`, where the number comes first."""
     found = BEFORE.fullmatch(lines[number - 1].strip())
     of = parse_subject(found["label"]) if found else None
     cell = parse_measured(f"{found['value']} %" if found["percent"] else found["value"], number) if found else None
@@ -135,7 +135,7 @@ def _read_before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the scores of a label as fastText prints them: the name follows them."""
+    """Yield the scores of a class in a line of fastText, which prints the class name after the scores."""
     found = FASTTEXT.fullmatch(lines[number - 1].rstrip())
     for label, text in SCORES.findall(found["scores"]) if found else ():
         of = parse_subject(label)
@@ -156,7 +156,7 @@ FORMS = (
 
 
 def add_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
-    """Return the values, with the average that a note below some scores names."""
+    """Return the values with the kind of average that nearby lines imply, such as a note on macro averages."""
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
     scores = (Measure.PRECISION, Measure.RECALL, Measure.F1)
     told = []

@@ -1,4 +1,4 @@
-"""Sentences about the numbers: how many folds, runs or seeds they are means over."""
+"""Finds the number of folds, runs or seeds that the printed numbers are means over."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE = 2000  # characters that are looked at
 
 
 def find_folds(lines: Sequence[str]) -> int | None:
-    """Return the number of folds or runs that the text mentions."""
+    """Return the number of folds, runs or seeds that the text mentions; None if it mentions none."""
     for line in lines:
         match = FOLDS.search(line[:LINE])
         if match:

@@ -32,11 +32,10 @@ COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
 
 
 def read(source: str | Path) -> Document:
-    """Return everything that is recognised in a report's text, or in a file.
+    """Return the document that is recognised in a report's text (a string) or in a file (a path).
 
     Raises:
-        ValueError: an unreadable file, broken TOML, a class without a name or with two values in one table, or
-            nothing at all that was understood.
+        ValueError: the file is unreadable or invalid TOML, a class has no name, or no printed result was understood.
     """
     name = "the text" if isinstance(source, str) else str(source)
     text = source if isinstance(source, str) else load_text(source)
@@ -49,7 +48,7 @@ def read(source: str | Path) -> Document:
 
 
 def read_text(text: str, name: str) -> Document:
-    """Return the document of a text."""
+    """Return the document that is recognised in a text, whose format is detected."""
     cells = cells_of(text)
     if cells is not None:
         return _read_notebook(cells, name)
@@ -59,7 +58,7 @@ def read_text(text: str, name: str) -> Document:
 
 
 def lines_of(text: str) -> tuple[str, ...]:
-    """Return the lines as an editor counts them; of an overwritten progress bar only the final state."""
+    """Return the lines of a text; of a line that a progress bar has overwritten repeatedly, only the last state."""
     text = COLORS.sub("", text)
     if "\n" not in text:
         return tuple(text.split("\r"))
@@ -67,7 +66,7 @@ def lines_of(text: str) -> tuple[str, ...]:
 
 
 def _read_notebook(cells: Sequence[Cell], name: str) -> Document:
-    """Return the document of a notebook, read output by output: nothing is joined across cells."""
+    """Return the document of a notebook; each output is read by itself, so that no results are joined across cells."""
     lines: list[str] = []
     pieces: list[Piece] = []
     unread: list[Unread] = []
@@ -120,7 +119,7 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
 
 
 def _place(piece: Piece, lines: Sequence[str]) -> Table:
-    """Return the table with its kind, its lines and the heading above it."""
+    """Return the table of a piece with its kind, its line numbers and the section heading above it."""
     table = piece.table
     kind = table.kind
     if table.matrix is not None and not table.values:

@@ -16,14 +16,14 @@ DIGIT = re.compile(r"\d")
 
 
 class Repeats:
-    """The values that were read, to test whether a line only repeats some of them."""
+    """The set of all values that were read, used to recognise lines that only repeat some of them."""
 
     def __init__(self, printed: Iterable[Printed]) -> None:
         self.values = {each.value for each in printed}
         self.rounded: dict[int, set[Fraction]] = {}
 
     def repeats(self, line: str) -> bool:
-        """Return whether every number of a line is context or one of the values, possibly with fewer decimals."""
+        """Return whether each number of a line is a known value, possibly with fewer decimals, or no result."""
         if len(line) > LINE or not self.values:
             return False
         values = VALUE.findall(remove_context(line))
@@ -39,7 +39,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return the values rounded to a number of decimals."""
+        """Return the values rounded to a number of decimals, along with the unrounded values."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

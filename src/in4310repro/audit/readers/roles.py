@@ -30,7 +30,7 @@ BELOW = 3  # rows below the first summary that are no classes; where there are m
 
 
 class Kind(StrEnum):
-    """Kind of the entries of the label column."""
+    """What the rows of a table stand for."""
 
     CLASSES = "classes"
     NETWORKS = "networks"
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """The columns of a grid by content."""
+    """Column indices of a grid, sorted by what the columns hold."""
 
     label: int  # the names of classes or networks
     groups: tuple[int, ...]  # further names before it: a network, a data set, an image set
@@ -51,7 +51,7 @@ class Columns:
 
 
 def kind_of(table: Grid, columns: Columns) -> Kind:
-    """Return the kind of the rows, by the heading of the label column, the rows' names, and the title."""
+    """Return what the rows stand for, judged by the label column's heading, the row names and the title."""
     name = table.names[columns.label].lower().strip(" :#")
     labels = [row.cells[columns.label] for row in table.body]
     # Beside a loss, a column of epochs or steps is a log, too.
@@ -89,14 +89,14 @@ def _mostly_measures(labels: Sequence[str], columns: Columns) -> bool:
 
 
 def evidence_of_classes(table: Grid, columns: Columns) -> bool:
-    """Return whether sizes, a summary below or a title show that rows without a telling heading are classes."""
+    """Return whether class sizes, a summary row or the title show that the rows are classes."""
     labels = [row.cells[columns.label] for row in table.body]
     summaries = any(is_summary(labels, index) for index in range(len(labels)))
     return bool(columns.sizes) or summaries or CLASSWISE.search(table.title) is not None
 
 
 def is_summary(labels: Sequence[str], index: int) -> bool:
-    """Return whether a row is a mean or total over the others, not a class."""
+    """Return whether a row is a mean or total of the other rows, and not a class."""
     of = heading(labels[index])
     short = len(of.text) <= CODES and of.text.isalpha()
     at_end = index >= len(labels) - AT_THE_END or index == 0
@@ -109,12 +109,12 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
 
 
 def _restarts_below(labels: Sequence[str], index: int) -> bool:
-    """Return whether the rows below restart at the first name, or with others under their own heading."""
+    """Return whether the first name occurs again in the next two rows, so that a second group of rows begins."""
     return labels[0] in labels[index + 1 : index + 3]
 
 
 def is_aside(labels: Sequence[str], index: int) -> bool:
-    """Return whether a row is a statistic, a mean of some classes or a row below a summary: neither class nor mean.
+    """Return whether a row is neither class nor summary: a statistic, a mean of some classes, or below a summary.
 
     Only its words and its place show that: if it would explain a mean as a class, it may be one.
     """
@@ -133,23 +133,23 @@ def is_aside(labels: Sequence[str], index: int) -> bool:
 
 
 def _are_codes(labels: Sequence[str]) -> bool:
-    """Return whether most names are codes of two letters, so that AA and OA are codes, too."""
+    """Return whether most names are codes of at most two letters, so that AA and OA may be class codes."""
     return 2 * sum(len(label) <= CODES and label.isalpha() for label in labels) > len(labels)
 
 
 def is_skipped(label: str) -> bool:
-    """Return whether a column is a spread, a difference or an unused measure: std, min, delta, loss."""
+    """Return whether a column is a standard deviation, a difference or a measure that no check uses: std, delta."""
     return SPREADS.fullmatch(label.lower()) is not None or is_other(label)
 
 
 def is_other(label: str) -> bool:
-    """Return whether a row is a measure that no check uses."""
+    """Return whether a row or column label is a measure that no check uses."""
     of = heading(label)
     return of.measure is Measure.OTHER and not of.rest and not of.average
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Sort the columns by content; None if no column has numbers or none has names."""
+    """Return the columns sorted by what they hold; None if there are no numbers or no names."""
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
@@ -190,37 +190,37 @@ def _are_sizes(name: str, cells: Sequence[str]) -> bool:
 
 
 def _are_counts(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a column holds correct images of all: 13/200 in each cell, and no measure above."""
+    """Return whether each cell of a column is a count such as 13/200 and the heading names no measure."""
     return bool(cells) and not heading(name).measure and all(parse_ratio(cell) is not None for cell in cells)
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Return whether a column is skipped; among columns of networks "baseline" is a network."""
+    """Return whether a column is left out; "baseline" among columns of networks is a network and stays."""
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
 
 def _images_of_set(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a column named Train or Test holds image counts: integers, and one above 100."""
+    """Return whether a column named Train or Test holds image counts: only integers, and one of them above 100."""
     of = heading(name)
     whole = all(count(cell) is not None for cell in cells)
     return of.image_set is not None and not of.measure and not of.rest and whole and _is_above_percent(cells)
 
 
 def _is_above_percent(cells: Sequence[str]) -> bool:
-    """Return whether a cell is a number above 100: no accuracy, whatever the heading means."""
+    """Return whether some cell is a number above 100, so that the column holds no accuracies."""
     found = [parse_measured(strip_signs(cell), 0) for cell in cells]
     return any(each is not None and each.printed is not None and each.printed.value > 100 for each in found)
 
 
 def _is_mostly_above_percent(cells: Sequence[str]) -> bool:
-    """Return whether a column's numbers cannot be shares, whatever its heading: `image_top_1` is a pixel feature."""
+    """Return whether most numbers are above 100 and so are no shares, even if the heading names a measure."""
     found = [parse_measured(strip_signs(cell), 0) for cell in cells]
     values = [each.printed for each in found if each is not None and each.printed is not None]
     return 2 * sum(not each.percent and each.value > 100 for each in values) > len(values)
 
 
 def _are_integers(table: Grid, label: int, column: int) -> bool:
-    """Return whether a column holds integers, except for the accuracy, which pandas writes into it, too."""
+    """Return whether a column holds integers; rows named after a measure, such as accuracy, are ignored."""
     rows = [row for row in table.body if not heading(row.cells[label]).measure and not is_missing(row.cells[column])]
     return bool(rows) and all(count(row.cells[column]) is not None or parse_ratio(row.cells[column]) for row in rows)
 
@@ -228,7 +228,7 @@ def _are_integers(table: Grid, label: int, column: int) -> bool:
 def _label_column(
     names: Sequence[str], leading: Sequence[int], numbers: Sequence[int], whole: Sequence[int]
 ) -> int | None:
-    """Return the column of the names: by its heading, the last one of texts, or a first one of integers."""
+    """Return the index of the column with the row names: one with a class heading, else the last text column."""
     named = [index for index in [*leading, *numbers[:2]] if CLASS.fullmatch(_plain(names[index]))]
     texts = [index for index in named if index in leading] or named
     if texts:
@@ -244,7 +244,7 @@ def _plain(name: str) -> str:
 
 
 def _is_unused(name: str) -> bool:
-    """Return whether a column holds values that no check uses: parameters, times, detections."""
+    """Return whether a column heading names something that no check uses: parameters, times, detections."""
     return re.fullmatch(
         r"(?:.{0,20}\b(?:params?|parameters|flops|gflops|fps|time|size|memory|epochs?|dets|detections|tp|fp|fn|tn|images"
         r"|labels|train\w*|lr|depth|layers|threshold|latency|ms|seconds|loss|target|goal|expected|required|weight|share)\b.{0,20}|#.{0,20})",

@@ -16,7 +16,7 @@ LONGEST = 1000  # lines of a table
 
 
 def ruled_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: a header above a line of dashes that shows the columns, and rows that keep to them."""
+    """Yield the tables: a header above a line of dashes, one dash run per column, and rows cut at the same columns."""
     index = 0
     while index < len(lines):
         rule = _rule(lines, index, skipped)
@@ -44,14 +44,14 @@ def ruled_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _rule(lines: Sequence[str], index: int, skipped: frozenset[int]) -> list[tuple[int, int]]:
-    """Return the start and end of each column if a line consists of dashes."""
+    """Return the start and end of each run of dashes if a line has only dashes; else an empty list."""
     if not 0 <= index < len(lines) or index + 1 in skipped or len(lines[index]) > LINE:
         return []
     return [dash.span() for dash in re.finditer(r"[=-]+", lines[index])] if RULE.fullmatch(lines[index]) else []
 
 
 def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool) -> int:
-    """Return the index after the last row: a framed table ends with dashes, another at a blank line or dashes."""
+    """Return the index after the last row: dashes end a table, and a blank line ends one without frame."""
     for index in range(body, min(body + LONGEST, len(lines))):
         if index + 1 in skipped or _rule(lines, index, skipped):
             return index
@@ -61,7 +61,7 @@ def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool)
 
 
 def _rows(lines: Sequence[str], indices: range, rule: list[tuple[int, int]]) -> list[tuple[int, list[str]]]:
-    """Return the cells of lines; no cells at all if a line does not keep to the columns."""
+    """Return line and cells of each row; an empty list if a line has text between the columns."""
     rows = []
     for index in indices:
         if not lines[index].strip():
@@ -74,7 +74,7 @@ def _rows(lines: Sequence[str], indices: range, rule: list[tuple[int, int]]) -> 
 
 
 def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
-    """Return a line cut between the columns; empty if a word crosses a gap. The last column may be longer."""
+    """Return the cells of a line cut at the columns; an empty list if there is text between two columns."""
     starts = [0, *[start for start, _ in rule[1:]]]
     for start, (_, end) in zip(starts[1:], rule, strict=False):
         if line[end:start].strip() or (line[start - 1 : start].strip()):
@@ -83,7 +83,7 @@ def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
 
 
 def _fold(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Return the rows; a line without a first cell and without numbers is joined to the one above."""
+    """Return the rows; a line with an empty first cell and no numbers is joined to the row above."""
     folded: list[tuple[int, list[str]]] = []
     for line, cells in rows:
         if folded and not cells[0] and not any(map(is_numeric, filter(None, cells))):

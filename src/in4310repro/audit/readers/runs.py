@@ -1,4 +1,4 @@
-"""Lists of names and numbers without a heading: their measure is inferred from a mean beside them."""
+"""Lists of names and numbers without a heading: their measure is taken from a mean printed next to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEAR = 3  # lines in which another set would stand
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return the measure of each line of a list without heading whose mean stands above or below it."""
+    """Return the measure of each line of a list without heading, taken from a mean right above or below the list."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _find_runs(plain):
@@ -35,7 +35,7 @@ def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int
 
 
 def _find_runs(plain: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield the first line index of each list, and the index after its last."""
+    """Yield the index of the first line of each list, and the index after its last line."""
     start = 0
     while start < len(plain):
         end = start
@@ -66,7 +66,7 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values with "train" as a class among classes; as an image set it stands beside another set."""
+    """Return the values; "train" next to class values becomes a class, unless "test" or "val" is also near."""
     settled = list(values)
     for place, value in enumerate(values):
         of = value.subject

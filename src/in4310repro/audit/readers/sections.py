@@ -1,4 +1,4 @@
-"""Scores below headings that name a class each: `## sea`, then `precision: 0.91`, `recall: 0.88`, `support: 120`."""
+"""Scores below headings that each name a class: `## sea`, then `precision: 0.91`, `recall: 0.88`, `support: 120`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Section:
 
 
 def section_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield a table for each run of sections with the same scores."""
+    """Yield a table for each series of consecutive sections that list the same scores."""
     run: list[Section] = []
     for section in _sections(lines, skipped):
         if run and (section.scores.keys() != run[0].scores.keys() or section.name in [each.name for each in run]):
@@ -64,7 +64,7 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
 
 
 def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
-    """Yield the grid of some sections if they are classes: named so, with a support, or ending in an average."""
+    """Yield the sections as a grid if the word "class", a support or an average shows that they are classes."""
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)

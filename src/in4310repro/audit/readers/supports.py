@@ -1,4 +1,4 @@
-"""Rows with a support are classes, whatever their name, unless their support is the sum of all others."""
+"""Decides by their support whether rows such as `acc` or `all` are classes or summaries of all classes."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ SURE = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 
 
 def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
-    """Return for rows that are named like a summary whether their support shows one.
+    """Return by index whether rows that are named like a summary are one, judged by their support.
 
     `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are never
     classes. A mean may have the mean support of the classes.
 
     Args:
-        labels: of all rows of one section.
-        sizes: the support of each row, None where none is printed.
+        labels: labels of all rows of one section.
+        sizes: support of each row, None if none is printed.
 
     Returns:
-        The index of a row and whether it is a summary; rows of which nothing is told are left out.
+        By row index, whether the row is a summary. Rows that the support does not decide are left out.
     """
     words = [heading(label) for label in labels]
     sure = [_is_average(label) for label in labels]
@@ -41,6 +41,6 @@ def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[
 
 
 def _is_average(label: str) -> bool:
-    """Return whether a label alone shows an average: `macro avg`, `weighted average`; `mAP` may be a class."""
+    """Return whether a label can only be an average, such as `macro avg`; `mAP` may be a class name."""
     of = heading(label)
     return of.samples or (of.average in SURE and of.measure is None)

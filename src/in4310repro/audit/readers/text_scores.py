@@ -1,4 +1,4 @@
-"""Scores of text programs: spaCy's one-letter names, and scores of written texts, which no check uses."""
+"""Scores that text programs print: spaCy's one-letter names, and scores of generated text, which no check uses."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ LONGEST = 160
 
 
 def find_title(lines: Sequence[str], first: int, end: int) -> str:
-    """Return the title of the lines from index `first` up to, but not including, `end`."""
+    """Return the title printed above or below the lines from index `first` to `end` (exclusive); "" if none is."""
     for line in lines[end : end + 2]:
         if CAPTION.match(strip_marks(line)[:LONGEST]):
             return strip_marks(line)[:LONGEST]

@@ -1,4 +1,4 @@
-"""TOML files: [[table]] sections with values as strings, whose decimals are information, or sections by measure."""
+"""TOML files: [[table]] sections whose values are strings, to keep all decimals, or sections by measure."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ OTHERS = ("name", "image_set", "overall_accuracy", "sizes", "total")
 
 
 def read_toml(text: str) -> list[Piece]:
-    """Return one table for each section.
+    """Return one table for each [[table]] section, or the tables of sections by measure.
 
     Raises:
-        ValueError: broken TOML, an unknown key, or a value that is no string.
+        ValueError: invalid TOML, an unknown key, or a value that is not a string.
     """
     try:
         content = tomllib.loads(text, parse_float=_Literal)
@@ -48,14 +48,14 @@ def read_toml(text: str) -> list[Piece]:
 
 
 class _Literal(str):
-    """A number as written."""
+    """A TOML number with a decimal point, kept as the text in the file."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 def _numerals(node: Any, lines: Sequence[str]) -> Any:
-    """Return the content with each number as a Numeral, at the first line that has it after `=` or a comma."""
+    """Return the content with each number as a Numeral, on the first line whose values include its text."""
     if isinstance(node, dict):
         return {key: _numerals(value, lines) for key, value in node.items()}
     if isinstance(node, list):

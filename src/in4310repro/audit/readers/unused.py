@@ -1,4 +1,4 @@
-"""Unused numbers beside used ones: by column in a table, each by itself elsewhere."""
+"""Numbers that were not used although others on their line were: grouped by column in tables, else one by one."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield numbers in the lines of tables and values that are no value, size, count, name or setting.
+    """Yield the numbers on lines with values that are no value, size, count, name or setting themselves.
 
     Args:
-        lines: of the whole text.
-        pieces: all that was read.
-        passed: the numbers of lines that a reader has named or left out on purpose.
-        repeats: whether a text says nothing but values that were read elsewhere.
+        lines: all lines of the text.
+        pieces: everything that was read.
+        passed: numbers of the lines that a reader reported as unread or left out on purpose.
+        repeats: function that returns whether all numbers of a text repeat values read from other lines.
     """
     known = _counts([piece.table for piece in pieces])
     names = sorted({name for piece in pieces for name in _names(piece.table) if re.search(r"\d", name)}, key=len)
@@ -92,13 +92,13 @@ def _list_left(
 
 
 def _plain(text: str) -> str:
-    """Return the line with similar signs replaced by one, and commas between cells by bars."""
+    """Return the line with variants of a sign unified, and with bars instead of commas between cells."""
     text = MARKUP.sub(lambda match: USED * len(match[0]), text.translate(ALIKE))
     return text.replace(",", "|") if text.count(",") >= COMMAS and ", " not in text and ";" not in text else text
 
 
 def _is_known(number: str, known: Collection[int]) -> bool:
-    """Return whether a number is a known number of images or predictions; pandas prints 40.0."""
+    """Return whether a number equals a known number of images or predictions, also if printed as 40.0."""
     plain = re.sub(r"\.0+$", "", number.replace(",", ""))
     return plain.isdigit() and int(plain) in known
 
@@ -121,7 +121,7 @@ def _remove_used(text: str, line: int, pieces: Sequence[Piece], names: Sequence[
 
 
 def _counts(tables: Sequence[Table]) -> set[int]:
-    """Return the numbers of images and predictions that were read, and the sums of matrices."""
+    """Return all numbers of images and predictions that were read, and the row, column and total sums of matrices."""
     found = {size for table in tables for size in (*table.sizes.values(), *table.predictions.values())}
     found |= {table.total for table in tables if table.total is not None}
     for table in tables:
@@ -141,13 +141,13 @@ def _cells(text: str) -> list[str]:
 
 
 def _column(text: str, place: int) -> int:
-    """Return the column of a place, counted from the end of the row; 0 if the line is no table row."""
+    """Return the column of a character position, counted from the end of the row; 0 if the line is no table row."""
     cells = len(_cells(text))
     return len(_cells(text[place:])) if cells > 2 else 0
 
 
 def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
-    """Return the cells of the lines above a row that can be the header of its table."""
+    """Return the cells of each line above a row that may be the header of its table."""
     above = [
         _cells(_plain(lines[number - 1])) for number in range(max(1, piece.first), min(line, piece.first + HEADER))
     ]
@@ -155,23 +155,23 @@ def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
 
 
 def _heading(heads: Sequence[Sequence[str]], column: int, text: str) -> str:
-    """Return the heading of a column, counted from the end, of a header with as many cells or one less."""
+    """Return the heading of a column counted from the end; the header may have one cell less than the row."""
     width = len(_cells(text))
     return next((cells[-column] for cells in heads if len(cells) in (width, width - 1) and column <= len(cells)), "")
 
 
 def _label(before: str) -> str:
-    """Return the words before a number, from the last separator on."""
+    """Return the words between the last separator and a number."""
     return BETWEEN.split(before.rstrip(" :=\"'({["))[-1].strip(" *`\"'.-")
 
 
 def _is_of_no_use(name: str) -> bool:
-    """Return whether a heading or label is a measure that no check uses, a setting or a number of things."""
+    """Return whether a heading or label is an unused measure, a setting or a number of objects."""
     of = heading(name)
     return (of.measure is Measure.OTHER and not of.rest) or is_setting(name) or bool(classify_context(f"{name}: 5"))
 
 
 def _is_numbering(texts: Sequence[str]) -> bool:
-    """Return whether the numbers of a column count its rows."""
+    """Return whether the numbers of a column are consecutive, so that they number the rows."""
     whole = [int(text) for text in texts if text.isdigit()]
     return len(whole) == len(texts) > 1 and whole == list(range(whole[0], whole[0] + len(whole)))

@@ -13,7 +13,7 @@ WIDEST = 200  # columns or rows that a cell may span
 
 
 class _Tables(HTMLParser):
-    """Collects the rows of each table: line, cells with their spans."""
+    """Parser that collects the rows of each HTML table: their lines, and cells with their spans."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -71,7 +71,7 @@ def parse_span(text: str | None) -> int:
 
 
 def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables of a page, or of HTML inside Markdown."""
+    """Yield the tables of an HTML page, or of HTML within Markdown."""
     if not any("<table" in line.lower() for number, line in enumerate(lines, start=1) if number not in skipped):
         return
     parser = _Tables()
@@ -85,7 +85,7 @@ def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
 
 
 def rows_of_tables(html: str) -> list[list[list[str]]]:
-    """Return the cells of each row of each table of a page."""
+    """Return the cells of each row of each table of an HTML page."""
     parser = _Tables()
     parser.feed(html)
     parser.close()
@@ -93,7 +93,7 @@ def rows_of_tables(html: str) -> list[list[list[str]]]:
 
 
 def _rows(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple[int, list[str]]]:
-    """Return the rows with each cell's text in every row that it spans, and once in its columns."""
+    """Return the rows; a cell's text is repeated in each row that it spans, but only in the first column."""
     rows: list[tuple[int, list[str]]] = []
     hanging: dict[int, tuple[int, str]] = {}
     for line, cells in table:

@@ -1,4 +1,4 @@
-"""Meaning of the words of a heading or label: the measure, its average, the image set; the rest is a name."""
+"""Meaning of the words of a heading or label: measure, average and image set; the remaining words are a name."""
 
 from __future__ import annotations
 
@@ -177,7 +177,7 @@ AROUND = re.compile(r"^[*_]{1,3}(.{1,200}?)[*_]{1,3}$")
 
 @dataclass(frozen=True, kw_only=True)
 class Heading:
-    """Meaning of a heading or label, and the rest of it, which may name a class or a network."""
+    """Meaning of a heading or label; its remaining words, `rest`, may name a class or a network."""
 
     text: str
     measure: Measure | None
@@ -190,12 +190,12 @@ class Heading:
 
     @property
     def summary(self) -> bool:
-        """True if the words only name a summary over classes: no class is called so."""
+        """True if the words only name an average over classes, and nothing that could be a class."""
         return not self.rest and (self.average is not None or self.samples)
 
 
 def strip_marks(text: str) -> str:
-    """Return the text without Markdown and HTML marks, its spaces single."""
+    """Return the text without Markdown and HTML markup, with single spaces."""
     plain = MARKS.sub(" ", text[:2000])
     plain = " ".join(plain.replace("\u00a0", " ").split()).strip()
     around = AROUND.match(plain)
@@ -204,7 +204,7 @@ def strip_marks(text: str) -> str:
 
 @lru_cache(maxsize=REMEMBERED)
 def heading(text: str) -> Heading:
-    """Parse a heading or label."""
+    """Return the meaning of the words of a heading or label."""
     text = strip_marks(text)[:LONGEST]
     lowered = re.sub(r"[_\u2013—-]", " ", text.lower())
     lowered = SYMBOLS.sub(" ", lowered)
@@ -243,7 +243,7 @@ def heading(text: str) -> Heading:
 
 
 def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
-    """Return the measure, the average that its name implies (mAP, OA), its threshold, and the rest of the label."""
+    """Return the measure, the average that its name implies (mAP, OA), its threshold, and the label without them."""
     whole = " ".join(FILLER.sub(" ", lowered).split())
     if whole in LETTERS:
         return LETTERS[whole], None, "", " " * len(lowered)
@@ -261,7 +261,7 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
 
 
 def _rest(text: str, left: str) -> str:
-    """Return the rest of a text, from the first to the last word, with a bracket that the last one opens."""
+    """Return the text from its first to its last remaining word, with the closing bracket if one is open."""
     words = [match.span() for match in re.finditer(r"\S+", left)]
     rest = text[words[0][0] : words[-1][1]].strip() if words else ""
     if rest.count("(") > rest.count(")"):
@@ -270,12 +270,12 @@ def _rest(text: str, left: str) -> str:
 
 
 def _threshold(text: str) -> str:
-    """Return the IoU threshold of boxes, in percent: 50 of AP50, mAP@.5 and mAP@0.50, 50:95 of mAP50-95."""
+    """Return the IoU threshold in percent: 50 for AP50, mAP@.5 and mAP@0.50, 50:95 for mAP50-95."""
     numbers = re.findall(r"\d*\.?\d+", text)
     return ":".join(str(round(100 * float(number))) if "." in number else number for number in numbers)
 
 
 def _take_out(pattern: re.Pattern[str], text: str) -> tuple[bool, str]:
-    """Return whether the pattern occurs, and the text with spaces in its place."""
+    """Return whether the pattern occurs, and the text with each occurrence replaced by spaces."""
     replaced, hits = pattern.subn(lambda match: " " * len(match[0]), text)
     return bool(hits), replaced
