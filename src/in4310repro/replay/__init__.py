@@ -1,1 +1,1 @@
-"""Epochs of a run trained again, each from the kept one before it, and compared to the bit (docs/replay.md)."""
+"""Replay: epochs of a run trained again, each from its saved start, and compared to the bit (docs/replay.md)."""

@@ -1,4 +1,4 @@
-"""One epoch trained again and compared with what the run says of it: tensors, optimizer state, losses, metrics."""
+"""One epoch trained again and compared with its record: tensors, optimizer state, losses and metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """What a run says of one epoch of a setting."""
+    """The record of one epoch of a setting: its hashes and its history row."""
 
     epoch: int  # from 1
     entry: EpochHashes
@@ -30,17 +30,17 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class Kept:
-    """The state after an epoch: weights and buffers, and the optimizer's by `INDEX.NAME`."""
+    """The saved state after an epoch: weights and buffers, and the optimizer's tensors, named `INDEX.NAME`."""
 
     weights: Mapping[str, torch.Tensor]
     optimizer: Mapping[str, torch.Tensor]
 
 
 def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
-    """Return the kept state after an epoch, which equals its entry in the chain.
+    """Read the saved state after an epoch, and check that it has the hashes recorded for the epoch.
 
     Raises:
-        ValueError: the file is damaged, or holds another state than the entry commits to; names the epoch.
+        ValueError: the file is damaged, or its state has other hashes than recorded; the message names the epoch.
     """
     epoch = before["epoch"]
     file = path_below(folder, names.kept_epoch(setting, epoch))
@@ -57,13 +57,13 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
 def train_again(
     inputs: TrainingInputs, recorded: EpochRecord, kept: Kept | None, interrupted: Callable[[], bool] = lambda: False
 ) -> EpochRecord:
-    """Train an epoch again and return the record that it gives now.
+    """Train an epoch again and return its new record.
 
     Args:
         inputs: with the network as it was before the epoch.
-        recorded: which epoch, and the entry before it.
+        recorded: the run's record of the epoch.
         kept: the state before the epoch; None for the first.
-        interrupted: whether to stop after the step.
+        interrupted: called after each step; returns whether to stop.
 
     Raises:
         ValueError: a loss is not finite, or the kept state is of another network or optimizer.
@@ -86,7 +86,7 @@ def train_again(
 
 
 def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:
-    """Yield a clause for each difference of two records of an epoch; how long it took is not compared."""
+    """Yield a clause for each difference between two records of an epoch, except its speed."""
     saved, now = recorded.entry["tensors"], computed.entry["tensors"]
     other = [name for name in dict.fromkeys([*saved, *now]) if saved.get(name) != now.get(name)]
     if other:

@@ -1,4 +1,4 @@
-"""The lines of a replay: what was trained again, what that is worth, and what equal bits do not show."""
+"""The output lines of a replay: which epochs were trained again, and what equal bits do and do not show."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_SHOWN = (
 
 
 def result_lines(result: Replay) -> list[str]:
-    """Return what a replay without a difference shows and does not show, a fact a line."""
+    """Return the output lines of a replay without differences: what it shows and what it does not show."""
     plan = result.plan
     drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
     lines = [
@@ -32,7 +32,7 @@ def result_lines(result: Replay) -> list[str]:
 
 
 def difference_lines(result: Replay) -> list[str]:
-    """Return what a replay with a difference says after the differences themselves."""
+    """Return the output line that explains the differences of a replay."""
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"
@@ -43,7 +43,7 @@ def difference_lines(result: Replay) -> list[str]:
 
 
 def missing_line(result: Replay) -> str:
-    """Say in one line which epochs were not trained again and why; empty where all were."""
+    """Return a line on the epochs that were not trained again, with the reasons; empty if all were."""
     epochs_by_reason: dict[str, list[int]] = {}
     for epoch, reason in result.missing.items():
         epochs_by_reason.setdefault(reason, []).append(epoch)
@@ -54,7 +54,7 @@ def missing_line(result: Replay) -> str:
 
 
 def percent(chance: float) -> str:
-    """Return a chance as `18 %`; what is not certain is never printed as 100 %.
+    """Format a probability as `18 %`; one below 1 is never printed as 100 %.
 
     Examples:
         >>> percent(0.176), percent(0.997), percent(1.0)
@@ -64,7 +64,7 @@ def percent(chance: float) -> str:
 
 
 def _chance_lines(result: Replay) -> list[str]:
-    """Return the chances of this draw, where all that was planned was trained again."""
+    """Return a line on the chance to find false epochs; empty list if a planned epoch was not trained again."""
     plan = result.plan
     if result.missing:
         return []

@@ -1,4 +1,4 @@
-"""replay(): known and drawn epochs of a run's selected setting, trained again from what the run kept."""
+"""replay(): trains some epochs of a run's selected setting again, from the states that the run saved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_SEED = 2**32  # of a seed that is drawn here, so that a person can copy 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """The result of a replay."""
+    """The result of a replay: the epochs that were and were not trained again, and their differences from the run."""
 
     plan: Plan
     training_sha256: str  # of the last entry of the chain
@@ -35,12 +35,12 @@ class Replay:
 
 
 def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numerics) -> Plan:
-    """Return the epochs of the selected setting that a replay trains again.
+    """Choose the epochs of the selected setting that a replay trains again.
 
     Args:
-        run: as it says itself.
-        draws: how many are drawn beside the first, the last and the selected one, if so many are left.
-        seed: of the draw; None draws one.
+        run: the finished run.
+        draws: number of random epochs in addition to the first, the last and the selected one; fewer if fewer are left.
+        seed: seed of the random choice; None: a random seed.
         numerics: the arithmetic of this process.
 
     Raises:
@@ -58,17 +58,17 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
 
 
 def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
-    """Train the first, the last and the selected epoch of the selected setting again, and others that are drawn.
+    """Train the first, the last, the selected and some random epochs of the selected setting again, and compare them.
 
-    Each starts from the kept state of the epoch before it, which must equal its entry in the chain; the first from the
-    initial weights, drawn or read again. Every tensor, the optimizer state, the training loss and the validation row
-    are compared to the bit. The images are decoded again.
+    Each epoch starts from the saved state of the epoch before it, which must have the recorded hashes. The first starts
+    from the initial weights, drawn or read again. Every tensor, the optimizer state, the training loss and the
+    validation row are compared to the bit. The images are decoded again.
 
     Args:
-        run: that was verified.
-        plan: of `plan_replay`.
+        run: a run that was verified.
+        plan: the result of `plan_replay`.
         context: arithmetic, progress and processes of the computation.
-        data: the folder of the images; None: where the configuration says, or the embedded scenes.
+        data: the folder of the images; None: the one named in the configuration, or the generated scenes.
 
     Raises:
         ValueError: an image is missing or has other bytes than when the run was made.
@@ -112,7 +112,7 @@ def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
 
 
 def _load_images(run: FinishedRun, context: Context, data: str | None) -> dict[str, ImageSet]:
-    """Return the training and the validation images, decoded now."""
+    """Return the training and validation images, decoded without a cache."""
     split, config = run.split_below(data), run.config
     return {
         part: load_images(
@@ -130,7 +130,7 @@ def _load_images(run: FinishedRun, context: Context, data: str | None) -> dict[s
 
 @dataclass(frozen=True)
 class _Training:
-    """The training of a setting, any epoch of which can be made again."""
+    """The training of one setting, of which any epoch can be repeated."""
 
     run: FinishedRun
     setting: OptimizerSetting
@@ -138,12 +138,12 @@ class _Training:
     context: Context
 
     def pixel_differences(self) -> Iterator[str]:
-        """Yield a sentence for each part whose pixels are not those of the run."""
+        """Yield a message for each part of the split whose decoded pixels differ from the run's."""
         for part, images in self.images.items():
             yield from pixel_differences(self.run, part, images, bitwise=True)
 
     def epoch_differences(self, epoch: int, interrupted: Callable[[], bool]) -> list[str]:
-        """Return the differences of an epoch, trained again, from what the run says of it, as sentences.
+        """Train an epoch again and return a message for each difference from its record.
 
         Raises:
             MissingStateError: the state before it is unavailable.

@@ -1,4 +1,4 @@
-"""Which epochs are trained again: three that everyone knows and some that are drawn, and what a draw finds."""
+"""Choice of the epochs to train again, three fixed and some random ones, and the chance to find a false one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from in4310repro.randomness import generator_for
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The epochs of a setting that are trained again, from 1."""
+    """The epochs of a setting that a replay trains again, counted from 1."""
 
     setting: str
     known: tuple[int, ...]  # the first, the last and the selected one, in order
@@ -20,12 +20,12 @@ class Plan:
 
     @property
     def epochs(self) -> list[int]:
-        """All of them, in order."""
+        """Epochs to train again, in order."""
         return sorted((*self.known, *self.drawn))
 
 
 def check_request(draws: int | None, seed: int | None) -> None:
-    """Raise where no run can be replayed with these values of `--replay` and `--draw`.
+    """Raise ValueError if `--replay` or `--draw` has an invalid value.
 
     Raises:
         ValueError: one is negative, or a seed comes without a number of draws.
@@ -38,16 +38,16 @@ def check_request(draws: int | None, seed: int | None) -> None:
 
 
 def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -> Plan:
-    """Return the plan for a setting.
+    """Choose the epochs of a setting to train again: the first, the last, the selected and some random ones.
 
-    Every set of so many others is equally likely, and a function of the seed: the others are put in the order of one
-    number that is drawn for each, and the first are taken.
+    The random ones depend on the seed alone, and every choice of this many epochs is equally likely: the remaining
+    epochs are sorted by a random number each, and the first ones are taken.
 
     Args:
         setting: its name.
         epochs: of its training.
         selected: the epoch whose weights scored the test set, from 1.
-        draws: how many of the others are trained again; all of them where there are fewer (see `describe_cap`).
+        draws: number of random epochs; all remaining ones if there are fewer (see `describe_cap`).
         seed: of the draw, not negative.
 
     Raises:
@@ -65,7 +65,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
-    """Say that fewer epochs are drawn than were asked for, since there are no more; empty where that is not so."""
+    """Return a sentence saying that fewer epochs are drawn than requested; an empty text if enough are left to draw."""
     if draws <= plan.others:
         return ""
     known = ", ".join(map(str, plan.known))
@@ -78,12 +78,12 @@ def describe_cap(plan: Plan, draws: int) -> str:
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
-    """Return the chance that a draw meets at least one of the false epochs: 1 - C(N - m, K) / C(N, K), hypergeometric.
+    """Return the probability that a draw includes a false epoch: 1 - C(N - m, K) / C(N, K), hypergeometric.
 
     Args:
-        false: m, epochs that are false among the others.
-        others: N, epochs that are drawn from.
-        draws: K, that are drawn.
+        false: m, number of false epochs among those that may be drawn.
+        others: N, number of epochs that may be drawn.
+        draws: K, number of epochs drawn.
 
     Examples:
         >>> f"{chance_to_find(1, 17, 3):.0%}, {chance_to_find(5, 17, 5):.0%}, {chance_to_find(10, 17, 4):.0%}"
@@ -93,6 +93,9 @@ def chance_to_find(false: int, others: int, draws: int) -> float:
 
 
 def chances(plan: Plan) -> list[tuple[int, float]]:
-    """Return numbers of false epochs among the others (1, 5, half and all), with the chance to find one of them."""
+    """Return pairs: a number of false epochs among those not fixed, and the chance that the draw includes one.
+
+    The numbers are 1, 5, half of these epochs, and all of them.
+    """
     counts = sorted({count for count in (1, 5, plan.others // 2, plan.others) if 0 < count <= plan.others})
     return [(count, chance_to_find(count, plan.others, len(plan.drawn))) for count in counts]

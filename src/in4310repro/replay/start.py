@@ -1,4 +1,4 @@
-"""The state that an epoch starts from: the initial weights, or the kept state after the epoch before it."""
+"""The state before an epoch: the initial weights, or the saved state after the previous epoch."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from in4310repro.tensors import tensors_sha256
 
 
 class MissingStateError(Exception):
-    """The state that an epoch starts from is unavailable."""
+    """The state before an epoch is unavailable."""
 
 
 class Start(NamedTuple):
-    """The state before an epoch."""
+    """The state before an epoch: the network, and the saved state after the previous epoch."""
 
     model: torch.nn.Module
     kept: Kept | None  # None before the first epoch, where no optimizer has a state
@@ -30,8 +30,8 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start
     """Return the state before an epoch of a setting.
 
     Raises:
-        ValueError: it is damaged, or not the state that the chain commits to.
-        MissingStateError: it was not kept, or its weights are in a file that is unavailable.
+        ValueError: the state is damaged, or has other hashes than recorded.
+        MissingStateError: the state was not saved, or its weights are in a file that is unavailable.
     """
     if epoch == 1:
         return Start(_initial_network(run, setting), None)
@@ -43,13 +43,13 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start
 
 
 def describe_missing_epochs(run: FinishedRun, plan: Plan) -> str:
-    """Say which epochs of the plan have no kept state before them; empty where all have."""
+    """Return a clause on the planned epochs without a saved state before them; an empty text if there are none."""
     missing = [epoch for epoch in plan.epochs if epoch > 1 and not _kept_file(run, plan.setting, epoch).exists()]
     return _describe_missing(run, plan.setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
 
 
 def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Module:
-    """Return the network before the first step, which is drawn or read again."""
+    """Return the network before the first step, with its weights drawn or read again."""
     expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
         if before := run.config.training.setting_before(setting):
@@ -66,7 +66,7 @@ def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Mo
 
 
 def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
-    """Return the file of the state before an epoch, from 2."""
+    """Return the path of the saved state before an epoch; the epoch is at least 2."""
     return run.folder / names.kept_epoch(setting, epoch - 1)
 
 

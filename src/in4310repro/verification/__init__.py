@@ -1,4 +1,4 @@
-"""The reproduction routine: what a run says, computed again from its weights, images, seed and split."""
+"""Verification of a run: values recomputed from its weights, images, seed and split, and compared with its files."""
 
 from in4310repro.verification.lines import (
     last_lines,

@@ -1,4 +1,4 @@
-"""The best epoch of a setting: its history row and the hashes of its tensors, from the weights that were saved."""
+"""Check of a setting's best epoch: its history row and tensor hashes, against its saved weights."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
 
 
 def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield the differences of a setting's best epoch in history.json and tensors.json from what its weights give.
+    """Yield a message for each value recorded for the best epoch that its saved weights do not give.
 
-    The best epoch is the first that is best by `select` of the configuration, so that the setting's selection, and the
-    selection of the setting, follow from rows of which this one is computed again.
+    The values are those in history.json and tensors.json. The best epoch is the one with the best value of the metric
+    `select` of the configuration; ties go to the earlier epoch. If equal bits are not required, average precisions that
+    the tolerance does not determine are yielded as claims.
 
     Raises:
         ValueError: a score is not finite.

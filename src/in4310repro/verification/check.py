@@ -1,4 +1,4 @@
-"""A check of `verify`: what it compares, what it finds, and which statements of a run it computes again or leaves."""
+"""The parts of a check of `verify`: what it compares, what it finds, and which statements of a run it recomputes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ SHOWN_BY = (REPLAY, NOT_SHOWN, ELSEWHERE, IN_CLASS)  # in the order of the lines
 
 @dataclass(frozen=True)
 class Note:
-    """Something that is no difference and that a reader of the run should know."""
+    """A remark for the reader of a verification, about something that is not a difference."""
 
     sentence: str
 
 
 @dataclass(frozen=True)
 class Claim:
-    """Something that a run says and that a verification does not compute again, and what would show it."""
+    """A statement of a run that the verification did not recompute, and what would confirm it."""
 
     what: str
     shown_by: str
@@ -37,7 +37,7 @@ Finding = str | Note | Claim  # a sentence is a difference
 
 @dataclass(frozen=True, kw_only=True)
 class Circumstances:
-    """What decides which statements of a run are computed again."""
+    """The facts that decide which statements of a run are recomputed."""
 
     run: FinishedRun
     start: bool  # the weights that training began from are drawn or available
@@ -49,58 +49,58 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return those of a run before its verification: what no library ships is unavailable."""
+        """Return the circumstances expected before a verification: only image sets that a library ships are there."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)
 
     @property
     def weights(self) -> str:
-        """The weights that training began from, in words."""
+        """Name of the origin of the initial weights, for sentences."""
         named = {"none": "the seed", "imagenet": "the ImageNet weights"}
         return named.get(self.run.config.weights, "the weights of a file")
 
     @property
     def fitted(self) -> list[bool]:
-        """Whether each setting is a head that was fitted."""
+        """For each setting, whether its head was fitted instead of trained by epochs."""
         return [self.run.config.training.fits_head(setting) for setting in self.run.config.settings]
 
     @property
     def from_a_layer(self) -> bool:
-        """Whether a setting trains from a layer on."""
+        """Whether any setting trains only a given layer and those after it."""
         config = self.run.config
         return any(config.training.trained_part(setting).startswith(FROM) for setting in config.settings)
 
 
 @dataclass(frozen=True)
 class Statement:
-    """Something that a run says.
+    """A statement that the files of a run make, in words for all runs and for a particular one.
 
     Attributes:
-        what: in words that hold for every run.
-        of_run: gives the words for a run, none where they do not apply; None: `what`.
+        what: the statement in words that fit every run.
+        of_run: returns the words for a particular run, empty if the statement does not apply; None: `what`.
     """
 
     what: str
     of_run: Callable[[Circumstances], Iterable[str]] | None = None
 
     def words(self, circumstances: Circumstances) -> list[str]:
-        """Return the words for a run."""
+        """Return the statement in the words that fit a run; empty if it does not apply to the run."""
         return [self.what] if self.of_run is None else list(self.of_run(circumstances))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A check.
+    """A check of `verify`: its description, its function, and the statements that it does and does not recompute.
 
     Attributes:
-        name: of the check.
-        files: whose content it compares, in Markdown.
-        compared_with: with what, in Markdown.
-        find: yields a sentence for each difference, and notes and claims.
-        computes: what a run says that is computed again where nothing differs.
-        leaves: what it says of the same files that is not, by what would show it.
-        needed: where it finds a difference, the checks after it are not made.
+        name: name of the check.
+        files: the files whose content it compares, in Markdown.
+        compared_with: what the content is compared with, in Markdown.
+        find: yields a message for each difference, and notes and claims.
+        computes: the statements that are confirmed if nothing differs.
+        leaves: the statements in the same files that it does not recompute, each after what would confirm it.
+        needed: whether a difference found here ends the verification.
     """
 
     name: str
@@ -115,7 +115,7 @@ class Check:
 def of_each_setting(
     find: Callable[[SettingEvidence], Iterable[Finding]],
 ) -> Callable[[Evidence], Iterator[Finding]]:
-    """Return a check of the evidence that makes a check of each setting, the selected one first."""
+    """Return a check of the whole run that applies `find` to each setting, the selected one first."""
 
     def find_all(evidence: Evidence) -> Iterator[Finding]:
         for setting in evidence.settings:
@@ -125,12 +125,12 @@ def of_each_setting(
 
 
 def of_selected(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callable[[Evidence], Iterator[Finding]]:
-    """Return a check of the evidence that makes a check of the selected setting."""
+    """Return a check of the whole run that applies `find` to the selected setting only."""
     return lambda evidence: _guarded(find, evidence.selected)
 
 
 def _guarded(find: Callable[[SettingEvidence], Iterable[Finding]], setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield what a check of a setting finds; a setting that cannot be computed again is a difference, once."""
+    """Yield the findings of a check of a setting; an error becomes one message and ends all checks of this setting."""
     if setting.failed:
         return
     try:

@@ -1,4 +1,4 @@
-"""CHECKS: all that `verify` does, in order, with what each check computes again and what it leaves as a claim."""
+"""CHECKS: all checks of `verify` in order, with the statements of a run that each does and does not recompute."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a verification computes again of a run, and what it leaves as a claim, in words; both follow from `CHECKS`."""
+"""The statements of a run that a verification recomputes, and those that it does not (claims), from `CHECKS`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MATCHES = "every file matches the manifest; whoever changes a file can rewrite t
 
 
 def computed_again(circumstances: Circumstances) -> list[str]:
-    """Return what a verification without a difference computes again, from weights, images, seed and split."""
+    """Return the statements of a run, in words, that a verification without differences has recomputed."""
     return [words for check in CHECKS for each in check.computes for words in each.words(circumstances)]
 
 
 def claims(circumstances: Circumstances) -> list[Claim]:
-    """Return what a verification of the run leaves as a claim, in the order of `SHOWN_BY`."""
+    """Return the statements of a run that its verification does not recompute, in the order of `SHOWN_BY`."""
     listed = [
         Claim(words, shown_by)
         for check in CHECKS
@@ -27,7 +27,7 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
-    """Return the claims, grouped by what would show them."""
+    """Group the statements of claims by what would confirm them."""
     grouped: dict[str, list[str]] = {}
     for claim in listed:
         grouped.setdefault(claim.shown_by, []).append(claim.what)

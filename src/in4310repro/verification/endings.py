@@ -1,4 +1,4 @@
-"""Bytes behind the end of a picture: no reader looks at them, and the draw of a split depends on them."""
+"""Bytes after the end of a picture: decoders ignore them, but the random split depends on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
 def trailing_notes(evidence: Evidence) -> Iterator[Note]:
-    """Yield a note on the images of a folder that have bytes behind their end; none for drawn scenes.
+    """Yield one note if any images have bytes after the end of the picture; none for generated scenes.
 
     Raises:
         OSError: an image cannot be read.
@@ -34,7 +34,7 @@ def trailing_notes(evidence: Evidence) -> Iterator[Note]:
 
 
 def images_with_trailing_bytes(split: Split, progress: Progress) -> list[str]:
-    """Return the paths of the images that have bytes behind their end.
+    """Return the paths of the images that have bytes after the end of the picture.
 
     Raises:
         OSError: an image cannot be read.
@@ -49,9 +49,9 @@ def images_with_trailing_bytes(split: Split, progress: Progress) -> list[str]:
 
 
 def bytes_behind_end(data: bytes) -> int:
-    """Count the bytes behind the end of a BMP, GIF, JPEG, PNG or WebP picture; 0 for other formats.
+    """Count the bytes after the end of a BMP, GIF, JPEG, PNG or WebP picture; 0 for other formats.
 
-    0 also where a file ends before its picture does, or says no length.
+    Also return 0 if the file ends before its picture does, or does not state a length.
     """
     end: Callable[[bytes], int] | None = None
     if data.startswith(PNG):
@@ -110,7 +110,7 @@ def _end_of_gif(data: bytes) -> int:
 
 
 def _colours(flags: int) -> int:
-    """Return the bytes of a table of colours."""
+    """Return the size in bytes of a GIF colour table, from its flags; 0 if the flags announce none."""
     return 3 * 2 ** (flags % 8 + 1) if flags & 0x80 else 0
 
 

@@ -1,4 +1,8 @@
-"""The evidence of a verification: a run, and what is computed again from it, each once and when first asked for."""
+"""The data of a verification: the files of a run, and values recomputed from them, each once and on first use.
+
+A "numeric class" is a hash that identifies the arithmetic of a process: the results of a probe computation, the number
+of threads and the device. Processes of one class are expected to compute equal bits.
+"""
 
 from __future__ import annotations
 
@@ -30,21 +34,21 @@ UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
 
 
 class DamagedRunError(Exception):
-    """The run lacks what all further checks need; the message is a difference."""
+    """A file that all further checks need is damaged; the message is reported as a difference."""
 
 
 def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
-    """Return whether what is computed here must have the bits of what was recorded.
+    """Return whether values recomputed here must equal the recorded ones bit for bit.
 
-    In portable arithmetic always, whatever class a fingerprint names: its order of operations is fixed, so no other
-    class excuses a difference. In native arithmetic within one numeric class.
+    Values recorded and recomputed in portable arithmetic must, since its order of operations is fixed. In native
+    arithmetic they must if both numeric classes are the same.
     """
     both_portable = numerics.portable and recorded["numerics"] == "portable"
     return both_portable or recorded["numeric_class"] == numerics.numeric_class
 
 
 def refuse_missing_images(split: Split) -> None:
-    """Raise where an image of the split is missing.
+    """Raise ValueError if an image of the split is missing.
 
     Raises:
         ValueError: names the first one.
@@ -59,13 +63,13 @@ def refuse_missing_images(split: Split) -> None:
 
 @dataclass
 class Evidence:
-    """A run and the arithmetic that it is computed again in; caches are not read.
+    """A run, and values recomputed from it on first use; caches on disk are not read.
 
     Attributes:
         folder: of the run.
         context: arithmetic and progress of the computation.
         data: where the run's images are now, if they moved.
-        opened: the run in the folder, where it is open already.
+        opened: the run in the folder, if it is open already.
         decoded: the images that `images` returned, by part.
     """
 
@@ -77,15 +81,15 @@ class Evidence:
 
     @cached_property
     def files(self) -> RunFolder:
-        """The folder of a finished run; raises ValueError as `recorded_files`."""
+        """The run folder, which holds a finished run; raises ValueError as `recorded_files`."""
         return recorded_files(self.folder)
 
     @cached_property
     def run(self) -> FinishedRun:
-        """The run as its files describe it.
+        """The run, read from its files.
 
         Raises:
-            DamagedRunError: they cannot be read.
+            DamagedRunError: the files cannot be read.
         """
         try:
             return self.opened or FinishedRun.open(self.folder)
@@ -94,12 +98,12 @@ class Evidence:
 
     @cached_property
     def bitwise(self) -> bool:
-        """Whether equal bits are required; otherwise results are compared within tolerances."""
+        """Whether recomputed values must be equal bit for bit; if not, they are compared within tolerances."""
         return requires_bits(self.run.fingerprint, self.context.numerics)
 
     @cached_property
     def split(self) -> Split:
-        """The split with its images where they are now.
+        """The split, with the present location of its images.
 
         Raises:
             ValueError: an image is missing.
@@ -109,7 +113,7 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images that a protocol reads as a part of the split, or `UNSEEN`.
+        """Return the images that the run's protocol uses as training, validation or test part, or the `UNSEEN` ones.
 
         Raises:
             DamagedRunError: an image cannot be decoded.
@@ -131,17 +135,17 @@ class Evidence:
 
     @cached_property
     def drawn_network(self) -> torch.nn.Module:
-        """The network with weights drawn from the seed, on the CPU and not placed."""
+        """The network with random weights drawn from the seed, on the CPU."""
         return self.run.config.network.build(len(self.run.classes), self.run.config.seed)
 
     @cached_property
     def start_at_hand(self) -> bool:
-        """Whether the weights that training began from can be had without a download."""
+        """Whether the weights before the first training step are available without a download."""
         return self.run.has_initial_weights
 
     @cached_property
     def initial_network(self) -> torch.nn.Module:
-        """The network with the weights that training began from, on the CPU and not placed.
+        """The network with the weights before the first training step, on the CPU.
 
         Raises:
             ValueError: the weights cannot be read.
@@ -153,7 +157,7 @@ class Evidence:
 
     @cached_property
     def settings(self) -> list[SettingEvidence]:
-        """The evidence of each setting, that of the selected one first."""
+        """The evidence of each optimizer setting, the selected one first."""
         selected, settings = self.run.metrics["setting"], self.run.config.settings
         ordered = sorted(settings, key=lambda each: each.name != selected)
         return [SettingEvidence(self, setting) for setting in ordered]
@@ -165,7 +169,7 @@ class Evidence:
 
     @cached_property
     def measured_network(self) -> torch.nn.Module | None:
-        """The network whose feature maps the run records, placed; None where its weights are unavailable."""
+        """The network whose feature maps the run records, on the device; None if its weights are unavailable."""
         if self.run.config.weights == "none":
             return self.selected.network
         # A copy, since placing changes the network itself.
@@ -173,10 +177,10 @@ class Evidence:
 
     @cached_property
     def feature_sets(self) -> list[ImageSet | None]:
-        """The image sets of the recorded feature maps in their order; None for one whose folder is unavailable.
+        """The image sets of the recorded feature maps, in order; None in place of an unavailable one.
 
         Raises:
-            ValueError: a folder that cannot be read.
+            ValueError: a folder of images cannot be read.
         """
         config, features = self.run.config, self.run.features
         if features is None:
@@ -200,12 +204,12 @@ class Evidence:
 
 @dataclass
 class SettingEvidence:
-    """A setting of a run, and what its best weights give now.
+    """One optimizer setting of a run, and values recomputed from its best weights on first use.
 
     Attributes:
         evidence: of the whole run.
         setting: its optimizer's settings.
-        failed: it could not be computed again, so that further checks of it are not made.
+        failed: whether it could not be recomputed, which ends the checks of this setting.
     """
 
     evidence: Evidence
@@ -214,7 +218,7 @@ class SettingEvidence:
 
     @property
     def name(self) -> str:
-        """The name of the setting."""
+        """Name of the setting."""
         return self.setting.name
 
     def file(self, name: str) -> Path:
@@ -223,7 +227,7 @@ class SettingEvidence:
 
     @cached_property
     def stored(self) -> Mapping[str, torch.Tensor]:
-        """The tensors of the best weights, as the file holds them.
+        """Tensors of the best weights, as stored in their file.
 
         Raises:
             ValueError: the file is missing or damaged.
@@ -231,7 +235,7 @@ class SettingEvidence:
         return self.evidence.run.files.read_tensors(names.of_setting(self.name, names.BEST_WEIGHTS))
 
     def load_network(self) -> torch.nn.Module:
-        """Return a new network with the best weights, placed.
+        """Return a new network with the best weights, on the device.
 
         Raises:
             ValueError: the weights are damaged or belong to another network.
@@ -243,27 +247,27 @@ class SettingEvidence:
 
     @cached_property
     def network(self) -> torch.nn.Module:
-        """The network with the best weights, placed, whose weights nobody changes; raises as `load_network`."""
+        """Network with the best weights, on the device; callers must not change it; raises as `load_network`."""
         return self.load_network()
 
     @cached_property
     def best_row(self) -> HistoryRow:
-        """The history's row of the best epoch."""
+        """History row of the best epoch."""
         return best_epoch(self.evidence.run.histories[self.name], self.evidence.run.config.select)
 
     @cached_property
     def validation_scores(self) -> Scores:
-        """Scores of the validation images; raises ValueError where one is not finite."""
+        """Recomputed scores of the validation images; raises ValueError if one is not finite."""
         return self._predict("validation", self.best_row["epoch"])
 
     @cached_property
     def test_scores(self) -> Scores:
-        """Scores of the test images; raises ValueError where one is not finite."""
+        """Recomputed scores of the test images; raises ValueError if one is not finite."""
         return self._predict("test")
 
     @cached_property
     def unseen_scores(self) -> Scores | None:
-        """Scores of the images that a shared split never reads; None in other protocols."""
+        """Recomputed scores of the images that a shared split never reads; None if the protocol has no shared split."""
         return self._predict(UNSEEN) if self.evidence.run.config.protocol.shares_split else None
 
     def _predict(self, part: str, epoch: int = 0) -> Scores:

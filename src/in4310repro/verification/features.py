@@ -1,4 +1,4 @@
-"""The feature maps: the records of features.json measured again on every image set that is available."""
+"""Check of the feature maps: features.json, measured again on every available image set."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ NEXT_BIN = 2 * RELATIVE_ERROR
 
 
 def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
-    """Return how far feature maps may differ, as words after them; empty where only eigenvalues' last bits may.
+    """Return the tolerance of feature maps as a phrase; empty if only last bits of eigenvalues may differ.
 
-    A record of another precision or arithmetic than the run's is compared less firmly, by its own words.
+    The tolerance depends on the precision and arithmetic of the record, which may differ from those of the run.
     """
     if features is None:
         return ""
@@ -46,13 +46,14 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
 
 
 def feature_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence for each value of features.json that is not what is measured now, on the available sets.
+    """Yield a message for each value of features.json that differs from the one measured again.
 
-    Shares and counts must be equal, and eigenvalues within `SPECTRUM_TOLERANCE`, where bits are required; else both
-    within the wider tolerances. Where the network's weights are unavailable, only its name and mode are compared.
+    If equal bits are required, shares and counts must be equal, and eigenvalues equal within `SPECTRUM_TOLERANCE`.
+    Otherwise both are compared within wider tolerances. If the network's weights are unavailable, only its name and
+    mode are compared.
 
     Raises:
-        ValueError: the statistics cannot be computed, as where an activation is not finite.
+        ValueError: the statistics cannot be computed, for example because an activation is not finite.
     """
     run, features = evidence.run, evidence.run.features
     if features is None:
@@ -76,7 +77,7 @@ def feature_differences(evidence: Evidence) -> Iterator[str]:
 
 
 def absent_sets(evidence: Evidence) -> tuple[str, ...]:
-    """Return the names of the recorded image sets that are unavailable."""
+    """Return the names of the recorded image sets whose images are unavailable."""
     if evidence.run.features is None:
         return ()
     named = zip(evidence.run.features["sets"], evidence.feature_sets, strict=True)
@@ -121,7 +122,11 @@ def _module_differences(
 def activation_differences(
     place: str, saved: ActivationFeatures, measured: ActivationFeatures, bitwise: bool
 ) -> Iterator[str]:
-    """Compare every value where bits are required; else quantiles and counts within tolerances, no channel or image."""
+    """Yield a message for each difference between two records of a module's values.
+
+    If `bitwise`, every value must be equal. Otherwise quantiles and counts are compared within tolerances, and channels
+    and images are not compared.
+    """
     if bitwise:
         for difference in differences(saved, measured):
             yield sentence(place, difference.path, difference.first, difference.second)

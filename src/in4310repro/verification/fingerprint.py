@@ -1,4 +1,4 @@
-"""The fingerprint: what it says that can be computed again."""
+"""Check of fingerprint.json: the entries that can be recomputed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from in4310repro.verification.evidence import Evidence
 
 
 def fingerprint_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield the differences of fingerprint.json from the configuration, its own probe, this arithmetic, and the seed.
+    """Yield a message for each entry of fingerprint.json that contradicts the configuration or a recomputed value.
 
-    The weights before the first step are compared as far as they are available.
+    The hash of the weights before the first step is compared if these weights are available.
     """
     run = evidence.run
     file, recorded, asked = run.folder / names.FINGERPRINT, run.fingerprint, run.config.numerics

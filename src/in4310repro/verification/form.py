@@ -1,4 +1,4 @@
-"""The form of a run's files: other bytes of the same meaning are no bytes that a training wrote, and may hide words."""
+"""Check of the file formats: a run's files must have exactly the bytes that training writes for their content."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LENGTH = 8  # bytes before the header of a safetensors file, which hold its leng
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """Yield a sentence for each file of a run that holds what it should in bytes that no training writes.
+    """Yield a message for each file with valid content whose bytes are not those that training writes.
 
-    A number written otherwise, a key that stands twice, a list in another order, a comment in an archive, metadata
-    beside weights. The archive of the scores is compared by its length: each system marks archives as its own.
+    Examples are a number in another notation, a duplicate key and metadata beside weights. Such bytes could hide text.
+    The archive of the scores is compared by its length only, since archives name the operating system.
     """
     for name in _json_files(run):
         file = run.files.file(name)
@@ -42,7 +42,7 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return what is needed without the keys that are not written, at any depth: older runs lack newer settings."""
+    """Return `needed` without the keys that `written` lacks, at any depth, since older runs lack newer settings."""
     if isinstance(written, Mapping) and isinstance(needed, Mapping):
         return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
     if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):
@@ -60,7 +60,7 @@ def _json_files(run: FinishedRun) -> list[str]:
 
 
 def weights_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a sentence for each fault of form in the weights of a setting.
+    """Yield a message for each deviation of a setting's weights files from the format that a run writes.
 
     Raises:
         ValueError: the weights are damaged or belong to another network.
@@ -75,7 +75,7 @@ def weights_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.nn.Module) -> Iterator[str]:
-    """Yield a sentence where the names or types of a file of weights are not those of the network that took them."""
+    """Yield a message for the first tensor in a weights file whose name or dtype differs from the network's."""
     needed = network.state_dict()
     for name in dict.fromkeys([*needed, *stored]):
         now, then = (str(each[name].dtype) if name in each else "absent" for each in (stored, needed))
@@ -85,12 +85,12 @@ def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.
 
 
 def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = False) -> Iterator[str]:
-    """Yield a sentence where the metadata of a file of weights are not the run's, or its header is padded.
+    """Yield a message if the metadata of a weights file are not those of the run, or if its header is padded.
 
     Args:
         file: the weights.
-        preprocessing: of the run's configuration, which the metadata say.
-        older: the run is of a format whose weights say nothing of it.
+        preprocessing: the run's preprocessing, which the metadata must state.
+        older: whether the run's format is so old that weights may lack metadata.
     """
     data = read_bytes(file)
     end = LENGTH + int.from_bytes(data[:LENGTH], "little")

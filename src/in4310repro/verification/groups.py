@@ -1,4 +1,4 @@
-"""The groups of images that a split holds on one side, found again by the features of the weights before training."""
+"""Check of groups.json: the groups of images that the split keeps in one part, found again from features."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from in4310repro.verification.evidence import Evidence
 
 
 def group_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence for the first image that belongs together with others than the run says.
+    """Yield a message for the first image whose group differs from the recorded one.
 
-    No cache is read. Where features may differ in a bit nothing is compared: whether two images are each other's
-    nearest may turn on the last one.
+    No cache is read. Nothing is compared unless equal bits are required, since the last bit of a feature may decide
+    which image is the nearest.
 
     Raises:
         ValueError: an image or the initial weights cannot be read.

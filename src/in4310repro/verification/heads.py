@@ -1,4 +1,4 @@
-"""The fits of a head, made again: all that a run says of them follows from images, split and what is not trained."""
+"""Check of fitted heads: each fit is repeated from the images, the split and the layers that are not trained."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ MEASURED = ("train_loss", "val_loss", *METRICS)
 
 
 def score_tolerance(strength: float) -> float:
-    """Return how far scores of the same fit on another machine may differ: a weak penalty determines the head less."""
+    """Return the largest allowed difference between scores of the same fit on two machines."""
     return min(SOFTMAX_TOLERANCE, SOFTMAX_PER_STRENGTH * strength)
 
 
 def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield the differences of a fitted head, and of all its fits, from the same fits made again.
+    """Yield messages and notes on a fitted head that differs from its fit repeated here; none if it was not fitted.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -52,7 +52,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
 
 
 class HeadFits:
-    """The fits of a setting's head, made again and compared with what the run says of them."""
+    """The fits of a setting's head, repeated here and compared with the recorded ones."""
 
     def __init__(self, setting: SettingEvidence) -> None:
         evidence = setting.evidence
@@ -68,7 +68,7 @@ class HeadFits:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a sentence for each value that the same fits do not give, and notes on fits with other bits."""
+        """Yield a message for each recorded value that the repeated fits do not give, and notes on unequal bits."""
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
@@ -105,11 +105,12 @@ class HeadFits:
         yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Yield what shows that the saved head is not the fit, whose head the network has now, and a note on both.
+        """Yield a message for each sign that the saved head is not the repeated fit, and a note comparing the two.
 
-        Two conditions hold for the same fit on another machine: the penalised loss of the saved head has almost no
-        slope, and scores of every part of the images are close. The first leaves no room for what no training image
-        sees, since the penalty alone pulls there; the second bounds what a flat direction may do.
+        On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions: the
+        penalised loss of the saved head has almost no slope, and scores of every part of the images are close. The
+        first catches changes that affect no training image, since there only the penalty acts. The second limits
+        changes along directions in which the loss is flat.
         """
         strength, place = row["strength"], self._setting.file(names.BEST_WEIGHTS)
         parts = self._embedded_parts(features)
@@ -133,7 +134,7 @@ class HeadFits:
         yield Note(_describe_other_bits(place, saved["test"], fitted["test"], self._run.config.protocol))
 
     def _embedded_parts(self, features: head.Features) -> dict[str, tuple[Embedding, ImageSet]]:
-        """Return the features and the images of each part."""
+        """Return the features and the images of the training, validation and test parts, by part."""
         inputs, config = self._inputs, self._run.config
         test = embed(
             inputs.model, config.network, self._test, config.evaluation_batch_size,
@@ -157,18 +158,18 @@ class HeadFits:
         return trained_part.last_layer(self._inputs.model, self._run.config.network)
 
     def _scores(self, features: Embedding, images: ImageSet) -> Scores:
-        """Return scores by the head that the network has now."""
+        """Return the scores given by the network's present head."""
         size = self._run.config.evaluation_batch_size
         return head.scores_of_features(self._layer, features, images, size, self._inputs.context.numerics)
 
     def _slope(self, features: head.Features, strength: float) -> float:
-        """Return the largest derivative of the penalised loss at the head that the network has now."""
+        """Return the largest derivative of the penalised loss at the network's present head."""
         now = head.Head(*(each.detach().cpu() for each in (self._layer.weight, self._layer.bias)))
         return head.largest_derivative(now, features.training, self._inputs.training.labels, strength)
 
 
 def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
-    """Say that a head is the fit within tolerances only, and what the fit that was made here measures."""
+    """Describe a saved head that equals the repeated fit only within tolerances, with the test metrics of both."""
     listed = [
         f"{each.label} {then[name]:.4f} and {now[name]:.4f}"  # type: ignore[literal-required]
         for then, now in [(saved.metrics(protocol), fitted.metrics(protocol))]
@@ -182,9 +183,10 @@ def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol:
 
 
 def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a sentence where a setting that trains from a layer on has moved a tensor before it.
+    """Yield a message if a frozen tensor has changed, in a setting that trains only the last layers.
 
-    Nothing is compared where the weights before training are unavailable, or are those of the setting before.
+    Nothing is compared if the initial weights are unavailable, or if each setting starts from the weights of the
+    previous one.
     """
     evidence, config = setting.evidence, setting.evidence.run.config
     part = config.training.trained_part(setting.setting)
@@ -198,7 +200,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[str]:
-    """Yield a sentence that names the first of the tensors that should be as before training and are not."""
+    """Yield a message on the first tensor of `still` that differs from its initial value; none if all are equal."""
     before, stored = setting.evidence.initial_network.state_dict(), setting.stored
     # In the order of the network, since that of a file that was read changes from time to time.
     moved = [name for name in before if name in still and not torch.equal(stored[name], before[name])]
@@ -207,7 +209,7 @@ def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[
 
 
 def _body_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a sentence where a tensor outside the head has moved, by the hash of all weights before training."""
+    """Yield a message if a tensor outside the head has changed, recognized by the hash of the initial weights."""
     evidence, run = setting.evidence, setting.evidence.run
     names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
@@ -217,7 +219,7 @@ def _body_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
-    """Yield a sentence for each metric of a row that no scores within the tolerance of these give."""
+    """Yield a message for each metric of a row that no scores within the tolerance of the repeated fit's can give."""
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])
     worst, best = ends(labels, exact - tolerance, exact + tolerance)

@@ -1,4 +1,4 @@
-"""Images and split: the images of the split as they are now, and the split drawn from them once more."""
+"""Checks of images and split: the images as they are now, and the split drawn again from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from in4310repro.verification.evidence import Evidence
 
 
 def scene_differences(evidence: Evidence) -> list[str]:
-    """Return the differences between the split and the scenes that are drawn now; none for a folder of images."""
+    """Generate the scenes again and list their differences from the split; none for a run on a folder of images."""
     run, config = evidence.run, evidence.run.config
     if config.data:
         return []
@@ -24,9 +24,9 @@ def scene_differences(evidence: Evidence) -> list[str]:
 
 
 def split_differences(evidence: Evidence) -> list[str]:
-    """Return the first row of split.csv that differs from the split that seed and sizes draw from its images.
+    """Return a message on the first row of split.csv that differs from the split drawn again from seed and sizes.
 
-    The file is compared whole: a row that was moved, or written in another form, is a difference too.
+    The bytes of the whole file are compared, so a moved or reformatted row is a difference too.
     """
     run = evidence.run
     file = run.folder / names.SPLIT
@@ -52,7 +52,7 @@ def _groups(run: FinishedRun) -> str:
 
 
 def image_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence for each image whose bytes are not those of the split, and one for those that it does not list.
+    """Yield a message for each image whose bytes have changed, and one on all images missing from the split.
 
     Raises:
         ValueError: an image is missing.
@@ -72,6 +72,6 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a sentence for each part of the images whose decoded pixels are not those of the run's fingerprint."""
+    """Yield a message for each part of the split whose decoded pixels differ from those in the run's fingerprint."""
     for part in ("test", "validation"):
         yield from pixel_differences(evidence.run, part, evidence.images(part), bitwise=evidence.bitwise)

@@ -1,4 +1,4 @@
-"""The lines of a verification: its verdict, notes, what is claimed, what was computed again and how firmly."""
+"""The output lines of a verification: verdict, notes, claims, recomputed statements and tolerance."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ NUMERICAL = f"within tolerances (logits {LOGIT_TOLERANCE:g} of their size), in a
 
 
 def verdict_of_differences(folder: Path, differences: int) -> str:
-    """Return the first line where something differs."""
+    """Return the first output line of a verification that found differences."""
     return f"{folder}: not verified, {differences} difference{'s' * (differences > 1)}"
 
 
 def verdict_of_agreement(folder: Path, verified: Verification, more: str = "") -> str:
-    """Return the first line where nothing differs; `more` says what else was done."""
+    """Return the first output line of a verification without differences, with `more` appended."""
     return f"{folder}: verified, no difference, {_tier(verified)}{more}"
 
 
 def verdict_of_nothing(folder: Path) -> str:
-    """Return the first line where the verification could not be done."""
+    """Return the first output line of a verification that could not be carried out."""
     return f"{folder}: neither verified nor refuted; the error says what is missing"
 
 
 def last_lines(folder: Path, verified: Verification, report: Path | None = None) -> Iterator[str]:
-    """Yield the lines of a verification that found no difference, below its verdict.
+    """Yield the output lines below the verdict of a verification without differences.
 
     Args:
-        folder: of the run.
-        verified: without differences.
-        report: whose JSON files and pages were compared with the run; None: none.
+        folder: the run folder.
+        verified: the result, which has no differences.
+        report: the report that was also compared with the run; None if none was.
     """
     yield from (f"note: {note}" for note in verified.notes)
     if sentence := describe(verified.not_checked):

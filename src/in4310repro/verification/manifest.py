@@ -1,4 +1,4 @@
-"""The manifest: every file of a run has its line, every line its file, and the text is the one that a run writes."""
+"""Check of the manifest: it lists exactly the files of the run with their hashes, in the bytes that a run writes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
-    """Return a sentence for each file of a run that is missing, changed or a link, or for a damaged manifest.
+    """Return a message for each listed file that is missing, changed or a link, and for a damaged manifest.
 
-    A manifest is damaged where its bytes are not the ones that a run writes: sorted, each name once, with one line
+    A manifest is damaged unless its bytes are those that a run writes: sorted by name, each name once, and one line
     break at the end.
 
     Args:
         files: of the run.
-        among: names of the files that are looked at; None: all of them.
+        among: names of the files to check; None: all of them.
     """
     try:
         sentences = [_changed(files, name) for name in files.changed_files(among)]
@@ -46,14 +46,16 @@ def _changed(files: RunFolder, name: str) -> str:
 
 
 def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
-    """Return a sentence where the hash of a run's manifest, without its feature maps, is not the one that is given.
+    """Return a message if the hash of the run is not the expected one; otherwise an empty list.
+
+    The hash is that of the manifest without the entry of the feature maps, which may be measured again.
 
     Args:
         files: of the run.
-        sha256: as `verify` and a report print it; None compares nothing.
+        sha256: the expected hash, as `verify` and a report print it; None: nothing is compared.
 
     Raises:
-        ValueError: that is no sha256.
+        ValueError: `sha256` is not 64 lower-case hex digits.
     """
     if sha256 is None:
         return []
@@ -67,7 +69,7 @@ def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
 
 
 def files_without_line(files: RunFolder) -> list[str]:
-    """Return a sentence for each file that has the name of a run's file and no line in the manifest."""
+    """Return a message for each file in the folder, named like a run's file, that the manifest does not list."""
     try:
         listed = files.manifest()
     except (ValueError, OSError):
@@ -81,7 +83,7 @@ def _omitted(folder: Path, name: str) -> str:
 
 
 def wrong_in_manifest(run: FinishedRun) -> list[str]:
-    """Return a sentence for each file that the manifest omits, and for each entry that is no file of the run."""
+    """Return a message for each file of the run that the manifest omits, and for each entry of any other file."""
     of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
     if run.config.protocol.starts_warm:
         of_settings.add(names.LAST_WEIGHTS)
@@ -102,7 +104,7 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
 
 
 def files_of_run(folder: Path) -> list[str]:
-    """Return the names of the files in a folder that a run could have written, whatever its settings."""
+    """Return the names of the files in a folder that a run, with any settings, could have written."""
     return [name for name in _files(folder) if names.is_of_run(name)]
 
 

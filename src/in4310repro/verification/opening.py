@@ -1,4 +1,4 @@
-"""Whether a folder holds a finished run, and whether what the verification itself needs of it is unchanged."""
+"""Checks before a verification: the folder holds a finished run, and the files that `verify` needs are intact."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ ESSENTIAL = (names.MANIFEST, names.CONFIG, names.FINGERPRINT)
 
 
 def recorded_files(folder: Path) -> RunFolder:
-    """Return the folder of a finished run, by its files or by the manifest that lists them.
+    """Return the folder of a finished run, recognized by its files or by its manifest.
 
-    A folder that holds any file of a run is a run. It is finished where metrics.json is there, or the manifest names
-    it or can no longer be read.
+    A folder with any file of a run counts as a run. The run counts as finished if metrics.json exists or is listed in
+    the manifest, or if the manifest cannot be read.
 
     Raises:
         ValueError: the folder is no run, or the run is not finished.
@@ -37,10 +37,10 @@ def recorded_files(folder: Path) -> RunFolder:
 
 
 def changed_essentials(files: RunFolder) -> list[str]:
-    """Return a sentence for each fault of the files without which nothing can be computed again.
+    """Return a message for each fault of the files without which nothing can be recomputed.
 
     Raises:
-        ValueError: the configuration is unchanged and of another format.
+        ValueError: the configuration is intact, but this version cannot read its format.
     """
     # Of all files only where they are wanted: a run's weights take long to hash, and `verify` does it once more.
     essential = [files.folder / name for name in ESSENTIAL]

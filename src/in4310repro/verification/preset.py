@@ -1,4 +1,4 @@
-"""The preset that a configuration names, and in what the run departs from it."""
+"""Check of the preset that the configuration names, and of the run's deviations from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.verification.check import Finding, Note
 
 
 def preset_findings(run: FinishedRun) -> Iterator[Finding]:
-    """Yield a sentence where the preset does not exist, so that nobody can see what was changed; notes on changes."""
+    """Yield a message if the preset does not exist, and notes on settings of the run that differ from it."""
     place, named = run.folder / names.CONFIG, run.config.preset
     if named not in PRESETS:
         near = did_you_mean(named, PRESETS)

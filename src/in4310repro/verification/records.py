@@ -1,4 +1,4 @@
-"""Losses and metrics of a record compared with those of scores that were just computed."""
+"""Comparison of recorded losses and metrics with those of recomputed scores."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def record_differences(
     *,
     bitwise: bool,
 ) -> Iterator[str]:
-    """Yield a sentence for each key of a record that differs from what was computed from the scores.
+    """Yield a message for each value of a record that differs from the value computed from the scores.
 
     Args:
-        place: the file, and where in it, for the sentences.
+        place: the file and the position in it, for the messages.
         saved: the record of the run.
-        computed: what it should be.
-        scores: from which `computed` was computed.
-        protocol: of the run.
-        bitwise: every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size (at least of
-            1), and metrics by their tolerance in `metrics.METRICS`: those of the order of scores as far as the order of
-            close scores is open (`precision_ranges`). A metric that older runs lack may be absent.
+        computed: the record computed from `scores`.
+        scores: the recomputed scores.
+        protocol: the protocol of the run.
+        bitwise: whether every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size (at
+            least of 1), and metrics by their tolerance in `metrics.METRICS`: metrics of the order of scores must lie in
+            their `precision_ranges`. A metric that older runs lack may be absent.
     """
     for key in dict.fromkeys([*saved, *computed]):
         value, now = saved.get(key), computed.get(key)
@@ -65,7 +65,7 @@ def record_differences(
 
 
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """Return what a record says at a key, and what it should say; of lists and objects the first item that differs."""
+    """Return a message with the recorded and the recomputed value of a key; for lists, of the first unequal item."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in _keys(saved)]
         different = [item for item in items if json.dumps(item[1]) != json.dumps(item[2])]
@@ -84,7 +84,7 @@ def _shown(value: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return the lowest and the highest average precision of each class that the tolerance of scores leaves open."""
+    """Return the lowest and highest average precision of each class over all scores within the tolerance."""
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
@@ -98,14 +98,14 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a sentence for each average precision that close scores leave open by more than `OPEN`, with both ends.
+    """Return a message for each average precision that varies by more than `OPEN` within the tolerance of scores.
 
     Args:
-        place: which they are.
-        values: those of the run.
-        classes: their names.
-        scores: that were just computed.
-        protocol: of the run.
+        place: name of the average precisions, for the messages.
+        values: the recorded average precision of each class.
+        classes: names of the classes.
+        scores: the recomputed scores.
+        protocol: the protocol of the run.
     """
     ranges = zip(classes, values, precision_ranges(scores, protocol), strict=True)
     return [

@@ -1,4 +1,4 @@
-"""verify(): computes again everything that follows from weights, images, seed and split, and compares."""
+"""verify(): recomputes everything that follows from weights, images, seed and split, and compares it with the run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from in4310repro.verification.unchecked import Unchecked, unchecked_in_run
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The differences as sentences; where there are none, how firmly results were compared, and what was not."""
+    """The result of a verification: messages on differences or, if there are none, what was and was not compared."""
 
     differences: list[str]
     bitwise: bool = False  # else within tolerances, in another numeric class than the run's
@@ -31,24 +31,25 @@ class Verification:
     manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
 
     def to_json(self) -> dict[str, Any]:
-        """Return the content for JSON."""
+        """Return all fields as JSON values by name; `computed_again` has the name `proven` there."""
         return {"proven" if key == "computed_again" else key: value for key, value in asdict(self).items()}
 
 
 def verify(folder: Path, context: Context, data: str | None = None, opened: FinishedRun | None = None) -> Verification:
-    """Compute again what follows from the weights, images, seed and split of a run, and compare: all of `CHECKS`.
+    """Recompute everything that follows from a run's weights, images, seed and split, and compare it with the run.
 
-    Images are decoded again, and drawn scenes are drawn again, so that no cache can hide anything. Portable arithmetic
-    must give equal bits, whatever numeric class a fingerprint names; native arithmetic must within one class.
+    The checks are those of `CHECKS`. Images are decoded again and scenes are generated again, so that no cache can hide
+    anything. In portable arithmetic results must have equal bits; in native arithmetic they must if the numeric class
+    is that of the run.
 
     Args:
         folder: of the run.
         context: arithmetic and progress of the computation.
         data: where the run's images are now, if they moved.
-        opened: the run in the folder, where it is open already; it keeps the weights that are read for it.
+        opened: the run in the folder, if it is open already; it keeps the weights that are read for it.
 
     Raises:
-        ValueError: the folder is no run, the run is not finished, or an image of an intact run is not there.
+        ValueError: the folder is no run, the run is not finished, or an image of an intact run is missing.
     """
     evidence = Evidence(folder, context, data, opened)
     findings = make_checks(evidence)
@@ -79,10 +80,10 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
 
 
 def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[str, list[Finding]]:
-    """Return what each check finds, by its name; checks after the first that cannot be made are left out.
+    """Run the checks and return the findings of each by its name; stop at the first check that cannot be completed.
 
     Raises:
-        ValueError: a check cannot be made, and no difference was found before.
+        ValueError: a check cannot be completed, and no difference was found before.
     """
     findings: dict[str, list[Finding]] = {}
     for check in checks:

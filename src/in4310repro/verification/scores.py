@@ -1,4 +1,8 @@
-"""Test scores of a run, compared with the scores that were just predicted."""
+"""Comparison of a run's test scores with recomputed ones.
+
+A "numeric class" identifies the arithmetic of a process: its hardware, libraries and number of threads. In another
+class than the run's, scores may deviate within the tolerances defined here.
+"""
 
 from __future__ import annotations
 
@@ -20,18 +24,18 @@ ROUNDING, LEAST = 4 * 2.0**-24, float(np.finfo(np.float32).tiny)
 
 
 class Range(NamedTuple):
-    """The scores that another numeric class may give, in float64."""
+    """The lowest and highest allowed scores for recomputation in another numeric class than the run's, in float64."""
 
     low: Float64[np.ndarray, "image label"]
     high: Float64[np.ndarray, "image label"]
 
 
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
-    """Return how far the logits of each image may differ in another numeric class.
+    """Return how far each image's logits may deviate when recomputed with other hardware or libraries.
 
-    A share of the size of the image's logits around their mean, or of the median size of all images where that is
-    larger: a sum that happens to be small is as wrong as its terms are large. One size for all would be the largest,
-    which a single image can be made to have.
+    The tolerance is a share of the size of the image's logits around their mean. The median size over all images is
+    used if it is larger, since a sum that happens to be small is as inexact as its terms are large. The largest size is
+    not used, since a single image can be made to have any size.
     """
     sizes = abs(logits - logits.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
     tolerance: Float64[np.ndarray, "image 1"] = LOGIT_TOLERANCE * np.maximum(sizes, np.median(sizes))
@@ -39,7 +43,7 @@ def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.nd
 
 
 def softmax_range(scores: Scores) -> Range:
-    """Return the softmax scores that logits within `logit_tolerance` give, rounded, and within `SCORE_TOLERANCE`."""
+    """Return the allowed softmax scores, from `logit_tolerance` and rounding, at most `SCORE_TOLERANCE` away."""
     exact, logits = scores.softmax.astype(np.float64), logits_of(scores)
     tolerance = logit_tolerance(logits)
     log_odds = np.empty_like(logits)
@@ -55,20 +59,20 @@ def softmax_range(scores: Scores) -> Range:
 
 
 def logits_of(scores: Scores) -> Float64[np.ndarray, "image label"]:
-    """Return the logits, or what is left of them in scores that were read from a file."""
+    """Return the logits in float64; for scores read from a file, which holds none, the logarithms of the softmax."""
     if scores.logits is not None:
         return scores.logits.astype(np.float64)
     return np.log(np.maximum(scores.softmax.astype(np.float64), LEAST))
 
 
 def score_differences(saved: Scores, predicted: Scores, *, bitwise: bool) -> list[str]:
-    """Return the differences of two sets of scores of the same images, as sentences.
+    """Return a message for each kind of difference between two sets of scores of the same images.
 
     Args:
         saved: the scores of the run.
-        predicted: those that were just computed.
-        bitwise: equal float32 bits are required; otherwise scores may be anywhere in `softmax_range`, and no prediction
-            may change.
+        predicted: the recomputed scores.
+        bitwise: whether equal float32 bits are required; otherwise scores may be anywhere in `softmax_range`, and no
+            prediction may change.
     """
     if saved.paths != predicted.paths:
         lost = sorted(set(saved.paths) ^ set(predicted.paths))[:1] or ["their order"]

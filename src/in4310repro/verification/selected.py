@@ -1,4 +1,4 @@
-"""The selected network: its test scores, and the whole of metrics.json."""
+"""Checks of the selected network: its test scores, and all of metrics.json."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from in4310repro.verification.scores import score_differences
 
 
 def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
-    """Yield the differences between scores.npz and the scores that the selected network gives now.
+    """Yield a message for each kind of difference between scores.npz and the selected network's recomputed scores.
 
-    Average precisions that close scores leave open, where bits may differ, are claims.
+    If equal bits are not required, average precisions that the tolerance does not determine are yielded as claims.
 
     Raises:
         ValueError: a score is not finite.
@@ -36,9 +36,10 @@ def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
 
 
 def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
-    """Yield a sentence for each value of metrics.json that a training would not write for the scores of now.
+    """Yield a message for each value of metrics.json that differs from the one computed from the new scores.
 
-    Where bits may differ, class metrics must also be exactly those of the scores that were saved.
+    The new scores are those that the selected network gives in this process. If equal bits are not required, class
+    metrics must also equal those of the saved scores exactly, unless the protocol ranks by logits.
 
     Raises:
         ValueError: a score is not finite.

@@ -1,4 +1,4 @@
-"""What lies in a folder and is not compared with anything: every file, link and empty folder that is not checked."""
+"""Files, links and empty folders in a run folder that no check compares with anything."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ OF_TRAINING = (CHECKPOINT, KEPT_EPOCH, LOG, STATUS)
 
 
 class Unchecked(TypedDict):
-    """Something in a folder that nothing was compared with."""
+    """A file, link or folder that no check compared with anything."""
 
     path: str  # below the folder, with forward slashes; of a folder with one at the end
     kind: str
 
 
 def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[str, int]) -> list[Unchecked]:
-    """List what lies in a run folder beside the files that were checked, sorted by path.
+    """List everything in a run folder except the checked files, sorted by path.
 
     Args:
-        folder: of the run.
-        checked: paths below it.
-        settings: epochs of the run's settings by name; what a training keeps for another setting or epoch is unknown.
+        folder: the run folder.
+        checked: paths of the checked files, below the folder.
+        settings: number of epochs of each setting of the run; files of any other setting or epoch have unknown kind.
     """
     listed = unchecked_in(folder, checked)
     return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]
 
 
 def unchecked_in(folder: Path, checked: Collection[str]) -> list[Unchecked]:
-    """List what lies in a folder, hidden or not, beside the files that were checked; links are not followed."""
+    """List everything in a folder except the checked files, hidden files included; links are not followed."""
     entries = [(path, kind) for path, kind in _entries(folder) if path not in checked or kind == LINK]
     return [Unchecked(path=_text(path), kind=kind) for path, kind in sorted(entries)]
 
 
 def describe(listed: Collection[Unchecked]) -> str:
-    """Say in one sentence what was not checked; empty where nothing is left."""
+    """Return a sentence on what was not checked; an empty text if everything was."""
     of_training: Counter[str] = Counter()
     for each in listed:
         if each["kind"] in OF_TRAINING:
@@ -65,7 +65,7 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """Return the folder that files of one kind are counted in, or the path itself."""
+    """Return the folder under which an unchecked file is counted, or the path of the status file."""
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"
@@ -92,7 +92,7 @@ def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the paths below a folder with their kinds."""
+    """Yield the path and kind of each file, link, empty folder and unreadable folder below a folder."""
     # Not by recursion: folders may lie in each other deeper than Python's stack.
     waiting = [""]
     while waiting:
@@ -114,5 +114,5 @@ def _entries(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _text(path: str) -> str:
-    """Return a path as text that can be written; bytes of a name that are not UTF-8 become escapes."""
+    """Return a path as text that can be encoded; bytes that are not UTF-8 become escapes."""
     return os.fsencode(path).decode(errors="backslashreplace")
