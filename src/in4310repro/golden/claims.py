@@ -1,4 +1,8 @@
-"""A value with its tier of comparison, as a case computes it and as a golden file holds it."""
+"""A value with its tier, which says how exactly it must be reproduced; in a case and in a golden file.
+
+A "numeric class" is a hash that identifies the arithmetic of a process: the results of a probe computation, the number
+of threads and the device.
+"""
 
 from __future__ import annotations
 
@@ -22,11 +26,12 @@ TRAITS = ("value", "dtype", "shape", "tier", "otherwise", "tolerance", "reason")
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """A value with its tier of comparison.
+    """A value and its tier of comparison, which says how exactly it must be reproduced.
 
-    `exact` holds everywhere. `bitwise` holds in the same numeric class and, in native arithmetic, with the same
-    libraries. Elsewhere a bitwise value is compared at the tier `otherwise`, within `tolerance` (absolute) for the
-    given `reason`; without that tier it is not compared. `numerical` holds within the tolerance everywhere.
+    `exact`: the value is equal everywhere. `bitwise`: it is equal to the bit in the same numeric class and, in native
+    arithmetic, with the same libraries. Elsewhere a bitwise value is compared at the tier `otherwise`, within
+    `tolerance` (absolute) for the given `reason`; without that tier it is not compared. `numerical`: it is equal within
+    the tolerance everywhere.
 
     A value is a JSON scalar, a list of scalars of one type, or a NumPy array.
     """
@@ -56,7 +61,7 @@ class Claim:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the claim as a golden file holds it."""
+        """Return the claim as the JSON object that a golden file holds."""
         array = np.asarray(self.value)
         return {
             "value": array.tolist() if isinstance(self.value, np.ndarray) else self.value,
@@ -70,12 +75,12 @@ class Claim:
 
 
 def _dtype_name(array: np.ndarray) -> str:
-    """Return the name of the array's dtype, with "str" for texts of any length."""
+    """Return the name of the array's dtype, which is "str" for strings of any length."""
     return "str" if array.dtype.kind == "U" else str(array.dtype)
 
 
 def _is_array_of(value: Any, dtype: Any) -> bool:
-    """Return whether an array of this dtype has this value in JSON."""
+    """Return whether a JSON value stays the same when converted to an array of this dtype and back."""
     try:
         with np.errstate(over="ignore"):
             return dtype in DTYPES and repr(np.asarray(value, dtype).tolist()) == repr(value)
@@ -87,10 +92,10 @@ Case = Callable[[], Mapping[str, Claim]]
 
 
 def find_claim_faults(name: str, entry: Any) -> list[str]:
-    """List the faults of one claim of a golden file, in sentences that name it and the key.
+    """List the faults of one claim in a golden file, as messages with the claim's name and the key.
 
     Args:
-        name: of the case and the value.
+        name: names of the case and the value, for the messages.
         entry: its JSON value in the file.
     """
     if not isinstance(entry, Mapping):

@@ -1,4 +1,4 @@
-"""The command that writes a golden file: nox in this project, pytest in a project that uses the plugin."""
+"""The command that writes a golden file: nox in this project, pytest in projects that use the plugin."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ EXAMPLE, EXAMPLE_OF_CLASSES = "why it moved", "why the class changed"
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command that writes golden files."""
+    """A command line that writes golden files."""
 
     program: str  # the command up to the name of a case
     reason: str  # the option for the reason
     separator: str = " "
 
     def __call__(self, case: str, reason: str) -> str:
-        """Return the full command for a case, with its reason."""
+        """Return the full command line that writes a case's file for a reason."""
         return f'{self.program}{self.separator}{case} {self.reason} "{reason}"'
 
 

@@ -1,4 +1,4 @@
-"""compare(): the values of a case against its golden file, each at its tier."""
+"""compare(): compares the values of a case with its golden file, each value at its tier."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 3  # number of differing entries that a failure shows
 
 @dataclass
 class Comparison:
-    """The differences in sentences, and the number of values compared at each tier."""
+    """The differences as messages, and the number of values compared at each tier."""
 
     differences: list[str] = field(default_factory=list)
     tiers: Counter[str] = field(default_factory=Counter)
@@ -36,13 +36,13 @@ def compare(
     environments: Environments,
     command: Command = NOX,
 ) -> Comparison:
-    """Compare the values of a case with its golden file. A key on one side only is a difference.
+    """Compare the values of a case with its golden file; a key that only one of them has is a difference.
 
     In portable arithmetic, values written in portable arithmetic are compared to the bit, whatever the libraries. A
-    file of another portable class is a difference by itself: the kernels changed, so the file is stale. A native
-    process with another numeric class or other libraries compares bitwise values at their weaker tier. Bitwise values
-    without a weaker tier are not compared there, and that counts as a difference in listed environments and in portable
-    arithmetic.
+    file whose portable class is not the current one is a difference by itself: the kernels changed, so the file is
+    stale. In native arithmetic, bitwise values of a file with a different numeric class or different libraries are
+    compared at their weaker tier. Without a weaker tier they are not compared, which counts as a difference in listed
+    environments and in portable arithmetic.
 
     Args:
         case: name of the case, which the file repeats.
@@ -90,7 +90,7 @@ def compare(
 
 
 def describe_unlisted(case: str, golden: Mapping[str, Any], command: Command = NOX) -> str:
-    """Describe a golden file whose environment is not listed."""
+    """Return a message on a golden file whose environment is not listed in environments.json."""
     return (
         f"{case}: the file's numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and "
         f"versions match no environment in {ENVIRONMENTS}; {name_command(case, command)}"
@@ -98,14 +98,17 @@ def describe_unlisted(case: str, golden: Mapping[str, Any], command: Command = N
 
 
 def name_command(case: str, command: Command) -> str:
-    """Name the command that writes a golden file again."""
+    """Return a hint with the command that writes a golden file again."""
     return f"{command(case, EXAMPLE)} writes it"
 
 
 def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """Report a file of other kernels, or a portable class listed as native, in portable arithmetic."""
+    """Return a message if a file comes from earlier portable kernels, or if its portable class is listed as native.
+
+    Nothing is checked in native arithmetic.
+    """
     written = environments.written_in(golden)
     if not numerics.portable or written is None:
         return []
@@ -124,13 +127,13 @@ def stale_faults(
 def compare_values(
     case: str, expected: Mapping[str, Any], got: Mapping[str, Claim], same: bool, result: Comparison
 ) -> None:
-    """Compare values by name; add the differences and the counts by tier to `result`.
+    """Compare values by name; add the differences and the number of values at each tier to `result`.
 
     Args:
-        case: its name.
+        case: name of the case.
         expected: the claims of the golden file.
-        got: those that were just computed.
-        same: compare bitwise values to the bit, not at their weaker tier.
+        got: the claims that were just computed.
+        same: whether bitwise values are compared to the bit instead of at their weaker tier.
         result: receives the differences and counts.
     """
     for key in sorted({*expected, *got}):
@@ -171,7 +174,7 @@ def _compare_value(
 
 
 def _describe_mismatch(expected: Any, got: Any, comparison: str) -> str:
-    """Describe a difference; for a list, the number of differing entries, the largest difference and the first."""
+    """Describe a difference; for a list, the number of unequal entries, the largest difference and the first three."""
     if not isinstance(expected, list) or not isinstance(got, list):
         return f"expected {expected!r}{comparison}, got {got!r}"
     pairs = list(zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True))

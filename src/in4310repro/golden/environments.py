@@ -1,4 +1,8 @@
-"""environments.json: the arithmetic, libraries and device with which each golden file was written."""
+"""environments.json: the arithmetic, libraries and device with which each golden file was written.
+
+A "numeric class" is a hash that identifies the arithmetic of a process: the results of a probe computation, the number
+of threads and the device.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +26,7 @@ HEAD = ("reason", "created", "commit", "command")
 
 @dataclass(frozen=True, kw_only=True)
 class Environment:
-    """A numeric class with its libraries and device, and the golden files that were written there."""
+    """Numeric class, libraries and device of a process, and the golden files that it wrote."""
 
     numeric_class: str
     numerics: str  # portable or native
@@ -33,21 +37,21 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Environments:
-    """All environments in which golden files were written, and the origin of the list."""
+    """The environments in which all golden files were written, and the origin of this list."""
 
     provenance: Mapping[str, str]  # HEAD
     environments: tuple[Environment, ...]
 
     def written_in(self, golden: Mapping[str, Any]) -> Environment | None:
-        """Return the environment that a golden file names as its own; None where it is not listed."""
+        """Return the environment that a golden file names; None if it is not listed."""
         return next((each for each in self.environments if _matches(each, golden)), None)
 
     def listing(self, name: str) -> Environment | None:
-        """Return the environment that lists a file; None where no environment does."""
+        """Return the environment whose list of files includes a name; None if no environment lists it."""
         return next((each for each in self.environments if name in each.files), None)
 
     def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
-        """Return whether the environment of a process is listed; libraries count in native arithmetic only."""
+        """Return whether a process's numeric class is listed; in native arithmetic, also with its library versions."""
         return any(
             each.numeric_class == numerics.numeric_class
             and (numerics.portable or same_libraries(each.versions, versions))
@@ -55,18 +59,18 @@ class Environments:
         )
 
     def without(self, name: str) -> tuple[Environment, ...]:
-        """Return the environments without a file; an environment that loses its last file is dropped."""
+        """Return all environments after removing a file from their lists; omit any environment without files."""
         lists = [(each, {n: sha256 for n, sha256 in each.files.items() if n != name}) for each in self.environments]
         return tuple(Environment(**(asdict(each) | {"files": files})) for each, files in lists if files)
 
     def to_bytes(self) -> bytes:
-        """Return the file's content, with a sha256 of everything else in it."""
+        """Return the content of environments.json, including a sha256 of the rest."""
         content = dict(self.provenance) | {"environments": [asdict(each) for each in self.environments]}
         return json_bytes(content | {"sha256": _hash(content)})
 
 
 def same_libraries(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Return whether the libraries that affect bits have equal versions."""
+    """Return whether the versions of all libraries that affect results are equal."""
     return all(one.get(library) == other.get(library) for library in LIBRARIES)
 
 
@@ -75,7 +79,7 @@ def _matches(environment: Environment, golden: Mapping[str, Any]) -> bool:
 
 
 def read_environments(folder: Path, command: Command = NOX) -> Environments:
-    """Read the list of environments of a folder of golden files.
+    """Read environments.json from a folder of golden files.
 
     Raises:
         ValueError: the list is missing, is damaged, or was edited by hand.

@@ -1,4 +1,4 @@
-"""The folder of golden files: the place of each file, and checks that it is as it was written."""
+"""The folder of golden files: the location of each file, and checks that no file was edited by hand."""
 
 from __future__ import annotations
 
@@ -40,29 +40,29 @@ def read(folder: Path, case: str) -> dict[str, Any]:
 
 
 def list_files(folder: Path) -> list[str]:
-    """Return the names of all golden files below the folder, including those of cards."""
+    """Return the paths of all golden files below the folder, including those of GPUs."""
     found = (file for file in folder.rglob("*") if file.is_file() and file != folder / ENVIRONMENTS)
     return sorted(file.relative_to(folder).as_posix() for file in found)
 
 
 def find_orphans(folder: Path, cases: Mapping[str, Case]) -> list[str]:
-    """Return the golden files that no case computes, including those of cards."""
+    """Return the names of the golden files that no case computes, including those of GPUs."""
     paths = map(Path, list_files(folder))
     return sorted(path.name for path in paths if path.stem not in cases or path.suffix != ".json")
 
 
 def device_folder(folder: Path, device_name: str) -> Path:
-    """Return the folder of a device's golden files; a card has a folder with its name."""
+    """Return the folder of a device's golden files: the folder itself for the CPU, a subfolder for a GPU."""
     return folder if device_name == "cpu" else folder / "cards" / re.sub(r"\W+", "-", device_name)
 
 
 def find_faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str, Case]) -> list[str]:
-    """List the faults of all files of the folder, in sentences, without computing a case.
+    """List the faults of all golden files in a folder, as messages, without running a case.
 
     Args:
         folder: of the golden files.
-        cases: the cases that a processor computes.
-        card_cases: the cases that a card computes.
+        cases: the cases that are computed on the CPU.
+        card_cases: the cases that are computed on a GPU.
     """
     try:
         environments = read_environments(folder)
@@ -81,11 +81,11 @@ def find_faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str
 def find_file_faults(
     folder: Path, name: str, cases: Mapping[str, Case], environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """List the faults of one golden file, in sentences, without computing its case.
+    """List the faults of one golden file, as messages, without running its case.
 
     Args:
-        folder: of the golden files.
-        name: of the file, below the folder.
+        folder: the folder of golden files.
+        name: path of the file below the folder.
         cases: the cases that may have written it.
         environments: the list of the same folder.
         command: the command that writes golden files.
@@ -111,7 +111,7 @@ def find_file_faults(
 
 
 def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
-    """List missing and unknown keys of a golden file, another case's name, and missing values."""
+    """List the missing and unknown keys of a golden file, a wrong case name, and a lack of values, as messages."""
     found = [f"{case}: the file lacks {key}" for key in PROVENANCE if key not in golden]
     found += [f"{case}: the file has the unknown key {key!r}" for key in golden if key not in PROVENANCE]
     if found:
@@ -124,7 +124,7 @@ def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
 
 
 def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
-    """List the parts of a file's origin that no command writes, and the faults of its claims."""
+    """List the entries on a file's origin that no command could have written, and the faults of its claims."""
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"
     written, quoted = str(golden["command"]), re.escape(reason)
@@ -148,7 +148,7 @@ def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, co
 
 
 def is_moment(text: Any) -> bool:
-    """Return whether a text is a date and time with a time zone."""
+    """Return whether a text is an ISO date and time with a time zone."""
     try:
         return datetime.datetime.fromisoformat(text).tzinfo is not None
     except (TypeError, ValueError):

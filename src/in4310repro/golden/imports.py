@@ -11,13 +11,13 @@ from types import ModuleType
 
 
 def after_import(name: str, act: Callable[[], object]) -> None:
-    """Call `act` once, after the first import of a module; do nothing if that is already arranged."""
+    """Arrange that `act` is called once, right after the first import of a module; do nothing if it already is."""
     if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
         sys.meta_path.insert(0, _Watch(name, act))
 
 
 class _Watch(MetaPathFinder):
-    """A finder that lets the other finders find the module and calls a function after it is executed."""
+    """An import finder that leaves the search to the other finders, and calls a function once the module has run."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self.name, self._act = name, act

@@ -1,4 +1,4 @@
-"""A pytest plugin for any project: the fixture `golden`, updates by name with a reason, and unused files.
+"""A pytest plugin for any project: the fixture `golden`, updates by name with a reason, and a check for unused files.
 
 Enable it by `pytest_plugins = ["in4310repro.golden.plugin"]` in the topmost conftest.py, or by
 `pytest -p in4310repro.golden.plugin`. Golden files are in `golden` beside pytest's configuration, or in the folder that
@@ -38,7 +38,7 @@ PARTIAL = ("lf", "ignore", "ignore_glob", "collectonly")
 
 
 class Golden(Protocol):
-    """The fixture `golden`."""
+    """Type of the fixture `golden`, a function that compares values with a golden file."""
 
     def __call__(
         self,
@@ -50,10 +50,10 @@ class Golden(Protocol):
         tolerance: float | None = None,
         reason: str = "",
     ) -> None:
-        """Compare values with the golden file of a case; fail the test where one differs or the file is missing.
+        """Compare values with the golden file of a case; fail the test if one differs or the file is missing.
 
-        If bitwise values are of another numeric class or other libraries and have no weaker tier, the rest of the test
-        is skipped.
+        If a bitwise value without a weaker tier cannot be compared, since the file's numeric class or libraries differ
+        from those of this process, the rest of the test is skipped.
 
         Args:
             case: the name of the file: letters, digits, - and _. Each is used once, by one test.
@@ -70,7 +70,7 @@ class Golden(Protocol):
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options and settings."""
+    """Add the plugin's command-line options and ini settings."""
     group = parser.getgroup("golden")
     group.addoption("--golden-update", metavar="NAME", help="Write the golden file of this case instead of comparing.")
     group.addoption("--golden-reason", metavar="WORDS", default="", help="Why its values moved.")
@@ -79,7 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the fixture to this session.
+    """Register the fixture for this session.
 
     Raises:
         UsageError: an update has no reason, or a reason no update.
@@ -95,7 +95,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class GoldenSession:
-    """The golden files that the tests of one session ask for."""
+    """The golden files that the tests of one pytest session use."""
 
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
@@ -106,11 +106,11 @@ class GoldenSession:
 
     @functools.cached_property
     def numerics(self) -> Numerics:
-        """Arithmetic of this process. The first access activates it and imports torch."""
+        """Arithmetic of this process; the first access activates it and imports torch."""
         return activate(self.config.getini("golden_numerics"), "cpu")
 
     def begin_test(self) -> None:
-        """Activate the arithmetic before a test computes: now, or in native arithmetic when torch is imported.
+        """Activate the arithmetic before a test: at once or, in native mode, when torch is first imported.
 
         A test that only uses NumPy never imports torch.
         """
@@ -121,7 +121,7 @@ class GoldenSession:
             self.numerics  # noqa: B018
 
     def check(self, test: pytest.Item, case: str, values: Any, **traits: Any) -> None:
-        """Compare or write the values of a case, as `Golden` documents."""
+        """Compare the values of a case with its golden file, or write the file, as documented in `Golden`."""
         __tracebackhide__ = True
         import pytest
 
@@ -183,11 +183,11 @@ class GoldenSession:
             item.user_properties.append((PROPERTY, (FIXTURE, {})))
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
-        """Record that not all tests run."""
+        """Record that some tests of the session are deselected."""
         self.partial = self.partial or bool(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record the cases of a test, in xdist's controller too, and whether the test failed."""
+        """Record the cases that a test used and whether it failed; under xdist, in the controller too."""
         used: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
         if used and report.outcome != "passed":
             self.partial = True
@@ -197,7 +197,7 @@ class GoldenSession:
                 self.tiers += Counter(tiers)
 
     def orphans(self) -> list[str]:
-        """Return the golden files that no test used; none where not all tests ran to their end."""
+        """Return the golden files that no test used; an empty list unless all tests of the project ran and passed."""
         config = self.config
         whole = config.args_source != type(config).ArgsSource.ARGS and config.invocation_params.dir == config.rootpath
         if self.partial or not whole or not self.folder.is_dir():
@@ -205,7 +205,7 @@ class GoldenSession:
         return [name for name in list_files(self.folder) if name.removesuffix(".json") not in self.tests]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Set exit code 1 where there are orphans, and 4 where no test used the case to be written."""
+        """Set exit code 1 if golden files are unused, and 4 if no test used the case to be written."""
         if hasattr(self.config, "workerinput"):
             return
         if self._is_update_unused():
@@ -232,7 +232,7 @@ class GoldenSession:
 
 
 def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
-    """Return claims by name: one for each entry of a mapping, else a single one called `value`.
+    """Return claims by name: one for each entry of a mapping, or a single one named `value`.
 
     Raises:
         ValueError: tier, tolerance and reason are inconsistent, or a mapping is empty.
@@ -245,7 +245,7 @@ def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
-    """Return a case for `update`, named after the test that computed its claims."""
+    """Return a case for `update` that gives these claims and has the name of the test that computed them."""
 
     def compute() -> Mapping[str, Claim]:
         return claims
@@ -256,13 +256,13 @@ def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], M
 
 
 def _make_fixture(session: GoldenSession) -> object:
-    """Return a plugin with the fixture; made in a function, so that the module imports without pytest."""
+    """Return a plugin with the fixture; pytest is imported here, so that the module imports without it."""
     import pytest
 
     class Fixture:
         @pytest.fixture
         def golden(self, request: pytest.FixtureRequest) -> Golden:
-            """Compare the values of a case with its golden file: `Golden.__call__`."""
+            """Compare values with the golden file of a case; see `Golden.__call__`."""
             session.begin_test()
             return functools.partial(session.check, request.node)
 

@@ -1,4 +1,4 @@
-"""update() and renew(): golden files are written by name, with a reason, by hand and on a clean tree."""
+"""update() and renew(): write golden files by name, with a reason, and only if the git tree is clean."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def update(
     versions: Mapping[str, str] | None = None,
     command: Command = NOX,
 ) -> Path:
-    """Compute one case and write its golden file, a card's into the card's folder; update the list of environments.
+    """Compute one case, write its golden file, and update environments.json; GPUs have folders of their own.
 
     Args:
         folder: of the golden files.
-        case: the one to write.
-        cases: all of them.
+        case: name of the case to write.
+        cases: all cases by name.
         reason: why the values moved.
         numerics: the arithmetic that the values are computed in.
         environment: of the process.
@@ -65,11 +65,11 @@ def update(
 def renew(
     folder: Path, cases: Mapping[str, Case], reason: str, numerics: Numerics, environment: Mapping[str, str]
 ) -> list[str]:
-    """Update the list of environments and the golden files of other portable kernels, without moving a value.
+    """Update environments.json and the golden files of earlier portable kernels, without changing a value.
 
-    A file of another portable class, or whose bytes differ from the listed ones, is computed again. If every value is
-    equal to the bit, the file gets the current class, versions and origin. Files that only other machines compute keep
-    their entries; the first list includes them as they are committed.
+    A file is computed again if its portable class is not the current one, or if its bytes differ from the listed hash.
+    If every value is equal to the bit, the file gets the current class, versions and origin. Files that only other
+    machines can compute keep their entries. If there is no list yet, it takes them as they are.
 
     Args:
         folder: of the golden files.
@@ -82,7 +82,7 @@ def renew(
         The names of the files that were written.
 
     Raises:
-        ValueError: a value moved, so that its case must be written by name; a file that only another machine computes
+        ValueError: a value changed, so that its case must be written by name; a file that this process cannot compute
             was changed; the reason is missing; the process runs in CI; or the tree has changes.
     """
     _refuse_unguarded(reason, environment, NOX)
@@ -135,7 +135,7 @@ def _refuse_unguarded(reason: str, environment: Mapping[str, str], command: Comm
 
 
 def _refuse_moved(case: str, content: Mapping[str, Any], compute: Case) -> None:
-    """Raise ValueError where a value of a golden file is no longer computed to the bit."""
+    """Raise ValueError if a value of a golden file is no longer reproduced to the bit."""
     result = Comparison()
     compare_values(case, content["values"], compute(), same=True, result=result)
     if result.differences:
@@ -145,18 +145,18 @@ def _refuse_moved(case: str, content: Mapping[str, Any], compute: Case) -> None:
 
 
 def _make_origin(reason: str, commit: str, command: str) -> dict[str, str]:
-    """Return the origin of a file that is written now."""
+    """Return the origin of a file written now: reason, time, commit and command."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return dict(zip(HEAD, (reason, created, commit, command), strict=True))
 
 
 def _describe_case(case: str, compute: Case) -> dict[str, Any]:
-    """Return the case and its function, as a golden file records them."""
+    """Return the names of case and function, as a golden file records them."""
     return {"case": case, "function": f"{compute.__module__}.{compute.__name__}"}
 
 
 def _describe_place(numerics: Numerics, versions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return the libraries, numeric class and device, as a golden file records them."""
+    """Return libraries, numeric class and device, as a golden file records them."""
     return {
         "versions": dict(versions or fingerprint(numerics)["versions"]),
         "numeric_class": numerics.numeric_class,
@@ -165,7 +165,7 @@ def _describe_place(numerics: Numerics, versions: Mapping[str, str] | None = Non
 
 
 def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> None:
-    """Add a file that was just written to the list of environments."""
+    """Add a file that was just written to environments.json."""
     listed = Environments(provenance={}, environments=())
     if (folder / ENVIRONMENTS).exists():
         listed = read_environments(folder)
@@ -175,7 +175,7 @@ def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) 
 
 
 def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> Environments:
-    """Return the list with the file in the environment that its content names, and in no other."""
+    """Return the list with the file under the environment named in its content, and under no other."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))
     place = {key: content[key] for key in ("numeric_class", "device_name", "versions")}
@@ -187,11 +187,11 @@ def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[s
 
 
 def clean_commit(folder: Path, *, golden_too: bool = False) -> str:
-    """Return the current commit of a tree without changes outside the golden folder.
+    """Return the current commit, if the git tree has no changes outside the golden folder.
 
     Args:
         folder: of the golden files.
-        golden_too: count changes of golden files too.
+        golden_too: whether changes of golden files are refused too.
 
     Raises:
         ValueError: the tree has changes outside the golden folder, or is not a git checkout.
