@@ -22,7 +22,7 @@ def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays in an npz file made by `array_bytes`: uncompressed and without Python objects.
+    """Return the arrays in an npz file that `array_bytes` made: uncompressed and without Python objects.
 
     Raises:
         ValueError: the file is not there, is damaged, or claims other sizes than it has.

@@ -1,4 +1,6 @@
-"""Hash chain of a training: each epoch's entry contains the hash of the previous one, so the last commits to all.
+"""Hash chain of a training: each epoch's entry includes the hash of the previous entry.
+
+The last hash therefore fixes all epochs. The formula is in docs/replay.md.
 
 The formula stands in docs/replay.md.
 """
@@ -35,11 +37,11 @@ def sha256_of(value: Mapping[str, Any]) -> str:
 def entry(
     epoch: int, previous: str, weights: Mapping[str, torch.Tensor], optimizer_state: Mapping[str, torch.Tensor]
 ) -> EpochHashes:
-    """Return the entry of an epoch.
+    """Return the chain entry of an epoch: the hashes of its results and of the previous entry.
 
     Args:
         epoch: from 1.
-        previous: the hash of the entry before, or of what the training starts from.
+        previous: the hash of the previous entry, or of the starting point.
         weights: weights and buffers after the epoch.
         optimizer_state: its tensors after the epoch, by `INDEX.NAME` (see `checkpoints.optimizer_tensors`).
     """
@@ -53,11 +55,11 @@ def entry(
 
 
 def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
-    """Return the entries as a training with a different start would have written them.
+    """Return the chain entries that the same training would have written from another starting point.
 
     Args:
-        entries: of a chain.
-        start: the hash that the first is to hold as `previous`.
+        entries: the entries of a chain.
+        start: the hash of the new starting point, `previous` of the first entry.
     """
     linked: list[EpochHashes] = []
     for each in entries:
@@ -68,7 +70,7 @@ def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
 def start_sha256(
     config: Config, setting: OptimizerSetting, split_sha256: str, initial_weights_sha256: str, numeric_class: str
 ) -> str:
-    """Return the hash of a setting's starting point, which the first entry holds as `previous`.
+    """Return the hash of everything that a setting's training starts from; the first entry has it as `previous`.
 
     Args:
         config: of the run.
@@ -103,14 +105,14 @@ def start_sha256(
 
 
 def split_sha256(split: Split) -> str:
-    """Return the sha256 of the bytes of `split.csv`."""
+    """Return the sha256 of the split in the form of `split.csv`."""
     return hashlib.sha256(to_csv(split)).hexdigest()
 
 
 def starts(
     config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
-    """Return the hash of each setting's starting point, according to the files of a run."""
+    """Return the hash of each setting's starting point, recomputed from the files of a run, by setting."""
     split_hash, numeric_class = split_sha256(split), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}

@@ -1,4 +1,4 @@
-"""Whether a run's selected network is better than guessing, and advice if it is not."""
+"""A check whether a run's selected network is better than guessing, and advice if it is not."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ FEW = 20  # training images of a class
 
 
 def hint(run: FinishedRun) -> str:
-    """Return advice if the selected network may be guessing or has seen few images; empty otherwise.
+    """Return advice if the selected network may be guessing or has few training images; empty otherwise.
 
-    It may be guessing where the 95 % interval of its accuracy on validation reaches down to what is right by always
-    saying the largest class. Selection flatters it on these images: elsewhere it is rather less.
+    It may be guessing if the 95 % interval of its validation accuracy includes the accuracy of always predicting the
+    largest class, or lies below. Validation accuracy is optimistic, since the network was selected by it.
     """
     supports = run.metrics["supports"]
     of_validation = supports[run.config.protocol.part_read_as("validation")]
@@ -38,7 +38,7 @@ def hint(run: FinishedRun) -> str:
 
 
 def _advice(config: Config) -> str:
-    """Return advice, best first: ImageNet weights for a user's images, which need the fewest of them."""
+    """Return advice, the most effective first."""
     if all(map(config.training.fits_head, config.settings)):
         return "more images or --train all"
     head = f"--preset {HEAD_PRESET}, " if config.data and config.weights == "none" else ""

@@ -1,4 +1,4 @@
-"""Checks that a finished run's files agree: classes, images, epochs, settings, selection."""
+"""Checks that the files of a finished run agree on classes, images, epochs, settings and selection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def refuse_contradictions(
     scores: Scores,
     features: FeatureMaps | None,
 ) -> None:
-    """Raise where the files contradict each other.
+    """Raise ValueError if the files of a run contradict each other.
 
     Raises:
         ValueError: the first contradiction: the file, its key, and the value that is needed.
@@ -56,7 +56,7 @@ def refuse_broken_chains(
     histories: Mapping[str, Sequence[HistoryRow]],
     tensors: Mapping[str, Sequence[EpochHashes]],
 ) -> None:
-    """Raise where a setting's `tensors.json` is not an unbroken chain from its starting point.
+    """Raise ValueError if a setting's `tensors.json` is not an unbroken hash chain from its starting point.
 
     Raises:
         ValueError: the first link that is broken: the file, the epoch, and the value that is needed.

@@ -1,4 +1,4 @@
-"""A finished run as one frozen object: read once, checked once, passed whole."""
+"""A finished run as one immutable object, read and checked once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """Everything in a finished run except weights, which are read on request."""
+    """Everything in the folder of a finished run; weights are read on request only."""
 
     files: RunFolder
     config: Config
@@ -51,7 +51,7 @@ class FinishedRun:
 
     @classmethod
     def open(cls, folder: Path) -> FinishedRun:
-        """Read a run folder.
+        """Read and check the folder of a finished run.
 
         Raises:
             ValueError: the folder is no run, the run is not finished, or a file is missing, damaged or of another
@@ -88,19 +88,19 @@ class FinishedRun:
 
     @property
     def classes(self) -> list[str]:
-        """The class names, in the order of labels and scores."""
+        """Class names, in the order of labels and scores."""
         return self.metrics["classes"]
 
     @property
     def training_sha256(self) -> str:
-        """The hash of the selected setting's last entry in the chain, which commits to its whole training."""
+        """Last hash in the selected setting's chain, which depends on every epoch of its training."""
         return chain.sha256_of(self.tensors[self.metrics["setting"]][-1])
 
     def selected_network(self) -> torch.nn.Module:
-        """Return the network that the test set was scored with, on the CPU.
+        """Return the network whose test scores the run holds, on the CPU.
 
         Raises:
-            ValueError: the weights are missing, damaged, of another network or others than were scored.
+            ValueError: the weights are missing, damaged, of another network, or not those that were scored.
         """
         model = self.saved_network()
         if tensors_sha256(model.state_dict()) != self.metrics["weights_sha256"]:
@@ -111,7 +111,7 @@ class FinishedRun:
         return model
 
     def saved_network(self) -> torch.nn.Module:
-        """Return the network of the selected setting with its best weights as they are now, on the CPU.
+        """Return the selected setting's network, on the CPU; its weights are not compared with those that were scored.
 
         Raises:
             ValueError: the weights are missing, damaged or of another network.
@@ -121,24 +121,24 @@ class FinishedRun:
         return self.restore(state, f"{self.folder / name}")
 
     def restore(self, state: Mapping[str, torch.Tensor], source: str) -> torch.nn.Module:
-        """Build the network with saved weights, on the CPU; raises as `Network.restore`."""
+        """Return the run's network with given weights, on the CPU; raises as `Network.restore`."""
         return self.config.network.restore(len(self.classes), state, source)
 
     @property
     def has_initial_weights(self) -> bool:
-        """Whether the weights that training starts from are drawn or available."""
+        """Whether the weights before training are random ones or available on this machine."""
         return self.config.network.has_weights(self.config.weights)
 
     @cached_property
     def _initial_weights(self) -> Weights:
-        """The weights that training starts from, whose file is read once for everything that needs them."""
+        """Weights before training, read from their file once."""
         return self.config.network.read_weights(self.config.weights)
 
     def initial_network(self) -> torch.nn.Module:
-        """Build the network before training, on the CPU.
+        """Return the network with its weights before training, on the CPU.
 
         Raises:
-            ValueError: its weights cannot be read or do not fit.
+            ValueError: the weights cannot be read or do not fit the network.
         """
         return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
@@ -158,7 +158,7 @@ class FinishedRun:
         """Return the split with the present location of its images.
 
         Args:
-            data: the folder that holds them; None: where the configuration says, or the embedded scenes.
+            data: the folder of the images; None: the one named in the configuration, or the generated scenes.
 
         Raises:
             ValueError: an image is missing or has other bytes than when the split was made.
@@ -169,7 +169,7 @@ class FinishedRun:
 
 
 def finished_files(folder: Path) -> RunFolder:
-    """Return the folder of a finished run, without checking the content of its files.
+    """Return the folder of a finished run; the content of its files is not checked.
 
     Raises:
         ValueError: the folder is no run, or the run is not finished.
@@ -181,7 +181,7 @@ def finished_files(folder: Path) -> RunFolder:
 
 
 def image_root(images: ImageSettings, data: str | None) -> Path:
-    """Return where a run's images are: the folder given now, that of the configuration, or the embedded scenes."""
+    """Return the folder of a run's images: `data`, the folder in the configuration, or that of the generated scenes."""
     place = data or images.data
     return Path(place) if place else embedded_catalogue(images.scenes, images.image_size, images.seed).root
 

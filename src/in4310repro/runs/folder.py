@@ -1,4 +1,4 @@
-"""The run folder for its writer: every file has its sha256 in the manifest.
+"""The run folder as its writer sees it: every file written gets an entry with its sha256 in the manifest.
 
 A changed byte is then found without knowing what the file means.
 """
@@ -33,13 +33,13 @@ NAMED_RUNS = 5
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of results and the manifest with their sha256; no link in it leads outside."""
+    """A folder of results, with a manifest of their sha256; no link in it leads outside."""
 
     folder: Path
 
     @classmethod
     def create(cls, folder: Path) -> RunFolder:
-        """Create an empty run folder; an existing run is moved to the first free `FOLDER.N`.
+        """Create an empty run folder; rename an existing run to the first free `FOLDER.N`.
 
         Raises:
             ValueError: the folder holds files that are no run, or another process trains in it.
@@ -52,7 +52,7 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, folder: Path) -> RunFolder:
-        """Open a run folder to resume in; unfinished files of a killed writer are removed.
+        """Open a run folder to resume training; remove unfinished files of a killed process.
 
         Raises:
             ValueError: another process trains in it, it is no run, or a link in it leads out of it.
@@ -69,10 +69,10 @@ class RunFolder:
 
     @classmethod
     def open(cls, folder: Path) -> RunFolder:
-        """Open a run folder that training wrote.
+        """Open an existing run folder.
 
         Raises:
-            ValueError: the folder is not there, or holds no configuration.
+            ValueError: the folder does not exist, or holds no configuration.
         """
         if not (folder / CONFIG).is_file():
             raise ValueError(f"{folder} is no run folder: it has no {CONFIG}; {other_runs(folder)}")
@@ -89,7 +89,7 @@ class RunFolder:
         write_file(path_below(self.folder, MANIFEST), manifest_bytes(manifest))
 
     def remove(self, *names: str) -> None:
-        """Remove files in this order, after their manifest lines; missing files are ignored."""
+        """Remove files in the given order, after removing their manifest entries; ignore missing files."""
         manifest = {name: sha256 for name, sha256 in self.manifest().items() if name not in names}
         write_file(path_below(self.folder, MANIFEST), manifest_bytes(manifest))
         for name in names:
@@ -102,7 +102,7 @@ class RunFolder:
     def write_weights(
         self, name: str, tensors: Mapping[str, torch.Tensor], preprocessing: Preprocessing = DEFAULT
     ) -> None:
-        """Write a safetensors file of weights, with their preprocessing."""
+        """Write a safetensors file of weights, with their preprocessing as metadata."""
         self.write_bytes(name, tensor_bytes(tensors, to_metadata(preprocessing)))
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
@@ -113,7 +113,7 @@ class RunFolder:
         """Return the path of a file of the run, for reading.
 
         Raises:
-            ValueError: it is not there, is no regular file, or a link leads out of the folder.
+            ValueError: the file does not exist, is no regular file, or a link leads out of the folder.
         """
         return regular_file(self.folder, name)
 
@@ -134,10 +134,10 @@ class RunFolder:
         return read_arrays(self.file(name))
 
     def changed_files(self, among: Collection[str] | None = None) -> list[str]:
-        """Return the names of missing or changed files; the manifest's own name if it is missing.
+        """Return the names of missing or changed files; only the manifest's name if the manifest is missing.
 
         Args:
-            among: names of the files that are looked at; None: all of them.
+            among: names of the files to check; None: all of them.
 
         Raises:
             ValueError: the manifest is damaged.
@@ -155,7 +155,7 @@ class RunFolder:
             return None
 
     def manifest(self) -> Manifest:
-        """Return the sha256 of each file that the run wrote, by name; empty without a manifest.
+        """Return the sha256 of each file of the run, by name; empty if there is no manifest.
 
         Raises:
             ValueError: the manifest is damaged.
@@ -164,7 +164,7 @@ class RunFolder:
         return manifest
 
     def manifest_sha256(self) -> str:
-        """Return a hash of the whole run: of its manifest without the feature maps, which may be measured again.
+        """Return a hash of the whole run: of the manifest without the feature maps, which may be measured again.
 
         Raises:
             ValueError: the manifest is damaged.
@@ -174,7 +174,7 @@ class RunFolder:
 
 
 def refuse_without_run(folder: Path) -> None:
-    """Raise ValueError where a folder holds no run that could be resumed."""
+    """Raise ValueError if a folder holds no run that could be resumed."""
     if (folder / CONFIG).is_file():
         return
     if any((folder / name).is_file() for name in (MANIFEST, FINGERPRINT, SPLIT)):
@@ -189,7 +189,7 @@ def refuse_without_run(folder: Path) -> None:
 
 
 def other_runs(folder: Path) -> str:
-    """Describe existing runs near a folder without one: beside it and in `runs`, nearest name first."""
+    """Describe up to five runs beside a folder or in `runs`, those with the most similar name first."""
     files = {file for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
 
     def distance(run: str) -> tuple[float, str]:
@@ -203,7 +203,7 @@ def other_runs(folder: Path) -> str:
 
 
 def moves_to(folder: Path) -> Path | None:
-    """Return where a run that is in the way moves, the first free `FOLDER.N`; None if nothing is in the way.
+    """Return the new name of an existing run, the first free `FOLDER.N`; None if the folder is empty or missing.
 
     Raises:
         ValueError: the folder holds files that are no run.
@@ -217,5 +217,5 @@ def moves_to(folder: Path) -> Path | None:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """Return the canonical text of a manifest: sorted by name, so that equal runs have equal manifests."""
+    """Return the JSON text of a manifest, sorted by name, so that equal runs have equal manifests."""
     return json_bytes(dict(sorted(manifest.items())))

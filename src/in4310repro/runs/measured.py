@@ -1,4 +1,4 @@
-"""The record `metrics.json`, computed from scores: by the training, and again by `verify`."""
+"""The content of `metrics.json`, computed from scores: by the training, and again by `verify`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def run_metrics(
     scores: Scores,
     unseen: Scores | None = None,
 ) -> RunMetrics:
-    """Return the record of the selected network on the test set.
+    """Return the metrics of the selected network on the test set, as `metrics.json` holds them.
 
     Args:
         config: gives the protocol.

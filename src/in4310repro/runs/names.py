@@ -29,33 +29,33 @@ OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
 
 
 def of_setting(setting: str, name: str) -> str:
-    """Return the name of a setting's file, as listed in the manifest."""
+    """Return the name of a setting's file below the run folder, as the manifest lists it."""
     return f"{setting}/{name}"
 
 
 def is_of_run(name: str) -> bool:
-    """Return whether a name below a run's folder can belong to a run, whatever its settings."""
+    """Return whether a name below a run folder is one that a run with some settings could write."""
     folder, _, file = name.rpartition("/")
     return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
 
 
 def kept_epoch(setting: str, epoch: int) -> str:
-    """Return the name of the weights and optimizer state after an epoch, counted from 1."""
+    """Return the name of the file with weights and optimizer state after an epoch, counted from 1."""
     return of_setting(setting, f"{KEPT_EPOCHS}/{epoch:06d}.safetensors")
 
 
 def of_logs(setting: str, name: str) -> str:
-    """Return the name of a log of a setting."""
+    """Return the name of a setting's log file below the run folder."""
     return f"{LOGS}/{setting}/{name}"
 
 
 def is_log(name: str) -> bool:
-    """Return whether a file of a run is a log of training steps."""
+    """Return whether a name below a run folder is that of a log of training steps."""
     return re.fullmatch(rf"{LOGS}/[^/]+/({re.escape(STEPS)}|events\.out\.tfevents\.[^/]+)", name) is not None
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Return whether a file, which the manifest does not list, is a kept epoch of so many epochs, or of any number."""
+    """Return whether a name is that of the state after an epoch; not after the first `epochs`, if given."""
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
     if found is None or name != kept_epoch(setting, epoch := int(found[1])):
@@ -64,12 +64,12 @@ def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
 
 
 def checkpoint(epoch: int, batch: int, sha256: str) -> str:
-    """Return the name of a checkpoint below its folder, after these epochs and batches; sha256 of its bytes."""
+    """Return the name of a checkpoint file after these epochs and batches; `sha256` is that of its bytes."""
     return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
 
 
 def is_checkpoint(name: str, epochs: int) -> bool:
-    """Return whether a file's name is that of a checkpoint of a training with this number of epochs."""
+    """Return whether a name is that of a checkpoint of a training with at most this number of epochs."""
     digits = rf"(\d{{6,}})-(\d{{8,}})-([0-9a-f]{{{CHECKPOINT_DIGITS}}})"
     found = re.fullmatch(rf"[^/]+/{CHECKPOINTS}/{digits}\.safetensors", name, re.ASCII)
     if found is None or int(found[1]) > epochs:

@@ -18,7 +18,7 @@ TensorHashes = dict[Text, ShortHash]  # tensor -> the first 12 hex digits of its
 
 
 class Status(TypedDict):
-    """`status.json`: how the last command that torchrun started in the folder ended."""
+    """`status.json`: how the last command under torchrun in this folder ended."""
 
     code: Annotated[int, Field(ge=0, le=255)]  # the exit code, which torchrun replaces
     message: Text  # what was said, empty where all went well
@@ -26,7 +26,7 @@ class Status(TypedDict):
 
 
 class EpochHashes(TypedDict):
-    """One entry of `tensors.json`: hashes of an epoch's results, and of the previous entry (see `runs.chain`)."""
+    """One entry of `tensors.json`: hashes of an epoch's results and of the previous entry (see `runs.chain`)."""
 
     epoch: PositiveCount
     previous: Sha256  # of the entry before, of the first one that of what the training starts from
@@ -40,7 +40,7 @@ SPEED = "images_per_second"
 
 
 class HistoryRow(ClassMetrics):
-    """One epoch of a setting, or one strength tried in fitting the head, measured on validation."""
+    """Losses and metrics of one epoch of a setting, or of one fit of its head with a penalty strength."""
 
     epoch: PositiveCount
     train_loss: NonNegative  # mean cross-entropy per image, while the weights move
@@ -76,7 +76,7 @@ SHOWN = {"0.01": "1 %", "0.5": "median", "0.99": "99 %"}
 
 
 class ChannelImages(TypedDict):
-    """The top images of one channel, by the largest value of each."""
+    """The images on which one channel has its largest values."""
 
     channel: Count  # from 0
     images: list[Text]  # paths, the largest response first
@@ -84,14 +84,14 @@ class ChannelImages(TypedDict):
 
 
 class ValueFeatures(TypedDict):
-    """Histogram of the values of one module on one image set."""
+    """Quantiles and a histogram of one module's values on one image set."""
 
     quantiles: dict[Text, float]  # at each of QUANTILES, of all finite values; to 1/64 of the value
     powers_of_two: dict[Text, Count]  # in the order of the values: `-2^3` counts those in (-16, -8]; `0` the zeros
 
 
 class ActivationFeatures(ValueFeatures):
-    """The values of one module on one image set, and its channels."""
+    """The distribution of one module's values on one image set, its silent channels and its top images."""
 
     never_positive: list[Count]  # channels, from 0
     top_images: list[ChannelImages]  # of the channels with the largest responses

@@ -9,7 +9,7 @@ from in4310repro.runs.records import HistoryRow
 
 
 def best_epoch(rows: Sequence[HistoryRow], by: str) -> HistoryRow:
-    """Return the epoch that is best on validation by a metric of `SCALARS`; the first of equals."""
+    """Return the row of the best epoch on validation by a metric of `SCALARS`; ties go to the earlier epoch."""
     return max(rows, key=lambda row: _goodness(row, by))
 
 
@@ -19,14 +19,15 @@ def _goodness(row: HistoryRow, by: str) -> float:
 
 
 def unit(rows: Sequence[HistoryRow]) -> str:
-    """Return the word for a row of a history: an epoch, or a fit of the head, which has no epochs."""
+    """Return the word for a row of a history: "epoch", or "fit" if the head was fitted instead of trained."""
     return "fit" if "strength" in rows[0] else "epoch"
 
 
 def select(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> tuple[str, HistoryRow]:
-    """Return the setting that is best on validation in any epoch by a metric of `SCALARS`, and that epoch's row.
+    """Return the setting with the best epoch on validation by a metric of `SCALARS`, and the row of this epoch.
 
-    The first of equals. The test set cannot enter: the rows hold nothing of it.
+    Ties go to the earlier setting and epoch. The rows hold nothing about the test set, which therefore cannot affect
+    the selection.
     """
     best = {name: best_epoch(rows, by) for name, rows in histories.items()}
     selected = max(best, key=lambda name: _goodness(best[name], by))

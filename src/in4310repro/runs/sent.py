@@ -1,4 +1,4 @@
-"""A finished run for processes without a run folder: the first reads the files and sends them to the others."""
+"""A finished run for processes without its folder: the first process reads the files and sends them to the rest."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from in4310repro.runs.finished import FinishedRun
 
 @contextmanager
 def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
-    """Open the run in every process: in its folder in the first, in a temporary folder in the others.
+    """Open a run in every process: in the first from its folder, in the rest from a temporary copy.
 
-    What the others write into their folder is nobody's.
+    Whatever is written to a temporary copy is discarded.
 
     Raises:
         ValueError: as `FinishedRun.open`, in the first process.
@@ -40,7 +40,7 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
 
 
 def _list_needed(run: FinishedRun) -> Iterator[str]:
-    """Return the files that are read from a run; weights of unselected settings are left out."""
+    """Return the names of the files that are read from a run; weights of unselected settings are not needed."""
     yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
     for setting in run.histories:
         yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))

@@ -1,4 +1,4 @@
-"""Record of how the last command that torchrun started in a run folder ended; torchrun turns exit codes into 1."""
+"""Record of how the last command under torchrun ended in a run folder; torchrun itself returns exit code 1 only."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from in4310repro.text import visible
 
 
 def write(folder: Path, code: int, message: str, rank: int) -> None:
-    """Write exit code, message and its rank into a run that this command started or continued.
+    """Write exit code, message and process rank to status.json.
 
-    A finished run that was not touched, and one that another process works on, stay as they are.
+    A finished run that this command did not change, and a run that another process works on, are left unchanged.
     """
     continues = (folder / names.CONFIG).is_file() and not (folder / names.METRICS).is_file()
     if continues or signals.kept():
@@ -30,10 +30,10 @@ def write(folder: Path, code: int, message: str, rank: int) -> None:
 
 
 def describe(files: RunFolder) -> str:
-    """Return the status of a run as the end of a sentence; empty without one.
+    """Return the content of status.json as the end of a sentence; an empty text if there is none.
 
     Raises:
-        ValueError: it is damaged.
+        ValueError: the file is damaged.
     """
     if not (files.folder / names.STATUS).exists():
         return ""
