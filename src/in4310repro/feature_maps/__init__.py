@@ -1,1 +1,1 @@
-"""Measurements of feature maps: those of a run on its image sets, and those of any folder, with partial results."""
+"""Measurements of feature maps, of a run on its image sets or of any folder of images, with resumable results."""

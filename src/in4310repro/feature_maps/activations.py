@@ -1,4 +1,4 @@
-"""What a module's values are, as a record for JSON: quantiles, powers of two, silent channels and top images."""
+"""JSON records of a module's values: quantiles, powers of two, channels that are never positive, and top images."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ CHANNELS, IMAGES = 3, 3  # of a module those with the largest responses, and of 
 
 
 def activation_record(result: FeatureResult, paths: Sequence[str], first_image: int = 0) -> ActivationFeatures:
-    """Return the record of one module, measured with histogram and top images.
+    """Return the JSON record of one module's values, from a result with histogram and top images.
 
     Args:
-        result: of the module.
-        paths: of the images, the first of which has the index `first_image`.
-        first_image: as the statistics counted it.
+        result: the statistics of the module.
+        paths: paths of the images, in the order in which they were measured.
+        first_image: index that the statistics gave to the first image.
 
     Raises:
         ValueError: no value is finite.
@@ -34,7 +34,7 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
 
 
 def value_record(histogram: Histogram) -> ValueFeatures:
-    """Return the part of a record that needs neither images nor channels.
+    """Return the quantiles and powers of two, the part of a record that does not depend on images or channels.
 
     Raises:
         ValueError: no value is finite.
@@ -46,13 +46,13 @@ def value_record(histogram: Histogram) -> ValueFeatures:
 
 
 def powers_of_two(histogram: Histogram) -> dict[str, int]:
-    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8]; `0` the zeros."""
+    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8], `0` the zeros."""
     signs = {-1: "-", 1: ""}
     return {f"{signs[sign]}2^{exponent}" if sign else "0": count for sign, exponent, count in histogram.by_exponent()}
 
 
 def _channels(top: TopImages) -> list[int]:
-    """Return the channels with the largest responses, of equal ones the first."""
+    """Return the three channels with the largest responses to an image; ties go to the lower index."""
     order = torch.sort(top.responses[:, 0], descending=True, stable=True).indices
     return [int(channel) for channel in order[:CHANNELS] if top.images[channel, 0] >= 0]
 
@@ -67,5 +67,5 @@ def _channel_images(top: TopImages, channel: int, paths: Sequence[str], first_im
 
 
 def _printable(path: str) -> str:
-    """Return the path, as a record can hold it."""
+    """Return a path with unprintable characters escaped, cut to the longest text of a record."""
     return (path if path.isprintable() else ascii(path)[1:-1])[:LONGEST]

@@ -17,7 +17,7 @@ Samples = Literal["images", "positions", "flat"] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The modules of a network that are measured, and how; the values are those of `FeatureStatistics`."""
+    """The modules of a network to be measured, and options; the values are those of `FeatureStatistics`."""
 
     modules: ModuleChoice
     samples: Samples = "images"
@@ -27,10 +27,10 @@ class Measurement:
     first_image: int = 0  # index of the first image
 
     def statistics(self, model: torch.nn.Module) -> FeatureStatistics:
-        """Return statistics of no image yet.
+        """Return empty statistics of the model's modules, ready to measure the first batch.
 
         Raises:
-            ValueError: the model has no such module.
+            ValueError: the model lacks one of the modules.
         """
         return FeatureStatistics(
             model,
@@ -56,9 +56,9 @@ def measure(
 
     Args:
         model: the network.
-        batches: as the network takes them, on its device; closed where the network fails, too.
-        measurement: of which modules, and how.
-        statistics: of the same measurement, with the images before these batches; None: there are none.
+        batches: inputs of the network, on its device; the generator is closed even if the network fails.
+        measurement: the modules and options.
+        statistics: statistics of earlier batches, to be continued; None: empty ones.
 
     Raises:
         ValueError: a module cannot be measured.

@@ -36,7 +36,7 @@ USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviat
 def measure_folder(
     request: Request, context: Context, out: Path | None = None, *, resume: bool = False
 ) -> FolderResult | None:
-    """Return statistics of a folder as a record; None on the ranks of a torchrun other than 0.
+    """Return the statistics of a folder as a record; None in torchrun processes of rank above 0.
 
     The result is the same to the bit for any number of processes and of interruptions.
 
@@ -78,7 +78,7 @@ def measure_folder(
 
 
 def _complete(request: Request, model: nn.Module, weights: Weights, progress: Progress) -> Request:
-    """Return the request with the preprocessing of its weights, and the network's modules if none are named.
+    """Return the request with the preprocessing of its weights, and with default modules if none are named.
 
     Raises:
         ValueError: the network does not score images of this size.
@@ -94,7 +94,7 @@ def _complete(request: Request, model: nn.Module, weights: Weights, progress: Pr
 
 
 def sample_files(request: Request) -> list[Path]:
-    """Return the files of the sample, a function of the seed and the paths below the folder, in order of the paths.
+    """Return a random sample of the image files, sorted by path; it depends on the seed and the paths only.
 
     Raises:
         ValueError: no such folder, or fewer than two images in it or requested.
@@ -108,7 +108,10 @@ def sample_files(request: Request) -> list[Path]:
 
 
 def describe_measurement(request: Request, model: nn.Module, arithmetic: str, start: int) -> dict[str, object]:
-    """Return all that must be equal to continue a partial result; `data` and `eigenvalues` change no statistic."""
+    """Return all that a partial result must have in common with the measurement that continues it.
+
+    `data` and `eigenvalues` are not included, since they change no statistic.
+    """
     options = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")}
     return options | {
         "preprocessing": to_json(request.preprocessing) | {"orientation": request.preprocessing.orientation},
@@ -120,14 +123,14 @@ def describe_measurement(request: Request, model: nn.Module, arithmetic: str, st
 
 
 class _FileBatches:
-    """Batches of decoded files, after each of which the statistics may be saved."""
+    """Batches of decoded image files; after each one the statistics may be saved."""
 
     def __init__(self, file_batches: list[list[Path]], request: Request, context: Context) -> None:
         self._file_batches, self._request, self._context = file_batches, request, context
         self._partial: PartialResult | None = None
 
     def continue_from(self, partial: PartialResult, *, resume: bool) -> None:
-        """Load what an earlier call measured, which stopped at the end of a batch, and save the rest with it.
+        """Load a partial result if there is one, skip the batches that it includes, and save to it from now on.
 
         Raises:
             ValueError: as `PartialResult.begin`.
@@ -139,7 +142,7 @@ class _FileBatches:
         self._file_batches, self._partial = left, partial
 
     def load(self) -> Generator[torch.Tensor, None, None]:
-        """Yield the batches that are not measured yet; reports progress and saves the statistics.
+        """Yield the batches not measured yet; report progress, and save the statistics from time to time.
 
         Raises:
             ValueError: a file is no image.
@@ -162,7 +165,7 @@ class _FileBatches:
             partial.save()
 
     def _decode(self, files: list[Path]) -> UInt8[np.ndarray, "image height width channel"]:
-        """Return the pixels of files; saves what is measured before one that cannot be decoded."""
+        """Return the pixels of image files; if one cannot be decoded, save the statistics and raise ValueError."""
         how, size, partial = self._request.preprocessing, self._request.image_size, self._partial
         try:
             return np.stack([decode(file, size, preprocessing=how) for file in files])

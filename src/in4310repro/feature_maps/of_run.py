@@ -1,4 +1,4 @@
-"""Feature maps of a run's network on three image sets: sparsity (share of values <= 0) and covariance spectra."""
+"""Feature maps of a run's network on three image sets: shares of values <= 0, and covariance spectra."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EIGENVALUES = 15  # of a module that has so many channels
 def image_sets(
     run: FinishedRun, settings: FeatureSettings, data: str | None, progress: Progress = SILENT
 ) -> list[ImageSet]:
-    """Return the run's test images and two sets to compare them with, each a sample of the configured size.
+    """Return the run's test images and two image sets to compare them with, as samples of the configured size.
 
     Args:
         run: gives the test images.
@@ -50,7 +50,7 @@ def image_sets(
 
 
 def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
-    """Measure the feature maps of a run and write features.json to its folder; the arguments are `measure_run`'s.
+    """Measure the feature maps of a run and write features.json to its folder; arguments as `measure_run`.
 
     Returns:
         The run with its feature maps.
@@ -64,7 +64,7 @@ def write_features(run: FinishedRun, config: Config, context: Context, data: str
 
 
 def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
-    """Return non-positive shares and covariance spectra of the modules on three image sets.
+    """Return the shares of values <= 0 and covariance spectra of the modules on three image sets.
 
     The network has the weights that training started from; where those were random, it is the selected one.
 
@@ -100,7 +100,7 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
 
 
 def network_name(run: FinishedRun) -> str:
-    """Return the name that `features.json` gives to the network whose feature maps it holds."""
+    """Return the name in `features.json` of the network whose feature maps were measured."""
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
     return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
@@ -109,7 +109,7 @@ def network_name(run: FinishedRun) -> str:
 def measure_sets(
     model: torch.nn.Module, sets: Sequence[ImageSet], settings: FeatureSettings, context: Context
 ) -> list[ImageSetFeatures]:
-    """Return the statistics of each image set, with the deviations of the settings.
+    """Return the statistics of each image set, measured with the deviations in the settings.
 
     Args:
         model: the network, placed.
@@ -147,12 +147,12 @@ class _Batches:
 
     @property
     def part(self) -> range:
-        """The images of this process: whole blocks, which hold whole published batches."""
+        """Indices of this process's images: whole blocks, each of which holds whole batches of the published size."""
         blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
         return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
 
     def load(self) -> Generator[torch.Tensor, None, None]:
-        """Yield them, and report progress."""
+        """Yield the batches, and report progress."""
         with self.context.progress.task(f"feature maps of {self.images.name}", len(self.part)) as advance:
             for batch in evaluation_batches(self.images, self.size, part=self.part):
                 yield batch.images.to(self.context.numerics.device)
@@ -160,7 +160,7 @@ class _Batches:
 
 
 def _measure_set(model: torch.nn.Module, batches: _Batches, measurement: Measurement) -> FeatureStatistics:
-    """Return the statistics of one image set, from all processes."""
+    """Return the statistics of one image set, gathered from all processes."""
     shifted = replace(measurement, first_image=measurement.first_image + batches.part.start)
     with torch.inference_mode():
         statistics = measure(model, batches.load(), shifted)
@@ -176,7 +176,7 @@ def _set_record(
     spectra: Mapping[str, FeatureResult],
     settings: FeatureSettings,
 ) -> ImageSetFeatures:
-    """Return the record of one image set, whose first image has this index, from results by module."""
+    """Return the record of one image set, from the results of its modules by name."""
     divisor = settings.protocol.share_divisor(len(images))
     modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in settings.modules}
     for name, module in modules.items():
@@ -189,7 +189,7 @@ def _set_record(
 
 
 def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy whose batch norms use each batch's own mean and variance in eval mode too, as in train mode."""
+    """Return a copy of the network whose batch norms use the mean and variance of each batch, even in eval mode."""
     copied = copy.deepcopy(model)
     for module in copied.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

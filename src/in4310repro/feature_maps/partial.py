@@ -1,4 +1,4 @@
-"""Partial results: the statistics that one process has so far, in a file from which the same command continues."""
+"""Partial results: the statistics that a process has so far, in a file from which a later call continues."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from in4310repro.tensors import metadata_of, tensors_sha256
 
 
 def with_ending(out: Path, ending: str) -> Path:
-    """Return the file beside a result with another ending: FILE.csv for FILE.json or FILE and the ending ".csv"."""
+    """Return the path of a result with another ending: FILE.csv for FILE.json or FILE, and ending ".csv"."""
     return out.with_name(out.name.removesuffix(".json") + ending)
 
 
 def partial_results(out: Path) -> list[Path]:
-    """Return the partial results of all processes for exactly this result."""
+    """Return the files with partial results, of any process, that belong to this result."""
     name = re.compile(re.escape(with_ending(out, "").name) + r"\.\d+of\d+\.part")
     return sorted(file for file in out.parent.glob("*.part") if name.fullmatch(file.name))
 
 
 def remove_partial_results(out: Path) -> None:
-    """Remove the partial results of a result, once it is written."""
+    """Remove the files with partial results that belong to this result."""
     for file in partial_results(out):
         file.unlink(missing_ok=True)
 
 
 class PartialResult:
-    """The file with the statistics of one process; `file` and `images` are for reading, its methods write them.
+    """The file with the partial statistics of one process; use its methods to change it.
 
     Args:
         out: the file of the result.
-        rank: of the process.
+        rank: rank of the process.
         world_size: number of processes.
-        identity: what must be equal for the measurement to be continued; JSON values.
-        statistics: what is saved, and continued by `begin`.
+        identity: JSON values that must be equal for the measurement to be continued.
+        statistics: the statistics to save, and to restore in `begin`.
     """
 
     def __init__(
@@ -58,18 +58,18 @@ class PartialResult:
         self._is_first_rank = rank == 0
 
     def begin(self, files: list[Path], *, resume: bool) -> bool:
-        """Load what an earlier call measured of these files into the statistics, if there is a partial result.
+        """Lock the result, and load the partial statistics of these files if an earlier call saved any.
 
         Args:
-            files: those that this rank measures, in order.
+            files: the files that this rank measures, in order.
             resume: whether to continue from a partial result.
 
         Returns:
-            Whether there was one.
+            Whether there was a partial result.
 
         Raises:
-            ValueError: the result cannot be written there, another process measures for it, or a partial result is
-                there without `resume`, is corrupt, or is of another measurement.
+            ValueError: the result cannot be written to `out`; another process writes it; or there is a partial result,
+                but `resume` is false, or it is corrupt or belongs to another measurement.
         """
         self._claim()
         others = [str(file) for file in partial_results(self._out) if file not in self._all_ranks]
@@ -101,7 +101,7 @@ class PartialResult:
             ) from None
 
     def _restore(self, files: list[Path]) -> None:
-        """Load the file, after all checks that it continues this measurement."""
+        """Load the statistics from the file, after checking that they belong to this measurement."""
         data = read_bytes(self.file)
         try:
             state, metadata = safetensors.torch.load(data), metadata_of(data)
@@ -124,14 +124,14 @@ class PartialResult:
             raise ValueError(f"{self.file} holds no statistics of these modules ({error}); remove it") from None
 
     def add(self, files: list[Path]) -> None:
-        """Record that these files, which follow the ones before, are measured."""
+        """Record that the next files in order have been measured."""
         for file in files:
             status = file.stat()
             self._files_digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
         self.images += len(files)
 
     def save(self) -> None:
-        """Write the file, or replaces it; does nothing while nothing is measured."""
+        """Write or replace the file; do nothing if no image has been measured."""
         if self.images:
             state = self._statistics.state_dict()
             metadata = {"images": str(self.images), "files_sha256": self._files_digest.hexdigest()}
@@ -141,7 +141,7 @@ class PartialResult:
 
     @staticmethod
     def _digest(metadata: Mapping[str, str], tensors: str) -> str:
-        """Return the sha256 of the metadata and of the tensors' own hash."""
+        """Return the sha256 of the metadata and of the hash of the tensors."""
         return hashlib.sha256(
             "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
         ).hexdigest()

@@ -1,4 +1,4 @@
-"""The statistics of a folder as records with named fields, for JSON, as CSV, and as a table on a terminal."""
+"""The statistics of a folder of images as records for JSON, as CSV, and as a table for a terminal."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADING = ("module", "values <= 0", *SHOWN.values(), "never positive", "channels
 
 
 class FolderModule(TypedDict):
-    """One module's statistics; with `samples` of None those that need no channels: counts and quantiles."""
+    """Statistics of one module; if `samples` is None, only those that need no channels: counts and quantiles."""
 
     images: int
     rows: int  # samples of the covariance
@@ -47,14 +47,14 @@ class FolderModule(TypedDict):
 
 
 class FolderResult(TypedDict):
-    """The request, with names in place of paths, and the statistics of each module."""
+    """The request, with file and folder names instead of paths, and the statistics of each module."""
 
     request: dict[str, object]
     modules: dict[str, FolderModule]
 
 
 def folder_result(request: Request, results: Mapping[str, FeatureResult], paths: Sequence[str]) -> FolderResult:
-    """Return the results of all modules as one record; `paths` are those of the images, below the folder."""
+    """Return the results of all modules as one record; `paths` are the image paths below the folder."""
     modules = {name: _module_record(result, request, paths) for name, result in results.items()}
     recorded = {"preprocessing": to_json(request.preprocessing)}
     places = {"data": publishable_place(request.data), "weights": publishable_place(request.weights)}
@@ -89,7 +89,7 @@ def _module_record(result: FeatureResult, request: Request, paths: Sequence[str]
 
 
 def to_csv(result: FolderResult) -> str:
-    """Return a row per module: counts, shares, each quantile and each eigenvalue in its own column."""
+    """Return a CSV row for each module, with a column for each count, share, quantile and eigenvalue."""
     longest = max(len(module.get("eigenvalues", ())) for module in result["modules"].values())
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
@@ -104,7 +104,7 @@ def to_csv(result: FolderResult) -> str:
 
 
 def to_text(result: FolderResult) -> str:
-    """Return a row per module: share of values <= 0, quantiles, never-positive channels; "-" for unknown values."""
+    """Return a table of share <= 0, quantiles and never-positive channels of each module; "-" for unknown values."""
     rows = [HEADING]
     for name, module in result["modules"].items():
         values = [_quantile(module, share) for share in SHOWN]
@@ -123,7 +123,7 @@ def _quantile(module: FolderModule, share: str) -> float | None:
 
 
 def _never_positive(module: FolderModule) -> int | None:
-    """Return how many channels are never positive; None where channels are not known."""
+    """Return the number of channels that are never positive; None if channels were not measured."""
     activations: Mapping[str, object] = module.get("activations", {})
     channels = activations.get("never_positive")
     return len(channels) if isinstance(channels, list) else None

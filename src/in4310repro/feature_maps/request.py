@@ -1,4 +1,4 @@
-"""What to measure on the images of a folder: the options of a measurement, and how the command line names modules."""
+"""The options of a measurement on a folder of images, and the parsing of modules and axes on the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.preprocessing import Preprocessing
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to measure on which images with which network; samples, precision and calls as in FeatureStatistics."""
+    """The images, the network and the statistics to measure; samples, precision and calls as in FeatureStatistics."""
 
     data: str  # folder
     model: str = "resnet18"
@@ -34,11 +34,11 @@ class Request:
 
     @property
     def network(self) -> Network:
-        """The network of that name; raises ValueError where none can be called so."""
+        """Network with the name `model`; raises ValueError if there is none."""
         return open_network(self.model)
 
     def measurement(self, first_image: int) -> Measurement:
-        """Return what is measured of the network, once the modules are named.
+        """Return the measurement of the named modules with these options.
 
         Args:
             first_image: index of the first image that this process measures.
@@ -57,7 +57,7 @@ class Request:
 
 
 def parse_modules(modules: str) -> ModuleChoice:
-    """Parse modules as the command line names them: `NAME,NAME`, `leaves`, or `/PATTERN/` for whole names.
+    """Parse modules as given on the command line: `NAME,NAME`, `leaves`, or `/PATTERN/` matching whole names.
 
     Raises:
         ValueError: an empty name, or a pattern that is no regular expression.
@@ -76,7 +76,7 @@ def parse_modules(modules: str) -> ModuleChoice:
 
 
 def parse_axes(options: Sequence[str]) -> dict[str, int]:
-    """Parse axes of channels as the command line gives them: `NAME=AXIS` each.
+    """Parse channel axes as given on the command line: one `NAME=AXIS` for each module.
 
     Raises:
         ValueError: no name, no axis from 1, or a name that comes twice.
