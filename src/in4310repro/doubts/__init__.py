@@ -1,1 +1,1 @@
-"""Findings about an image folder from a network's features: crops, look-alikes in other classes, doubtful labels."""
+"""Findings about a folder of images, from features: cropped copies, look-alikes and doubtful labels."""

@@ -11,7 +11,7 @@ Doubt = tuple[int, int]  # the position of an image, and the class that it seems
 def thresholds(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> Float64[np.ndarray, " label"]:
-    """Return each class's mean probability over the images labelled so, from which an image is confidently of it.
+    """Return each class's confidence threshold: its mean probability over the images labelled with it.
 
     Examples:
         >>> thresholds(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.5, 0.5], [0.25, 0.75]])).tolist()
@@ -23,13 +23,13 @@ def thresholds(
 def confident_classes(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> Int64[np.ndarray, " image"]:
-    """Return the class that each image is confidently assigned to, -1 for none.
+    """Return the class that each image is confidently assigned to, or -1.
 
-    It is the most probable one of those whose probability reaches its threshold.
+    It is the most probable of the classes whose probability reaches their threshold; -1 if no class reaches it.
 
     Args:
         labels: the given class of each image; each class has an image.
-        probabilities: of each class, from a classifier that has not seen the image.
+        probabilities: probability of each class, by a classifier that was not trained on the image.
     """
     reached = np.where(probabilities >= thresholds(labels, probabilities), probabilities, -1.0)
     return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
@@ -38,7 +38,7 @@ def confident_classes(
 def confident_joint(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> Int64[np.ndarray, "label seeming"]:
-    """Count images by given class and confidently assigned class; images assigned to none are left out."""
+    """Count images by given class and confidently assigned class; omit images without an assigned class."""
     seeming, classes = confident_classes(labels, probabilities), probabilities.shape[1]
     counted = seeming >= 0
     flat = np.bincount(labels[counted] * classes + seeming[counted], minlength=classes**2)
@@ -46,7 +46,7 @@ def confident_joint(
 
 
 def doubts(labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]) -> list[Doubt]:
-    """Return images assigned to a class more probable than the given one, ordered by the difference."""
+    """Return the images assigned to a class more probable than the given one, the largest difference first."""
     seeming, images = confident_classes(labels, probabilities), np.arange(len(labels))
     margins = np.where(seeming >= 0, probabilities[images, seeming] - probabilities[images, labels], 0)
     ordered = np.argsort(-margins, kind="stable")[: (margins > 0).sum()]

@@ -1,4 +1,4 @@
-"""Pairs in which one image is part of the other: close by their features, confirmed by their details."""
+"""Pairs of images of which one is a part of the other, found by features and confirmed by comparing details."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEPT = 200  # prepared images in memory, of half a megabyte each
 
 @dataclass(frozen=True)
 class Crop:
-    """Positions of two images, one of which is part of the other or all of it."""
+    """Positions of two images, one of which is a part of the other or shows all of it."""
 
     whole: int
     part: int
@@ -40,16 +40,16 @@ def crops(
     read: Callable[[int], Image.Image],
     progress: Progress = SILENT,
 ) -> list[Crop]:
-    """Return the pairs of close images in which one is part of the other.
+    """Return the pairs of neighbouring images in which one is part of the other.
 
     Args:
-        neighbours: at least `CANDIDATES` and one of each image, or all other images.
-        known: whether two images are known to be copies, which are not compared.
-        read: the image at a position.
-        progress: where to show how many pairs are compared.
+        neighbours: at least `CANDIDATES` + 1 neighbours of each image, or all other images.
+        known: returns whether two images are known to be copies; such pairs are not compared.
+        read: returns the image at a position.
+        progress: shows the number of pairs compared.
 
     Returns:
-        In the order of the positions, the smaller one first.
+        The pairs, sorted by position.
     """
     pairs = [pair for pair in candidates(neighbours) if not known(*pair)]
     prepared = lru_cache(KEPT)(lambda position: details(read(position)))
@@ -67,10 +67,10 @@ def crops(
 
 
 def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
-    """Return pairs in which one image stands out among the other's neighbours, each once and in order.
+    """Return the pairs in which one image is far nearer to the other than the other's last known neighbour.
 
-    How near copies are depends on the network, and how near everything else is too: what is compared is the distance to
-    a neighbour beside the distance to the last one that is known.
+    Distances are compared with that of the last neighbour, since their size depends on the network. Each pair is
+    returned once, in the order of the positions.
     """
     distances = 1 - neighbours.similarities
     near = distances[:, :CANDIDATES] < NEARER * distances[:, -1:]
@@ -82,7 +82,7 @@ def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
 
 
 def _compare_both_ways(first: int, second: int, prepared: Callable[[int], Details]) -> Crop:
-    """Return the better match of the two directions."""
+    """Compare each image as a part of the other, and return the better match."""
     ways: Sequence[tuple[int, int]] = ((first, second), (second, first))
     return max(
         (_as_part(whole, part, prepared) for whole, part in ways), key=lambda crop: (crop.correlation, -crop.whole)

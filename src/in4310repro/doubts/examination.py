@@ -1,4 +1,4 @@
-"""examine(): copies, look-alikes and doubtful labels of an image folder, from features of its images."""
+"""examine(): finds copies, look-alikes and doubtful labels in a folder of images, from their features."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from in4310repro.progress import SILENT, Progress
 
 
 def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
-    """Return the readable images, whose features are needed, in the order of the catalogue.
+    """Return the images that can be decoded, in the order of the catalogue.
 
     Args:
         images: the folder.
@@ -52,7 +52,7 @@ def examine(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Doubts:
-    """Find what needs a network: parts of images, look-alikes in other classes, doubtful labels.
+    """Find cropped copies, look-alikes of different classes and doubtful labels, by features of a network.
 
     Args:
         images: the folder.
@@ -99,7 +99,7 @@ def examine(
 
 
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
-    """Return the key that each image's fold is drawn by: the smallest sha256 of its copies."""
+    """Return a key for each image, equal for copies, that decides its fold: the smallest sha256 of its copies."""
     smallest: dict[int, str] = {}
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)

@@ -1,4 +1,4 @@
-"""Findings about an image folder from a network's features, as a record and as text."""
+"""Findings about a folder of images from a network's features, as a record and as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OF_SPLIT = ("copy_leaks", "look_alike_leaks", "doubts_by_part")  # findings that
 
 @dataclass(frozen=True, kw_only=True)
 class CropPair:
-    """Two images of which one shows a part of the other, or all of it."""
+    """Two images, one of which shows a part of the other or all of it."""
 
     whole: str
     part: str
@@ -32,7 +32,7 @@ class LookAlike:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """An image that a classifier, which was not trained on it, assigns to another class."""
+    """An image that a classifier trained without it assigns to a class that differs from its label."""
 
     path: str
     label: str
@@ -43,7 +43,7 @@ class Doubt:
 
 @dataclass(frozen=True, kw_only=True)
 class Count:
-    """Number of doubtful images among some."""
+    """Number of doubtful images in a group of images."""
 
     doubts: int
     images: int
@@ -52,7 +52,7 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubts:
-    """Findings for a person to examine, none of them certain; paths are relative to the folder."""
+    """All findings, to be examined by a person, since none is certain; paths are relative to the folder."""
 
     features: dict[str, object]  # of which network they are
     seed: int  # of the folds
@@ -69,22 +69,22 @@ class Doubts:
     confusions: list[Doubt]  # every image whose most probable class is another one, the most probable first
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields as JSON values by name; null for those that need a split if none was given."""
+        """Return all fields as JSON values by name; fields that need a split are null if none was given."""
         return asdict(self) | ({} if self.doubts_by_part else dict.fromkeys(OF_SPLIT))
 
 
 def count_doubts(doubts: int, images: int) -> Count:
-    """Return the number of doubtful images among some, with the interval of their share."""
+    """Return the number of doubtful images in a group, with the 95 % interval of their share of the group."""
     return Count(doubts=doubts, images=images, interval=wilson(doubts, images) if images else None)
 
 
 def total(counts: Mapping[str, Count]) -> Count:
-    """Return the sum over all classes."""
+    """Return the count of doubtful images, summed over all classes."""
     return count_doubts(sum(each.doubts for each in counts.values()), sum(each.images for each in counts.values()))
 
 
 def render(found: Doubts) -> str:
-    """Return the findings as text, with the first of each kind."""
+    """Return the findings as text, with the first examples of each kind of finding."""
     crops = [f"{each.part} ~ {each.side:.0%} of the side of {each.whole}" for each in found.crops]
     alike = [f"{join_paths(each.paths)} ({each.similarity:.2f})" for each in found.look_alikes]
     doubts = [f"{each.path} ({each.seems} {each.probability:.2f}, {each.of_label:.2f})" for each in found.doubts]
@@ -101,6 +101,6 @@ def render(found: Doubts) -> str:
 
 
 def _share(count: Count) -> str:
-    """Return the share of doubtful images and the ends of its interval, in percent."""
+    """Format a number of doubtful images, and the interval of their share in percent."""
     interval = "" if count.interval is None else " ({:.1%} to {:.1%})".format(*count.interval)
     return f"{count.doubts} of {count.images}{interval}"

@@ -1,4 +1,4 @@
-"""Class probabilities of each image by a classifier trained on neither it nor a copy of it."""
+"""Class probabilities of each image, by a classifier trained without this image and its copies."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ITERATIONS, TOLERANCE = 1000, 1e-3
 
 
 def fold_of(key: str, seed: int) -> int:
-    """Return the fold of an image, a draw of (seed, key)."""
+    """Return the fold of an image, drawn at random from seed and key."""
     return int(generator_for(seed, "fold", key).integers(FOLDS))
 
 
@@ -34,16 +34,16 @@ def out_of_fold(
 ) -> Float64[np.ndarray, "image label"]:
     """Return each image's class probabilities, by multinomial logistic regression on the images of other folds.
 
-    Features are standardised by their mean and deviation over all images, which say nothing of labels. The regression
-    is scikit-learn's, so that the last digits depend on its version and the machine.
+    Features are standardised by their mean and deviation over all images, which do not depend on labels. The regression
+    is scikit-learn's, so the last digits depend on its version and on the machine.
 
     Args:
         features: of each image.
         labels: the class of each image, from 0.
-        keys: what the fold of each image is drawn by; copies have the same.
-        classes: the names, for the message.
-        seed: of the folds.
-        progress: where to show how many folds are done.
+        keys: key of each image that decides its fold; copies have equal keys.
+        classes: names of the classes, for the message.
+        seed: seed of the random folds.
+        progress: shows the number of folds done.
 
     Raises:
         ValueError: all images of a class are in one fold.
@@ -78,7 +78,7 @@ def _standardise(features: Float32[np.ndarray, "image feature"]) -> Float32[np.n
 
 
 def check_folds(labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int) -> None:
-    """Raise ValueError for a class missing from the training images of some fold; arguments as `out_of_fold`."""
+    """Raise ValueError if all images of a class are in one fold, so that none are left to train on."""
     for label, name in enumerate(classes):
         contents = {key for key, own in zip(keys, labels == label, strict=True) if own}
         if len({fold_of(key, seed) for key in contents}) < 2:

@@ -1,4 +1,4 @@
-"""Groups of images that a split keeps in one part: copies of any kind, and look-alikes in other classes."""
+"""Groups of images that a split keeps in one part: copies of any kind, and look-alikes of different classes."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ def groups(
     *,
     cache: bool = True,
 ) -> list[Group]:
-    """Return the paths of images that belong together, by features of a network that was not trained on their labels.
+    """Return the groups of images, as paths, that a split must keep in one part.
+
+    The features are those of a network that was not trained on the labels of these images.
 
     Args:
-        images: all of them.
-        network: with the weights that training begins from; it is placed by `numerics`.
+        images: the catalogue of all images.
+        network: the network with its weights before training; it is moved to the device.
         config: gives preprocessing, image size and batch size.
         context: arithmetic, progress and processes of the computation.
         cache: as `embed` and `load_images`.

@@ -1,4 +1,4 @@
-"""Images of different classes that are each other's nearest neighbour, except copies."""
+"""Pairs of images of different classes, each the nearest neighbour of the other; copies do not count."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
     """Return pairs of images of different classes, each the nearest neighbour of the other.
 
     Args:
-        neighbours: of each image, the nearest first.
-        labels: of each image.
-        copies: of each image the number of its group of copies, which do not count as neighbours of each other.
+        neighbours: the neighbours of each image, nearest first.
+        labels: the class of each image, from 0.
+        copies: for each image, the number of its group of copies, which do not count as neighbours of each other.
 
     Returns:
-        The most similar first.
+        The pairs, the most similar first.
     """
     nearest, similarities = _nearest_others(neighbours, np.array(copies))
     pairs = [
@@ -34,7 +34,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour that is no copy of it, -1 if all known ones are, and its similarity."""
+    """Return each image's nearest neighbour except its copies, and the similarity; -1 if all known ones are copies."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))

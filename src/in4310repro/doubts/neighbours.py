@@ -1,4 +1,4 @@
-"""Nearest neighbours of every image by features, in memory linear in the number of images."""
+"""Nearest neighbours of every image by features; the memory needed grows linearly with the number of images."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BELOW_SIGN, COLUMN_BITS = np.int32(2**31 - 1), 32
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest other images of each image, nearest first."""
+    """The nearest neighbours of each image, nearest first."""
 
     images: Int32[np.ndarray, "image neighbour"]
     similarities: Float[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
@@ -31,18 +31,18 @@ def nearest(
     rows_at_once: int = ROWS,
     columns_at_once: int = COLUMNS,
 ) -> Neighbours:
-    """Return the nearest neighbours of every image, by the cosine between features.
+    """Return the nearest neighbours of every image, by the cosine between centred features.
 
-    Features of a rectified layer are positive and point all one way: their mean over the images is subtracted first.
-    Of equally near images the first are taken. Neighbours are found in float32 and put in order in float64, in which no
-    two machines round a cosine so differently that another image would be the nearest.
+    The mean of the features over the images is subtracted first, since features after a ReLU are positive and point in
+    similar directions. Ties go to the lower index. Neighbours are found in float32 and sorted in float64, in which
+    rounding on different machines does not change the order.
 
     Args:
-        features: finite; may be a memory map, of which blocks are read.
-        number: of neighbours; all other images where there are fewer.
-        progress: where to show how many images are done.
-        rows_at_once: images that are compared in one block.
-        columns_at_once: images that they are compared with in one block.
+        features: finite features; a memory map is read in blocks.
+        number: number of neighbours of an image; all other images if there are fewer.
+        progress: shows the number of images done.
+        rows_at_once: number of images compared in one block.
+        columns_at_once: number of images that they are compared with in one block.
     """
     images = len(features)
     number = min(number, images - 1)
@@ -62,7 +62,7 @@ def nearest(
 def _directions(
     features: Float32[np.ndarray, "*image feature"], mean: Float[np.ndarray, " feature"]
 ) -> Float[np.ndarray, "*image feature"]:
-    """Return features minus their mean, scaled to length 1, in their dtype; 0 for an image at the mean."""
+    """Return features minus their mean, scaled to length 1; an image at the mean gets zeros. Keep the dtype."""
     directions: NDArray[np.floating] = features - mean
     lengths = np.linalg.norm(directions, axis=-1, keepdims=True)
     directions /= np.where(lengths > 0, lengths, 1)
@@ -72,7 +72,7 @@ def _directions(
 def _find_in_block(
     directions: Float32[np.ndarray, "image feature"], rows: slice, number: int, columns_at_once: int
 ) -> Int64[np.ndarray, "row neighbour"]:
-    """Return the neighbours of some images, from blocks of all images, keeping the nearest so far."""
+    """Return the neighbours of a block of images, comparing them with one block of all images at a time."""
     count = rows.stop - rows.start
     best = np.empty((count, 0), np.int64)
     for start in range(0, len(directions), columns_at_once):
@@ -91,7 +91,7 @@ def _sort(
     rows: slice,
     found: Int64[np.ndarray, "row neighbour"],
 ) -> tuple[Int64[np.ndarray, "row neighbour"], Float64[np.ndarray, "row neighbour"]]:
-    """Return the neighbours of some images, nearest first, and their similarities."""
+    """Return neighbours of a block of images sorted with the nearest first, and their similarities."""
     own, others = _directions(features[rows], mean), _directions(features[found], mean)
     similarities = np.einsum("rf,rnf->rn", own, others)
     order = np.lexsort((found, -similarities))
@@ -101,7 +101,7 @@ def _sort(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Return integers in the order of neighbours: higher similarity first, then the smaller position."""
+    """Return integers that sort neighbours: by falling similarity; ties go to the smaller position."""
     bits = similarities.view(np.int32)
     # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)

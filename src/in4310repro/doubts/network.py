@@ -1,4 +1,4 @@
-"""The network whose features are used: from a finished run, or from a file of weights."""
+"""The network whose features are used, from a finished run or a file of weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from in4310repro.text import publishable_place
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A network and the preprocessing of its images."""
+    """A network and the preprocessing of the images for it."""
 
     network: torch.nn.Module  # on the CPU
     config: Config  # gives preprocessing, image size and batch size
@@ -33,7 +33,7 @@ class Source:
     name: str  # of the folder or file, fit to be published
 
     def described(self) -> dict[str, object]:
-        """Return the description of the network in findings."""
+        """Return a description of the network, for the findings."""
         how = to_json(self.config.preprocessing) | {"image_size": self.config.image_size}
         return {"weights": self.name, "model": self.config.model, "preprocessing": how}
 
@@ -44,8 +44,8 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
     Args:
         weights: the folder of a finished run, whose selected network is taken; `imagenet`; or a file, whose head may
             have any number of classes.
-        options: the settings that a file leaves open, among them `model`. A run has them all; its `model` is named
-            again where it is code.
+        options: the settings that a file does not contain, among them `model`. A run contains them all; only a `model`
+            that is the user's code must be named again.
 
     Raises:
         ValueError: a run that is damaged or not finished, an option that a run decides, a file without the name of its
@@ -92,7 +92,7 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
 def features_of(
     source: Source, root: Path, entries: Sequence[Entry], context: Context
 ) -> Float32[np.ndarray, "image feature"]:
-    """Return the input of the network's last layer for each image; computed once for images and weights.
+    """Return the input of the network's last layer for each image; cached by images and weights.
 
     The EXIF orientation is applied, as `data.check` does, whatever a run of the network did.
 

@@ -1,4 +1,4 @@
-"""Features projected to a plane that keeps close images close; used for a picture only."""
+"""Projection of features to a plane in which near images stay near; used for a picture only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images that resemble each other: copies by bytes, hashes and details, and look-alikes in other classes."""
+"""Images that resemble each other: copies by bytes, hashes and details, and look-alikes of different classes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from in4310repro.progress import SILENT, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Resemblances:
-    """Resemblances between images, given by position."""
+    """Resemblances between images, which are given by their positions."""
 
     crops: list[Crop]
     copies: list[int]  # of each image the number of its group, see `linked`
     look_alikes: list[LookAlike]
 
     def groups(self) -> list[list[int]]:
-        """Return the groups of images linked by copies of any kind and look-alikes."""
+        """Return the groups of images that are connected by copies of any kind or by look-alikes."""
         pairs = [(first, second) for first, second, _ in self.look_alikes]
         return members(link(len(self.copies), [*members(self.copies), *pairs]))
 
@@ -41,15 +41,15 @@ def resemblances(
     progress: Progress = SILENT,
     orientation: str = APPLIED,
 ) -> Resemblances:
-    """Find parts of images, and look-alikes in other classes, by features.
+    """Find images that are parts of other images, and look-alikes of different classes, by features.
 
     Args:
         root: the folder of the images.
-        entries: those that can be read.
-        findings: of `data.check` on them, which knows the copies by bytes and hashes.
-        features: of each image.
-        progress: where to show how far it is.
-        orientation: whether that of EXIF is applied, see `reading.read_rgb`.
+        entries: the images that can be read.
+        findings: the result of `data.check` for them, with their copies by bytes and hashes.
+        features: features of each image.
+        progress: shows the progress.
+        orientation: whether the orientation in EXIF data is applied, see `reading.read_rgb`.
     """
     paths = [entry.path for entry in entries]
     by_hash = copies_by_hashes(paths, findings)
@@ -66,7 +66,7 @@ def resemblances(
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
-    """Return the number of each image's group of copies by bytes or hashes, see `linked`."""
+    """Return for each image the number of its group of copies, found by bytes or hashes (see `link`)."""
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]

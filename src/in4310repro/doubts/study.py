@@ -1,4 +1,4 @@
-"""Selection of images to be judged, doubted and undoubted mixed by a seed, and estimates from the judgements."""
+"""A random sample of doubted and undoubted images to be judged by people, and estimates from the judgements."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ EACH = 100  # images of each kind
 
 
 def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
-    """Draw images to be judged without their label: equally many doubted and undoubted, in an uninformative order.
+    """Draw equally many doubted and undoubted images to be judged, in an order that does not tell them apart.
 
     Args:
-        paths: of the images that are judged, such as the test images.
-        doubted: paths of doubtful labels, of these images or more.
-        seed: of the draws, which depend on it and the paths alone.
-        each: number of either kind; all of a kind where there are fewer.
+        paths: paths of the images to choose from, such as the test images.
+        doubted: paths of the images with doubtful labels; may include further images.
+        seed: seed of the draws, which depend only on it and on the paths.
+        each: number of doubted images, and of undoubted ones; all if there are fewer.
 
     Examples:
         >>> sorted(drawn(["a", "b", "c", "d"], {"b", "c", "x"}, seed=0, each=2))
@@ -32,7 +32,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Images of one kind, doubted or not: their number, and the judgements made."""
+    """All doubted or all undoubted images: their number, and the judgements of a sample."""
 
     images: int
     judged: int
@@ -41,7 +41,7 @@ class Kind:
 
     @property
     def interval(self) -> Interval:
-        """Return the 95 % interval (Wilson) of the share with wrong labels; a single value if all were judged."""
+        """95 % interval (Wilson) of the share of wrong labels; a single value if all images were judged."""
         if self.judged == self.images:
             return [len(self.wrong) / self.images] * 2
         return wilson(len(self.wrong), self.judged)
@@ -49,19 +49,19 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """Wrong labels among all images, estimated from those judged."""
+    """An estimate of the wrong labels among all images, from those that were judged."""
 
     doubted: Kind
     undoubted: Kind
 
     @property
     def share(self) -> float:
-        """Return the share of wrong labels: each kind's share among judged images, weighted by its number of images."""
+        """Estimated share of wrong labels: the share among judged images, weighted over doubted and undoubted ones."""
         return self._weighted([len(kind.wrong) / kind.judged for kind in (self.doubted, self.undoubted)])
 
     @property
     def interval(self) -> Interval:
-        """Return an interval of at least 95 % for the share; conservative, since it adds both kinds' ends."""
+        """Interval of at least 95 % for the share; conservative, since the ends of two intervals are added."""
         ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
         return [self._weighted(pair) for pair in ends]
 
@@ -71,15 +71,15 @@ class Study:
 
 
 def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
-    """Return the estimates from judgements of the images that `drawn` drew.
+    """Return the estimates from judgements of the images that `draw_sample` drew.
 
     Args:
-        labels: class by path, of all images that they stand for.
-        doubted: paths of doubtful labels, of these images or more.
-        said: by path, all classes that a judge allows.
+        labels: class by path, of all images that the estimates are about.
+        doubted: paths of the images with doubtful labels; may include further images.
+        said: by path, all classes that the judge found fitting.
 
     Raises:
-        ValueError: an image was judged that is none of these, or none of a kind was.
+        ValueError: a judged image is not in `labels`, or no doubted or no undoubted image was judged.
 
     Examples:
         >>> labels = {"a": "sea", "b": "sea", "c": "forest", "d": "forest"}
