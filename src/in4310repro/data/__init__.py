@@ -1,1 +1,1 @@
-"""Images: drawn scenes, folders, splits, decoding, batches, sets to compare with, and the check of a folder."""
+"""Images: drawn scenes, image folders, splits, decoding, batches, image sets for comparison, and the folder check."""

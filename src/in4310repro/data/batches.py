@@ -1,4 +1,4 @@
-"""Batches from pixels: in order for evaluation; shuffled and augmented by (seed, epoch, image) for training."""
+"""Batches of pixels: in order for evaluation; for training, shuffled and augmented by (seed, epoch, image)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from in4310repro.randomness import generator_for
 
 @dataclass(frozen=True)
 class Batch:
-    """One batch from a loader: normalised images (see `normalize`), their labels and paths."""
+    """One batch: normalised images (see `normalize`) with their labels and paths."""
 
     images: Float32[torch.Tensor, "image channel height width"]
     labels: Int64[torch.Tensor, " image"]
@@ -27,7 +27,7 @@ class Batch:
 def normalize(
     pixels: UInt8[np.ndarray, "image height width channel"], preprocessing: Preprocessing = DEFAULT
 ) -> Float32[torch.Tensor, "image channel height width"]:
-    """Return (pixel / 255 - mean) / std of each channel, in channels_last memory."""
+    """Return (pixel / 255 - mean) / std, with each channel's mean and std, in channels_last memory."""
     images = torch.from_numpy(pixels.astype(np.float32, order="C"))
     images.div_(255).sub_(torch.tensor(preprocessing.mean)).div_(torch.tensor(preprocessing.std))
     return images.permute(0, 3, 1, 2)
@@ -36,7 +36,7 @@ def normalize(
 def evaluation_batches(
     images: ImageSet, size: int, flips: Sequence[bool] | None = None, part: range | None = None
 ) -> Iterator[Batch]:
-    """Yield batches for evaluation: every image once, in order, without augmentation.
+    """Yield batches for evaluation, which contain every image once, in order, without augmentation.
 
     Args:
         images: the set.
@@ -55,7 +55,7 @@ def evaluation_batches(
 
 
 def training_ranges(images: int, size: int) -> list[range]:
-    """Return ranges of positions in the order of an epoch, one range per batch.
+    """Return the batches of an epoch as ranges of positions in the epoch's order.
 
     A single image that is left for the last batch joins the batch before it: batch norm cannot normalise one value.
 
@@ -83,7 +83,7 @@ def training_batches(
     first: int = 0,
     part: Callable[[range], range] = lambda batch: batch,
 ) -> Iterator[Batch]:
-    """Yield batches of one training epoch: every image once, in a random order, augmented.
+    """Yield the batches of one training epoch, which contain every image once, shuffled and augmented.
 
     Each image has a generator of (seed, epoch, key of the image). How an image is augmented depends neither on the
     batch size nor on the other images.
@@ -109,13 +109,13 @@ def training_batches(
 
 
 def _draw_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
-    """Return the positions of the images in the order of an epoch: by the first draw of each image's generator."""
+    """Return image positions in an epoch's random order, sorted by the first draw of each image's generator."""
     draws = (generator_for(seed, "epoch", epoch, key).random() for key in images.keys)
     return np.argsort(np.fromiter(draws, np.float64, len(images)), kind="stable")
 
 
 def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """Recreate an image's generator as it is after the draw of the order; keeping one takes a kilobyte per image."""
+    """Return an image's generator in its state after `_draw_order`; storing generators would take more memory."""
     generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
     generator.random()
     return generator
@@ -147,12 +147,12 @@ def augment(
 
 
 def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
-    """Return positions 0 to length - 1, moved by a shift and reflected at the borders."""
+    """Return the positions 0 to length - 1 plus a shift, reflected at the borders."""
     positions = np.abs(np.arange(length) + shift)
     return np.where(positions >= length, 2 * (length - 1) - positions, positions)
 
 
 def _batch(images: ImageSet, indices: Sequence[int], pixels: NDArray[np.uint8]) -> Batch:
-    """Return the batch of the images at some indices, with their possibly augmented pixels."""
+    """Return the images at these indices as a batch, with pixels that may have been augmented."""
     labels = torch.from_numpy(images.labels[list(indices)])
     return Batch(normalize(pixels, images.preprocessing), labels, tuple(images.paths[index] for index in indices))

@@ -1,4 +1,4 @@
-"""The cache folder for decoded images and drawn scenes: its location, size limit and eviction."""
+"""The cache folder for decoded images and drawn scenes: its path, its size limit and the removal of old files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def cache_folder() -> Path:
 
 
 def limit() -> int:
-    """Return how many bytes files of decoded pixels may take together: IN4310REPRO_CACHE_LIMIT, in GB, else 20 GB.
+    """Return the limit in bytes of all files of decoded pixels: IN4310REPRO_CACHE_LIMIT in GB, by default 20 GB.
 
     Raises:
         ValueError: the variable is no decimal number above 0 and up to `LARGEST_LIMIT`.
@@ -58,13 +58,13 @@ def limit() -> int:
 
 
 def bytes_by_folder() -> dict[str, int]:
-    """Return the bytes in each folder of the cache."""
+    """Return how many bytes each folder of the cache takes."""
     folder = cache_folder()
     return {part: sum(file.lstat().st_size for file in (folder / part).rglob("*") if file.is_file()) for part in CACHED}
 
 
 def make_room(file: Path, size: int, most: int) -> list[Path]:
-    """Evict files of decoded pixels, least recently used first, until a new one fits the limit and the disk.
+    """Remove the least recently used files of decoded pixels until a new file fits the limit and the disk.
 
     A file that a process has open is not evicted. The new file may be larger than the limit by itself.
 
@@ -101,7 +101,7 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
 
 
 def size_of(file: Path) -> int:
-    """Return a file's size in bytes; 0 if another process has removed it."""
+    """Return a file's size in bytes, or 0 if another process has removed the file."""
     try:
         return file.stat().st_size
     except OSError:
@@ -109,7 +109,7 @@ def size_of(file: Path) -> int:
 
 
 def last_used(file: Path) -> float:
-    """Return when a file was last used, in seconds, as recorded by `mark_used`."""
+    """Return the time in seconds at which `mark_used` last recorded a use of a file."""
     try:
         return file.stat().st_mtime
     except OSError:
@@ -117,7 +117,7 @@ def last_used(file: Path) -> float:
 
 
 def mark_used(stream: IO[bytes]) -> None:
-    """Record that a file of decoded pixels is in use, and protect it from eviction while it is open or mapped.
+    """Record that a file of decoded pixels is in use; it is not removed while it is open or mapped.
 
     Where the system has no such locks the file is removed at worst while it is in use: what has it open keeps it.
     """
@@ -128,19 +128,19 @@ def mark_used(stream: IO[bytes]) -> None:
 
 
 def claims_folder(file: Path) -> Path:
-    """Return the folder of the locks held by processes that are filling a file of decoded pixels."""
+    """Return the folder of lock files that divide the decoding of one cache file between processes."""
     return file.with_name(f".{file.stem}.claims")
 
 
 def remove(file: Path) -> None:
-    """Remove a file of decoded pixels; on Windows, not one that a process has open."""
+    """Remove a file of decoded pixels; on Windows, only if no process has it open."""
     shutil.rmtree(claims_folder(file), ignore_errors=True)
     with suppress(PermissionError):
         file.unlink(missing_ok=True)
 
 
 def _evict(file: Path) -> bool:
-    """Remove a file that no process uses; return whether it is gone."""
+    """Remove a file unless a process uses it; return whether it has been removed."""
     try:
         with file.open("rb") as stream:
             used = not _try_lock(stream, shared=False)
@@ -152,7 +152,7 @@ def _evict(file: Path) -> bool:
 
 
 def _allocated(file: Path) -> int:
-    """Return the bytes of a file that are allocated on the disk."""
+    """Return how many bytes of the disk a file takes."""
     try:
         status = file.stat()
     except OSError:
@@ -161,7 +161,7 @@ def _allocated(file: Path) -> int:
 
 
 def _try_lock(stream: IO[bytes], *, shared: bool) -> bool:
-    """Lock an open file until it is closed and unmapped; return False if another process's lock prevents it."""
+    """Try to lock an open file until it is closed and unmapped; return False if another process has locked it."""
     try:
         import fcntl
     except ImportError:

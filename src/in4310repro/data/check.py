@@ -1,4 +1,4 @@
-"""Check of an image folder: faults of the tree, unreadable files, copies, conflicting labels, leaks between parts."""
+"""Check of an image folder: unreadable files, wrong folders, duplicates, conflicting labels, leaks between parts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Group = list[str]  # paths, in their order
 
 @dataclass(frozen=True)
 class Turned:
-    """Two images, the first of which is a near-duplicate of the second after the transformation named here."""
+    """Two images, and the rotation or reflection that turns the first into a near-duplicate of the second."""
 
     first: str
     second: str
@@ -41,7 +41,7 @@ class Turned:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """Contents of a folder and the faults found; paths are relative to the folder."""
+    """Contents of an image folder, and the faults found in it; paths are relative to the folder."""
 
     faults: list[str]  # of the tree, for which training refuses it, as sentences
     nested: list[str]  # class folders in class folders, as sentences
@@ -67,11 +67,11 @@ class Findings:
 
     @property
     def wrong(self) -> bool:
-        """Return whether the folder certainly has an error; near-duplicates are left to a person's judgement."""
+        """Return whether there is a definite fault; near-duplicates do not count, since they need human judgement."""
         return bool(self.faults or self.unreadable or self.conflicts or self.leaks or self.split_differences)
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields as JSON values by name; null for those that need a split if none was given."""
+        """Return all fields as JSON values by name; fields about the split are null without a split."""
         return asdict(self) | ({} if self.with_split else dict.fromkeys(OF_SPLIT))
 
 
@@ -85,7 +85,7 @@ class _ReadImage:
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
-    """Read every image of a class-per-folder tree, and compare the tree with a split if one is given.
+    """Read every image of a tree with a folder per class, and compare the tree with a split if one is given.
 
     An image is unreadable where training would refuse it (see `reading.read_rgb`). Near-duplicates are grouped by the
     64-bit perceptual hashes of their pixels (see `orientations.hashes` and `near_duplicate_groups`). Time and memory
@@ -107,7 +107,7 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
 
 
 def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
-    """Check a tree and a split that have been read already; see `check`."""
+    """Check an image tree, already listed, and a split, already read; see `check`."""
     found = examine(surveyed.images, listed, progress)
     # Files that could not be hashed are in no catalogue; their rows in the split are not wrong.
     missing = {f"{path} is in the split and not in the folder" for path in surveyed.unreadable}
@@ -122,7 +122,7 @@ def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progre
 def examine(
     images: Catalogue, listed: Split | None = None, progress: Progress = SILENT, orientation: str = APPLIED
 ) -> Findings:
-    """Check images and a split that have been read already; `orientation` is explained in `reading.read_rgb`."""
+    """Check images and a split that have been read already; for `orientation` see `reading.read_rgb`."""
     root = images.root
     readable, unreadable = _read(images, progress, orientation)
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
@@ -159,7 +159,7 @@ def examine(
 
 
 def _nested(images: Catalogue) -> list[str]:
-    """Return one sentence per class folder inside another class folder."""
+    """Return an error message for each class folder inside another class folder; none if there is no such folder."""
     folders = {PurePosixPath(entry.path).parent for entry in images.entries}
     pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
     return sorted(
@@ -169,7 +169,7 @@ def _nested(images: Catalogue) -> list[str]:
 
 
 def _group_by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Group]:
-    """Group paths by their label or part; paths without a part are left out."""
+    """Group paths by their value, a label or a part; omits paths without a value."""
     groups: dict[str, Group] = defaultdict(list)
     for path in paths:
         if path in values:
@@ -178,18 +178,18 @@ def _group_by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str
 
 
 def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
-    """Return the groups that contain several labels."""
+    """Return the groups whose images have several labels."""
     return [paths for paths in groups if len(_group_by_value(labels, paths)) > 1]
 
 
 def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, Group]]:
-    """Return the groups that span several parts of a split, each by part."""
+    """Return the groups whose images are in several parts of a split, each divided by part."""
     by_part = (_group_by_value(parts, paths) for paths in groups)
     return [found for found in by_part if len(found) > 1]
 
 
 def _identical_groups(images: Catalogue) -> list[Group]:
-    """Return the paths of files with equal bytes, one group per content with several files."""
+    """Return groups of files with equal bytes; a file without a duplicate is in no group."""
     files = Counter(entry.sha256 for entry in images.entries)
     by_content: dict[str, Group] = defaultdict(list)
     for entry in images.entries:
@@ -199,14 +199,14 @@ def _identical_groups(images: Catalogue) -> list[Group]:
 
 
 def _near_duplicate_groups(readable: Mapping[str, _ReadImage]) -> list[Group]:
-    """Return groups of images with close hashes, including those with equal content."""
+    """Return groups of images with similar hashes, including files with equal bytes."""
     paths = list(readable)
     groups = near_duplicate_groups([image.hashes[0] for image in readable.values()])
     return [[paths[position] for position in group] for group in groups]
 
 
 def _drop_identical(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
-    """Drop groups of a single content, which are already reported as identical."""
+    """Drop groups whose files all have equal bytes, which are reported as identical already."""
     contents = {entry.path: entry.sha256 for entry in images.entries}
     return [group for group in groups if len({contents[path] for path in group}) > 1]
 
@@ -214,7 +214,7 @@ def _drop_identical(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
 def _find_turned(
     root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group], orientation: str
 ) -> list[Turned]:
-    """Return pairs in which one image is the other turned or mirrored, found by hashes and confirmed by details."""
+    """Return pairs of images that are rotated or mirrored copies, found by hashes and confirmed by pixel details."""
     others = {path for group in alike for path in group[1:]}
     paths = [path for path in readable if path not in others]
     found = []
@@ -226,20 +226,20 @@ def _find_turned(
 
 
 def _is_part(first: Image.Image, second: Image.Image) -> bool:
-    """Return whether one of two images shows the other or a part of it."""
+    """Return whether one of two images shows the same as the other, or as a part of the other."""
     one, other = details(first), details(second)
     return max(part_of(one, other)[0], part_of(other, one)[0]) >= ENOUGH
 
 
 def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
-    """Return each pair's images together with near-duplicates of either, sorted."""
+    """Return for each pair its two images and their near-duplicates, as one sorted group."""
     group_of = {group[0]: group for group in alike}
     pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
     return [sorted(first + second) for first, second in pairs]
 
 
 def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
-    """Return the readable images, and the reason why each other one is unreadable, both by path."""
+    """Return the readable images, and the reasons why the remaining ones are unreadable, both by path."""
     # Each content is compared once: a folder may hold thousands of copies.
     contents = list({entry.sha256: entry for entry in images.entries}.values())
 
@@ -265,7 +265,7 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
 
 
 def _read_image(file: Path, orientation: str) -> _ReadImage | str:
-    """Return the information kept about an image, or the reason why it cannot be read."""
+    """Return the hashes and other facts that the check keeps of an image, or why it cannot be read."""
     try:
         with open_regular(file) as stream:
             picture = read_rgb(stream, orientation)
@@ -276,7 +276,7 @@ def _read_image(file: Path, orientation: str) -> _ReadImage | str:
 
 
 def _degenerate(image: Image.Image) -> str:
-    """Return why an RGB image shows nothing; empty where it may show something."""
+    """Return why an RGB image is useless: one colour, or one pixel wide or high; otherwise an empty text."""
     width, height = image.size
     if 1 in image.size:
         return f"{width} x {height} pixels"
@@ -285,13 +285,13 @@ def _degenerate(image: Image.Image) -> str:
 
 
 def read(file: Path, orientation: str = APPLIED) -> Image.Image:
-    """Read an image as the check sees it; raises as `reading.read_rgb`."""
+    """Read an image as RGB for the check; raises as `reading.read_rgb`."""
     with open_regular(file) as stream:
         return read_rgb(stream, orientation).image
 
 
 def render(findings: Findings) -> str:
-    """Return the findings as text, with the first `PRINTED_EXAMPLES` of each kind."""
+    """Return the findings as text, with the first `PRINTED_EXAMPLES` examples of each kind."""
     counts = ", ".join(f"{name} {number}" for name, number in findings.images.items())
     sizes = ", ".join(f"{size}: {number}" for size, number in list(findings.sizes.items())[:3])
     more = f" and {len(findings.sizes) - 3} more" if len(findings.sizes) > 3 else ""
@@ -330,28 +330,28 @@ def render(findings: Findings) -> str:
 
 
 def _turn(orientation: int) -> str:
-    """Describe for a person how an EXIF orientation changes a file's pixels."""
+    """Describe in words how an EXIF orientation turns or mirrors the stored pixels."""
     return orientations.NAMES[orientations.ORIENTATIONS.index(exif.TRANSPOSITIONS[orientation])]
 
 
 def lines_on_conflicts(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
-    """Return the lines about groups of one kind that have several labels."""
+    """Return lines of text about groups, all of one kind, whose images have several labels."""
     return list_examples("of them with several labels", [join_paths(paths, sign) for paths in groups])
 
 
 def lines_on_leaks(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> list[str]:
-    """Return the lines about groups of one kind that span several parts of the split."""
+    """Return lines of text about groups, all of one kind, whose images are in several parts of the split."""
     by_part = ["; ".join(f"{part}: {join_paths(paths, sign)}" for part, paths in parts.items()) for parts in groups]
     return list_examples("of them in several parts of the split", by_part)
 
 
 def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
-    """Return the first paths of a group and the number of the rest."""
+    """Return the first paths of a group as text, and how many more there are."""
     more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
 def list_examples(title: str, examples: Sequence[str]) -> list[str]:
-    """Return, as lines, the number of findings of a kind and the first few."""
+    """Return lines of text: how many findings of a kind there are, and the first few of them."""
     more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
     return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]

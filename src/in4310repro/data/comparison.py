@@ -1,4 +1,4 @@
-"""Image sets to compare with the test images: ImageNet and CIFAR-10 folders, or two sets that scikit-learn ships."""
+"""Image sets for comparison with the test images: ImageNet and CIFAR-10, or images that scikit-learn includes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 
 
 def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
-    """Return two image sets to compare the test images with, each a sample.
+    """Return the second and the third image set, with which the test images are compared; both are samples.
 
     ImageNet and CIFAR-10 where the settings have their folders, else the photographs and digits that scikit-learn
     ships; the name of a set says which one it is.
@@ -41,7 +41,7 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
 
 
 def second_set(settings: FeatureSettings) -> ImageSet:
-    """Return a sample of ImageNet, or of crops of scikit-learn's photographs."""
+    """Return a sample of ImageNet if its folder is given, otherwise crops of scikit-learn's photographs."""
     count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
     if settings.imagenet:
         return imagenet(Path(settings.imagenet), count, size, seed, how)
@@ -49,7 +49,7 @@ def second_set(settings: FeatureSettings) -> ImageSet:
 
 
 def third_set(settings: FeatureSettings) -> ImageSet:
-    """Return a sample of CIFAR-10, or of scikit-learn's digits."""
+    """Return a sample of CIFAR-10 if its folder is given, otherwise of scikit-learn's digits."""
     count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
     return (
         cifar10(Path(settings.cifar10), count, size, seed, how) if settings.cifar10 else digits(count, size, seed, how)
@@ -57,7 +57,7 @@ def third_set(settings: FeatureSettings) -> ImageSet:
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
-    """Return a sample without replacement, in the order of the set.
+    """Return a sample of images, drawn without replacement and kept in the order of the set.
 
     Args:
         images: the set.
@@ -68,7 +68,7 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
 
 
 def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
-    """Return the positions of a sample without replacement of `count` names, in increasing order.
+    """Draw `count` of the names without replacement; return their positions in increasing order.
 
     Each name has a draw of (seed, name), and those with the lowest draws are taken: whether a name is taken does not
     depend on the order of the names.
@@ -78,7 +78,7 @@ def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
 
 
 def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """Return a sample of the images of an ImageNet folder.
+    """Return a sample of the images in a folder of ImageNet.
 
     Args:
         folder: in torchvision's layout (`val/n01440764/...`, of which `val` alone is read), class folders or flat.
@@ -94,7 +94,7 @@ def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing 
 
 
 def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """Return a sample of the test images of CIFAR-10.
+    """Return a sample of CIFAR-10's test images.
 
     Args:
         folder: in torchvision's layout (`cifar-10-batches-py`, of which `test_batch` alone is read), class folders or
@@ -117,7 +117,7 @@ def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing =
 
 
 def photographs(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """Return random crops of 192 x 192 pixels from scikit-learn's two photographs, alternating between them.
+    """Return random crops of 192 x 192 pixels, alternately from each of scikit-learn's two photographs.
 
     Args:
         count: number of crops.
@@ -182,13 +182,13 @@ def _from_arrays(
 def _image_set(
     name: str, paths: Sequence[str], pixels: UInt8[np.ndarray, "image height width channel"], how: Preprocessing
 ) -> ImageSet:
-    """Return images as a set, all labelled 0 since only feature maps are measured; keys are hashes of the pixels."""
+    """Return arrays as an image set, with pixel hashes as keys and 0 as every label, since labels are not used."""
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
     return ImageSet(name, tuple(paths), keys, np.zeros(len(paths), np.int64), pixels, preprocessing=how)
 
 
 def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
-    """Return CIFAR-10's images channels-last; the file holds each as 3 planes of 32 x 32.
+    """Return CIFAR-10's images as [image, row, column, channel]; the file stores each channel separately.
 
     Format: https://www.cs.toronto.edu/~kriz/cifar.html.
     """
@@ -210,7 +210,7 @@ def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:
 
 
 class _ArraysOnly(pickle._Unpickler):
-    """Unpickler for NumPy arrays and plain values; it refuses all other names, which could run code.
+    """Unpickler that only creates NumPy arrays and plain values, so that a file cannot run code.
 
     Python's own unpickler: the one in C takes gigabytes of memory for one damaged index.
     """

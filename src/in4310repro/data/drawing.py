@@ -1,4 +1,4 @@
-"""Drawing on a pixel grid with arithmetic that does not depend on the processor's maths library.
+"""Drawing on a grid of pixels, with arithmetic that gives equal bits on all processors.
 
 Pixels are computed with + - * /, comparisons, floor, abs, minimum, maximum, where and indexing alone, which
 IEEE 754 rounds once, so that the bytes should not depend on the processor. Positions are fractions of the picture
@@ -33,7 +33,7 @@ LATTICE = 32
 
 @dataclass(frozen=True)
 class Picture:
-    """Pixels in [0, 1], painted in place, with column and row positions and the weather."""
+    """Pixels in [0, 1] that functions paint in place, with pixel coordinates, sky colours, light and haze."""
 
     pixels: Float64[np.ndarray, "3 height width"]
     x: Float64[np.ndarray, "1 width"]
@@ -46,34 +46,34 @@ class Picture:
 
 
 def palette(codes: str) -> Colours:
-    """Return colours in [0, 1] that broadcast over pixels, from hexadecimal codes separated by spaces."""
+    """Return hexadecimal colour codes, separated by spaces, as colours in [0, 1] that broadcast over pixels."""
     numbers = [int(code, 16) for code in codes.split()]
     return tuple(np.array([n >> 16, n >> 8 & 255, n & 255]).reshape(3, 1, 1) / 255 for n in numbers)
 
 
 def between(rng: Random, low: Real, high: Real) -> float:
-    """Draw a uniform number in [low, high)."""
+    """Draw a number uniformly from [low, high)."""
     return low + (high - low) * float(rng.random())
 
 
 def chance(rng: Random, share: Real) -> bool:
-    """Return True with probability `share`."""
+    """Draw True with probability `share`, otherwise False."""
     return float(rng.random()) < share
 
 
 def pick(rng: Random, choices: Sequence[Choice]) -> Choice:
-    """Draw one of the choices with equal probabilities."""
+    """Draw one of the choices, all with equal probability."""
     return choices[int(rng.integers(0, len(choices)))]
 
 
 def tint(rng: Random, colours: Colours, spread: Real) -> Colour:
-    """Draw one of the colours, up to `spread` brighter or darker and with a slightly different hue."""
+    """Draw one of the colours, and vary its brightness and hue by up to the fraction `spread`."""
     hue = 1 + (rng.random((3, 1, 1)) - 0.5) * spread
     return unit(pick(rng, colours) * hue * between(rng, 1 - spread, 1 + spread))
 
 
 def mix(first: Field, second: Field, share: Field | Real) -> Field:
-    """Return the weighted mean of two colours or planes: `share` of the second, the rest of the first."""
+    """Return (1 - share) x first + share x second, for two colours or planes."""
     return first + (second - first) * share
 
 
@@ -89,23 +89,23 @@ def ease(values: Field) -> Field:
 
 
 def fraction(values: Field) -> Field:
-    """Return the fractional part, in [0, 1)."""
+    """Return the fractional part of each value, in [0, 1)."""
     return values - np.floor(values)
 
 
 def cover(distance: Plane, pixel: Plane | Real) -> Plane:
-    """Return each pixel's share inside a shape; `distance` to the edge is positive inside, a pixel is `pixel` wide."""
+    """Return the fraction of each pixel inside a shape, given its signed distance from the edge, positive inside."""
     return unit(distance / pixel + 0.5)
 
 
 def stripes(position: Plane, width: Plane, pixel: Plane) -> Plane:
-    """Return bars of `width` in the middle of each unit; constant `width` if pixels are too coarse to show them."""
+    """Return stripes, one in the middle of each unit interval; they blur to a constant if pixels are too coarse."""
     sharp = cover(width / 2 - np.abs(fraction(position) - 0.5), pixel)
     return mix(sharp, width, unit(2 * pixel - 0.6))
 
 
 def crop(view: Picture, left: Real, top: Real, right: Real, bottom: Real) -> Picture:
-    """Return a view of the picture around a box, with a margin of two pixels; painting it paints the picture."""
+    """Return a view of the picture around a box, with two pixels of margin; painting on it changes the picture."""
     columns = _span(left - float(view.x[0, 0]), right - float(view.x[0, 0]), view.pixel, view.x.shape[1])
     rows = _span(top - float(view.y[0, 0]), bottom - float(view.y[0, 0]), view.pixel, view.y.shape[0])
     return replace(view, pixels=view.pixels[:, rows, columns], x=view.x[:, columns], y=view.y[rows])
@@ -117,26 +117,26 @@ def _span(first: float, last: float, pixel: float, count: int) -> slice:
 
 
 def paint(view: Picture, mask: Plane | Real, colour: Colour, distance: Plane | Real = 0.0) -> None:
-    """Paint a colour over the picture with an opacity `mask` in [0, 1], faded by a distance in [0, 1]."""
+    """Blend a colour into the picture with opacity `mask` in [0, 1]; haze fades it with the distance in [0, 1]."""
     faded = mix(unit(colour), view.horizon, view.haze * distance)
     view.pixels[...] += (faded - view.pixels) * mask
 
 
 def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour: Colour) -> None:
-    """Paint a rectangle between these edges."""
+    """Paint a filled rectangle between these edges."""
     part = crop(view, left, top, right, bottom)
     across = cover(np.minimum(part.x - left, right - part.x), view.pixel)
     paint(part, across * cover(np.minimum(part.y - top, bottom - part.y), view.pixel), colour)
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """Paint one of several piles of boxes (half the width, top, bottom, colour); `size` is the unit of length."""
+    """Draw one of several choices, each a list of boxes, and paint it; coordinates are in units of `size`."""
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 
 
 def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
-    """Return a jagged line of KNOTS + 1 heights in [0, 1): linear pieces added at doubling frequencies."""
+    """Return a jagged line as KNOTS + 1 heights in [0, 1): a sum of piecewise linear noise at doubling frequencies."""
     spot = np.arange(KNOTS + 1) / KNOTS * bends
     total, share, strength = np.zeros(KNOTS + 1), 0.0, 1.0
     for _ in range(octaves):
@@ -147,14 +147,14 @@ def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
 
 
 def lookup(line: Profile, position: Plane) -> Plane:
-    """Return a profile's heights at positions in [0, 1]; its end heights beyond them."""
+    """Return a profile's height at each position in [0, 1]; outside, the height at the nearer end."""
     spot = np.minimum(np.maximum(position, 0.0), 0.9999) * KNOTS
     knot = np.floor(spot).astype(np.int64)
     return mix(line[knot], line[knot + 1], spot - knot)
 
 
 def smooth_noise(lattices: Float64[np.ndarray, "octave row column"], across: Plane, down: Plane) -> Plane:
-    """Return smooth noise in [0, 1): random lattices of spacing 1, 1/2, 1/4, ..., each half as strong as the last."""
+    """Return smooth noise in [0, 1): a sum of random lattices, each with half the spacing and strength of the last."""
     total, share, strength = np.zeros((1, 1)), 0.0, 1.0
     for lattice in lattices:
         column, row = np.floor(across).astype(np.int64), np.floor(down).astype(np.int64)
@@ -167,12 +167,12 @@ def smooth_noise(lattices: Float64[np.ndarray, "octave row column"], across: Pla
 
 
 def clouds(view: Picture, rng: Random, across: Real, down: Real, octaves: int = 3) -> Plane:
-    """Return noise in [0, 1) with `across` lumps over the picture's width and `down` over its height."""
+    """Return noise in [0, 1) with about `across` blobs over the picture's width and `down` over its height."""
     return smooth_noise(rng.random((octaves, LATTICE, LATTICE)), view.x * across, view.y * down)
 
 
 def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane, Plane]:
-    """Return noise as `clouds` does, and its shading under light from the upper left, in [0, 1]."""
+    """Return noise as `clouds` does, and its shading in [0, 1] under light from the upper left."""
     lattices = rng.random((3, LATTICE, LATTICE))
     height = smooth_noise(lattices, view.x * across, view.y * down)
     behind = smooth_noise(lattices, view.x * across + 0.15, view.y * down + 0.15)
@@ -180,7 +180,7 @@ def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane,
 
 
 def cells(rng: Random, x: Plane, count: int) -> tuple[Cell, Plane]:
-    """Cut the width into uneven cells; return each column's cell number and position inside it, in [0, 1]."""
+    """Divide the width into unequal cells; return each column's cell number, and its position in the cell in [0, 1]."""
     edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + rng.random(count))])
     edges = edges / edges[count] * 1.2 - 0.2 * float(rng.random())
     cell = np.searchsorted(edges[1:count], x[0], side="right").astype(np.int64)
@@ -198,7 +198,7 @@ PLASTER = np.concatenate(palette("b8a88f 945742 9e9e9e d1b87a 6b808f"), axis=1)[
 
 
 def outdoors(size: int, rng: Random) -> Picture:
-    """Return an empty picture of `size` x `size` pixels in one of the weathers, mixed with up to 0.4 of another."""
+    """Return an empty picture of `size` x `size` pixels with a random mixture of two of six weathers."""
     one, other, share = int(rng.integers(0, 6)), int(rng.integers(0, 6)), between(rng, 0, 0.4)
     zenith = tint(rng, (mix(ZENITH[one], ZENITH[other], share),), 0.12)
     horizon = tint(rng, (mix(HORIZON[one], HORIZON[other], share),), 0.06)
@@ -208,7 +208,7 @@ def outdoors(size: int, rng: Random) -> Picture:
 
 
 def sky(view: Picture, rng: Random, horizon: Real) -> None:
-    """Paint a gradient, clouds and sometimes the sun."""
+    """Paint the sky: a colour gradient, clouds, and sometimes the sun."""
     paint(view, 1.0, mix(view.zenith, view.horizon, ease(view.y / max(horizon, 0.1))))
     if chance(rng, 0.25):
         x, y, radius = between(rng, 0.1, 0.9), horizon * between(rng, 0.2, 0.9), between(rng, 0.02, 0.05)
@@ -222,7 +222,7 @@ def sky(view: Picture, rng: Random, horizon: Real) -> None:
 
 
 def massif(view: Picture, rng: Random, top: Real, height: Real, snow: Real, distance: Real) -> None:
-    """Paint a ridge with lit and shaded rock faces, the highest share `snow` of it white."""
+    """Paint a mountain ridge with lit and shaded rock; about the fraction `snow` at the top is white."""
     line = profile(rng, int(rng.integers(2, 5)), 6, between(rng, 0.45, 0.6))
     part = crop(view, 0, top - 0.02, 1, 1)
     depth = part.y - top - height * (1 - lookup(line, part.x))
@@ -239,7 +239,7 @@ def massif(view: Picture, rng: Random, top: Real, height: Real, snow: Real, dist
 
 
 def hill(view: Picture, rng: Random, top: Real, colour: Colour, distance: Real) -> None:
-    """Paint a rounded slope covered with grass or wood."""
+    """Paint a rounded hill covered with grass or trees."""
     line = profile(rng, int(rng.integers(1, 4)), 3, 0.3)
     part = crop(view, 0, top - 0.02, 1, 1)
     depth = part.y - top - 0.18 * (1 - lookup(line, part.x))
@@ -247,7 +247,7 @@ def hill(view: Picture, rng: Random, top: Real, colour: Colour, distance: Real) 
 
 
 def lake(view: Picture, rng: Random, top: Real, floes: Real = 0.0) -> None:
-    """Paint still water from `top` down, streaked by the sky, a share `floes` of it covered with ice."""
+    """Paint a still lake from `top` down, which reflects the sky; ice covers the fraction `floes` of it."""
     part = crop(view, 0, top, 1, 1)
     streak = 0.2 + 0.5 * clouds(part, rng, 4, 50, 2) * between(rng, 0.3, 1)
     surface = mix(tint(rng, WATER, 0.3), view.horizon, streak)
@@ -265,7 +265,7 @@ def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
 def wall(
     view: Picture, rng: Random, cell: Cell, along: Row, size: Row, eaves: Row, top: Row, foot: Row, shade: Row
 ) -> None:
-    """Paint fronts with windows on an upright plane, one house per cell (cells below LATTICE).
+    """Paint a row of house fronts with windows on an upright plane, one house per cell.
 
     `along` is the place on the plane in storeys, `size` that of a storey in the picture; `eaves`, `top` and
     `foot` are the heights in the picture of the eaves, the top of the roof and the street.
@@ -289,7 +289,7 @@ def wall(
 
 
 def develop(view: Picture, rng: Random, grain: Random) -> UInt8[np.ndarray, "height width channel"]:
-    """Return the photograph: light, saturation, contrast, exposure, grain, perhaps mirrored; 8 bits per channel."""
+    """Return a picture as 8-bit pixels after random changes of light, colour and contrast, grain and mirroring."""
     lit = view.pixels * view.gain
     grey = (lit[0:1] + lit[1:2] + lit[2:3]) / 3
     toned = mix(grey, lit, 0.0 if chance(rng, 0.07) else between(rng, 0.6, 1.2))

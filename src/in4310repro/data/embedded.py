@@ -1,4 +1,4 @@
-"""The embedded scenes as files: class folders of lossless images, drawn once into the cache."""
+"""Embedded scenes as image files: class folders of lossless images, drawn once into the cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CONTENTS_FILE = ".contents"
 
 
 def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> Catalogue:
-    """Return the catalogue of the embedded scenes, which are drawn into the cache if missing.
+    """Return the catalogue of the embedded scenes, after drawing them into the cache if they are missing.
 
     The sha256 of their contents lies beside them, so whoever changes scenes on purpose can replace it too:
     `differences_from_drawn` draws them again.
@@ -54,7 +54,7 @@ def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Pr
 def differences_from_drawn(
     split: Split, images_per_class: int, size: int, seed: int, progress: Progress = SILENT
 ) -> list[str]:
-    """Return differences between a split of embedded scenes and the scenes drawn now, as up to ten sentences.
+    """Draw a split's embedded scenes again; return up to ten messages about scenes that differ from the split.
 
     Every scene is drawn again in memory; the cache is not read. What is equal has the sha256 of its drawn file.
 
@@ -85,14 +85,14 @@ def differences_from_drawn(
 
 
 def embedded_folder(images_per_class: int, size: int, seed: int) -> Path:
-    """Return the cache folder for scenes of these arguments and this version of the drawing code."""
+    """Return the cache folder for scenes with these arguments; its name contains a hash of the drawing code."""
     sources = "".join(map(inspect.getsource, (scenes, drawing)))
     code = hashlib.sha256(sources.encode()).hexdigest()[:12]
     return cache_folder() / "scenes" / f"{images_per_class}-{size}px-seed{seed}-{code}"
 
 
 def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> None:
-    """Draw scenes of every class to `folder/CLASS/NNNN.bmp`.
+    """Draw scenes of every class into files `folder/CLASS/NNNN.bmp`.
 
     The format is BMP, whose bytes depend on the pixels alone: those of a PNG depend on the version of zlib, too.
 
@@ -123,14 +123,14 @@ def _path(label: str, index: int) -> str:
 
 
 def _bmp(label: str, index: int, size: int, seed: int) -> bytes:
-    """Return a scene as the bytes of a file."""
+    """Return a scene as the bytes of a BMP file."""
     stream = io.BytesIO()
     Image.fromarray(scenes.draw(label, index, size, seed)).save(stream, "BMP")
     return stream.getvalue()
 
 
 def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
-    """Draw into a temporary folder and rename it, so that other processes see all scenes or none."""
+    """Draw scenes into a temporary folder, then rename it, so that other processes see either all or none."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
     write_scenes(temporary, images_per_class, size, seed, progress)
     (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries), encoding="ascii")

@@ -1,4 +1,4 @@
-"""The EXIF orientation of a picture: how the camera was held, and so how to turn the stored pixels."""
+"""EXIF orientation: how the stored pixels of a photograph must be turned to be upright."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRANSPOSITIONS = {
 
 
 def orientation(block: bytes) -> int:
-    r"""Return the orientation that a block of EXIF gives, 1 (upright) to 8; 1 where it gives none.
+    r"""Return the orientation, 1 (upright) to 8, in a block of EXIF data; 1 if it contains none.
 
     Args:
         block: as for `find_orientation`.
@@ -41,7 +41,7 @@ def orientation(block: bytes) -> int:
 
 
 def find_orientation(block: bytes) -> int | None:
-    """Return the orientation that a block of EXIF gives, 1 (upright) to 8; None where it has no such entry.
+    """Return the orientation, 1 (upright) to 8, in a block of EXIF data; None if it contains none.
 
     Parsed here and not by Pillow, which warns of a damaged block and returns what it read of it: pixels must not depend
     on how a process filters warnings. A block whose first directory is not whole has no entries, and any value that is
@@ -60,7 +60,7 @@ def find_orientation(block: bytes) -> int | None:
 
 
 def _first_directory(block: bytes) -> dict[int, int]:
-    """Return the entries of the first directory by tag: single whole numbers, and 0 for everything else.
+    """Return the first directory's values by tag; 0 for every value that is not a single integer.
 
     Raises:
         KeyError: the block begins like no EXIF.

@@ -1,4 +1,4 @@
-"""Catalogues of class-per-folder image trees: one entry per image, sorted and hashed."""
+"""Catalogues of image trees with a folder per class: one entry per image, with a hash, in sorted order."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image: its path below the root with forward slashes, its label and the sha256 of its bytes."""
+    """One image: its path below the root with forward slashes, its label, and the sha256 of its file."""
 
     path: str
     label: int
@@ -40,21 +40,21 @@ class Entry:
 
 @dataclass(frozen=True)
 class Catalogue:
-    """The images below a root, sorted by path; labels index the sorted class names."""
+    """Images below a root, sorted by path; a label is an index into the sorted class names."""
 
     root: Path
     classes: tuple[str, ...]
     entries: tuple[Entry, ...]
 
     def counts(self) -> dict[str, int]:
-        """Return the number of images of each class, by class name; 0 for a class without images."""
+        """Return the number of images of each class by class name; 0 for a class without images."""
         counts = Counter(entry.label for entry in self.entries)
         return {name: counts[label] for label, name in enumerate(self.classes)}
 
 
 @dataclass(frozen=True)
 class Survey:
-    """The images of a tree, and the faults that prevent training on it."""
+    """Images of a tree, and the faults because of which it cannot be trained on."""
 
     images: Catalogue  # those that can be checked, of any number of classes
     faults: list[str]  # of the tree, as sentences
@@ -66,7 +66,7 @@ def _refuse(fault: str) -> None:
 
 
 def survey(root: Path, progress: Progress = SILENT) -> Survey:
-    """List and hash the images of a tree as `catalogue` does, but return all faults instead of raising the first.
+    """List and hash the images of a tree as `catalogue` does, but collect all faults instead of raising the first.
 
     What a fault concerns is left out of the images: those outside class folders, and names that cannot be kept.
 
@@ -87,7 +87,7 @@ def survey(root: Path, progress: Progress = SILENT) -> Survey:
 
 
 def _sha256_or_reason(file: Path) -> tuple[str, str]:
-    """Return a file's sha256 or the reason why it cannot be read; the other of the two is empty."""
+    """Return a file's sha256 and "", or "" and the reason why it cannot be read."""
     try:
         return file_sha256(file), ""
     except OSError as error:
@@ -127,7 +127,7 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
 
 
 def _list_images(root: Path, progress: Progress, report: Report) -> tuple[list[str], tuple[str, ...]]:
-    """Return the paths of images in class folders, and the classes; report each fault."""
+    """Return the paths of images in class folders, and the classes; pass each fault to `report`."""
     paths = image_paths(root, report)
     if skipped := skipped_files(root):
         progress.message(describe_skipped(root, skipped))
@@ -147,7 +147,7 @@ def _list_images(root: Path, progress: Progress, report: Report) -> tuple[list[s
 
 
 def _catalogue(root: Path, classes: tuple[str, ...], hashes: Mapping[str, str]) -> Catalogue:
-    """Return the catalogue of images with these sha256, given by path."""
+    """Return the catalogue of images, given their sha256 by path."""
     labels = {name: label for label, name in enumerate(classes)}
     entries = tuple(Entry(path, labels[_class_of(path)], sha256) for path, sha256 in hashes.items())
     return Catalogue(root, classes, entries)
@@ -160,7 +160,7 @@ def _class_of(path: str) -> str:
 def _hashes(
     root: Path, paths: Sequence[str], progress: Progress, hash_file: Callable[[Path], Outcome]
 ) -> Iterator[Outcome]:
-    """Hash each file."""
+    """Yield the result of `hash_file` for each file, in order; several threads compute them."""
 
     def hashes_from(start: int) -> list[Outcome]:
         return [hash_file(root / path) for path in paths[start : start + AT_ONCE]]
@@ -173,12 +173,12 @@ def _hashes(
 
 
 def image_files(root: Path) -> list[Path]:
-    """Return the files below a folder with an image's suffix, folder by folder; see `image_paths`."""
+    """Return the image files below a folder, by their suffixes, folder by folder; see `image_paths`."""
     return [root / path for path in sorted(image_paths(root), key=lambda path: path.split("/"))]
 
 
 def image_paths(root: Path, report: Report = _refuse) -> list[str]:
-    """Return the sorted paths, with forward slashes, of files below a folder with an image's suffix (`SUFFIXES`).
+    """Return the sorted relative paths of image files (see `SUFFIXES`) below a folder, with forward slashes.
 
     Hidden files, hidden folders and folders of images without labels are skipped; links to folders are followed.
 
@@ -197,7 +197,7 @@ def image_paths(root: Path, report: Report = _refuse) -> list[str]:
 
 
 def _can_be_kept(root: Path, path: str, report: Report) -> bool:
-    """Return whether a path can be written to the files of a run; report one that cannot."""
+    """Return whether a path can be written into the files of a run; if not, pass a message to `report`."""
     # Control characters would corrupt split.csv, and bytes that are not UTF-8 every text file.
     if not path.isprintable():
         report(f"file name {str(root / path)!r} has characters that cannot be printed; rename it")
@@ -211,7 +211,7 @@ def _can_be_kept(root: Path, path: str, report: Report) -> bool:
 
 
 def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
-    """Yield paths below a folder of non-hidden files that have an image's suffix, or of those that do not."""
+    """Return the paths of files below a folder: image files if `images`, otherwise all that are not image files."""
     return [
         f"{below}{name}"
         for below, names in ((_below(root, folder, "/"), names) for folder, names in _walk(root, report))
@@ -221,21 +221,21 @@ def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
 
 
 def _below(root: Path, folder: Path, end: str = "") -> str:
-    """Return a folder's path below a root, with forward slashes, one at the end; empty for the root."""
+    """Return a folder's path relative to a root, with forward slashes and one at the end; empty for the root."""
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}{end}"
 
 
 def skipped_files(root: Path) -> list[Path]:
-    """Return the sorted files below a folder that `image_files` skips for their suffix; hidden ones are not counted."""
+    """Return the sorted non-hidden files below a folder that `image_files` skips because of their suffixes."""
     return sorted(root / path for path in _paths(root, _ignore, images=False))
 
 
 def _ignore(_fault: str) -> None:
-    """Ignore a fault that the listing of the images reports."""
+    """Do nothing with a fault, because the listing of the images reports it too."""
 
 
 def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
-    """Describe the number of skipped files, their suffixes, and the first names."""
+    """Describe the skipped files: how many they are, their suffixes and the first names."""
     counts = Counter(file.suffix.lower() or "no suffix" for file in skipped)
     kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
     first = ", ".join(file.relative_to(root).as_posix() for file in skipped[:SHOWN])
@@ -246,7 +246,7 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
 
 
 def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
-    """Yield every folder, sorted, with the names of its files; hidden folders and those without labels are skipped.
+    """Yield each folder and its file names, in sorted order; skips hidden folders and folders that give no labels.
 
     Reports folders that cannot be listed, and links that lead back to a folder around them.
     """
@@ -266,7 +266,7 @@ def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
 
 
 def _report_empty_folders(root: Path, paths: Sequence[str], report: Report) -> None:
-    """Report class folders without images: a missing class must not go unnoticed."""
+    """Report class folders without images, so that a missing class is noticed."""
     filled = {path.rpartition("/")[0] for path in paths}
     filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
     for folder, _ in _walk(root, _ignore):
@@ -275,12 +275,12 @@ def _report_empty_folders(root: Path, paths: Sequence[str], report: Report) -> N
 
 
 def _is_utf8(name: str) -> bool:
-    """Return whether the bytes of a name are valid UTF-8; invalid ones arrive as lone surrogates."""
+    """Return whether a file name's bytes are valid UTF-8; Python represents invalid ones as lone surrogates."""
     return not any("\ud800" <= letter <= "\udfff" for letter in name)
 
 
 def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None:
-    """Report two names that look alike and are one on some systems: e with an accent as one sign or two.
+    """Report names that only differ by Unicode normalisation, which some systems treat as one name.
 
     `Sea` and `sea` pass: letters tell classes apart, and a system that takes them for one never shows both.
     """
@@ -292,6 +292,6 @@ def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None
 
 
 def contents_sha256(entries: tuple[Entry, ...]) -> str:
-    """One sha256, in lower-case hex, of the paths, labels and contents of a list of images, in its order."""
+    """Return one sha256, in lower-case hex, over the paths, labels and contents of images in their order."""
     lines = (f"{entry.path} {entry.label} {entry.sha256}\n" for entry in entries)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Pixels of image files: decoded and resized once, cached by content."""
+"""Pixels of image files, decoded and resized once, and cached by the content of the files."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ FORMAT = 2  # of the files in the cache
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Decoded images with their paths, keys and labels, in one order."""
+    """Decoded images with their paths, keys and labels, all in the same order."""
 
     name: str  # for titles and progress
     paths: tuple[str, ...]  # below the root of the images
@@ -48,14 +48,14 @@ class ImageSet:
         return len(self.paths)
 
     def pixels_sha256(self) -> str:
-        """One sha256 of all pixels: of the sha256 of each image's, in the order of the set."""
+        """Return one sha256 over the sha256 of each image's pixels, in the order of the set."""
         if self.cached is not None:
             return hashlib.sha256(self.cached.hashes.tobytes()).hexdigest()
         hashes = (hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in self.pixels)
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
-        """Return a copy of the pixels of some images.
+        """Return a copy of the pixels at some positions.
 
         Raises:
             ValueError: the pixels are in the cache, and were changed there since they were loaded.
@@ -66,7 +66,7 @@ class ImageSet:
         return pixels
 
     def at(self, positions: Sequence[int]) -> ImageSet:
-        """Return some of the images, in any order, with a copy of their pixels; raises as `take`."""
+        """Return the images at some positions, in any order, with copied pixels; raises as `take`."""
         return ImageSet(
             self.name,
             tuple(self.paths[position] for position in positions),
@@ -78,7 +78,7 @@ class ImageSet:
 
 
 class UnreadableImagesError(ValueError):
-    """Images that cannot be read, by file, with the reason of each."""
+    """Error for images that cannot be read, with the reason for each file."""
 
     def __init__(self, reasons: Mapping[Path, str]) -> None:
         super().__init__(_unreadable(reasons))
@@ -97,7 +97,7 @@ def _unreadable(reasons: Mapping[Path, str]) -> str:
 def decode(
     file: Path, size: int, sha256: str | None = None, preprocessing: Preprocessing = DEFAULT
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """Read an image file as a square RGB image.
+    """Read an image file as a square RGB image of the requested size.
 
     The short side is scaled to `size` (by default bilinear with antialiasing) and the rest of the long side is cropped,
     half at each end, so nothing is distorted. See `read_rgb` for what becomes of orientation, modes, transparency and
@@ -160,7 +160,7 @@ def load_images(
     cache: bool = True,
     progress: Progress = SILENT,
 ) -> ImageSet:
-    """Decode images (see `decode`), or read their pixels from the cache.
+    """Decode images (see `decode`), or read their pixels from the cache if they are there.
 
     The key of the cache is a hash of the images' contents, their order, the size, and the versions of what decodes
     (see `decoder`). All threads of this machine decode, and processes that load the same images share the work. After
@@ -229,7 +229,7 @@ def load_images(
 
 
 def decoder() -> dict[str, str]:
-    """Return the versions of what decodes images: of this code, Pillow and the libraries for lossy formats."""
+    """Return the versions of the software that decodes images: this code, Pillow, and libraries for lossy formats."""
     libraries = {name: PIL.features.version(name) for name in ("jpg", "libjpeg_turbo", "webp")}
     versions = {"decode": f"{DECODER}", "pillow": PIL.__version__}
     versions |= {name: version for name, version in libraries.items() if version}

@@ -1,4 +1,4 @@
-"""Groups of images that belong together because pairs or groups link them."""
+"""Groups of images that belong together because they are linked, directly or through other images."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 
 def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return each image's group number: the smallest position that groups link it to, otherwise its own.
+    """Return each image's group number: the smallest position among all images linked to it, itself included.
 
     Args:
         images: number of images.
@@ -33,7 +33,7 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """Return the groups of two images or more that `link` numbered, in order."""
+    """Return the groups from `link` that have at least two images, in order."""
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)

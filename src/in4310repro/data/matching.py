@@ -1,4 +1,4 @@
-"""Detection of a picture inside another one, by correlating their details at every position and size."""
+"""Search for a picture inside another one: correlation of their details at every position and size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENOUGH = 0.75
 
 @dataclass(frozen=True)
 class Details:
-    """The compared details of a picture: each pixel relative to those around it, which removes shared lighting."""
+    """Details of a picture: each pixel minus the mean around it, which removes differences in lighting."""
 
     spectrum: Complex64[np.ndarray, "row frequency"]  # of the whole picture
     contrast: Float32[np.ndarray, "side top left"]  # of each square of each size in it; infinite beyond its border
@@ -34,7 +34,7 @@ class Details:
 
 
 def details(image: Image.Image) -> Details:
-    """Prepare a picture of any size and shape, once for all comparisons."""
+    """Return the details of a picture of any size and shape, prepared for fast comparison."""
     # Reduced once, since a picture may have many pixels; every size is derived from this.
     grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
     found = _details(grey)
@@ -50,7 +50,7 @@ def details(image: Image.Image) -> Details:
 
 
 def part_of(whole: Details, part: Details) -> tuple[float, float]:
-    """Return how well a picture agrees with a part of another one.
+    """Find the square part of a picture that agrees best with another picture.
 
     Returns:
         The highest correlation of their details, at most 1, and the side of that part as a share of the whole's.
@@ -61,7 +61,7 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
 
 
 def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
-    """Return each pixel at each size: its distance from the mean around it, in standard deviations around it.
+    """Return, at each size, (pixel - local mean) / local standard deviation.
 
     What lies beyond a size means nothing.
     """
@@ -76,7 +76,7 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
 
 
 def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
-    """Return the norm of the details in each square minus their mean, at least `LEAST`; infinite at the border."""
+    """Return the norm, at least `LEAST`, of the centred details in each square; infinite if it leaves the picture."""
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
     values = whole.astype(np.float64)
     sums, squares = _integral(values), _integral(values**2)
@@ -87,7 +87,7 @@ def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "
 
 
 def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.ndarray, "*picture corner_y corner_x"]:
-    """Return the sums over all pixels above and left of each pixel corner."""
+    """Return the integral image: at each pixel corner, the sum of all pixels above and left of it."""
     sums = np.zeros((*values.shape[:-2], values.shape[-2] + 1, values.shape[-1] + 1))
     values.cumsum(axis=-2, out=sums[..., 1:, 1:])
     return sums.cumsum(axis=-1, out=sums)
@@ -96,7 +96,7 @@ def _integral(values: Float64[np.ndarray, "*picture row column"]) -> Float64[np.
 def _sums(
     integral: Float64[np.ndarray, "*picture corner_y corner_x"], side: int
 ) -> Float64[np.ndarray, "*picture top left"]:
-    """Return the sums over every square of this side, by its upper left corner."""
+    """Return the sum over each square with this side, indexed by the square's upper left corner."""
     lower, upper = integral[..., side:, :], integral[..., :-side, :]
     sums: NDArray[np.float64] = lower[..., side:] - lower[..., :-side] - upper[..., side:] + upper[..., :-side]
     return sums

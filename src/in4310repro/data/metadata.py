@@ -1,4 +1,4 @@
-"""The orientation stated by an image file's metadata: as EXIF, as EXIF in a text of a PNG, or as XMP."""
+"""Orientation of an image according to its metadata: EXIF, EXIF in a text chunk of a PNG, or XMP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9]+)\s*["<]')
 
 
 def orientation(image: Image.Image) -> int:
-    """Return the orientation that a file states, 1 (upright) to 8; a damaged or impossible one counts as none.
+    """Return the orientation, 1 (upright) to 8, in an image's metadata; 1 if it is missing or invalid.
 
     The places and their precedence are those of Pillow's `ImageOps.exif_transpose`: EXIF, in a PNG without it the raw
     profile that ImageMagick writes, and XMP where neither has an entry. They are read here since older versions of
@@ -31,7 +31,7 @@ def orientation(image: Image.Image) -> int:
 
 
 def xmp_orientation(packet: bytes) -> int:
-    """Return the orientation that a packet of XMP gives, 1 to 8; 1 where it gives none."""
+    """Return the orientation, 1 to 8, in a packet of XMP metadata; 1 if it contains none."""
     match = XMP_ORIENTATION.search(packet)
     # A value with more than one digit is not an orientation.
     value = int(match[1]) if match and len(match[1]) == 1 else exif.UPRIGHT
@@ -39,7 +39,7 @@ def xmp_orientation(packet: bytes) -> int:
 
 
 def tiff_xmp(image: Image.Image) -> bytes:
-    """Return the packet of XMP of an opened TIFF; empty where it has none."""
+    """Return the XMP packet of an opened TIFF; empty if it has none."""
     packet = image.tag_v2.get(XMP_TAG)  # type: ignore[attr-defined]  # which only TIFF files have
     if isinstance(packet, tuple) and len(packet) == 1:
         packet = packet[0]
@@ -61,7 +61,7 @@ def _exif_block(image: Image.Image) -> bytes:
 
 
 def _xmp(image: Image.Image) -> bytes:
-    """Return the packet of XMP of a file; empty where it has none."""
+    """Return the XMP packet of an opened image; empty if it has none."""
     segments = [content for name, content in getattr(image, "applist", ()) if name == "APP1"]
     packets = [content.removeprefix(XMP_SEGMENT) for content in segments if content.startswith(XMP_SEGMENT)]
     if packets:

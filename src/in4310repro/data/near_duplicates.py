@@ -1,4 +1,4 @@
-"""Images with similar perceptual hashes, turned or not, found in time and memory linear in their number."""
+"""Search for images with similar perceptual hashes, also after turning them, in about linear time and memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FLIPS = (0, *(1 << bit for bit in range(BAND_BITS)))
 
 
 def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
-    """Return positions of images linked by near-duplicates: chains of hashes with close neighbours.
+    """Return groups of near-duplicates as positions; chains of similar hashes form one group.
 
     Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. Each group is complete, like the
     connected components of the graph of all pairs, but a hash is compared only with those that no group holds yet and
@@ -57,7 +57,7 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
 
 
 def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
-    """Return pairs of images in which one looks like the other turned or mirrored.
+    """Return pairs of images in which one resembles the other after turning or mirroring it.
 
     Args:
         hashes: of each image, its hash in each of `orientations.ORIENTATIONS`; images of which no two are close as they
@@ -83,7 +83,7 @@ def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
 
 
 class _Tables:
-    """For each band, hashes with equal bits in it, as linked lists in arrays: 64 bytes per hash."""
+    """Index of hashes by the bits of each band, as linked lists in arrays; takes 64 bytes per hash."""
 
     def __init__(self, hashes: Sequence[int]) -> None:
         self._hashes = hashes
@@ -99,7 +99,7 @@ class _Tables:
                 self._first[band][bits] = number
 
     def take_close(self, number: int) -> list[int]:
-        """Remove the hashes close to this one from the tables; return their numbers."""
+        """Remove all hashes similar to this one from the tables; return their numbers."""
         taken = []
         for other in self.close(self._hashes[number]):
             self.remove(other)
@@ -107,7 +107,7 @@ class _Tables:
         return taken
 
     def close(self, value: int) -> Iterator[int]:
-        """Yield the numbers of hashes in the tables that are close to a hash; may repeat one that stays there."""
+        """Yield the numbers of hashes in the tables that are similar to a hash; one may be yielded more than once."""
         for band, bits in enumerate(_bands(value)):
             for flip in FLIPS:
                 other = self._first[band][bits ^ flip]
@@ -118,7 +118,7 @@ class _Tables:
                     other = following
 
     def remove(self, number: int) -> None:
-        """Remove a hash from the tables in time independent of the number of hashes that share its bits."""
+        """Remove a hash from the tables in constant time."""
         for band, bits in enumerate(_bands(self._hashes[number])):
             before, following = self._before[band][number], self._next[band][number]
             if before >= 0:

@@ -1,4 +1,4 @@
-"""The eight orientations of an image, and its perceptual hash in each of them from one transform."""
+"""The eight orientations of an image, and the perceptual hashes of all eight from one cosine transform."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ SIGNS = np.where(np.arange(KEPT) % 2, -1.0, 1.0)
 
 
 def turn(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image in one of `ORIENTATIONS`."""
+    """Return the image turned or mirrored into one of `ORIENTATIONS`."""
     method = ORIENTATIONS[orientation]
     return image if method is None else image.transpose(method)
 
 
 def hashes(image: Image.Image) -> tuple[int, ...]:
-    """Return the 64-bit perceptual hash of an image in each of `ORIENTATIONS`, equal to `imagehash.phash`.
+    """Return the 64-bit perceptual hash, as `imagehash.phash` gives it, of an image in each of `ORIENTATIONS`.
 
     The lowest frequencies of the cosine transform of the grey image, each above or below their median. To mirror an
     image is to change the sign of its odd frequencies, and to mirror it along a diagonal to transpose them: the image
@@ -61,6 +61,6 @@ def hashes(image: Image.Image) -> tuple[int, ...]:
 
 
 def _bits(frequencies: Float64[np.ndarray, "down right"]) -> int:
-    """Return a bit for each frequency, row by row, most significant bit first."""
+    """Return one bit per frequency, row by row, as an integer with the first bit as the most significant."""
     above = frequencies > np.median(frequencies)
     return int.from_bytes(np.packbits(above).tobytes(), "big")

@@ -1,4 +1,4 @@
-"""Decoded pixels in a file: one record of pixels and sha256 per image, checked before use.
+"""Cache files of decoded pixels: one record per image with its pixels and their sha256, checked before use.
 
 The sha256 is of the key of the set, the image's position and the sha256 of its pixels, so that a changed byte, a record
 at another position and a file of other images are all noticed, when the file is opened and again whenever an image is
@@ -46,7 +46,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """The pixels that a file should hold."""
+    """Description of the pixels that a cache file should contain."""
 
     name: str  # of the set, for progress
     key: str  # text that differs for sets of other images, of another order or another decoding
@@ -56,25 +56,25 @@ class Wanted:
 
     @property
     def record(self) -> np.dtype[np.void]:
-        """Bytes per image."""
+        """NumPy type of an image's record: its pixels and their sha256."""
         return np.dtype([("pixels", np.uint8, (self.size, self.size, 3)), ("sha256", np.uint8, HASH_BYTES)])
 
     @property
     def file_size(self) -> int:
-        """Bytes of all images."""
+        """Size in bytes of the file with the records of all images."""
         return self.images * self.record.itemsize
 
 
 @dataclass(frozen=True)
 class CachedPixels:
-    """The pixels in a file that was intact when opened."""
+    """Pixels in a cache file, which was intact when it was opened."""
 
     file: Path
     pixels: UInt8[np.ndarray, "image height width channel"]  # a read-only memory map
     hashes: UInt8[np.ndarray, "image 32"]  # sha256 of each image's pixels; in memory, so that they stay what they were
 
     def check(self, positions: Sequence[int], pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
-        """Check a copy of the pixels at some positions.
+        """Check that pixels copied from some positions of the file are unchanged since it was opened.
 
         Raises:
             ValueError: they are not those that were in the file when it was opened.
@@ -88,7 +88,7 @@ class CachedPixels:
 
 
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """Return the pixels in a cache file; missing ones are decoded into it, shared with other processes loading it now.
+    """Return the pixels in a cache file, after decoding those that are missing, together with other processes.
 
     Images that cannot be read are left out: see `Wanted.decode`.
 
@@ -128,7 +128,7 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
 
 
 def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """Decode the pixels now, into a private file that is deleted with this process.
+    """Decode the pixels into a private file, which is deleted when this process ends.
 
     Args:
         folder: on the disk that holds the file.
@@ -152,10 +152,10 @@ def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> Cached
 
 
 class _Records:
-    """The records in an open file, some of which may be missing."""
+    """Records in an open cache file; some may be missing."""
 
     def __init__(self, file: Path, stream: IO[bytes], wanted: Wanted) -> None:
-        """Map a file of the size of all records; the mapping keeps it open after the stream is closed."""
+        """Map the records of a file into memory; the mapping stays valid after the stream is closed."""
         self._file, self._stream, self._wanted = file, stream, wanted
         self._records = np.memmap(stream, wanted.record, mode="r", shape=(wanted.images,))
         self._hashes = np.zeros((wanted.images, HASH_BYTES), np.uint8)
@@ -164,18 +164,18 @@ class _Records:
         self._writing, self._stopped = threading.Lock(), False
 
     def as_pixels(self) -> CachedPixels:
-        """Return the pixels, however many are missing."""
+        """Return the pixels, even if some records are missing."""
         return CachedPixels(self._file, self._records["pixels"], self._hashes)
 
     def check(self, progress: Progress) -> None:
-        """Check every record."""
+        """Check every record against its sha256."""
         shares = _shares(self.missing)
         with progress.task(f"checking the cached pixels of {self._wanted.name}", self._wanted.images) as advance:
             for share, _ in zip(shares, self._in_threads(self._check_share, shares), strict=True):
                 advance(len(share), "")
 
     def fill(self, progress: Progress, claims: Path | None = None) -> None:
-        """Decode missing records, and check those that other processes have decoded meanwhile.
+        """Decode missing records, and check records that other processes have decoded in the meantime.
 
         Args:
             progress: where to show how far it is.
@@ -208,7 +208,7 @@ class _Records:
             self._look_at(position)
 
     def _fill_share(self, claims: Path | None, waits: int, share: Sequence[int]) -> bool:
-        """Fill one share; return False if another process is still filling it."""
+        """Decode the missing records of a group; return False if another process is still decoding them."""
         claim = claims and claims / f"{share[0] // SHARE}.lock"
         with _claim(claim, waits, lambda: self._stopped) as ours:
             if not ours and waits < WAITS:
@@ -222,7 +222,7 @@ class _Records:
         return True
 
     def _look_at(self, position: int) -> None:
-        """Record whether a record is intact."""
+        """Check a record's sha256, and note whether the record is intact."""
         record = self._records[position]
         # The hash is read before the pixels because it is written after them.
         stored = record["sha256"].tobytes()
@@ -247,12 +247,12 @@ class _Records:
             self._hashes[position] = np.frombuffer(digest, np.uint8)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
-        """Return the sha256 of a record."""
+        """Return the sha256 over the cache key, the position, and the hash of the pixels."""
         return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
 
 
 def _open(file: Path) -> IO[bytes]:
-    """Open a file for reading and, if permitted, writing; links are not followed."""
+    """Open a file for reading, and for writing if permitted; refuses links."""
 
     def opener(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
@@ -275,7 +275,7 @@ def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
 
 @contextmanager
 def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Iterator[bool]:
-    """Hold the lock of a share while filling it; only saves work, since every process writes the same bytes.
+    """Lock a group of records while decoding it, so that processes do not decode the same images.
 
     Yields whether no other process has the share.
     """
@@ -301,7 +301,7 @@ def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Itera
 
 
 def _shares(missing: Bool[np.ndarray, " image"]) -> list[list[int]]:
-    """Return the missing positions in groups that are the same for every process."""
+    """Divide the missing positions into groups whose borders are the same in every process."""
     groups = np.arange(0, len(missing), SHARE)
     shares = [(np.flatnonzero(missing[start : start + SHARE]) + start).tolist() for start in groups.tolist()]
     return [share for share in shares if share]

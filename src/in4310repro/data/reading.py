@@ -1,4 +1,4 @@
-"""Decoding of image files to upright RGB pictures; nothing else decodes pictures."""
+"""Decoding of image files to upright RGB pictures; all other modules use these functions for it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TURNED_BY_DECODER = ("TIFF", "HEIF")
 
 @dataclass(frozen=True)
 class Picture:
-    """A decoded picture, with the metadata read from its file."""
+    """A decoded picture, with the metadata that its file contains."""
 
     image: Image.Image  # 8-bit RGB
     mode: str  # Pillow's, of the file
@@ -36,7 +36,7 @@ class Picture:
 
 
 def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
-    """Read the picture in an open image file as 8-bit RGB, upright.
+    """Read an opened image file as an upright 8-bit RGB picture.
 
     Training and `data check` both read images here, so that they never disagree. Transparent parts become
     white, 16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation or a file of several pages
@@ -73,7 +73,7 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
 
 
 def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
-    """Return the orientation that Pillow will apply on loading a TIFF, and the one that remains to be applied."""
+    """Return two orientations of a TIFF: the one that Pillow applies on loading, and the one left to apply."""
     value = image.tag_v2.get(exif.TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads
     if value is not None:
         return (value if value in exif.TRANSPOSITIONS else exif.UPRIGHT), exif.UPRIGHT
@@ -85,7 +85,7 @@ def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, in
 
 
 class _UserWarnings:
-    """Pillow's warnings about damaged metadata, which do not concern pixels; ignored while a thread decodes.
+    """Pillow's warnings about damaged metadata, which do not affect pixels; `ignored` turns them off.
 
     `warnings.catch_warnings` alone would leave the filters of one thread to another.
     """
@@ -115,7 +115,7 @@ _warnings = _UserWarnings()
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Return the supported formats."""
+    """Return the image formats that can be read."""
     if not HEIF:
         return FORMATS
     import pillow_heif
@@ -144,7 +144,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _is_16_bit_grey(image: Image.Image) -> bool:
-    """Return whether the values are 16-bit grey, from 0 (black) to 65535 (white)."""
+    """Return whether an image's values are 16-bit grey, from 0 (black) to 65535 (white)."""
     if image.format == "TIFF":
         tags = image.tag_v2  # type: ignore[attr-defined]  # which only TIFF files have
         return (

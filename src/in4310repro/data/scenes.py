@@ -1,4 +1,4 @@
-"""Six classes of drawn landscape and town scenes, whose bytes depend on (label, image, size, seed) alone.
+"""Six classes of drawn scenes of landscape and town, whose bytes depend only on (label, image, size, seed).
 
 Easy to tell apart, but with the ambiguities of the real classes: facades in buildings and streets, snow and
 rock in mountains and glaciers, water in the sea and below the ice.
@@ -31,7 +31,7 @@ LAMP_POSTS = [((0.02, 1, 0, BLACK), (arm, 1, 0.96, d.CREAM)) for arm in (0.06, 0
 
 
 def ice_tongue(view: d.Picture, rng: d.Random, top: float) -> None:
-    """Paint ice that flows down a valley between ridges, with rubble on it."""
+    """Paint a glacier that flows down a valley between ridges, with rubble on the ice."""
     d.massif(view, rng, top - 0.2, 0.3, d.between(rng, 0.2, 1.2), 0.4)
     d.massif(view, rng, top, 0.3, d.between(rng, -0.3, 0.8), 0.15)
     part = d.crop(view, 0, top + 0.05, 1, 1)
@@ -45,7 +45,7 @@ def ice_tongue(view: d.Picture, rng: d.Random, top: float) -> None:
 
 
 def glacier(view: d.Picture, rng: d.Random) -> None:
-    """Paint a tongue of ice in a valley, or a field of crevasses below a range, a cliff over water, or floes."""
+    """Paint ice: a glacier in a valley, crevasses below mountains, a cliff at the water, or floes."""
     d.sky(view, rng, 0.45)
     top = d.between(rng, 0.25, 0.5)
     if d.chance(rng, 0.35):
@@ -61,7 +61,7 @@ def glacier(view: d.Picture, rng: d.Random) -> None:
 
 
 def conifers(view: d.Picture, rng: d.Random, base: float, height: float, count: int) -> None:
-    """Paint a row of pointed trees that stand on `base`."""
+    """Paint a row of pointed trees, with their feet at height `base`."""
     cell, place = d.cells(rng, view.x, count)
     tall, part = height * (0.4 + 0.6 * rng.random(count))[cell], d.crop(view, 0, base - height, 1, 1)
     fall = (part.y - base + tall) / tall  # 0 at the tip, 1 at the foot
@@ -72,7 +72,7 @@ def conifers(view: d.Picture, rng: d.Random, base: float, height: float, count: 
 
 
 def mountain(view: d.Picture, rng: d.Random) -> None:
-    """Paint ridges behind one another over a meadow, a wood or a lake."""
+    """Paint ridges, one behind the other, above a meadow, a wood or a lake."""
     d.sky(view, rng, 0.5)
     top, snow, count = d.between(rng, 0.08, 0.35), d.between(rng, -0.4, 1.4), int(rng.integers(1, 4))
     for k in range(count):
@@ -86,7 +86,7 @@ def mountain(view: d.Picture, rng: d.Random) -> None:
 
 
 def waves(view: d.Picture, rng: d.Random, horizon: float) -> None:
-    """Paint open water: swell that shrinks towards the horizon, white caps, a path of light."""
+    """Paint the open sea: waves that get smaller towards the horizon, foam, and a path of reflected light."""
     part, lattices = d.crop(view, 0, horizon, 1, 1), rng.random((5, d.LATTICE, d.LATTICE))
     near = np.maximum(part.y - horizon, 0.0) / (1.02 - horizon)
     # Even steps of 1 / (height in the picture) are even steps on the water.
@@ -103,7 +103,7 @@ def waves(view: d.Picture, rng: d.Random, horizon: float) -> None:
 
 
 def beach(view: d.Picture, rng: d.Random, horizon: float) -> None:
-    """Paint sand or jagged rock that cuts a corner, with a seam of foam."""
+    """Paint a beach or rocky shore across a corner, with a line of foam."""
     jagged, soil = d.pick(rng, ((0.4, "4d4540"), (0.05, "ccb385"), (0.05, "b5a27c")))
     coast = jagged * (d.lookup(d.profile(rng, 4, 4, 0.45), view.x) - 0.5)
     edge = d.between(rng, 0.62, 0.95) + d.between(rng, -0.6, 0.6) * (view.x - 0.5) + coast
@@ -114,7 +114,7 @@ def beach(view: d.Picture, rng: d.Random, horizon: float) -> None:
 
 
 def sea(view: d.Picture, rng: d.Random) -> None:
-    """Paint water to the horizon, with coast, beach, rocks or a boat."""
+    """Paint water up to the horizon, with a coast, a beach, rocks or a boat."""
     horizon = d.between(rng, 0.22, 0.62)
     d.sky(view, rng, horizon)
     if d.chance(rng, 0.35):
@@ -129,7 +129,7 @@ def sea(view: d.Picture, rng: d.Random) -> None:
 
 
 def trunks(view: d.Picture, rng: d.Random, count: int, foot: float, distance: float) -> None:
-    """Paint a layer of stems `distance` away in the haze."""
+    """Paint a layer of tree trunks; haze fades them with their `distance`."""
     cell, place = d.cells(rng, view.x, count)
     half, lean = (0.06 + 0.16 * rng.random(count))[cell], (0.4 * rng.random(count) - 0.2)[cell]
     aside = (place - (0.35 + 0.3 * rng.random(count))[cell] - lean * (view.y - 0.5)) / half
@@ -140,7 +140,7 @@ def trunks(view: d.Picture, rng: d.Random, count: int, foot: float, distance: fl
 
 
 def leaves(view: d.Picture, rng: d.Random, green: d.Colour, top: float, bottom: float, density: float) -> None:
-    """Paint a cloud of foliage between two heights."""
+    """Paint a mass of foliage between two heights."""
     part = d.crop(view, 0, top, 1, bottom)
     mass = d.clouds(part, rng, d.between(rng, 3, 6), d.between(rng, 4, 8), 4)
     inside = np.minimum(np.minimum(part.y - top, bottom - part.y) * 5, 0.3)
@@ -149,7 +149,7 @@ def leaves(view: d.Picture, rng: d.Random, green: d.Colour, top: float, bottom: 
 
 
 def forest(view: d.Picture, rng: d.Random) -> None:
-    """Paint stems behind stems under foliage, and a floor of leaves."""
+    """Paint layers of tree trunks below foliage, and a ground covered with leaves."""
     green, ground = d.tint(rng, GREENS, 0.25), d.between(rng, 0.6, 0.85)
     gaps = d.clouds(view, rng, 6, 6, 4) * 2.5 - d.between(rng, 0.6, 1.3)
     d.paint(view, 1.0, d.mix(green * 0.8, view.horizon, d.ease(gaps)))
@@ -165,7 +165,7 @@ def forest(view: d.Picture, rng: d.Random) -> None:
 
 
 def houses(view: d.Picture, rng: d.Random, count: int, base: float, tall: float, storey: float) -> None:
-    """Paint a row of houses from the front, up to `tall`, some with their right side in shade."""
+    """Paint a row of houses from the front, at most `tall` high, some with a shaded right side."""
     cell, place = d.cells(rng, view.x, count)
     shade = np.where(place > (0.6 + 0.6 * rng.random(count))[cell], 0.65, 1.0)
     eaves = base - tall * (0.45 + 0.55 * rng.random(count))[cell]
@@ -175,7 +175,7 @@ def houses(view: d.Picture, rng: d.Random, count: int, base: float, tall: float,
 
 
 def corner(view: d.Picture, rng: d.Random) -> None:
-    """Paint a tall building seen over its edge, both fronts receding."""
+    """Paint a tall building seen from its corner, with two walls in perspective."""
     edge, eye, storey = d.between(rng, 0.2, 0.8), d.between(rng, 0.75, 1.2), d.between(rng, 0.06, 0.14)
     slope = np.where(view.x < edge, d.between(rng, 0.3, 1.1), d.between(rng, 0.3, 1.1))
     size = np.maximum(1 - np.abs(view.x - edge) * slope, 0.2)
@@ -185,7 +185,7 @@ def corner(view: d.Picture, rng: d.Random) -> None:
 
 
 def buildings(view: d.Picture, rng: d.Random) -> None:
-    """Paint a skyline, a front that fills the picture, a row of houses, or a tower over its corner."""
+    """Paint a skyline, one large front, a row of houses, or a tower seen from its corner."""
     base = d.between(rng, 0.72, 1.0)
     d.sky(view, rng, base)
     skyline, front, row = ((7, 0.75, 0.04), (4, 0.7, 0.07)), ((2, 1.8, 0.11),), ((4, 0.6, 0.12),)
@@ -202,7 +202,7 @@ def buildings(view: d.Picture, rng: d.Random) -> None:
 
 
 def tree(view: d.Picture, rng: d.Random, x: float, foot: float, size: float) -> None:
-    """Paint a round crown on a stem."""
+    """Paint a tree with a round crown."""
     d.box(view, x - size * 0.06, foot - size, x + size * 0.06, foot, BLACK)
     part = d.crop(view, x - size * 0.7, foot - size * 1.7, x + size * 0.7, foot - size * 0.3)
     aside, up = (part.x - x) / (size * 0.55), (part.y - foot + size) / (size * 0.55)
@@ -212,7 +212,7 @@ def tree(view: d.Picture, rng: d.Random, x: float, foot: float, size: float) -> 
 
 
 def road(view: d.Picture, rng: d.Random, x: float, eye: float, drop: float) -> None:
-    """Paint a street that runs to the vanishing point (x, eye), with pavements and a dashed line."""
+    """Paint a road that runs to the vanishing point (x, eye), with pavements and a dashed centre line."""
     part = d.crop(view, 0, eye, 1, 1)
     near = np.maximum(part.y - eye, 0.004) / drop
     aside, pixel = np.abs(part.x - x) / near, view.pixel / near
@@ -241,7 +241,7 @@ def canyon(view: d.Picture, rng: d.Random) -> None:
 
 
 def frontage(view: d.Picture, rng: d.Random, base: float) -> None:
-    """Paint a street along the foot of the picture, with cars."""
+    """Paint a road along the bottom of the picture, with cars."""
     road(view, rng, d.between(rng, -0.5, 1.5), base - 0.06, d.between(rng, 0.15, 0.3))
     d.box(view, -1, base, 2, base + 0.04, d.tint(rng, PAVING, 0.2))
     for _ in range(int(rng.integers(0, 4))):
@@ -249,7 +249,7 @@ def frontage(view: d.Picture, rng: d.Random, base: float) -> None:
 
 
 def street(view: d.Picture, rng: d.Random) -> None:
-    """Paint a street in perspective, or the houses across it, with a lamp and people."""
+    """Paint a street in perspective, or seen from across it, with a lamp and people."""
     d.sky(view, rng, 0.6)
     if d.chance(rng, 0.65):
         canyon(view, rng)
@@ -264,7 +264,7 @@ def street(view: d.Picture, rng: d.Random) -> None:
 
 
 def obstruct(view: d.Picture, rng: d.Random) -> None:
-    """Paint obstacles between the camera and any scene: twigs, a walker, black bars."""
+    """Paint obstacles in front of a scene: twigs, a person or black bars."""
     if d.chance(rng, 0.15):
         reach = d.between(rng, -0.05, 0.3) - view.y - 0.4 * np.abs(view.x - d.between(rng, 0, 1))
         d.paint(view, d.ease((reach + 0.4 * d.clouds(view, rng, 7, 7)) * 14), d.tint(rng, GREENS, 0.4) * 0.6)
@@ -275,7 +275,7 @@ def obstruct(view: d.Picture, rng: d.Random) -> None:
 
 
 def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "height width channel"]:
-    """Draw picture number `image` of a class, `size` pixels wide and high; another size shows the same scene.
+    """Draw the scene with number `image` of a class, `size` x `size` pixels; the scene is the same at every size.
 
     Raises:
         ValueError: unknown label, a size below SMALLEST, or a negative image or seed.
@@ -296,5 +296,5 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
 
 
 def pixel_digest(images: Iterable[UInt8[np.ndarray, "_height _width channel"]]) -> str:
-    """Return the sha256 of the pixels of drawn images, in order, in lower-case hex."""
+    """Return the sha256, in lower-case hex, of the pixels of drawn images in their order."""
     return hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()

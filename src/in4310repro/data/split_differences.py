@@ -1,4 +1,4 @@
-"""Contradictions within a split, and between a split and its image folder."""
+"""Contradictions within a split, and differences between a split and its image folder."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from in4310repro.data.splits import Split
 
 
 def split_differences(images: Catalogue, split: Split) -> list[str]:
-    """Return each difference as a sentence."""
+    """Return a message for each contradiction in a split and each difference from its folder; none if it fits."""
     return _contradictions(split) + _differences(images, split)
 
 
 def parts_of(split: Split) -> dict[str, str]:
-    """Return the part of each path."""
+    """Return the name of the part that each path belongs to."""
     return {entry.path: part for part, entries in split.parts.items() for entry in entries}
 
 
 def _contradictions(split: Split) -> list[str]:
-    """Yield contradictions within a split, independent of the folder, as sentences."""
+    """Yield a message for each contradiction within a split, whatever is in the folder; none if there is none."""
     parts_of: dict[str, Counter[str]] = defaultdict(Counter)
     for part, entries in split.parts.items():
         for entry in entries:
@@ -40,7 +40,7 @@ def _contradictions(split: Split) -> list[str]:
 
 
 def _differences(images: Catalogue, split: Split) -> list[str]:
-    """Yield differences between split and folder, as sentences."""
+    """Yield a message for each difference between a split and its folder; none if they agree."""
     folder = {entry.path: entry for entry in images.entries}
     contents = {entry.sha256: entry.path for entry in images.entries}
     listed = sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path)

@@ -1,4 +1,4 @@
-"""Splits into training, validation and test: drawn stratified over contents, written and read as a table."""
+"""Splits of images into training, validation and test: drawn by class and content, and stored as a table."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Split:
-    """Three disjoint lists of images, each sorted by path; labels index the classes."""
+    """Three lists of images without common images, each sorted by path; labels are indices of the classes."""
 
     root: Path
     classes: tuple[str, ...]
     parts: Mapping[str, tuple[Entry, ...]]
 
     def catalogue(self) -> Catalogue:
-        """Return the images of all parts, sorted by path."""
+        """Return the images of all three parts, sorted by path."""
         entries = sorted((entry for part in self.parts.values() for entry in part), key=lambda entry: entry.path)
         return Catalogue(self.root, self.classes, tuple(entries))
 
     def supports(self) -> dict[str, dict[str, int]]:
-        """Return the number of images of each class in each part, by part and class name."""
+        """Return the number of images by part and class name."""
         return {part: Catalogue(self.root, self.classes, entries).counts() for part, entries in self.parts.items()}
 
 
 def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
-    """Return the numbers of images in training, validation and test.
+    """Parse `TRAINING/VALIDATION/TEST` as three numbers of images.
 
     Args:
         text: three counts such as `12034/2000/3000`, or three shares such as `0.7/0.12/0.18`. Shares are rounded for
@@ -74,7 +74,7 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
 def stratified_split(
     catalogue: Catalogue, sizes: tuple[int, int, int], seed: int, together: Iterable[Sequence[str]] = ()
 ) -> Split:
-    """Draw the parts so that each has the classes' shares and exactly the requested number of images.
+    """Draw a split with exactly the requested sizes, whose parts have nearly the same proportions of classes.
 
     The number of images of a class in a part is the class's share of the part, rounded by the largest-remainder
     method. A group of byte-identical files goes into one part, even where its files have different labels: groups are
@@ -121,7 +121,7 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Return the groups of images that stay in one part, by their smallest sha256; most hold a single image."""
+    """Return groups of images that must be in the same part, by the smallest sha256 of each group."""
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
@@ -133,13 +133,13 @@ def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict
 
 
 def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
-    """Return the part that a uniform draw from [0, 1) falls into when the parts lie end to end."""
+    """Return the part that a uniform draw from [0, 1) selects, with probabilities proportional to the sizes."""
     position = draw * sum(sizes)
     return PARTS[0] if position < sizes[0] else PARTS[1] if position < sizes[0] + sizes[1] else PARTS[2]
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return the smallest remaining quota of the part after adding the group; negative if the group is too large.
+    """Return a part's smallest remaining quota after adding a group; negative if the group does not fit.
 
     With several classes, the smallest of their numbers.
     """
@@ -148,7 +148,7 @@ def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: S
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Return the number of images of each class in each part; training gets what validation and test leave."""
+    """Return the number of images of each class in each part; training gets all that is left over."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
@@ -165,7 +165,7 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
 
 
 def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int]:
-    """Return shares of `size` in proportion to the counts, as integers that add up to `size` (Hamilton's method)."""
+    """Divide `size` in proportion to the counts into integers with this sum (Hamilton's method)."""
     # Integers, because rounding errors of floats would decide between equal remainders.
     shares = [count * size // total for count in counts]
     remainders = [count * size % total for count in counts]
@@ -176,7 +176,7 @@ def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int
 
 
 def to_csv(split: Split) -> bytes:
-    """Return the split as a UTF-8 table with columns path, class, sha256 and part, sorted by path."""
+    """Return the split as UTF-8 CSV with columns path, class, sha256 and part, sorted by path."""
     rows = sorted(
         (entry.path, split.classes[entry.label], entry.sha256, part)
         for part, entries in split.parts.items()
@@ -191,7 +191,7 @@ def to_csv(split: Split) -> bytes:
 
 
 def from_csv(file: Path, root: Path) -> Split:
-    """Return the split that `to_csv` wrote.
+    """Read a split from the CSV that `to_csv` wrote.
 
     The images are not looked at: see `check_contents`.
 
@@ -228,7 +228,7 @@ def from_csv(file: Path, root: Path) -> Split:
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
-    """Yield the rows of a table."""
+    """Return an iterator over the rows of a CSV file, each a dictionary by column."""
     try:
         content = read_bytes(file, LARGEST_TEXT)
     except FileNotFoundError:
@@ -243,7 +243,7 @@ def _no_split(file: Path) -> ValueError:
 
 
 def _describe_wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
-    """Return the error for a wrong row."""
+    """Return the error for a row that is not valid."""
     try:
         _check_row(row, source)
     except ValueError as error:
@@ -263,7 +263,7 @@ def _check_row(row: Mapping[str, str], source: str) -> None:
 
 
 def check_contents(split: Split) -> None:
-    """Read every image of the split and compare its sha256 with the recorded one.
+    """Read every image of a split, and compare its sha256 with the one in the split.
 
     Raises:
         ValueError: an image is missing or has other bytes; the message names the first one by path.

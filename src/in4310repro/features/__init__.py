@@ -1,4 +1,4 @@
-"""Streaming statistics of any module's output: counts, histograms, means, covariances and spectra."""
+"""Streaming statistics of the outputs of any module: counts, histograms, means, covariances and spectra."""
 
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches, first_image, gather

@@ -1,4 +1,4 @@
-"""Histograms of an output's values and the top images of each channel, over all images so far, in any order."""
+"""Histogram of an output's values, and each channel's top images, over all images so far, in any order."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 class Activations:
-    """Counts of the bins of a histogram, and keys of the top images of each channel; only its methods write them.
+    """Counts per histogram bin, and keys of each channel's top images; only its methods change them.
 
     Args:
         histogram: whether values are counted.
@@ -34,7 +34,7 @@ class Activations:
         return None if self._keys is None else len(self._keys)
 
     def check(self, output: Float[Tensor, "..."]) -> None:
-        """Check that an output can be counted.
+        """Check that the values of an output have histogram bins.
 
         Raises:
             ValueError: float64 values that no float32 comes near.
@@ -49,21 +49,21 @@ class Activations:
             )
 
     def count(self, output: Float[Tensor, "..."]) -> None:
-        """Count the values of an output of any shape."""
+        """Add the values of an output of any shape to the histogram."""
         if self._histogram:
             if self._counts is None:
                 self._counts = torch.zeros(BINS, dtype=torch.int64, device=output.device)
             count_bins(output, self._counts)
 
     def rank(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> None:
-        """Rank images first_image, first_image + 1, ... among those before."""
+        """Update the top images with the images first_image, first_image + 1, ..."""
         self._add_keys(response_keys(maps, first_image))
 
     def _add_keys(self, keys: Int64[Tensor, "channel image"]) -> None:
         self._keys = first_keys(keys if self._keys is None else torch.cat([self._keys, keys], dim=1), self._top_images)
 
     def merge(self, other: "Activations") -> None:
-        """Add the images of another; the caller ensures that no image is in both.
+        """Add the counts and top images of another Activations; no image may be in both.
 
         Raises:
             ValueError: the numbers of channels differ.
@@ -76,12 +76,12 @@ class Activations:
             self._add_keys(other._keys)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors that `restore` needs; their names begin with PREFIX."""
+        """Return the tensors that `restore` needs; their names start with PREFIX."""
         parts = {"counts": self._counts, "keys": self._keys}
         return {f"{PREFIX}{name}": part for name, part in parts.items() if part is not None}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state.
+        """Replace the content by a saved state, to continue from there.
 
         Raises:
             ValueError: entries of another dtype or shape, or counts below zero.
@@ -99,13 +99,13 @@ class Activations:
 
 
 def pool_histogram(calls: Sequence[Activations]) -> Histogram | None:
-    """Return the histogram of all calls; None where none was asked for."""
+    """Return the sum of the histograms of all calls; None if no values were counted."""
     counts = [call._counts for call in calls if call._counts is not None]
     return histogram_of(torch.stack(counts).sum(dim=0)) if counts else None
 
 
 def pool_top_images(calls: Sequence[Activations]) -> TopImages | None:
-    """Return the top images over all calls, each by its largest response; None where none were asked for.
+    """Return the top images over all calls, each with its largest response; None if none were kept.
 
     Raises:
         ValueError: the calls differ in their number of channels.

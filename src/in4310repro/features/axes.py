@@ -1,4 +1,4 @@
-"""Tracking of the channel axis through a model's forward pass, from layers that define one to every other tensor."""
+"""Tracking of the channel axis through a model's forward pass, from layers with a known axis to all other tensors."""
 
 import threading
 import weakref
@@ -22,7 +22,7 @@ UNWATCHED = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoder
 
 
 class AxisFinder(TorchFunctionMode):
-    """The channel axis of each tensor in a forward pass.
+    """Finder of the channel axis of every tensor in a forward pass.
 
     While a pass runs, it sees every function of torch that the model calls, and every module, and changes nothing. Only
     its methods write its attributes.
@@ -52,7 +52,7 @@ class AxisFinder(TorchFunctionMode):
         self._clear()
 
     def fresh(self) -> "AxisFinder":
-        """Return a new finder for the same model."""
+        """Return a new finder for the same model, without recorded axes."""
         return AxisFinder(self._model, self._modules, self._told, needed=self._needed)
 
     def _clear(self) -> None:
@@ -64,7 +64,7 @@ class AxisFinder(TorchFunctionMode):
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Watch all passes until the end of the block."""
+        """Follow all forward passes until the end of the block."""
         if not self._watching:
             yield
             return
@@ -84,7 +84,7 @@ class AxisFinder(TorchFunctionMode):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Ignore what is computed in the block."""
+        """Do not follow computations within the block."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -117,7 +117,7 @@ class AxisFinder(TorchFunctionMode):
         return axis
 
     def _certain_axis(self, name: str, path: str, output: Tensor) -> int | None:
-        """Return the axis given by the module's definition or by earlier layers."""
+        """Return the channel axis if it follows from the module's definition or from earlier layers."""
         axis, axes = own_axis(self._modules[name], path, output.ndim), self._look_up(output)
         if axis is None and axes is not None and axes.convention is None and len(axes.axes) == 1:
             (axis,) = axes.axes
@@ -149,7 +149,7 @@ class AxisFinder(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], _types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Call the function, and note where the channels of its result are."""
+        """Call the function, and record the channel axes of its results."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         # A compiler that traces this method sees only the call.
@@ -184,7 +184,7 @@ class AxisFinder(TorchFunctionMode):
             self._set(output, _apply(rule, call) if rule else None)
 
     def _look_up(self, tensor: Tensor) -> Axes | None:
-        """Return the axes of a tensor; None if its shape, order of axes or memory has changed since they were noted."""
+        """Return a tensor's recorded axes; None if its shape, strides or memory have changed since."""
         reference, axes, layout = self._known.get(id(tensor), (None, None, None))
         return axes if reference is not None and reference() is tensor and layout == _layout(tensor) else None
 
@@ -200,7 +200,7 @@ class AxisFinder(TorchFunctionMode):
         enter()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Start watching, before a module, at the model's outermost one."""
+        """Start to follow a forward pass when the model's outermost module begins."""
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:
@@ -217,7 +217,7 @@ class AxisFinder(TorchFunctionMode):
             self._enter()
 
     def _end(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
-        """Stop watching after a module, also if it raised an error."""
+        """Stop following when a module ends, also after an error."""
         if not self._depth or self._thread != threading.get_ident():
             return
         self._depth -= 1
@@ -231,7 +231,7 @@ class AxisFinder(TorchFunctionMode):
             _leave(self)
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
-        """Return the axes of an output that no function rule covers."""
+        """Return the axes of a module's output for which no function rule exists."""
         axis = own_axis(module, path, value.ndim)
         if axis is not None:
             return Axes(frozenset({axis}))
@@ -241,7 +241,7 @@ class AxisFinder(TorchFunctionMode):
         return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """Assume channels on axis 1 of images and the last axis of tokens, until a layer shows otherwise."""
+        """Assume that images have channels on axis 1, and tokens on the last, until a layer shows otherwise."""
         with self.paused():
             for _, value in iterate_values((args, dict(kwargs))):
                 if isinstance(value, Tensor) and self._is_constant(value):
@@ -249,7 +249,7 @@ class AxisFinder(TorchFunctionMode):
 
 
 def _apply(rule: Rule, call: Call) -> Axes | None:
-    """Return a rule's result; None if it fails on arguments it was not made for, since the model's own call is valid.
+    """Return a rule's result; None if the rule fails, since the model's own call must not fail because of it.
 
     Raises:
         ContradictionError: a layer contradicts the convention.
@@ -263,7 +263,7 @@ def _apply(rule: Rule, call: Call) -> Axes | None:
 
 
 def _layout(tensor: Tensor) -> object:
-    """Return shape, strides and address, which set_() changes unseen; None for tensors without them (sparse ones)."""
+    """Return a tensor's shape, strides and address, to detect changes by set_(); None for sparse tensors."""
     try:
         return tuple(tensor.shape), tensor.stride(), tensor.data_ptr()
     except (RuntimeError, NotImplementedError):
@@ -271,7 +271,7 @@ def _layout(tensor: Tensor) -> object:
 
 
 def _leave(mode: TorchFunctionMode) -> None:
-    """Remove a mode from the active ones, whatever was entered after it."""
+    """Remove a mode from the active modes, even if others have been entered since."""
     later: list[Any] = []
     while mode in active_modes():
         later.append(active_modes()[-1])
@@ -281,7 +281,7 @@ def _leave(mode: TorchFunctionMode) -> None:
 
 
 def _avoids_fast_kernels(module: nn.Module) -> bool:
-    """Return whether a module avoids its fast kernels anyway, as an encoder layer does if a part of it has hooks."""
+    """Return whether a module runs without its fused kernels in any case, such as when a part of it has hooks."""
     return isinstance(module, nn.TransformerEncoderLayer) and any(
         part._forward_hooks or part._forward_pre_hooks for part in module.modules()
     )

@@ -1,4 +1,4 @@
-"""Which axes of a tensor hold its channels, and where functions that move, join and reshape axes leave them."""
+"""Channel axes of tensors, and how functions that move, join or reshape axes change them."""
 
 import functools
 import math
@@ -12,26 +12,26 @@ from torch import Tensor
 
 @dataclass
 class Convention:
-    """The convention that images have channels on axis 1 and tokens on the last, and the modules measured by it."""
+    """The assumption of channels on axis 1 for images or the last axis for tokens, and the modules that use it."""
 
     modules: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Axes:
-    """Axes that the channels of a tensor lie on: none, one, or several if they are split into heads or groups."""
+    """Axes on which a tensor has its channels: none, one, or several after a split into heads or groups."""
 
     axes: frozenset[int]
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return the same channels on other axes."""
+        """Return a copy with different axes."""
         return Axes(frozenset(axes), self.convention)
 
 
 @dataclass(frozen=True)
 class Call:
-    """One tensor that a function returned."""
+    """A function call and one of the tensors that it returned."""
 
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
@@ -41,19 +41,19 @@ class Call:
     is_constant: Callable[[Tensor], bool]  # whether a tensor does not depend on the images
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Return an argument by position or name."""
+        """Return the argument at this position or with this name; the default if it was not given."""
         return self.arguments[place] if place < len(self.arguments) else self.keywords.get(name, default)
 
     @functools.cached_property
     def tensors(self) -> list[Tensor]:
-        """The tensors among the arguments, and in lists among them, except `out`, which is not read."""
+        """Tensors among the arguments, and in lists among them; excludes `out`, which is not read."""
         values = [*self.arguments, *(value for name, value in self.keywords.items() if name != "out")]
         flat = [part for value in values for part in (value if isinstance(value, list | tuple) else (value,))]
         return [value for value in flat if isinstance(value, Tensor)]
 
     @property
     def first(self) -> Axes | None:
-        """The known channel axes of the first tensor, or None."""
+        """Channel axes of the first tensor; None if unknown."""
         return self.look_up(self.tensors[0])
 
 
@@ -61,13 +61,13 @@ Rule = Callable[[Call], Axes | None]
 
 
 def keep(call: Call) -> Axes | None:
-    """Return the first tensor's axes, counted from the last axis."""
+    """Return the first tensor's axes for the result, at equal distances from the last axis."""
     given, more = call.first, call.output.ndim - call.tensors[0].ndim
     return None if given is None or more < 0 else given.on(axis + more for axis in given.axes)
 
 
 def combine(call: Call) -> Axes | None:
-    """Return the axes on which all known arguments agree after broadcasting; a layer's axis overrides a guess."""
+    """Return the axes on which all arguments with known axes agree after broadcasting; layers override guesses."""
     known = []
     for tensor in call.tensors:
         given, more = call.look_up(tensor), call.output.ndim - tensor.ndim
@@ -80,7 +80,7 @@ def combine(call: Call) -> Axes | None:
 
 
 def join(call: Call) -> Axes | None:
-    """Return the axes on which all tensors of cat agree."""
+    """Return the axes on which all tensors given to torch.cat agree."""
     return _agree([given for tensor in call.tensors if (given := call.look_up(tensor)) is not None])
 
 
@@ -92,7 +92,7 @@ def _agree(known: list[Axes]) -> Axes | None:
 
 
 def stack(call: Call) -> Axes | None:
-    """Return the tensors' axes, shifted past the new one."""
+    """Return the axes of the tensors given to torch.stack, moved past the new axis."""
     new = call.argument(1, "dim", 0) % call.output.ndim
     given = [known for tensor in call.tensors if (known := call.look_up(tensor)) is not None]
     if not given or len({each.axes for each in given}) > 1:
@@ -101,7 +101,7 @@ def stack(call: Call) -> Axes | None:
 
 
 def move(order: Callable[[Call], Sequence[int | None] | None]) -> Rule:
-    """Return the rule of a function whose result's axis i is axis order[i] of the first tensor; None is a new axis."""
+    """Return a rule for functions whose result has axis order[i] of the first tensor as axis i; None is a new axis."""
 
     def rule(call: Call) -> Axes | None:
         given, sources = call.first, order(call)
@@ -113,14 +113,14 @@ def move(order: Callable[[Call], Sequence[int | None] | None]) -> Rule:
 
 
 def permute_order(call: Call) -> Sequence[int]:
-    """Return the order of axes of permute(2, 0, 1) and permute((2, 0, 1))."""
+    """Return the axis order of permute, called as permute(2, 0, 1) or permute((2, 0, 1))."""
     dims: Sequence[Any] = call.arguments[1:] or (call.keywords["dims"],)
     dims = dims[0] if isinstance(dims[0], list | tuple) else dims
     return [dim % call.tensors[0].ndim for dim in dims]
 
 
 def transpose_order(call: Call) -> Sequence[int]:
-    """Return the order of axes after two of them change places."""
+    """Return the axis order after swapping two axes."""
     order = list(range(call.tensors[0].ndim))
     one = call.argument(1, "dim0", call.keywords.get("axis0"))
     other = call.argument(2, "dim1", call.keywords.get("axis1"))
@@ -129,7 +129,7 @@ def transpose_order(call: Call) -> Sequence[int]:
 
 
 def movedim_order(call: Call) -> Sequence[int]:
-    """Return the order of axes of movedim, of one axis or several."""
+    """Return the axis order of movedim, for one axis or several."""
     ndim = call.tensors[0].ndim
     source, destination = call.argument(1, "source"), call.argument(2, "destination")
     sources, destinations = (
@@ -142,25 +142,25 @@ def movedim_order(call: Call) -> Sequence[int]:
 
 
 def matrix_transpose_order(call: Call) -> Sequence[int]:
-    """Return the order of axes of mT, which transposes matrices."""
+    """Return the axis order of mT, which swaps the last two axes."""
     order = list(range(call.tensors[0].ndim))
     return [*order[:-2], *order[:-3:-1]]
 
 
 def reverse_order(call: Call) -> Sequence[int]:
-    """Return the reverse order of axes, for T."""
+    """Return the axis order of T, which reverses the axes."""
     return list(range(call.tensors[0].ndim))[::-1]
 
 
 def select_order(call: Call) -> Sequence[int]:
-    """Return the axes that select and unbind leave."""
+    """Return the remaining axes after select or unbind removes one."""
     order = list(range(call.tensors[0].ndim))
     del order[call.argument(1, "dim", 0)]
     return order
 
 
 def squeeze_order(call: Call) -> Sequence[int]:
-    """Return the axes that are left when those of size 1 are removed."""
+    """Return the remaining axes after squeeze removes axes of size 1."""
     shape, dims = call.tensors[0].shape, call.argument(1, "dim")
     dims = range(len(shape)) if dims is None else [dims] if isinstance(dims, int) else dims
     gone = {dim % len(shape) for dim in dims if shape[dim] == 1}
@@ -168,14 +168,14 @@ def squeeze_order(call: Call) -> Sequence[int]:
 
 
 def unsqueeze_order(call: Call) -> Sequence[int | None]:
-    """Return the order of axes with a new one, None."""
+    """Return the axis order of unsqueeze, with None for the new axis."""
     order: list[int | None] = list(range(call.tensors[0].ndim))
     order.insert(call.argument(1, "dim") % call.output.ndim, None)
     return order
 
 
 def index_order(call: Call) -> Sequence[int | None] | None:
-    """Return the order of axes of x[...] with numbers, slices, None and at most one list or tensor of numbers."""
+    """Return the axis order of x[...] with numbers, slices, None, and at most one list or tensor of numbers."""
     index = call.arguments[1]
     index = index if isinstance(index, tuple) else (index,)
     used = sum(item is not None and item is not Ellipsis for item in index)
@@ -205,7 +205,7 @@ def _is_list_of_numbers(item: object) -> bool:
 
 
 def reshape(call: Call) -> Axes | None:
-    """Return the axes that hold the values of the channel axes; None if those are mixed with others."""
+    """Return the channel axes after a reshape; None if channels share an axis with other values."""
     given = call.first
     if given is None:
         return None
@@ -214,7 +214,7 @@ def reshape(call: Call) -> Axes | None:
 
 
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
-    """Return the axes of a new shape that hold exactly what given axes of a shape hold; None if others are mixed in.
+    """Return the axes of the new shape that hold exactly the given axes; None if they are merged with others.
 
     None too if the shapes have different numbers of values, as after view(dtype).
 

@@ -1,4 +1,4 @@
-"""Rules for torch's functions: the channel axis of a result, from those of the arguments."""
+"""Rules for torch's functions, which derive the channel axis of a result from those of the arguments."""
 
 import functools
 import re
@@ -12,11 +12,11 @@ from in4310repro.features.axis_moves import Axes, Call, Rule, combine, join, kee
 
 
 class ContradictionError(ValueError):
-    """A layer takes its channels from another axis than modules before it were measured on."""
+    """Error if a layer's channels are on an axis other than the assumed one, by which modules were measured."""
 
 
 def reduce(call: Call) -> Axes | None:
-    """Return the first tensor's axes that remain after a reduction."""
+    """Return the first tensor's channel axes that remain after a reduction."""
     given, ndim = call.first, call.tensors[0].ndim
     if given is None:
         return None
@@ -31,7 +31,7 @@ def reduce(call: Call) -> Axes | None:
 
 
 def produce(axis: int, *, if_unknown: bool = False) -> Rule:
-    """Return the rule of a layer whose output has channels on an axis and whose input has them on the same one.
+    """Return a rule for layers whose input and output both have channels on this axis.
 
     Args:
         axis: from the end, negative, or from the start.
@@ -50,7 +50,7 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
-    """Raise an error where modules were measured by the convention of images, and a layer says something else."""
+    """Raise ContradictionError if modules were measured by an assumed axis that differs from a layer's axis."""
     if given is None or given.convention is None or not given.convention.modules:
         return
     if axis not in given.axes and (given.axes or tensor.ndim == 2):
@@ -63,7 +63,7 @@ def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
 
 
 def normalise(call: Call) -> Axes | None:
-    """Return the last axis for layer_norm and rms_norm over one axis, unless the input's axes are known otherwise."""
+    """Return the last axis for layer_norm and rms_norm over one axis, unless the input has other known axes."""
     shape = call.argument(1, "normalized_shape")
     if not isinstance(shape, int) and len(shape) != 1:
         return keep(call)
@@ -75,24 +75,24 @@ def normalise(call: Call) -> Axes | None:
 
 
 def unfold(call: Call) -> Axes | None:
-    """Return the axes after Tensor.unfold (windows on a new last axis) or functional.unfold (all on axis 1)."""
+    """Return the axes after Tensor.unfold (adds an axis of windows) or functional.unfold (all channels on axis 1)."""
     if call.output.ndim == call.tensors[0].ndim + 1:
         return call.first
     return Axes(frozenset({1}))
 
 
 def attend(call: Call) -> Axes | None:
-    """Return the axes of the values."""
+    """Return the channel axes of attention's output, which are those of its values."""
     return call.look_up(call.argument(2, "value"))
 
 
 def attention_and_weights(call: Call) -> Axes | None:
-    """Return the last axis for attention's output; its weights, the second result, have no channels."""
+    """Return the last axis for attention's output, and no axis for its second result, the weights."""
     return None if call.position else Axes(frozenset({call.output.ndim - 1}))
 
 
 def multiply(call: Call) -> Axes | None:
-    """Return the axes after matmul: rows of the first, columns of the second, and shared batch axes."""
+    """Return the axes after matmul: rows of the first matrix, columns of the second, and batch axes of both."""
     one, other = call.tensors[-2:]
     letters = "abcdefghijklmnop"
     if min(one.ndim, other.ndim) < 2:
@@ -103,7 +103,7 @@ def multiply(call: Call) -> Axes | None:
 
 
 def sum_products(call: Call) -> Axes | None:
-    """Return the axes after einsum, with letters and dots."""
+    """Return the axes after einsum, given as letters and dots."""
     equation = call.arguments[0]
     if not isinstance(equation, str) or "->" not in equation or "." in equation:
         return None
@@ -112,7 +112,7 @@ def sum_products(call: Call) -> Axes | None:
 
 
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
-    """Return the letters that hold channels; a constant factor makes einsum a layer, whose summed letters are channels.
+    """Return the axes of an einsum's result; with a constant factor it is a layer that sums over channels.
 
     Where a constant is summed over an axis that the convention does not mean, it is a layer of other channels or a
     mixture of positions, and nothing tells which: the result is not known.
@@ -187,7 +187,7 @@ SPATIAL = re.compile(r"conv(?:_transpose)?([123])d|\w*_(?:un)?pool([123])d(?:_wi
 
 @functools.cache
 def rule_of(name: str) -> Rule | None:
-    """Return the rule of a function of torch by its name, `__iadd__` as `add`; None if there is none."""
+    """Return the rule for one of torch's functions by name, where `__iadd__` is `add`; None if there is no rule."""
     name = name if name.startswith("_unsafe") else name.strip("_")
     if spatial := SPATIAL.fullmatch(name):
         axis = -1 - int(spatial[1] or spatial[2])

@@ -1,4 +1,4 @@
-"""Moments of fixed blocks of images, merged in a fixed binary tree.
+"""Moments of blocks of a fixed number of images, merged along a binary tree whose shape is fixed.
 
 Images k*BLOCK .. (k+1)*BLOCK-1 form block k, whichever process measures them. Nodes 2j and 2j+1 of a level merge into
 node j of the next one, left before right, as soon as both are present. The result is therefore a function of the blocks
@@ -30,14 +30,14 @@ Nodes = dict[Node, Moments]
 
 
 def image_range(node: Node) -> range:
-    """Return the indices of the images under a node."""
+    """Return the range of images that a tree node covers."""
     level, index = node
     width = BLOCK << level
     return range(index * width, (index + 1) * width)
 
 
 def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
-    """Add one node, in place, and merge upwards as far as siblings are present."""
+    """Add a node to `nodes`, in place; merge it with its sibling, if present, and so on upwards."""
     while (sibling := (node[0], node[1] ^ 1)) in nodes:
         other = nodes.pop(sibling)
         moments = merge_moments(moments, other) if node < sibling else merge_moments(other, moments)
@@ -46,7 +46,7 @@ def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
 
 
 def merge_nodes(nodes: Nodes) -> Moments:
-    """Moments of all rows: the nodes merged from the first image to the last."""
+    """Return the moments of all rows by merging the nodes in the order of their images."""
     first, *others = sorted(nodes, key=lambda node: image_range(node).start)
     result = nodes[first]
     for node in others:
@@ -55,7 +55,7 @@ def merge_nodes(nodes: Nodes) -> Moments:
 
 
 class BlockMoments:
-    """The nodes of the complete blocks, and the sums of the block being filled; only its methods write them."""
+    """Moments of complete blocks as tree nodes, and sums of the unfinished block; only its methods change them."""
 
     def __init__(self, samples: Literal["images", "positions"], precision: Precision) -> None:
         self._row_type = ImageRows if samples == "images" else PositionRows
@@ -66,11 +66,11 @@ class BlockMoments:
 
     @property
     def row_width(self) -> int | None:
-        """Number of channels of a row; None before the first."""
+        """Number of channels of each row; None before the first row."""
         return self._channels
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Add the maps of images first_image, first_image + 1, ..., split at the borders of blocks; their counts.
+        """Add the maps of images first_image, first_image + 1, ... to their blocks; return counts of their values.
 
         Raises:
             ValueError: the number of channels is not what it was.
@@ -99,7 +99,7 @@ class BlockMoments:
         self._channels = self._channels or channels
 
     def nodes(self) -> Nodes:
-        """Return all nodes, including the images so far of the block being filled; changes nothing."""
+        """Return the tree nodes by position, with the unfinished block as one more node; changes nothing."""
         nodes = dict(self._nodes)
         if self._open_block is not None:
             block, rows = self._open_block
@@ -107,7 +107,7 @@ class BlockMoments:
         return nodes
 
     def merge(self, other: "BlockMoments") -> None:
-        """Add the blocks of another; the caller ensures that no image is in both.
+        """Add the blocks of another BlockMoments; no image may be in both.
 
         Raises:
             ValueError: the numbers of channels differ.
@@ -117,7 +117,7 @@ class BlockMoments:
             insert(self._nodes, node, moments)
 
     def state(self) -> dict[str, Tensor]:
-        """Return all that `restore` needs to continue exactly; keys `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""
+        """Return the tensors that `restore` needs, as `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""
         state: dict[str, Tensor] = {}
         for (level, index), moments in self._nodes.items():
             state |= {f"node.{level}.{index}.{name}": value for name, value in vars(moments).items()}
@@ -127,7 +127,7 @@ class BlockMoments:
         return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state.
+        """Replace the content by a saved state, to continue from there.
 
         Raises:
             ValueError: its entries do not fit together.

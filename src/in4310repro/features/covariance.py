@@ -1,4 +1,4 @@
-"""Moments of the feature maps of one block: each image's spatial mean, or every position, as a sample.
+"""Moments of one block's feature maps, whose samples are spatial means of images, or all positions.
 
 All arithmetic is on data minus a shift, one value per channel, fixed by the block's first image: without it a mean of
 1e4 standard deviations costs all digits of a float32 product, and half those of a float64 one.
@@ -31,7 +31,7 @@ LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 
 
 class ImageRows:
-    """One row per image, the mean over positions; a block's rows are kept, so that its moments take two passes.
+    """Samples with one row per image, its mean over positions; rows are stored for a two-pass computation.
 
     Only `add` writes its attributes.
     """
@@ -44,7 +44,7 @@ class ImageRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
-        """Continue where `state` was taken.
+        """Create the rows from a saved state, to continue from there.
 
         Raises:
             ValueError: it has other entries, or rows that are not of the shift's channels.
@@ -59,14 +59,14 @@ class ImageRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Append the spatial means minus the shift; rows that are not finite are excluded from the moments."""
+        """Append the spatial means minus the shift; the moments exclude rows with a value that is not finite."""
         means, counts = spatial_means(widen(maps), self._shift, self._precision)
         self._rows.append(means)
         self._all_finite &= not maps.is_cuda and int(counts.non_finite) == 0
         return counts
 
     def moments(self) -> Moments:
-        """Moments of the rows so far that hold no non-finite value."""
+        """Return the moments of all rows so far whose values are all finite."""
         rows = torch.cat(self._rows)
         if self._all_finite:
             row_count, offset = rows.new_full((), len(rows)), column_sums(rows) / len(rows)
@@ -79,12 +79,12 @@ class ImageRows:
         return Moments(rows=row_count, shift=self._shift.double(), offset=offset, scatter=self_product(centred))
 
     def state(self) -> dict[str, Tensor]:
-        """Return what `from_state` needs to continue to the same bits."""
+        """Return the state from which `from_state` continues with equal bits."""
         return {"shift": self._shift, "rows": torch.cat(self._rows)}
 
 
 class PositionRows:
-    """One row per position of each image: products of shifted data, summed in float64.
+    """Samples with one row per position of each image; stores float64 sums of values and products minus a shift.
 
     Sums and products are padded with zeros to a multiple of LEADING channels. Only `add` writes its attributes.
     """
@@ -99,7 +99,7 @@ class PositionRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
-        """Continue where `state` was taken.
+        """Create the sums from a saved state, to continue from there.
 
         Raises:
             ValueError: it has other entries, or sums and products of another number of channels than the shift.
@@ -113,7 +113,7 @@ class PositionRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Add sums and products; positions with a non-finite value are excluded."""
+        """Add to the sums of values and products; excludes positions with a value that is not finite."""
         maps = widen(maps)
         rows = maps.shape[0] * maps.shape[2] * maps.shape[3]
         if kernel := kernel_for(maps):
@@ -146,7 +146,7 @@ class PositionRows:
         self._products[: self._channels, : self._channels] += products * torch.outer(units, units)
 
     def moments(self) -> Moments:
-        """Moments of the rows so far: scatter = products - sums sums^T / n, mean = shift + sums / n."""
+        """Return the moments so far: scatter = products - sums sums^T / n, mean = shift + sums / n."""
         sums, products = self._sums[: self._channels], self._products[: self._channels, : self._channels]
         offset = sums / self._row_count.clamp(min=1)
         # The values that the kernel leaves below the diagonal depend on the instruction set.
@@ -155,13 +155,13 @@ class PositionRows:
         return Moments(rows=self._row_count.clone(), shift=shift, offset=offset, scatter=scatter)
 
     def state(self) -> dict[str, Tensor]:
-        """Return what `from_state` needs to continue to the same bits."""
+        """Return the state from which `from_state` continues with equal bits."""
         shift = self._shift[: self._channels]
         return {"shift": shift, "row_count": self._row_count, "sums": self._sums, "products": self._products.triu()}
 
 
 def check_keys(state: dict[str, Tensor], *names: str) -> None:
-    """Check that a saved block has exactly these entries.
+    """Check that a block's saved state has exactly these entries.
 
     Raises:
         ValueError: it has others: another version saved it, or it is corrupt.
@@ -171,7 +171,7 @@ def check_keys(state: dict[str, Tensor], *names: str) -> None:
 
 
 def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> None:
-    """Check that a tensor of a saved state is of a dtype and shape, which the kernel and torch then rely on.
+    """Check the dtype and shape of a tensor from a saved state before code relies on them.
 
     Raises:
         ValueError: it is another.
@@ -181,7 +181,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
 
 
 def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
-    """Return the shift of a block: the mean of each channel over some positions of its first image; 0 where not finite.
+    """Return each channel's mean over some positions of a block's first image; 0 if it is not finite.
 
     A float32 value, so that the difference of two shifts is exact in float64.
     """
@@ -194,7 +194,7 @@ def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32
 def spatial_means(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> tuple[Float64[Tensor, "image channel"], Counts]:
-    """Means over positions minus the shift, and counts; on a CPU with the same bits from the kernel and from torch."""
+    """Return means over positions minus the shift, and counts; on a CPU, kernel and torch give equal bits."""
     if kernel := kernel_for(maps):
         means, kernel_counts = kernel.spatial_means(maps, shift)
         return means, Counts(maps.numel(), *kernel_counts)
@@ -206,18 +206,18 @@ def spatial_means(
 def means_by_sums(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> Float64[Tensor, "image channel"]:
-    """Means over positions minus the shift, summed as torch likes: on a GPU."""
+    """Return means over positions minus the shift, by torch's sum, whose order torch chooses; for GPUs."""
     shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
 
 def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dtype:
-    """float64 for "exact" and for float64 maps, float32 otherwise: no value is ever narrowed."""
+    """Return float64 for the precision "exact" and for float64 maps, otherwise float32."""
     return torch.float64 if precision == "exact" or maps.dtype == torch.float64 else torch.float32
 
 
 def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Float64[Tensor, " channel"]]:
-    """Return the rows, each channel divided by a power of two, and those powers.
+    """Return the rows with each channel divided by a power of two, and these powers.
 
     They are 1 but where a float32 product would lose digits, as in kernel.cpp, and change no digit themselves.
     """
@@ -231,14 +231,14 @@ def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Fl
 
 
 def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:
-    """Return the maps, a few images at a time."""
+    """Yield the maps in slices of a few images."""
     return torch.split(maps, max(1, MAX_PRODUCT_ROWS // max(1, maps[0, 0].numel())))
 
 
 def means_by_lanes(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
 ) -> Float64[Tensor, "image channel"]:
-    """Means over positions minus the shift, summed as the kernel does: lane l sums positions l, l + 16, ... in order.
+    """Return means over positions minus the shift; lane l sums positions l, l + 16, ..., as in the kernel.
 
     Then the upper half of the lanes is added to the lower one until one is left.
     """
@@ -258,7 +258,7 @@ def means_by_lanes(
 
 @contextmanager
 def full_float32(device: str) -> Iterator[None]:
-    """No TF32, bfloat16 or autocast inside products; afterwards the caller's settings are restored."""
+    """Turn off TF32, bfloat16 and autocast within the block, then restore the caller's settings."""
     backends: Any = torch.backends  # its typing lacks the precision of products
     settings = (backends.cuda.matmul, backends.mkldnn.matmul)
     before = [setting.fp32_precision for setting in settings]

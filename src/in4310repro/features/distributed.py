@@ -1,4 +1,4 @@
-"""Feature statistics over several processes: which rank measures which images, and how their results are merged."""
+"""Feature statistics by several processes: which images each rank measures, and how results are merged."""
 
 import torch
 from safetensors.torch import load, save
@@ -11,7 +11,7 @@ from in4310repro.features.statistics import FeatureStatistics
 
 
 def block_range(images: int, rank: int, world_size: int) -> range:
-    """Return the consecutive blocks that one rank measures; two ranks differ by at most one block.
+    """Return the range of blocks that a rank measures; the ranks' numbers of blocks differ by at most one.
 
     Raises:
         ValueError: a rank that is not in 0..world_size-1.
@@ -22,7 +22,7 @@ def block_range(images: int, rank: int, world_size: int) -> range:
 
 
 def first_image(images: int, rank: int, world_size: int) -> int:
-    """Index of the first image that a rank measures: the argument `first_image` of FeatureStatistics.
+    """Return the index of a rank's first image, for the argument `first_image` of FeatureStatistics.
 
     Raises:
         ValueError: a rank that is not in 0..world_size-1.
@@ -31,7 +31,7 @@ def first_image(images: int, rank: int, world_size: int) -> int:
 
 
 def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) -> list[range]:
-    """Return the image indices of each batch of one rank; together, the ranks have every image once.
+    """Return the image indices of each of a rank's batches; all ranks together cover every image once.
 
     A batch ends at the border of a block, so that the batches do not depend on the number of ranks.
 
@@ -54,7 +54,7 @@ def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) ->
 
 
 def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None) -> None:
-    """Merge the statistics of all ranks of the group into those of each, in place.
+    """Merge the statistics of all ranks, in place, so that every rank has those of all images.
 
     A collective operation: every rank of the group must call it, after its `with` block.
 
@@ -90,7 +90,7 @@ def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None
 
 
 def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
-    """Return the bytes of every rank, in rank order; sent as tensors, so that nothing is unpickled."""
+    """Return the bytes of all ranks in order of rank; they are sent as tensors, and nothing is unpickled."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size(group))]
@@ -104,7 +104,7 @@ def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes
 
 
 def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> bytes:
-    """Return rank 0's bytes on every rank."""
+    """Return rank 0's bytes, on every rank."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     dist.broadcast(length, 0, group=group)
@@ -121,5 +121,5 @@ def _values(data: bytes) -> Tensor:
 
 
 def device_of(group: dist.ProcessGroup | None = None) -> torch.device:
-    """Return the device that a group sends from."""
+    """Return the device whose tensors a process group can send."""
     return torch.device("cuda" if dist.get_backend(group) == "nccl" else "cpu")

@@ -1,4 +1,4 @@
-"""The spectrum of flattened maps through the n x n Gram matrix: channels x positions is never squared.
+"""Spectrum of flattened maps by the n x n Gram matrix of n images, much smaller than their covariance matrix.
 
 Every pair of images has to meet, so this mode keeps the maps themselves: n x channels x positions values.
 """
@@ -15,7 +15,7 @@ COLUMN_CHUNK = 1 << 15  # values of each map in one product
 
 
 class FlatMaps:
-    """The maps of all images, by the index of the first image of their batch; only its methods write them.
+    """Flattened maps of all images, by the index of each batch's first image; only its methods change them.
 
     Args:
         max_bytes: the most that they may take.
@@ -27,11 +27,11 @@ class FlatMaps:
 
     @property
     def row_width(self) -> int | None:
-        """Values of a flattened map; None before the first."""
+        """Number of values in a flattened map; None before the first map."""
         return next((batch.shape[1] for batch in self._batches.values()), None)
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Keep a copy of the maps of images first_image, first_image + 1, ...; counts of their values.
+        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of their values.
 
         Raises:
             ValueError: the copies would take more memory than `max_bytes`.
@@ -45,7 +45,7 @@ class FlatMaps:
         return count(maps)
 
     def merge(self, other: "FlatMaps") -> None:
-        """Add the maps of another."""
+        """Add the maps of another FlatMaps."""
         self._batches |= other._batches
 
     def maps(self) -> Float[Tensor, "image value"]:
@@ -57,7 +57,7 @@ class FlatMaps:
         return {f"{first}": batch for first, batch in self._batches.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Continue from a saved state.
+        """Replace the content by a saved state, to continue from there.
 
         Raises:
             ValueError: a batch is no rows of floating-point values, or they are of several widths.
@@ -72,7 +72,7 @@ class FlatMaps:
 
 
 def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite finite"]:
-    """(x_i - mean) . (x_j - mean) of the rows without a non-finite value, in float64.
+    """Return the float64 products (x_i - mean) . (x_j - mean) of all rows whose values are finite.
 
     Its eigenvalues are the non-zero ones of the scatter matrix of the rows, which would have value x value entries.
     """

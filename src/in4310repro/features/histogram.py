@@ -1,4 +1,4 @@
-"""Exact counts of values by sign, exponent and leading bits, from which quantiles have a known error.
+"""Histogram with bins by sign, exponent and leading bits of values; its quantiles have a bounded error.
 
 A bin holds the magnitudes whose floats agree in the exponent and in the FRACTION_BITS leading bits of the fraction;
 zero has a bin of its own. Counts are integers, so that they add up in any order. The middle of a bin is within
@@ -27,7 +27,7 @@ FINITE_BINS = 1 + (INFINITE >> DROPPED)  # of a sign: zero, and magnitudes that 
 
 @dataclass(frozen=True)
 class Histogram:
-    """The bins that hold finite values, in the order of their values; 0 and -0 are one.
+    """Non-empty histogram bins of finite values, in the order of the values; 0 and -0 share a bin.
 
     Examples:
         >>> import torch
@@ -45,7 +45,7 @@ class Histogram:
     counts: Int64[Tensor, " bin"]
 
     def quantile(self, share: float) -> float:
-        """Return the middle of the bin of the smallest value that at least this share of all values does not exceed.
+        """Return the middle of the bin that contains the quantile: at least this share of values is not above it.
 
         It is within RELATIVE_ERROR, 1/64, of the value that stands at place ceil(share n) of all n in their order. The
         share is what its decimals say: 0.1 is one tenth.
@@ -62,7 +62,7 @@ class Histogram:
         return float(self.middles[int(torch.searchsorted(ranks, rank))])
 
     def by_exponent(self) -> list[tuple[int, int | None, int]]:
-        """Sign, exponent and number of the values with magnitudes in [2^exponent, 2^(exponent + 1)), in their order.
+        """Return (sign, exponent, number of values) for each [2^exponent, 2^(exponent + 1)) of magnitudes, in order.
 
         Zero has the sign 0 and the exponent None; subnormal magnitudes, which have no leading 1, all have -127.
         """
@@ -77,7 +77,7 @@ class Histogram:
         return [(sign, exponent, count) for (sign, exponent), count in found.items()]
 
     def to_json(self) -> dict[str, Any]:
-        """Middles and counts as lists."""
+        """Return the middles and counts of the bins as lists."""
         return {"middles": self.middles.tolist(), "counts": self.counts.tolist()}
 
     @classmethod
@@ -88,7 +88,7 @@ class Histogram:
 
 
 def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
-    """Return the histogram of counts by `count_bins`."""
+    """Return the histogram for the counts that `count_bins` made."""
     # The last bin ends at 2^128, which float32 cannot represent.
     edges = (torch.arange(FINITE_BINS, dtype=torch.int32) << DROPPED).view(torch.float32).double()
     edges[-1] = 2.0**128
@@ -101,7 +101,7 @@ def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
 
 
 def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
-    """Add to the number of values in each bin, in place: zero, the others by magnitude, what is not finite.
+    """Add an output's values, in place, to the counts of bins: zero, by sign and magnitude, and not finite.
 
     Negative values, and -0, have bins SIDE further on. A float64 value has the bin of the last float32 that it is not
     below in magnitude, and the first where there is none but zero.

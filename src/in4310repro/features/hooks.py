@@ -1,4 +1,4 @@
-"""Forward hooks on chosen modules, removed afterwards: each output with its module, call and batch size."""
+"""Forward hooks on chosen modules, which pass on each output with its module, call number and batch size."""
 
 import re
 from collections import Counter
@@ -19,7 +19,7 @@ Consumer = Callable[[str, int, int | None, object], None]
 
 
 def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
-    """Modules by name: a list of exact names, a compiled pattern for whole names, or "leaves".
+    """Return modules by name, chosen by a list of names, a compiled pattern for whole names, or "leaves".
 
     Raises:
         ValueError: a name or pattern that fits no module, a bare string, an empty list or a repeated name.
@@ -45,7 +45,7 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
 
 
 def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Modules without children; of a quantised one, whose children are its packed weights, the module itself."""
+    """Yield the modules without children; a quantised module counts as one, although it has packed weights."""
     quantised: str | None = None
     for name, module in model.named_modules():
         if quantised is not None and name.startswith(quantised):
@@ -60,7 +60,7 @@ def _is_quantised(module: nn.Module) -> bool:
 
 
 def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-    """Check that the modules are run by Python, where hooks are called.
+    """Check that Python runs the modules, since compiled ones do not call hooks.
 
     Raises:
         ValueError: one runs in a program that was scripted, traced or exported, or is the model that was.
@@ -77,13 +77,13 @@ def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> Non
 
 
 def is_compiled(model: nn.Module) -> bool:
-    """Return whether torch.compile has been called on a model or on a part of it."""
+    """Return whether the model or a part of it was compiled with torch.compile."""
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in model.modules())
 
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Switch to evaluation mode without gradients; afterwards every module's mode is restored."""
+    """Set evaluation mode without gradients in the block, then restore each module's mode."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -96,7 +96,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class ForwardPass:
-    """State of the model's current forward pass; only its methods, which are hooks, write it; others read `aborted`."""
+    """State of the model's current forward pass, which its methods change; they are hooks."""
 
     count: ImageCounter | None = None  # of the caller; None: the rule of `count_images`
     batch_size: int | None = None  # images; None outside of a pass
@@ -107,7 +107,7 @@ class ForwardPass:
     aborted: bool = False  # a pass ended in an error after a module had measured its images
 
     def begin(self, model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-        """Before the model's forward."""
+        """Record the number of images of a forward pass; a hook that runs before the model."""
         if self.running:
             # Ctrl-C skips every hook after it.
             raise ValueError(
@@ -123,19 +123,19 @@ class ForwardPass:
         self.running, self.measured = True, False
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
-        """After the model's forward, unless it raised."""
+        """Check the counted images against the model's output if the count is uncertain; a hook after the model."""
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)
         self.running = False
 
     def clean_up(self, *_: object) -> None:
-        """After `end`, or after an error that has skipped it."""
+        """Reset the state after a forward pass; a hook that also runs after an error."""
         self.aborted |= self.running and self.measured
         self.calls.clear()
         self.batch_size, self.running = None, False
 
     def module_hook(self, name: str, consume: Consumer) -> Hook:
-        """Return the hook that passes a module's output on to `consume`."""
+        """Return a hook that passes a module's output to `consume`."""
 
         def consume_output(_module: nn.Module, _args: tuple[object, ...], output: object) -> None:
             call = self.calls[name]
@@ -153,7 +153,7 @@ class ForwardPass:
 def capture_outputs(
     model: nn.Module, modules: Mapping[str, nn.Module], consume: Consumer, forward: ForwardPass
 ) -> Iterator[None]:
-    """Call `consume` with each output of the modules, inside the hook; remove every hook on leaving the block.
+    """Call `consume` with every output of the modules; remove all hooks at the end of the block.
 
     The call number starts again at 0 with each forward pass of `model`; outside of one it is 0.
     """

@@ -1,4 +1,4 @@
-"""The number of images that a model is given."""
+"""Number of images in the inputs of a model."""
 
 from collections.abc import Callable, Mapping
 
@@ -12,7 +12,7 @@ HINT = "say how many there are: count_images=FUNCTION, which gets the arguments 
 
 
 def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
-    """Return the number of images in the first argument that holds a tensor; keyword arguments come last, as a mapping.
+    """Return the number of images in the first argument that contains a tensor; positional arguments come first.
 
     * A tensor: its axis 0. A packed sequence: its sequences.
     * A list or tuple of tensors with three axes, or of mappings: each is one image, as in torchvision's detection.
@@ -28,7 +28,7 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
 
 
 def check_count(count: object) -> int:
-    """Return the number that a caller's function has counted, after checking it.
+    """Return the number of images that a caller's function has returned, after checking that it can be one.
 
     Raises:
         ValueError: it is no number of images.
@@ -39,13 +39,13 @@ def check_count(count: object) -> int:
 
 
 def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Return whether the first argument with images is a single tensor; if not, the model's output has to agree."""
+    """Return whether the first argument with images is one tensor; otherwise the output must confirm their number."""
     first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
     return isinstance(first, Tensor | PackedSequence)
 
 
 def check_output(images: int, output: object) -> None:
-    """Check the images counted in a nested input against the output of the model.
+    """Check that the model's output has as many images as were counted in its nested input.
 
     Raises:
         ValueError: it is no list of so many entries, and holds no tensor of so many rows.
@@ -60,7 +60,7 @@ def check_output(images: int, output: object) -> None:
 
 
 def _count(argument: object) -> int | None:
-    """Images in one argument; None where it holds no tensor with an axis."""
+    """Return the number of images in an argument; None if it contains no tensor with an axis."""
     if isinstance(argument, Tensor):
         return int(argument.size(0)) if argument.dim() else None
     if isinstance(argument, PackedSequence):

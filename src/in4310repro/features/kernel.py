@@ -1,4 +1,4 @@
-"""The compiled pass over float32 maps on a CPU (kernel.cpp); where it was not built, torch's operations replace it.
+"""Compiled code for float32 maps on a CPU (kernel.cpp); torch's operations replace it if it was not built.
 
 setup.py compiles it once for each instruction set; all that have a fused product and sum give the same bits. A missing
 compiler fails no installation.
@@ -23,7 +23,7 @@ LEADING = 16  # the rows of a matrix of products are padded to a multiple of it
 
 
 class Maps(ctypes.Structure):
-    """Address, shape and strides of maps, as in kernel.cpp; strides in values."""
+    """Address, shape and strides of feature maps, as the struct in kernel.cpp; strides are in values, not bytes."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -50,7 +50,7 @@ SIGNATURES = signatures.parse(DECLARATIONS, {"Maps": Maps})
 
 
 class Kernel:
-    """The functions of one compiled library. Counts are non-positive values, zeros, values that are not finite.
+    """Functions of a compiled library; they count values that are non-positive, zero and not finite.
 
     Args:
         file: the library.
@@ -69,7 +69,7 @@ class Kernel:
         self.library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
-        """Count values, in any order."""
+        """Return how many values are non-positive, zero, and not finite."""
         values, counts = _in_one_row(values), _zeros(3)
         self.library.call("count", values.numel(), values, counts)
         return tuple(counts.tolist())
@@ -77,7 +77,7 @@ class Kernel:
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
-        """Means over positions of the values minus the shift in float64, and counts."""
+        """Return the float64 means over positions of the values minus the shift, and counts."""
         maps, layout = locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = _zeros(3)
@@ -93,7 +93,7 @@ class Kernel:
         *,
         exact: bool,
     ) -> tuple[int, ...]:
-        """Add x to `sums` and the upper triangle of x x^T to `products`, x the values of a position minus the shift.
+        """Add x to `sums` and x x^T's upper triangle to `products` for all positions; x is values minus shift.
 
         Returns:
             The counts, and the number of positions excluded for a value that is not finite.
@@ -105,12 +105,12 @@ class Kernel:
         return tuple(counts.tolist())
 
     def histogram(self, values: Float32[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
-        """Add to the number of values in each bin; the values are in any order."""
+        """Add the number of values in each histogram bin to `counts`."""
         values = _in_one_row(values)
         self.library.call("histogram", values.numel(), values, counts)
 
     def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
-        """Return the largest finite value over positions, -0 as 0; minus infinity where there is none."""
+        """Return the largest finite value over positions, with 0 for -0; minus infinity if no value is finite."""
         maps, layout = locate(maps)
         peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
         self.library.call("peaks", layout, peaks)
@@ -118,7 +118,7 @@ class Kernel:
 
 
 def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
-    """Return the values in the order of their memory; a copy where that has gaps."""
+    """Return all values as one axis, in memory order if they are adjacent, otherwise as a copy."""
     values = library.as_plain("values", values)
     return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
 
@@ -129,7 +129,7 @@ def _zeros(number: int) -> Int64[Tensor, " count"]:
 
 @functools.cache
 def load_kernel(instruction_set: str) -> Kernel | None:
-    """Return the kernel of "avx512", "avx2" or "base"; None if it was not built or does not load.
+    """Return the kernel for "avx512", "avx2" or "base"; None if it was not built or cannot be loaded.
 
     Raises:
         ValueError: it was built from another source.
@@ -139,33 +139,33 @@ def load_kernel(instruction_set: str) -> Kernel | None:
 
 @functools.cache
 def active_kernel() -> Kernel | None:
-    """Return the kernel of the widest instruction set that was built and that the processor has."""
+    """Return the kernel for the processor's widest instruction set among those that were built."""
     widest = arithmetic.instruction_set() or "base"
     usable = library.SETS[library.SETS.index(widest) :]
     return next(filter(None, map(load_kernel, usable)), None)
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
-    """Return the sum of the rows in order; torch's own sum depends on the width of the processor's vectors."""
+    """Return the sum of rows in a fixed order on a CPU, where torch's order depends on the processor."""
     # CUDA has no deterministic cumulative sum of floats; there a sum repeats on the same GPU.
     return rows.cumsum(dim=0)[-1] if rows.device.type == "cpu" else rows.sum(dim=0)
 
 
 def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "column column"]:
-    """centred^T centred: by the kernel of `arithmetic` on a CPU, whose bits depend on no library, else by torch."""
+    """Return centred^T centred, by the portable kernel on a CPU if there is one, otherwise by torch."""
     if centred.device.type == "cpu" and active_kernel():
         return arithmetic.product(centred)
     return centred.T @ centred
 
 
 def kernel_description() -> str:
-    """Return the kernel that computes the statistics on this processor, for a fingerprint."""
+    """Return a description of the kernel that this processor uses, for a fingerprint."""
     kernel = active_kernel()
     return f"compiled, {kernel.instruction_set}" if kernel else "torch's operations: no kernel was built or loads"
 
 
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
-    """Return the kernel if it can read these values: a plain strided float32 tensor in the memory of a CPU."""
+    """Return the kernel if it can read these values, strided float32 in CPU memory; otherwise None."""
     plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
     # The kernel counts the values of an image in 32 bits.
     plain &= math.prod(values.shape[1:]) < 2**31
@@ -175,7 +175,7 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
 def locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """Return the maps or a copy of them, whose channels or whose positions are adjacent in memory, and its layout.
+    """Return maps with adjacent channels or adjacent positions in memory, copied if needed, and their layout.
 
     Raises:
         ValueError: they are not float32 values of four axes on a CPU.

@@ -1,4 +1,4 @@
-"""Number, mean and scatter matrix of rows of data, and the formula that merges two of them."""
+"""Moments of rows of data (number, mean, scatter matrix), and a formula that merges two of them."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """Moments of some rows; the mean is kept as shift + offset, so that a large mean costs no digits."""
+    """Number, mean and scatter matrix of rows; the mean is stored as shift + offset to keep all digits."""
 
     rows: Float64[Tensor, ""]  # their number
     shift: Float64[Tensor, " channel"]
@@ -23,7 +23,7 @@ class Moments:
         return self.shift + self.offset
 
     def to(self, device: torch.device | str) -> "Moments":
-        """Return the same moments on a device."""
+        """Return the moments with tensors on this device."""
         return Moments(
             rows=self.rows.to(device),
             shift=self.shift.to(device),
@@ -33,7 +33,7 @@ class Moments:
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
-    """Moments of the rows of both; either may be empty.
+    """Return the moments of the rows of both; either may be without rows.
 
     scatter = S_l + S_r + (n_l n_r / n) d d^T, d = mean_r - mean_l.
     Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).

@@ -1,4 +1,4 @@
-"""Values inside nested inputs and outputs of modules, each with its path."""
+"""Access to tensors and other values inside nested inputs and outputs of modules, with their paths."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -11,7 +11,7 @@ CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 
 
 def children(value: object) -> list[tuple[str, object]] | None:
-    """Parts of a mapping, dataclass, list or tuple with their steps `[key]`, `.field`, `[0]`; None if it is none."""
+    """Return the parts of a container with their paths, as `[key]`, `.field` or `[0]`; None if it is no container."""
     if isinstance(value, Tensor | PackedSequence):
         return None
     if isinstance(value, Mapping):
@@ -24,7 +24,7 @@ def children(value: object) -> list[tuple[str, object]] | None:
 
 
 def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Every value that holds no others but constants, with its path: "", "[0]", "[hidden][1]", ".logits"."""
+    """Yield each value that is no container and no constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
     parts = children(value)
     if parts is not None:
         for step, part in parts:

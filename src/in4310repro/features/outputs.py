@@ -1,4 +1,4 @@
-"""Which outputs of which modules can be measured, and where their channels are; others are refused with a reason."""
+"""Checks of module outputs: which can be measured, their channel axis and images; errors give the reason."""
 
 import re
 
@@ -29,7 +29,7 @@ WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
 
 
 def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
-    """Return the axis on which a layer has its channels by its definition; None where that depends on what it is given.
+    """Return the channel axis that a layer's definition fixes; None if it depends on the input.
 
     Args:
         module: the layer.
@@ -56,7 +56,7 @@ def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
 
 
 def is_elementwise(module: nn.Module) -> bool:
-    """Return whether a module is one of torch's activations or dropouts, whose output has the axes of its input."""
+    """Return whether a module is an activation or dropout of torch, whose output has the axes of its input."""
     places = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
     kinds = [kind for kind in type(module).__mro__ if kind.__module__ in places or kind is nn.Identity]
     return bool(kinds) and _runs_known_code(module)
@@ -67,13 +67,13 @@ def _runs_known_code(module: nn.Module) -> bool:
 
 
 def _place_of_code(module: nn.Module) -> str:
-    """Return the Python module that defines a module's forward(); a traced program has none."""
+    """Return the name of the Python module that defines a module's forward(); empty for a traced program."""
     forward = next(vars(kind)["forward"] for kind in type(module).__mro__ if "forward" in vars(kind))
     return str(getattr(forward, "__module__", ""))
 
 
 def plain_tensor(output: object) -> Tensor:
-    """Return the output as a plain tensor that the kernel can read; subclasses are viewed, not copied.
+    """Return an output as a plain tensor that the kernel can read; tensor subclasses are viewed, not copied.
 
     Raises:
         ValueError: it is no tensor of floating-point values in memory of its own.
@@ -99,13 +99,13 @@ def plain_tensor(output: object) -> Tensor:
 
 
 def is_unbatched(module: nn.Module, ndim: int) -> bool:
-    """Return whether an output with this number of axes is one image without an image axis."""
+    """Return whether an output with this number of axes is a single image without a batch axis."""
     names = (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__)
     return any(name is not None and ndim == 1 + int(name[name.lastindex or 0]) for name in names)
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return the meaning of axis 0 of an output, by the module's definition, if it is not images; else None."""
+    """Return what axis 0 of an output holds if the module's definition says it is not images; else None."""
     # Includes torch.ao's quantised ones, which do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):
@@ -119,7 +119,7 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
 
 
 def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
-    """Images of an output whose values are counted; `images` is None outside of a forward pass.
+    """Return the number of images of an output whose values are counted; outside a forward pass, by its axis 0.
 
     Raises:
         ValueError: it is of one image without a batch axis, and the caller has not told their number.
@@ -131,7 +131,7 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 
 
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
-    """Images on axis 0 of an output that is cut into samples; `images` is None outside of a forward pass.
+    """Return the number of images on axis 0 of an output that is divided into samples, after checking it.
 
     `settings` are those under which nothing is cut, for messages.
 
@@ -152,7 +152,7 @@ def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int 
 
 
 def check_range(maps: Float[Tensor, "image channel height width"]) -> None:
-    """Check that squares of float64 values are float64 numbers with all their digits; of other types they always are.
+    """Check that the squares of float64 values neither overflow nor lose digits; float32 values always pass.
 
     Raises:
         ValueError: the largest finite magnitude in a channel is outside of RANGE, and not 0.

@@ -1,4 +1,4 @@
-"""The result of a measurement for one module: counts, moments, covariance and spectrum of its output."""
+"""Result of a measurement of one module: counts, moments, covariance and spectrum of its output."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -64,12 +64,12 @@ class FeatureResult:
 
     @property
     def non_positive(self) -> float:
-        """Share of values <= 0 among all values, in [0, 1]; zero counts."""
+        """Number of values <= 0 divided by the number of all values, in [0, 1]."""
         return self.non_positive_values / self.values
 
     @property
     def mean(self) -> Float64[Tensor, " channel"]:
-        """Mean of each channel over the rows.
+        """Mean of each channel over all rows.
 
         Raises:
             ValueError: only counts were asked for.
@@ -78,7 +78,7 @@ class FeatureResult:
 
     @property
     def covariance(self) -> Float64[Tensor, "channel channel"]:
-        """Sum of (x - mean)(x - mean)^T over the rows, divided by rows - correction.
+        """Covariance matrix of the channels: sum of (x - mean)(x - mean)^T over rows / (rows - correction).
 
         Raises:
             ValueError: only counts were asked for, or there are no more rows than the correction.
@@ -88,7 +88,7 @@ class FeatureResult:
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """Eigenvalues of the covariance with trace share and effective rank.
+        """Eigenvalues of the covariance, which give its trace share and effective rank.
 
         For samples="flat" they are those of the n x n Gram matrix, the non-zero ones of the covariance among them.
 
@@ -98,7 +98,7 @@ class FeatureResult:
         return spectrum(self.covariance if self.gram is None else self._normalize(self.gram))
 
     def eigenvalues(self, k: int | None = None) -> Float64[Tensor, " k"]:
-        """Return the k largest eigenvalues of the covariance in decreasing order; all of them for None.
+        """Return the covariance's k largest eigenvalues in decreasing order; all of them if k is None.
 
         Raises:
             ValueError: k is not in 1..channels, or there is no covariance.
@@ -106,7 +106,7 @@ class FeatureResult:
         return self.spectrum.largest(k)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as numbers, lists and None; `from_json` restores an equal result, to the bit."""
+        """Return the result as numbers, lists and None, from which `from_json` restores it with equal bits."""
         content = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in OPTIONAL}
         moments = self.moments and {name: value.tolist() for name, value in vars(self.moments).items()}
         content |= {"moments": moments, "gram": None if self.gram is None else self.gram.tolist()}
@@ -134,7 +134,7 @@ class FeatureResult:
         return cls(**{**content, **parts, **optional})
 
     def plot(self, axes: "matplotlib.axes.Axes | None" = None, k: int | None = None) -> "matplotlib.axes.Axes":
-        """Draw the k largest eigenvalues (all for None) in decreasing order on a logarithmic scale.
+        """Plot the k largest eigenvalues, or all if k is None, in decreasing order on a logarithmic scale.
 
         Args:
             axes: where to draw; None makes a figure with pyplot.
@@ -168,7 +168,7 @@ class FeatureResult:
 
 
 def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
-    """Return the result of one stream, or of the pooled calls of one module; waits for the GPU.
+    """Return the result of one stream, or of all calls of a module together; waits for the GPU.
 
     Raises:
         ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.
@@ -199,7 +199,7 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
 
 
 def pool_moments(calls: list[BlockMoments]) -> Moments | None:
-    """Moments over the rows of all calls, in the order of the calls; None without any.
+    """Return the moments over the rows of all calls, merged in the order of calls; None without any.
 
     Raises:
         ValueError: the calls differ in their number of channels.
@@ -214,5 +214,5 @@ def pool_moments(calls: list[BlockMoments]) -> Moments | None:
 
 
 def pool_gram(calls: list[FlatMaps]) -> Float64[Tensor, "row row"] | None:
-    """Gram matrix over the maps of all calls, in the order of the calls; None without any."""
+    """Return the Gram matrix of the maps of all calls, in the order of calls; None without any."""
     return gram_matrix(torch.cat([call.maps() for call in calls])).cpu() if calls else None

@@ -1,4 +1,4 @@
-"""Parts of the chosen modules that are left out of the measurement."""
+"""Exclusion of modules, or of parts of their outputs, from a measurement."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class LeaveOut:
-    """Names of modules and of parts of their outputs (`pool[1]`), or a compiled pattern for whole such names.
+    """Names of excluded modules or parts of outputs (`pool[1]`), or a compiled pattern for whole names.
 
     Raises:
         ValueError: a bare string.
@@ -22,13 +22,13 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Return whether a module or part of its output, or something that contains it, is left out."""
+        """Return whether a module or part of its output is excluded, by itself or as part of something excluded."""
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)
 
     def drop_modules(self, modules: dict[str, nn.Module]) -> None:
-        """Remove the modules that are left out as a whole.
+        """Remove the modules that are excluded completely.
 
         Raises:
             ValueError: no module is left, or a name is neither one of the modules nor inside of its output.
@@ -43,7 +43,7 @@ class LeaveOut:
             raise ValueError(f"leave_out is {self.describe()}; no module is left")
 
     def describe(self) -> str | list[str]:
-        """Return the pattern or the names, sorted."""
+        """Return the pattern, or the sorted names, of what is excluded."""
         return self._names.pattern if isinstance(self._names, re.Pattern) else sorted(self._names)
 
 

@@ -1,4 +1,4 @@
-"""Counts of feature-map values: all, non-positive (the sparsity of the report), exactly zero, not finite."""
+"""Counts of feature-map values: all, non-positive (the report's sparsity), zero, and not finite."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from in4310repro.features.kernel import kernel_for
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of values; on a GPU int64 scalars that stay there until they are read."""
+    """Counts of values; on a GPU they are int64 scalars, which remain there until they are read."""
 
     values: int | Tensor = 0
     non_positive: int | Tensor = 0
@@ -32,7 +32,7 @@ class Counts:
 
 
 def count(maps: Float[Tensor, "..."]) -> Counts:
-    """Count the values of a tensor; -inf is non-positive, nan neither positive nor non-positive."""
+    """Count the values of a tensor; -inf counts as non-positive, nan does not."""
     maps = widen(maps)
     if kernel := kernel_for(maps):
         return Counts(maps.numel(), *kernel.count(make_dense(maps)))
@@ -41,11 +41,11 @@ def count(maps: Float[Tensor, "..."]) -> Counts:
 
 
 def widen(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Return the maps in float32, or in float64 if they are float64."""
+    """Return float64 maps as they are, and all others as float32."""
     return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
 def make_dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Return the maps if they are contiguous or channels-last without gaps, else a contiguous copy."""
+    """Return contiguous or channels-last maps as they are, and all others as a contiguous copy."""
     is_dense = maps.is_contiguous() or maps.is_contiguous(memory_format=torch.channels_last)
     return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

@@ -1,4 +1,4 @@
-"""Eigenvalues of a covariance matrix, and the trace share and effective rank computed from them."""
+"""Eigenvalues of a covariance matrix, with trace share and effective rank."""
 
 from dataclasses import dataclass
 
@@ -9,13 +9,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Eigenvalues in decreasing order, negative ones set to 0."""
+    """Eigenvalues in decreasing order; negative ones, which rounding causes, are set to 0."""
 
     eigenvalues: Float64[Tensor, " channel"]
     clamped: float  # magnitude of the most negative eigenvalue, which rounding had put below 0
 
     def largest(self, k: int | None = None) -> Float64[Tensor, " k"]:
-        """Return the k largest eigenvalues; all of them for None.
+        """Return the k largest eigenvalues; all of them if k is None.
 
         Raises:
             ValueError: k is not in 1..channels.
@@ -26,7 +26,7 @@ class Spectrum:
         return self.eigenvalues[:k]
 
     def trace_share(self, k: int) -> float:
-        """Share of the total variance in the k largest eigenvalues, in [0, 1].
+        """Return the sum of the k largest eigenvalues divided by the sum of all, in [0, 1].
 
         Raises:
             ValueError: k is not in 1..channels, or the total variance is 0, so that a share is undefined.
@@ -34,7 +34,7 @@ class Spectrum:
         return float(self.largest(k).sum() / self._trace())
 
     def effective_rank(self) -> float:
-        """Exp of the entropy of the eigenvalues divided by their sum, in [1, channels].
+        """Return exp of the entropy of the eigenvalues divided by their sum, in [1, channels].
 
         Roy, Vetterli, "The effective rank" (EUSIPCO 2007).
 
@@ -52,7 +52,7 @@ class Spectrum:
 
 
 def spectrum(covariance: Float64[Tensor, "channel channel"]) -> Spectrum:
-    """Spectrum of a symmetric positive semi-definite matrix, by LAPACK's symmetric solver in float64.
+    """Return the spectrum of a symmetric positive semi-definite matrix, by LAPACK's symmetric solver in float64.
 
     Raises:
         ValueError: the matrix holds a value that is not finite.

@@ -1,4 +1,4 @@
-"""Packing tensors and JSON values together into one flat dictionary of tensors, as safetensors stores it."""
+"""Packing of tensors and JSON values into one flat dictionary of tensors, as safetensors stores it."""
 
 import json
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ METADATA = "metadata"  # a JSON text as uint8
 
 
 class StreamEntry(TypedDict):
-    """The stream of one module, call and path of a nested output; its tensors have its position as their prefix."""
+    """State of one stream, with its module, call and path; its tensors are named by the entry's position."""
 
     module: str
     call: int
@@ -22,21 +22,21 @@ class StreamEntry(TypedDict):
 
 
 class StateMetadata(TypedDict):
-    """The part of a state that is not tensors."""
+    """All parts of a state except its tensors, as JSON values."""
 
     settings: dict[str, object]  # what must be equal for the state to be loaded
     streams: list[StreamEntry]
 
 
 def pack(metadata: StateMetadata, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Independent copies of the tensors in the host's memory, and the metadata as one more tensor."""
+    """Return copies of the tensors in host memory, with the metadata stored as one more tensor."""
     text = torch.frombuffer(bytearray(json.dumps(metadata).encode()), dtype=torch.uint8)
     copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     return copies | {METADATA: text}
 
 
 def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMetadata, dict[str, Tensor]]:
-    """Metadata and tensors of a packed dictionary, the tensors copied to a device.
+    """Return the metadata and the tensors of a packed dictionary, with the tensors copied to a device.
 
     Raises:
         ValueError: the dictionary was not made by `pack`.
@@ -48,6 +48,6 @@ def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMeta
 
 
 def tensors_of_stream(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """Return the tensors of the stream at a position, under the names that its accumulator gave them."""
+    """Return the tensors of the stream at this position, under the names that it gave them."""
     prefix = f"{index}."
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,4 +1,4 @@
-"""Statistics of the feature maps of any module of any model, computed in hooks while the model runs."""
+"""Statistics of the feature maps of any module of a model, computed in hooks during forward passes."""
 
 import copy
 import re
@@ -34,7 +34,7 @@ StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a ne
 
 
 class FeatureStatistics:
-    """Counts, mean, covariance and spectrum of module outputs over every image that passes through a model.
+    """Counts, mean, covariance and spectrum of module outputs over all images that a model processes.
 
     Inside the `with` block the model is in evaluation mode and no gradients are recorded; hooks consume each output
     before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is unchanged.
@@ -127,7 +127,7 @@ class FeatureStatistics:
         self._reset()
 
     def _reset(self) -> None:
-        """Set every attribute that measuring changes; all others are written by __init__ alone."""
+        """Set all attributes that measuring changes to their initial values."""
         self._streams: dict[StreamKey, Stream] = {}
         self._thread: int | None = None
         self._forward = ForwardPass(self._count_images)
@@ -152,7 +152,7 @@ class FeatureStatistics:
             self._hooks.__exit__(kind, error, trace)
 
     def _consume(self, name: str, call: int, images: int | None, output: object) -> None:
-        """Return the Consumer of `capture_outputs`: checks the thread and the autograd mode, then measures."""
+        """Measure an output, after checking that the thread is always the same; works in every autograd mode."""
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()
@@ -193,13 +193,13 @@ class FeatureStatistics:
             raise ValueError(f"module {name!r}: {text}; leave_out={[name]} leaves it out")
 
     def _stream(self, key: StreamKey) -> Stream:
-        """Return the stream of a key, made on first use."""
+        """Return the stream with this key; create it on first use."""
         if key not in self._streams:
             self._streams[key] = Stream(self._settings, self._first_image)
         return self._streams[key]
 
     def result(self) -> dict[str, FeatureResult]:
-        """Statistics by module name, with `#call` if calls are kept and the path (`[0]`) if the output was nested.
+        """Return results by module name, plus `#call` if calls are kept and a path (`[0]`) for nested outputs.
 
         They stand in the order of the names that were given, or of the model. With a pattern or "leaves", modules that
         never ran have no result.
@@ -245,14 +245,14 @@ class FeatureStatistics:
             raise ValueError(f"modules {missing} never ran or gave no tensor; {reason}")
 
     def fresh(self) -> "FeatureStatistics":
-        """Statistics of the same model, modules and settings with nothing measured: for another set of images."""
+        """Return empty statistics of the same model with the same modules and settings, for another image set."""
         new = copy.copy(self)
         new._axes = self._axes.fresh()
         new._reset()
         return new
 
     def merge(self, other: "FeatureStatistics") -> None:
-        """Add the images that another has measured with the same settings; the order of merges changes no bit.
+        """Add the images of another statistics with equal settings; the order of merging changes no bit.
 
         Raises:
             ValueError: modules or settings differ, an image was measured by both, or a forward pass was aborted.
@@ -265,7 +265,7 @@ class FeatureStatistics:
             self._stream(key).merge(stream)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything measured so far as tensors, for safetensors; reads back from the GPU.
+        """Return everything measured so far as tensors for safetensors; copies them from the GPU.
 
         Raises:
             ValueError: a forward pass was aborted.
@@ -279,7 +279,7 @@ class FeatureStatistics:
         return pack(metadata, tensors)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue where `state` was taken: the same batches from there give the same bits as without interruption.
+        """Continue from a saved state: the remaining batches give equal bits as without interruption.
 
         Raises:
             ValueError: something was measured already, modules or settings differ, or the state is corrupt.
@@ -299,6 +299,6 @@ class FeatureStatistics:
             raise
 
     def _describe(self) -> dict[str, object]:
-        """Return the settings that must be equal for two statistics to merge."""
+        """Return the settings in which two statistics must agree before they can be merged."""
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})

@@ -1,4 +1,4 @@
-"""Running statistics of one output tensor of one call of one module, and the settings that they follow."""
+"""Statistics of one output tensor of one call of one module, updated by each batch, and their settings."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ OPTIONAL = ("histogram", "top_images")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The quantities to measure and how; only statistics of equal settings merge.
+    """What to measure and how; only statistics with equal settings can be merged.
 
     Raises:
         ValueError: a value that does not exist.
@@ -50,12 +50,12 @@ class Settings:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
     def describe(self) -> dict[str, object]:
-        """Return the settings by name, without those that ask for nothing and came later than saved states."""
+        """Return the settings by name; omits unused ones that states of older versions do not have."""
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
 class StreamState(TypedDict):
-    """The state of a stream except for its tensors, as JSON values."""
+    """State of a stream as JSON values, without its tensors."""
 
     counts: list[int]  # the fields of Counts
     sample_count: int
@@ -64,7 +64,7 @@ class StreamState(TypedDict):
 
 
 class Stream:
-    """Counts and samples of all images so far; images are numbered from `first_image` on.
+    """Counts and samples of all images so far; image numbers start at `first_image`.
 
     The attributes are for reading; `update`, `merge` and `restore` write them.
     """
@@ -84,11 +84,11 @@ class Stream:
 
     @property
     def images(self) -> int:
-        """Number of images so far."""
+        """Number of images measured so far."""
         return sum(map(len, self.image_ranges))
 
     def check_width(self, output: Float[Tensor, "..."], axis: int) -> None:
-        """Check that the rows of an output fit to those before.
+        """Check that an output has as many channels as the earlier ones.
 
         Raises:
             ValueError: they have more or fewer channels, or values of an image.
@@ -107,7 +107,7 @@ class Stream:
                 )
 
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
-        """Measure one output with channels on `axis`, and images on axis 0 unless only counts are taken.
+        """Measure an output with channels on `axis`; images must be on axis 0, unless values are only counted.
 
         Raises:
             ValueError: float64 values out of range, a non-finite value where `on_non_finite` is "raise", or images that
@@ -132,7 +132,7 @@ class Stream:
         self._next_image += images
 
     def merge(self, other: "Stream") -> None:
-        """Add the images of another stream of equal settings.
+        """Add the images of another stream with equal settings.
 
         Raises:
             ValueError: both measured the same images, or maps of different numbers of channels.
@@ -148,11 +148,11 @@ class Stream:
         self.sample_count += other.sample_count
 
     def tensors(self) -> dict[str, Tensor]:
-        """Return the tensors of the state."""
+        """Return the tensors that belong to the stream's state."""
         return (self.accumulator.state() if self.accumulator is not None else {}) | self.activations.state()
 
     def state(self) -> StreamState:
-        """Return the state without the `tensors`; waits for the GPU."""
+        """Return the stream's state without its tensors; waits for the GPU."""
         return {
             "counts": list(self.counts.to_ints()),
             "sample_count": self.sample_count,
@@ -161,7 +161,7 @@ class Stream:
         }
 
     def restore(self, state: StreamState, tensors: dict[str, Tensor]) -> None:
-        """Continue from a saved state, to the same bits.
+        """Replace the content by a saved state, to continue from there with equal bits.
 
         Raises:
             ValueError: the tensors do not fit together.
@@ -176,13 +176,13 @@ class Stream:
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
-    """Return a view with four axes, channels on the second; an output without positions has one."""
+    """Return a view as [image, channel, height, width]; unless there are four axes, positions become the height."""
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 
 
 def append_range(ranges: list[range], images: range) -> list[range]:
-    """`ranges` joined with `images`, which mostly continue the last range.
+    """Return the ranges with a new one added; fast if it continues the last range.
 
     Raises:
         ValueError: an index is in both.
@@ -193,7 +193,7 @@ def append_range(ranges: list[range], images: range) -> list[range]:
 
 
 def join_ranges(first: list[range], second: list[range]) -> list[range]:
-    """Return the image indices of both as sorted ranges; adjacent ranges become one.
+    """Return the image indices of both lists as sorted ranges, with adjacent ranges joined.
 
     Raises:
         ValueError: an index is in both.

@@ -1,4 +1,4 @@
-"""The images that excite a channel most, and the channels that no image excites.
+"""Images to which each channel responds most, and channels that respond to no image.
 
 The response of a channel to an image is the largest finite value over its positions, as a float32. Images with equal
 responses stand in the order of their indices, so that the first K of all are the first K of the first K of each part.
@@ -23,7 +23,7 @@ MAGNITUDE = 0x7FFFFFFF  # the bits of a float32 but for its sign
 
 @dataclass(frozen=True)
 class TopImages:
-    """The images with the largest responses of each channel, largest first.
+    """Each channel's images with the largest responses, in decreasing order.
 
     Where fewer images had a finite value in the channel, the other places hold image -1 and response -inf.
 
@@ -46,11 +46,11 @@ class TopImages:
 
     @property
     def never_positive(self) -> Bool[Tensor, " channel"]:
-        """Return whether each channel had no finite value above 0 in any image."""
+        """Return for each channel whether it had no finite value above 0 in any image."""
         return self.responses[:, 0] <= 0
 
     def to_json(self) -> dict[str, Any]:
-        """Images and responses as lists; None for a response that there is none of."""
+        """Return images and responses as lists, with None for missing responses."""
         responses = [[None if value == -inf else value for value in row] for row in self.responses.tolist()]
         return {"images": self.images.tolist(), "responses": responses}
 
@@ -64,7 +64,7 @@ class TopImages:
 def response_keys(
     maps: Float[Tensor, "image channel height width"], first_image: int
 ) -> Int64[Tensor, "channel image"]:
-    """Return responses and image indices as integers whose order is the ranking: a larger key ranks higher."""
+    """Return integer keys that encode response and image index; a larger key ranks higher."""
     responses = _responses(widen(maps))
     bits = responses.view(torch.int32)
     # Ordered as the floats: the magnitudes of negative ones are in reverse order.
@@ -83,7 +83,7 @@ def _responses(maps: Float[Tensor, "image channel height width"]) -> Float32[Ten
 
 
 def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tensor, "channel place"]:
-    """Return the first so many keys in the order of their places; NO_IMAGE where there are fewer."""
+    """Return each channel's `number` largest keys, in decreasing order; NO_IMAGE fills missing ones."""
     missing = number - keys.shape[1]
     if missing > 0:
         keys = torch.nn.functional.pad(keys, (0, missing), value=NO_IMAGE)
@@ -91,7 +91,7 @@ def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tenso
 
 
 def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
-    """Return the top images that sorted keys stand for."""
+    """Return the top images that sorted keys encode."""
     keys = keys.cpu()
     absent = keys == NO_IMAGE
     bits = (keys >> 32).int()
@@ -101,7 +101,7 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
 
 
 def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
-    """Keys in the order of their places, of which each image keeps its first; NO_IMAGE replaces the others."""
+    """Return sorted keys with NO_IMAGE for every key whose image already has a larger one."""
     images = keys & (INDICES - 1)
     same = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1)
     return torch.where(same.any(dim=2), NO_IMAGE, keys)
