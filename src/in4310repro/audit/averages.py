@@ -1,4 +1,4 @@
-"""Ways to average class values: plain, weighted by images, against the rest, of F1 and of balanced accuracy."""
+"""Ways to compute an average from class values: plain, weighted by images, one-vs-rest, of F1, balanced accuracy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AS_ZEROS = "plain mean with classes without a value as zeros"
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One way to average the classes: the interval of the result, by the way in which the class values were rounded."""
+    """One way to average the classes: for each way of rounding the class values, the interval of the average."""
 
     name: str
     means: Mapping[Rounding, Interval]
@@ -42,7 +42,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A printed summary with its printed parts."""
+    """A printed average with the printed class values that it averages."""
 
     cell: Cell
     measure: Measure  # of the parts
@@ -50,13 +50,13 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """Kind of average that the label names; balanced accuracy is by definition a plain mean of recalls."""
+        """Kind of average that the label names; balanced accuracy always is a plain mean of recalls."""
         balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
         return Average.MACRO if balanced else self.cell.value.average
 
 
 def list_summaries(sheet: Sheet) -> Iterator[Summary]:
-    """Yield the summaries of a table that have at least two parts."""
+    """Yield the printed averages of a table for which at least two class values are printed."""
     for cell in sheet.summaries:
         measures = PARTS.get(cell.value.measure, ())
         measure = next((each for each in measures if sheet.classes.get(each)), None)
@@ -68,7 +68,7 @@ def list_summaries(sheet: Sheet) -> Iterator[Summary]:
 
 
 def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield all ways to average that the label of a summary allows and for which an interval is known."""
+    """Yield the ways to average that the label of a summary allows and that the known class sizes suffice for."""
     average = summary.average
     if average is Average.MACRO:
         yield from read_plain_means(summary, sheet)
@@ -86,15 +86,15 @@ def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy belongs to a classification report, whose table has recalls and supports.
+    """Return whether an accuracy is a row of a classification report with recalls and supports.
 
-    Then one program has computed it and the rows above from the same labels.
+    Then a single program has computed it and the rows above it from the same labels.
     """
     return bool(sheet.table.sizes) and Measure.RECALL in sheet.classes and stands_in_row(cell, sheet)
 
 
 def stands_in_row(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is printed in a table row, in the column of another measure."""
+    """Return whether an accuracy is printed as a table row, in the column of a different measure."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
     named = ROW.match(cell.value.label or "") is not None
     return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
@@ -112,7 +112,7 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield overall and mean accuracy if a class's own is (TP + TN) / all: each error counts for two classes.
+    """Yield the average if class accuracies are one-vs-rest, (TP + TN) / all: each error then counts for two classes.
 
     With p the share of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c
     add up to 2 (1 - p): p = 1 - sum (1 - a_c) / 2, and their mean is 1 - 2 (1 - p) / m for m classes.
@@ -141,7 +141,7 @@ def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _has_all_sizes(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether all class sizes are known and each value is a share of its class's own images."""
+    """Return whether all class sizes are known and each class value is a share of the images of its class."""
     against_the_rest = summary.measure is Measure.ACCURACY and any(score in sheet.classes for score in SCORES)
     return not against_the_rest and set(summary.parts) <= set(sheet.sizes) and _all(sheet) > 0
 
@@ -151,12 +151,12 @@ def _all(sheet: Sheet) -> int:
 
 
 def make_reading(name: str, mean: object) -> Reading:
-    """Return a reading from a function of the way in which the class values were rounded."""
+    """Return a Reading; `mean` maps each way of rounding the class values to the interval of the average."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
 def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the plain mean of all classes, of those with images, and with missing classes as zeros."""
+    """Yield plain means: of all classes, of the classes with images, without zeros, and with missing classes as 0."""
     parts = summary.parts
     yield make_reading("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
     present = [cell for name, cell in parts.items() if sheet.sizes.get(name) != 0]
@@ -170,7 +170,7 @@ def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the plain mean without zeros: a class that has no images is often printed as zero."""
+    """Yield plain means with one or more zeros left out: programs often print 0 for a class without images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # One sum for all numbers of classes: there may be hundreds of zeros.
@@ -186,7 +186,7 @@ def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) 
 
 
 def sum_error(summary: Summary) -> Fraction:
-    """Return the rounding error of a sum of m numbers in [0, 1] in any order: m roundoffs.
+    """Return a bound of the rounding error of a float sum of m numbers in [0, 1]: m unit roundoffs, in any order.
 
     Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
     """
@@ -196,12 +196,12 @@ def sum_error(summary: Summary) -> Fraction:
 
 
 def error_is_double(cell: Cell) -> bool:
-    """Return whether the digits of a number allow that it was computed in double precision."""
+    """Return whether a number has so many digits that it may have been computed in double precision."""
     return interval_of(cell, Rounding.ROUNDED).high - cell.share < ROUNDOFF32 / 2**8
 
 
 def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the readings by two definitions that share their name with a plain mean.
+    """Yield averages by two definitions that are printed under the same names as plain means.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
     for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
@@ -231,7 +231,7 @@ def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def read_weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
-    """Return the mean weighted by images; for accuracies and recalls this is the share of all images that are right."""
+    """Return the mean weighted by images; for accuracies and recalls it is the share of right images."""
     return make_reading(WEIGHTED, lambda way: _weighted(summary, sheet, way))
 
 

@@ -1,4 +1,4 @@
-"""Positives, negatives and images that a text names for the scores of a binary test beside it."""
+"""Numbers of positives, negatives and images that the text near the scores of a binary test names."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SIDED = (Measure.RECALL, Measure.SPECIFICITY, Measure.PRECISION, Measure.NEGATIV
 
 @dataclass(frozen=True, kw_only=True)
 class NamedSplit:
-    """The images of a test, the line that names them, and whether that may be of other images."""
+    """Numbers of images that a text names, the line, and reasons why they may be those of a different image set."""
 
     split: Split
     line: int
@@ -51,7 +51,7 @@ class NamedSplit:
 
 
 def named_split(table: Table, document: Document) -> NamedSplit | None:
-    """Return the images that the lines around scores over all name; None where these name none or different ones."""
+    """Return the numbers of images that lines near the scores name; None if they name none or contradict each other."""
     lines = [value.printed.line for value in table.values if value.class_name is None]
     if not lines or len(lines) < len(table.values):
         return None
@@ -77,7 +77,7 @@ def _named(document: Document, first: int, last: int) -> Iterator[NamedSplit]:
 
 
 def _sides(text: str) -> dict[str, set[int]]:
-    """Return the numbers of positives and of negatives in a text, those that it has."""
+    """Return the numbers of positives and of negatives that a text names; a side without numbers is left out."""
     found = {name: {_number(match) for match in pattern.finditer(text)} for name, pattern in SIDES.items()}
     return {name: numbers for name, numbers in found.items() if numbers}
 
@@ -97,7 +97,7 @@ def _number(match: re.Match[str]) -> int:
 
 
 def other_results(table: Table, document: Document) -> Iterator[str]:
-    """Yield why the scores over all classes may not be of one test at one threshold."""
+    """Yield reasons why the scores over all classes may not be from a single test at a single threshold."""
     lines = [value.printed.line for value in table.values] or [1]
     near = document.lines[max(0, min(lines) - 1 - NEAR) : max(lines) + NEAR]
     if any(AVERAGED.search(line[:LONGEST]) for line in near):

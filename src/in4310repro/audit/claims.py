@@ -1,4 +1,4 @@
-"""Claims of checks and the ranks they get: a claim that holds only under a condition is no contradiction."""
+"""Claims of checks, and their ranks: a claim that holds only under a condition is not called impossible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDED = "rounded half to even or half up"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Numbers of one table that disagree, before anything that could excuse them is considered."""
+    """Numbers of one table that contradict each other, unless one of the conditions holds."""
 
     kind: str
     message: str
@@ -39,10 +39,10 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if the rounded numbers agree; else the other ways of rounding, if any, that explain them.
+    """Return None if the numbers agree when rounded normally; else the ways of rounding that would explain them.
 
-    A report is assumed to round in one way. If a summary has other decimals than its parts, or if percentages have no
-    decimals, the two were printed by different commands, and their rounding may differ.
+    A report is assumed to round in one way. If a summary and its parts have different numbers of decimals, or if
+    percentages have no decimals, different commands have printed them and may have rounded differently.
     """
     ways = [(Rounding.ROUNDED, Rounding.ROUNDED)]
     if fits(*ways[0]):
@@ -60,7 +60,7 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
-    """Return the finding of a claim: the claim, the conditions of its table, and the rank that follows."""
+    """Return the finding for a claim: with the conditions of its table added, and the rank that follows from them."""
     conditions = [*claim.conditions]
     # A condition that would explain the numbers is not excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
@@ -90,7 +90,7 @@ def make_finding(claim: Claim, sheet: Sheet) -> Finding:
 
 
 def _rests_on(claim: Claim, link: Link) -> bool:
-    """Return whether a claim uses both the linked values and the table that they were linked to."""
+    """Return whether a claim uses both the linked values and values of the table to which they were linked."""
     lines = {cell.value.printed.line for cell in claim.cells}
     of_matrix = claim.kind == "confusion matrix"
     added = bool(lines & link.lines) or (of_matrix and link.matrix)
@@ -98,14 +98,14 @@ def _rests_on(claim: Claim, link: Link) -> bool:
 
 
 def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
-    """Return whether a claim compares an overall accuracy with values of classes."""
+    """Return whether a claim compares an overall accuracy with class values."""
     values = [cell.value for cell in cells]
     accuracy = any(value.measure is Measure.ACCURACY and value.class_name is None for value in values)
     return accuracy and any(value.class_name is not None for value in values)
 
 
 def _describe_readings(cells: Sequence[Cell]) -> str:
-    """Return how the numbers were interpreted."""
+    """Return as text whether the numbers were read as shares, percentages or either."""
     if any(cell.ambiguous for cell in cells):
         return "as percentages; those of at most one also as shares"
     if all(cell.value.printed.percent for cell in cells):
@@ -114,5 +114,5 @@ def _describe_readings(cells: Sequence[Cell]) -> str:
 
 
 def describe_sizes(sheet: Sheet, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the class sizes that a claim uses, and their sources."""
+    """Return a text for each class size that a claim uses, with its source."""
     return tuple(f"{sheet.sizes[name]} images of {name}, {sheet.origin}" for name in names if name in sheet.sizes)

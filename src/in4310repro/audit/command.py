@@ -1,4 +1,4 @@
-"""The audit of files as a command: typed options, one outcome for each file, one exit code for all."""
+"""The audit of files for the command line: typed options, an outcome for each file, an exit code for all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ IMPOSSIBLE, UNREAD = 1, 2
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Result of one file: its audit, or the error that stopped it."""
+    """Result for one file: its audit, or the error that prevented it."""
 
     path: Path
     audit: Audit | None = None
@@ -31,12 +31,12 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """1 if something is impossible, 2 if the file is unreadable, else 0."""
+        """Exit code: 1 if something is impossible, 2 if the file is unreadable or not understood, else 0."""
         return self.audit.exit_code if self.audit else UNREAD
 
 
 def audit_file(path: Path, options: Options) -> Outcome:
-    """Audit one file; an unreadable file is an outcome, too."""
+    """Return the outcome of auditing one file; an unreadable file gives an outcome with an error."""
     try:
         result = audit(
             path,
@@ -52,7 +52,7 @@ def audit_file(path: Path, options: Options) -> Outcome:
 
 
 def list_recognised(path: Path) -> Outcome | str:
-    """Return what is recognised in a file, as text."""
+    """Return as text what is recognised in a file; an outcome with an error if it is unreadable."""
     try:
         return show(read(path))
     except ValueError as error:
@@ -66,16 +66,16 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the whole audit of one file, or one line for each of several; errors are left out."""
+    """Return the whole audit if there is one file, else one line for each file; unreadable files give no line."""
     render = page.render if len(outcomes) == 1 else page.summary
     return [render(each.audit) for each in outcomes if each.audit]
 
 
 def check_out(out: Path | None, files: Sequence[Path]) -> None:
-    """Raise where the output cannot be written.
+    """Raise an error if the output cannot be written.
 
     Raises:
-        ValueError: an unknown ending, or one output for several files.
+        ValueError: the path has an unknown suffix, or there are several files for one output.
     """
     if out is None:
         return
@@ -86,7 +86,7 @@ def check_out(out: Path | None, files: Sequence[Path]) -> None:
 
 
 def write(result: Audit, out: Path) -> Path:
-    """Write the page or the JSON, depending on the suffix of the path."""
+    """Write the audit as an HTML page if the path ends in .html, else as JSON, and return the path."""
     if out.suffix.lower() == ".html":
         html.write(result, out)
         return out
@@ -94,10 +94,10 @@ def write(result: Audit, out: Path) -> Path:
 
 
 def parse_sizes(given: str | None) -> Mapping[str, int]:
-    """Parse images of each class: `sea=510,forest=474`, or a JSON or CSV file with class and number.
+    """Return class sizes from text such as `sea=510,forest=474`, or from a JSON or CSV file with class and number.
 
     Raises:
-        ValueError: a size that is no whole number, or a file that cannot be read.
+        ValueError: a size is not an integer, or the file cannot be read.
     """
     if not given:
         return {}
@@ -130,10 +130,10 @@ def _read_sizes(path: Path) -> list[tuple[str, Any]]:
 
 
 def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
-    """Parse accuracies above which a result is odd: `0.995`, `99.5%`, or with a name, `best known=0.9979`.
+    """Return accuracies above which a result is odd, from `0.995`, `99.5%` or, with a name, `best known=0.9979`.
 
     Raises:
-        ValueError: no number, or none between 0 and 1.
+        ValueError: a ceiling is not a number between 0 and 1.
     """
     ceilings = {}
     for entry in given:

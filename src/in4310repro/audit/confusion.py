@@ -1,4 +1,4 @@
-"""Confusion matrices compared with the values printed beside them; rows are true or predicted classes."""
+"""Confusion matrices compared with the values printed beside them; rows may be true or predicted classes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OF_CLASSES = (
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One orientation of a matrix beside the values of its table."""
+    """Result of comparing a matrix, in one orientation, with the values of its table."""
 
     claims: tuple[Claim, ...]
     agreeing: int  # values of classes that are those of the matrix
@@ -45,10 +45,10 @@ class Comparison:
 
 
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield values printed beside a confusion matrix that differ from it in both orientations.
+    """Yield a claim for each value that differs from the confusion matrix beside it, turned as it fits best.
 
-    A matrix belongs to the images of its table if most of its sums are the class sizes, or if most class values agree
-    with it. Otherwise it may be of other images, which is a condition. Summaries without class values belong to it.
+    The matrix is taken to be of the table's images if enough row sums are the class sizes and enough class values agree
+    with it, or if neither is printed. Otherwise each claim has the condition that the matrix is of different images.
     """
     matrix = sheet.table.matrix
     counts = matrix_counts(matrix) if matrix else None
@@ -72,7 +72,7 @@ def _sums(best: Comparison, sheet: Sheet) -> str:
 
 
 def _has_same_images(best: Comparison, sheet: Sheet, classes: int) -> bool:
-    """Return whether the values that agree show that a matrix and its table have the same images and network."""
+    """Return whether enough values agree to show that matrix and table are of the same images and network."""
     if not sheet.sizes and not best.compared:
         return True
     mostly = 2 * best.agreeing >= best.compared
@@ -86,9 +86,10 @@ def _has_same_images(best: Comparison, sheet: Sheet, classes: int) -> bool:
 def _order_classes(
     matrix: ConfusionMatrix, names: Sequence[str], counts: Counts, sheet: Sheet
 ) -> tuple[Sequence[str], bool]:
-    """Return the names of the classes in the order of the matrix, and whether that order is certain.
+    """Return the class names in the order of the matrix, and whether that order is certain.
 
-    Names decide, or sizes that are all different; without sizes the values have to.
+    Matching names decide the order, unless the row sums fit the order of the table better. The latter is certain if no
+    class sizes are known, or if all of them differ and at least half equal the row sums.
     """
     by_name = {name.strip().casefold(): name for name in names}
     called = [name.strip().casefold() for name in matrix.classes]
@@ -103,12 +104,12 @@ def _order_classes(
 
 
 def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
-    """Return the number of classes whose number of images equals the sum of their row."""
+    """Return the number of classes whose size equals the row sum at their position."""
     return sum(sheet.sizes.get(name) == number for name, number in zip(names, sums, strict=False))
 
 
 def matrix_counts(matrix: ConfusionMatrix) -> Counts | None:
-    """Return the matrix in whole images; None for a matrix of shares."""
+    """Return the matrix as integers; None if it holds shares."""
     cells = [[printed.value for printed in row] for row in matrix.rows]
     square = all(len(row) == len(cells) for row in cells)
     if matrix.shares or not square or any(value.denominator > 1 or value < 0 for row in cells for value in row):
@@ -149,7 +150,7 @@ def _compare(
 
 
 def is_compared(cell: Cell) -> bool:
-    """Return whether a summary counts right and wrong images; a bare "error" may be a loss and does not."""
+    """Return whether a summary can be compared with a matrix: not a bare "error", which may be a loss."""
     return (
         cell.value.measure is not Measure.ERROR
         or cell.value.printed.percent
@@ -158,7 +159,7 @@ def is_compared(cell: Cell) -> bool:
 
 
 def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation: str, matrix: ConfusionMatrix) -> Claim:
-    """Return the claim on a row whose sum differs from the printed number of images."""
+    """Return the claim for a class whose row sum differs from its printed number of images."""
     rows = matrix.rows if orientation == ORIENTATIONS[0] else tuple(zip(*matrix.rows, strict=True))
     values = [Value(measure=Measure.OTHER, printed=p, class_name=name, label="confusion matrix") for p in rows[place]]
     return Claim(
@@ -173,7 +174,7 @@ def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
 
 
 def _explain_by_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
-    """Return the claim, conditional on a mean over batches if such a mean gives the printed accuracy."""
+    """Return the claim; if a mean over batches can give the printed accuracy, that is added as a condition."""
     if (
         not sheet.in_batches
         or cell.value.measure is not Measure.ACCURACY
@@ -219,7 +220,7 @@ def _shown(exact: Sequence[Fraction]) -> str:
 
 
 def _merge(claims: Sequence[Claim]) -> Iterator[Claim]:
-    """Merge claims that have the same conditions."""
+    """Yield one claim for all claims that have the same conditions."""
     groups: dict[tuple[str, ...], list[Claim]] = {}
     for claim in claims:
         groups.setdefault(claim.conditions, []).append(claim)

@@ -1,4 +1,4 @@
-"""Tables in whole images, with printed or given class sizes, or with sizes inferred from the decimals."""
+"""Tables as whole image counts; class sizes are printed, given, or inferred from the decimals."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.audit.verdicts import Counted, ImageSet, Options
 
 
 def find_image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
-    """Return images of each class: printed and given sizes as they are, the remaining ones by search."""
+    """Return the image sets with their class sizes: printed or given ones, and ones inferred from the decimals."""
     return (*_group_known(sheets), *search(sheets, options))
 
 
@@ -33,7 +33,7 @@ def _group_known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
 
 
 def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
-    """Yield as counts the tables that have accuracies or recalls of classes of known size."""
+    """Yield the counts of right images of each table that has accuracies or recalls of classes with known size."""
     set_of = {name: group for group in sets for name in group.tables}
     for sheet in sheets:
         column = next(list_counted_columns(sheet), {})
@@ -49,7 +49,7 @@ def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[
 
 
 def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
-    """Return the counts that a cell allows, by the first way of rounding that allows any."""
+    """Return the counts that a value allows, by the first way of rounding that allows any; None if unknown."""
     if size is None or cell.ambiguous:
         return None
     if cell.value.count and cell.value.count[1] == size:

@@ -1,4 +1,4 @@
-"""Known image sets: the course's scenes, their class sizes, and the accuracies that can be expected."""
+"""Known image sets: the scene photographs of the course, their class sizes, and the accuracies to expect."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet:
-    """One published data set."""
+    """A published data set: its classes, class sizes and expected accuracies."""
 
     name: str
     classes: tuple[str, ...]
@@ -33,10 +33,10 @@ SCENES = DataSet(
 
 
 def known_sizes(classes: int) -> list[tuple[int, ...]]:
-    """Return the known class sizes of data sets with this number of classes."""
+    """Return the class sizes of each part of the scenes if they have this number of classes; else an empty list."""
     return [sizes for sizes in SCENES.sizes.values() if len(sizes) == classes]
 
 
 def is_scenes(names: tuple[str, ...], sizes: tuple[int, ...]) -> bool:
-    """Return whether classes are those of the scenes, by their names or by their numbers of images."""
+    """Return whether the class names or class sizes are those of the scenes."""
     return tuple(sorted(name.casefold() for name in names)) == SCENES.classes or sizes in SCENES.sizes.values()

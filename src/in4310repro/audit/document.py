@@ -1,4 +1,4 @@
-"""Contents of a report before any conclusion: readers fill these records, checks read them."""
+"""Contents of a report before any conclusion: readers create these records, checks use them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 
 
 class Measure(StrEnum):
-    """Quantity that a printed value measures."""
+    """What a printed value measures."""
 
     ACCURACY = "accuracy"  # of a class: the share of its images that are right, which is also its recall
     AVERAGE_PRECISION = "average precision"
@@ -26,7 +26,7 @@ class Measure(StrEnum):
 
 
 class Average(StrEnum):
-    """Kind of average of a summary row, as far as its label says."""
+    """Kind of average over classes, as its label names it."""
 
     MACRO = "macro"  # the plain mean of the classes that have images: macro avg, mAP, mean class accuracy
     WEIGHTED = "weighted"  # weighted by images
@@ -36,7 +36,7 @@ class Average(StrEnum):
 
 
 class Item(StrEnum):
-    """Unit of one decision of the network; scores of different units are never averages of each other."""
+    """What the network decides on: scores for different items are never averages of each other."""
 
     IMAGE = "image"  # or any other sample that has one label
     TOKEN = "token"  # noqa: S105, a word of a text
@@ -45,7 +45,7 @@ class Item(StrEnum):
 
 
 class TableKind(StrEnum):
-    """Kind of a table."""
+    """What a table lists."""
 
     CLASSES = "classes"  # values of classes, with or without averages
     MODELS = "models"  # values over all classes of one of several networks that are compared
@@ -55,7 +55,7 @@ class TableKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """A printed number: the fraction digits / 10**decimals, percent already divided by 100."""
+    """A printed number with its text, line and digits; its value is digits / 10**decimals."""
 
     text: str
     line: int  # from 1
@@ -65,23 +65,23 @@ class Printed:
 
     @property
     def value(self) -> Fraction:
-        """The number as a fraction, percent divided by 100."""
+        """Number as an exact fraction; a percentage is divided by 100."""
         return Fraction(self.digits, 10**self.decimals)
 
     @property
     def shown(self) -> Fraction:
-        """The number as printed: before the percent sign, if there is one."""
+        """Number as it is printed; a percentage is not divided by 100."""
         return self.value * (100 if self.percent else 1)
 
     @property
     def unit(self) -> Fraction:
-        """One unit in the last printed decimal place."""
+        """Value of one unit in the last printed decimal place."""
         return Fraction(1, 10**self.decimals)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """One measured value: of a class, or a summary over classes."""
+    """A printed value of a class, or of an average over classes."""
 
     measure: Measure
     printed: Printed
@@ -105,7 +105,7 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The values of one network on one image set; a printed table with several networks or sets gives several."""
+    """The values of one network on one image set; a printed table of several networks is read as several tables."""
 
     name: str
     values: tuple[Value, ...]
@@ -125,14 +125,14 @@ class Table:
 
     @property
     def printed(self) -> tuple[Printed, ...]:
-        """Every number that was read from the table."""
+        """All numbers that were read from the table."""
         cells = [cell for row in (self.matrix.rows if self.matrix else ()) for cell in row]
         return (*[value.printed for value in (*self.values, *self.asides)], *cells)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unread:
-    """A line with a number that no reader used."""
+    """A line with a number that was not used, and the reason."""
 
     line: int
     text: str

@@ -1,4 +1,4 @@
-"""The audit: reads printed numbers and reports what is impossible, impossible under conditions, or odd."""
+"""The audit: reads printed numbers and reports what is impossible, impossible unless a condition holds, or odd."""
 
 from __future__ import annotations
 
@@ -62,17 +62,16 @@ def audit(
     """Audit the printed numbers of a report.
 
     Args:
-        source: the report's text, or a file.
-        images: images of a set. Decimals cannot tell 486/490 from 243/245: of the sizes that fit, those that sum to
-            this are taken if there is one such choice. Nothing is called impossible by that. A sequence: of each of
-            several image sets.
-        sizes: images of each class, for tables that do not print them. A sequence: of each of several image sets; a
-            table is of the one that its values fit.
-        bound: the largest class size that is searched; as the decimals allow, if not given.
-        folds: folds or runs that the values are means over.
-        ceilings: accuracies, by what they are, above which a result is odd; those of the scenes, if not given, and for
-            the scenes alone.
-        power: whether errors are planted in the report to see which of them are detected.
+        source: the report's text, or the path of a file.
+        images: number of images of the image set, or a sequence with one for each of several sets. Decimals cannot
+            tell 486/490 from 243/245: if exactly one choice of the class sizes that fit has this sum, it is used. This
+            never makes a finding "impossible".
+        sizes: number of images of each class, for tables that do not print it; or a sequence with one mapping for each
+            of several image sets, of which each table uses the one that fits its values.
+        bound: largest class size that is searched; None: as large as the decimals can resolve.
+        folds: number of folds or runs that the values are means over.
+        ceilings: by name, accuracies above which a result is odd; None: for the scene photographs only, those known.
+        power: whether errors are planted in the report to measure how many of them are detected.
 
     Raises:
         ValueError: the source cannot be read as a report, or an argument is out of range.
@@ -91,7 +90,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return all conclusions from a document that has been read, except detection power."""
+    """Return the audit of a document that has been read, without its detection power."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -111,7 +110,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return findings of the first two ranks that need no search for sizes, and the compared summaries."""
+    """Return the findings "impossible" and "impossible unless" that need no inferred sizes, and the means compared."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:
@@ -126,9 +125,9 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield each table's name and the given sizes that fit it: the nearest if none do, no sizes if several do.
+    """Yield each table's name and the given class sizes that contradict it least; no sizes if several fit equally.
 
-    If a table fits several sets, its set is unknown. If it fits none, the sets with the fewest findings are taken.
+    If a table fits several sets, its set is unknown. If it fits none, the set with the fewest findings is taken.
     """
     given = (options.sizes, *options.more_sizes)
     for table in document.tables:
@@ -154,7 +153,7 @@ def _check(options: Options) -> None:
 
 
 def list_remarks(all_sheets: Sequence[Sheet], sets: Sequence[ImageSet], options: Options) -> Iterator[str]:
-    """Yield what could not be checked, and the assumptions behind the counts."""
+    """Yield remarks on what could not be checked and on assumptions behind the counts."""
     lonely: dict[str, list[str]] = {}
     for measure in PARTS:
         tables = [
@@ -198,6 +197,6 @@ def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
 
 
 def _join_names(tables: Sequence[Sheet]) -> str:
-    """Return the names of some tables; of many only the first ones."""
+    """Return the names of the tables as text; of more than four, the first three and the number of the rest."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"

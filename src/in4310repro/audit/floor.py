@@ -1,4 +1,4 @@
-"""The lowest average precision that a ranking can have, and printed ones below it."""
+"""The lowest average precision that a ranking can have; a printed value below it is impossible."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from in4310repro.audit.sheets import Sheet, interval_of
 
 @lru_cache(maxsize=4096)
 def least_average_precision(positives: int, negatives: int) -> Fraction:
-    """Return the lowest average precision of any ranking of these images, ties included.
+    """Return the lowest average precision of any ranking of this many positives and negatives, ties included.
 
-    AP is the mean over the positives of the precision where each is found. At most all negatives stand before the
-    i-th positive, so that precision is at least i / (i + negatives), and
-    AP >= (1/p) sum_{i=1..p} i / (i + negatives), reached by the worst ranking. Boyd, Santos Costa, Davis and Page,
-    Unachievable Region in Precision-Recall Space, ICML 2012.
+    AP is the mean of the precisions at the positives in the ranking. At most all negatives precede the i-th positive,
+    so the precision there is at least i / (i + negatives), and AP >= (1/p) sum_{i=1..p} i / (i + negatives), which the
+    worst ranking reaches. Boyd, Santos Costa, Davis and Page, Unachievable Region in Precision-Recall Space, ICML 2012.
     """
     mean = math.fsum(i / (i + negatives) for i in range(1, positives + 1)) / positives
     # Lowered by more than the error of doubles: exact sums of 500 fractions would have a thousand digits.
@@ -28,7 +27,7 @@ def least_average_precision(positives: int, negatives: int) -> Fraction:
 
 
 def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
-    """Yield class, average precision, images of the class and all other images, if all class sizes are known."""
+    """Yield class, average precision, class size and number of all other images, if all class sizes are known."""
     column = sheet.classes.get(Measure.AVERAGE_PRECISION, {})
     if not sheet.table.whole_images or not column or not set(column) <= set(sheet.sizes):
         return
@@ -39,7 +38,7 @@ def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
 
 
 def check_floor(sheet: Sheet) -> Iterator[Claim]:
-    """Yield average precisions that no ranking of the images can have."""
+    """Yield a claim for each average precision that is lower than any ranking of the images can have."""
     accuracies = sheet.classes.get(Measure.ACCURACY, {})
     for name, cell, positives, negatives in list_ranked(sheet):
         least = least_average_precision(positives, negatives)

@@ -1,4 +1,4 @@
-"""Reasons why the printed classes may be incomplete: each is a condition of verdicts that need all of them."""
+"""Reasons why the printed classes may be incomplete; each is a condition of verdicts that need all classes."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ ALIKE = {Measure.ACCURACY, Measure.RECALL, Measure.BALANCED_ACCURACY}
 
 @dataclass(frozen=True, kw_only=True)
 class Gap:
-    """A line near a table that may hold one of its classes."""
+    """A reason why a class may be missing from a table, such as an unread line near it."""
 
     condition: str
     measures: frozenset[Measure] = frozenset()  # that the line names; none: it may be of any
 
     def is_of(self, measures: Set[Measure]) -> bool:
-        """Return whether the line can be about one of these measures."""
+        """Return whether the missing class may have a value of one of these measures."""
         return not self.measures or bool(self.measures & measures) or bool(self.measures & ALIKE and measures & ALIKE)
 
 
 def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Yield each reason within a table for which its classes may be incomplete."""
+    """Yield each reason found in a table itself why its classes may be incomplete."""
     if table.partial:
         yield "classes are left out of the table"
     yield from table.doubts
@@ -62,9 +62,9 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield classes of neighbouring tables that may belong here: their measure is summarised here only.
+    """Yield a gap for each nearby table whose classes may belong here, as only this table has their average.
 
-    Numbers that the table has already, as in a sentence about it, are ignored.
+    Tables that only repeat numbers of this table, such as a sentence about it, are ignored.
     """
     names, place = _classes(table), next((i for i, each in enumerate(document.tables) if each.name == table.name), None)
     if not names or place is None:
@@ -95,7 +95,7 @@ def _distance(one: Table, other: Table) -> int:
 
 
 def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield unread lines in and near a table, and lines among its classes that gave no value."""
+    """Yield a gap for each line in or near a table that may be a class but gave no value."""
     lines = [value.printed.line for value in table.values] or [0]
     given = frozenset(number for value in table.values for number in _numbers(value.printed.text))
     for unread in (each for each in document.unread if each.measuring):
@@ -116,7 +116,7 @@ def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
 
 
 def _is_row(text: str, given: frozenset[float]) -> bool:
-    """Return whether a line can be a row of the table: no sentence, and some number that the table lacks."""
+    """Return whether a line may be a row of the table: not a sentence, and with a number that the table lacks."""
     text = text[:LONGEST]
     numbers = _numbers(text)
     if numbers and set(numbers) <= given:
@@ -126,7 +126,7 @@ def _is_row(text: str, given: frozenset[float]) -> bool:
 
 
 def _numbers(text: str) -> Sequence[float]:
-    """Return the numbers of a text without trailing zeros."""
+    """Return the numbers in a text as floats."""
     return [float(each.replace(",", ".")) for each in NUMERAL.findall(text)]
 
 

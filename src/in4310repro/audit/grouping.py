@@ -1,4 +1,4 @@
-"""Groups of tables that share an image set: the most probable partition of the tables, and its rivals."""
+"""Groups of tables that share an image set: the most probable partition of the tables, and alternatives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Sizes = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Accuracies of one table by class, and the ways of rounding that are possible for all of them."""
+    """Class accuracies of one table, the class sizes that each allows, and their way of rounding."""
 
     name: str
     cells: Mapping[str, Cell]
@@ -37,7 +37,7 @@ class Accuracies:
     declared: tuple[str | None, int | None]  # name of the image set and its images, where the text says so
 
     def fit(self, name: str, size: int) -> bool:
-        """Return whether a size allows the accuracy of a class, in any way of rounding."""
+        """Return whether some count out of `size` images gives the accuracy of a class, rounded or truncated."""
         cell = self.cells[name]
         return any(counts_within(interval_of(cell, way), size) for way in (self.rounding, Rounding.TRUNCATED))
 
@@ -54,20 +54,20 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Assumptions before a value is seen: class sizes up to a bound, and given totals."""
+    """Assumptions made before any value is seen: a bound of class sizes, and given totals of image sets."""
 
     bound: int
     totals: tuple[int, ...]
 
 
 def common_sizes(tables: Sequence[Accuracies], name: str) -> Sizes:
-    """Return the sizes of a class that all tables allow; a value that no size allows is ignored."""
+    """Return the class sizes that all tables allow; tables whose value allows no size are ignored."""
     telling = [table.fits[name] for table in tables if len(table.fits[name])] or [tables[0].fits[name]]
     return reduce(np.intersect1d, telling)
 
 
 def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
-    """Group the tables by image set."""
+    """Return the tables in groups that share an image set."""
     units = join_declared(tables, names)
     evidence = Evidence(units, names, prior)
     if len(units) <= SEARCHED:
@@ -76,22 +76,22 @@ def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior
 
 
 class Evidence:
-    """Logarithm of the probability of printed values given their image sets, computed once for each group."""
+    """Log probabilities of the printed values of groups of units; a unit is one or more tables surely of one set."""
 
     def __init__(self, units: Sequence[Sequence[Accuracies]], names: Sequence[str], prior: Prior) -> None:
         self.units, self.names, self.prior = units, names, prior
         self._known: dict[tuple[int, ...], dict[int | None, float]] = {}
 
     def tables(self, places: Sequence[int]) -> tuple[Accuracies, ...]:
-        """Return the tables of some units, in their order."""
+        """Return the tables of the units at these indices, in order."""
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the evidence that units share one image set, less the cost of a further image set."""
+        """Return the log probability of units that share one image set, less the penalty for a further image set."""
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return this evidence for each total of the image set; None is for totals that are not given."""
+        """Return the same log probability for each given total of the image set, and under None for any other total."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -102,7 +102,7 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Return the evidence that each group has an image set of its own; two sets with one total cost extra."""
+        """Return the log probability of a partition; two image sets with the same given total cost a penalty."""
         best: dict[frozenset[int], float] = {frozenset(): 0.0}
         for places in groups:
             reached: dict[frozenset[int], float] = {}
@@ -116,7 +116,7 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Join tables whose image set has one name and total, if some sizes fit all of them."""
+    """Return the tables as units: those with the same named set and total together, if some sizes fit them all."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -130,14 +130,14 @@ def _tells(tables: Sequence[Accuracies], name: str) -> bool:
 
 
 def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArray[np.float64]:
-    """Return by class size the log probability of a class's printed accuracies, all counts being equally probable."""
+    """Return for each class size the log probability of a class's accuracies; all counts are equally probable."""
     units = [float(t.cells[name].unit) for t in tables if len(t.fits[name]) and t.cells[name].share not in (0, 1)]
     logarithms = [np.log(np.maximum(unit, 1.0 / (sizes + 1))) for unit in units]
     return np.sum(logarithms, axis=0) if logarithms else np.zeros(len(sizes))
 
 
 def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
-    """Return the evidence if class size n has probability 1/sqrt(n) up to the bound: a sum over sizes that fit."""
+    """Return the log probability summed over the sizes that fit, if size n has prior probability ~ 1/sqrt(n)."""
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
@@ -151,7 +151,7 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
 
 
 def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
-    """Return the evidence if all choices of sizes with this sum are equally probable: a sum over those that fit."""
+    """Return the log probability summed over the fitting choices of sizes with this total, all equally probable."""
     allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf
@@ -172,12 +172,12 @@ def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, 
 
 
 def log_choices(total: int, classes: int) -> float:
-    """Return the log number of ways to write a total as positive class sizes: C(total - 1, classes - 1)."""
+    """Return the logarithm of C(total - 1, classes - 1), the number of ways to write a total as positive sizes."""
     return math.lgamma(total) - math.lgamma(classes) - math.lgamma(total - classes + 1)
 
 
 def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
-    """Yield the groups of the most probable partition, each with the probability that it is wrong, and its rivals."""
+    """Yield the groups of the most probable partition, each with its probability of being wrong and alternatives."""
     partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
     chosen = int(logarithms.argmax())
@@ -196,12 +196,12 @@ def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Gr
 
 
 def _describe(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
-    """Return a partition in words: `A, C | B, D`."""
+    """Return a partition as text: `A, C | B, D`."""
     return " | ".join(", ".join(table.name for table in evidence.tables(places)) for places in groups)
 
 
 def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
-    """Yield all ways to partition units into groups, the groups in the order of their first units."""
+    """Yield all partitions of the units into groups; groups are ordered by their first units."""
     if not units:
         yield []
         return
@@ -213,7 +213,7 @@ def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
 
 
 def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
-    """Return a good partition of many units: place each where it fits best, then move units while that helps."""
+    """Return a good partition of many units: each joins the best group in turn, then units move while that helps."""
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
         _assign(unit, groups, evidence)
@@ -230,7 +230,7 @@ def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
 
 
 def _assign(unit: int, groups: list[list[int]], evidence: Evidence) -> None:
-    """Add a unit to the group that it makes most probable, or as a group of its own."""
+    """Add a unit to the group whose probability gains most, or make it a new group."""
     gains = [evidence.of([*group, unit]) - evidence.of(group) for group in groups]
     best = max(range(len(groups)), key=lambda place: gains[place], default=None)
     if best is not None and gains[best] >= evidence.of([unit]):

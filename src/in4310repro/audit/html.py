@@ -1,4 +1,4 @@
-"""An audit as one offline page: the text beside the findings, each value marked by its verdict."""
+"""An audit as a single offline page: the text with each value marked by its verdict, beside the findings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class CountRow:
-    """One table in whole images, as text."""
+    """Counts of right images of one table, as text for the page."""
 
     name: str
     cells: tuple[tuple[str, str], ...]  # class, "457 of 463"
@@ -38,12 +38,12 @@ class CountRow:
 
 
 def write(audit: Audit, path: Path) -> None:
-    """Write the page atomically."""
+    """Write the page to a file; an interrupted write leaves no partial file."""
     write_file(path, render(audit).encode())
 
 
 def render(audit: Audit) -> str:
-    """Return the page: it loads nothing, runs no script, and escapes all names from the report."""
+    """Return the page as HTML; it loads nothing, runs no script, and escapes all text from the report."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.audit"),
         undefined=jinja2.StrictUndefined,
@@ -82,7 +82,7 @@ def _number(count: int, noun: str) -> str:
 
 
 def describe_value(value: Value) -> str:
-    """Return a description of a value: measure and class or label."""
+    """Return the measure of a value and its class or label, as text."""
     if value.class_name is not None:
         return f"{value.measure} of {shorten(value.class_name)}"
     return f"{shorten(value.label or value.average or 'summary')} ({value.measure})"

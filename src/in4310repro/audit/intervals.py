@@ -1,4 +1,4 @@
-"""From a printed number to the interval of numbers that it can stand for, and to the fractions in that interval."""
+"""Interval of numbers that a printed number can stand for, and the fractions k/n within it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ FULL = 15
 
 
 class Rounding(StrEnum):
-    """How a number was cut to its printed decimals."""
+    """How a number was shortened to its printed decimals."""
 
     ROUNDED = "rounded"  # half-even or half-up
     TRUNCATED = "truncated"
@@ -35,7 +35,7 @@ class Rounding(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """All numbers from low to high, both included."""
+    """A closed interval of numbers."""
 
     low: Fraction
     high: Fraction
@@ -48,7 +48,7 @@ class Interval:
         return self.low <= number <= self.high
 
     def widened(self, by: Fraction) -> Interval:
-        """Return the interval with a margin on either side."""
+        """Return the interval extended by a margin at both ends."""
         return Interval(low=self.low - by, high=self.high + by)
 
     def __str__(self) -> str:
@@ -56,19 +56,19 @@ class Interval:
 
 
 def join_intervals(intervals: Sequence[Interval]) -> Interval:
-    """Return the interval from the least to the greatest number of some intervals."""
+    """Return the smallest interval that contains all the given intervals."""
     return Interval(low=min(each.low for each in intervals), high=max(each.high for each in intervals))
 
 
 def mean_interval(intervals: Sequence[Interval], number: int) -> Interval:
-    """Return the sums of one number from each interval, divided by `number`."""
+    """Return the interval of all sums of one number from each interval, divided by `number`."""
     low, high = (sum(ends, Fraction(0)) / number for ends in ([i.low for i in intervals], [i.high for i in intervals]))
     return Interval(low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A printed value as a share, with percentages divided by 100."""
+    """A printed value converted to a share between 0 and 1, with its unit and arithmetic error."""
 
     value: Value
     share: Fraction
@@ -77,7 +77,7 @@ class Cell:
     error: Fraction = ROUNDOFFS * ROUNDOFF32  # of the arithmetic behind it
 
     def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
-        """Return the shares that are printed like this if computed with at most this error."""
+        """Return the interval of shares that this way of rounding prints as this value; `error` widens it."""
         if rounding is Rounding.TRUNCATED:
             # Rounding before multiplying, `round(x, 2) * 100`, fills in zeros; truncation does not.
             shown = self.value.printed.unit * (100 if self.ambiguous and self.value.printed.percent else 1)
@@ -88,14 +88,14 @@ class Cell:
         return Interval(low=(low / 100 if self.ambiguous else low) - error, high=high + error)
 
     def hull(self, error: Fraction = Fraction(0)) -> Interval:
-        """Shares that are printed like this by any way of rounding."""
+        """Return the interval of shares that any way of rounding prints as this value."""
         rounded, truncated = self.interval(Rounding.TWICE, error), self.interval(Rounding.TRUNCATED, error)
         return Interval(low=rounded.low, high=truncated.high)
 
 
 @lru_cache(maxsize=100_000)
 def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
-    """Return whether a number of this precision, as share or percentage, prints like this, rounded or truncated."""
+    """Return whether some float of this precision, as share or percentage, is printed as this number."""
     hundred = Fraction(100 if printed.percent else 1)
     for scale in {Fraction(1), hundred}:
         # Times 100 in double precision: two roundoffs at most.
@@ -109,24 +109,24 @@ def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
 
 
 def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
-    """Return the error of a column of shares: that of float32 if every one can be a float32, else of float64."""
+    """Return the arithmetic error of printed shares: that of float32 if all can be float32, else of float64."""
     single = all(fits_grid(each, np.float32) for each in printed)
     return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
 
 def is_half(printed: Iterable[Printed]) -> bool:
-    """Return whether the digits of all numbers allow that they were computed in half precision."""
+    """Return whether all numbers have so few digits that they may have been computed in half precision."""
     return all(fits_grid(each, np.float16) for each in printed)
 
 
 def counts_within(interval: Interval, images: int) -> range:
-    """Return all k from 0 to n with k/n in the interval."""
+    """Return all counts k from 0 to `images` whose share k / images is in the interval."""
     return range(max(0, ceil(interval.low * images)), min(images, floor(interval.high * images)) + 1)
 
 
 @lru_cache(maxsize=100_000)
 def smallest_size(interval: Interval) -> int:
-    """Return the least n for which some k/n lies in the interval: the denominator of its simplest fraction.
+    """Return the least n for which some k/n is in the interval: the denominator of its simplest fraction.
 
     The Stern-Brocot tree by continued fractions: Graham, Knuth and Patashnik, Concrete Mathematics, 4.5.
     """
@@ -140,7 +140,7 @@ def smallest_size(interval: Interval) -> int:
 
 
 def half_precision(images: int, count: int) -> tuple[float, ...]:
-    """Return the share k/n in half precision by the usual expressions for it; infinities are left out."""
+    """Return the share count / images as computed in half precision by several usual expressions; finite ones only."""
     with np.errstate(all="ignore"):
         k, n, one, hundred = np.float16(count), np.float16(images), np.float16(1), np.float16(100)
         e = np.float16(images - count)

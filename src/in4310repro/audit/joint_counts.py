@@ -1,4 +1,4 @@
-"""All classes at once in whole images: predictions add up to the images, right images to the accuracy."""
+"""Image counts of all classes at once: predictions add up to the images, right images give the accuracy."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ READ_JOINTLY = f"{READ}, one prediction an image"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """Counts that the printed scores of one class allow: right images, each with the fewest and most predictions."""
+    """Possible counts of one class: each number of right images, with the fewest and most predictions."""
 
     size: int
     choices: tuple[tuple[int, int, int], ...]
 
     def within(self, errors: int) -> Choices:
-        """Return the choices with at most `errors` missed and wrongly predicted images: no error is both."""
+        """Return the choices with at most `errors` errors, where missed images and wrong predictions both count."""
         kept = ((k, low, min(high, errors - self.size + 2 * k)) for k, low, high in self.choices)
         return replace(self, choices=tuple(each for each in kept if each[1] <= each[2]))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
-    """A table whose classes have known sizes and precision or F1 beside their recall."""
+    """A table with all class sizes and at least two of precision, recall and F1 for each class."""
 
     sheet: Sheet
     rows: Mapping[str, Mapping[Measure, Cell]]
 
     @property
     def images(self) -> int:
-        """Images of all classes."""
+        """Number of images, summed over all classes."""
         return sum(self.sheet.sizes.values())
 
     @property
     def cells(self) -> tuple[Cell, ...]:
-        """The scores of all classes."""
+        """Precision, recall and F1 of all classes as one sequence."""
         return tuple(cell for row in self.rows.values() for cell in row.values())
 
     def classes(self, way: Rounding) -> list[Choices] | None:
-        """Return the choices of every class; None if a class has none, which another check reports, or too many."""
+        """Return the possible counts of each class; None if a class has none or too many."""
         found = []
         for name, row in self.rows.items():
             size = self.sheet.sizes[name]
@@ -67,7 +67,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield claims on class scores that no numbers of right and of predicted images give together."""
+    """Yield a claim if no image counts give the printed scores of all classes, or these and the accuracy, at once."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -82,7 +82,7 @@ def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def make_problem(sheet: Sheet) -> Problem | None:
-    """Return the scores of all classes, where they bound the predictions of each; None where they do not."""
+    """Return a Problem if each class has a known size and two or more of precision, recall and F1; else None."""
     rows: dict[str, dict[Measure, Cell]] = {}
     for measure in SCORES:
         for name, cell in sheet.classes.get(measure, {}).items():
@@ -95,7 +95,7 @@ def make_problem(sheet: Sheet) -> Problem | None:
 
 
 def _claim_predictions(problem: Problem) -> Claim | None:
-    """Return the claim for classes whose predictions cannot add up to the number of images."""
+    """Return a claim if the numbers of predictions of the classes cannot add up to the number of images."""
     images = problem.images
 
     def sums(way: Rounding) -> tuple[int, int] | None:
@@ -129,13 +129,13 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 
 
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
-    """Yield the condition that images are predicted as unprinted classes; a report lists all classes."""
+    """Yield the condition that some images are predicted as classes not printed; none for a full report."""
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
 
 
 def _claim_accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
-    """Return the claim for class scores that do not allow the printed accuracy."""
+    """Return a claim if the scores of the classes do not allow the printed accuracy; else None."""
     sheet, images = problem.sheet, problem.images
     summary = Summary(cell=cell, measure=Measure.RECALL, parts=sheet.classes.get(Measure.RECALL, {}))
     readings = list(list_readings(summary, sheet)) if summary.parts else []
@@ -176,7 +176,7 @@ def _claim_accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim |
 
 
 def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
-    """Return the message on an impossible accuracy, in numbers of rounded scores."""
+    """Return the message about an accuracy that the rounded class scores do not allow."""
     classes, images, printed = problem.classes(Rounding.ROUNDED) or [], problem.images, cell.value.printed.text
     low, high = map(int, _sum_right(classes))
     shown = f"{low} to {high}" if low < high else str(low)
@@ -199,13 +199,13 @@ def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
 
 
 def _sum_right(classes: Sequence[Choices]) -> tuple[int, int]:
-    """Return the fewest and the most right images of all classes."""
+    """Return the fewest and most right images, summed over all classes."""
     ends = [[k for k, _, _ in each.choices] for each in classes]
     return sum(map(min, ends)), sum(map(max, ends))
 
 
 def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
-    """Return whether choices give such an accuracy and one prediction an image; True if there are too many to try."""
+    """Return whether some counts give the accuracy and one prediction for each image; True if too many to try."""
     classes, images = problem.classes(way), problem.images
     if classes is None:
         return True
@@ -231,7 +231,7 @@ def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_
 
 
 def _reach_predictions(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the fewest and most predictions for each number of right images, class after class."""
+    """Return the fewest and most total predictions for each total of right images."""
     never = 2**60
     low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)
     low[0] = high[0] = 0

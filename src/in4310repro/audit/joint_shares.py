@@ -1,4 +1,4 @@
-"""All classes at once where no sizes are printed: a linear programme over the shares of images and predictions."""
+"""All classes at once if no sizes are printed: a linear programme over shares of images and of predictions."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 
 
 def check_joint_shares(sheet: Sheet) -> Iterator[Claim]:
-    """Yield claims on accuracies that the scores of all classes forbid, whatever the class sizes.
+    """Yield a claim for each accuracy that the scores of all classes forbid, whatever the class sizes are.
 
-    With one label and one prediction an image, shares w of images, q of predictions and t of right images by class: t =
-    R w = P q, 2 t = F1 (w + q), sum w = sum q = 1. The accuracy is sum t, a mean of the recalls and also of the
-    precisions.
+    Each image has one label and one prediction. For each class, w is its share of images, q of predictions and t of
+    right images: t = R w = P q, 2 t = F1 (w + q), sum w = sum q = 1. The accuracy is sum t: a weighted mean of the
+    recalls, and also of the precisions.
     """
     rows = {
         name: {m: sheet.classes[m][name] for m in SCORES if name in sheet.classes.get(m, {})}
@@ -78,7 +78,7 @@ def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
 
 
 def bound_accuracy(rows: Rows, way: Rounding) -> tuple[float, float] | None:
-    """Return the lowest and highest accuracy that scores allow; None if infeasible or undecided."""
+    """Return the lowest and highest accuracy that the scores allow; None if none is possible or the solver fails."""
     coefficients, limits = _inequalities(list(rows.values()), way)
     classes = len(rows)
     once = np.zeros((2, 3 * classes))
@@ -104,7 +104,7 @@ def bound_accuracy(rows: Rows, way: Rounding) -> tuple[float, float] | None:
 def _inequalities(
     rows: Sequence[Mapping[Measure, Cell]], way: Rounding
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return a x <= b for each class's shares of images, of predictions and of right images."""
+    """Return A and b of A x <= b; x holds the shares of images, predictions and right images of each class."""
     classes = len(rows)
     made: list[NDArray[np.float64]] = []
     for place, row in enumerate(rows):
@@ -122,7 +122,7 @@ def _inequalities(
 def _bound_rows(
     interval: Interval, of: Sequence[int], right: int, factor: float, width: int
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield low * sum of some shares <= factor * right <= high * that sum."""
+    """Yield the two rows for low * s <= factor * right <= high * s, where s is the sum of the shares `of`."""
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class without a right image may be undefined, and programs print different things for that.
     if interval.high > 0:

@@ -1,4 +1,4 @@
-"""Links between neighbouring results of the same predictions: a report, its matrix, an accuracy line."""
+"""Links between neighbouring results of the same predictions: a report, its confusion matrix, an accuracy line."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ ELSEWHERE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """Value or matrix found beside a table and linked to it."""
+    """A value or matrix found near a table and assumed to be of the same predictions."""
 
     text: str  # what stands beside what, with its lines
     lines: frozenset[int]  # of what was found
@@ -58,24 +58,24 @@ Joined = tuple[Table, tuple[Link, ...]]
 
 
 def has_parts(table: Table) -> bool:
-    """Return whether a table has values of classes or a matrix, not only summaries."""
+    """Return whether a table has class values or a matrix, and not only averages."""
     return table.matrix is not None or any(value.class_name is not None for value in table.values)
 
 
 def link_tables(document: Document) -> list[Joined]:
-    """Return the tables in order, with each matrix and overall line merged into its table."""
+    """Return the tables in order; each matrix and each line with an overall value is merged into its table."""
     joined: list[Joined] = [(table, ()) for table in document.tables]
     return _merge_lines(_merge_matrices(joined, document), document)
 
 
 def line_range(table: Table) -> tuple[int, int]:
-    """Return the first and the last line that a table was read from."""
+    """Return the numbers of the first and last line from which a table was read."""
     lines = [each.line for each in table.printed] or [0]
     return table.first or min(lines), table.last or max(lines)
 
 
 def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """Merge each lone matrix into the neighbouring report with as many classes and no matrix."""
+    """Merge each matrix without class values into the report near it, if exactly one report fits."""
     left = list(tables)
     for joined in tables:
         matrix = joined[0]
@@ -104,7 +104,7 @@ def _names(table: Table) -> set[str]:
 
 
 def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
-    """Return whether a table can be the report of a matrix: beside it, as many classes, nothing else between."""
+    """Return whether a table can be the report of a matrix: near it, with the same classes or as many with sizes."""
     names = _names(table)
     if table.matrix is not None or matrix.matrix is None or len(names) != len(matrix.matrix.classes):
         return False
@@ -116,7 +116,7 @@ def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
 
 
 def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
-    """Return whether two tables are close, with no start of another result between them."""
+    """Return whether two tables are near each other, without text between that starts a different result."""
     first, second = sorted((line_range(one), line_range(other)))
     if second[0] - first[1] > near:
         return False
@@ -128,20 +128,20 @@ def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
 
 
 def _is_within(one: Table, other: Table) -> bool:
-    """Return whether, in a JSON text, one table's object contains the other's."""
+    """Return whether one of two tables was read from a JSON object that contains the other table's object."""
     paths = [[] if table.name == TOP else table.name.replace(" · ", " ").split() for table in (one, other)]
     shorter, longer = sorted(paths, key=len)
     return longer[: len(shorter)] == shorter
 
 
 def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
-    """Yield the doubt about two results that different cells of a notebook print."""
+    """Yield a doubt if two results are outputs of different notebook cells."""
     if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
         yield f"the outputs of {one.section} and of {other.section} are of different predictions"
 
 
 def _announces(text: str) -> bool:
-    """Return whether a text between two results is only about them; a heading may also name a network."""
+    """Return whether a text between two results only introduces them; a heading must consist of known words."""
     words = [word for word in WORD.findall(text[:500]) if not SMALL.fullmatch(word)]
     known = sum(ANNOUNCES.fullmatch(word) is not None for word in words)
     if text.lstrip().startswith(("#", "=", "**")):
@@ -150,7 +150,7 @@ def _announces(text: str) -> bool:
 
 
 def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """Merge into each table the overall lines that can belong to no other table."""
+    """Merge each line with an overall value into the only table that it can belong to."""
     joined = list(tables)
     anchors = [place for place, (table, _) in enumerate(joined) if has_parts(table)]
     owners: dict[int, int] = {}
@@ -173,7 +173,7 @@ def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
 
 
 def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
-    """Return the index of the table that a line belongs to; of two neighbours, the other lines decide."""
+    """Return the index of the table that a line belongs to; if two are possible, the order of all lines decides."""
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
     after = min((each for each in anchors if each > place), default=None)
@@ -187,27 +187,27 @@ def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], do
 
 
 def _follows_a_line(table: Table) -> bool:
-    """Return whether a reader has merged a line above the classes or the matrix into their table."""
+    """Return whether a table has an overall value above its class values or matrix."""
     block = _block(table)
     return any(value.printed.line < min(block) for value in table.values if value.class_name is None)
 
 
 def _block(table: Table) -> list[int]:
-    """Return the lines of the classes of a table, and of its matrix."""
+    """Return the line numbers of the class values of a table, else of its matrix."""
     rows = table.matrix.rows if table.matrix else ()
     lines = [value.printed.line for value in table.values if value.class_name is not None]
     return lines or [cell.line for row in rows for cell in row] or [0]
 
 
 def _keep_outer_values(table: Table) -> Table:
-    """Return overall values that a reader merged into a table and that stand outside its rows."""
+    """Return the table with only the overall values that are printed outside its class rows."""
     block = _block(table)
     apart = [v for v in table.values if v.class_name is None and not min(block) <= v.printed.line <= max(block) + BELOW]
     return replace(table, values=tuple(apart))
 
 
 def _can_own(table: Table, loose: Table, document: Document) -> bool:
-    """Return whether a line can belong to a table's predictions."""
+    """Return whether a line can be about the predictions of a table: near, and of the same image set."""
     of, own = loose.image_set, table.image_set
     sets = of == own or (of in (None, "test") and own in (None, "test"))
     models = TableKind.MODELS in (loose.kind, table.kind)
@@ -215,7 +215,7 @@ def _can_own(table: Table, loose: Table, document: Document) -> bool:
 
 
 def _is_plain(table: Table) -> bool:
-    """Return whether a line only names its measure: no network, best epoch, training set or deviation."""
+    """Return whether a line names only a measure: no network, best epoch, training set or standard deviation."""
     return bool(table.values) and not table.partial and all(_says_nothing_else(value) for value in table.values)
 
 
@@ -239,7 +239,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Yield the doubt that another value of the same measure is the one of this table."""
+    """Yield a doubt for each different value of the same measure that may belong to the table instead."""
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]

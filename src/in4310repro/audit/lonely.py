@@ -1,4 +1,4 @@
-"""Accuracies of unknown class size that have so many decimals that only a large class could give them."""
+"""Accuracies of classes with unknown size whose many decimals only a large class could give."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from in4310repro.audit.verdicts import Finding, Options, Rank
 
 
 def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
-    """Yield accuracies that are no k/n for n up to the bound; a larger class stays possible."""
+    """Yield a finding for each accuracy that is no k/n for any n up to the bound; a larger class may explain it."""
     for sheet in sheets:
         if sheet.averaged:
             continue

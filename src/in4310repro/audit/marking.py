@@ -1,4 +1,4 @@
-"""Places of the printed values in a text, and the findings about each."""
+"""Positions of the printed values in the text, and the findings that use each value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Uses = Mapping[int, Sequence[tuple[int, Rank]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A stretch of a line: a value with its verdict, or the text between."""
+    """A part of a line: a printed value with its verdict, or the text between values."""
 
     text: str
     verdict: str | None = None  # a rank, or "consistent"; None: no value
@@ -28,7 +28,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A line of the text, in pieces."""
+    """A line of the text, split into values and the text between them."""
 
     number: int  # from 1
     pieces: tuple[Piece, ...]
@@ -36,20 +36,20 @@ class Line:
 
     @property
     def plain(self) -> bool:
-        """True if nothing on the line was read or rejected."""
+        """True if no value was read from the line and it is not reported as unread."""
         return not self.unread and all(piece.verdict is None for piece in self.pieces)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Passage:
-    """Consecutive lines, shown, or folded if nothing was read in them."""
+    """Consecutive lines that are all shown, or all folded because no value was read from them."""
 
     lines: tuple[Line, ...]
     folded: bool
 
 
 def list_printed(document: Document) -> Iterator[Printed]:
-    """Yield every number that was read, in reading order: class values, summaries, matrices."""
+    """Yield all numbers that were read, table by table: class values and averages, then matrices."""
     for table in document.tables:
         for value in table.values:
             yield value.printed
@@ -61,7 +61,7 @@ def list_printed(document: Document) -> Iterator[Printed]:
 
 
 def make_passages(audit: Audit) -> list[Passage]:
-    """Return the whole text, with long runs of plain lines folded."""
+    """Return the whole text as passages; many consecutive lines without values are folded."""
     lines = mark_lines(audit)
     near = {
         other
@@ -84,7 +84,7 @@ def _passage(lines: Sequence[Line], *, folded: bool) -> Passage:
 
 
 def mark_lines(audit: Audit) -> list[Line]:
-    """Return every line of the text in pieces."""
+    """Return all lines of the text, each split into values with verdicts and the text between."""
     uses = _find_uses(audit.findings)
     by_line: dict[int, list[Printed]] = defaultdict(list)
     for printed in list_printed(audit.document):
@@ -97,7 +97,7 @@ def mark_lines(audit: Audit) -> list[Line]:
 
 
 def _find_uses(findings: Sequence[Finding]) -> Uses:
-    """Return the findings, by number from 1 and rank, that use a printed number."""
+    """Return for each printed number the findings that use it, as their number from 1 and rank."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):
@@ -124,7 +124,7 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
 
 
 def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
-    """Yield the start of each value: the first free occurrence, as values are read from left to right."""
+    """Yield the start position of each value: its first occurrence that no earlier value occupies."""
     free = [True] * len(text)
     # Readers treat every space as a plain one, hard and thin spaces too.
     text = "".join(" " if letter.isspace() else letter for letter in text)
@@ -138,7 +138,7 @@ def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Pri
 
 
 def make_visible(text: str) -> str:
-    """Return the text with visible signs for control characters, which could reorder or hide text."""
+    """Return the text with control characters replaced by a visible sign, as they could reorder or hide text."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cf") and letter != "\t" else letter
         for letter in text

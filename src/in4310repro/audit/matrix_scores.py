@@ -1,4 +1,4 @@
-"""Scores that a confusion matrix of counts gives: of each class, and the usual summaries."""
+"""Scores computed from a confusion matrix of counts: of each class, and the usual averages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = 10**30
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Scores of a matrix of counts, by class in its order; None if undefined."""
+    """Scores computed from a matrix of counts, in its class order; None if a score is undefined."""
 
     sizes: tuple[int, ...]
     by_measure: Mapping[Measure, tuple[Fraction | None, ...]]
@@ -29,11 +29,11 @@ class Scores:
 
     @property
     def kappa(self) -> Fraction | None:
-        """Unweighted Cohen's kappa; None if agreement by chance is certain."""
+        """Unweighted Cohen's kappa; None if all images are in one class and are predicted as it."""
         return self.kappas[0] if self.kappas else None
 
     def of_class(self, measure: Measure, place: int) -> tuple[Fraction, ...]:
-        """Return the values that a measure of a class can have; none if it is undefined."""
+        """Return the values of a measure for a class, one for each usual definition; empty if it is undefined."""
         if measure is Measure.ACCURACY:
             values = [self.by_measure[Measure.RECALL][place], self.against_the_rest[place]]
         elif measure is Measure.BALANCED_ACCURACY:
@@ -44,7 +44,7 @@ class Scores:
         return tuple(value for value in values if value is not None)
 
     def over_all(self, measure: Measure, average: Average | None) -> tuple[Fraction, ...]:
-        """Return the values that such a summary can have; none if no definition is implemented."""
+        """Return the values of an average, one for each usual definition; empty if none is implemented."""
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))
         if measure is Measure.ERROR:
@@ -83,7 +83,7 @@ class Scores:
             yield from (value for value in column if value is not None)
 
     def _of_means(self) -> Iterator[Fraction]:
-        """Yield F1 of the mean precision and recall (Opitz and Burst, Macro F1 and Macro F1, 2019)."""
+        """Yield F1 of mean precision and mean recall (Opitz and Burst, Macro F1 and Macro F1, 2019)."""
         for precision in _means(self.by_measure[Measure.PRECISION]):
             for recall in _means(self.by_measure[Measure.RECALL]):
                 if precision + recall:
@@ -91,7 +91,7 @@ class Scores:
 
 
 def score_matrix(counts: Counts) -> Scores:
-    """Return the scores of a matrix whose rows are the true classes.
+    """Return the scores of a count matrix whose rows are the true classes.
 
     kappa = 1 - sum w o / sum w e for observed and expected counts o and e, w = 1 off the diagonal, |i - j| or
     (i - j)^2: Cohen, "A coefficient of agreement for nominal scales" (1960) and "Weighted kappa" (1968).
@@ -131,7 +131,7 @@ def _share(part: int, whole: int) -> Fraction | None:
 
 
 def correlation(covariance: int, one: int, other: int) -> Fraction | None:
-    """Return covariance / sqrt(one other), to thirty digits; None where a variance is zero.
+    """Return covariance / sqrt(one * other) to thirty digits; None if a variance is zero.
 
     Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient" (2004).
     """
@@ -149,7 +149,7 @@ def _kappas(counts: Counts, sizes: Sequence[int], predicted: Sequence[int]) -> I
 
 
 def _means(column: Column) -> Iterator[Fraction]:
-    """Yield the plain mean with undefined values left out, as zeros, and as ones."""
+    """Yield plain means: without undefined values, with them as zeros, and with them as ones."""
     defined = [value for value in column if value is not None]
     total = sum(defined, Fraction(0))
     if defined:
@@ -160,7 +160,7 @@ def _means(column: Column) -> Iterator[Fraction]:
 
 
 def _weighted(column: Column, sizes: Sequence[int]) -> Iterator[Fraction]:
-    """Yield the mean weighted by images, with undefined values as zeros, and as ones."""
+    """Yield means weighted by images: with undefined values as zeros, and as ones."""
     images = sum(sizes)
     for undefined in (0, 1) if images else ():
         values = [Fraction(undefined) if value is None else value for value in column]

@@ -1,4 +1,4 @@
-"""Summaries compared with the classes: plain means, means weighted by images, overall accuracy, micro averages."""
+"""Averages compared with the class values: plain means, means weighted by images, overall accuracy, micro averages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from in4310repro.audit.verdicts import MeanCheck
 
 
 def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
-    """Yield every summary that its label or the class sizes determine, with the mean it is compared to."""
+    """Yield for each average a claim if its class values contradict it (else None), and the comparison with them."""
     for summary in list_summaries(sheet):
         readings = list(list_readings(summary, sheet))
         if summary.cell.share < 0:
@@ -39,14 +39,14 @@ def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
 
 
 def _read_any_weights(summary: Summary) -> Iterator[Reading]:
-    """Yield the range of the class values, a bound for any weights; `weights.py` is stricter."""
+    """Yield the range of the class values: a mean with any weights lies in it."""
     parts = summary.parts.values()
 
     yield make_reading("some weights", lambda way: join_intervals([interval_of(part, way) for part in parts]))
 
 
 def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim | None:
-    """Return the claim for a summary that no reading explains."""
+    """Return a claim if no way to average the classes gives the summary; else None."""
 
     def fits(parts: Rounding, whole: Rounding) -> bool:
         printed = interval_of(summary.cell, whole)
@@ -84,7 +84,7 @@ def _name(reading: Reading) -> str:
 
 
 def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the conditions of readings that explain the summary; whole percentages are often truncated."""
+    """Yield the conditions of the ways to average that explain the summary only under a condition."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:
@@ -95,7 +95,7 @@ def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str
 
 
 def _explain_by_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
-    """Yield what explains the summary as a mean of other rows than those read as classes."""
+    """Yield a condition for each other choice of rows as classes whose mean is the summary."""
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
     for variant in list_variants(summary.parts, summary.measure, sheet):
@@ -112,7 +112,7 @@ def _shown(interval: Interval, percent: bool) -> str:
 
 
 def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> MeanCheck:
-    """Return the summary beside the plain mean of its classes, and the reading that it agrees with."""
+    """Return the comparison of a summary with the plain mean, and the way to average that agrees, if any."""
     parts = list(summary.parts.values())
     printed = summary.cell.value.printed
     agreeing = next(

@@ -1,4 +1,4 @@
-"""Unlikely results: each oddity has its probability and the assumptions behind that number."""
+"""Unlikely results, each with its probability and the assumptions behind that number."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BINOMIAL = "images are independent, and each is classified correctly with the pr
 
 
 def find_oddities(sheets: Sequence[Sheet], counted: Sequence[Counted], options: Options) -> Iterator[Finding]:
-    """Yield all that is unlikely about the tables of a report."""
+    """Yield a finding for each unlikely result among the tables of a report."""
     yield from find_equal_counts(counted)
     if options.ceilings:
         yield from find_high_level(counted, options.ceilings)
@@ -46,7 +46,7 @@ def format_scientific(probability: Fraction) -> str:
 
 
 def upper_tail(correct: int, images: int, accuracy: Fraction) -> Fraction:
-    """Return P(X >= correct) of a binomial X, exactly: sum over k of C(n, k) p^k (1-p)^(n-k), in integers."""
+    """Return exactly P(X >= correct) for a binomial X: sum over k of C(n, k) p^k (1-p)^(n-k)."""
     hit, miss = accuracy.numerator, accuracy.denominator - accuracy.numerator
     terms = (math.comb(images, k) * hit**k * miss ** (images - k) for k in range(correct, images + 1))
     return Fraction(sum(terms), accuracy.denominator**images)
@@ -54,7 +54,7 @@ def upper_tail(correct: int, images: int, accuracy: Fraction) -> Fraction:
 
 @lru_cache(maxsize=100_000)
 def chance_of_same_count(images: int, rate: float) -> float:
-    """Return P(X = Y) for two independent binomial counts: sum over k of P(X = k)^2."""
+    """Return P(X = Y) for independent X, Y ~ Binomial(images, rate): sum over k of P(X = k)^2."""
     if rate in (0, 1):
         return 1.0
     ways = math.lgamma(images + 1)
@@ -66,7 +66,7 @@ def chance_of_same_count(images: int, rate: float) -> float:
 
 
 def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
-    """Return the probability of at least this many independent events (Poisson binomial distribution)."""
+    """Return the probability that at least `number` independent events occur (Poisson binomial distribution)."""
     happened = [1.0]
     for probability in probabilities:
         without = [share * (1 - probability) for share in happened]
@@ -75,7 +75,7 @@ def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
 
 
 def find_equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
-    """Yield pairs of tables with more equal class counts than independent errors make likely."""
+    """Yield a finding for each pair of tables with more equal class counts than independent errors make likely."""
     for one, other in itertools.combinations(tables, 2):
         first, second = _settle_counts(one), _settle_counts(other)
         if one.sizes != other.sizes or first is None or second is None:
@@ -99,13 +99,13 @@ def find_equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
 
 
 def _settle_counts(table: Counted) -> dict[str, int] | None:
-    """Return the count of each class; None if the decimals allow several counts, or none."""
+    """Return the count of each class; None if the decimals do not determine every count."""
     counts = {label: count[0] for label, count in table.correct.items() if count is not None and len(count) == 1}
     return counts if len(counts) == len(table.correct) else None
 
 
 def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
-    """Yield one finding on tables with overall accuracy above every ceiling, unlikely under any of them.
+    """Yield a finding if tables have an overall accuracy that is unlikely even at the highest ceiling.
 
     If the decimals allow several counts, the fewest is used.
     """
@@ -134,7 +134,7 @@ def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction])
 
 
 def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
-    """Yield possible average precisions below the class share, which a constant score reaches."""
+    """Yield a finding for each average precision below the class share, which constant scores would reach."""
     for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:

@@ -1,4 +1,4 @@
-"""An audit as text: the verdict, findings by rank, images and counts, means, power, unread lines."""
+"""An audit as text: the verdict, findings by rank, image counts, means, detection power, unread lines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEADINGS = {
 
 
 def render(audit: Audit) -> str:
-    """Return the whole audit as lines of at most 120 characters, except for table rows."""
+    """Return the whole audit as text; lines other than table rows have at most 120 characters."""
     sections = [
         list(_verdict(audit)),
         *(
@@ -41,7 +41,7 @@ def render(audit: Audit) -> str:
 
 
 def summary(audit: Audit) -> str:
-    """Return one line for one file of several."""
+    """Return one line that summarises the audit, for a list of several files."""
     numbers = [f"{len(audit.of_rank(rank))} {rank.value}" for rank in Rank]
     tables = audit.document.tables
     values = sum(value.class_name is not None for table in tables for value in table.values)
@@ -51,7 +51,7 @@ def summary(audit: Audit) -> str:
 
 
 def wrap(line: str) -> str:
-    """Return a line wrapped to the width, with control characters made visible; table rows stay as they are."""
+    """Return a line wrapped at 120 characters, with visible control characters; table rows are not wrapped."""
     # A name of a JSON or TOML file may contain line breaks.
     line = visible(line)
     # Columns of a row are separated by two spaces; a sentence has none.
@@ -65,7 +65,7 @@ def _verdict(audit: Audit) -> Iterator[str]:
 
 
 def format_finding(number: int, finding: Finding, said: Collection[str] = ()) -> Iterator[str]:
-    """Yield one finding; exclusions that an earlier finding named are not repeated."""
+    """Yield the lines of a finding; excluded explanations that are in `said` are not repeated."""
     yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
     for value in finding.values[:VALUES]:
@@ -85,7 +85,7 @@ def format_finding(number: int, finding: Finding, said: Collection[str] = ()) ->
 
 
 def shorten(text: str) -> str:
-    """Return a label cut to a length at which its row stays recognisable."""
+    """Return a label cut to at most 60 characters."""
     return text if len(text) <= LABEL else f"{text[: LABEL - 3].rstrip()}..."
 
 
@@ -131,7 +131,7 @@ def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def format_means(audit: Audit) -> Iterator[str]:
-    """Yield how many means agree with their printed parts."""
+    """Yield a line with the number of means that agree with their class values."""
     if audit.means:
         agreeing, bitwise = sum(mean.agrees for mean in audit.means), sum(mean.last_bit for mean in audit.means)
         exact = f", {bitwise} of them to the last bit when the parts are summed from left to right as doubles"
@@ -139,7 +139,7 @@ def format_means(audit: Audit) -> Iterator[str]:
 
 
 def _unread(audit: Audit) -> Iterator[str]:
-    """Yield how many lines were not understood, and the first of them; likely measurements come first."""
+    """Yield the number of lines that were not understood, and the first few; likely measurements come first."""
     unread = sorted(audit.document.unread, key=lambda each: not each.measuring)
     if unread:
         yield f"Not understood: {len(unread)} {'line' if len(unread) == 1 else 'lines'} with unused numbers."
@@ -149,7 +149,7 @@ def _unread(audit: Audit) -> Iterator[str]:
 
 
 def format_power(audit: Audit) -> Iterator[str]:
-    """Yield the share of planted errors of each kind that is detected."""
+    """Yield a table with the share of planted errors of each kind that were detected."""
     if not audit.power:
         return
     if not any(each.impossible or each.unless for each in audit.power.detections):

@@ -1,4 +1,4 @@
-"""Power of the audit on this very report: errors are planted in it one at a time, and audited."""
+"""Detection power of the audit on this report: errors are planted in it one at a time and audited again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Plant = Callable[[Value, Sequence[Value], np.random.Generator], Printed | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A value in which an error can be planted."""
+    """A value that can be changed to plant an error."""
 
     group: Sequence[Sheet]  # tables that are audited together
     place: int  # of its table in the group
@@ -33,12 +33,12 @@ class Target:
 
     @property
     def cells(self) -> int:
-        """Values that are audited again."""
+        """Number of values that have to be audited again."""
         return sum(len(each.table.values) for each in self.group)
 
 
 def measure_power(document: Document, options: Options, accuse: Accuse) -> Power | None:
-    """Return the share of planted errors of each kind that is detected; None if no value can be changed."""
+    """Return the numbers of planted errors of each kind that are detected; None if no value can be changed."""
     all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
     if not all_targets:
         return None
@@ -59,24 +59,24 @@ def measure_power(document: Document, options: Options, accuse: Accuse) -> Power
 
 @dataclass(frozen=True, kw_only=True)
 class Audited:
-    """Everything that is needed to audit changed tables again."""
+    """The document and options that are needed to audit changed tables again."""
 
     document: Document
     options: Options
     accuse: Accuse
 
     def findings(self, group: Sequence[Sheet]) -> tuple[Finding, ...]:
-        """Return findings of the first two ranks."""
+        """Return the findings "impossible" and "impossible unless" of some tables."""
         return (*self.accuse(group)[0], *check_unsized(group, self.options))
 
     def rank(self, group: Sequence[Sheet], value: Value) -> Rank | None:
-        """Return the worst rank of the findings that use a value."""
+        """Return the worst rank of the findings that use a value; None if none does."""
         findings = self.findings(group)
         ranks = [finding.rank for finding in findings if any(used is value for used in finding.values)]
         return min(ranks, key=list(Rank).index, default=None)
 
     def changed(self, target: Target, value: Value) -> list[Sheet]:
-        """Return the tables of a target with its value replaced."""
+        """Return the tables of a target with the target's value replaced."""
         tables = list(target.group)
         table = tables[target.place].table
         values = tuple(value if each is target.value else each for each in table.values)
@@ -123,7 +123,7 @@ def _detect(
 
 
 def _remark(targets: Sequence[Target]) -> str:
-    """Return what cannot be detected because of the report's form."""
+    """Return a remark if few decimals and unknown class sizes hide most errors; else an empty string."""
     decimals = max(target.value.printed.decimals for target in targets)
     if decimals <= 3 and not any(each.sizes for target in targets for each in target.group):
         return (
@@ -134,7 +134,7 @@ def _remark(targets: Sequence[Target]) -> str:
 
 
 def set_digits(printed: Printed, digits: int) -> Printed | None:
-    """Return a number with other digits in the same format; None if it would be no share."""
+    """Return a number with new digits in the same format; None if it would not be between 0 and 1."""
     if not 0 <= digits <= 10**printed.decimals:
         return None
     places = printed.decimals - 2 * printed.percent
@@ -144,7 +144,7 @@ def set_digits(printed: Printed, digits: int) -> Printed | None:
 
 
 def replace_decimal(position: int) -> Plant:
-    """Return a class value with one decimal replaced: 1 is the tens of a percentage, -1 the last decimal."""
+    """Return a function that replaces one decimal: 1 is the tens digit of a percentage, -1 the last decimal."""
 
     def plant(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
         printed = value.printed
@@ -159,7 +159,7 @@ def replace_decimal(position: int) -> Plant:
 
 
 def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the number with two different neighbouring digits swapped."""
+    """Return the number with two unequal adjacent digits swapped; None if there are none."""
     digits = str(value.printed.digits).zfill(value.printed.decimals)
     places = [place for place in range(len(digits) - 1) if digits[place] != digits[place + 1]]
     if not places:
@@ -169,7 +169,7 @@ def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator
 
 
 def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the value of another class of the column."""
+    """Return the number of a random different class in the same column; None if there is none."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]
@@ -179,7 +179,7 @@ def take_other_row(value: Value, column: Sequence[Value], generator: np.random.G
 
 
 def drop_class(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return a summary near the plain mean of its classes, recomputed without one class."""
+    """Return the mean recomputed without a random class; None if the summary is not near the plain mean."""
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:
         return None

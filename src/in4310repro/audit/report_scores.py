@@ -1,4 +1,4 @@
-"""Bounds of kappa, correlation, specificity and micro averages from the scores and images of all classes."""
+"""Bounds of kappa, correlation, specificity and micro averages, computed from scores and sizes of all classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Allowed = Callable[[Tallies], Sequence[Interval]]
 
 
 def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Yield claims on summaries and one-vs-rest scores that precision, recall and F1 do not allow."""
+    """Yield a claim for each average or one-vs-rest score that precision, recall and F1 do not allow."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -43,12 +43,12 @@ def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def is_bound(cell: Cell) -> bool:
-    """Return whether the scores of all classes bound a summary."""
+    """Return whether the scores of all classes bound an average."""
     return not cell.value.spread and _allow_intervals(cell) is not None
 
 
 def _allow_intervals(cell: Cell) -> Allowed | None:
-    """Return the intervals in one of which a summary must lie; None if its label is unknown."""
+    """Return a function that gives the intervals in which an average may lie; None if its label is unknown."""
     measure, average = cell.value.measure, cell.value.average
     if average is Average.MICRO and measure in (Measure.PRECISION, Measure.F1):
         return lambda tallies: tallies.micro(measure, interval_of(cell, tallies.way))
@@ -95,14 +95,14 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
 
 
 def _shown(intervals: Sequence[Interval]) -> str:
-    """Return the distinct ranges; of many only the first ones."""
+    """Return the distinct intervals as text; if there are many, the first few and the number of the rest."""
     ends = [tuple(f"{float(end):.4f}" for end in (each.low, each.high)) for each in intervals]
     texts = list(dict.fromkeys(low if low == high else f"{low} to {high}" for low, high in ends))
     return ", or ".join(texts[:NAMED]) + (f", or {len(texts) - NAMED} more" if len(texts) > NAMED else "")
 
 
 def _check_classes(problem: Problem) -> Iterator[Claim]:
-    """Yield classes whose one-vs-rest scores no counts with their precision, recall and F1 give."""
+    """Yield a claim for each class whose one-vs-rest scores contradict its precision, recall and F1."""
     for name, row in problem.rows.items():
         columns = problem.sheet.classes
         more = {measure: columns[measure][name] for measure in AGAINST_THE_REST if name in columns.get(measure, {})}

@@ -1,4 +1,4 @@
-"""Class sizes that a sentence gives for all classes at once: 300 images, 50 of each class."""
+"""Class sizes that a sentence gives for all classes at once, such as "300 images, 50 of each class"."""
 
 from __future__ import annotations
 
@@ -62,17 +62,17 @@ TRIVIAL = Fraction(1, 4)  # of all printed numbers that are a k/n: where more ar
 
 @dataclass(frozen=True, kw_only=True)
 class StatedSizes:
-    """Sizes from a sentence, and whether it may be about other images."""
+    """Class sizes from a sentence, and reasons why they may be those of a different image set."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     conditions: tuple[str, ...] = ()
 
 
 def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
-    """Return the size of every class from the one nearby sentence that fits the values; none without one.
+    """Return the class sizes that nearby sentences state, if they agree and fit the values; else no sizes.
 
-    Most values must be shares of this number of images. The sizes are certain if that is unlikely by chance, if the
-    sentence is about tests, or if the text mentions no other images and names as many in all.
+    At least half of the values must be shares k / size. The sizes are certain if that is unlikely by chance, if the
+    sentence is about a test set, or if it also names the total and the text mentions no training set or split.
     """
     names = list(dict.fromkeys(v.class_name for v in table.values if v.class_name is not None))
     values = [v for v in table.values if v.class_name is not None and v.measure in (Measure.ACCURACY, Measure.RECALL)]
@@ -94,7 +94,7 @@ def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
 
 
 def _find_sentences(table: Table, document: Document, classes: int) -> Iterator[tuple[int, int, str]]:
-    """Yield size, line and text of each sentence near a table that gives a size of every class."""
+    """Yield class size, line number and text of each sentence near a table that gives one size for all classes."""
     lines = [value.printed.line for value in table.values]
     for number in range(max(1, min(lines) - NEAR), min(len(document.lines), max(lines) + NEAR) + 1):
         for text in _split_sentences(replace_number_words(document.lines[number - 1][:LINE])):
@@ -107,7 +107,7 @@ def _find_sentences(table: Table, document: Document, classes: int) -> Iterator[
 
 
 def replace_number_words(text: str) -> str:
-    """Return the text with small numbers in words as digits, as in "six classes, fifty images each"."""
+    """Return the text with number words as digits: "six classes, fifty images each" has 6 and 50."""
     return WORDS.sub(lambda match: str(_number(match[0].lower())), text)
 
 
@@ -133,7 +133,7 @@ def _find_each(text: str, total: int | None, classes: int) -> Iterator[int]:
 
 
 def _find_total(text: str) -> int | None:
-    """Return the largest number of images that a sentence names."""
+    """Return the largest number of images that a sentence names; None if it names none."""
     found = [int((match["total"] or match["all"]).replace(",", "")) for match in TOTAL.finditer(text)]
     return max(found, default=None)
 

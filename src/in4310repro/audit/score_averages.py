@@ -1,4 +1,4 @@
-"""Why precision, recall and F1 that stand together may be averages of different kinds."""
+"""Reasons why precision, recall and F1 printed together may be averages of different kinds."""
 
 from __future__ import annotations
 
@@ -34,9 +34,10 @@ APART = "precision, recall and F1 are at different thresholds"
 
 
 def doubts_of_averages(table: Table, document: Document) -> Iterator[str]:
-    """Yield why an F1 over all classes may lie outside of the bounds that precision and recall set.
+    """Yield reasons why an F1 over all classes may lie outside the bounds from precision and recall.
 
-    F1 <= (P + R) / 2 holds for every average that is the same for all three. A text has to say that they differ.
+    F1 <= (P + R) / 2 holds if all three are averaged in the same way, which is assumed unless the text suggests
+    otherwise.
     """
     values = [v for v in table.values if v.class_name is None and v.measure in SCORES]
     if {value.measure for value in values} != set(SCORES):
@@ -62,7 +63,7 @@ def _around(document: Document, first: int, last: int, reach: int) -> list[str]:
 
 
 def _differ(near: Sequence[str], whole: Sequence[str]) -> bool:
-    """Return whether the text names several averages, or an average of some of the scores only."""
+    """Return whether the text names two or more kinds of average, or an average for some of the scores only."""
     named = {match.casefold() for line in near for match in AVERAGE.findall(line)}
     in_code = {match.casefold() for line in whole for match in IN_CODE.findall(line)}
     some = (

@@ -1,4 +1,4 @@
-"""Single values: between zero and one, some k of a known n, and equal to the counts printed beside them."""
+"""Checks of single values: between 0 and 1, equal to some k/n for known n, and equal to a count printed beside them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float
 
 
 def check_range(sheet: Sheet) -> Iterator[Claim]:
-    """Yield claims on shares below zero or above one."""
+    """Yield a claim for each share below zero or above one."""
     cells = [cell for column in sheet.classes.values() for cell in column.values()]
     for cell in (*cells, *sheet.summaries):
         value = cell.value
@@ -43,7 +43,7 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value slightly above one is among shares of equal precision: 1.007 % is implausible."""
+    """Return whether a value from 1 to 2 is in a column of shares with as many decimals, so it is no percentage."""
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
@@ -53,7 +53,7 @@ def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
 
 
 def _explain_range(cell: Cell) -> Iterator[str]:
-    """Yield other quantities that a number outside zero and one can be."""
+    """Yield conditions under which a number outside 0 to 1 is possible: a percentage, a count or a different unit."""
     if cell.value.printed.value < 0:
         if cell.value.measure is Measure.BALANCED_ACCURACY:
             yield "it is adjusted for chance, which can be below zero"
@@ -65,7 +65,7 @@ def _explain_range(cell: Cell) -> Iterator[str]:
 
 
 def check_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield accuracies and recalls that are no k/n of the known number of images."""
+    """Yield a claim for each accuracy or recall that is no k/n for the known class size n."""
     for column in list_counted_columns(sheet):
         printed = [cell.value.printed for cell in column.values()]
         half, seen = is_half(printed), min(each.decimals for each in printed) >= VISIBLE_FLOAT16
@@ -86,10 +86,10 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield conditions that other values of the column rule out: a column was printed in one way.
+    """Yield conditions that the other values of a column rule out, as a column is printed in one way throughout.
 
-    One value that is no count in half precision rules half precision out; two cut-off values rule out cutting off, as
-    people may mistype one.
+    A single value that half precision cannot give rules half precision out. Truncation is ruled out by two values that
+    it cannot give, as one may be mistyped.
     """
     rounded = [(cell, size) for cell, size in others if counts(cell, size, Rounding.ROUNDED)]
     if any(not _fits_half_precision(cell, size) for cell, size in rounded):
@@ -100,7 +100,7 @@ def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
 
 
 def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> Claim | None:
-    """Return the claim on a value that no count out of this number of images gives."""
+    """Return a claim if no count out of `size` images gives the value; else None."""
     conditions = find_conditions(lambda way, _: bool(counts(cell, size, way, half)))
     if conditions is None:
         return None
@@ -117,9 +117,9 @@ def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: boo
 
 
 def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
-    """Yield the columns whose values are shares of a class's own images.
+    """Yield the columns whose values are the share of right images among the images of each class.
 
-    Beside precision, recall or F1 a column of accuracies may be one-vs-rest, (TP + TN) / all.
+    Accuracies beside precision, recall or F1 are left out: they may be one-vs-rest, (TP + TN) / all.
     """
     if not sheet.table.whole_images:
         return
@@ -130,7 +130,7 @@ def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
 
 
 def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
-    """Return all k with k/n printed like this; in half precision if the column may be in it."""
+    """Return all k for which k/size is printed as this value; `half` also allows half precision."""
     whole = counts_within(interval_of(cell, rounding), size)
     if whole or not half:
         return whole
@@ -139,7 +139,7 @@ def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> ran
 
 
 def _fits_half_precision(cell: Cell, size: int) -> bool:
-    """Return whether some share of n images, computed in half precision, is rounded to this value."""
+    """Return whether some k/size, computed in half precision, is rounded to this value."""
     return bool(_half_counts(cell, size, Rounding.ROUNDED))
 
 
@@ -160,7 +160,7 @@ def _neighbours(cell: Cell, size: int) -> str:
 
 
 def check_printed_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield claims on values that differ from the count printed beside them."""
+    """Yield a claim for each value that differs from the count printed beside it."""
     for cell in (*[c for column in sheet.classes.values() for c in column.values()], *sheet.summaries):
         if cell.value.count is None or cell.value.count[1] <= 0:
             continue
@@ -170,7 +170,7 @@ def check_printed_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _claim_other_count(cell: Cell, correct: int, images: int) -> Claim | None:
-    """Return the claim on a value that differs from the count beside it."""
+    """Return a claim if the value differs from correct / images; else None."""
     conditions = find_conditions(lambda way, _: _is_printed_so(cell, correct, images, way))
     if conditions is None:
         return None

@@ -1,4 +1,4 @@
-"""A table as cells ready for arithmetic: shares with units, class sizes and their sources, open conditions."""
+"""A table prepared for the checks: shares with units, class sizes with their source, conditions of verdicts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all class
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """One table, ready for the checks."""
+    """One table prepared for the checks."""
 
     table: Table
     classes: Mapping[Measure, Mapping[str, Cell]]  # by measure and class
@@ -76,7 +76,7 @@ class Sheet:
 
     @property
     def name(self) -> str:
-        """The table's name."""
+        """Name of the table."""
         return self.table.name
 
     @property
@@ -86,17 +86,17 @@ class Sheet:
         return bool(names) and names <= set(self.sizes)
 
     def is_in_batches(self, cell: Cell) -> bool:
-        """Return whether an overall accuracy may be a mean over batches, as evaluation loops compute it."""
+        """Return whether an overall accuracy may be a mean over batches, as training code often computes it."""
         return self.in_batches or LOOP.search(cell.value.label) is not None
 
     @property
     def of_program(self) -> bool:
-        """True if recalls and supports are printed: a program has counted the predictions of all images."""
+        """True if recalls and supports are printed, so that a program has counted the predictions of all images."""
         return bool(self.table.sizes) and Measure.RECALL in self.classes
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Reason why a value may be a mean over folds or runs and no share of whole images; may be empty."""
+        """Reason why values may be means over folds or runs, and no shares of whole images; empty if there is none."""
         spread = any(value.spread for value in self.table.values)
         if self.folds or spread:
             return (f"the values are means over {self.folds or 'several'} folds or runs",)
@@ -104,14 +104,14 @@ class Sheet:
 
 
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
-    """Return all tables of a document, each merged with the neighbouring results of the same predictions."""
+    """Return a sheet for each table of a document, with neighbouring results of the same predictions merged."""
     joined = with_adjacent_lines(link_tables(document), document)
     alone = sum(has_parts(table) for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
 
 
 def sheet(table: Table, document: Document, options: Options) -> Sheet:
-    """Return one table of a document as a sheet."""
+    """Return the sheet of one table."""
     cells = {id(value): cell for value, cell in zip(table.values, make_cells(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:
@@ -150,7 +150,7 @@ def _covers(table: Table, sizes: Mapping[str, int]) -> bool:
 
 
 def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
-    """Return printed sizes, else those given for classes of these names."""
+    """Return the class sizes and their source: printed ones, else the given ones for classes of these names."""
     if table.sizes:
         return table.sizes, "printed"
     sizes = options.chosen.get(table.name, options.sizes)
@@ -161,7 +161,7 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
 
 
 def make_cells(values: Sequence[Value]) -> list[Cell]:
-    """Return the values as shares."""
+    """Return the values as shares, with the unit and arithmetic error of each."""
     large = [value for value in values if value.printed.percent or value.printed.value > 1]
     percentages = {value.measure for value in large}
     # No mean exceeds all classes: where each of them is at most one beside a mean of 82 %, they are shares.
@@ -189,10 +189,10 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """Return the unit of each value: a short number among full-length doubles has lost trailing zeros.
+    """Return the unit of each value; a short number among full-length doubles is taken as exact to full length.
 
-    A short overall value beside such values was rounded by hand. Among other overall values that are printed in full,
-    one that ends in zeros was not rounded and padded.
+    An overall value with few decimals beside such values was rounded by hand. If other overall values use all their
+    decimals, one that ends in zeros does so by chance.
     """
     units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [
@@ -208,7 +208,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
 
 def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
-    """Return whether two other overall values have as many decimals and do not end in zero."""
+    """Return whether two other overall values have as many decimals and end in a digit other than zero."""
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]
@@ -216,14 +216,14 @@ def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
 
 
 def _is_double(printed: Printed) -> bool:
-    """Return whether the digits of a number show that it was not computed in float32."""
+    """Return whether a number has digits that no float32 would print."""
     return printed.decimals >= VISIBLE_FLOAT32 and not fits_grid(printed, np.float32)
 
 
 def _error(printed: Printed, among_doubles: bool) -> Fraction:
-    """Return the error of one share: that of float32 if it can be a float32, else of float64.
+    """Return the arithmetic error of a share: that of float64 if float32 is ruled out, else that of float32.
 
-    Few digits, such as 0.5 or 1.0, fit both; beside doubles they are doubles.
+    Short numbers such as 0.5 or 1.0 fit both; beside values that must be float64 they are taken as float64.
     """
     short = count_decimals(printed) < VISIBLE_FLOAT32
     double = among_doubles if short else _is_double(printed)
@@ -231,12 +231,12 @@ def _error(printed: Printed, among_doubles: bool) -> Fraction:
 
 
 def half_error(cells: Iterable[Cell]) -> Fraction:
-    """Return the error of half precision if all numbers of a column can be in it; else zero."""
+    """Return the error of half precision if all numbers may have been computed in it; else zero."""
     printed = [cell.value.printed for cell in cells]
     seen = printed and min(each.decimals for each in printed) >= VISIBLE_FLOAT16
     return 2 * ROUNDOFF16 if seen and is_half(printed) else Fraction(0)
 
 
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
-    """Return the shares that a cell can stand for."""
+    """Return the interval of shares that this way of rounding prints as this value."""
     return cell.interval(rounding, cell.error)

@@ -1,4 +1,4 @@
-"""Whether each image has one label: only then does an accuracy follow from its classes."""
+"""Whether each image has exactly one label: only then does the accuracy follow from the class values."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ OUTSIDE = "O"
 
 
 def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
-    """Yield conditions of every verdict that compares an overall accuracy with values of classes."""
+    """Yield conditions of verdicts that compare an overall accuracy with class values."""
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 
 
 def doubt_labels(table: Table, document: Document) -> Iterator[str]:
-    """Yield conditions of every verdict that needs one label and one prediction for each image.
+    """Yield conditions of verdicts that need exactly one label and one prediction for each image.
 
-    An accuracy among the averages of precision, recall and F1 shows single labels: scikit-learn prints it if every
-    label is counted and no image has two, and a micro average otherwise. A confusion matrix shows them, too.
+    An accuracy among the averages of precision, recall and F1 shows single labels, as scikit-learn prints a micro
+    average instead if images have several labels or some labels are not counted. A confusion matrix shows single
+    labels, too.
     """
     if any(doubt_accuracy(table, document)):
         yield OF_TOKENS
@@ -57,7 +58,7 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 
 
 def _has_micro_average(table: Table) -> bool:
-    """Return whether a samples average, or a micro average other than the accuracy, shows multiple labels."""
+    """Return whether a samples average, or a micro average unequal to the accuracy, shows several labels per image."""
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
     overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]

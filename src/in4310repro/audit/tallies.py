@@ -1,4 +1,4 @@
-"""Right and predicted images of one class: all whole numbers that its printed scores allow."""
+"""Image counts of one class: all numbers of right and predicted images that its printed scores allow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READ = "recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Right images of a class, from the fewest to the most, each with its possible numbers of predictions."""
+    """Possible numbers of right images of a class, and for each the possible numbers of predictions."""
 
     correct: range
     predicted: Mapping[int, range]
@@ -28,11 +28,11 @@ class Predictions:
 def find_predictions(
     row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None
 ) -> Predictions | None:
-    """Return all counts that give the scores of a class; None if there are none.
+    """Return the counts that give the printed scores of a class; None if there are none.
 
-    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). The wrong predictions are
-    at most `others`, the images of the other classes. Scores that need this number, such as specificity, are used only
-    if it is given.
+    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). `others` is the number of
+    images of other classes, and wrong predictions are at most that many. Specificity and other scores that need this
+    number are used only if it is given.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
@@ -54,7 +54,7 @@ def find_predictions(
 
 
 def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Return the numbers of predicted images for these right ones; without a bound, up to the largest float."""
+    """Return the possible numbers of predictions for `correct` right images; without a bound, up to 2**53."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
         if measure not in (Measure.PRECISION, Measure.F1):
@@ -76,23 +76,23 @@ def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interva
 
 @dataclass(frozen=True)
 class Class:
-    """A class with a number of right images of `size`, and `others` images of the other classes."""
+    """A class of `size` images, `right` of them predicted as it, and `others` images of other classes."""
 
     right: int
     size: int
     others: int
 
     def specificity(self, predicted: int) -> Fraction:
-        """Return TN / (TN + FP)."""
+        """Return TN / (TN + FP) for this number of predictions."""
         return Fraction(self.others - predicted + self.right, self.others)
 
     def negative_predictive_value(self, predicted: int) -> Fraction | None:
-        """Return TN / (TN + FN); None if every image is predicted as this class."""
+        """Return TN / (TN + FN) for this number of predictions; None if every image is predicted as this class."""
         left = self.size + self.others - predicted
         return Fraction(left - self.size + self.right, left) if left else None
 
     def matthews(self, predicted: int) -> Fraction:
-        """Return the correlation of being and being predicted as this class; zero if all or no images are."""
+        """Return the one-vs-rest Matthews correlation for this number of predictions; zero if all or none."""
         images = self.size + self.others
         covariance = images * self.right - self.size * predicted
         return correlation(covariance, self.size * self.others, predicted * (images - predicted)) or Fraction(0)
@@ -124,7 +124,7 @@ def _by_negative_predictive_value(interval: Interval, of: Class, predicted: rang
 
 
 def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
-    """Return numbers of predictions within two bounds found by bisection: more predictions lower the correlation.
+    """Return the numbers of predictions that give a correlation in the interval: it falls as predictions rise.
 
     With k right of n and p predicted of N the derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
     """
@@ -133,7 +133,7 @@ def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
 
 
 def _find_first(numbers: range, holds: Callable[[int], bool]) -> int:
-    """Return the first number from which on a condition holds, else the end."""
+    """Return the first number at which a condition starts to hold, by bisection; the end if it never does."""
     low, high = numbers.start, max(numbers.start, numbers.stop)
     while low < high:
         middle = (low + high) // 2

@@ -17,7 +17,7 @@ VERSION = 1
 
 
 def audit_json(audit: Audit) -> Json:
-    """Return the whole audit."""
+    """Return the whole audit as a dictionary that can be written as JSON."""
     document = audit.document
     return {
         "schema": VERSION,
@@ -127,7 +127,7 @@ def _counts(table: Counted) -> Json:
 
 
 def _ends(counts: range | None) -> list[int] | None:
-    """Return the first and the last of some counts."""
+    """Return the first and last of a range of counts; None if it is empty or None."""
     return [counts[0], counts[-1]] if counts else None
 
 

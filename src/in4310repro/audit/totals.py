@@ -1,4 +1,4 @@
-"""Counts over all images compared with the counts of the classes."""
+"""Counts printed over all images compared with the sums of the class counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from in4310repro.audit.sheets import Sheet
 
 
 def check_totals(sheet: Sheet) -> Iterator[Claim]:
-    """Yield summaries whose count differs from the sum over classes, if the images add up."""
+    """Yield a claim for each overall count whose right images differ from the class sum for the same images."""
     for measure, column in sheet.classes.items():
         counts = [cell.value.count for cell in column.values() if cell.value.count]
         if len(counts) < max(2, len(column)):

@@ -1,4 +1,4 @@
-"""The unit that a printed number was rounded to; it is coarser than the last decimal if zeros were filled in."""
+"""The unit to which a printed number was rounded; coarser than its last decimal if zeros were filled in."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SHORT, CLOSE = 8, 8 * ROUNDOFF64
 
 
 def find_units(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
-    """Return the unit of each number, as a share.
+    """Return the unit to which each number was rounded, as a share.
 
-    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999 and stands for 94.5 to 95.5. This is assumed
-    for a number that ends in two zeros or is a short decimal as a full double, and for a measure whose numbers all end
-    in zeros.
+    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999, with a unit of one percent. This is assumed
+    for a number that ends in two or more zeros, for a full-length double next to a short decimal, and for a measure
+    whose numbers all end in zeros.
     """
     pairs = list(zip(column, measures, strict=True))
     common = {measure: _count_common_decimals([p for p, m in pairs if m is measure]) for measure in set(measures)}
@@ -40,7 +40,7 @@ def _unit(printed: Printed, common: int | None) -> Fraction:
 
 @lru_cache(maxsize=100_000)
 def count_decimals(printed: Printed) -> int:
-    """Return a share's decimals without trailing zeros; a double next to a short decimal counts as that."""
+    """Return the number of decimals without trailing zeros; 0.5699999999999999 counts as 0.57."""
     if printed.decimals >= ALMOST_FULL:
         for decimals in range(SHORT + 1):
             if abs(printed.value - round(printed.value, decimals)) <= CLOSE:
@@ -50,7 +50,7 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the decimals of two or more numbers that all end in zeros; None if they do not."""
+    """Return the most decimals used, if two or more numbers all end in further zeros; else None."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

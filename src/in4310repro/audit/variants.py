@@ -1,4 +1,4 @@
-"""Other readings of the printed rows: a row that is no class, an unread row that is one, a mean of other rows."""
+"""Other choices of rows as classes: without a doubtful row, without subtotals, or with rows not read as classes."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LEFT_OUT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A list of classes, and its assumptions."""
+    """A different choice of rows as classes, and the condition under which it is right."""
 
     parts: Mapping[str, Cell]
     condition: str
 
 
 def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Iterator[Variant]:
-    """Yield the classes without one doubtful row, without subtotals, and with rows not read as classes."""
+    """Yield other choices of classes: without a doubtful row, without subtotals, with rows not read as classes."""
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
         # A summary that was taken for a class is the first or last row, and lies between the classes.
@@ -49,7 +49,7 @@ def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> 
 
 
 def _has_images_of_its_own(name: str, others: Sequence[str], sizes: Mapping[str, int]) -> bool:
-    """Return whether a row has a known size that is not that of all other rows together."""
+    """Return whether a row has a known size that differs from the sum of all other rows' sizes."""
     return sizes.get(name, 0) > 0 and sizes[name] != sum(sizes.get(other, 0) for other in others)
 
 
@@ -67,7 +67,7 @@ def _remove(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
 
 
 def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
-    """Return the rows that are each the plain mean of the rows up to the next such row, if these cover all rows."""
+    """Return the names of rows that are means of the rows up to the next such row; empty unless they cover all."""
     names = list(parts)
     if len(names) > BLOCKS:
         return []
@@ -77,7 +77,7 @@ def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
 
 
 def _find_headings(intervals: Sequence[Interval]) -> list[int]:
-    """Return the fewest places, beginning with the first, whose rows are means of the rows up to the next place."""
+    """Return the fewest row indices that start at 0 and are each the mean of the rows up to the next index."""
     best: dict[int, list[int]] = {len(intervals): []}
     for place in range(len(intervals) - 3, -1, -1):
         ends = [end for end in range(place + 3, len(intervals) + 1) if end in best]

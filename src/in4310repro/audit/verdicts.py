@@ -1,4 +1,4 @@
-"""Conclusions of an audit: findings in three ranks, class sizes, counts, means and power."""
+"""Conclusions of an audit: findings by rank, class sizes, image counts, means and detection power."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.audit.document import Document, Measure, Value
 
 
 class Rank(StrEnum):
-    """Severity of a finding."""
+    """How serious a finding is."""
 
     IMPOSSIBLE = "impossible"  # no arithmetic, rounding or averaging that is known here gives these numbers
     UNLESS = "impossible unless"  # the condition is named
@@ -21,7 +21,7 @@ class Rank(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One contradiction or oddity, with everything that it rests on."""
+    """One contradiction or oddity, with the values and assumptions that it uses."""
 
     kind: str  # such as "mean", "weighted mean", "count", "range", "level"
     rank: Rank
@@ -38,13 +38,13 @@ class Finding:
 
     @property
     def lines(self) -> tuple[int, ...]:
-        """Lines of the values, each once, in order."""
+        """Numbers of the lines with the values that it uses, sorted."""
         return tuple(sorted({value.printed.line for value in self.values}))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """Images of each class in the tables that share them."""
+    """Class sizes of an image set, and the tables that share it."""
 
     tables: tuple[str, ...]
     smallest: Mapping[str, int]  # the smallest sizes that fit the decimals
@@ -55,7 +55,7 @@ class ImageSet:
 
     @property
     def identified(self) -> tuple[str, ...]:
-        """Classes whose size is printed, given, or inferred from the decimals."""
+        """Names of the classes whose size is printed, given, or inferred from the decimals."""
         return tuple(name for name, expected in self.chance.items() if expected <= 0.01)
 
     @property
@@ -66,7 +66,7 @@ class ImageSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """One table in whole images; a class is None if its size is unknown or no count gives the number."""
+    """Right images of each class of one table; None for a class if its size is unknown or no count fits."""
 
     name: str
     sizes: Mapping[str, int]
@@ -74,12 +74,12 @@ class Counted:
 
     @property
     def images(self) -> int:
-        """Images of all classes."""
+        """Number of images, summed over all classes."""
         return sum(self.sizes.values())
 
     @property
     def totals(self) -> range | None:
-        """Correct images of all classes, from the fewest to the most; None if a class is unknown."""
+        """Range of possible numbers of right images, summed over all classes; None if a class is unknown."""
         counts = [count for count in self.correct.values() if count]
         if len(counts) < len(self.correct):
             return None
@@ -88,7 +88,7 @@ class Counted:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanCheck:
-    """A printed summary beside the mean of its printed parts."""
+    """Comparison of a printed average with its printed class values."""
 
     table: str
     measure: Measure
@@ -103,7 +103,7 @@ class MeanCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """Number of simulated errors of one kind that were called impossible, or impossible unless."""
+    """Number of planted errors of one kind, and how many of them were called impossible or impossible unless."""
 
     kind: str  # such as "first decimal replaced", "two digits swapped", "value copied to the wrong row"
     tried: int
@@ -113,7 +113,7 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """Errors that the audit of this very report can detect, by simulation."""
+    """Errors of each kind that were planted in this report, and how many of them the audit detects."""
 
     detections: tuple[Detection, ...]
     seed: int
@@ -122,7 +122,7 @@ class Power:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """Options that the caller gave besides the report."""
+    """What the caller told the audit besides the report itself."""
 
     images: int | None = None  # images of a set
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class
@@ -135,7 +135,7 @@ class Options:
 
     @classmethod
     def of_sets(cls, images: Sequence[int], sizes: Sequence[Mapping[str, int]], **others: Any) -> Options:
-        """Return options with images and class sizes for each of several image sets, or for none."""
+        """Return options with images and class sizes for any number of image sets."""
         return cls(
             images=images[0] if images else None,
             more_images=tuple(images[1:]),
@@ -146,13 +146,13 @@ class Options:
 
     @property
     def totals(self) -> tuple[int, ...]:
-        """Images of all sets that are given."""
+        """Numbers of images of all image sets for which they are given."""
         return (*([] if self.images is None else [self.images]), *self.more_images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Conclusions of an audit; `findings` are in order of rank."""
+    """Conclusions of an audit; `findings` are ordered by rank."""
 
     document: Document
     options: Options
@@ -170,24 +170,24 @@ class Audit:
 
     @property
     def inconsistencies(self) -> tuple[Finding, ...]:
-        """The findings that are impossible."""
+        """Findings of rank "impossible"."""
         return self.of_rank(Rank.IMPOSSIBLE)
 
     @property
     def oddities(self) -> tuple[Finding, ...]:
-        """The findings that are odd."""
+        """Findings of rank "odd"."""
         return self.of_rank(Rank.ODD)
 
     @property
     def exit_code(self) -> int:
-        """1 if something is impossible, else 2 if nothing was understood, else 0."""
+        """Exit code: 1 if something is impossible, else 2 if nothing was understood, else 0."""
         if self.inconsistencies:
             return 1
         return 0 if any(table.values or table.matrix for table in self.document.tables) else 2
 
     @property
     def outcome(self) -> str:
-        """The result in one sentence without a full stop: the findings, or what could be checked."""
+        """Result in one sentence without a full stop: the number of findings, or what could be checked."""
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
         impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))
@@ -200,12 +200,12 @@ class Audit:
         return f"Nothing impossible in {_number(len(self.compared), 'value')}; they may still be wrong"
 
     def rank_of(self, value: Value) -> Rank | None:
-        """Return the worst rank of a printed value, None if no finding uses it."""
+        """Return the worst rank of the findings that use a value; None if none does."""
         ranks = [finding.rank for finding in self.findings if any(value is used for used in finding.values)]
         return min(ranks, key=list(Rank).index, default=None)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the audit as JSON, by the schema in `to_json.py`."""
+        """Return the audit as a dictionary for JSON, by the schema in `to_json.py`."""
         from in4310repro.audit.to_json import audit_json
 
         return audit_json(self)

@@ -25,7 +25,7 @@ Row = tuple[list[float], float]  # coefficients of the weights, and what their s
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """One summary with its classes, and their sheet."""
+    """A printed average with its class values, and the sheet that they are from."""
 
     sheet: Sheet
     summary: Summary
@@ -37,7 +37,7 @@ class Column:
 
 
 def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
-    """Yield claims on the tables of one printed table: means that no weights explain."""
+    """Yield a claim, with its sheet, for means of one printed table that no set of class weights explains."""
     columns = [
         Column(sheet=sheet, summary=summary)
         for sheet in group
@@ -53,7 +53,7 @@ def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
 
 
 def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether a summary is a mean of its classes by unknown weights; micro AP is no mean of APs."""
+    """Return whether a summary is a class mean with unknown weights; a micro AP is not a mean of APs."""
     if summary.average not in ANY or (
         summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
     ):
@@ -62,7 +62,7 @@ def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
 
 
 def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
-    """Yield the columns that share weights: all of a row of unnamed or weighted means, else each alone."""
+    """Yield groups of columns with equal weights: a row of unnamed or weighted means is one group."""
     if average in (Average.UNNAMED, Average.WEIGHTED):
         keys = [_key(column, columns) for column in columns]
         for key in dict.fromkeys(keys):
@@ -72,9 +72,9 @@ def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list
 
 
 def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
-    """Return what columns of one row of means share: the classes, and the number of earlier means of the same classes.
+    """Return a key that is equal for columns of the same row of means: the classes and the index of the row.
 
-    Two means of one column are two rows with different weights, and an accuracy over recalls is no further column.
+    Two means of the same class values are rows with different weights.
     """
     of_parts = [
         each for each in columns if each.sheet is column.sheet and each.summary.measure is column.summary.measure
@@ -116,7 +116,7 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
 
 
 def _explain_by_batches(columns: Sequence[Column]) -> str | None:
-    """Return the condition that an overall accuracy is a mean over batches; None if it cannot be."""
+    """Return the condition that an overall accuracy is a mean over batches; None if that cannot explain it."""
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
         return None
@@ -132,7 +132,7 @@ def _explain_by_batches(columns: Sequence[Column]) -> str | None:
 
 
 def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield other explanations of the means: rows not read as classes, and images with several labels."""
+    """Yield conditions that explain the means otherwise: rows not read as classes, images with several labels."""
     beside = [column.sheet.asides.get(column.summary.measure, {}) for column in columns]
     if all(beside):
         wider = [
@@ -148,13 +148,13 @@ def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def is_one_vs_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether one summary is the overall or mean accuracy that one-vs-rest class accuracies give."""
+    """Return whether a single summary is the accuracy that follows from one-vs-rest class accuracies."""
     readings = read_one_vs_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
 
 def is_plain_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether every summary is the plain mean of its classes."""
+    """Return whether every summary is the plain mean of its class values."""
     for column in columns:
         intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
         if not mean_interval(intervals, len(intervals)).meets(_printed(column, whole)):
@@ -163,12 +163,12 @@ def is_plain_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -
 
 
 def is_weighted_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether one set of weights gives every summary."""
+    """Return whether a single set of class weights gives every summary."""
     return _is_feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
 
 
 def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether each F1 is that of the mean precision and recall, and one set of weights gives the rest."""
+    """Return whether each F1 follows from mean precision and recall, and one set of weights gives the rest."""
     rest = []
     for column in columns:
         others = {other.summary.measure: _printed(other, whole) for other in columns if other.sheet is column.sheet}
@@ -181,7 +181,7 @@ def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Ro
 
 
 def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether all are micro averages: precision is weighted by predictions (from sizes, recall, precision).
+    """Return whether the summaries can be micro averages for some class sizes.
 
     With w_i = n_i / n: sum w_i R_i (1 - P / P_i) = 0 for the micro precision P, sum w_i R_i = R for the micro recall,
     sum w_i (2 R_i - F (1 + R_i / P_i)) = 0 for the micro F1.
@@ -200,7 +200,7 @@ def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> boo
 
 
 def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Return two inequalities of the weights that a micro average implies, each with the most favourable values."""
+    """Return two inequalities that a micro average implies for the weights, each with the most favourable values."""
     printed = _printed(column, whole)
     precisions, recalls = (column.sheet.classes[m] for m in (Measure.PRECISION, Measure.RECALL))
     lows: list[float] = []
@@ -215,7 +215,7 @@ def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
 def _micro_ends(
     measure: Measure, printed: Interval, precision: Cell | None, recall: Cell | None, way: Rounding
 ) -> tuple[float, float]:
-    """Return the least and the greatest coefficient of a class in the equation of a micro average."""
+    """Return the least and greatest coefficient of a class in the equation of a micro average (see `is_micro`)."""
     if precision is None or recall is None:
         return -1e3, 1e3
     of_precision, of_recall = interval_of(precision, way), interval_of(recall, way)
@@ -235,7 +235,7 @@ def _micro_ends(
 
 
 def _mean_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Return the inequalities sum of w_i low_i <= high and sum of w_i high_i >= low."""
+    """Return the inequalities sum w_i low_i <= high and sum w_i high_i >= low for class weights w_i."""
     printed = _printed(column, whole)
     intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
     lows, highs = [float(each.low) for each in intervals], [-float(each.high) for each in intervals]
@@ -248,7 +248,7 @@ def _printed(column: Column, way: Rounding) -> Interval:
 
 
 def _is_feasible(rows: Sequence[Row]) -> bool:
-    """Return whether nonnegative weights with sum one meet all inequalities; True if the solver fails."""
+    """Return whether nonnegative weights with sum one satisfy all inequalities; True if the solver fails."""
     if not rows:
         return True
     coefficients = np.array([row[0] for row in rows])
@@ -264,7 +264,7 @@ EXPLANATIONS = (is_plain_mean, is_weighted_mean, is_weighted_without_f1, is_micr
 
 
 def group_tables(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
-    """Return tables printed side by side: of the same classes, on the same lines."""
+    """Return lists of tables that were printed side by side: with the same classes on the same lines."""
     made: list[list[Sheet]] = []
     for sheet in all_sheets:
         for group in made:

@@ -156,9 +156,9 @@ def _matrix(rows: Sequence[Sequence[str]], first: int) -> ConfusionMatrix:
 def _is_clear(values: np.ndarray) -> bool:
     """Return whether a block is almost certainly a confusion matrix with rows and columns in the same class order.
 
-    Most images are on the diagonal, two classes in three have there the most of their row and column, no other
-    order of the columns puts more there (clusters have none), and the numbers are neither symmetric (distances,
-    joint counts) nor all round (settings).
+    Most images are on the diagonal. For two of three classes, the diagonal has the largest count of its row and column.
+    No other column order puts more on the diagonal, unlike for clusters. The numbers are neither symmetric, as
+    distances are, nor all round, as settings are.
     """
     diagonal, total, classes = np.diagonal(values), values.sum(), len(values)
     most = (diagonal == values.max(axis=1)) & (diagonal == values.max(axis=0)) & (diagonal > 0)

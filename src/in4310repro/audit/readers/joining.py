@@ -86,8 +86,8 @@ def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
 def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     """Return the matrix with a table's class names and orientation; None if they cannot be of the same images.
 
-    This requires as many classes, and that at least half of its row sums (or column sums: then it is transposed) are
-    sizes of the table. If no sizes are printed, the names must be the same.
+    The table must have as many classes, and at least half of the row sums must be its class sizes. If more column sums
+    are, the matrix is transposed. If no sizes are printed, the names must be the same.
     """
     classes = list(dict.fromkeys(value.class_name for value in table.values if value.class_name is not None))
     named = matrix.classes == tuple(classes)

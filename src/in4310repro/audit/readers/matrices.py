@@ -254,8 +254,8 @@ def make_matrix(
 ) -> ConfusionMatrix | None:
     """Return a matrix if the rows are square and hold counts, or shares whose rows, columns or total sum to one.
 
-    With `wrong`, one line in three may differ: the text calls it a confusion matrix. Other bracketed numbers must all
-    fit.
+    `wrong` lets a third of the rows or columns have a different sum, for a matrix that the text calls a confusion
+    matrix.
     """
     full = tuple(row for row in rows if row is not None and len(row) == len(rows))
     if len(full) < max(2, len(rows)):

@@ -74,7 +74,7 @@ def parse(text: str, line: int) -> Printed:
 def parse_measured(text: str, line: int) -> Measured | None:
     """Return the value of a cell with its count or standard deviation; None if the cell holds no measured value.
 
-    A number in brackets with decimals is the spread over runs, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
+    A number with decimals in brackets is a standard deviation, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
     """
     plain = " ".join(text.translate(ALIKE).split())
     counted = COUNTED.fullmatch(plain)

@@ -54,8 +54,8 @@ def make_value(
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
     """Return the values, with percentages that were printed without a percent sign marked as percentages.
 
-    The class values of a measure are percentages if most are above 1. A summary is one if it is itself above 1, as
-    people print `mean 0.93` below percentages.
+    The class values of a measure are percentages if most of them are above 1. An average is one only if it is itself
+    above 1, as people also print `mean 0.93` below percentages.
     """
     mostly = {measure: _mostly_percent(values, measure) for measure in {value.measure for value in values}}
     return tuple(_scale(value, mostly[value.measure]) for value in values)

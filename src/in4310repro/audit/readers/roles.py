@@ -116,7 +116,7 @@ def _restarts_below(labels: Sequence[str], index: int) -> bool:
 def is_aside(labels: Sequence[str], index: int) -> bool:
     """Return whether a row is neither class nor summary: a statistic, a mean of some classes, or below a summary.
 
-    Only its words and its place show that: if it would explain a mean as a class, it may be one.
+    This is judged by its words and its place. Checks of means also try such a row as a class.
     """
     label = labels[index]
     of = heading(label)
