@@ -28,7 +28,7 @@ def with_adjacent_lines(tables: Sequence[Joined], document: Document) -> list[Jo
 
 
 def _runs(tables: Sequence[Joined], document: Document) -> Iterator[list[Joined]]:
-    """Yield lists of consecutive one-line tables with at most one blank line between; other tables come alone."""
+    """Yield lists of one-line tables with at most one blank line between; each other table is a list by itself."""
     run: list[Joined] = []
     for joined in tables:
         if run and not _continues(run[-1], joined, document):

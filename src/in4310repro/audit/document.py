@@ -142,7 +142,7 @@ class Unread:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A line whose numbers are not results: a date, a version, a setting, a duration, code."""
+    """A line whose numbers are not results, and what they are: a date, a version, a setting, a duration, code."""
 
     line: int
     kind: str
@@ -150,7 +150,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """Everything that was read from one source."""
+    """Everything that was read from a file or text."""
 
     source: str
     lines: tuple[str, ...]

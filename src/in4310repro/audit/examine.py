@@ -110,7 +110,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the findings "impossible" and "impossible unless" that need no inferred sizes, and the means compared."""
+    """Return the findings that need no inferred sizes, without oddities, and the comparisons of means."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:

@@ -44,7 +44,7 @@ class Gap:
 
 
 def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Yield each reason found in a table itself why its classes may be incomplete."""
+    """Yield each reason, found in the table itself, why its classes may be incomplete."""
     if table.partial:
         yield "classes are left out of the table"
     yield from table.doubts

@@ -44,7 +44,7 @@ class Accuracies:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Tables that share an image set."""
+    """Tables that share an image set, with its class sizes if known."""
 
     tables: tuple[Accuracies, ...]
     sizes: tuple[int, ...] | None = None  # of the classes, where a set that is known beforehand fits
@@ -76,7 +76,7 @@ def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior
 
 
 class Evidence:
-    """Log probabilities of the printed values of groups of units; a unit is one or more tables surely of one set."""
+    """Log probability of printed values for groups of units; a unit is a table, or several that surely share a set."""
 
     def __init__(self, units: Sequence[Sequence[Accuracies]], names: Sequence[str], prior: Prior) -> None:
         self.units, self.names, self.prior = units, names, prior

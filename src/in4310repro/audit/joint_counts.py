@@ -31,7 +31,7 @@ class Choices:
     choices: tuple[tuple[int, int, int], ...]
 
     def within(self, errors: int) -> Choices:
-        """Return the choices with at most `errors` errors, where missed images and wrong predictions both count."""
+        """Return the choices with at most `errors` errors: missed images plus wrong predictions."""
         kept = ((k, low, min(high, errors - self.size + 2 * k)) for k, low, high in self.choices)
         return replace(self, choices=tuple(each for each in kept if each[1] <= each[2]))
 

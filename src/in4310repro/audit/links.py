@@ -135,7 +135,7 @@ def _is_within(one: Table, other: Table) -> bool:
 
 
 def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
-    """Yield a doubt if two results are outputs of different notebook cells."""
+    """Yield a reason for doubt if two results are outputs of different notebook cells."""
     if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
         yield f"the outputs of {one.section} and of {other.section} are of different predictions"
 
@@ -239,7 +239,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Yield a doubt for each different value of the same measure that may belong to the table instead."""
+    """Yield a reason for doubt for each different value of the same measure that may belong to the table instead."""
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]

@@ -118,7 +118,7 @@ def _number(words: str) -> int:
 
 
 def _split_sentences(line: str) -> Sequence[str]:
-    """Return the sentences of a line."""
+    """Return the sentences of a line, split after full stops, semicolons, and question and exclamation marks."""
     return [part for part in re.split(r"(?<=[.;!?])\s+", line) if part.strip()]
 
 

@@ -126,7 +126,7 @@ def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
 
 
 def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
-    """Return the indices where diagonal and class values differ; None if too many do for them to be the same scores.
+    """Return the indices where diagonal and class values differ; None if too many differ to compare the two.
 
     If they agree for most classes, the diagonal is this measure and of the same images.
     """

@@ -111,7 +111,7 @@ def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
 
 
 def sheet(table: Table, document: Document, options: Options) -> Sheet:
-    """Return the sheet of one table."""
+    """Return one table prepared for the checks: values as shares, class sizes, and conditions of verdicts."""
     cells = {id(value): cell for value, cell in zip(table.values, make_cells(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:

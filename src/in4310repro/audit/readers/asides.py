@@ -1,4 +1,4 @@
-"""Values of label lines that name something other than a class: statistics, means of some classes."""
+"""Values of label lines that belong to no class: statistics, and means of some of the classes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
 
 
 def label_form(value: LineValue) -> str:
-    """Return the label with a placeholder for the name: `accuracy of {}`."""
+    """Return the label with a placeholder for its class name: `accuracy of {}`."""
     name, label = value.subject.class_name or "", value.label.lower()
     # As a word: a class may be called c, a letter of precision.
     return " ".join(re.sub(rf"(?<!\w){re.escape(name.lower())}(?!\w)", "{}", label).split())

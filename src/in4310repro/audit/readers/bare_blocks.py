@@ -1,4 +1,4 @@
-"""Confusion matrices without a heading: rows of whole numbers directly beside an accuracy or another score."""
+"""Confusion matrices without a heading: rows of integers directly above or below an accuracy or a different score."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NO_MATRIX = "the numbers in lines {} to {} are no confusion matrix"
 
 
 def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return square blocks of integers beside a score as confusion matrices; uncertain ones carry a doubt."""
+    """Return square blocks of integers beside a score as confusion matrices; uncertain ones have `doubts`."""
     pieces = [
         Piece(
             table=Table(name=f"the numbers from line {first}", values=(), matrix=_matrix(rows, first)),

@@ -1,4 +1,4 @@
-"""R's statistics by class as caret prints them: `Class: A` in the heading, a statistic in each row."""
+"""Statistics by class as R's caret prints them: a column for each class (`Class: A`), a row for each statistic."""
 
 from __future__ import annotations
 

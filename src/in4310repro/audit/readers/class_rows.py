@@ -1,4 +1,4 @@
-"""Tables with a class in each row: networks and image sets side by side, sizes, counts, summary rows, sections."""
+"""Tables with a class in each row, and columns for networks, image sets, class sizes or counts."""
 
 from __future__ import annotations
 

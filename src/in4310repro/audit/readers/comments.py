@@ -1,4 +1,4 @@
-"""Results behind comment marks: `## Accuracy : 0.99` of knitr, `# ` below a program, `[java] `."""
+"""Results printed behind comment marks: `## Accuracy : 0.99` by knitr, `# ` below a program, `[java] ` by Ant."""
 
 from __future__ import annotations
 

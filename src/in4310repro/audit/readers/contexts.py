@@ -1,4 +1,4 @@
-"""Numbers that are not results: dates, versions, settings, durations, counts of things, names, code."""
+"""Numbers that are not results: dates, versions, settings, durations, numbers of objects, names, code."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def classify_context(line: str) -> str:
 
 
 def remove_context(line: str) -> str:
-    """Return the line without the numbers that are not results."""
+    """Return the line with numbers removed that are no results, such as dates and settings."""
     return _remove(line)[0]
 
 

@@ -1,4 +1,4 @@
-"""A table while its grid is read: the values, sizes and names collected so far."""
+"""A table that is still being read, and rules for the names and averages of its values."""
 
 from __future__ import annotations
 

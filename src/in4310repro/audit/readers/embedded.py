@@ -1,4 +1,4 @@
-"""JSON and Python dictionaries among other lines: in Markdown, below a heading, after a name."""
+"""JSON and Python dictionaries within a text: in Markdown, below a heading or after a name."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def is_numeric(cell: str) -> bool:
 
 
 def strip_signs(cell: str) -> str:
-    """Return a cell without arrows and footnote marks."""
+    """Return a cell without arrows, footnote marks and other signs around its number."""
     return DECORATION.sub("", DECORATION.sub("", cell))
 
 
@@ -139,7 +139,7 @@ def _header_rows(rows: Sequence[Row], given: int) -> int:
 
 
 def _is_second_header(row: Row, above: Row) -> bool:
-    """Return whether a row can be a second header: it has no row name of its own."""
+    """Return whether a row can be a second header row, as its first cell names no class or network."""
     first = row.cells[0]
     return first in ("", above.cells[0]) or heading(first).measure is not None or bool(CLASS.fullmatch(first.lower()))
 

@@ -1,4 +1,4 @@
-"""Reads a grid: classes in rows or in columns, several networks side by side, sizes, counts and summary rows."""
+"""Reads a grid: classes may be rows or columns, beside networks, class sizes, counts and summary rows."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def is_of_tests(table: Grid) -> bool:
 
 
 def _orient(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
-    """Return the grid transposed if its columns are classes or its rows are measures."""
+    """Return the grid transposed if its columns are classes or its rows are measures; else None."""
     corner = table.names[columns.label]
     if kind is Kind.METRICS:
         named = CLASS.fullmatch(corner.lower()) and any(of.text.lower() not in NO_NETWORK for _, of in columns.values)

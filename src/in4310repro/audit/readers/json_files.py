@@ -34,7 +34,7 @@ NESTED = 30  # objects within objects
 
 @dataclass(frozen=True, kw_only=True)
 class Numeral:
-    """A number as written, and its line."""
+    """A number as the text in the file, with its line."""
 
     text: str
     line: int

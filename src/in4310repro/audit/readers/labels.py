@@ -1,4 +1,4 @@
-"""Label lines: `Accuracy of plane : 83 %`, `AP for bus = 0.79<br />`, several on one line, or names under a heading."""
+"""Lines with label and value: `Accuracy of plane : 83 %`, `AP for bus = 0.79<br />`, or names below a heading."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def _in_brackets(before: str) -> bool:
 
 
 def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str, str | None, Measure | None]:
-    """Split `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
+    """Split labels such as `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
     parts = re.split(r" ?: | - ", label, maxsplit=1)
     if len(parts) == 2 and parts[0]:
         if parse_pure(parts[1]) and not heading(parts[0]).summary and not parse_pure(parts[0]):

@@ -12,7 +12,7 @@ UNREAD = 20  # lines that were not understood
 
 
 def show(document: Document) -> str:
-    """Return what was read: each table with classes, values, sizes and lines, and the unread lines."""
+    """Return a text that lists each table with its classes, values, sizes and lines, then the unread lines."""
     formats = ", ".join(document.formats) or "nothing"
     lines = [f"{document.source}: {len(document.tables)} tables ({formats})"]
     for table in document.tables:

@@ -1,4 +1,4 @@
-"""Tables of reStructuredText (list-table, csv-table) and AsciiDoc, whose cells may stand on lines of their own."""
+"""Tables of reStructuredText (list-table, csv-table) and AsciiDoc, which may have a line for each cell."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def tables_of_lines(
 
 
 def _settle(values: Sequence[LineValue]) -> list[LineValue]:
-    """Read the name in `plane accuracy` as a class if at least three such lines are near each other, else a network."""
+    """Return the values; the name in `plane accuracy` is a class if three such lines are near, else a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
     settled = []
@@ -159,7 +159,7 @@ def _caption(current: Pass, lines: Sequence[str]) -> str:
 
 
 def _merge(passes: Sequence[Pass]) -> list[Pass]:
-    """Return the passes with two of them merged if only a wrongly repeated class name separates them."""
+    """Return the passes; two that are separated only because a class is printed twice become one."""
     merged: list[Pass] = []
     for each in passes:
         if merged and _is_cut(merged[-1], each):
@@ -263,7 +263,7 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
 
 
 def _doubt_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
-    """Yield a doubt for each mean AP that names an IoU threshold while the class APs do not."""
+    """Yield a reason for doubt for each mean AP that names an IoU threshold while the class APs do not."""
     for value in values:
         of = value.subject
         if of.class_name is not None or not of.threshold:

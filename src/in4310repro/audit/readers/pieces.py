@@ -14,7 +14,7 @@ UNSCALED = (Measure.OTHER,)
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A table and the lines that it was read from."""
+    """A table, with the lines and the name of the reader that it was read by."""
 
     table: Table
     first: int
@@ -89,7 +89,7 @@ def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str
 
 
 def has_classes(table: Table) -> bool:
-    """Return whether a table has values of classes or a confusion matrix, not only summaries."""
+    """Return whether a table has class values or a confusion matrix, and not only averages."""
     return table.matrix is not None or any(value.class_name is not None for value in table.values)
 
 

@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Column indices of a grid, sorted by what the columns hold."""
+    """Column indices of a grid by what the columns hold: names, values, class sizes or correct images."""
 
     label: int  # the names of classes or networks
     groups: tuple[int, ...]  # further names before it: a network, a data set, an image set
@@ -149,7 +149,7 @@ def is_other(label: str) -> bool:
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Return the columns sorted by what they hold; None if there are no numbers or no names."""
+    """Return the column indices by what the columns hold; None if no column has numbers or none has names."""
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
@@ -185,7 +185,7 @@ def columns_of(table: Grid) -> Columns | None:
 
 
 def _are_sizes(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a column holds numbers of images."""
+    """Return whether a column holds class sizes: by its heading, or as counts such as 13/200."""
     return SIZE.fullmatch(_plain(name)) is not None or _images_of_set(name, cells) or _are_counts(name, cells)
 
 
@@ -253,7 +253,7 @@ def _is_unused(name: str) -> bool:
 
 
 def average_of(label: str, measure: Measure, column: Average | None) -> tuple[Measure, Average | None]:
-    """Return the measure and the average of a summary row in a column of `measure`."""
+    """Return measure and average of a value in a summary row, from the row's label and the measure of its column."""
     of = heading(label)
     if of.samples or (of.measure is Measure.OTHER and measure is not Measure.OTHER):
         return Measure.OTHER, of.average

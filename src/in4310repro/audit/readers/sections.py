@@ -23,7 +23,7 @@ FEWEST = 2  # scores below a heading, and headings
 
 @dataclass(kw_only=True)
 class Section:
-    """A heading and the scores below it."""
+    """A heading that may name a class, and the scores below it."""
 
     name: str
     line: int

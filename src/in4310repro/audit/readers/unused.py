@@ -28,7 +28,7 @@ BETWEEN = re.compile(r"[,;|{}\[\]()/\t]| {2,}| and ")  # what parts a label from
 
 @dataclass(frozen=True)
 class Left:
-    """A number that was not used."""
+    """A number that was not used, with its line, its column and the column's heading."""
 
     line: int
     text: str
