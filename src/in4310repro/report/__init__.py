@@ -1,1 +1,1 @@
-"""The report: numbers from a run folder, drawn and written beside those of the original."""
+"""The report of a run: its numbers, drawn and written beside those of the published report ("the original")."""

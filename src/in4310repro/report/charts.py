@@ -1,4 +1,4 @@
-"""Drawings of the figures: each function draws the numbers of an exhibit's JSON file and computes nothing."""
+"""Drawings of the figures; each function draws the numbers in a figure's JSON file and computes nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLOT = 170  # height of a plot
 
 
 def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw a figure: a panel for each finding of its exhibit, in order. Figures 7 and 12 are tables and have none."""
+    """Draw the panels of a figure, in the order of its findings; none for figures 7 and 12, which are tables."""
     drawn: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
         5: _draw_losses,
         6: _draw_accuracies,
@@ -49,7 +49,7 @@ def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
 
 
 def list_points(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
-    """Return the points of figures 5, 6 and 9 to 11, by the name of their line."""
+    """Return the points of each line in figures 5, 6 and 9 to 11, by the name of the line."""
     if number == 5:
         named = {"training": numbers["train_loss"], "validation": numbers["val_loss"]}
         return {name: list(zip(numbers["epoch"], values, strict=True)) for name, values in named.items()}

@@ -24,7 +24,7 @@ PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 
 
 def report_differences(run_folder: Path, report: Path) -> list[str]:
-    """List the values, drawings and pages of a report that differ from what its run gives, a sentence for each.
+    """List the values, drawings and pages of a report that differ from those its run gives, as messages.
 
     Drawings and pages are made again with the photographs embedded in `index.html`.
 
@@ -75,7 +75,7 @@ def list_report_files(report: Path) -> set[str]:
 
 
 def _read_photographs(report: Path, all_exhibits: Sequence[Exhibit]) -> dict[str, bytes]:
-    """Return the photographs embedded in a page, by path."""
+    """Return the photographs embedded in `index.html`, by image path."""
     embedded = PHOTOGRAPH.findall(read_bytes(regular_file(report, "index.html")))
     paths = list_shown_paths(all_exhibits)
     if embedded and len(embedded) != len(paths):
@@ -93,7 +93,7 @@ def _text_differences(report: Path, name: str, needed: bytes) -> list[str]:
 
 
 def _drop_feature_hash(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record without the hash of the feature maps, which each report measures anew."""
+    """Return a copy of `run.json` without the hash of the feature maps, which each report measures anew."""
     compared = dict(record)
     if isinstance(hashes := record.get("files_sha256"), Mapping):
         compared["files_sha256"] = {name: sha256 for name, sha256 in hashes.items() if name != names.FEATURES}

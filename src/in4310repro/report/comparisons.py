@@ -1,4 +1,4 @@
-"""Comparisons of measured values, in sentences that claim no more than their intervals allow."""
+"""Comparisons of measured values, in sentences that claim no more than the confidence intervals allow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MOST_NAMED = 3
 
 
 def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "", within: str = "") -> str:
-    """Say whether a value lies inside, below or above an interval, and what follows from it.
+    """Say whether a value lies inside, below or above an interval, with the conclusion for that case.
 
     Args:
         value: not the value that the interval belongs to.
@@ -34,7 +34,7 @@ def compare_with_interval(value: float, interval: Interval, below: str = "", abo
 
 
 def describe_overlap(first: Interval, second: Interval) -> str:
-    """Return a clause that says that two intervals overlap, or an empty text where they do not.
+    """Return a clause stating that two intervals overlap; an empty text if they do not.
 
     An overlap is no test: two values may differ by more than chance although their intervals overlap.
 
@@ -53,7 +53,7 @@ def describe_extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Name the lowest and the highest value, and the values whose intervals overlap with theirs.
+    """Name the lowest and the highest value, and the values whose intervals overlap with these two.
 
     If the intervals are unknown, give the range of the values, with all names that share its printed ends.
 
@@ -91,7 +91,7 @@ def describe_extremes(
 
 
 def _describe_range(names: Sequence[str], printed: Sequence[Number], ends: tuple[int, int], unit: str) -> Sentence:
-    """Give the lowest and the highest value, each with all names for which the same is printed."""
+    """Give the lowest and the highest value as printed, each with all names that have this printed value."""
     lowest, highest = (printed[end] for end in ends)
     if lowest.text == highest.text:
         return ("all are at ", lowest, unit)
@@ -111,7 +111,7 @@ def _overlap(first: Interval, second: Interval) -> bool:
 
 
 def _look_up(source: Source, keys: Sequence[str]) -> Any:
-    """Return the value under the keys; None where the file lacks them."""
+    """Return the value under the keys; None if the file lacks one of them."""
     value: Any = source.values
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None

@@ -15,7 +15,7 @@ from in4310repro.settings import ALL, STRENGTHS, OptimizerSetting, TrainingSetti
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Describe each condition that differs from the original's, and the protocol, by subject."""
+    """Describe the protocol, and each condition that differs from the original's, by subject."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"
@@ -45,7 +45,7 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
 
 
 def _describe_training(config: Config) -> str:
-    """Describe the training: epochs, a fit of the head, or both where settings differ."""
+    """Describe the training: by epochs, by fitting the head, or both if settings differ in this."""
     parts = []
     if rates := ", ".join(
         _describe_rate(config.training, each) for each in config.settings if not config.training.fits_head(each)

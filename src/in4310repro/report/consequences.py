@@ -1,4 +1,4 @@
-"""Consequences of the hypothesis of `deviations`, compared with the printed numbers and with every run.
+"""Consequences of the hypothesis in `deviations` on how the printed numbers arose, compared with numbers and runs.
 
 The thresholds were chosen with the printed values in view, so that no statement here is a prediction.
 """
@@ -15,7 +15,7 @@ from in4310repro.report.published_numbers import RunSummary
 
 
 class Consequence(TypedDict):
-    """A statement that follows from the hypothesis, and its weight as evidence."""
+    """A statement that follows from the hypothesis, whether it holds, and its weight as evidence."""
 
     claim: str
     printed: str
@@ -25,7 +25,7 @@ class Consequence(TypedDict):
 
 
 def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list[Consequence]:
-    """Return five statements, each with its weight as evidence.
+    """Return five statements that follow from the hypothesis, each with its weight as evidence.
 
     Args:
         corrected: a run of the corrected protocol.
@@ -93,7 +93,7 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Describe the printed level that lies farthest outside of the range of the seeds."""
+    """Describe the printed value that lies farthest outside the range of values from different seeds."""
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
     ]
@@ -104,7 +104,7 @@ def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[floa
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Return the number of classes with equal counts of correct images, and the difference of the totals."""
+    """Return the number of classes with equal numbers of correct images, and the difference of the total numbers."""
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
 
@@ -112,7 +112,7 @@ def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[
 def probability_of_equal_counts(
     classes: int, first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]
 ) -> float:
-    """Return the probability that two disjoint sets of these sizes have at least `classes` equal counts.
+    """Return the probability that at least `classes` classes have equal numbers of correct images in two sets.
 
     Errors are assumed independent, at each class's mean rate over both tables. The bound on the difference of the
     totals is left out; it changes the probability in the fifth decimal.
@@ -132,6 +132,6 @@ def _describe_looks(looks: tuple[int, int]) -> str:
 
 
 def format_span(values: Sequence[float]) -> str:
-    """Format one value, or the lowest and the highest."""
+    """Format the range of values as "lowest to highest", or as one number if both are printed the same."""
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
     return low if low == high else f"{low} to {high}"

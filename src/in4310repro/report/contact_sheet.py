@@ -1,4 +1,4 @@
-"""The contact sheet of a folder: copies, look-alikes, doubtful labels and confusions, as pictures or names."""
+"""The contact sheet of a folder of images: copies, look-alikes, doubtful labels and confusions, as pictures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OF_GROUP, OF_CELL = 8, 10  # number of images shown of a group of copies, and of
 
 @dataclass(frozen=True)
 class Frame:
-    """Images side by side with a line below, and a line below each."""
+    """Images side by side, with a line of text below each and one below all."""
 
     images: Sequence[tuple[str, str]]  # path and line
     line: str
@@ -29,7 +29,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Section:
-    """Frames of one kind, and their total number before any were left out."""
+    """Frames with one kind of finding, and the number of such findings including those not shown."""
 
     name: str
     title: str
@@ -45,7 +45,7 @@ def render(
     photographs: Mapping[str, Photograph],
     on_plane: Panel | None = None,
 ) -> str:
-    """Render the contact sheet as one page of HTML that loads no other file.
+    """Render the contact sheet as an HTML page that loads no further files.
 
     Args:
         folder: name of the folder, for the title.
@@ -76,7 +76,7 @@ def render(
 
 
 def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
-    """Return the sections of the page in order, each with its first frames."""
+    """Return the sections of the page in order, each with at most 100 frames."""
     crops = [
         Frame(
             [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")], f"details agree to {each.correlation:.2f}"
@@ -112,7 +112,7 @@ def _describe_doubt(doubt: Doubt) -> str:
 
 
 def _cell(label: str, seems: str, doubts: Doubts) -> Section:
-    """Return the section of a wrong cell of the confusion matrix, with its most probable images."""
+    """Return the section of a cell of wrong predictions in the confusion matrix, with its most probable images."""
     images = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
     frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in images[:OF_CELL]]
     return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(images), frames, of_matrix=True)

@@ -1,4 +1,4 @@
-"""Drawings of the test scores: precision-recall curves and the reliability of the top score."""
+"""Drawings from the test scores: precision-recall curves, and accuracy by confidence."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ MOST_CURVES = 12
 
 
 def _unit_axes(titles: tuple[str, str], top: float) -> tuple[Scale, Scale, Markup]:
-    """Return axes from 0 to 1 of nearly equal length, and their drawing."""
+    """Return two scales from 0 to 1, of nearly equal length on the page, and the drawing of their axes."""
     bottom = top + 190
     x, y = linear((0, 1), (LEFT, RIGHT - 4), SHARES), linear((0, 1), (bottom, top), SHARES)
     return x, y, axes(LEFT, top, bottom, x, y, titles)
 
 
 def draw_precision_recall(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw the precision-recall steps of the classes that `select_curves` returns."""
+    """Draw the precision-recall curves of the classes chosen by `select_curves`, as steps."""
     return [_curve(numbers, place) for place in select_curves(numbers)]
 
 
 def select_curves(numbers: Mapping[str, Any]) -> list[int]:
-    """Return the classes whose curves are drawn: at most 12, those with the lowest average precision."""
+    """Return the classes whose curves are drawn: those with the lowest average precision, at most 12."""
     precision = numbers["average_precision"]
     lowest = sorted(range(len(precision)), key=lambda place: precision[place])[:MOST_CURVES]
     return sorted(lowest)
@@ -61,7 +61,7 @@ def _curve(numbers: Mapping[str, Any], place: int) -> Panel:
 
 
 def draw_reliability(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw accuracy over the mean top score of each bin, and the number of images in each bin."""
+    """Draw the accuracy in each bin of top scores over the bin's mean score, and the number of images in it."""
     filled = [each for each in numbers["bins"] if each["images"]]
     x, y, frame = _unit_axes(("mean top score", "share right"), 56.0)
     parts = [label(0, 15, f"Reliability: ECE {numbers['expected_calibration_error']:.3f}", "title"), frame,

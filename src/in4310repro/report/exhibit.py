@@ -1,4 +1,4 @@
-"""The parts of a figure: numbers with their keys in a JSON file, sentences and a table."""
+"""The parts of a figure: numbers that point into a JSON file, sentences and a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ABSENT = "-"
 
 @dataclass(frozen=True)
 class Number:
-    """A printed number with its source: a file of the report and the keys in it."""
+    """A printed number with its source: a JSON file of the report and the keys of the value in it."""
 
     text: str
     value: float | list[float]  # a list of two is an interval
@@ -24,7 +24,7 @@ class Number:
 
     @property
     def pointer(self) -> str:
-        """The keys as a JSON Pointer (RFC 6901).
+        """Keys as a JSON Pointer (RFC 6901).
 
         Examples:
             >>> Number("0.5", 0.5, "figure04.json", ("ours", "a/b", 0)).pointer
@@ -39,13 +39,13 @@ Sentence = tuple[Cell, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """A JSON file of the report, from which numbers are printed."""
+    """A JSON file of the report, as a source of printed numbers."""
 
     file: str
     values: Mapping[str, Any]
 
     def at(self, *keys: str | int, form: str = ".4f") -> Number:
-        """Return the number under the keys; a list of two numbers is an interval.
+        """Return the number under the keys, with its source; a list of two numbers is an interval.
 
         Args:
             keys: keys of the number in the file.
@@ -68,7 +68,7 @@ def _text(value: float, form: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureTable:
-    """A table: heading, rows of cells, and the number of rows at the end that are totals."""
+    """A table: heading, rows of cells, and how many of the last rows are totals."""
 
     heading: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -77,7 +77,7 @@ class FigureTable:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One figure: number, title, caption, numbers, a finding for each panel, and a table."""
+    """A figure: number, title, caption, numbers, a finding (sentence) for each panel, and a table."""
 
     number: int  # 1 to 11 as in the original
     short: str  # two or three words for a list of figures
@@ -99,7 +99,7 @@ def figure_name(number: int) -> str:
 
 
 def figure_source(number: int, numbers: Mapping[str, Any]) -> Source:
-    """Return the JSON file of a figure as a source of numbers."""
+    """Return the JSON file of a figure as a source of printed numbers."""
     return Source(f"{figure_name(number)}.json", numbers)
 
 

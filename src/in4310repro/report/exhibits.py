@@ -1,4 +1,4 @@
-"""The content of all figures: the eleven of the original with the numbers of a run, and four more."""
+"""The content of all figures: the eleven of the original, with the numbers of a run, and four more."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
 
 
 def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
-    """Return a sentence on the original's figure of the same number, for the end of a caption."""
+    """Return a sentence on the original's figure with the same number, to be added to the caption."""
     name = exhibit.numbers.get("name")
     if name in ABSENT_SETS:
         return f" The original's figure {exhibit.number} shows {ABSENT_SETS[name]}; the two cannot be compared."
@@ -88,7 +88,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
 
 
 def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
-    """Return the penalty strengths of the fits of a head; an empty mapping for a training by epochs."""
+    """Return the penalty strengths of a head's fits, as an entry of a JSON file; empty for training by epochs."""
     return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
 
 
@@ -165,19 +165,19 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
 
 
 def _describe_selection(run: FinishedRun, each: str) -> str:
-    """Say how a setting was selected, for the caption of the curves of mean class accuracy."""
+    """Return the rule by which a setting was selected, for the caption of figure 6."""
     by = run.config.select
     of_curves = f"the highest value of any {each}"
     return of_curves if by == DEFAULT_SELECTION else f"the best {SCALARS[by].label} of any {each}, not by these values"
 
 
 def _count_correct(row: HistoryRow, supports: Sequence[int]) -> int:
-    """Count the right images of a row of validation."""
+    """Return the number of correctly classified validation images after an epoch."""
     return sum(round(share * images) for share, images in zip(row["class_accuracy"], supports, strict=True))
 
 
 def _compare_with_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
-    """Compare each other setting with the selected one on validation, at the best epoch of each."""
+    """Compare the selected setting with each of the rest, on validation at the best epoch of both."""
     selected, others = numbers["selected"], [name for name in numbers["accuracy"] if name != numbers["selected"]]
     if not others:
         return ()

@@ -1,4 +1,4 @@
-"""Matplotlib figures of the page on the supposed protocol and of `features`. Nothing is computed here."""
+"""Matplotlib figures of the page on the published numbers and of `features`. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MOST_SIGNS = 10  # largest number of modules with a sign each, and a legend
 
 
 class AccuracyRows(TypedDict):
-    """Class accuracies and their mean with 95 % intervals: a row per run for each protocol and image set."""
+    """Class accuracies and their mean, with 95 % intervals: one row per run, for each protocol and image set."""
 
     classes: list[str]
     rows: dict[str, list[list[float]]]
@@ -38,7 +38,7 @@ class AccuracyRows(TypedDict):
 
 
 def draw_accuracies(numbers: AccuracyRows) -> Figure:
-    """Draw class accuracies by protocol: a marker per run, with its 95 % interval."""
+    """Draw class accuracies by protocol, with a marker and a 95 % interval for each run."""
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes = figure.subplots()
     names = [*map(drawable_name, numbers["classes"]), "mean"]
@@ -68,7 +68,7 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
 
 
 def draw_settings(numbers: Mapping[str, Any]) -> Figure:
-    """Draw mean class accuracy by epoch, one setting after the other, with the printed values at their ends."""
+    """Draw mean class accuracy by epoch, with the settings side by side, and the printed value of each setting."""
     figure, axes = _make_axes("mean class accuracy after each epoch", "epoch, the settings one after the other")
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
@@ -94,7 +94,10 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
 
 
 def draw_shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw the percentage of non-positive values in each module, with a colour and hatching per count."""
+    """Draw bars of the percentage of non-positive values in each module: as printed, corrected and measured.
+
+    Each of these three has a colour and hatching; `numbers` maps its label to the percentages by module.
+    """
     figure, axes = _make_axes("values <= 0, %", "")
     names = list(next(iter(numbers.values())))
     ways = zip((ORIGINAL, OTHER, OURS), HATCHES, numbers.items(), strict=True)
@@ -109,7 +112,7 @@ def draw_shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
 
 
 def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """Draw the non-positive share, the quantiles and, where measured, the spectrum of each module."""
+    """Draw the percentage of values <= 0, the quantiles and, if measured, the spectrum of each module."""
     with_spectrum = {name: module["eigenvalues"] for name, module in modules.items() if module.get("eigenvalues")}
     height = max(3.8, 0.26 * len(modules) + 1)
     figure = Figure(figsize=(16 if with_spectrum else 11, height), layout="constrained")
@@ -148,7 +151,7 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def drawable_name(name: str, longest: int = LONGEST_NAME) -> str:
-    """Return a name that matplotlib draws as it stands: no formula, no missing glyph, its middle cut if long."""
+    """Return a name that matplotlib draws literally: formulas and missing glyphs escaped, cut in the middle if long."""
     drawn = "".join(letter if ord(letter) in _font_letters() else escape(letter) for letter in visible(name))
     if len(drawn) > longest:
         drawn = f"{drawn[: longest - 8]}\N{HORIZONTAL ELLIPSIS}{drawn[-7:]}"
@@ -158,12 +161,12 @@ def drawable_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 @functools.cache
 def _font_letters() -> frozenset[int]:
-    """Return the code points that matplotlib's font has."""
+    """Return the code points that matplotlib's default font contains."""
     return frozenset(get_font(findfont(FontProperties())).get_charmap())
 
 
 def to_png(figure: Figure) -> bytes:
-    """Return the figure as a PNG file whose bytes depend on the figure alone."""
+    """Return the figure as a PNG file; equal figures give equal bytes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Template values of the HTML page only: links of numbers, drawings, photographs, style and script."""
+"""Values for the template of the HTML page only: links, drawings, photographs, style and script."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from in4310repro.runs.finished import FinishedRun
 
 
 def html_context(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, Any]:
-    """Return the values that `index.html.jinja` needs in addition to those of `report.md.jinja`.
+    """Return the values that `index.html.jinja` needs in addition to those that `report.md.jinja` needs.
 
     Args:
         run: a finished run.
@@ -57,14 +57,14 @@ def _describe_panel(title: str, finding: str) -> str:
 
 
 def _findings(exhibit: Exhibit) -> list[Sentence]:
-    """Return one finding for each panel; with many classes only some have a curve."""
+    """Return the sentence below each panel of a figure; with many classes only some have a panel."""
     if exhibit.number == CURVES:
         return [exhibit.findings[1 + place] for place in select_curves(exhibit.numbers)]
     return list(exhibit.findings)
 
 
 def _counted_cells(exhibit: Exhibit) -> list[dict[str, Any]]:
-    """Return the cells of a confusion matrix, each with its count."""
+    """Return the cells of a confusion matrix that have images, each with its number of images."""
     source = figure_source(exhibit.number, exhibit.numbers)
     return [
         {**cell, "count": source.at("confusion_matrix", cell["true"], cell["predicted"], form="d")}

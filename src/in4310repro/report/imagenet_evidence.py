@@ -1,4 +1,4 @@
-"""The supposed protocol from ImageNet weights: consequences, and the probability of the printed counts."""
+"""Runs from ImageNet weights as evidence on the hypothesis: consequences, and probabilities of printed counts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRINTED = ("figure 3 (sgd)", "test")  # the two tables of the selected network
 
 
 class Likelihood(TypedDict):
-    """Probability of a printed count if images are independent and as often correct as a network's were."""
+    """Probability of a printed count, if images are independently correct with the accuracy of a given network."""
 
     reading: str  # the network whose accuracy is assumed, and the images it was measured on
     printed: str  # name of the printed count
@@ -71,14 +71,14 @@ def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], prin
 
 
 def read(reports: Path) -> Evidence | None:
-    """Return the evidence stored beside the page; None where there is no file."""
+    """Return the evidence stored beside the page; None if there is none."""
     file = reports / FILE
     found: Evidence | None = read_json(file) if file.is_file() else None
     return found
 
 
 def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
-    """Return (correct images, images) of each table in `PRINTED`."""
+    """Return the number of correct images and of all images, for each of the tables named in `PRINTED`."""
     counted = {table.name: (table.totals, table.images) for table in printed.counted if table.name in PRINTED}
     return {name: (totals[0], images) for name, (totals, images) in counted.items() if totals}
 
@@ -86,7 +86,7 @@ def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
 def likelihoods(
     corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
 ) -> list[Likelihood]:
-    """Return the likelihood of each printed count: for a test on unseen images, and on training images."""
+    """Return two likelihoods of each printed count: for a test on unseen images, and on training images."""
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {
@@ -139,7 +139,7 @@ def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> 
 
 
 def format_probabilities(values: Sequence[float]) -> str:
-    """Format a probability and the range of two others, all given as logarithms.
+    """Format a probability, and the range of two further ones, all given as log10.
 
     Examples:
         >>> shown([-1.0, -2.0, -0.5]), shown([-30.2, -40.0, -22.0])

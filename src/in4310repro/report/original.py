@@ -1,4 +1,4 @@
-"""The numbers that the published report prints."""
+"""The numbers that the published report ("the original") prints."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Original(TypedDict):
 
 
 def has_original_classes(classes: Sequence[str]) -> bool:
-    """Return whether a run has the original's classes; the numbers of other classes are not comparable."""
+    """Return whether a run has the original's classes; only then are its numbers comparable."""
     return list(classes) == original()["classes"]
 
 

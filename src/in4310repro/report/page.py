@@ -1,4 +1,4 @@
-"""The report of a run: figures with their numbers, a Markdown page, and one self-contained HTML page."""
+"""The report of a run: a JSON file for each figure, a Markdown page, and one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GROUPS = {
 
 
 class RunRecord(TypedDict):
-    """Settings, fingerprint, results and hashes: enough to repeat a run and to compare the repetition."""
+    """Settings, fingerprint, results and file hashes: enough to repeat a run and compare the results."""
 
     command: str
     config: configuration.Values  # with folder names instead of full paths
@@ -58,7 +58,7 @@ class ReportRecord(RunRecord):
 
 
 def write(run: FinishedRun, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
-    """Write `report.md`, `index.html`, the JSON and SVG files of the figures and `run.json`; return the pages.
+    """Write the report of a run: two pages, JSON and SVG files of the figures, and `run.json`; return the pages.
 
     Args:
         run: a run with measured feature maps.
@@ -89,7 +89,7 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 
 
 def may_write(run: FinishedRun, folder: Path) -> bool:
-    """Return False if the folder holds the report of a run with another configuration or split."""
+    """Return False if the folder holds a report of a run whose configuration or split differs from this run's."""
     try:
         earlier = read_json(folder / RECORD)["files_sha256"]
         return all(earlier[name] == run.files.manifest()[name] for name in (names.CONFIG, names.SPLIT))
@@ -98,7 +98,7 @@ def may_write(run: FinishedRun, folder: Path) -> bool:
 
 
 def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return the SVG files of a report, by name.
+    """Return the SVG files of a report, as bytes by file name.
 
     Args:
         all_exhibits: figures of the run.
@@ -123,7 +123,7 @@ def list_drawn_figures(all_exhibits: Sequence[Exhibit], *, photographs: bool) ->
 
 
 def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return both pages of a run, by file name.
+    """Return both pages of a report, as bytes by file name.
 
     Args:
         run: a finished run.
@@ -139,7 +139,7 @@ def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: M
 
 
 def remove_earlier_figures(folder: Path, written: set[str]) -> None:
-    """Remove the figures that an earlier report lists and this one does not write; leave all other files."""
+    """Remove the figures of an earlier report that this one does not write; keep all other files."""
     for name in _earlier_figures(folder / RECORD):
         # A report never writes links, so a link is the user's.
         if name not in written and (folder / name).is_file() and not (folder / name).is_symlink():
@@ -147,7 +147,7 @@ def remove_earlier_figures(folder: Path, written: set[str]) -> None:
 
 
 def _earlier_figures(record_file: Path) -> list[str]:
-    """Return the figure files that an earlier report lists; none where the file is not a report's record."""
+    """Return the figure files that an earlier report lists; an empty list if there is no valid earlier report."""
     if not record_file.is_file():
         return []
     try:
@@ -162,7 +162,7 @@ def _earlier_figures(record_file: Path) -> list[str]:
 
 
 def make_record(run: FinishedRun) -> RunRecord:
-    """Return command, settings, results and file hashes of a run."""
+    """Return the command that repeats a run, its settings and results, and the hashes of its files."""
     return RunRecord(
         command=reproducing_command(run.config, _settings_chosen_by_training(run)),
         config=configuration.to_json(publishable(run.config)),
@@ -173,7 +173,7 @@ def make_record(run: FinishedRun) -> RunRecord:
 
 
 def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the settings that a training chooses by itself, and that the command may therefore omit."""
+    """Return the settings that training chooses by default, which the command can therefore omit."""
     config = run.config
     if config.network.is_resnet:
         return []
@@ -226,7 +226,7 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
 
 
 def _headline(test: Exhibit) -> list[tuple[str, Cell, Cell]]:
-    """Return the main numbers of the test set, each with its name and interval."""
+    """Return the name, value and interval of each of the main test metrics."""
     source = figure_source(TEST, test.numbers)
 
     def row(name: str, *keys: str) -> tuple[str, Cell, Cell]:

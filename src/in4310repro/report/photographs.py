@@ -1,4 +1,4 @@
-"""The photographs of a page: their selection and their bytes."""
+"""The photographs on a page: which are shown, and their JPEG bytes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LISTED, SHOWN = 100, 10  # number of images of a cell that are named, and of a w
 
 @dataclass(frozen=True)
 class Photograph:
-    """An image that a page may show: its file and the expected sha256 of its bytes."""
+    """An image that a page may show: its file, and the sha256 that the file must have."""
 
     file: Path
     sha256: str
@@ -43,7 +43,7 @@ def load_photographs(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, 
 
 
 def list_shown_paths(all_exhibits: Iterable[Exhibit]) -> list[str]:
-    """Return the paths of the photographs on a page in its order, repeated where one is shown twice."""
+    """Return the paths of the photographs on a page, in their order; one that is shown twice is listed twice."""
     numbers = {exhibit.number: exhibit.numbers for exhibit in all_exhibits}
     wrong = [cell["images"][:SHOWN] for cell in list_cells(numbers[CONFUSION]) if cell["wrong"]]
     ranked = [images for sides in numbers[RANKING]["ranked"].values() for images in sides.values()]
@@ -51,7 +51,7 @@ def list_shown_paths(all_exhibits: Iterable[Exhibit]) -> list[str]:
 
 
 def list_cells(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the cells of a confusion matrix that have images, wrong predictions first."""
+    """Return the cells of a confusion matrix that have images, the cells of wrong predictions first."""
     places = [
         (true, predicted) for true in range(len(numbers["classes"])) for predicted in range(len(numbers["classes"]))
     ]
@@ -65,7 +65,7 @@ def list_cells(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def draw_ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -> Panel:
-    """Draw the top and the bottom ten images of each ranked class, with their scores and true classes."""
+    """Draw the ten images with the highest and the ten with the lowest scores of each ranked class."""
     parts, y, wide = list[Markup](), 0.0, 0
     for name, sides in numbers["ranked"].items():
         for side, images in sides.items():
@@ -89,12 +89,12 @@ def draw_ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -
 
 
 def format_score(score: float) -> str:
-    """Format a score with two decimals, or as a power of ten below 0.01."""
+    """Format a score with two decimals; below 0.01, as a digit times a power of ten."""
     return f"{score:.2f}" if score >= 0.01 else f"{score:.0e}"
 
 
 def load_jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
-    """Return a photograph as a small JPEG file; raise as `load_photographs` does."""
+    """Return a photograph as a small JPEG file; raises as `load_photographs`."""
     if path not in photographs:
         raise ValueError(f"image {path} is not in the split of the run; expected an image of the split")
     buffer = io.BytesIO()

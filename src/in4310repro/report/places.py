@@ -1,4 +1,4 @@
-"""The printed numbers of a page, each linked to an entry with its full value, file and key."""
+"""The printed numbers of a page, each linked to a list entry with its full value, file and key."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")
 
 @dataclass(frozen=True)
 class Place:
-    """The full value of a printed number, with its key, tier and anchor on the page."""
+    """The list entry of a printed number: full value, key, tier of comparison and anchor on the page."""
 
     anchor: str
     pointer: str
@@ -28,7 +28,7 @@ class Place:
 
 
 class Places:
-    """Links of numbers in the order in which a page prints them; a number printed twice has one entry.
+    """The list entries of a page's numbers in the order of printing; a number printed twice has one entry.
 
     Args:
         tier_for: returns the tier of a number.
@@ -39,7 +39,7 @@ class Places:
         self._by_file: dict[str, dict[str, Place]] = {}
 
     def link(self, cell: Cell) -> Markup:
-        """Return a number as a link to its place, and a text as it is."""
+        """Return HTML of a cell: a number as a link to its list entry, a text unchanged."""
         if not isinstance(cell, Number):
             return keep_together(cell)
         place = self._place(cell)
@@ -47,11 +47,11 @@ class Places:
         return Markup('<a class="n" href="#{}" title="{}">{}</a>').format(place.anchor, visible(title), cell.text)
 
     def say(self, sentence: Sentence) -> Markup:
-        """Return a sentence with its numbers as links."""
+        """Return HTML of a sentence, with its numbers as links to their list entries."""
         return Markup("").join(map(self.link, sentence))
 
     def by_file(self) -> dict[str, list[Place]]:
-        """Return the entries of all numbers linked so far, by file."""
+        """Return the list entries of all numbers linked so far, by JSON file."""
         return {file: list(places.values()) for file, places in sorted(self._by_file.items())}
 
     def _place(self, number: Number) -> Place:
@@ -64,7 +64,7 @@ class Places:
 
 
 def keep_together(text: str) -> Markup:
-    """Return text as HTML in which options and numbers with a unit or an exponent stay on one line.
+    """Return text as HTML without line breaks inside options, numbers with units, and numbers with exponents.
 
     Examples:
         >>> str(unbroken("verify --replay: 95 %"))

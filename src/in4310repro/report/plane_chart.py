@@ -1,4 +1,4 @@
-"""Images as points of a plane, with the colour and sign of their class, a legend and labels."""
+"""Drawing of images as points of a plane, with the colour and symbol of their class, a legend and labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SIGNS = (
 
 
 def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDArray[np.int64]) -> Panel:
-    """Draw the images, with a legend below them.
+    """Draw the images as points of a plane, with a legend below.
 
     Args:
         places: coordinates [image, 2] from 0 to 1.
@@ -45,7 +45,7 @@ def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDAr
 
 
 def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Markup:
-    """Draw the points of one class as one path; an element each would make the file three times as large."""
+    """Draw all points of one class as a single path; one element for each would make the file three times as large."""
     sign, how = SIGNS[number % len(SIGNS)]
     colour = COLOUR.format(hue=30 + 360 * number / classes)
     style = f"stroke: {colour}; {how}; stroke-opacity: .8; fill: none"
@@ -53,7 +53,7 @@ def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Mark
 
 
 def _legend(classes: Sequence[str], present: Sequence[int]) -> tuple[Markup, float]:
-    """Draw the sign and name of each class that has images; return the drawing and its height."""
+    """Draw the symbol and name of each class that has images; return the drawing and its height."""
     parts, x, y = [], 0.0, SIDE + 20.0
     for number in present:
         name = shorten(classes[number], LONGEST_NAME)

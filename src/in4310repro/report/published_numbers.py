@@ -1,4 +1,8 @@
-"""The numbers of the page on the supposed protocol: a summary of each run, beside the printed values."""
+"""The numbers of the page on the published report: a summary of each run, beside the printed values.
+
+The "supposed protocol" is a hypothesis on how the printed values were measured; the "corrected protocol" tests on
+unseen images.
+"""
 
 from __future__ import annotations
 
@@ -16,20 +20,20 @@ from in4310repro.runs.selection import best_epoch
 
 
 class SettingSummary(ClassMetrics):
-    """A setting at its best epoch on validation."""
+    """Metrics of a setting at its best epoch on validation."""
 
     epoch: int
     curve: list[float]  # mean class accuracy after each epoch
 
 
 class UnseenSummary(ClassMetrics):
-    """The selected network on the images that the supposed protocol never reads."""
+    """Metrics of the selected network on the images that the supposed protocol never reads."""
 
     images: int
 
 
 class RunSummary(TypedDict):
-    """Each setting at its best epoch, and the selected network on the test set."""
+    """Metrics of each setting at its best epoch, and of the selected network on the test set."""
 
     seed: int
     settings: dict[str, SettingSummary]
@@ -40,7 +44,7 @@ class RunSummary(TypedDict):
 
 
 def summarize(run: FinishedRun) -> RunSummary:
-    """Return the summary of a run."""
+    """Return the metrics of a run that the page on the published numbers compares."""
     settings = {
         name: SettingSummary(
             epoch=best_epoch(rows, run.config.select)["epoch"],
@@ -62,7 +66,7 @@ def summarize(run: FinishedRun) -> RunSummary:
 
 
 def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]) -> None:
-    """Refuse runs that differ in more than protocol and seed.
+    """Raise ValueError if runs differ in more than protocol and seed.
 
     Raises:
         ValueError: the runs differ; the message names the run and the difference.
@@ -94,7 +98,7 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Return the percentage of non-positive values as printed, corrected for padding, and measured.
+    """Return the percentages of values <= 0 by module: as printed, corrected for padding, and measured.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.
@@ -116,7 +120,7 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
 
 
 def format_as_toml(printed: Original) -> str:
-    """Return the printed values as a TOML file to audit, as strings because their decimals matter."""
+    """Return the printed values as a TOML file to audit; they are strings, since the number of decimals matters."""
     lines = [
         "# What the published report prints, for `in4310repro audit`. Numbers as printed; the names of tables and",
         "# of classes are ours: the report names three of the classes, and does not call figures 1 to 3 validation.",

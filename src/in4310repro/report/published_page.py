@@ -1,4 +1,4 @@
-"""The page on the published numbers: the audit of the printed values, and the experiment on how they arose.
+"""The page on the published numbers: the audit of the printed values, and an experiment on how they arose.
 
 The hypothesis is that of `deviations`. Its consequences are compared with the printed and the measured values.
 """
@@ -54,7 +54,7 @@ class PublishedNumbers(TypedDict):
 def write(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Write `published.md`, and its figures, numbers and the printed values as a file to audit.
+    """Write `published.md`, its figures and numbers, and the printed values as a file to audit.
 
     Args:
         corrected: a finished run of the corrected protocol, with measured feature maps.
@@ -89,7 +89,7 @@ def write(
 def write_evidence(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Add runs from ImageNet weights to an existing page: `published/imagenet.json`, and the page anew.
+    """Add runs from ImageNet weights to an existing page: write `published/imagenet.json`, and the page again.
 
     Raises:
         ValueError: as `imagenet_evidence.make_evidence` raises, or the page does not exist yet.
@@ -107,7 +107,7 @@ def write_evidence(
 def write_page(
     numbers: PublishedNumbers, printed_audit: Audit, ablations: Sequence[AblationReport], reports: Path
 ) -> list[Path]:
-    """Draw and write the page from its numbers alone."""
+    """Draw the figures and write the page, from numbers that were computed before."""
     rows = _accuracy_rows(numbers)
     drawn = {
         "accuracy": figures.draw_accuracies(rows),
@@ -122,12 +122,12 @@ def write_page(
 
 
 def _name(run: FinishedRun) -> str:
-    """Return the run's folder as given, or only its last part where the whole path would name a machine."""
+    """Return the run's folder as given, or only its last part if the whole path would reveal the machine."""
     return publishable_place(run.folder.as_posix())
 
 
 def _accuracy_rows(numbers: PublishedNumbers) -> figures.AccuracyRows:
-    """Return the rows of the main figure: class accuracies and their mean, by protocol and image set."""
+    """Return the numbers of the main figure: class accuracies and their mean, by protocol and image set."""
     published, records = numbers["published"], list(numbers["runs"].values())[1:]
     # The images that the shared split never reads are those that the corrected protocol trains and validates on.
     unseen = [_sizes(record["metrics"]["supports"], "training", "validation") for record in records]
@@ -229,7 +229,7 @@ def _command(record: RunRecord, name: str) -> str:
 
 
 def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence | None) -> dict[str, str]:
-    """Return the supposed protocol's accuracies in the setting that has no warm start."""
+    """Return the name of the first setting, which has no warm start, and its accuracies by the supposed protocol."""
     name = next(iter(numbers["corrected"]["settings"]))
 
     def accuracies(runs: Sequence[RunSummary]) -> str:
@@ -240,7 +240,7 @@ def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence 
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
-    """Return a row for each setting: best epoch as printed, by the supposed and the corrected protocol."""
+    """Return a table row for each setting: its best metrics as printed, by the supposed and the corrected protocol."""
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]
@@ -260,7 +260,7 @@ def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
 
 
 def _ablation_table(report: AblationReport) -> dict[str, object]:
-    """Return the template values of an ablation: a row for each deviation, with what it changes."""
+    """Return the template values of an ablation, with a table row on the effect of each deviation."""
     base = report["numbers"][CORRECTED]
     config = configuration.from_json(report["config"], "an ablation")
     return {

@@ -1,4 +1,4 @@
-"""Rendering of templates: values are inserted as text, escaped for HTML or Markdown."""
+"""Rendering of templates; inserted values are escaped for HTML or Markdown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TEMPLATES = resources.files("in4310repro.report") / "templates"
 
 
 def render(template: str, context: Mapping[str, object]) -> str:
-    """Render a template. Values are escaped; a name that the context lacks is an error."""
+    """Render a template with escaped values; raises an error for a name that the context lacks."""
     return _environment(template.endswith(".html.jinja")).get_template(template).render(context)
 
 
@@ -35,7 +35,7 @@ def _environment(html: bool) -> jinja2.Environment:
 
 
 def read_asset(name: str) -> str:
-    """Return the text of a style or script of the package."""
+    """Return the text of a style or script file of the package."""
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
@@ -48,5 +48,5 @@ def _as_markdown(value: object) -> Markdown:
 
 
 def _rule(columns: int) -> Markdown:
-    """Return the line below the heading of a Markdown table, without its first bar."""
+    """Return the line of dashes below the heading of a Markdown table, without its first bar."""
     return Markdown(" --- |" * columns)

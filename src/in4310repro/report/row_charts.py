@@ -1,4 +1,4 @@
-"""Drawings with a row for each class or module: name, value, interval and printed value."""
+"""Drawings with a row for each class or module: name, value, interval, and the original's value."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STARTS = {0.95: 0.01, 0.9: 0.02, 0.8: 0.05, 0.5: 0.1, 0.0: 0.25}  # start of an 
 
 @dataclass(frozen=True)
 class Rows:
-    """Positions of rows, and the drawing of their names.
+    """Vertical positions of the rows of a drawing, and the drawing of their names.
 
     Args:
         names: names of the rows.
@@ -59,7 +59,7 @@ class Rows:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """Both ends of the horizontal axis, pixels."""
+        """Both ends of the horizontal axis, in pixels."""
         return (14.0 if self._above else self._widest + 12), WIDTH - self.right
 
     @property
@@ -68,16 +68,16 @@ class Rows:
 
     @property
     def bottom(self) -> float:
-        """Bottom of the last row, pixels."""
+        """Lower edge of the last row, in pixels."""
         return TITLE + 8.0 + self._height * len(self.names) + (8 if len(self.names) > self.first else 0)
 
     def middle(self, number: int) -> float:
-        """Return the vertical position of the value of a row, pixels."""
+        """Return the vertical position of a row's value, in pixels."""
         below_name = 14 if self._above else 0
         return TITLE + 8 + self._height * number + below_name + ROW / 2 + (8 if number >= self.first else 0)
 
     def name(self, number: int) -> Markup:
-        """Draw the name of a row, beside it or above it."""
+        """Draw the name of a row: beside the row, or above it if any name is long."""
         text, y = self.names[number], self.middle(number)
         if self._above:
             return label(0, y - 14, shorten(text, LONGEST_ABOVE))
@@ -85,7 +85,7 @@ class Rows:
 
 
 def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
-    """Return a scale that ends at 1 and starts at the highest of `STARTS` that no value is below.
+    """Return a scale that ends at 1 and starts at the highest number of `STARTS` that is not above any value.
 
     Args:
         values: values to draw, each from 0 to 1.
@@ -97,7 +97,7 @@ def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
 
 
 def draw_class_metrics(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw a point with its interval for each class, the original's value as a hollow diamond, and chance."""
+    """Draw the value, interval and chance level of each class, and the original's value as a hollow diamond."""
     drawn = []
     for key, mean in MEANS.items():
         names = [*numbers["classes"], "mean"]
@@ -145,12 +145,12 @@ def _points(
 
 
 def draw_interval(low: float, high: float, y: float) -> list[Markup]:
-    """Draw a horizontal line between two pixels, with end caps."""
+    """Draw a horizontal line with end caps between two positions in pixels."""
     return [line(low, y, high, y, "range"), *(line(end, y - 4, end, y + 4, "cap") for end in (low, high))]
 
 
 def draw_sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw a bar for each module, and the printed value as a hollow diamond."""
+    """Draw the percentage of values <= 0 of each module as a bar, and the original's as a hollow diamond."""
     rows = Rows(list(numbers["ours"]), len(numbers["ours"]))
     x = linear((0, 100), rows.ends, [(value, f"{value}") for value in range(0, 101, 25)])
     printed = {name: value for name, value in numbers["original"].items() if name in numbers["ours"]}
@@ -168,7 +168,7 @@ def draw_sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
 
 
 def draw_activations(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw a line between two quantiles and a point at the median for each module; all sets share a scale."""
+    """Draw the 1 % to 99 % range and the median of each module's values; all image sets have the same scale."""
     low, middle, high = SHOWN
     of_sets = [{name: module["quantiles"] for name, module in each["modules"].items()} for each in numbers["sets"]]
     values = [quantiles[share] for each in of_sets for quantiles in each.values() for share in SHOWN]
@@ -189,7 +189,9 @@ def draw_activations(numbers: Mapping[str, Any]) -> list[Panel]:
 
 
 def ticks_around_zero(low: float, high: float) -> list[float]:
-    """Return at most eight ticks that enclose two values and zero, at steps of 1, 2 or 5 times a power of ten.
+    """Return at most eight ticks whose range includes two values and zero.
+
+    Their distance is 1, 2 or 5 times a power of ten.
 
     Examples:
         >>> around_zero(-0.7, 2.1)
@@ -207,7 +209,7 @@ def _draw_zero_line(x: Scale, bottom: float) -> Markup:
 
 
 def _draw_columns(x: Scale, bottom: float) -> list[Markup]:
-    """Draw the vertical grid lines behind rows, and their ticks below."""
+    """Draw the vertical grid lines behind the rows, and the labels of the axis below."""
     parts = []
     for value, text in x.ticks:
         place = x.pixel(value)
@@ -216,12 +218,12 @@ def _draw_columns(x: Scale, bottom: float) -> list[Markup]:
 
 
 def _draw_printed(x: float, y: float) -> Markup:
-    """Draw a hollow diamond."""
+    """Draw the hollow diamond that marks a value of the original."""
     return element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed")
 
 
 def _draw_key(*, drawn: bool) -> Markup:
-    """Draw the legend of the diamond at the right of the title, if any diamond is drawn."""
+    """Draw the legend of the diamond at the right of the title; nothing if no diamond is drawn."""
     if not drawn:
         return Markup("")
     start = WIDTH - 2 - measure_text("as printed")

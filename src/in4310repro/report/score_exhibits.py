@@ -21,7 +21,7 @@ CONFUSION, CURVES, CALIBRATION = 12, 13, 14
 
 
 def confusion_exhibit(run: FinishedRun) -> Exhibit:
-    """Build figure 12: true by predicted classes, with the images of every cell in order of falling score."""
+    """Build figure 12: the confusion matrix, and the images of every cell with the highest scores first."""
     classes, details = run.classes, run.scores.details()
     numbers = {
         "classes": classes,
@@ -53,7 +53,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return true class -> predicted class -> images with the predicted class's score; no empty lists."""
+    """Return the images of each cell with their top scores, by true and then predicted class; omit empty cells."""
     predicted = scores.softmax.argmax(axis=1)
     top = scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
@@ -64,7 +64,7 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the two most frequent mistakes, each with the interval of its share of the true class."""
+    """Return the two most frequent mistakes, with the interval of their share of the images of the true class."""
     places = range(len(classes))
     wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
     return [
@@ -90,7 +90,7 @@ def _mistakes_finding(source: Source, numbers: Mapping[str, Any]) -> Sentence:
 
 
 def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Exhibit:
-    """Build figure 13: precision over recall of each class.
+    """Build figure 13: the precision-recall curve of each class.
 
     Args:
         run: a finished run.
@@ -129,7 +129,7 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
 
 
 def _find_ends(source: Source, name: str) -> tuple[Cell, Cell]:
-    """Return the highest recall at a precision of 1, and the precision at a recall of 1."""
+    """Return the highest recall with a precision of 1, and the precision with a recall of 1."""
     curve = source.values["curves"][name]
     pure = [place for place, precision in enumerate(curve["precision"]) if precision == 1]
     last = len(curve["precision"]) - 1
@@ -144,7 +144,7 @@ def _curve_finding(source: Source, name: str, label: int) -> Sentence:
 
 
 def calibration_exhibit(run: FinishedRun) -> Exhibit:
-    """Build figure 14: accuracy by the network's top score."""
+    """Build figure 14: accuracy by top score (confidence) of the network."""
     labels, softmax = torch.from_numpy(run.scores.labels), torch.from_numpy(run.scores.softmax)
     bins = metrics.calibration_bins(labels, softmax)
     correct = sum(each["correct"] for each in bins)
@@ -190,7 +190,7 @@ def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
 
 
 def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
-    """Compare mean top score and accuracy by the interval of the accuracy; describe the fullest bin."""
+    """Compare mean top score and accuracy, using the interval of the accuracy; describe the bin with most images."""
     fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
     place = compare_with_interval(
         numbers["mean_top_score"],

@@ -1,4 +1,4 @@
-"""Figures 9 to 11: the largest eigenvalues of feature covariances on three image sets, drawn on one scale."""
+"""Figures 9 to 11: the largest eigenvalues of feature covariances on three image sets, on the same scale."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALLEST_DRAWN = 1e-10
 
 
 def spectrum_exhibits(features: FeatureMaps) -> list[Exhibit]:
-    """Build a figure for each image set: the eigenvalues of its modules."""
+    """Build a figure for each image set, with the largest eigenvalues of each module."""
     exponents = exponents_of(
         [module["eigenvalues"] for images in features["sets"] for module in images["modules"].values()]
     )
@@ -24,7 +24,7 @@ def spectrum_exhibits(features: FeatureMaps) -> list[Exhibit]:
 
 
 def exponents_of(spectra: Sequence[Sequence[float]]) -> list[int]:
-    """Return the powers of ten that enclose all eigenvalues that are drawn."""
+    """Return the powers of ten between which all drawn eigenvalues lie."""
     drawn = [math.log10(values[place]) for values in spectra for place in find_drawn_indices(values)] or [0.0]
     low = math.floor(min(drawn))
     return [low, max(math.ceil(max(drawn)), low + 1)]
@@ -74,12 +74,12 @@ def _describe_spectra(modules: Mapping[str, Sequence[float]], number: int, numbe
 
 
 def find_drawn_indices(values: Sequence[float]) -> list[int]:
-    """Return the indices, from 0, of the eigenvalues that are large enough to be drawn."""
+    """Return the indices, from 0, of the eigenvalues that are large enough to draw."""
     return [place for place, value in enumerate(values) if value > max(0.0, SMALLEST_DRAWN * values[0])]
 
 
 def _describe_omitted(modules: Mapping[str, Sequence[float]]) -> Sentence:
-    """Name the eigenvalues that are in the table and not in the drawing."""
+    """Name the eigenvalues that are in the table but too small to draw."""
     left_out = {
         name: [str(place + 1) for place in range(len(values)) if place not in find_drawn_indices(values)]
         for name, values in modules.items()
@@ -107,7 +107,7 @@ def _describe_pooled(images: ImageSetFeatures) -> str:
 
 
 def _describe_stand_in(name: str) -> str:
-    """Name the images that replace an image set that was not given."""
+    """Name the images used in place of an image set that was not given; an empty text if it was given."""
     if name not in ABSENT_SETS:
         return ""
     what = "crops of the two photographs that scikit-learn ships"

@@ -1,4 +1,4 @@
-"""Small charts as SVG, with text as text and the colours of the page, light and dark.
+"""Small charts as SVG, with text elements, in the light and dark colours of the page.
 
 Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` styles its classes.
 """
@@ -36,7 +36,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scale:
-    """Map from the values of an axis to pixels."""
+    """A map from the values of an axis to pixels."""
 
     pixel: Callable[[float], float]
     ticks: Sequence[tuple[float, str]]
@@ -49,7 +49,7 @@ def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iter
 
 
 def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
-    """Return an element. In attribute names a last underscore is dropped; others become hyphens."""
+    """Return an SVG element; in attribute names a final underscore is dropped and each other becomes a hyphen."""
     written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
     return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
 
@@ -64,7 +64,7 @@ def _value(value: object) -> str:
 
 
 def join(parts: Iterable[Markup]) -> Markup:
-    """Join elements."""
+    """Join elements into one text."""
     return Markup("".join(parts))  # noqa: S704
 
 
@@ -74,12 +74,12 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
-    """Draw a text anchored at its start, middle or end."""
+    """Draw a text that starts, is centred or ends at a point."""
     return element("text", visible(text), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 
 def mark(x: float, y: float, style: int) -> Markup:
-    """Draw a point of a series; each of ten styles has its own sign, so that colour is not needed."""
+    """Draw a point of a series; each of ten series has its own symbol, so that colour is not needed."""
     x, y, number = float(x), float(y), style % MARKS
     class_ = f"{'h' if style % (2 * MARKS) >= MARKS else 'm'}{number}"
     if number == 0:
@@ -94,12 +94,12 @@ def mark(x: float, y: float, style: int) -> Markup:
 
 
 def path(points: Iterable[tuple[float, float]], class_: str) -> Markup:
-    """Draw straight lines from point to point."""
+    """Draw straight lines through a sequence of points."""
     return element("path", d="M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points), class_=class_)
 
 
 def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tuple[str, str]) -> Markup:
-    """Draw grid, ticks and titles of both axes: the vertical title above, the horizontal one below."""
+    """Draw grid, tick labels and titles of both axes; the title of the vertical axis is above it."""
     right = float(WIDTH - 8)
     parts = [label(0, top - 14, titles[1], "quiet"), label(right, bottom + 33, titles[0], "quiet", "end")]
     for value, text in y.ticks:
@@ -112,7 +112,7 @@ def axes(left: float, top: float, bottom: float, x: Scale, y: Scale, titles: tup
 
 
 def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
-    """Draw the signs and names of series; return the drawing and its height."""
+    """Draw the symbols and names of series; return the drawing and its height."""
     parts, x, y = [], 0.0, top
     for style, name in enumerate(names):
         length = 30 + measure_text(name)
@@ -124,7 +124,7 @@ def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
 
 
 def ticks_from_zero(top: float) -> list[tuple[float, str]]:
-    """Return ticks from zero to a value, at steps of 1, 2 or 5 times a power of ten."""
+    """Return ticks from zero to a value; their distance is 1, 2 or 5 times a power of ten."""
     if top <= 0:
         return [(0.0, "0"), (1.0, "1")]
     power = 10 ** math.floor(math.log10(top))
@@ -133,12 +133,12 @@ def ticks_from_zero(top: float) -> list[tuple[float, str]]:
 
 
 def measure_text(text: str) -> float:
-    """Return the approximate width of a text, pixels."""
+    """Return the approximate width of a text in pixels."""
     return LETTER * sum(2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def shorten(name: str, longest: int) -> str:
-    """Return a name with visible characters only, its middle cut where it is too wide."""
+    """Return a name with invisible characters replaced, and cut in the middle if it is too wide."""
     name = visible(name)
     if measure_text(name) <= LETTER * longest:
         return name
@@ -152,7 +152,7 @@ def shorten(name: str, longest: int) -> str:
 
 
 def drawing(panel: Panel, alternative: str) -> Markup:
-    """Return a panel as an element of a page."""
+    """Return a panel as an SVG element of an HTML page."""
     return element(
         "svg",
         panel.body,
@@ -164,7 +164,7 @@ def drawing(panel: Panel, alternative: str) -> Markup:
 
 
 def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "") -> str:
-    """Return panels as one SVG file, at most two side by side, with a heading above them.
+    """Return panels as one SVG file with a heading, two side by side in each row.
 
     Args:
         panels: at least one panel.

@@ -1,4 +1,7 @@
-"""The tier and tolerance of each number of a report, and the command that compares it."""
+"""The tier and tolerance of each number of a report, and the command that checks it.
+
+A "tier" says how exactly a number is reproduced: always, to the bit in the same numeric class, or within a tolerance.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ AT_HAND = "verify, where images and first weights are available"
 
 @dataclass(frozen=True)
 class Tier:
-    """A row of the table of tiers."""
+    """A row of the table of tiers: a kind of numbers, where they are, and how exactly they are reproduced."""
 
     numbers: str
     places: str
@@ -30,15 +33,15 @@ class Tier:
 
 
 def has_activations(run: FinishedRun) -> bool:
-    """Return whether a run's feature maps give a figure 15."""
+    """Return whether a run's feature maps contain what figure 15 shows."""
     return run.features is not None and activation_exhibit(run.features) is not None
 
 
 def tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of a run's numbers, by a short name.
+    """Return the tiers of a run's numbers, by a short name of the kind of numbers.
 
-    Portable arithmetic has one result. Native arithmetic repeats to the bit within a numeric class, and elsewhere
-    within a tolerance.
+    In portable arithmetic results are the same everywhere. In native arithmetic they are equal to the bit within a
+    numeric class (the same hardware, libraries and threads), and elsewhere equal within a tolerance.
     """
     portable = run.fingerprint["numerics"] == "portable"
 
@@ -69,7 +72,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of the numbers measured after epochs, or fits of a head, that were not selected."""
+    """Return the tiers of the numbers of epochs, or fits of a head, that were not selected."""
     if unit(run.histories[run.metrics["setting"]]) == "fit":
         return {
             "losses": Tier("losses of every fit of the head", "figure 5", "numerical",
@@ -84,7 +87,7 @@ def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
-    """Return a function that gives the tier of a number of a report."""
+    """Return a function that returns the tier of a number in a report."""
     known = tiers(run)
     known.setdefault("losses", known["others"])
     best = {name: best_epoch(rows, run.config.select)["epoch"] - 1 for name, rows in run.histories.items()}

@@ -1,4 +1,4 @@
-"""Uncertainty of test results: a stratified bootstrap over test images; and precision-recall curves."""
+"""Uncertainty of test results by a stratified bootstrap over test images, and precision-recall curves."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> dict[str, Any]:
 
 
 def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:
-    """Count the images of each class in each draw."""
+    """Count images, correct images and predictions of each class in each resampled test set."""
     predicted = scores.softmax.argmax(axis=1)
     columns = []
     for label in range(scores.softmax.shape[1]):
@@ -66,14 +66,14 @@ def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:
 
 
 def _areas(scores: Scores, copies: NDArray[np.uint8]) -> list[tuple[float, ...]]:
-    """Return the average precision of each class in each draw."""
+    """Return the average precision of each class in each resampled test set."""
     classes = range(scores.softmax.shape[1])
     of_classes = (_average_precisions(scores.labels == label, scores.softmax[:, label], copies) for label in classes)
     return list(zip(*of_classes, strict=True))
 
 
 def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Return the 95 % interval of a mean of independent shares: MOVER (Zou and Donner, 2008).
+    """Return the 95 % interval of a mean of independent proportions: MOVER (Zou and Donner, 2008).
 
     Of K classes with shares p and intervals l to u it reaches from mean(p) - sqrt(sum (p - l)^2) / K to
     mean(p) + sqrt(sum (u - p)^2) / K.
@@ -89,7 +89,7 @@ def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> 
 
 
 def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.uint8]:
-    """Return the number of copies of each image in each draw.
+    """Return how often each image occurs in each resampled test set: draw x image.
 
     Counts fit in a byte: a draw takes one image more than 255 times with a probability below 1 / 256!, or 1e-507.
     """
@@ -105,7 +105,7 @@ def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int)
 
 
 def _split_rows(copies: NDArray[Number], images: int) -> Iterator[NDArray[Number]]:
-    """Yield the rows in portions of `AT_ONCE` numbers, so that memory does not grow with their number."""
+    """Yield the rows in portions of at most `AT_ONCE` numbers, so that the memory needed stays constant."""
     count = max(1, AT_ONCE // images)
     return (copies[start : start + count] for start in range(0, len(copies), count))
 
@@ -113,7 +113,7 @@ def _split_rows(copies: NDArray[Number], images: int) -> Iterator[NDArray[Number
 def _average_precisions(
     of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.integer[Any]]
 ) -> list[float]:
-    """Return one class's average precision in each draw: added images x precision, over its images."""
+    """Return one class's average precision in each resampled test set."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     found: list[float] = []
@@ -129,23 +129,23 @@ def _average_precisions(
 
 
 def _percentile_interval(values: Sequence[float]) -> Interval:
-    """Return the ends of the values without the lowest and the highest 2.5 %."""
+    """Return the smallest and largest of the values after dropping the lowest and the highest 2.5 %."""
     ordered = sorted(values)
     left_out = round(len(ordered) * (1 - LEVEL) / 2)
     return [ordered[left_out], ordered[-1 - left_out]]
 
 
 class Curve(TypedDict):
-    """Precision and recall of one class at the scores where its recall rises, from the highest."""
+    """Precision and recall of one class at each score threshold that raises the recall, highest threshold first."""
 
     recall: list[float]
     precision: list[float]
 
 
 def precision_recall_curve(scores: Scores, label: int) -> Curve:
-    """Return the steps whose area is a class's average precision, as `sklearn.metrics` defines them.
+    """Return the steps of a precision-recall curve, as in `sklearn.metrics`; the area below is the average precision.
 
-    Points at which the recall does not rise have no area and are left out.
+    Points at which the recall does not rise add no area and are left out.
     """
     of_class, softmax = torch.from_numpy(scores.labels == label), torch.from_numpy(scores.softmax[:, label])
     added, true_positives, predicted = thresholds(of_class, softmax)

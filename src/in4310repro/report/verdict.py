@@ -1,4 +1,4 @@
-"""The first sentences of a report: question, result, repeatability and differences."""
+"""The first sentences of a report: question, result, whether it repeats, and differences from the original."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TESTED = (
 
 
 def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
-    """Return the answers by their question; the last one only for the original's classes."""
+    """Return the sentences by their headings; only runs with the original's classes have differences from it."""
     test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
     source = figure_source(TEST, test.numbers)
     answers: dict[str, Sentence] = {"Asked": _question(run, source), "Came out": _result(run, source)}
@@ -35,7 +35,7 @@ def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str,
 
 
 def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
-    """Describe in a sentence each how the network was selected and how it was tested."""
+    """Return two sentences: how the network was selected, and how it was tested."""
     training, validation, test = (sum(run.metrics["supports"][part].values()) for part in run.metrics["supports"])
     metric = SCALARS[run.config.select]
     by = f"{'highest' if metric.higher_is_better else 'lowest'} {metric.label}"
