@@ -1,1 +1,1 @@
-"""Benchmarks: feature statistics with their errors, ours and other tools'; portable arithmetic; several processes."""
+"""Benchmarks of feature statistics beside other tools, of portable arithmetic, and of training by several processes."""

@@ -1,4 +1,4 @@
-"""The benchmark of arithmetic: portable beside native in turns, and the training loop beside a bare loop."""
+"""The benchmark of arithmetic: portable and native timed alternately, and the training loop beside a bare loop."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class ArithmeticOptions:
 
 
 def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Progress = SILENT) -> list[Path]:
-    """Time portable beside native arithmetic; write arithmetic.json and arithmetic.md, and return them.
+    """Time portable and native arithmetic; write arithmetic.json and arithmetic.md, and return their paths.
 
     A ratio is the median over pairs that ran one after the other, since a shared machine changes its speed.
 
     Raises:
-            ValueError: there is less than one repeat, or portable arithmetic is unavailable.
+        ValueError: there is less than one repeat, or portable arithmetic is unavailable.
     """
     options = options or ArithmeticOptions()
     if options.repeats < 1:
@@ -121,7 +121,7 @@ def _layer_rows(
 def _time_pair(
     name: str, threads: int, works: tuple[Callable[[], None], ...], repeats: int, operations: float
 ) -> PairedRow:
-    """Time native, then portable arithmetic, `repeats` times after one round that warms up."""
+    """Time native and portable arithmetic alternately, `repeats` times each after an untimed round."""
     seconds: list[list[float]] = [[], []]
     for _ in range(repeats + 1):
         for times, work in zip(seconds, works, strict=True):
@@ -143,7 +143,7 @@ def _time_pair(
 
 
 def _loop_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress) -> Iterator[LoopRow]:
-    """Yield images per second of whole trainings, and of bare loops on one batch in memory."""
+    """Yield the images per second of whole trainings, and of a bare loop over one batch in memory."""
     with progress.task("bench, training loop", len(options.loop_batches)) as advance:
         for batch_size in options.loop_batches:
             native, portable = (run_speed(mode, batch_size, options.loop_images) for mode in modes)
@@ -163,7 +163,7 @@ def _loop_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], pro
 
 
 def run_speed(numerics: Numerics, batch_size: int, images: int) -> float:
-    """Return images per second of the second epoch of a run with SGD on drawn scenes of 64 pixels."""
+    """Return images per second in the second epoch of a run with SGD on generated scenes of 64 pixels."""
     each = -(-(images + 60) // 6)
     config = replace(
         PRESETS["demo"],

@@ -1,4 +1,4 @@
-"""The benchmark of feature statistics: every contender in turn with the bare pass, written as features.json and .md."""
+"""The benchmark of feature statistics: each contender timed beside bare passes, written as features.json and .md."""
 
 import io
 import math
@@ -51,7 +51,7 @@ class BenchmarkOptions:
             raise ValueError(f"{values}; each must be at least 1")
 
     def record(self) -> FeatureBenchmarkSettings:
-        """Return the options that affect all timings."""
+        """Return the options that affect all timings, as they are recorded."""
         return FeatureBenchmarkSettings(
             repeats=self.repeats,
             seconds=self.seconds,
@@ -62,12 +62,12 @@ class BenchmarkOptions:
 
 
 def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Path]:
-    """Time every contender on the convolutions of ResNet-18 in both memory layouts; write features.json and .md.
+    """Time every contender on ResNet-18's convolutions in two memory layouts; write features.json and features.md.
 
     Args:
         out: the folder of the files.
         context: arithmetic, progress and processes of the computation.
-        options: of the benchmark.
+        options: options of the benchmark.
 
     Returns:
         The files that were written.
@@ -101,7 +101,7 @@ def build_workload(options: BenchmarkOptions, layout: str, device: str) -> tuple
 def time_contenders(
     model: nn.Module, batches: list[Tensor], options: BenchmarkOptions, progress: Progress, layout: str
 ) -> list[ContenderRow]:
-    """Return a row per contender, timed in turns with the bare pass after a round that gives the errors."""
+    """Return a row for each contender: its errors, and times alternating with those of the bare pass."""
     convolutions = tuple(name for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     every = contenders(convolutions, FIVE)
     installed = [contender for contender in every if contender.version is not None]
@@ -129,7 +129,7 @@ def time_contenders(
 
 
 def measure_first_pair(contender: Contender, model: nn.Module, batches: list[Tensor]) -> tuple[Covariances, float]:
-    """Return the contender's covariances, and the total seconds of it and the bare pass before it."""
+    """Return the contender's covariances, and the seconds of a bare pass and the contender's pass together."""
     start = time.perf_counter()
     measure(bare_pass(), model, batches)
     covariances = measure(contender, model, batches).covariances
@@ -137,14 +137,14 @@ def measure_first_pair(contender: Contender, model: nn.Module, batches: list[Ten
 
 
 def measure_pair(contender: Contender, model: nn.Module, batches: list[Tensor], *, bare_first: bool) -> Pair:
-    """Time the bare pass and the contender. Callers alternate the order, so that neither always runs second."""
+    """Time a bare pass and a contender's pass; callers alternate `bare_first`, so that neither always runs second."""
     order = (bare_pass(), contender) if bare_first else (contender, bare_pass())
     first, second = (replace(measure(each, model, batches), covariances={}) for each in order)
     return (first, second) if bare_first else (second, first)
 
 
 def summarize(contender: Contender, pairs: list[Pair], error: float | None, images: int) -> ContenderRow:
-    """Return medians and quartiles of one contender, each pass relative to the bare pass beside it."""
+    """Return medians and quartiles of a contender's times, each divided by that of the bare pass in its pair."""
     row = ContenderRow(name=contender.name, needs=contender.needs, version=contender.version)
     if not pairs:
         return row
@@ -165,7 +165,10 @@ def summarize(contender: Contender, pairs: list[Pair], error: float | None, imag
 
 
 def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
-    """Return relative errors by contender and mean in deviations: 160 maps, 64 channels, batches of 16."""
+    """Return relative errors on synthetic maps, by contender and by mean of the maps in standard deviations.
+
+    There are 160 maps of 64 channels, in batches of 16.
+    """
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(64, 64, generator=generator) / 8
     noise = torch.einsum("nchw,cd->ndhw", torch.randn(160, 64, 10, 10, generator=generator), mixing)
@@ -182,7 +185,7 @@ def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
 
 
 def peak_memory(many: int, device: str) -> dict[str, float | None]:
-    """Return peak megabytes above the start for FEW and for `many` images through a small network."""
+    """Return the peak memory in megabytes, above that at the start, for FEW and for `many` images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(inplace=True), nn.Conv2d(16, 32, 3)).eval().to(device)
@@ -196,7 +199,7 @@ def peak_memory(many: int, device: str) -> dict[str, float | None]:
 
 
 def loader_milliseconds(side: int, images: int = 40) -> float:
-    """Return milliseconds per image to decode a JPEG file of 150 x 150 pixels, resize and normalize it."""
+    """Return the milliseconds per image to decode a JPEG file of 150 x 150 pixels, resize and normalize it."""
     pixels = np.random.default_rng(0).integers(0, 256, (15, 15, 3), dtype=np.uint8)
     file = io.BytesIO()
     Image.fromarray(pixels).resize((150, 150)).save(file, "JPEG")

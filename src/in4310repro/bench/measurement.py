@@ -13,7 +13,7 @@ from in4310repro.bench.contenders import Contender, Covariances
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """One pass of a contender over all batches."""
+    """Seconds, memory and covariances of one pass of a contender over all batches."""
 
     seconds: float  # of the forward passes, hooks included
     finish_seconds: float  # from the last forward pass to the covariances
@@ -22,7 +22,7 @@ class Measurement:
 
 
 def measure(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Measurement:
-    """Time one pass without gradients; an untimed batch first allocates the working memory.
+    """Time one pass of a contender; before, an untimed batch allocates the working memory.
 
     Args:
         contender: runs along with the passes.
@@ -50,7 +50,7 @@ def measure(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Me
 
 
 class Timestamp:
-    """A point in time: on the host's clock, or as an event in a GPU's stream, which does not stop the stream."""
+    """A point in time: on the host's clock or, for a GPU, as an event that its stream records without stopping."""
 
     def __init__(self, device: torch.device) -> None:
         self._event: torch.cuda.Event | None = None
@@ -60,7 +60,7 @@ class Timestamp:
         self._seconds = time.perf_counter()
 
     def seconds_since(self, earlier: "Timestamp") -> float:
-        """Return the seconds between two timestamps of one device; waits for a GPU."""
+        """Return the seconds since an earlier timestamp of the same device; waits until a GPU has reached both."""
         if self._event is None or earlier._event is None:
             return self._seconds - earlier._seconds
         self._event.synchronize()
@@ -87,7 +87,7 @@ def peak_bytes(device: torch.device) -> int | None:
 
 
 def _status_bytes(field: str) -> int | None:
-    """Return a size from Linux's status file of this process, bytes."""
+    """Return a size in bytes from /proc/self/status; None if the system has no such file or entry."""
     status = Path("/proc/self/status")
     lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(field)), None)

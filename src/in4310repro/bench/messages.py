@@ -1,4 +1,4 @@
-"""Counts and timings of the messages between processes that train together."""
+"""Numbers and times of the messages between processes that train together."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ SMALL, GRADIENTS, STOP = "small", "gradients", "stop"  # kinds of messages; the 
 
 @dataclass
 class SentMessages:
-    """Messages of one kind that a process sends."""
+    """Sizes and waiting time of the messages of one kind that a process sends."""
 
     sizes: list[int] = field(default_factory=list)  # bytes sent by this process in each
     waiting: float = 0.0  # seconds in which this process only waits
 
     def clear(self) -> None:
-        """Start counting again."""
+        """Forget all messages counted so far."""
         self.sizes.clear()
         self.waiting = 0.0
 
@@ -43,7 +43,7 @@ class _TimedMessage:
 
 @contextmanager
 def count_messages(connection: Connection) -> Iterator[dict[str, SentMessages]]:
-    """Count and time the messages of this process by kind during a block."""
+    """Count and time the messages that this process sends during a block, by kind."""
     kinds = {kind: SentMessages() for kind in (SMALL, GRADIENTS, STOP)}
     originals = {name: getattr(dist, name) for name in ("all_gather", "all_to_all_single", "all_reduce")}
 

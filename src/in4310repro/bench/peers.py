@@ -1,4 +1,4 @@
-"""Other tools that accumulate a covariance, each behind the same interface."""
+"""Other tools that accumulate a covariance, each wrapped in the same interface."""
 
 import importlib
 from collections.abc import Callable
@@ -14,7 +14,7 @@ Matrix = NDArray[np.float64]
 
 
 class Peer(Protocol):
-    """Accumulates the rows of one module, and computes their covariance."""
+    """Interface of a tool that accumulates the rows of one module and computes their covariance."""
 
     def update(self, rows: Tensor) -> None:
         """Add rows: row x channel, one row per position."""
@@ -24,7 +24,7 @@ class Peer(Protocol):
 
 
 class PlainSums:
-    """E[x x^T] - E[x] E[x]^T in one dtype: what most scripts do in float32, and torchmetrics in float64."""
+    """Covariance as E[x x^T] - E[x] E[x]^T: most scripts compute it in float32, torchmetrics in float64."""
 
     def __init__(self, _channels: int, dtype: torch.dtype = torch.float32) -> None:
         self._dtype = dtype
@@ -46,7 +46,7 @@ class PlainSums:
 
 
 class TorchMetrics:
-    """The sums of torchmetrics' FID, with rows in place of images."""
+    """Covariance from the sums in torchmetrics' FID, with rows in place of image features."""
 
     def __init__(self, channels: int) -> None:
         identity = nn.Identity()
@@ -66,7 +66,7 @@ class TorchMetrics:
 
 
 class WelfordTorch:
-    """welford-torch's OnlineCovariance with its defaults: float32."""
+    """Covariance by welford-torch's OnlineCovariance with its defaults: float32."""
 
     def __init__(self, _channels: int) -> None:
         self._online = importlib.import_module("welford_torch").OnlineCovariance()
@@ -81,7 +81,7 @@ class WelfordTorch:
 
 
 class TorchLens:
-    """torchlens' Covariance: Chan's formula in float64, divided by n - 1."""
+    """Covariance by torchlens: Chan's formula in float64, divided by n - 1."""
 
     def __init__(self, _channels: int) -> None:
         self._rows = 0
@@ -98,7 +98,7 @@ class TorchLens:
 
 
 class DeepTime:
-    """deeptime's Covariance: NumPy, float64."""
+    """Covariance by deeptime: NumPy, float64."""
 
     def __init__(self, _channels: int) -> None:
         estimator_class = importlib.import_module("deeptime.covariance").Covariance
@@ -114,7 +114,7 @@ class DeepTime:
 
 
 class IncrementalPca:
-    """scikit-learn's IncrementalPCA of at most COMPONENTS components, multiplied out to a covariance."""
+    """Covariance from scikit-learn's IncrementalPCA with at most COMPONENTS components."""
 
     def __init__(self, channels: int) -> None:
         self._max_components = min(COMPONENTS, channels)
@@ -135,7 +135,7 @@ class IncrementalPca:
 
 
 class StoreEverything:
-    """Copies of all maps, then numpy.cov."""
+    """Covariance by numpy.cov on stored copies of all maps."""
 
     def __init__(self, _channels: int) -> None:
         self._copies: list[Tensor] = []
@@ -150,7 +150,7 @@ class StoreEverything:
 
 
 def to_numpy(values: Tensor) -> Matrix:
-    """Return a float64 array in the host's memory."""
+    """Return a tensor as a float64 array in the host's memory."""
     return np.asarray(values.detach().cpu().double().numpy())
 
 

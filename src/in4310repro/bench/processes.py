@@ -1,4 +1,4 @@
-"""The benchmark of processes that train together: steps, messages and memory, beside a model of step time."""
+"""The benchmark of training by several processes: steps, messages and memory, beside a model of step time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SIZES = (2, 4)  # processes
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessesOptions:
-    """Options of the benchmark of processes.
+    """Options of the benchmark of training by several processes.
 
     Raises:
         ValueError: there is less than one repeat.
@@ -40,7 +40,7 @@ class ProcessesOptions:
 
 
 def benchmark(out: Path, options: ProcessesOptions | None = None, progress: Progress = SILENT) -> list[Path]:
-    """Time one process and several on the steps of one batch; write and return processes.json and processes.md.
+    """Time training steps by one and by several processes; write processes.json and processes.md, return the paths.
 
     Raises:
         ValueError: portable arithmetic is unavailable, or the processes fail.

@@ -1,4 +1,4 @@
-"""The cost of training by several processes, as Markdown: measured, and by the model for machines."""
+"""The cost of training by several processes, as Markdown: measured here, and predicted for several machines."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _title(workload: ProcessesWorkload) -> str:
 
 
 def _measured_table(workload: ProcessesWorkload) -> list[str]:
-    """Return a table of the measurements, with a row for each number of processes."""
+    """Return the Markdown table of the measurements, with a row for each run of processes."""
     lines = [
         "| processes | threads of each | step, ms | without messages, ms | waiting in small messages "
         "| waiting for gradients | gradients hidden | small messages | sent by each, MB | memory of each, MB |",
@@ -71,7 +71,7 @@ def _measured_table(workload: ProcessesWorkload) -> list[str]:
 
 
 def _messages_table(workload: ProcessesWorkload) -> list[str]:
-    """Return a table of a step's messages alone, beside one all-gather of all gradients."""
+    """Return the Markdown table of the messages of a step timed alone, beside an all-gather of all gradients."""
     lines = [
         "Messages with nothing between them. To everybody: one all-gather of all gradients, which each process adds.",
         "",
@@ -87,7 +87,7 @@ def _messages_table(workload: ProcessesWorkload) -> list[str]:
 
 
 def _model_table(workload: ProcessesWorkload, cores: int) -> list[str]:
-    """Return a table of the model beside the measurements."""
+    """Return the Markdown table of predicted beside measured step times."""
     lines = [
         "The model, from one process and those messages alone, beside the step that was measured:",
         "",
@@ -103,7 +103,7 @@ def _model_table(workload: ProcessesWorkload, cores: int) -> list[str]:
 
 
 def compare_with_model(workload: ProcessesWorkload, cores: int) -> list[tuple[int, StepTime, float]]:
-    """Return (processes, step time by the model, measured seconds) for each number of processes."""
+    """Return (number of processes, predicted step time, measured seconds) for each run of several processes."""
     rows = []
     for run in workload["runs"]:
         if shared := list_shared_rows(run):
@@ -116,7 +116,7 @@ def compare_with_model(workload: ProcessesWorkload, cores: int) -> list[tuple[in
 
 
 def _forecast_table(workload: ProcessesWorkload) -> list[str]:
-    """Return the model's table for machines with one process each, as fast as this one with all its cores."""
+    """Return the Markdown table of predicted step times on machines like this one, with one process each."""
     threads = max(run["threads"] for run in workload["runs"])
     machine, links = find_work(workload, threads), network_links(workload)
     slow = links[0]
@@ -148,7 +148,7 @@ def _forecast_table(workload: ProcessesWorkload) -> list[str]:
 
 
 def network_links(workload: ProcessesWorkload) -> list[Link]:
-    """Return the link between machines at each of `GIGABITS`, from the measured messages."""
+    """Return the speed of messages between machines in a network of each of `GIGABITS`, from messages measured here."""
     few, many = _first_shared_rows(workload), list_shared_rows(workload["runs"][-1])
     further = max(1, len(many) - len(few))
     more = fmean(row["cpu"][SMALL] for row in many) - fmean(row["cpu"][SMALL] for row in few)
@@ -169,7 +169,7 @@ def _first_shared_rows(workload: ProcessesWorkload) -> list[SharedRow]:
 
 
 def find_paying_batch(machine: Work, size: int, link: Link) -> int | None:
-    """Return the smallest batch that `size` machines take faster than half of them; None up to 8,192 images."""
+    """Return the smallest batch for which `size` machines are faster than half as many; None above 8,192 images."""
     for images in (tree.LEAF << power for power in range(11)):
         if step_time(machine, images, size, link).total < step_time(machine, images, size // 2, link).total:
             return images
@@ -177,25 +177,25 @@ def find_paying_batch(machine: Work, size: int, link: Link) -> int | None:
 
 
 def find_work(workload: ProcessesWorkload, threads: int) -> Work:
-    """Return the work of a step of one process alone with this number of threads."""
+    """Return the measured work of a step of one process alone, with this number of threads."""
     alone = [run for run in workload["runs"] if len(run["ranks"]) == 1 and run["threads"] == threads]
     (rank,) = alone[-1]["ranks"]
     return fit_work(rank["alone"], rank["begun"], message_widths(models.build(MODEL, CLASSES, seed=0)))
 
 
 def local_link(shared: list[SharedRow]) -> Link:
-    """Return the link between the processes of a run on this machine, from their messages alone."""
+    """Return the speed of messages between processes on this machine, from messages timed alone."""
     latency, seconds = (fmean(row["alone"][kind] for row in shared) for kind in (SMALL, GRADIENTS))
     sent = max(row["bytes"][GRADIENTS] for row in shared)
     return Link(latency=latency, peer=0.0, wire=0.0, bandwidth=sent / seconds)
 
 
 def list_shared_rows(run: ProcessesRun) -> list[SharedRow]:
-    """Return the joint measurements of the processes of a run; none for one process alone."""
+    """Return the measurements of steps that the processes of a run took together; none for a single process."""
     return [rank["shared"] for rank in run["ranks"] if rank["shared"]]
 
 
 def step_seconds(run: ProcessesRun, workload: ProcessesWorkload) -> float:
-    """Return the seconds of a step of the workload's batch."""
+    """Return the measured seconds of a step of a run."""
     shared = list_shared_rows(run)
     return fmean(row["seconds"] for row in shared) if shared else run["ranks"][0]["alone"][f"{workload['batch_size']}"]

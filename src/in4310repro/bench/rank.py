@@ -43,7 +43,7 @@ SMALLER = 4  # number of smaller batches of 8, 16, ... images that one process a
 
 @record
 def main(image_size: int, batch_size: int, repeats: int, threads: int, file: Path) -> None:
-    """Measure in this process, as one of those that torchrun started."""
+    """Measure in one of the processes that torchrun started; the first writes the measurements of all to `file`."""
     torch.set_num_threads(threads)
     with join("cpu") as processes:
         row = measure(image_size, batch_size, repeats, processes, activate("portable", "cpu"))
@@ -53,7 +53,7 @@ def main(image_size: int, batch_size: int, repeats: int, threads: int, file: Pat
 
 
 def measure(image_size: int, batch_size: int, repeats: int, processes: Processes, numerics: Numerics) -> RankRow:
-    """Return the measurements of one process: steps alone, and steps taken together with the others."""
+    """Return the measurements of this process: steps alone, and steps taken together with the other processes."""
     connection, cpu = processes.connection, torch.device("cpu")
     row = RankRow(alone={}, begun=[], shared=None, resident_mb=None)
     # One process alone shows how the time grows with the batch; several show what they cost each other.
@@ -74,7 +74,7 @@ def measure(image_size: int, batch_size: int, repeats: int, processes: Processes
 
 
 def make_epochs(image_size: int, batch_size: int, repeats: int, processes: Processes, numerics: Numerics) -> Epochs:
-    """Return a training on noise with SGD, of `repeats` steps an epoch and one that warms up."""
+    """Return a training on random pixels with SGD; an epoch has one step to warm up and `repeats` more."""
     count = batch_size * (repeats + 1)
     pixels = np.random.default_rng(0).integers(0, 256, (count, image_size, image_size, 3), dtype=np.uint8)
     names = tuple(map(str, range(count)))  # also the keys of the augmentation's random numbers
@@ -97,7 +97,7 @@ def _last_seconds(trained: Epochs) -> float:
 
 
 def _measure_alone(trained: Epochs) -> tuple[list[float], list[tuple[int, float]]]:
-    """Time each step; return the times and, for the last step, the start of each gradient as a share of it."""
+    """Time each step; also return when each gradient of the last step was begun, as a fraction of the step."""
     times: list[float] = []
     begun: list[tuple[int, float]] = []
     with _watch_gradients() as seen:
@@ -114,7 +114,7 @@ def _measure_alone(trained: Epochs) -> tuple[list[float], list[tuple[int, float]
 
 @contextmanager
 def _watch_gradients() -> Iterator[list[tuple[int, float]]]:
-    """Yield (values, start time) of each weight gradient that this process computes alone in a block.
+    """Yield a list that receives (number of values, start time) of each weight gradient computed during a block.
 
     An entry of 0 values marks the end of a backward pass.
     """
@@ -165,7 +165,7 @@ def _measure_shared(trained: Epochs, connection: shares.Connection) -> SharedRow
 def _measure_messages(
     row: SharedRow, model: torch.nn.Module, batch_size: int, repeats: int, connection: shares.Connection
 ) -> None:
-    """Add the seconds of a step's messages alone to the row, and of their work in this process."""
+    """Time the messages of a step without other work, in seconds and CPU seconds, and add the times to `row`."""
     share = shares.Share(batch_size, connection)
     norms = [each.num_features for each in model.modules() if isinstance(each, torch.nn.BatchNorm2d)]
     rows = [torch.zeros(len(share.own), 2 * channels, dtype=torch.float64) for channels in norms]
@@ -193,7 +193,7 @@ def _measure_messages(
 
 
 def _time_calls(work: Callable[[], None], repeats: int) -> tuple[float, float]:
-    """Return median seconds, and median CPU seconds of this process, after one call that warms up."""
+    """Return the median seconds, and CPU seconds of this process, of `repeats` calls after an untimed one."""
     taken = []
     for _ in range(repeats + 1):
         start, before = time.perf_counter(), time.process_time()

@@ -1,4 +1,4 @@
-"""The records in features.json, arithmetic.json and processes.json, with their fields."""
+"""The records in features.json, arithmetic.json and processes.json, as typed dictionaries."""
 
 from typing import NotRequired, TypedDict
 
@@ -6,7 +6,7 @@ from in4310repro.fingerprint import Fingerprint
 
 
 class ContenderRow(TypedDict):
-    """One contender in one memory layout; the measured fields are missing where it is not installed."""
+    """One contender in one memory layout; measured fields are missing if it is not installed."""
 
     name: str
     needs: str  # distribution
@@ -44,7 +44,7 @@ class FeatureBenchmark(TypedDict):
 
 
 class PairedRow(TypedDict):
-    """Native and portable arithmetic, timed in turns."""
+    """Times of native and portable arithmetic, measured alternately."""
 
     name: str
     threads: int
@@ -57,7 +57,7 @@ class PairedRow(TypedDict):
 
 
 class LoopRow(TypedDict):
-    """Images per second of whole trainings, and of stock torch on one batch in memory."""
+    """Images per second of whole trainings, and of a bare torch loop over one batch in memory."""
 
     batch_size: int
     native: float
@@ -66,7 +66,7 @@ class LoopRow(TypedDict):
 
 
 class ScalingRow(TypedDict):
-    """A training step in portable arithmetic on one and two threads, and what follows for more cores."""
+    """Times of a training step in portable arithmetic on one and two threads, and estimates for more cores."""
 
     name: str
     one_thread_ms: float
@@ -90,7 +90,7 @@ class ArithmeticBenchmark(TypedDict):
 
 
 class SharedRow(TypedDict):
-    """Steps that several processes take together, as one process sees them; messages by kind, see `messages`."""
+    """Steps that several processes take together, as one of them measures them; for kinds see `messages`."""
 
     seconds: float  # of a step
     waiting: dict[str, float]  # seconds of a step in which the process only waits
@@ -101,7 +101,7 @@ class SharedRow(TypedDict):
 
 
 class RankRow(TypedDict):
-    """Measurements of one process while the others did the same."""
+    """Measurements by one process while the other processes measured too."""
 
     alone: dict[str, float]  # images in a batch -> seconds of a step without messages
     # For each weight in the order of the backward pass: its number of values, and the share of the step after which
@@ -112,14 +112,14 @@ class RankRow(TypedDict):
 
 
 class ProcessesRun(TypedDict):
-    """Processes that ran together, with the number of threads of each."""
+    """Measurements of processes that ran together, and the number of threads of each."""
 
     threads: int
     ranks: list[RankRow]
 
 
 class ProcessesWorkload(TypedDict):
-    """Training steps of one batch, by any number of processes."""
+    """Measurements of training steps of one batch size, by different numbers of processes."""
 
     image_size: int  # pixels
     batch_size: int  # images

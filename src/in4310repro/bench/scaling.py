@@ -19,7 +19,7 @@ PASSES = ("normalis", "pool", "add", "adamw", "rmsprop", "sgd", "bias_leaves")
 
 
 def measure(name: str, step: Callable[[], None], repeats: int) -> ScalingRow:
-    """Time a step on one and on two threads in turns, and the parts of the time of one thread.
+    """Time a step on one and two threads alternately, and how the time on one thread divides into parts.
 
     The serial share is the larger of two: what is spent outside of the kernels, and Amdahl's from both times,
     t2 / t1 = share + (1 - share) / 2.
@@ -55,10 +55,11 @@ def measure(name: str, step: Callable[[], None], repeats: int) -> ScalingRow:
 
 
 def estimate(serial: float, passes: float, cores: int) -> tuple[float, float]:
-    """Return the speed-up over one thread, low and high.
+    """Return a low and a high estimate of the speed-up over one thread.
 
-    High by Amdahl 1967: 1 / (s + (1 - s) / n). Low if two cores already take all that the memory gives, so that passes
-    over maps and parameters gain nothing from a third: 1 / (s + p / 2 + (1 - s - p) / n).
+    The high one is by Amdahl 1967: 1 / (s + (1 - s) / n). The low one assumes that two cores already use the whole
+    memory bandwidth, so that passes over maps and parameters gain nothing from a third core:
+    1 / (s + p / 2 + (1 - s - p) / n).
     """
     passes = min(passes, 1 - serial)
     low = serial + passes / min(2, cores) + (1 - serial - passes) / cores
@@ -67,7 +68,7 @@ def estimate(serial: float, passes: float, cores: int) -> tuple[float, float]:
 
 @contextmanager
 def time_kernels() -> Iterator[dict[str, float]]:
-    """Yield the seconds spent in each function of the compiled library during a block."""
+    """Yield a mapping that receives the seconds spent in each function of the compiled library during a block."""
     inside: dict[str, float] = {}
     call = Library.call
 
@@ -87,7 +88,7 @@ def time_kernels() -> Iterator[dict[str, float]]:
 
 @contextmanager
 def use_threads(number: int) -> Iterator[None]:
-    """Use this number of threads in torch's operations and in ours during a block."""
+    """Set the number of threads of torch's operations and of our kernels during a block."""
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:

@@ -21,7 +21,10 @@ FLOAT, DOUBLE = 4, 8  # bytes of a value of gradients, and of small messages
 
 @dataclass(frozen=True, kw_only=True)
 class Work:
-    """Work of a step of a network in one process."""
+    """Measured work of a training step of a network in one process.
+
+    The images of a batch are divided into "leaves" of 8 images, whose gradients are added in a fixed tree.
+    """
 
     fixed: float  # seconds of a step without images
     leaf: float  # seconds of a leaf of 8 images
@@ -29,7 +32,7 @@ class Work:
     widths: Sequence[int]  # values of a row of each small message
 
     def seconds(self, leaves: int) -> float:
-        """Return the seconds of a step; a process without leaves computes one image, counted as a leaf."""
+        """Return the predicted seconds of a step with this many leaves (groups of 8 images), at least one."""
         return self.fixed + self.leaf * max(1, leaves)
 
 
@@ -43,17 +46,17 @@ class Link:
     bandwidth: float  # bytes per second that a process sends
 
     def small(self, sent: int, size: int) -> float:
-        """Return the seconds of a small message in which each of `size` processes sends `sent` bytes."""
+        """Return the predicted seconds of a small message in which each of `size` processes sends `sent` bytes."""
         return self.latency + self.peer * (size - 2) + self.wire + sent / self.bandwidth
 
     def large(self, sent: int, turns: int = 1) -> float:
-        """Return the seconds of a large message that goes round in `turns` turns."""
+        """Return the predicted seconds of a large message that is passed on `turns` times."""
         return self.wire * turns + sent / self.bandwidth
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepTime:
-    """Seconds of a step of several processes."""
+    """Predicted seconds of the parts of a step by several processes."""
 
     compute: float
     small: float
@@ -61,19 +64,19 @@ class StepTime:
 
     @property
     def total(self) -> float:
-        """Seconds of the whole step."""
+        """Predicted seconds of the whole step."""
         return self.compute + self.small + self.gradients
 
 
 def fit_work(alone: Mapping[str, float], begun: Sequence[tuple[int, float]], widths: Sequence[int]) -> Work:
-    """Fit a line through the seconds of a process alone, by the leaves of its batch."""
+    """Fit step time as a line over the number of leaves (groups of 8 images), for a process alone."""
     leaves = [len(tree.leaves(int(images))) for images in alone]
     leaf, fixed = np.polynomial.Polynomial.fit(leaves, [*alone.values()], 1).convert().coef[::-1]
     return Work(fixed=float(fixed), leaf=float(leaf), begun=begun, widths=widths)
 
 
 def message_widths(model: nn.Module) -> list[int]:
-    """Return the number of values in a row of each small message of a step.
+    """Return the number of values that each small message of a step sends for a row.
 
     A batch norm sends two values per channel, forward and backward; a bias two values per channel; the loss one.
     """
@@ -84,15 +87,15 @@ def message_widths(model: nn.Module) -> list[int]:
 
 
 def step_time(work: Work, images: int, size: int, link: Link, *, own_cores: bool = True, cores: int = 1) -> StepTime:
-    """Return the time of a step of a batch on `size` processes.
+    """Return the predicted time of a training step of a batch on `size` processes.
 
     Args:
-        work: of the network.
-        images: of the whole batch.
-        size: processes.
-        link: between the processes; a single process sends nothing.
-        own_cores: each process has cores of its own. Otherwise messages take time from the computation, which then
-            hides none of it.
+        work: the measured work of the network.
+        images: number of images in the whole batch.
+        size: number of processes.
+        link: speed of messages between the processes; a single process sends none.
+        own_cores: whether each process has cores of its own. If not, messages take time from the computation, which
+            then hides none of it.
         cores: number of cores that the processes share if they have none of their own; each computes on one.
     """
     shares = [tree.share(images, rank, size) for rank in range(size)]
@@ -113,18 +116,18 @@ def step_time(work: Work, images: int, size: int, link: Link, *, own_cores: bool
 
 
 def small_bytes(widths: Sequence[int], nodes: int, size: int) -> list[int]:
-    """Return the bytes that the process with the most nodes sends in each small message of a step."""
+    """Return the bytes of each small message of a step, for the process that sends the most."""
     return [nodes * width * DOUBLE * (size - 1) for width in widths]
 
 
 def gradient_bytes(values: Sequence[int], nodes: int, size: int) -> int:
-    """Return the gradient bytes that a process sends in a step; `values` lists the weights, last first."""
+    """Return the bytes of gradients that a process sends in a step; `values` are the weights' sizes, last first."""
     begun = [(each, 0.0) for each in (*values, 0)]
     return sum(there + back for _, there, back in _make_buckets(begun, nodes, size))
 
 
 def _make_buckets(begun: Sequence[tuple[int, float]], nodes: int, size: int) -> Iterator[tuple[float, int, int]]:
-    """Yield for each bucket its time in the step, and the bytes of its nodes and of its sums.
+    """Yield the time at which each bucket of gradients is sent, and the bytes of its parts and of its sums.
 
     A bucket is sent before the first weight that does not fit, and the last one after the backward pass.
     """
@@ -139,11 +142,11 @@ def _make_buckets(begun: Sequence[tuple[int, float]], nodes: int, size: int) -> 
 
 
 def _exposed_seconds(buckets: Sequence[tuple[float, float, float]]) -> float:
-    """Return the seconds by which messages prolong a backward pass that goes on while they are sent.
+    """Return by how many seconds gradient messages prolong the backward pass that runs while they are sent.
 
     Args:
-        buckets: the time at which each is sent in a pass without delays, and the seconds of its nodes and of its sums;
-            the last one is sent at the end of the pass.
+        buckets: for each bucket, the time at which it is sent in a pass without delays, and the seconds for sending its
+            nodes and its sums; the last one is sent at the end of the pass.
     """
     delay = free = arrived = sums = 0.0  # free: the time at which all messages sent so far have arrived
     for moment, there, back in buckets:

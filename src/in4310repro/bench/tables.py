@@ -1,4 +1,4 @@
-"""The Markdown tables of the benchmarks of features and arithmetic, from their records."""
+"""The Markdown tables of the benchmarks of features and arithmetic, made from their records."""
 
 from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow, ScalingRow
 from in4310repro.text import markdown

@@ -1,4 +1,4 @@
-"""Workloads of the benchmark of arithmetic: training steps and inference of networks, and single layers."""
+"""Workloads of the benchmark of arithmetic: training steps and inference of whole networks, and single layers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SGD = OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-3, momentum
 
 @dataclass(frozen=True)
 class Workload:
-    """A network on one batch that stays in memory."""
+    """A training step or inference of a network, on one batch that stays in memory."""
 
     model: str
     image_size: int  # pixels
@@ -33,7 +33,7 @@ class Workload:
         return f"{self.model}, {self.image_size} px, {self.batch_size} images, {what}"
 
     def prepare(self, numerics: Numerics) -> Callable[[], None]:
-        """Return the work as a function without arguments, in the arithmetic of `numerics`."""
+        """Return a function without arguments that does the work once, in the arithmetic of `numerics`."""
         model = numerics.place(models.build(self.model, CLASSES, seed=0))
         images = torch.linspace(-2, 2, self.batch_size * 3 * self.image_size**2)
         images = images.reshape(self.batch_size, 3, self.image_size, self.image_size)
@@ -45,7 +45,7 @@ class Workload:
         return lambda: _step(model, optimizer, images, labels, numerics)
 
     def operations(self) -> float:
-        """Return the floating-point operations of convolutions and head: two for each product summed."""
+        """Return the number of floating-point operations of convolutions and head; a multiply-add counts as two."""
         forward = convolution_operations(self.model, self.image_size) * self.batch_size
         # Gradients of maps and of weights cost a forward pass each.
         return 3 * forward if self.training else forward
@@ -65,7 +65,7 @@ def _step(
 
 
 def convolution_operations(name: str, image_size: int) -> float:
-    """Return the operations of a network's convolutions and linear layers for one image."""
+    """Return the floating-point operations of a network's convolutions and linear layers for one image."""
     total = 0.0
 
     def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -85,7 +85,7 @@ def convolution_operations(name: str, image_size: int) -> float:
 
 @dataclass(frozen=True)
 class Layer:
-    """A convolution of ResNet-18, and its number of occurrences in the network."""
+    """A convolution of ResNet-18, and how often it occurs in the network."""
 
     channels: int
     outputs: int
@@ -122,7 +122,7 @@ KERNELS = ("forward", "gradient of the maps", "gradient of the weights")
 
 
 def prepare_layer(layer: Layer, batch_size: int, kernel: str, numerics: Numerics) -> Callable[[], None]:
-    """Return one of the three kernels of a convolution as a function without arguments."""
+    """Return a function without arguments that runs one of the three kernels of a convolution once."""
     module = nn.Conv2d(layer.channels, layer.outputs, layer.kernel, layer.stride, padding=layer.kernel // 2, bias=False)
     convolution = numerics.place(nn.Sequential(module))
     maps = torch.randn(batch_size, layer.channels, layer.size, layer.size, generator=torch.Generator().manual_seed(0))
