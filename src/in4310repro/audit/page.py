@@ -94,7 +94,7 @@ def _exclude(findings: Sequence[Finding]) -> set[str]:
 
 
 def format_counts(audit: Audit) -> Iterator[str]:
-    """Yield the class sizes and the correct images of each table."""
+    """Yield lines with the class sizes and the numbers of correct images of each table."""
     origins = {"printed": "as printed", "given": "as given", "search": "from the decimals"}
     for group in audit.sizes:
         known = set(group.identified)

@@ -63,6 +63,6 @@ def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]
 
 
 def _drop_repeats(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows without those that repeat an earlier row's statistic under another name."""
+    """Return the rows without those that print the statistic of a different row under a second name."""
     names = {row.cells[0] for row in rows}
     return [row for row in rows if ALIKE.get(row.cells[0]) not in names]

@@ -192,7 +192,7 @@ def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
 
 
 def _unfold(table: Grid) -> Grid:
-    """Return a table whose columns repeat (category, AP, category, AP) with the repeats as further rows instead."""
+    """Return a table whose columns repeat (category, AP, category, AP) as a longer table without repeated columns."""
     names = [name.lower() for name in table.names]
     if not names or not CLASS.fullmatch(names[0]):
         return table

@@ -43,7 +43,7 @@ def read_grid(table: Grid) -> Result:
 
 
 def is_unrelated(table: Grid) -> bool:
-    """Return whether a table has no measure in headings, rows or title, and a number that is no share."""
+    """Return whether no heading, row or title names a measure and some number is outside 0 to 100."""
     words = [table.title, *table.names, *[row.cells[0] for row in table.body]]
     if any(heading(text).measure for text in words) or CLASSWISE.search(table.title):
         return False
@@ -74,7 +74,7 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """Return the last row of a training log; an empty result if its rows are epochs or its columns name classes."""
+    """Return a training log's last row as a table; empty if the label column counts epochs or columns name classes."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
@@ -116,7 +116,7 @@ def _pivot(table: Grid) -> Grid:
 
 
 def _add_header(table: Grid) -> Grid:
-    """Return a table of class, measure and value that has no header with one added."""
+    """Return the table with a header added if it has none and its columns are class, measure and value."""
     if table.header or table.width != 3 or not all(is_numeric(cell) for cell in table.column(2)):
         return table
     measures = table.column(1)

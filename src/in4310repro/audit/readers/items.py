@@ -1,4 +1,4 @@
-"""Unit of one decision, token or entity: entity scores beside a token accuracy are not parts of it."""
+"""What a score is about, tokens or entities: scores of entities beside an accuracy of tokens are not parts of it."""
 
 from __future__ import annotations
 

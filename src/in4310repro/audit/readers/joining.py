@@ -32,7 +32,7 @@ OF_IMAGES = {
 
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Return the pieces; a matrix or summary that exactly one nearest class table fits is merged into that table."""
+    """Return the pieces, with each matrix and each summary merged into the nearest class table that fits it."""
     tables = _merge_matrices(pieces, lines)
     # Nothing is joined with a table of several models: a line before it belongs to one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]

@@ -120,7 +120,7 @@ def _split(text: str, delimiter: str) -> list[str]:
 
 
 def _asciidoc(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
-    """Yield the table between two fences, whose number of columns the options or its first line give."""
+    """Yield the table between two `|===` lines; its options or its first line give the number of columns."""
     above = [line.strip() for line in lines[max(0, start - ABOVE) : start]]
     told = next((found for line in above if (found := COLUMNS.match(line))), None)
     title = next((line[1:] for line in above if re.match(r"\.[^\s.]", line)), "")

@@ -14,7 +14,7 @@ UNSCALED = (Measure.OTHER,)
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A table, with the lines and the name of the reader that it was read by."""
+    """A table, the lines from which it was read, and the name of its reader."""
 
     table: Table
     first: int
@@ -62,7 +62,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Return class values and asides (statistics among them), with the same decision on percentages for both."""
+    """Return values and asides (values of rows that are no classes), judged together for missing percent signs."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 

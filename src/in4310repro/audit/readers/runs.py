@@ -22,7 +22,7 @@ NEAR = 3  # lines in which another set would stand
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return the measure of each line of a list without heading, taken from a mean right above or below the list."""
+    """Return the measure of each line of a list without heading, from a mean at most two lines above or below it."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _find_runs(plain):
@@ -66,7 +66,7 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values; "train" next to class values becomes a class, unless "test" or "val" is also near."""
+    """Return the values; a lone "train" or "test" among class values is a class if no other set name is near."""
     settled = list(values)
     for place, value in enumerate(values):
         of = value.subject

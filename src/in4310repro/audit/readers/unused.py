@@ -39,7 +39,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield the numbers on lines with values that are no value, size, count, name or setting themselves.
+    """Yield numbers that share a line with a value but are no value, size, count, name or setting themselves.
 
     Args:
         lines: all lines of the text.
