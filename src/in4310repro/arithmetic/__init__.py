@@ -1,4 +1,4 @@
-"""Training and inference in float32 in a fixed order of operations, whatever the processor and the number of threads.
+"""Training and inference in float32 with a fixed order of operations, for equal bits on every processor.
 
     from in4310repro.arithmetic import AdamW, cross_entropy, portable
     model = portable(torchvision.models.resnet18())
@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import `portable` and `refused_modules` on first use: they need torchvision, which takes seconds to load."""
+    """Import `portable` and `refused_modules` on first access, since they import torchvision, which takes seconds."""
     if name not in ("portable", "refused_modules"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from in4310repro.arithmetic import modules

@@ -1,4 +1,4 @@
-"""Memory for results, reused once no tensor refers to it any more.
+"""Memory for results, reused as soon as no tensor refers to it.
 
 A training step makes the same maps each time. The system hands out fresh memory page by page, filled with zeros: 5 % of
 a step's time at 64 px, 10 % at 224 px. Here a block of memory returns to a list when the storage on it is freed; its
@@ -27,7 +27,7 @@ PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP
 
 
 def maps(shape: Sequence[int]) -> Tensor:
-    """Return uninitialised float32 maps [image, channel, height, width] in channels_last memory."""
+    """Return uninitialised float32 maps [image, channel, height, width] in channels_last memory layout."""
     images, channels, height, width = shape
     if 4 * images * channels * height * width < LEAST:
         return torch.empty(
@@ -37,7 +37,7 @@ def maps(shape: Sequence[int]) -> Tensor:
 
 
 def like(values: Tensor) -> Tensor:
-    """Return uninitialised float32 values with the shape and strides given, which leave no gaps and do not overlap."""
+    """Return uninitialised float32 values with the shape and strides of `values`, which must have no gaps."""
     if 4 * values.numel() < LEAST:
         return torch.empty_like(values, memory_format=torch.preserve_format)
     return _tensor(values.shape, values.stride())
@@ -52,13 +52,13 @@ def _tensor(shape: Sequence[int], strides: Sequence[int]) -> Tensor:
 
 
 def block_size(number: int) -> int:
-    """Round bytes up to one of eight block sizes per power of two, so that a smaller last batch finds free blocks."""
+    """Round a number of bytes up to one of eight sizes per power of two, so that similar requests share blocks."""
     step = max(1 << (number.bit_length() - 4), mmap.PAGESIZE)
     return -(-number // step) * step
 
 
 class Sizes:
-    """Bytes in use and bytes free, over blocks of all sizes."""
+    """Number of bytes in use, and in free blocks, over blocks of all sizes."""
 
     used = 0
     free = 0
@@ -69,7 +69,7 @@ _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory
 
 @functools.cache
 def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
-    """Return the type of blocks of a size, which go back to the free list when their last reference is dropped."""
+    """Return a type for blocks of this size; a block returns to the free list when nothing refers to it."""
     free = _free.setdefault(size, [])
 
     def put_back(self: ctypes.Array[ctypes.c_char]) -> None:

@@ -1,4 +1,4 @@
-"""Convolution with its gradients, on the compiled kernels. Formulas in docs/arithmetic.md."""
+"""Convolution and its gradients, by the compiled kernels. Formulas are in docs/arithmetic.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 
 @functools.lru_cache(maxsize=1024)
 def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, padding: Pair, groups: int) -> Shape:
-    """Return the geometry of a convolution, after checking that its sizes fit together.
+    """Return the sizes of a convolution after checking that they fit together.
 
     Raises:
         ValueError: sizes that do not fit each other.
@@ -50,7 +50,7 @@ def convolution(
     padding: Pair = (0, 0),
     groups: int = 1,
 ) -> Tensor:
-    """Convolve maps as torch.nn.functional.conv2d does; the result lies in channels_last memory.
+    """Convolve maps as torch.nn.functional.conv2d does; the result has channels_last memory layout.
 
     Args:
         maps: float32 [image, channel, height, width].
@@ -81,7 +81,7 @@ def convolve_and_normalise(
     coefficients: Tensor,
     activation: str,
 ) -> Tensor:
-    """Convolve, then apply evaluation-mode batch norm and an activation to each part while it is in the cache.
+    """Return activation(batch_norm(convolution(maps))) in one pass, with batch norm in evaluation mode.
 
     Args:
         maps: as of `convolution`, like those up to `groups`.
@@ -107,7 +107,7 @@ def convolve_and_normalise(
 def _check(
     maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, groups: int
 ) -> tuple[Shape, Tensor, Tensor, Tensor | None]:
-    """Return the geometry and the checked maps, weight and bias."""
+    """Return the convolution's sizes, and maps, weight and bias after checking them."""
     shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
     maps = library.check("maps", maps, torch.float32, maps.shape)
     weight = library.check("weight", weight, torch.float32, weight.shape)
@@ -153,7 +153,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
-    """Return the gradient of a weight over the batch; the maps [image, ...] are this process's share of it."""
+    """Return a weight's gradient over the whole batch, given the maps [image, ...] of this process's images."""
 
     def compute(images: range, whole: int, result: Tensor) -> None:
         part = Shape.from_buffer_copy(shape)
@@ -165,7 +165,7 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
 
 
 def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
-    """Return the sum over the batch of a gradient [image, output, ...]; the images are this process's share of it."""
+    """Return a bias's gradient over the whole batch, given the gradient [image, output, ...] of this process."""
     images, outputs = gradient.shape[:2]
     positions = gradient[0, 0].numel()
     rows = tree.rows(images, 2 * outputs)

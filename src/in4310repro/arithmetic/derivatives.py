@@ -1,4 +1,4 @@
-"""First derivatives only: a second one is refused, because autograd would treat the first as a constant."""
+"""First derivatives only: a second derivative raises an error, since autograd would silently compute it wrongly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 
 
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """Wrap backward() of an autograd.Function so that differentiating its results raises an error.
+    """Wrap backward() of an autograd.Function so that an attempt to differentiate its results raises an error.
 
     torch's once_differentiable raises only where the gradient that comes in is differentiated. A penalty on gradients,
     as in `create_graph=True`, would lose its own gradient without a word.

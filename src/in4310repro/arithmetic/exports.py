@@ -1,4 +1,4 @@
-"""Declarations of the functions that the kernels export (see `signatures`); a test compares them with the C++ files."""
+"""Declarations of the kernels' exported functions (see `signatures`); a test compares them with the C++ files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from in4310repro.arithmetic.signatures import parse
 
 
 class Shape(ctypes.Structure):
-    """The geometry of a convolution, as in convolution.hpp."""
+    """Sizes of a convolution, as the struct in convolution.hpp."""
 
     _fields_ = tuple(
         (name, ctypes.c_ssize_t)
@@ -20,17 +20,17 @@ class Shape(ctypes.Structure):
 
     @property
     def rows(self) -> int:
-        """Height of the result."""
+        """Number of rows of the convolution's result."""
         return int((self.height + 2 * self.padding_y - self.kernel_height) // self.stride_y + 1)
 
     @property
     def columns(self) -> int:
-        """Width of the result."""
+        """Number of columns of the convolution's result."""
         return int((self.width + 2 * self.padding_x - self.kernel_width) // self.stride_x + 1)
 
     @property
     def group_channels(self) -> int:
-        """Input channels per group, from which each output is computed."""
+        """Number of input channels in each group."""
         return int(self.channels // self.groups)
 
 

@@ -1,4 +1,4 @@
-"""Differentiable functions on the compiled kernels: batch norm alone and fused, cross-entropy, softmax.
+"""Batch norm, cross-entropy and softmax by the compiled kernels; batch norm and cross-entropy have gradients.
 
 Maps are float32 [image, channel, height, width]; results lie in channels_last memory. Formulas in docs/arithmetic.md.
 """
@@ -77,7 +77,7 @@ def batch_norm(
 
 
 def form_of(activation: str) -> int:
-    """Return the number by which the kernels know an activation.
+    """Return the number that stands for an activation in the kernels.
 
     Raises:
         ValueError: there is none of that name.
@@ -90,7 +90,7 @@ def form_of(activation: str) -> int:
 def coefficients(
     running_mean: Tensor, running_variance: Tensor, weight: Tensor | None, bias: Tensor | None, epsilon: float
 ) -> Tensor:
-    """Return centre, scale and shift of evaluation-mode batch norm, float32 [3, channel], without a gradient.
+    """Return float32 [centre, scale, shift] per channel for batch norm in evaluation mode, without gradients.
 
     Arguments as of batch_norm.
 
@@ -119,7 +119,7 @@ def _normalise(
     epsilon: float,
     form: int,
 ) -> tuple[Tensor, Tensor]:
-    """Return the result, and mean and 1 / standard deviation of each channel, float64 [2, channel]."""
+    """Return the normalised maps, and each channel's mean and 1 / standard deviation as float64 [2, channel]."""
     images, channels, height, width = maps.shape
     sizes = (images, height * width, channels, form)
     result = buffers.maps(maps.shape)
@@ -168,7 +168,7 @@ class _BatchNorm(torch.autograd.Function):
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Mean over images of log(sum of exp(scores)) - score of the label; a scalar.
+    """Return the mean over the whole batch of log(sum of exp(scores)) - score of the label, as a scalar.
 
     Args:
         scores: float32 [image, class].
@@ -209,7 +209,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def losses(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross-entropy of each image, float64 [image], without a gradient. Arguments as for cross_entropy."""
+    """Return each image's cross-entropy as float64 [image], without gradients. Arguments as for cross_entropy."""
     scores, labels = _scores_and_labels(scores, labels)
     images, classes = scores.shape
     result = torch.empty(images, dtype=torch.float64, device="cpu")
@@ -218,7 +218,7 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Return exp(score) / sum of exp(scores) for each image, float32 [image, class], without a gradient."""
+    """Return exp(score) / sum of exp(scores) per image as float32 [image, class], without gradients."""
     scores = _check_scores(scores)
     result = _empty(*scores.shape)
     library.library().call("softmax", *scores.shape, scores, result)
@@ -226,12 +226,12 @@ def softmax(scores: Tensor) -> Tensor:
 
 
 def _empty(*sizes: int) -> Tensor:
-    """Return uninitialised float32 values on the CPU, regardless of torch's default dtype and device."""
+    """Return uninitialised float32 values on the CPU, even if torch's defaults are different."""
     return torch.empty(sizes, dtype=torch.float32, device="cpu")
 
 
 def check_maps(what: str, maps: Tensor) -> Tensor:
-    """Return non-empty float32 maps, converted as `library.as_plain` does.
+    """Return maps after checking that they are float32 and not empty; converts them as `library.as_plain` does.
 
     Raises:
         ValueError: they are anything else.

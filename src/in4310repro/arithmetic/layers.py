@@ -1,4 +1,4 @@
-"""Subclasses of torch's layers with the same parameters, computed by the compiled kernels."""
+"""Subclasses of torch's layers, with the same parameters, that compute by the compiled kernels."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d, computed by convolutions.convolution."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
-        """Return maps [image, channel, height, width]."""
+        """Convolve maps [image, channel, height, width]; the result has the same axes."""
         return convolutions.convolution(*self._arguments(input))
 
     def normalise_after(self, maps: Tensor, norm: BatchNorm2d, activation: str) -> Tensor:
-        """Return norm.normalise(forward(maps), activation) in one pass, without a gradient; `is_fixed` norms only."""
+        """Return norm.normalise(forward(maps), activation) in one pass, without gradients; requires norm.is_fixed()."""
         return convolutions.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
 
     def _arguments(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int], tuple[int, int], int]:
@@ -30,7 +30,7 @@ class Linear(nn.Linear):
     """torch.nn.Linear, computed by matrices.linear."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return rows [image, feature]."""
+        """Return input weight^T + bias as [image, output], for an input [image, feature]."""
         return matrices.linear(input, self.weight, self.bias)
 
 
@@ -38,11 +38,11 @@ class BatchNorm2d(nn.BatchNorm2d):
     """torch.nn.BatchNorm2d, computed by functions.batch_norm."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return maps [image, channel, height, width]."""
+        """Normalise each channel of maps [image, channel, height, width], then scale and shift it."""
         return self.normalise(input)
 
     def normalise(self, maps: Tensor, activation: str = "none", other: Tensor | None = None) -> Tensor:
-        """Return activation(forward(maps) + other) in one pass."""
+        """Return activation(forward(maps) + other) in one pass; `other` is optional."""
         momentum = self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -63,11 +63,11 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
 
     def is_fixed(self) -> bool:
-        """Return whether the result at a position depends on the input at that position alone."""
+        """Return whether the layer uses stored statistics, so that each result depends only on its own input value."""
         return not self.training and self.running_mean is not None
 
     def coefficients(self) -> Tensor:
-        """Return functions.coefficients of this norm, which must be `is_fixed`."""
+        """Return `functions.coefficients` of this layer; requires is_fixed()."""
         mean, variance = cast("Tensor", self.running_mean), cast("Tensor", self.running_var)
         return functions.coefficients(mean, variance, self.weight, self.bias, self.eps)
 
@@ -76,7 +76,7 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
     """torch.nn.AdaptiveAvgPool2d, computed by pooling.adaptive_average_pool."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return maps [image, channel, height, width]."""
+        """Average maps [image, channel, height, width] over windows, to the layer's output size."""
         sizes = self.output_size if isinstance(self.output_size, tuple) else (self.output_size, self.output_size)
         height, width = (
             size if wanted is None else wanted for wanted, size in zip(sizes, input.shape[2:], strict=True)
@@ -88,7 +88,7 @@ class MaxPool2d(nn.MaxPool2d):
     """torch.nn.MaxPool2d, computed by pooling.max_pool."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return maps [image, channel, height, width]."""
+        """Return the maximum in each window of maps [image, channel, height, width]."""
         kernel, padding = pair(self.kernel_size), pair(self.padding)
         return pooling.max_pool(input, kernel, pair(self.stride), padding, self.ceil_mode)
 
@@ -97,7 +97,7 @@ class ReLU(nn.ReLU):
     """torch.nn.ReLU that returns 0 for -0; torch's returns 0 on ARM and -0 on x86."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return values of the shape given."""
+        """Return max(x, 0) element by element, with 0 instead of -0."""
         return functional.relu(_drop_negative_zeros(input, self.inplace), inplace=True)
 
 
@@ -105,7 +105,7 @@ class ReLU6(nn.ReLU6):
     """torch.nn.ReLU6 that returns 0 for -0, as `ReLU` does."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return values of the shape given."""
+        """Return min(max(x, 0), 6) element by element, with 0 instead of -0."""
         return functional.relu6(_drop_negative_zeros(input, self.inplace), inplace=True)
 
 
@@ -114,10 +114,10 @@ def _drop_negative_zeros(values: Tensor, inplace: bool) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """torch.nn.Dropout for evaluation and p = 0; dropping values in training has no portable arithmetic."""
+    """torch.nn.Dropout for evaluation or p = 0; in training with p > 0 there is no portable arithmetic for it."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return the input.
+        """Return the input unchanged.
 
         Raises:
             ValueError: in training with p > 0.
@@ -130,13 +130,13 @@ class Dropout(nn.Dropout):
 
 
 def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
-    """Return the sizes of rows and of columns."""
+    """Return sizes as (for rows, for columns); a single number stands for both."""
     rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
     return rows, columns
 
 
 def _padding(module: nn.Conv2d) -> tuple[int, int]:
-    """Return the padding above and below, and left and right."""
+    """Return the padding as (above and below, left and right)."""
     if module.padding == "valid":
         return 0, 0
     if isinstance(module.padding, str):

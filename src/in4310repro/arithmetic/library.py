@@ -1,4 +1,4 @@
-"""The compiled kernels: one library per instruction set, all with the same bits.
+"""The compiled kernels: one library per instruction set; all give equal bits.
 
 setup.py builds them from the .cpp and .hpp files beside this one; no Python is inside them, so one build serves every
 version of Python. The widest one that the processor can run is taken.
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class Library:
-    """The functions of one compiled library.
+    """The exported functions of one compiled library.
 
     Args:
         file: the library.
@@ -53,11 +53,11 @@ class Library:
 
     @property
     def usable(self) -> bool:
-        """Return whether the processor has the library's instructions."""
+        """Return whether this processor can execute the library's instructions."""
         return bool(self.number("usable"))
 
     def call(self, function: str, *arguments: Argument, threads: int | None = None) -> None:
-        """Call an exported function with a number of threads, by default torch's, and the arguments.
+        """Call an exported function with these arguments and a number of threads, by default torch's.
 
         Every tensor is checked against the function's declaration, see `signatures`.
 
@@ -73,7 +73,7 @@ class Library:
             raise ValueError(f"{function} refuses {[value for value in arguments if isinstance(value, int | float)]}")
 
     def number(self, function: str, *arguments: Argument) -> int:
-        """Return a function's result, such as a count; it is called with these arguments and no number of threads.
+        """Call an exported function that takes no number of threads; return its result as an integer.
 
         Raises:
             ValueError: as `call`.
@@ -83,7 +83,7 @@ class Library:
 
 
 def _describe_arguments(arguments: Iterable[Argument]) -> Iterator[str]:
-    """Describe the shapes of tensors, and numbers, for an error message."""
+    """Describe arguments for an error message: shapes of tensors, and values of numbers."""
     for value in arguments:
         if isinstance(value, ctypes.Structure):
             yield " ".join(f"{name[0]} {getattr(value, name[0])}" for name in value._fields_)
@@ -95,12 +95,12 @@ def _describe_arguments(arguments: Iterable[Argument]) -> Iterator[str]:
 
 @functools.cache
 def source_hash() -> str:
-    """Return the hash of all C++ files of the kernels."""
+    """Return the hash of all C++ source files of the kernels."""
     return hash_of(sorted(Path(__file__).parent.glob("*.[ch]pp")))
 
 
 def hash_of(files: Iterable[Path]) -> str:
-    """Return the sha256 of names and contents, computed as setup.py does."""
+    """Return the sha256 over the names and contents of files, as setup.py computes it."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
@@ -122,7 +122,7 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
 
 
 def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
-    """Return a library; None if it was not built or does not load."""
+    """Return a library; None if it was not built or cannot be loaded."""
     try:
         return kind(file, instruction_set) if file.exists() else None
     except OSError:
@@ -131,7 +131,7 @@ def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: s
 
 @functools.cache
 def open_library(instruction_set: str) -> Library | None:
-    """Return the library of "avx512", "avx2" or "base"; None if it was not built or does not load.
+    """Return the library for "avx512", "avx2" or "base"; None if it was not built or cannot be loaded.
 
     Raises:
         ValueError: it was built from other sources.
@@ -141,13 +141,13 @@ def open_library(instruction_set: str) -> Library | None:
 
 @functools.cache
 def available() -> Library | None:
-    """Return the library with the widest instruction set that the processor has; None if there is none."""
+    """Return the library for the widest instruction set that the processor has; None if there is no library."""
     libraries = (open_library(instruction_set) for instruction_set in SETS)
     return next((library for library in libraries if library and library.usable), None)
 
 
 def library() -> Library:
-    """Return the library in use.
+    """Return the library that this process uses.
 
     Raises:
         RuntimeError: none was built for this processor.
@@ -161,12 +161,12 @@ def library() -> Library:
 
 
 def built_instruction_sets() -> list[str]:
-    """Return the instruction sets that a library was built for."""
+    """Return the instruction sets for which a library was built."""
     return [name for name in SETS if Path(__file__).with_name(f"_arithmetic_{name}.so").exists()]
 
 
 def as_plain(what: str, values: Tensor) -> Tensor:
-    """Return the values as a strided tensor in CPU memory without a negative bit; gradients pass through.
+    """Return the values as a plain strided tensor in CPU memory; gradients pass through.
 
     A subclass is what it holds, such as an image of torchvision; one without memory of its own holds nothing.
 
@@ -188,7 +188,7 @@ def as_plain(what: str, values: Tensor) -> Tensor:
 
 
 def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
-    """Return the values converted as `as_plain` does, after checking dtype and shape.
+    """Return the values, converted by `as_plain`, after checking their dtype and shape.
 
     Raises:
         ValueError: they have another dtype, shape or device.
@@ -199,12 +199,12 @@ def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -
 
 
 def describe(values: Tensor) -> str:
-    """Describe dtype, shape and device for an error message."""
+    """Describe a tensor's dtype, shape and device for an error message."""
     if values.is_nested:
         return "a nested tensor"
     return f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"
 
 
 def rows(what: str, values: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return contiguous values of the shape given, themselves or a copy, without a gradient."""
+    """Return the values after checking dtype and shape, contiguous (copied if necessary) and without gradients."""
     return check(what, values, dtype, shape).detach().contiguous()

@@ -1,4 +1,4 @@
-"""Linear layer with its gradients and a product in float64, on the compiled kernels. Formulas in docs/arithmetic.md."""
+"""Linear layer with gradients, and a float64 matrix product, by the compiled kernels. See docs/arithmetic.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from in4310repro.arithmetic.exports import Shape
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return rows weight^T + bias, as torch.nn.functional.linear.
+    """Return rows weight^T + bias, as torch.nn.functional.linear does.
 
     Args:
         rows: float32 [image, feature].
@@ -70,7 +70,7 @@ class _Linear(torch.autograd.Function):
 
 
 def product(centred: Tensor) -> Tensor:
-    """Return centred^T centred: float64 [row, column] -> float64 [column, column], symmetric to the bit.
+    """Return centred^T centred as float64 [column, column], exactly symmetric, for float64 [row, column].
 
     The rows are cut into segments of 32: an element is a chain over segments, each a chain of fused products from zero.
 

@@ -1,4 +1,4 @@
-"""portable(model): a model's modules replaced by ones with the same names and state dict, on the compiled kernels.
+"""portable(model): replace a model's modules by ones that use the compiled kernels, with the same state dict.
 
 The class of each module is exchanged for one of the same fields.
 """
@@ -33,7 +33,7 @@ KEPT = (nn.Flatten, nn.Identity)
 
 
 def portable(model: nn.Module) -> nn.Module:
-    """Replace the modules of a model, in place, by ones that use these kernels; return the model.
+    """Replace a model's modules, in place, by ones that use the compiled kernels; return the model.
 
     Names, parameters, buffers, state dict, hooks and training mode stay; parameters are laid out in channels_last.
     A module that only calls others is kept as it is: what its forward() computes by functions is torch's.
@@ -54,14 +54,14 @@ def portable(model: nn.Module) -> nn.Module:
 
 
 def refused_modules(model: nn.Module) -> list[str]:
-    """Return modules without portable arithmetic, with the reason; functions called in forward() are not examined."""
+    """Return the modules without portable arithmetic, with reasons; ignores functions called in forward()."""
     return [
         f"{name or 'the model'} ({reason})" for name, module in model.named_modules() if (reason := _reason(module))
     ]
 
 
 def _reason(module: nn.Module) -> str | None:
-    """Return why a module has no portable arithmetic; None if it has."""
+    """Return the reason why a module has no portable arithmetic; None if it has."""
     kind = type(module)
     wrong = [value for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)) if _foreign(value)]
     if wrong:

@@ -1,4 +1,4 @@
-"""torchvision's blocks and networks with batch norm, sum and ReLU in one pass wherever no hook observes them.
+"""torchvision's networks with batch norm, sum and ReLU computed in one pass, unless a hook needs their results.
 
 In evaluation without gradients, a batch norm in a sequence and its ReLU are one pass with the convolution before them.
 
@@ -22,7 +22,7 @@ class Sequential(nn.Sequential):
     """torch.nn.Sequential that computes batch norm and a following ReLU or ReLU6 in one pass."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return the output of the last module."""
+        """Pass the input through all modules in order; return the last one's output."""
         return _in_sequence(list(self), input)
 
 
@@ -30,7 +30,7 @@ class ConvNormActivation(torchvision.ops.misc.Conv2dNormActivation):  # type: ig
     """torchvision's Conv2dNormActivation with batch norm and activation in one pass."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return maps [image, channel, height, width]."""
+        """Apply convolution, batch norm and activation to maps [image, channel, height, width]."""
         return _in_sequence(list(self), input)
 
 
@@ -56,7 +56,7 @@ class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
     """torchvision's BasicBlock with batch norm, sum and ReLU in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return maps [image, channel, height, width]."""
+        """Apply two convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
         x, identity = pooling.fork(x)
         maps = normalise(self.bn1, self.relu, self.conv1(x))
         maps = self.conv2(maps)
@@ -68,7 +68,7 @@ class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
     """torchvision's Bottleneck with batch norm, sum and ReLU in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return maps [image, channel, height, width]."""
+        """Apply three convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
         x, identity = pooling.fork(x)
         maps = normalise(self.bn1, self.relu, self.conv1(x))
         maps = normalise(self.bn2, self.relu, self.conv2(maps))
@@ -90,10 +90,10 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
 
 
 class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
-    """torchvision's InvertedResidual; its sum is an operator, not a module."""
+    """torchvision's InvertedResidual, with the sum computed by the kernels."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return maps [image, channel, height, width]."""
+        """Apply the block's convolutions to maps [image, ...]; add the input if the block has a residual connection."""
         if not self.use_res_connect:
             maps: Tensor = self.conv(x)
             return maps
@@ -102,7 +102,7 @@ class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
 
 
 class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
-    """torchvision's MobileNetV2; its pooling is a function, not a module."""
+    """torchvision's MobileNetV2, with the final pooling computed by the kernels."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores [image, class] for images [image, channel, height, width]."""
@@ -112,7 +112,7 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
 
 
 def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
-    """Return relu(norm(maps) + other), in one pass unless a hook observes an intermediate value."""
+    """Return relu(norm(maps) + other), in one pass unless a hook needs an intermediate result."""
     if isinstance(norm, BatchNorm2d) and _fusible(norm, relu, other):
         return norm.normalise(maps, _activation(relu), other)
     maps = norm(maps)
@@ -127,7 +127,7 @@ def _activation(relu: nn.Module) -> str:
 
 
 def _can_fuse(convolution: nn.Module, norm: nn.Module) -> bool:
-    """Return whether evaluation-mode batch norm can be computed together with the convolution before it."""
+    """Return whether a convolution and the batch norm after it can be computed in one pass."""
     if torch.is_grad_enabled() or type(convolution) is not Conv2d or type(norm) is not BatchNorm2d:
         return False
     return norm.is_fixed() and not _is_observed(convolution) and not _is_observed(norm)
@@ -139,7 +139,7 @@ def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> b
 
 
 def _is_observed(module: nn.Module) -> bool:
-    """Return whether a hook or a forward() set on the object would see the module's input, output or gradient."""
+    """Return whether a hook, or a forward() replaced on the object, can see the module's inputs or outputs."""
     registered = torch.nn.modules.module
     return "forward" in vars(module) or bool(
         module._forward_hooks

@@ -1,4 +1,4 @@
-"""Rate of fused multiply-adds of one thread, the peak that kernels are compared with."""
+"""Measurement of one thread's peak rate of fused multiply-adds, for comparison with the kernels' rates."""
 
 import torch
 
@@ -6,7 +6,7 @@ from in4310repro.arithmetic import library
 
 
 def fused_operations(rounds: int) -> int:
-    """Compute float32 fused multiply-adds in independent chains, on one thread.
+    """Compute independent chains of float32 fused multiply-adds on one thread; return the number of operations.
 
     Args:
         rounds: length of the chains.

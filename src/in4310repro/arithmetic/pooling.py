@@ -1,4 +1,4 @@
-"""Pooling and the sum of two gradients, on the compiled kernels. Formulas in docs/arithmetic.md.
+"""Pooling, and the sum of two gradients, by the compiled kernels. Formulas are in docs/arithmetic.md.
 
 Maps are float32 [image, channel, height, width]; results lie in channels_last memory.
 """
@@ -49,7 +49,7 @@ class _AveragePool(torch.autograd.Function):
 
 
 def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: bool = False) -> Tensor:
-    """Pool maps [image, channel, height, width] as torch.nn.functional.max_pool2d does, to the bit.
+    """Pool maps [image, channel, height, width] as torch.nn.functional.max_pool2d does, with equal bits.
 
     Raises:
         ValueError: a padding above half the kernel, or a kernel that does not fit.
@@ -65,7 +65,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
-    """Return the number of windows along a side; the last begins inside the map or its leading padding."""
+    """Return the number of pooling windows along an axis; none may begin in the padding after the map."""
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(
             f"a window of {kernel}, stride {stride}, padding {padding} on {size}; it must fit, padding <= half"
@@ -100,7 +100,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the maps twice; their two gradients are added here instead of by autograd, with the same bits."""
+    """Return the maps twice, for two uses; a kernel then adds the two gradients, with autograd's bits."""
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
     maps = check_maps("maps", maps)
@@ -109,7 +109,7 @@ def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def add(first: Tensor, second: Tensor) -> Tensor:
-    """Return the sum of two maps of the same shape [image, channel, height, width]."""
+    """Return the elementwise sum of two maps [image, channel, height, width] of equal shape."""
     first = check_maps("first maps", first)
     second = library.check("second maps", second, torch.float32, first.shape)
     if torch.is_grad_enabled():

@@ -1,4 +1,4 @@
-"""Self-test of the kernels: a hash of each one's results on fixed inputs, and the version of their bits."""
+"""Self-test of the kernels: a hash of each kernel's results on fixed inputs, and a version of the expected bits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VERSION = 2
 
 
 def obstacle() -> str:
-    """Return why the kernels cannot be used, in one clause; empty if they can."""
+    """Return the reason, as a clause, why the kernels cannot be used; empty if they can."""
     try:
         library.library()
     except (RuntimeError, ValueError) as error:
@@ -31,13 +31,13 @@ def obstacle() -> str:
 
 
 def instruction_set() -> str | None:
-    """Return the instruction set of the library in use; None if none can be used."""
+    """Return the instruction set of the library that is used; None if no library can be used."""
     usable = library.available()
     return usable.instruction_set if usable else None
 
 
 def self_test() -> dict[str, str]:
-    """Return 12 hex digits of the sha256 of each kernel's results, gradients included, by name of the kernel.
+    """Return, by kernel, 12 hex digits of the sha256 of its results and gradients on fixed inputs.
 
     Made to be equal on every processor and for any number of threads: docs/bits.md says where that was
     compared. The inputs come from integer arithmetic.
@@ -46,7 +46,7 @@ def self_test() -> dict[str, str]:
 
 
 def values(*shape: int, seed: int = 1) -> Tensor:
-    """Return numbers in [-1, 1) from a linear congruential generator (Numerical Recipes), exact in float32."""
+    """Return pseudo-random float32 numbers in [-1, 1), equal on every system (a linear congruential generator)."""
     states, state = [], seed
     for _ in range(math.prod(shape)):
         state = (1664525 * state + 1013904223) % 2**32
@@ -55,7 +55,7 @@ def values(*shape: int, seed: int = 1) -> Tensor:
 
 
 def _append_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-    """Return the result and its gradients with respect to all inputs, for an incoming gradient that is not constant."""
+    """Return a function's result, and the gradients of all inputs for a fixed non-constant output gradient."""
     leaves = [value.clone().requires_grad_() for value in inputs]
     with torch.enable_grad():
         result = function(*leaves)

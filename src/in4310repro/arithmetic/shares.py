@@ -1,4 +1,4 @@
-"""The batch that sums run over: all of it in this process, or shared between several processes.
+"""The batch over which sums are computed: entirely in this process, or divided between several processes.
 
     connection = connect()                                 # in each process that torchrun started
     share = Share(32, connection)                          # of a batch of 32 images
@@ -34,7 +34,7 @@ Compute = Callable[[range, int, Tensor], None]
 
 
 class Whole:
-    """A batch that is entirely in this process; functions called in its `with` block sum over it."""
+    """A batch that is entirely in this process; inside its `with` block, sums run over this process's images."""
 
     def __init__(self) -> None:
         self._before: Whole | None = None
@@ -48,18 +48,18 @@ class Whole:
         _Current.batch = self._before or WHOLE
 
     def finish(self) -> None:
-        """Complete all gradients in `.grad`, after the backward pass."""
+        """Wait until all gradients in `.grad` are complete, after the backward pass; here they are already."""
 
     def images_of_batch(self, images: int) -> int:
-        """Return the number of images in the whole batch, given this process's number."""
+        """Return the number of images in the whole batch, given the number in this process."""
         return images
 
     def total(self, rows: Tensor) -> Tensor:
-        """Return the sum over the batch of float64 rows [leaf of this process, width]; may overwrite them."""
+        """Return the sum of rows over the batch, given this process's float64 rows, which it may overwrite."""
         return tree.add_rows(rows)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
-        """Return the gradient of a weight over the batch; None if it is stored in `.grad` later."""
+        """Return a weight's gradient over the batch; None if `finish` will store it in `.grad`."""
         result = buffers.maps(weight.shape) if weight.ndim == 4 else buffers.like(weight.detach().contiguous())
         compute(range(images), images, result)
         return result
@@ -67,7 +67,7 @@ class Whole:
 
 @dataclass(frozen=True)
 class Connection:
-    """Processes on the CPU that share batches."""
+    """Connection between processes on CPUs that divide batches among themselves."""
 
     rank: int
     size: int
@@ -76,13 +76,13 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Return the connection over torch.distributed's group, which must be initialised; every process calls it."""
+    """Connect this process by torch.distributed, which must be initialised; every process must call it."""
     groups = (dist.new_group(backend="gloo") for _ in range(2))
     return Connection(dist.get_rank(), dist.get_world_size(), *groups)
 
 
 def images_of(batch: int, connection: Connection | None) -> range:
-    """Return the positions of this process's images in a batch; all of them without a connection.
+    """Return the positions of this process's images in a batch; without a connection, of all images.
 
     Where there are more processes than leaves, one without any computes an image that counts nowhere.
     """
@@ -93,12 +93,12 @@ def images_of(batch: int, connection: Connection | None) -> range:
 
 @functools.cache
 def _nodes(images: int, size: int) -> list[list[range]]:
-    """Return the tree nodes that each process computes for a batch."""
+    """Return, for each process, the nodes of the summation tree that it computes for a batch."""
     return [tree.nodes(tree.share(images, rank, size), tree.leaves(images)) for rank in range(size)]
 
 
 class Share(Whole):
-    """One process's share of a batch; functions called in its `with` block sum over the whole batch.
+    """Part of a batch that one process has; inside its `with` block, sums run over all processes' images.
 
     Every process must call the same functions in the same order, with the images that `images` has the places of.
 
@@ -117,7 +117,7 @@ class Share(Whole):
         self._buckets = [_Bucket(self._nodes, connection)]
 
     def images_of_batch(self, images: int) -> int:
-        """Return the number of images in the whole batch; see Whole.
+        """Return the number of images in the whole batch; see `Whole.images_of_batch`.
 
         Raises:
             ValueError: they are not the images of this share.
@@ -127,7 +127,7 @@ class Share(Whole):
         return self.batch
 
     def total(self, rows: Tensor) -> Tensor:
-        """Return the sum over the batch, by a message to every process; see Whole."""
+        """Return the sum over the batch, by a message to every process; see `Whole.total`."""
         most = max(map(len, self._nodes))
         sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
         for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):
@@ -141,7 +141,7 @@ class Share(Whole):
         return tree.add(tree.leaves(self.batch), sums)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
-        """Return None and queue this process's nodes in a bucket that is sent when full; see Whole.
+        """Add this process's part of a gradient to a bucket, to be summed later; return None. See Whole.
 
         Raises:
             ValueError: the weight was computed, so that there is no `.grad` to put its gradient into.
@@ -155,20 +155,20 @@ class Share(Whole):
         return None
 
     def _bucket_for(self, weight: Tensor) -> Tensor:
-        """Return where the nodes [node, value] of a weight's gradient belong."""
+        """Return memory in a bucket for the summation-tree nodes [node, value] of a weight's gradient."""
         if self._buckets[-1].used + weight.numel() > self._buckets[-1].capacity and self._buckets[-1].used:
             self._send()
             self._buckets.append(_Bucket(self._nodes, self.connection))
         return self._buckets[-1].place(weight)
 
     def _send(self) -> None:
-        """Send the last bucket; the previous one has had the time of one bucket to arrive."""
+        """Send the current bucket, and sum the bucket sent before it, which should have arrived by now."""
         self._buckets[-1].send()
         if len(self._buckets) > 1:
             self._buckets[-2].add()
 
     def finish(self) -> None:
-        """Wait for the gradients still in transit; see Whole."""
+        """Wait until all gradients have been received and stored; see `Whole.finish`."""
         if self._buckets[-1].used:
             self._send()
             self._buckets[-1].add()
@@ -177,7 +177,7 @@ class Share(Whole):
 
 
 class _Bucket:
-    """Gradients of some weights in transit."""
+    """Gradients of several weights that are sent together to other processes."""
 
     def __init__(self, nodes: list[list[range]], connection: Connection) -> None:
         self.used = 0
@@ -189,7 +189,7 @@ class _Bucket:
         self._work: Any = None
 
     def place(self, weight: Tensor) -> Tensor:
-        """Return the memory for the nodes [node, value] of this process."""
+        """Reserve memory in the bucket for this process's nodes [node, value] of a weight's gradient; return it."""
         if not self.used:
             self.capacity = max(BUCKET, weight.numel())
             rows = len(self._nodes[self._connection.rank])
@@ -200,7 +200,7 @@ class _Bucket:
         return self._values[:, begin : self.used]
 
     def send(self) -> None:
-        """Send each process its piece of the local nodes."""
+        """Send to each process the piece of the gradients that it has to sum."""
         size = self._connection.size
         self._piece = -(-self.used // size)
         self._values[:, self.used : size * self._piece] = 0
@@ -214,7 +214,7 @@ class _Bucket:
         )
 
     def add(self) -> None:
-        """Add this process's piece along the tree, and send the sum."""
+        """Sum this process's piece of the gradients over all processes, and send the sum to them."""
         self._work.wait()
         rows = self._received.reshape(-1, self._piece)
         sums = dict(zip(itertools.chain(*self._nodes), rows, strict=True))
@@ -225,7 +225,7 @@ class _Bucket:
         self._work = dist.all_gather(pieces, self._sum, group=self._connection.gradients, async_op=True)
 
     def finish(self) -> None:
-        """Store the received sums in `.grad`."""
+        """Store the received sums in the weights' `.grad`."""
         if not self.used:
             return
         self._work.wait()
@@ -247,5 +247,5 @@ class _Current:
 
 
 def current() -> Whole:
-    """Return the batch that functions sum over now."""
+    """Return the batch over which functions sum at present."""
     return _Current.batch

@@ -1,4 +1,4 @@
-"""Signatures of compiled functions: their ctypes, and checks that each tensor is what a function takes it for.
+"""Signatures of compiled functions: their types in ctypes, and checks of the tensors that are passed to them.
 
 A declaration is written as in C, with the sizes of each array, in the order of memory, in brackets behind its name:
 
@@ -47,7 +47,7 @@ _PARAMETER = re.compile(r"(const )?(\w+)( \*const)? (\*?)(\w+)(\??)(?:\[([^\]]+)
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a compiled function."""
+    """A parameter of a compiled function: its name, type and size."""
 
     name: str
     base: str  # type of a value
@@ -59,13 +59,13 @@ class Parameter:
 
     @property
     def c_type(self) -> str:
-        """The type as written in C++, without the name."""
+        """Type of the parameter in C++, without its name."""
         star = " *const *" if self.of_list else " *" if self.extents or self.structure else ""
         return f"{'const ' if self.read_only else ''}{self.base}{star}"
 
     @property
     def argtype(self) -> Any:
-        """The type for ctypes."""
+        """Type of the parameter in ctypes."""
         if self.structure:
             return ctypes.POINTER(self.structure)
         kind = TYPES[self.base]
@@ -76,20 +76,20 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Signature:
-    """A compiled function: its result, name and parameters."""
+    """Signature of a compiled function: result type, name and parameters."""
 
     returns: str
     name: str
     parameters: tuple[Parameter, ...]
 
     def declare(self, library: ctypes.CDLL) -> Any:
-        """Return the function of a loaded library, with its types set."""
+        """Return the function from a loaded library after setting its types."""
         function = getattr(library, self.name)
         function.restype, function.argtypes = TYPES[self.returns], [each.argtype for each in self.parameters]
         return function
 
     def bind(self, arguments: Sequence[Argument]) -> tuple[list[object], list[object]]:
-        """Return the arguments for ctypes, and the objects that must stay alive until the call returns.
+        """Convert arguments for ctypes; return them with the objects to keep alive until the call returns.
 
         A tensor that is only read may lie in memory in any way: it is copied where it has gaps, another order or a
         negative bit. One that is written has to lie as the function writes it.
@@ -128,7 +128,7 @@ class Signature:
 
 
 def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
-    """Return the functions declared in a text, by name."""
+    """Parse C++ declarations; return the signatures by function name."""
     found = (
         Signature(returns, name, tuple(_parameter(each, structures) for each in parameters.split(",") if each.strip()))
         for returns, name, parameters in _DECLARATION.findall(declarations)
@@ -158,7 +158,7 @@ def _size(name: str, sizes: Mapping[str, Any]) -> int:
 
 
 def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
-    """Return the tensor, or a copy of a read-only one, laid out in memory as the function expects."""
+    """Return a tensor in the memory order that the function expects, copied if necessary and only read."""
     dtype = DTYPES[parameter.base]
     if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
         in_order = _is_in_order(value)
@@ -169,7 +169,7 @@ def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...])
 
 
 def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
-    """Return strided values, after checking that all of them are in memory.
+    """Return a strided tensor after checking that memory exists for all of its values.
 
     Torch has tensors of zeros without memory, such as some gradients; one that is only read becomes a copy.
 
@@ -192,7 +192,7 @@ def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
 
 
 def _is_in_order(value: Tensor) -> bool:
-    """Return whether values are contiguous in the order of their axes, or channels-last for maps."""
+    """Return whether values are contiguous in the order of their axes or, for maps, in channels_last order."""
     dense = value.is_contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.is_contiguous()
     return dense and not value.is_neg()
 
@@ -209,7 +209,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether an array's sizes match the declared extents, axes joined or split in memory order.
+    """Return whether an array's sizes agree with the declared ones, after joining or splitting adjacent axes.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
@@ -233,7 +233,7 @@ def describe(value: object) -> str:
 
 
 def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any], kept: list[object]) -> object:
-    """Return the addresses of tensors, each checked for its declared size and laid out like the first list's."""
+    """Return an array of tensors' addresses, after checking sizes and giving all lists the first one's layout."""
     number, each = (sizes[name] for name in parameter.extents)
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
@@ -248,7 +248,7 @@ def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any],
 
 
 def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
-    """Return the tensor, or a copy of a read-only one, with values in the same memory order as another tensor's."""
+    """Return a tensor in another tensor's memory order, copied if necessary and only read."""
     dtype = DTYPES[parameter.base]
     plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
     if plain and value.shape == model.shape and value.numel() == size:

@@ -1,4 +1,4 @@
-"""AdamW, RMSprop and SGD with a step that is one pass of a compiled kernel over all parameters.
+"""AdamW, RMSprop and SGD whose step is one pass of a compiled kernel over all parameters.
 
 They are torch's optimizers in groups, state and state dict; only step() differs. Formulas in docs/arithmetic.md.
 """
@@ -20,7 +20,7 @@ Parameters = Iterable[Tensor] | Iterable[Group]
 
 
 class AdamW(torch.optim.AdamW):
-    """Loshchilov and Hutter 2019; state: step, exp_avg, exp_avg_sq."""
+    """AdamW (Loshchilov and Hutter 2019); its state per parameter: step, exp_avg, exp_avg_sq."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class AdamW(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; takes no closure."""
+        """Update every parameter that has a gradient; does not support a closure."""
         _refuse("AdamW", closure, self.param_groups, ("amsgrad", "maximize"))
         for group in self.param_groups:
             parameters, states = _states(self, group, ("exp_avg", "exp_avg_sq"))
@@ -51,7 +51,7 @@ def _adamw(parameters: list[Tensor], states: list[dict[str, Tensor]], group: Gro
 
 
 class RMSprop(torch.optim.RMSprop):
-    """Tieleman and Hinton 2012; state: step, square_avg."""
+    """RMSprop (Tieleman and Hinton 2012); its state per parameter: step, square_avg."""
 
     def __init__(
         self, parameters: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0
@@ -60,7 +60,7 @@ class RMSprop(torch.optim.RMSprop):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; takes no closure."""
+        """Update every parameter that has a gradient; does not support a closure."""
         _refuse("RMSprop", closure, self.param_groups, ("momentum", "centered", "maximize"))
         for group in self.param_groups:
             parameters, states = _states(self, group, ("square_avg",))
@@ -69,14 +69,14 @@ class RMSprop(torch.optim.RMSprop):
 
 
 class SGD(torch.optim.SGD):
-    """Stochastic gradient descent with torch.optim.SGD's momentum; state: momentum_buffer."""
+    """Stochastic gradient descent with momentum as in torch.optim.SGD; its state: momentum_buffer."""
 
     def __init__(self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0, weight_decay: float = 0) -> None:
         super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient; takes no closure."""
+        """Update every parameter that has a gradient; does not support a closure."""
         _refuse("SGD", closure, self.param_groups, ("dampening", "nesterov", "maximize"))
         for group in self.param_groups:
             names = ("momentum_buffer",) if group["momentum"] else ()
@@ -86,7 +86,7 @@ class SGD(torch.optim.SGD):
 
 
 def power(base: float, exponent: int) -> float:
-    """Return base^exponent as the running product 1 x base x base ...; libm's pow differs between systems."""
+    """Return base^exponent by repeated multiplication, since libm's pow differs between systems."""
     start, value = _reached.get(base, (0, 1.0))
     if start > exponent:
         start, value = 0, 1.0
@@ -111,7 +111,7 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return a group's parameters that have a gradient, and their states: created if missing, step counts increased.
+    """Return a group's parameters with gradients, and their states, created if missing and with steps counted.
 
     Raises:
         ValueError: a parameter, its gradient or its state is not what a kernel can step.
@@ -144,7 +144,7 @@ def _check_parameter(parameter: Tensor) -> Tensor:
 
 
 def check_moment(name: str, value: object, parameter: Tensor) -> Tensor:
-    """Check a tensor of optimizer state that has one value per value of a parameter; return it.
+    """Return a tensor of optimizer state after checking that it has the dtype and shape of its parameter.
 
     Raises:
         ValueError: it has another dtype or shape than the parameter, or is not on the CPU.
@@ -155,7 +155,7 @@ def check_moment(name: str, value: object, parameter: Tensor) -> Tensor:
 
 
 def check_count(value: object, name: str = "step") -> Tensor:
-    """Check an optimizer's count of steps; return it.
+    """Return an optimizer's count of steps after checking it.
 
     Raises:
         ValueError: it is no float32 scalar on the CPU, or no whole number that float32 can count up to.
@@ -175,7 +175,7 @@ def _match_layout(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
-    """Return the positions of the parameters with equal step counts, by count."""
+    """Group the positions of parameters by their number of steps."""
     places: dict[int, list[int]] = {}
     for place, state in enumerate(states):
         places.setdefault(int(state["step"].item()), []).append(place)
@@ -185,7 +185,7 @@ def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
 def _call(
     function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: Sequence[list[Tensor] | None]
 ) -> None:
-    """Call the kernel with lists of parameters, gradients and states, None for states that do not exist."""
+    """Call a kernel with the parameters, their gradients and their states; None stands for a missing state."""
     values = [library.as_plain("a parameter", parameter) for parameter in parameters]
     gradients = [library.as_plain("a gradient", cast("Tensor", parameter.grad)) for parameter in parameters]
     sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")

@@ -1,4 +1,4 @@
-"""The binary tree that sums over a batch follow, as in leaves.hpp, and the nodes that part of a batch holds.
+"""Binary tree that fixes the order of sums over a batch, as in leaves.hpp; a node is a range of leaves.
 
 A node is the range of its leaves.
 """
@@ -16,17 +16,17 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the leaves of a batch, the root of its tree."""
+    """Return the tree's root for a batch, the range of all its leaves; a leaf is a group of `LEAF` images."""
     return range(-(-images // LEAF))
 
 
 def part(number: int, rank: int, size: int) -> range:
-    """Return the range that one of `size` processes gets: consecutive by rank, sizes equal or one apart."""
+    """Return one of `size` consecutive ranges into which `number` items are divided; their lengths differ by <= 1."""
     return range(rank * number // size, (rank + 1) * number // size)
 
 
 def share(images: int, rank: int, size: int) -> range:
-    """Return the leaves of one of `size` processes, see `part`.
+    """Return the range of a batch's leaves that one of `size` processes computes; see `part`.
 
     Examples:
         >>> [share(40, rank, 3) for rank in range(3)], share(8, 0, 2)
@@ -36,18 +36,18 @@ def share(images: int, rank: int, size: int) -> range:
 
 
 def images_of(node: range, images: int) -> range:
-    """Return the images of a node, as positions in the batch."""
+    """Return the positions in the batch of the images under a node."""
     return range(min(node.start * LEAF, images), min(node.stop * LEAF, images))
 
 
 def halves(node: range) -> tuple[range, range]:
-    """Return the two child nodes, split at the largest power of two below the number of leaves."""
+    """Return a node's two children, split at the largest power of two below its number of leaves."""
     left = 1 << (len(node) - 1).bit_length() - 1
     return node[:left], node[left:]
 
 
 def nodes(own: range, node: range) -> list[range]:
-    """Return the largest nodes at or below `node` whose leaves are all in `own`.
+    """Return the largest nodes within `node` whose leaves are all in the range `own`.
 
     Examples:
         >>> nodes(range(1, 5), range(5))
@@ -61,7 +61,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """Return a node's sum from those of nodes below it, which it may overwrite; float32 or float64.
+    """Return a node's sum, computed from the sums of nodes below it; may overwrite them.
 
     Raises:
         ValueError: the sums leave a gap.
@@ -77,18 +77,18 @@ def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
 
 
 def rows(images: int, width: int) -> Tensor:
-    """Return memory for float64 sums [leaf, width] of a number of images."""
+    """Return uninitialised memory for float64 sums [leaf, width] over the images of each leaf."""
     return torch.empty((len(leaves(images)), width), dtype=torch.float64, device="cpu")
 
 
 def add_rows(rows: Tensor) -> Tensor:
-    """Return the sum of float64 rows [leaf, width] over all leaves below a node; overwrites them."""
+    """Return the sum of float64 rows [leaf, width] over all leaves, in the order of the tree; overwrites them."""
     library.library().call("add_leaves", *rows.shape, rows)
     return rows[0]
 
 
 def quotients(values: Tensor, divisor: int = 1) -> Tensor:
-    """Return float64 values / divisor, rounded once to float32."""
+    """Return float64 values / divisor as float32, rounded once."""
     result = torch.empty(values.shape, dtype=torch.float32, device="cpu")
     values = library.as_plain("values", values)
     library.library().call("quotients", values.numel(), float(divisor), values, result)

@@ -1,4 +1,4 @@
-"""The command line: each command reads paths and settings, calls one function, and prints what it wrote."""
+"""The command line: each command reads paths and settings, calls a function, and prints what it wrote."""
 
 from in4310repro import signals
 
@@ -6,7 +6,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run a command; raise SystemExit with its exit code in every case (see `application.run`)."""
+    """Run a command, then raise SystemExit with its exit code; see `application.run`."""
     with signals.keyboard_interrupts() as interrupted:
         # NumPy and more, after the signals are taken care of.
         from in4310repro.cli import application

@@ -1,4 +1,4 @@
-"""The application with all commands, and run(), which turns errors into one line and an exit code."""
+"""The application with all commands, and run(), which turns errors into one line of text and an exit code."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def _know_shells() -> None:
 
 
 def run(interrupted: Callable[[], bool]) -> NoReturn:
-    """Run a command and raise SystemExit: 2 for wrong input, 70 for an internal error, 130 for an interrupt.
+    """Run a command and raise SystemExit, with 2 for wrong input, 70 for an internal error, 130 for an interrupt.
 
     Each of them comes with one line on standard error.
 
@@ -186,7 +186,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
 
 
 def _was_ended_by_another(error: BaseException) -> bool:
-    """Return whether another process has ended this one."""
+    """Return whether this process failed because another process of the command did."""
     if not launch.by_torchrun():
         return False
     # It could stop this one while the processes agree.
@@ -204,7 +204,7 @@ def _conclude(code: int, message: str, error: BaseException | None) -> tuple[int
 
 
 def _describe_error(error: BaseException) -> tuple[int, str]:
-    """Return exit code and line for the error that ended a command."""
+    """Return the exit code and the line to print for the error that ended a command."""
     if isinstance(error, USAGE_ERROR):
         return WRONG_INPUT, _usage_message(error)
     if isinstance(error, typer.Abort) and isinstance(error.__cause__, EOFError):
@@ -223,13 +223,13 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
 
 
 def _former_options_of_report() -> set[str]:
-    """Return the former options of `report`, which found a run by train's options and --reports."""
+    """Return options that `report` took in older versions, to give a helpful error for them."""
     names = signatures.parameters_of(training.train)
     return {"--reports", *(f"--{each.name.replace('_', '-')}" for each in names)}
 
 
 def _describe_internal_error(error: BaseException) -> tuple[int, str]:
-    """Describe an internal error and where its traceback is."""
+    """Return the line to print for an internal error, which says where its traceback is."""
     import tempfile
     import traceback
 
@@ -249,7 +249,7 @@ def _describe_internal_error(error: BaseException) -> tuple[int, str]:
 
 
 def _discard_output() -> None:
-    """Drop unwritten standard output if it cannot be written, because Python would try again at exit."""
+    """Discard standard output that cannot be written, since Python would try to write it again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

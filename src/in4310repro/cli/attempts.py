@@ -1,4 +1,4 @@
-"""Display of changes to a run and what detected them: as plain lines, as panels on a terminal, and as a picture."""
+"""Display of changes to a run and of the checks that detected them: as lines, terminal panels or a picture."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 
 @dataclass(frozen=True)
 class Check:
-    """A command that was run, its output about the change, and its exit code."""
+    """A checking command, its output about the change, and its exit code."""
 
     command: str
     lines: list[str]
     exit_code: int
 
     def shown(self) -> list[str]:
-        """Return the first lines, shortened, with only the first digits of each sha256."""
+        """Return the first lines of the output, each cut to a maximal length and with shortened hashes."""
         short = [SHA256.sub(r"\1...", line) for line in self.lines]
         lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in short]
         more = len(lines) - SHOWN_LINES
         return lines[:SHOWN_LINES] + ([f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else [])
 
     def verdict(self) -> str:
-        """Return the exit code and its meaning."""
+        """Return the exit code as text, and whether it means that the change was found."""
         return f"exit code {self.exit_code}: {'found' if self.exit_code == DIFFERENCE else 'NOT FOUND'}"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A change to a run and the results of the checks."""
+    """A change to a run, and the results of the commands that check the run."""
 
     title: str
     changed: str
@@ -62,7 +62,7 @@ class Attempt:
 
 
 def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
-    """Return plain lines, with an empty one after each change."""
+    """Return changes and results as lines of text, with an empty line after each change."""
     for number, attempt in enumerate(attempts, start=1):
         yield f"{number}. {attempt.title}: {attempt.changed}"
         for check in attempt.checks:
@@ -73,14 +73,14 @@ def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
 
 
 def show(console: Console, attempts: Sequence[Attempt], summary: str) -> None:
-    """Print a panel for each change, and a line below them."""
+    """Print one panel per change on a terminal, then a summary."""
     for number, attempt in enumerate(attempts, start=1):
         console.print(_panel(number, attempt))
     console.print(_text((summary, "bold")))
 
 
 def picture(attempts: Sequence[Attempt], summary: str) -> str:
-    """Return the panels as SVG, without a font or other external resources."""
+    """Return the panels as a self-contained SVG, without an embedded font."""
     from rich.console import Console
 
     screen: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False}
@@ -104,7 +104,7 @@ def _panel(number: int, attempt: Attempt) -> Panel:
 
 
 def _text(*parts: tuple[str, str]) -> Text:
-    """Return text with a style for each part; names in it are not parsed as markup."""
+    """Return styled text from parts with a style each; does not interpret markup in them."""
     from rich.text import Text
 
     return Text.assemble(*((_shown(part), style) for part, style in parts))

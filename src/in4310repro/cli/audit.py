@@ -58,7 +58,7 @@ def audit(
 
 
 def _show_recognised(files: Sequence[Path]) -> None:
-    """Print what is recognised in each file; exit with code 2 if one cannot be read."""
+    """Print what is recognised in each file; exit with code 2 if a file cannot be read."""
     from in4310repro.audit import command
 
     listings = [command.list_recognised(file) for file in files]

@@ -1,4 +1,4 @@
-"""Shared parts of all commands: exit codes, output, progress, and the arithmetic of the process."""
+"""Functions that all commands share: exit codes, output, progress, and choice of arithmetic."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
 @dataclass(frozen=True)
 class Output:
-    """The lines that `--quiet` and `--json` leave on standard output; errors are always printed."""
+    """Which output `--quiet` and `--json` leave on standard output; errors are always printed."""
 
     quiet: bool = False  # nothing but a JSON document that was asked for, and no progress
     json: bool = False  # one JSON document in place of the lines
@@ -43,34 +43,34 @@ OUTPUT: ContextVar[Output] = ContextVar("OUTPUT", default=Output())  # noqa: B03
 
 
 def choose_output(*, quiet: bool, json: bool) -> None:
-    """Combine output options given before and after a command."""
+    """Combine the output options given before a command with those given after it."""
     before = OUTPUT.get()
     OUTPUT.set(replace(before, quiet=before.quiet or quiet, json=before.json or json))
 
 
 def print_line(line: str) -> None:
-    """Print one line on standard output; invisible characters, line breaks included, become escapes."""
+    """Print one line on standard output, with invisible characters and line breaks escaped."""
     print_text(visible(line))
 
 
 def print_text(text: str) -> None:
-    """Print lines on standard output, each as `print_line` does."""
+    """Print lines of text on standard output, each as `print_line` does."""
     if not (OUTPUT.get().quiet or OUTPUT.get().json or launch.is_silent()):
         _write(sys.stdout, "\n".join(map(visible, text.split("\n"))))
 
 
 def print_error(message: str) -> None:
-    """Print one line on standard error, starting with the program's name."""
+    """Print one line on standard error, prefixed by the program's name."""
     _write(sys.stderr, visible(f"in4310repro: {message}"))
 
 
 def print_next(command: str) -> None:
-    """Print the next step on standard error, so that standard output holds the result alone."""
+    """Print the suggested next step on standard error, so that standard output only has the result."""
     progress().message(f"next: {command}")
 
 
 def refuse_unreadable_encodings() -> None:
-    """Raise ValueError where output is encoded without ASCII as a subset, such as UTF-16.
+    """Raise ValueError if the output encoding is incompatible with ASCII, such as UTF-16.
 
     On a terminal, in a log and beside the lines of other programs they would be no text. Both streams are set to UTF-8
     then, so that the error is one.
@@ -100,7 +100,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def print_document(document: Any) -> None:
-    """Print the result of a command as JSON if `--json` asks for it."""
+    """Print a command's result as JSON if `--json` was given."""
     if OUTPUT.get().json and not launch.is_silent():
         from in4310repro.files import json_bytes
 
@@ -108,21 +108,21 @@ def print_document(document: Any) -> None:
 
 
 def conclude(document: Any, code: int = 0) -> None:
-    """End a command: print its result if `--json` asks for it, and raise if the exit code is not 0."""
+    """Print a command's result if `--json` was given, and exit if the exit code is not 0."""
     print_document(document)
     if code:
         raise typer.Exit(code)
 
 
 def print_written(files: list[Path]) -> dict[str, list[str]]:
-    """Print a line for each written file; return them as `--json` shows them."""
+    """Print a line for each written file; return the file names in the form that `--json` prints."""
     for file in files:
         print_line(f"wrote {file}")
     return {"wrote": [str(file) for file in files]}
 
 
 def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
-    """Print the result of a check and write it if asked; exit with code 1 if something is wrong."""
+    """Print a check's result, write it to a file if requested, and exit with code 1 if `wrong`."""
     from in4310repro.files import json_bytes, write_file
 
     print_text(text)
@@ -132,18 +132,18 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Make the message of an interrupt name what is kept, once this command has written a file."""
+    """Let the message of an interrupt say what is kept, as soon as this command has written a file."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Make the message of an interrupt name what is kept, if anything is by then."""
+    """Let the message of an interrupt say what is kept, if something is kept at that time."""
     signals.kept = lambda: words if something() else ""
 
 
 def _identify(file: Path) -> tuple[int, int]:
-    """Return an identifier that changes when a file is written; files are replaced, not modified."""
+    """Return a value that changes whenever the file is written, since writing replaces the file."""
     try:
         status = file.stat()
     except OSError:
@@ -152,7 +152,7 @@ def _identify(file: Path) -> tuple[int, int]:
 
 
 def progress() -> Progress:
-    """Return progress on standard error."""
+    """Return a progress display on standard error."""
     if OUTPUT.get().quiet or not OUTPUT.get().progress or launch.is_silent():
         return SILENT
     from rich.console import Console
@@ -161,7 +161,7 @@ def progress() -> Progress:
 
 
 def load_torch() -> None:
-    """Import slow libraries and show that; commands call it first."""
+    """Import torch and other slow libraries, and show this; commands call it first."""
     with show_import(progress(), "torch"):
         # It sets what torch reads when it is imported.
         import torch  # noqa: F401
@@ -170,7 +170,7 @@ def load_torch() -> None:
 
 
 def activate_arithmetic(mode: str, device: str) -> Numerics:
-    """Set the arithmetic of this process; print a note, such as why portable arithmetic is unavailable."""
+    """Set this process's arithmetic, and print a note about it if there is one."""
     from in4310repro.numerics import activate
 
     load_torch()
@@ -181,7 +181,7 @@ def activate_arithmetic(mode: str, device: str) -> Numerics:
 
 
 def context_of(numerics: Numerics, processes: Processes | None = None) -> Context:
-    """Return the context of a command, with progress on standard error."""
+    """Return a command's context, with progress on standard error."""
     from in4310repro.context import Context
     from in4310repro.processes import ALONE
 
@@ -189,7 +189,7 @@ def context_of(numerics: Numerics, processes: Processes | None = None) -> Contex
 
 
 def activate_for(config: Config) -> Numerics:
-    """Return the arithmetic of a training: native if the choice is free and network or optimizer need it."""
+    """Set and return a training's arithmetic; under `auto`, native if network or optimizer have no portable one."""
     numerics = activate_arithmetic(config.numerics, config.device)
     if config.numerics != "auto" or not numerics.portable:
         return numerics
@@ -204,7 +204,7 @@ def activate_for(config: Config) -> Numerics:
 
 
 def trust_network(model: str | None, recorded: object) -> None:
-    """Allow a run's network to be the user's own code, which the user has named.
+    """Allow a run's network to be the user's own code if the user names it by --model.
 
     Raises:
         ValueError: the run has another one.
@@ -217,6 +217,6 @@ def trust_network(model: str | None, recorded: object) -> None:
 
 
 def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:
-    """Return the arithmetic that a run was made with, unless another is requested."""
+    """Set and return the arithmetic that a run recorded, or the requested one."""
     recorded_device = "cpu" if fingerprint["device"] == "cpu" else "auto"
     return activate_arithmetic(mode or fingerprint["numerics"], device or recorded_device)

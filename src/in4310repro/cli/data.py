@@ -123,7 +123,7 @@ def _check_with(
     page: Path | None,
     photographs: bool,
 ) -> None:
-    """Run the check with the features of a network."""
+    """Check an image folder, and also look for doubtful labels by the features that a network computes."""
     load_torch()
     import numpy as np
 

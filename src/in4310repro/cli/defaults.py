@@ -1,4 +1,4 @@
-"""The default preset of a training; for a user's photographs it depends on what is installed."""
+"""Default preset of a training; for a user's images it depends on the installed packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epoch
 
 @dataclass(frozen=True)
 class Choice:
-    """A preset, and a line with the reason; empty if there was no choice."""
+    """A chosen preset, and a line that explains the choice; empty if the user made it."""
 
     preset: str
     reason: str = ""
@@ -28,7 +28,7 @@ class Choice:
 def choose_preset(
     named: str | None, file: Path | None, overrides: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> Choice:
-    """Return the preset that a training starts from.
+    """Return the preset from which a training starts.
 
     Args:
         named: by `--preset`.
@@ -57,7 +57,7 @@ def choose_preset(
 
 
 def recorded_preset(run: Path) -> str | None:
-    """Return the preset of a run to be resumed; None without one, so that training reports the error."""
+    """Return the preset that a run has recorded; None if there is none that can be read."""
     from in4310repro.files import read_json
     from in4310repro.runs import names
 
@@ -69,7 +69,7 @@ def recorded_preset(run: Path) -> str | None:
 
 
 def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
-    """Return the requested options that fitting a head does not have, as they were given; empty if none."""
+    """Return the first requested option that cannot be combined with fitting a head; empty if none."""
     for name in ONLY_TRAINED:
         if name in wanted:
             return name if name in ("settings", "modules") else f"--{name.replace('_', '-')}"

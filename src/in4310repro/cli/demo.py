@@ -1,4 +1,4 @@
-"""The command `demo`: the demo's run and report; with `--break`, a falsified copy of a run and what detects it."""
+"""The command `demo`: train and report the demo; `--break` falsifies copies of its run to show what detects it."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _train_tiny(folder: Path) -> Path:
-    """Return a run of the tiny preset in a new folder."""
+    """Train the tiny preset in a new folder; return the run."""
     from in4310repro import experiment
     from in4310repro.presets import PRESETS
 
@@ -104,7 +104,7 @@ def _train_tiny(folder: Path) -> Path:
 
 
 def _call(output: Output, command: Callable[[], object]) -> None:
-    """Call a command with the output options of this one."""
+    """Call a command's function with the given output options."""
 
     def call() -> None:
         OUTPUT.set(output)
@@ -114,7 +114,7 @@ def _call(output: Output, command: Callable[[], object]) -> None:
 
 
 def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
-    """Each change of a copy of the run, with what the checks say of it; the copy is put right in between."""
+    """Yield each change to a copy of the run with the results of its checks; undo the change afterwards."""
     from in4310repro import tampering
     from in4310repro.runs.finished import FinishedRun, image_root
 
@@ -131,7 +131,7 @@ def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attemp
 
 @dataclass(frozen=True)
 class _Laboratory:
-    """A folder with the copy of a run, and where its images are."""
+    """Folder in which a copy of the run is falsified, and the folder of the run's images."""
 
     folder: Path
     copy: RunFolder
@@ -141,7 +141,7 @@ class _Laboratory:
 
 
 def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
-    """`verify`, and a check of what was changed that needs no network."""
+    """Yield the results of `verify` and of a check that needs no network but concerns the changed files."""
     from in4310repro.runs import names
     from in4310repro.tampering import printed_accuracies
 
@@ -163,7 +163,7 @@ def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
 
 
 def _called(command: Callable[[], object]) -> tuple[str, int]:
-    """Call a command; return what it prints, and its exit code."""
+    """Call a command's function; return what it printed, and its exit code."""
     printed, code = io.StringIO(), 0
     with contextlib.redirect_stdout(printed):
         try:
@@ -174,7 +174,7 @@ def _called(command: Callable[[], object]) -> tuple[str, int]:
 
 
 def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
-    """Panels on a terminal, plain lines elsewhere, and a picture where one is asked for."""
+    """Show the attempts as panels on a terminal, as lines elsewhere, and write a picture if requested."""
     from rich.console import Console
 
     from in4310repro.files import write_file

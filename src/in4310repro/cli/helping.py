@@ -1,4 +1,4 @@
-"""Help as plain text: options in groups, then examples; rich's help takes longer to import than to read.
+"""Help as plain text with groups of options, then examples; plain because importing rich's help is slow.
 
 The help of a command is the docstring of its function, whose section `Examples:` is printed as it stands.
 """
@@ -24,50 +24,50 @@ SHELL = "in4310repro.shell"  # of completion, among what a context keeps
 
 
 class Command(TyperCommand):
-    """A command whose help shows options in groups, and examples at the end."""
+    """Command whose help shows its options in groups, then examples."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option `--help`."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Write what the command does."""
+        """Write the text that says what the command does."""
         _write_description(self, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group of options, and the examples."""
+        """Write one section for each group of options, then the examples."""
         _write_parameters(self.get_params(ctx), ctx, formatter)
         _write_examples(self, formatter)
 
 
 class Group(TyperGroup):
-    """A group of commands whose help shows examples first and commands in groups."""
+    """Group of commands whose help shows examples, then the commands in groups."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option `--help`."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Write what the commands are for, and the examples."""
+        """Write the text about all commands, then the examples."""
         _write_description(self, formatter)
         _write_examples(self, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Return the arguments after the options, without the shell that may follow an option of completion."""
+        """Parse the group's options; return the remaining arguments. Ignores the shell after `--show-completion`."""
         if ctx.parent is None:
             args = _drop_shell(ctx, args)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that the first word names; fail with the nearest name if there is none."""
+        """Return the command that the first argument names; otherwise fail with the most similar name."""
         known = self.list_commands(ctx)
         if not args[0].startswith("-") and args[0] not in known and not ctx.resilient_parsing:
             ctx.fail(f"no command {args[0]!r}; {', '.join(known)} are valid{did_you_mean(args[0], known)}")
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section for each group of commands, and one for each group of options."""
+        """Write one section for each group of commands, then one for each group of options."""
         commands = [command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
         for title, members in _group_by_panel([each for each in commands if not each.hidden], "Commands"):
             _write_section(title, [(each.name, _description(each)) for each in members], formatter)
@@ -75,7 +75,7 @@ class Group(TyperGroup):
 
 
 def _drop_shell(context: Any, words: list[str]) -> list[str]:
-    """Remove the shell from `--show-completion bash` or `--show-completion=bash`, which typer defines as flags."""
+    """Remove the shell's name after `--show-completion`, which typer defines as an option without a value."""
     for place, word in enumerate(words):
         option, sign, shell = word.partition("=")
         if not word.startswith("-"):
@@ -93,7 +93,7 @@ def _drop_shell(context: Any, words: list[str]) -> list[str]:
 
 
 def examples(command: Any) -> list[str]:
-    """Return the lines of a command's section `Examples:`."""
+    """Return the lines in the section `Examples:` of a command's docstring."""
     return [line.strip() for line in (command.help or "").partition(EXAMPLES)[2].splitlines() if line.strip()]
 
 
@@ -115,7 +115,7 @@ def _description(command: Any) -> str:
 
 
 def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -> None:
-    """Write a section for arguments and one for each group of options, the group about output last."""
+    """Write a section for the arguments and one for each group of options, with the output options last."""
     shown = [each for each in parameters if not getattr(each, "hidden", False)]
     arguments = [each for each in shown if each.param_type_name == "argument"]
     _write_section("Arguments", [each.get_help_record(context) for each in arguments], formatter)
@@ -129,7 +129,7 @@ def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -
 
 
 def _group_by_panel(members: Iterable[Any], default: str) -> list[tuple[str, list[Any]]]:
-    """Return the members of each group, in the order in which groups first appear."""
+    """Group parameters or commands by their section of the help, in order of first appearance."""
     titles = {id(each): getattr(each, "rich_help_panel", None) or default for each in members}
     order = list(dict.fromkeys(titles.values()))
     ranked = sorted(members, key=lambda each: order.index(titles[id(each)]))

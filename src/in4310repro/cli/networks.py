@@ -51,7 +51,7 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return rows of torchvision's networks that match a pattern: parameters, smallest image, weights, arithmetic.
+    """Return parameters, smallest image, weights and arithmetic of each network whose name matches a pattern.
 
     Raises:
         ValueError: none fits.
@@ -72,7 +72,7 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Format columns as wide as their content; the reason for native arithmetic is last and never cut."""
+    """Return a text table with aligned columns; the last one, the reason for native arithmetic, is not cut."""
     cells = [("network", "parameters", "smallest px", "weights", "arithmetic")]
     for row in rows:
         arithmetic = f"native: {row['native_since']}" if row["native_since"] else "portable"

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Command-line options that several commands share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "M
 
 
 def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **range_: Any) -> Any:
-    """Return an option in a group of the help.
+    """Return a command-line option that the help shows in this group.
 
     Args:
         help_text: what it is.
@@ -58,7 +58,7 @@ Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUN
 
 
 def default_folder(preset: str, data: str | None) -> Path:
-    """Return the default run folder: the first of `presets.default_names` that is free or a run of these images.
+    """Return the default run folder: the first in `presets.default_names` that is free or has a run of these images.
 
     Args:
         preset: one of the presets.
@@ -83,7 +83,7 @@ def default_folder(preset: str, data: str | None) -> Path:
 
 
 def choices(name: str) -> str:
-    """Return the valid values of an option, for its help."""
+    """Return the valid values of an option as text for its help."""
     *others, last = CHOICES[name]
     return f"{', '.join(others)} or {last}."
 
@@ -104,7 +104,7 @@ OfRun = Annotated[
 
 
 class Overrides:
-    """Options that every training command takes; each is a field of `config.Config`."""
+    """Options of every command that trains; each has the name of a field of `config.Config`."""
 
     data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
     scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]

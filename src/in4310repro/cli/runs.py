@@ -1,4 +1,4 @@
-"""The commands that read a run: `verify`, `compare`, `evaluate`; and `fingerprint`, which a run records."""
+"""The commands `verify`, `compare` and `evaluate`, which read a run, and `fingerprint`."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The lines that `verify` prints, verdict first, and its exit code."""
+    """The lines that `verify` prints, starting with the verdict, and its exit code."""
 
     lines: list[str]
     document: dict[str, Any]
@@ -111,7 +111,7 @@ class _Answer:
 
 
 def _verify(run: Path, request: _Request) -> _Answer:
-    """Compute a run's results again and compare.
+    """Compute a run's results again, and return the lines and exit code of the comparison.
 
     Raises:
         ValueError: the folder holds no finished run, its images are not there, or an option does not fit the run.
@@ -166,7 +166,7 @@ def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer
 
 
 def _open(run: Path) -> FinishedRun | None:
-    """Open a run; None where it cannot be read, which is a difference."""
+    """Open a run; return None if it cannot be read, which counts as a difference."""
     from in4310repro.runs.finished import FinishedRun
 
     try:
@@ -176,7 +176,7 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Choose what is trained again, before hours of computing.
+    """Choose the epochs to train again, before verification starts to compute.
 
     Raises:
         ValueError: the run was made in other arithmetic.
@@ -197,7 +197,7 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
 def _replayed(
     opened: FinishedRun, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
 ) -> _Answer:
-    """Train epochs of a verified run again; exit code 1 on a difference, else 2 where one is missing."""
+    """Train a verified run's epochs again; the exit code is 1 for a difference, or 2 for missing epochs."""
     from in4310repro.replay.lines import difference_lines, missing_line, result_lines
     from in4310repro.replay.of_run import replay
     from in4310repro.replay.plan import describe_cap

@@ -38,7 +38,7 @@ Resume = "Continue a run that was interrupted; with more --epochs, a finished on
 
 
 def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
-    """Print what a training would read, write and need."""
+    """Print a dry run's estimate of what a training would read, write and need."""
     from in4310repro import dry_run
 
     if resume:
@@ -123,7 +123,7 @@ def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, 
 def _train(
     config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool, log_steps: str | None
 ) -> FinishedRun | None:
-    """Train with the processes beside this one; return the run in the first process and None in the others."""
+    """Train together with the command's other processes; return the run in the first process, None in others."""
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro import experiment
     from in4310repro.processes import join

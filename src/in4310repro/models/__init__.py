@@ -1,4 +1,4 @@
-"""Networks by name, their initial weights and their modules; nothing here knows of runs or configurations.
+"""Networks by name, with their initial weights and modules; independent of runs and configurations.
 
 `network.open_network` is the one place that takes the name of a network apart.
 """

@@ -1,4 +1,4 @@
-"""Construct a network, on the meta device where possible, and fill it with drawn, loaded or saved weights."""
+"""Construction of networks, on the meta device if possible; their weights are then drawn, loaded or restored."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def build(network: Network, classes: int, seed: int, weights: Weights | None = N
 def restore(
     network: Network, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
 ) -> nn.Module:
-    """Build a network with all weights and buffers given; see `Network.restore`."""
+    """Build a network with these weights and buffers, which must be complete; see `Network.restore`."""
     model = construct(network, classes)
     return _fill(model, convert_state(model.state_dict(), dict(state), source, of_file=of_file))
 
 
 def construct(network: Network, classes: int, seed: int = 0) -> nn.Module:
-    """Construct a network of float32, on the meta device where all that it holds is drawn by name, else on the CPU.
+    """Construct a float32 network: on the meta device if all its values are drawn by name, otherwise on the CPU.
 
     What is not drawn by name (positions of a transformer, say) is what the constructor draws, from torch's generator
     seeded by `seed`; that generator is left as it was.
@@ -71,7 +71,7 @@ def _holds_values(module: nn.Module) -> bool:
 
 @functools.cache
 def head(network: Network) -> frozenset[str]:
-    """Return the names of the weights whose shape depends on the number of classes, of two networks, built once."""
+    """Return the names of the weights whose shape depends on the number of classes, found by building two networks."""
     first, second = (construct(network, classes).state_dict() for classes in (2, 3))
     return frozenset(key for key, value in first.items() if value.shape != second[key].shape)
 

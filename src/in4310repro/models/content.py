@@ -1,4 +1,4 @@
-"""A file of weights, opened and read once: tensors, metadata and hash come from the same bytes."""
+"""Content of a file of weights, read once, so that tensors, metadata and hash belong to the same bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from in4310repro.tensors import metadata_of, tensors_of
 
 @dataclass(frozen=True, kw_only=True)
 class Content:
-    """The content of a file of weights, or what stands for one."""
+    """Tensors, metadata and hash of a file of weights, or of weights that are not in a file."""
 
     source: str  # the file, for messages
     tensors: dict[str, torch.Tensor]
@@ -29,7 +29,7 @@ class Content:
 
 
 def read_content(file: Path) -> Content:
-    """Read a .safetensors file, or a .pth state dict of torch.
+    """Read weights from a .safetensors file, or from a .pth file with a state dict of torch.
 
     Raises:
         ValueError: it is no regular file, is damaged or holds something else.
@@ -43,7 +43,7 @@ def read_content(file: Path) -> Content:
 
 
 def _unpickle(data: bytes, file: Path) -> dict[str, torch.Tensor]:
-    """Return a .pth state dict, by torch's restricted unpickler, which builds tensors and runs no code."""
+    """Return the state dict in a .pth file, by torch's restricted unpickler, which runs no code of the file."""
     try:
         with warnings.catch_warnings(action="ignore"):
             loaded: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
@@ -62,7 +62,7 @@ def _unpickle(data: bytes, file: Path) -> dict[str, torch.Tensor]:
 
 
 def _why_unreadable(data: bytes, error: Exception) -> str:
-    """Say in a clause why torch.load read nothing."""
+    """Return the reason, as a clause, why torch.load failed."""
     if "TorchScript" in str(error) or "torch.jit" in str(error):
         return "it is a TorchScript archive; a state dict is valid"
     if not data.startswith((b"PK\3\4", b"\x80")):
@@ -73,7 +73,7 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
 
 
 def _damaged_member(data: bytes) -> str | None:
-    """Name the first part of a zip archive whose checksum is wrong, which torch does not check; None without one."""
+    """Return the name of the first damaged part of a zip archive, found by its checksum; None if all are intact."""
     stream = io.BytesIO(data)
     if not zipfile.is_zipfile(stream):
         return None

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: depth-wise separable, without squeeze-and-excitation, which torchvision does not have.
+"""EfficientNet-Lite0, with depth-wise convolutions and no squeeze-and-excitation; torchvision does not have it.
 
 Tan and Le, "EfficientNet", ICML 2019; the Lite variant is TensorFlow's. Its ImageNet weights come in a package of
 their own. Dropout and drop-connect are left out: nothing in the network is drawn while it is trained.
@@ -29,12 +29,12 @@ _norm = functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
 
 def lite0(num_classes: int) -> nn.Module:
-    """Return the network with that number of scores, for images of any size from 32 px."""
+    """Return the network for this number of classes; it takes images of any size from 32 pixels."""
     return EfficientNetLite(num_classes)
 
 
 class EfficientNetLite(nn.Module):
-    """Stem, inverted residuals, 1 x 1 convolution, mean over positions, linear layer."""
+    """Stem, inverted residual blocks, 1 x 1 convolution, mean over positions, and linear layer."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -51,14 +51,14 @@ class EfficientNetLite(nn.Module):
         self.classifier = nn.Linear(HEAD, classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores [image, class] of images [image, channel, height, width]."""
+        """Return scores [image, class] of images [image, channel, height, width]."""
         maps = self.last(self.blocks(self.stem(pad_as_tensorflow(images, 3, 2))))
         scores: Tensor = self.classifier(torch.flatten(self.pool(maps), 1))
         return scores
 
 
 class InvertedResidual(nn.Module):
-    """Expansion, depth-wise convolution, projection; the input is added where the shapes are equal."""
+    """Expansion, depth-wise convolution and projection; adds the input if input and output have equal shapes."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return maps [image, channel, height, width]."""
+        """Apply the block to maps [image, channel, height, width]."""
         inner = self.depthwise(pad_as_tensorflow(self.expand(maps), self.kernel, self.stride))
         result: Tensor = self.project(inner)
         return maps + result if self.residual else result
@@ -84,7 +84,7 @@ def _convolution(
     groups: int = 1,
     activation: type[nn.Module] | None = nn.ReLU6,
 ) -> nn.Module:
-    """Return convolution, batch norm and activation; a stride of 2 is padded by `pad_as_tensorflow`."""
+    """Return a sequence of convolution, batch norm and activation; `pad_as_tensorflow` precedes it for stride 2."""
     padding = kernel // 2 if stride == 1 else 0
     module: nn.Module = Conv2dNormActivation(
         inputs, outputs, kernel, stride, padding, groups, norm_layer=_norm, activation_layer=activation
@@ -93,7 +93,7 @@ def _convolution(
 
 
 def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad as TensorFlow's "same" before a strided convolution: an odd row or column comes below or on the right."""
+    """Pad maps as TensorFlow's "same" does for stride 2: an odd row or column is added below or on the right."""
     if stride == 1:
         return maps
     (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in maps.shape[2:])
@@ -101,13 +101,13 @@ def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return the rows to add before and after a side, so that ceil(size / stride) windows fit."""
+    """Return the padding before and after an axis with which ceil(size / stride) windows fit."""
     rows = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return rows // 2, rows - rows // 2
 
 
 def rename(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the package's weights under the names of this network; other names stay."""
+    """Return the weights with the names of the package's network changed to those of this network."""
     parts = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "last.0", "_bn1": "last.1", "_fc": "classifier"}
     of_block = {
         "_expand_conv": "expand.0",

@@ -1,4 +1,4 @@
-"""Fit given weights to a network: keys, shapes, types and values are checked, and a resized head is drawn."""
+"""Transfer of given weights to a network: checks names, shapes, types and values; a head of another size is drawn."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ State = dict[str, torch.Tensor]
 
 
 def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], Set[str]]) -> State:
-    """Return the loaded weights, with the initial head where the loaded one has another number of classes.
+    """Return the loaded weights; the head is the initial one if the loaded head has a different number of classes.
 
     Args:
         initial: every weight and buffer of the network.
@@ -38,7 +38,7 @@ def merge_weights(initial: State, loaded: State, source: str, head: Callable[[],
 
 
 def convert_state(expected: State, given: State, source: str, *, of_file: bool) -> State:
-    """Return a complete state in the dtypes of the network.
+    """Return complete weights and buffers, converted to the dtypes of the network.
 
     Args:
         expected: every weight and buffer of the network.
@@ -57,7 +57,7 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
 
 
 def _refuse_unwritten(values: State, initial: State, source: str) -> None:
-    """Raise ValueError where all values of a weight are 0, as in a cut file, and the network does not begin with 0."""
+    """Raise ValueError if all values of a loaded weight are 0, as in a truncated file, but initial ones are not."""
     for name, value in values.items():
         begins_with_0 = not initial[name].is_meta and not initial[name].any()
         if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:
@@ -65,7 +65,7 @@ def _refuse_unwritten(values: State, initial: State, source: str) -> None:
 
 
 def _convert(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
-    """Return a weight or buffer in the dtype of the network: floats of any width become float32.
+    """Return a weight or buffer in the network's dtype; all floating-point types become float32.
 
     Raises:
         ValueError: a value that no network can compute with.

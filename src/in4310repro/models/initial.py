@@ -1,4 +1,4 @@
-"""Initial weights, each drawn from a generator of the seed and its name."""
+"""Initial weights, each drawn from a random generator that depends only on the seed and the weight's name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRAWN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
 
 def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
-    """Draw initial weights and buffers, each from a generator of (seed, name).
+    """Draw initial weights and buffers, each from a generator for (seed, name).
 
     Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He et
     al., "Delving deep into rectifiers", ICCV 2015, fan out), and no bias. Linear layers: uniform within +-1 /

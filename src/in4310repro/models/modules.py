@@ -1,4 +1,4 @@
-"""The modules of a built network: what each returns for one image, and which are measured by default."""
+"""Modules of a network: the shape of each one's output for one image, and which are measured by default."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MODULES = 5  # whose feature maps are measured where none are named
 
 @dataclass(frozen=True)
 class Output:
-    """The output of a module: the module's name and class, and the shape of the first tensor without its image axis."""
+    """A module's name and class, and the shape of its first output tensor without the image axis."""
 
     name: str
     kind: str
@@ -24,7 +24,7 @@ class Output:
 
 
 def outputs(model: nn.Module, name: str, side: int) -> list[Output]:
-    """List the outputs of all modules for one image, in the order in which the modules first end.
+    """List the outputs of all modules for one image, in the order in which the modules finish.
 
     Args:
         model: a network with weights, on the CPU.
@@ -55,7 +55,7 @@ def outputs(model: nn.Module, name: str, side: int) -> list[Output]:
 
 
 def pass_one(model: nn.Module, name: str, side: int) -> Tensor:
-    """Return the scores of one grey image.
+    """Return the scores that a network gives to one grey image.
 
     Raises:
         ValueError: it takes no images of that size, or returns no scores.
@@ -77,7 +77,7 @@ def pass_one(model: nn.Module, name: str, side: int) -> Tensor:
 
 
 def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
-    """Raise ValueError unless a network gives so many finite scores to an image of that size."""
+    """Raise ValueError unless the network gives an image of this size one finite score per class."""
     scores = pass_one(model, name, side)
     if scores.shape != (1, classes) or not bool(scores.isfinite().all()):
         raise ValueError(
@@ -86,7 +86,7 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
 
 
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
-    """Choose up to five modules whose feature maps are measured: the five of the report where the network has them.
+    """Return up to five modules to measure: the report's five if the network has them, otherwise a selection.
 
     Otherwise convolutions, evenly from the first to the last; in transformers, which have fewer, their blocks; and
     where blocks keep channels last, the modules that return maps [channel, height, width].

@@ -1,4 +1,4 @@
-"""Network: opened by its name, it answers every question that depends on which network it is.
+"""Network: a network identified by its name, with methods for everything that depends on which network it is.
 
 torch is imported where a method needs it: a configuration opens its network, and a help is printed without torch.
 """
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @functools.lru_cache(maxsize=1000)
 def open_network(name: str) -> Network:
-    """Return the network of a name, of which nothing but the form is checked; no code of it is run.
+    """Return the network with this name; checks only the name's form, and runs none of the network's code.
 
     Raises:
         ValueError: the name is of no form that a source has.
@@ -50,39 +50,39 @@ def _examples() -> str:
 
 
 def known_names(pattern: str = "*") -> list[str]:
-    """List the networks of all sources that list theirs and whose name fits a pattern, in alphabetical order."""
+    """Return the alphabetical names that match a pattern, over all sources that can list their networks."""
     return fnmatch.filter(sorted(name for source in SOURCES for name in source.names()), pattern)
 
 
 @dataclass(frozen=True)
 class Network:
-    """A network that can be built with any number of classes."""
+    """A network by name, which can be built with any number of classes."""
 
     name: str
     source: Source
 
     @property
     def option(self) -> str:
-        """The option that names the user's own code again, since a run's files alone never have it run; else empty."""
+        """Command-line option with which the user allows own code to run again; empty for networks of libraries."""
         return f" --model {shlex.quote(self.name)}" if self.source.named_by_user else ""
 
     @property
     def foreign(self) -> bool:
-        """Whether others wrote its code, so that what it raises is wrong input."""
+        """Whether a third party or the user wrote the network's code, so that its exceptions count as wrong input."""
         return self.source.foreign
 
     @property
     def is_resnet(self) -> bool:
-        """Whether it is one of the report's five ResNets; see `Source.is_resnet`."""
+        """Whether this is one of the report's five ResNets; see `Source.is_resnet`."""
         return self.source.is_resnet(self.name)
 
     def trust(self) -> None:
-        """Allow its code to be run, since the user has named it."""
+        """Allow the network's code to run, because the user has named it."""
         if self.source.named_by_user:
             TRUSTED.add(self.name)
 
     def check(self) -> None:
-        """Raise ValueError where there is no such network, timm is not installed, or it is code nobody has named."""
+        """Raise ValueError if the network does not exist, timm is missing, or the user has not allowed its code."""
         listed = self.source.names()
         if listed and self.name not in listed:
             near = difflib.get_close_matches(self.name, known_names(), 1)
@@ -91,11 +91,11 @@ class Network:
         self.source.check(self.name)
 
     def facts(self) -> Facts:
-        """Return parameters, smallest image and ImageNet weights of a network that `known_names` lists."""
+        """Return number of parameters, smallest image and ImageNet weights of a network from `known_names`."""
         return self.source.facts(self.name)
 
     def read_weights(self, weights: str) -> Weights:
-        """Read weights, their preprocessing and their hash; the file is opened once.
+        """Read weights with their preprocessing and hash, opening their file once.
 
         Args:
             weights: `none`, `imagenet`, which is downloaded where it is unavailable, or a .safetensors or .pth file.
@@ -108,29 +108,29 @@ class Network:
         return read_weights(self, weights)
 
     def has_weights(self, weights: str) -> bool:
-        """Return whether weights are available without a download: `none`, a file, or `imagenet` on this machine."""
+        """Return whether these weights need no download: `none`, a file, or `imagenet` if on this machine."""
         if weights == "imagenet":
             file = self.source.imagenet_file(self.name)
             return file is not None and file.is_file()
         return weights == "none" or Path(weights).is_file()
 
     def imagenet_evaluation(self) -> Preprocessing:
-        """Return how those who trained the ImageNet weights prepare images to evaluate them."""
+        """Return the preprocessing by which the authors of the ImageNet weights evaluate them."""
         return self.source.evaluation(self.name)
 
     def imagenet_preprocessing(self) -> Preprocessing:
-        """Return how images are prepared for the ImageNet weights: as in their evaluation, but uncropped.
+        """Return the preprocessing for the ImageNet weights: that of their evaluation, without cropping.
 
         Crops differ between evaluations, and this package takes the largest square.
         """
         return replace(self.imagenet_evaluation(), crop_ratio=1.0)
 
     def imagenet_top_1(self) -> float:
-        """Return the published top-1 accuracy of the ImageNet weights, in [0, 1]; 0 where none is known."""
+        """Return the published top-1 accuracy of the ImageNet weights, in [0, 1]; 0 if unknown."""
         return self.source.top_1(self.name)
 
     def build(self, classes: int, seed: int, weights: Weights | None = None) -> torch.nn.Module:
-        """Build it in channels_last memory, on the CPU; torch's global random generator is left as it was.
+        """Build the network on the CPU in channels_last memory layout; leaves torch's global generator unchanged.
 
         Args:
             classes: number of outputs of the head.
@@ -147,7 +147,7 @@ class Network:
     def restore(
         self, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
     ) -> torch.nn.Module:
-        """Build it in channels_last memory, on the CPU, with all weights and buffers given.
+        """Build the network on the CPU, in channels_last memory layout, with these complete weights and buffers.
 
         Args:
             classes: number of outputs of the head.
@@ -169,25 +169,25 @@ class Network:
         return building.head(self)
 
     def outputs(self, model: nn.Module, side: int) -> list[Output]:
-        """List the outputs of all modules for one image, see `modules.outputs`."""
+        """List the outputs of all modules for one image; see `modules.outputs`."""
         from in4310repro.models import modules
 
         return modules.outputs(model, self.name, side)
 
     def check_scores(self, model: nn.Module, classes: int, side: int) -> None:
-        """Raise ValueError unless a built network gives so many finite scores to an image of that size."""
+        """Raise ValueError unless a built network gives an image of this size one finite score per class."""
         from in4310repro.models import modules
 
         modules.check_scores(model, self.name, classes, side)
 
     def default_modules(self, model: nn.Module, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
-        """Choose up to five modules to measure, see `modules.default_modules`."""
+        """Return up to five modules to measure; see `modules.default_modules`."""
         from in4310repro.models import modules
 
         return modules.default_modules(model, self.name, side, seen)
 
     def obstacle(self, side: int) -> str:
-        """Say in a clause why it has no portable arithmetic for images of that side; empty where it has."""
+        """Return the reason why the network has no portable arithmetic at this image size; empty if it has."""
         from in4310repro.models import obstacles
 
         return obstacles.obstacle(self, side)

@@ -1,4 +1,4 @@
-"""Obstacles to portable arithmetic: modules without a kernel, and operations between modules."""
+"""Reasons against portable arithmetic: modules without a kernel, and operations between modules."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EQUAL_EVERYWHERE = frozenset({
 
 @functools.lru_cache(maxsize=1000)
 def obstacle(network: Network, side: int) -> str:
-    """Say in a clause why a network has no portable arithmetic; empty where it has.
+    """Return the reason, as a clause, why a network has no portable arithmetic; empty if it has.
 
     Every module needs a kernel, and what the network computes between modules must have the same bits everywhere. The
     five ResNets are known to have it. The answer is kept: the command line needs it to choose the arithmetic, and a
@@ -61,7 +61,7 @@ def obstacle(network: Network, side: int) -> str:
 
 @contextlib.contextmanager
 def _operations() -> Iterator[set[str]]:
-    """Collect the names of torch's operations that run in the block; sums of two shapes get a name of their own."""
+    """Yield a set that collects the names of the torch operations that run in the block."""
     seen: set[str] = set()
 
     class Listen(TorchDispatchMode):  # type: ignore[no-untyped-call]

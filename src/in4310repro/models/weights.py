@@ -1,4 +1,4 @@
-"""Weights: what a training starts from, read once and passed whole."""
+"""Weights from which a training starts, read once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights of a network, with all that their file says."""
+    """Weights of a network, with preprocessing, origin and hash."""
 
     source: str  # the file, for messages
     tensors: dict[str, torch.Tensor] | None  # by the network's names; None: all are drawn
@@ -31,7 +31,7 @@ DRAWN = Weights(source="none", tensors=None, preprocessing=Preprocessing(), sha2
 
 
 def read_weights(network: Network, weights: str) -> Weights:
-    """Read `none`, `imagenet` or a file; see `Network.read_weights`."""
+    """Read weights given as `none`, `imagenet` or a file; see `Network.read_weights`."""
     if weights == "none":
         return DRAWN
     if weights == "imagenet":
@@ -53,7 +53,7 @@ def read_weights(network: Network, weights: str) -> Weights:
 
 
 def _preprocessing_of(network: Network, file: Path, content: Content) -> Preprocessing | None:
-    """Return what a file says in its metadata, as runs write them, or its name, where it is that of ImageNet weights.
+    """Return the preprocessing in a file's metadata, or of ImageNet weights if the file is theirs; else None.
 
     Such a name ends in the first digits of the file's hash.
     """

@@ -1,4 +1,4 @@
-"""The sources of networks, one file each, and the table of them; a further source is a file and an entry."""
+"""Sources of networks, one module each, and the table of them; add a source by a module and an entry."""
 
 from in4310repro.models.sources.base import Facts, Source
 from in4310repro.models.sources.functions import Functions

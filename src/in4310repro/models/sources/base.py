@@ -1,4 +1,4 @@
-"""The interface of a source of networks."""
+"""Interface of a source of networks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "
 
 @dataclass(frozen=True)
 class Facts:
-    """Parameters of a listed network, the side of the smallest image in pixels, and its ImageNet weights."""
+    """Number of parameters of a listed network, smallest image side in pixels, and its ImageNet weights."""
 
     parameters: int
     smallest: int
@@ -29,7 +29,7 @@ class Facts:
 
 
 class Source(ABC):
-    """Where networks come from: how they are named, made and prepared for, and where their ImageNet weights are.
+    """A library or other origin of networks: their names, construction, preprocessing and ImageNet weights.
 
     A source imports torch and other libraries only where a method needs them. Unless stated otherwise, each `name` is
     the whole name of one of its networks.
@@ -43,37 +43,37 @@ class Source(ABC):
     named_by_user = False
 
     def names(self) -> list[str]:
-        """List all names; empty where only `check` can tell whether there is such a network."""
+        """List all names; empty if only `check` can find out whether a network exists."""
         return []
 
     def check(self, name: str) -> None:  # noqa: B027 - names that are listed need no more
-        """Raise ValueError where there is no such network or it may not be built here."""
+        """Raise ValueError if the network does not exist or may not be built here."""
 
     @abstractmethod
     def create(self, name: str, classes: int) -> object:
-        """Call the constructor, which is to return a torch.nn.Module with so many scores.
+        """Construct the network, expected to be a torch.nn.Module with this number of scores.
 
         Raises:
             ValueError: it cannot be found or fails.
         """
 
     def is_resnet(self, name: str) -> bool:  # noqa: ARG002
-        """Return whether it is one of the report's five ResNets.
+        """Return whether the name is one of the report's five ResNets.
 
         They are known to have `FIVE_MODULES` and portable arithmetic and to draw nothing while they are trained.
         """
         return False
 
     def facts(self, name: str) -> Facts:
-        """Return what is known of a listed network."""
+        """Return number of parameters, smallest image and ImageNet weights of a listed network."""
         raise ValueError(f"{name} is not listed")
 
     def imagenet_file(self, name: str) -> Path | None:  # noqa: ARG002
-        """Return where its ImageNet weights lie or would lie on this machine; None where they are no file."""
+        """Return the path of the network's ImageNet weights, even before a download; None if they are not a file."""
         return None
 
     def read_imagenet(self, name: str) -> Content:
-        """Read its ImageNet weights, once, after a download where that is needed.
+        """Read the network's ImageNet weights, after downloading them if necessary.
 
         Raises:
             ValueError: there are none, or they can be neither read nor downloaded.
@@ -81,13 +81,13 @@ class Source(ABC):
         raise ValueError(f"there are no ImageNet weights of {name}; give --weights none or --weights FILE")
 
     def adapt(self, name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # noqa: ARG002
-        """Return weights as they are published under the names of this network."""
+        """Return published weights under the names that this network uses."""
         return dict(tensors)
 
     def evaluation(self, name: str) -> Preprocessing:
-        """Return how those who trained the ImageNet weights prepare images to evaluate them."""
+        """Return the preprocessing by which the authors of the ImageNet weights evaluate them."""
         raise ValueError(f"{name} has no ImageNet weights of torchvision; --weights none or --weights FILE")
 
     def top_1(self, name: str) -> float:  # noqa: ARG002
-        """Return the published top-1 accuracy of the ImageNet weights, in [0, 1]; 0 where none is known."""
+        """Return the published top-1 accuracy of the ImageNet weights, in [0, 1]; 0 if unknown."""
         return 0.0

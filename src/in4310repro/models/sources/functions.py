@@ -1,4 +1,4 @@
-"""Functions of the user's own that return a network: MODULE:FUNCTION, called with num_classes=N."""
+"""Networks from the user's own functions, given as MODULE:FUNCTION and called with num_classes=N."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRUSTED: set[str] = set()
 
 
 class Functions(Source):
-    """Functions that Python finds, from the folder of the command on."""
+    """Functions in modules that Python can import, also from the current folder."""
 
     pattern = r"[\w.]{1,100}:\w{1,100}"
     example = "MODULE:FUNCTION"
@@ -22,14 +22,14 @@ class Functions(Source):
     named_by_user = True
 
     def check(self, name: str) -> None:
-        """Raise ValueError where the user has not named the function."""
+        """Raise ValueError unless the user has named the function, which allows it to run."""
         if name not in TRUSTED:
             raise ValueError(
                 f"the network {name} is code, which is run only where you name it yourself: --model {name}"
             )
 
     def create(self, name: str, classes: int) -> object:
-        """Import the function and call it."""
+        """Import the function, and call it to create the network."""
         module, _, function = name.partition(":")
         # As Python does with a file that it is given: modules in the current folder are found.
         if "" not in sys.path:

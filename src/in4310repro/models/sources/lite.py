@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, which torchvision does not have; its ImageNet weights are a package of their own."""
+"""EfficientNet-Lite0, which torchvision does not have, with ImageNet weights from a separate package."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ PREPROCESSING = Preprocessing(
 
 
 class Lite(Source):
-    """The network of `models.efficientnet`."""
+    """Source of the one network in `models.efficientnet`."""
 
     pattern = example = NAME
 
     def names(self) -> list[str]:
-        """List the one name."""
+        """List the name of the only network."""
         return [NAME]
 
     def create(self, name: str, classes: int) -> object:  # noqa: ARG002
-        """Create the network."""
+        """Construct the network with this number of classes."""
         from in4310repro.models import efficientnet
 
         return efficientnet.lite0(classes)
 
     def facts(self, name: str) -> Facts:  # noqa: ARG002
-        """Return what is known of the network."""
+        """Return the network's number of parameters, smallest image and ImageNet weights."""
         return Facts(PARAMETERS, SMALLEST, f"of {packages.EFFICIENTNET}")
 
     def imagenet_file(self, name: str) -> Path:  # noqa: ARG002
-        """Return the file in the package; without the package, a name that is not there."""
+        """Return the package's file of weights; a path that does not exist if the package is not installed."""
         return packages.weights_file() or Path(packages.WEIGHTS)
 
     def read_imagenet(self, name: str) -> Content:
-        """Read the file in the package."""
+        """Read the package's file of weights."""
         from in4310repro.models.content import read_content
 
         file = self.imagenet_file(name)
@@ -62,22 +62,22 @@ class Lite(Source):
         return read_content(file)
 
     def adapt(self, name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:  # noqa: ARG002
-        """Return weights of the package under the names of this network."""
+        """Return the package's weights under the names of this network."""
         from in4310repro.models import efficientnet
 
         return efficientnet.rename(tensors)
 
     def evaluation(self, name: str) -> Preprocessing:  # noqa: ARG002
-        """Return how TensorFlow evaluates the weights."""
+        """Return the preprocessing by which TensorFlow evaluates the weights."""
         return PREPROCESSING
 
     def top_1(self, name: str) -> float:  # noqa: ARG002
-        """Return the accuracy of TensorFlow's model card."""
+        """Return the accuracy that TensorFlow's model card gives."""
         return TOP_1
 
 
 def without_download() -> str:
-    """Say which ImageNet weights need no download, and what installs them where they are not there."""
+    """Return a sentence on which ImageNet weights need no download, with the command to install them if needed."""
     needs = "" if packages.has_weights() else packages.install_command(packages.EFFICIENTNET)
     first = f"after {needs} " if needs else ""
     return f"{first}train --preset {HEAD_PRESET} needs no download, nor does --model {NAME}"

@@ -1,4 +1,4 @@
-"""timm's networks: timm:NAME, with the weights of its hub."""
+"""timm's networks, named timm:NAME, with the weights from its hub."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ def _timm() -> Any:
 
 
 def _short(name: str) -> str:
-    """Return the name as timm knows it."""
+    """Return the network's name in timm, without the prefix `timm:`."""
     return name.removeprefix(PREFIX)
 
 
 class Timm(Source):
-    """Networks of the package timm, where it is installed."""
+    """Source of timm's networks, if timm is installed."""
 
     pattern = PREFIX + r"[\w./-]{1,100}"
     example = f"{PREFIX}NAME"
     foreign = True
 
     def check(self, name: str) -> None:
-        """Raise ValueError where timm is not installed or has no such network."""
+        """Raise ValueError if timm is not installed or has no such network."""
         try:
             timm = _timm()
         except ImportError:
@@ -46,11 +46,11 @@ class Timm(Source):
             raise ValueError(f"timm {timm.__version__} has no model {short!r}{meant}")
 
     def create(self, name: str, classes: int) -> object:
-        """Have timm create the network."""
+        """Construct the network by timm."""
         return _timm().create_model(_short(name), num_classes=classes)
 
     def read_imagenet(self, name: str) -> Content:
-        """Have timm read its pretrained weights, which it downloads where its cache lacks them."""
+        """Read the pretrained weights by timm, which downloads them if its cache does not have them."""
         from in4310repro.models.content import Content
         from in4310repro.tensors import tensors_sha256
 
@@ -65,7 +65,7 @@ class Timm(Source):
         return Content(source=f"timm's weights of {name}", tensors=tensors, sha256=tensors_sha256(tensors))
 
     def evaluation(self, name: str) -> Preprocessing:
-        """Return what timm's configuration of the pretrained network says."""
+        """Return the preprocessing in timm's configuration of the pretrained network."""
         settings = _timm().get_pretrained_cfg(_short(name))
         method = settings.interpolation if settings.interpolation in INTERPOLATIONS else "bicubic"
         ratio, side = settings.crop_pct or 1.0, settings.input_size[-1]

@@ -1,4 +1,4 @@
-"""torchvision's classification networks, with its ImageNet weights in the cache of torch.hub."""
+"""torchvision's classification networks, with its ImageNet weights in torch.hub's cache."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AUXILIARY = {"googlenet": ("aux1.", "aux2."), "inception_v3": ("AuxLogits.",)}
 
 
 class Torchvision(Source):
-    """Networks that torchvision lists for classification."""
+    """Source of torchvision's classification networks."""
 
     pattern = r"\w{1,100}"
     example = "a network of torchvision such as resnet18 (in4310repro modules --list)"
@@ -37,7 +37,7 @@ class Torchvision(Source):
         return names
 
     def create(self, name: str, classes: int) -> object:
-        """Have torchvision create the network without auxiliary heads."""
+        """Construct the network by torchvision, without auxiliary heads."""
         from torchvision import models
 
         # ImageNet weights of these two networks were trained with another normalisation, which they undo.
@@ -49,21 +49,21 @@ class Torchvision(Source):
         return name in RESNETS
 
     def facts(self, name: str) -> Facts:
-        """Return what torchvision says of the network."""
+        """Return number of parameters, smallest image and ImageNet weights according to torchvision."""
         from torchvision import models
 
         meta = models.get_model_weights(name).DEFAULT.meta
         return Facts(meta["num_params"], max(meta["min_size"]), imagenet_weights(name).name)
 
     def imagenet_file(self, name: str) -> Path:
-        """Return the place in the cache of torch.hub."""
+        """Return the path of the weights in torch.hub's cache, even before a download."""
         import torch
 
         url: str = imagenet_weights(name).url
         return Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
 
     def read_imagenet(self, name: str) -> Content:
-        """Read the file in the cache of torch.hub, which is downloaded where it is not there."""
+        """Read the weights from torch.hub's cache, after downloading them if necessary."""
         from in4310repro.models.content import read_content
 
         file = self.imagenet_file(name)
@@ -72,11 +72,11 @@ class Torchvision(Source):
         return read_content(file)
 
     def adapt(self, name: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Leave out the auxiliary heads."""
+        """Return the weights without those of auxiliary heads."""
         return {key: value for key, value in tensors.items() if not key.startswith(AUXILIARY.get(name, ()))}
 
     def evaluation(self, name: str) -> Preprocessing:
-        """Return what the transforms of the weights say."""
+        """Return the preprocessing in torchvision's transforms for the weights."""
         transforms = imagenet_weights(name).transforms()
         (side,), (short,) = transforms.crop_size, transforms.resize_size
         return Preprocessing(
@@ -88,12 +88,12 @@ class Torchvision(Source):
         )
 
     def top_1(self, name: str) -> float:
-        """Return the accuracy that torchvision gives for the weights."""
+        """Return the accuracy that torchvision states for the weights."""
         return float(imagenet_weights(name).meta["_metrics"]["ImageNet-1K"]["acc@1"]) / 100
 
 
 def imagenet_weights(name: str) -> WeightsEnum:
-    """Return torchvision's ImageNet weights of a network: the first version, or the only one."""
+    """Return version 1 of torchvision's ImageNet weights for a network, or the default one without it."""
     from torchvision import models
 
     enum = models.get_model_weights(name)
