@@ -68,12 +68,7 @@ def draw_results(draw: Callable[..., Any]) -> Drawn:
     cells = st.integers(0, 3) | st.integers(0, 400)
     counts = {name: {other: draw(cells) for other in names} for name in names}
     hypothesis.assume(all(any(row.values()) for row in counts.values()))
-    drawn = Drawn(counts=counts, printing=PRINTINGS[draw(st.sampled_from(sorted(PRINTINGS)))])
-    # Percentages without a sign of which half are at most 1 are taken for shares, wrongly: not drawn.
-    shown = [text.replace(",", ".") for text in drawn.accuracies.values() if "%" not in text]
-    above = sum(float(text) > 1.01 for text in shown)
-    hypothesis.assume(not above or 2 * above > len(shown) + 1)
-    return drawn
+    return Drawn(counts=counts, printing=PRINTINGS[draw(st.sampled_from(sorted(PRINTINGS)))])
 
 
 NAMES = st.composite(draw_name)()

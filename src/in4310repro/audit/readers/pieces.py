@@ -57,8 +57,10 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
     The class values of a measure are percentages if most of them are above 1. An average is one only if it is itself
     above 1, as people also print `mean 0.93` below percentages.
     """
-    mostly = {measure: _mostly_percent(values, measure) for measure in {value.measure for value in values}}
-    return tuple(_scale(value, mostly[value.measure]) for value in values)
+    measures = {value.measure for value in values}
+    mostly = {measure: _mostly_percent(values, measure) for measure in measures}
+    some = {measure: any(value.printed.value >= 2 for value in _unsigned(values, measure)) for measure in measures}
+    return tuple(_scale(value, mostly[value.measure], some[value.measure]) for value in values)
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
@@ -67,15 +69,19 @@ def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple
     return together[: len(values)], together[len(values) :]
 
 
+def _unsigned(values: Iterable[Value], measure: Measure) -> list[Value]:
+    return [v for v in values if v.measure is measure and v.class_name is not None and not v.printed.percent]
+
+
 def _mostly_percent(values: Iterable[Value], measure: Measure) -> bool:
-    plain = [v for v in values if v.measure is measure and v.class_name is not None and not v.printed.percent]
+    plain = _unsigned(values, measure)
     headed = any(value.printed.value > 1 and "%" in value.label for value in plain)
     return headed or 2 * sum(value.printed.value > 1 for value in plain) > len(plain)
 
 
-def _scale(value: Value, mostly: bool) -> Value:
+def _scale(value: Value, mostly: bool, some: bool) -> Value:
     number = value.printed.value
-    of_class = value.class_name is not None and mostly
+    of_class = value.class_name is not None and (mostly or (some and number > 1))
     if value.measure in UNSCALED or value.printed.percent or not (of_class or number >= 2 or (mostly and number > 1)):
         return value
     spread = to_percent(value.spread) if value.spread else None
