@@ -54,8 +54,9 @@ def make_value(
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
     """Return the values, with percentages that were printed without a percent sign marked as percentages.
 
-    The class values of a measure are percentages if most of them are above 1. An average is one only if it is itself
-    above 1, as people also print `mean 0.93` below percentages.
+    The class values of a measure are percentages if most of them are above 1; those above 1 are also percentages if one
+    of them is at least 2, which no share is. An average is one only if it is itself above 1, as people also print
+    `mean 0.93` below percentages.
     """
     measures = {value.measure for value in values}
     mostly = {measure: _mostly_percent(values, measure) for measure in measures}
