@@ -33,7 +33,7 @@ LOOP_BATCHES = (32, 64)
 
 @dataclass(frozen=True, kw_only=True)
 class ArithmeticOptions:
-    """Options of the benchmark of arithmetic."""
+    """Options of the benchmark of portable and native arithmetic."""
 
     repeats: int = 7  # pairs of each row, native and portable one after the other
     threads: tuple[int, ...] = (1, 2)

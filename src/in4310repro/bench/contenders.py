@@ -29,7 +29,7 @@ class Contender:
 
     @property
     def version(self) -> str | None:
-        """Version of the distribution; None if it is not installed."""
+        """Version of the installed distribution; None if it is not installed."""
         try:
             return importlib.metadata.version(self.needs)
         except importlib.metadata.PackageNotFoundError:

@@ -37,7 +37,7 @@ def reference_covariances(
 
 
 def worst_error(measured: Covariances, expected: Covariances) -> float:
-    """Return the largest `relative_error` over all modules."""
+    """Return the largest error over all modules, as defined by `relative_error`."""
     return max(relative_error(measured[name], expected[name]) for name in expected)
 
 

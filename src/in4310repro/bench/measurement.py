@@ -68,7 +68,7 @@ class Timestamp:
 
 
 def reset_peak(device: torch.device) -> int | None:
-    """Reset the peak of memory use; return the bytes in use now, or None where the system does not report them."""
+    """Reset the peak of memory use; return the bytes in use now, or None if the system does not report them."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)
@@ -82,7 +82,7 @@ def reset_peak(device: torch.device) -> int | None:
 
 
 def peak_bytes(device: torch.device) -> int | None:
-    """Return the highest memory use since `reset_peak`, in bytes; None where the system does not report it."""
+    """Return the highest memory use since `reset_peak`, in bytes; None if the system does not report it."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else _status_bytes("VmHWM")
 
 

@@ -30,7 +30,7 @@ class SentMessages:
 
 
 class _TimedMessage:
-    """An asynchronous message whose `wait` is timed."""
+    """Handle of an asynchronous message that measures how long `wait` takes."""
 
     def __init__(self, work: Any, sent: SentMessages) -> None:
         self._work, self._sent = work, sent

@@ -17,10 +17,10 @@ class Peer(Protocol):
     """Interface of a tool that accumulates the rows of one module and computes their covariance."""
 
     def update(self, rows: Tensor) -> None:
-        """Add rows: row x channel, one row per position."""
+        """Add the features of a batch: position x channel, one row for each position of each image."""
 
     def covariance(self) -> Matrix:
-        """Return the covariance, channel x channel, divided by the number of rows."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
 
 
 class PlainSums:
@@ -33,14 +33,14 @@ class PlainSums:
         self._products = torch.zeros((), dtype=dtype)
 
     def update(self, rows: Tensor) -> None:
-        """Add rows."""
+        """Add the features of a batch: position x channel."""
         rows = rows.to(self._dtype)
         self._rows += len(rows)
         self._sum = self._sum + rows.sum(dim=0)
         self._products = self._products + rows.T @ rows
 
     def covariance(self) -> Matrix:
-        """Return the covariance of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
         mean = self._sum / self._rows
         return to_numpy(self._products / self._rows - torch.outer(mean, mean))
 
@@ -55,11 +55,11 @@ class TorchMetrics:
         self._metric = metric(feature=identity)
 
     def update(self, rows: Tensor) -> None:
-        """Add rows."""
+        """Add the features of a batch: position x channel."""
         self._metric.to(rows.device).update(rows, real=True)
 
     def covariance(self) -> Matrix:
-        """Return the covariance of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
         number = self._metric.real_features_num_samples
         mean = self._metric.real_features_sum / number
         return to_numpy(self._metric.real_features_cov_sum / number - torch.outer(mean, mean))
@@ -72,11 +72,11 @@ class WelfordTorch:
         self._online = importlib.import_module("welford_torch").OnlineCovariance()
 
     def update(self, rows: Tensor) -> None:
-        """Add rows."""
+        """Add the features of a batch: position x channel."""
         self._online.add_all(rows)
 
     def covariance(self) -> Matrix:
-        """Return the covariance of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
         return to_numpy(self._online.cov)
 
 
@@ -88,12 +88,12 @@ class TorchLens:
         self._running = importlib.import_module("torchlens.stats").Covariance()
 
     def update(self, rows: Tensor) -> None:
-        """Add rows."""
+        """Add the features of a batch: position x channel."""
         self._rows += len(rows)
         self._running.update(rows)
 
     def covariance(self) -> Matrix:
-        """Return the covariance of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
         return to_numpy(self._running.result()) * ((self._rows - 1) / self._rows)
 
 
@@ -105,11 +105,11 @@ class DeepTime:
         self._estimator = estimator_class(compute_c00=True, remove_data_mean=True, bessels_correction=False)
 
     def update(self, rows: Tensor) -> None:
-        """Add rows."""
+        """Add the features of a batch: position x channel."""
         self._estimator.partial_fit(to_numpy(rows))
 
     def covariance(self) -> Matrix:
-        """Return the covariance of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
         return np.asarray(self._estimator.fetch_model().cov_00)
 
 
@@ -121,14 +121,14 @@ class IncrementalPca:
         self._pca: Any = None
 
     def update(self, rows: Tensor) -> None:
-        """Add rows."""
+        """Add the features of a batch: position x channel."""
         if self._pca is None:
             pca_class = importlib.import_module("sklearn.decomposition").IncrementalPCA
             self._pca = pca_class(n_components=min(self._max_components, len(rows)))
         self._pca.partial_fit(rows.cpu().numpy())
 
     def covariance(self) -> Matrix:
-        """Return the covariance of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
         components = self._pca.components_
         number = self._pca.n_samples_seen_
         return np.asarray((components.T * self._pca.explained_variance_) @ components * ((number - 1) / number))
@@ -141,11 +141,11 @@ class StoreEverything:
         self._copies: list[Tensor] = []
 
     def update(self, rows: Tensor) -> None:
-        """Add rows."""
+        """Add the features of a batch: position x channel."""
         self._copies.append(rows.cpu().clone())
 
     def covariance(self) -> Matrix:
-        """Return the covariance of all rows, divided by their number."""
+        """Return the covariance of all rows, divided by their number: channel x channel."""
         return np.cov(torch.cat(self._copies).numpy().T, bias=True)
 
 

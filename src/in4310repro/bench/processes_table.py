@@ -20,7 +20,7 @@ LARGE = 512  # images: a leaf for each of 64 machines
 
 
 def processes_table(report: ProcessesBenchmark) -> str:
-    """Return the content of processes.md."""
+    """Return the text of processes.md: measured and predicted cost of training by several processes."""
     environment = report["fingerprint"]
     lines = [
         "# Several processes: cost",

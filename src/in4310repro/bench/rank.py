@@ -1,4 +1,4 @@
-"""One process of the benchmark of processes, started by torchrun; rank 0 writes the measurements of all.
+"""One process of the benchmark of several processes, started by torchrun; rank 0 writes all measurements.
 
     torchrun --nproc-per-node 2 -m in4310repro.bench.rank 64 32 5 1 measured.json
 
@@ -138,7 +138,7 @@ def _watch_gradients() -> Iterator[list[tuple[int, float]]]:
 
 
 def _measure_shared(trained: Epochs, connection: shares.Connection) -> SharedRow:
-    """Time steps that the processes take together; return medians, and the messages of the last step."""
+    """Time steps taken together with the other processes; return medians, and the messages of the last step."""
     times: list[float] = []
     waiting: dict[str, list[float]] = {SMALL: [], GRADIENTS: [], STOP: []}
     last: dict[str, list[int]] = {}

@@ -23,7 +23,7 @@ class ContenderRow(TypedDict):
 
 
 class FeatureBenchmarkSettings(TypedDict):
-    """The options of a benchmark of feature statistics, as recorded."""
+    """The options of a benchmark of feature statistics, as features.json holds them."""
 
     repeats: int
     seconds: float
@@ -33,7 +33,7 @@ class FeatureBenchmarkSettings(TypedDict):
 
 
 class FeatureBenchmark(TypedDict):
-    """Cost and error of feature statistics: features.json."""
+    """Content of features.json: cost and error of feature statistics, ours and those of other tools."""
 
     fingerprint: Fingerprint
     settings: FeatureBenchmarkSettings
@@ -78,7 +78,7 @@ class ScalingRow(TypedDict):
 
 
 class ArithmeticBenchmark(TypedDict):
-    """Speed in both arithmetic modes: arithmetic.json."""
+    """Content of arithmetic.json: speed in native and portable arithmetic."""
 
     fingerprint: Fingerprint
     repeats: int
@@ -128,7 +128,7 @@ class ProcessesWorkload(TypedDict):
 
 
 class ProcessesBenchmark(TypedDict):
-    """Cost of training by several processes: processes.json."""
+    """Content of processes.json: cost of training by several processes."""
 
     fingerprint: Fingerprint
     cores: int

@@ -1,4 +1,4 @@
-"""An estimate of a training step's speed-up on more cores, from measurements on two."""
+"""An estimate of a training step's speed-up on many cores, from measurements on two."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model of step time on several machines, from measurements of one process and of messages alone.
+"""A model of step time on several machines, from a single process's steps and from messages timed by themselves.
 
     step = work of the largest share + small messages + gradient messages that the backward pass does not hide
 
@@ -38,7 +38,7 @@ class Work:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """Speed of messages between processes."""
+    """Measured speed of messages between processes."""
 
     latency: float  # seconds of a small message between two, without the wire
     peer: float  # seconds that each further process adds to the latency

@@ -5,7 +5,7 @@ from in4310repro.text import markdown
 
 
 def feature_tables(report: FeatureBenchmark) -> str:
-    """Return the content of features.md."""
+    """Return the text of features.md, with the tables of the benchmark of feature statistics."""
     environment, settings = report["fingerprint"], report["settings"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items())
     lines = [
@@ -58,7 +58,7 @@ def _contender_table(rows: list[ContenderRow]) -> list[str]:
 
 
 def arithmetic_table(report: ArithmeticBenchmark) -> str:
-    """Return the content of arithmetic.md."""
+    """Return the text of arithmetic.md, with the tables of the benchmark of arithmetic."""
     environment = report["fingerprint"]
     peak = report["gflops_per_thread"]
     lines = [

@@ -101,7 +101,7 @@ class Layer:
 
 
 def layers(image_size: int) -> list[Layer]:
-    """Return the distinct convolutions of ResNet-18, in order."""
+    """Return the convolutions of ResNet-18 with distinct shapes, in the order of the network."""
     counts: dict[tuple[int, int, int, int, int], int] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:

@@ -22,16 +22,15 @@ from in4310repro.progress import SILENT, Progress
 
 
 def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
-    """Return the images that can be decoded, in the order of the catalogue.
+    """Return the images that can be decoded, in the order of the catalogue, after checking that they suffice.
 
     Args:
-        images: the folder.
-        findings: of `data.check` on it.
-        seed: of the folds.
+        images: the catalogue of the folder.
+        findings: the result of `data.check` for the folder.
+        seed: seed of the random folds.
 
     Raises:
-        ValueError: the folder has fewer than two classes, or a class has too few of them that are no copies of each
-            other, before features are computed.
+        ValueError: the folder has fewer than two classes, or a class has too few distinct images.
     """
     entries = tuple(entry for entry in images.entries if entry.path not in findings.unreadable)
     if len(images.classes) < 2:
@@ -55,16 +54,16 @@ def examine(
     """Find cropped copies, look-alikes of different classes and doubtful labels, by features of a network.
 
     Args:
-        images: the folder.
-        findings: of `data.check` on it.
-        features: of each of the `readable` images.
-        described: of which network they are, for the record.
-        split: whose parts copies and look-alikes may link.
-        seed: of the folds.
-        progress: where to show how far it is.
+        images: the catalogue of the folder.
+        findings: the result of `data.check` for the folder.
+        features: features of each of the `readable` images.
+        described: description of the network that gave the features, for the record.
+        split: a split to search for copies and look-alikes in different parts; None: no search.
+        seed: seed of the random folds.
+        progress: shows the progress.
 
     Raises:
-        ValueError: a class has too few images that are no copies of each other.
+        ValueError: a class has too few distinct images.
     """
     entries = readable(images, findings, seed)
     paths = [entry.path for entry in entries]
@@ -137,7 +136,7 @@ def _doubt(
 
 
 def _by_class(entries: Sequence[Entry], doubts: Sequence[Doubt], classes: Sequence[str]) -> dict[str, Count]:
-    """Return the number of doubtful images of each class."""
+    """Return the number of doubtful images of each class, by class name."""
     images = Counter(classes[entry.label] for entry in entries)
     paths = {entry.path for entry in entries}
     doubtful = Counter(doubt.label for doubt in doubts if doubt.path in paths)

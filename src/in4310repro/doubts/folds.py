@@ -32,7 +32,7 @@ def out_of_fold(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Float64[np.ndarray, "image label"]:
-    """Return each image's class probabilities, by multinomial logistic regression on the images of other folds.
+    """Return each image's class probabilities, by logistic regression on the images of the remaining folds.
 
     Features are standardised by their mean and deviation over all images, which do not depend on labels. The regression
     is scikit-learn's, so the last digits depend on its version and on the machine.
@@ -70,7 +70,7 @@ def out_of_fold(
 
 
 def _standardise(features: Float32[np.ndarray, "image feature"]) -> Float32[np.ndarray, "image feature"]:
-    """Return features with mean 0 and deviation 1 over the images; a constant feature is 0."""
+    """Return features with mean 0 and standard deviation 1 over the images; a constant feature becomes 0."""
     mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
     standard: NDArray[np.float32] = np.subtract(features, mean.astype(np.float32), dtype=np.float32)
     standard /= np.where(deviation > 0, deviation, 1).astype(np.float32)

@@ -39,7 +39,7 @@ class Source:
 
 
 def open_source(weights: str, options: Mapping[str, Any]) -> Source:
-    """Open the network of a run folder or a file of weights.
+    """Load a network from the folder of a run or a file of weights, with its preprocessing.
 
     Args:
         weights: the folder of a finished run, whose selected network is taken; `imagenet`; or a file, whose head may
@@ -48,8 +48,8 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
             that is the user's code must be named again.
 
     Raises:
-        ValueError: a run that is damaged or not finished, an option that a run decides, a file without the name of its
-            network, that does not say how images are prepared, or that does not fit; or a network without features.
+        ValueError: the run is damaged or not finished; an option contradicts it; the model of a file is not named; the
+            file does not fit the model or lacks its preprocessing; or the network does not end in a linear layer.
     """
     if weights and Path(weights).is_dir():
         return _of_run(Path(weights), options)
@@ -97,7 +97,7 @@ def features_of(
     The EXIF orientation is applied, as `data.check` does, whatever a run of the network did.
 
     Raises:
-        ValueError: an image is none that can be read, or has features that are not finite.
+        ValueError: an image cannot be read, or has features that are not finite.
     """
     config = source.config
     how = replace(config.preprocessing, orientation=APPLIED)

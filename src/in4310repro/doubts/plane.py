@@ -14,15 +14,15 @@ FEWEST = 5  # images
 def plane(features: Float32[np.ndarray, "image feature"], seed: int) -> NDArray[np.float64]:
     """Return two coordinates per image: t-SNE (van der Maaten and Hinton, JMLR 9, 2008) of principal components.
 
-    It is scikit-learn's, begun at the first two components. Distances between groups, and their sizes, mean nothing;
-    the last digits depend on the machine.
+    This is scikit-learn's t-SNE, initialised with the first two components. Distances between groups, and the sizes of
+    groups, have no meaning; the last digits depend on the machine.
 
     Args:
-        features: of each image.
-        seed: of what is drawn.
+        features: features of each image.
+        seed: seed of the random numbers.
 
     Returns:
-        Coordinates [image, 2] from 0 to 1; none of fewer than five images.
+        Coordinates [image, 2] from 0 to 1; an empty array for fewer than five images.
     """
     # Imported here because it takes a second and other checks do not need it.
     from sklearn.decomposition import PCA

@@ -43,14 +43,14 @@ def measure_folder(
     Args:
         request: what to measure.
         context: arithmetic and progress of the computation.
-        out: the file that the result is for. Beside it each process saves what it has measured: at the end, when it is
-            interrupted, when a file cannot be decoded, and every few minutes. Those files stay until
-            `remove_partial_results`. None: nothing is saved.
+        out: the file that the result will be written to. Each process saves a partial result beside it: at the end,
+            when it is interrupted, when a file cannot be decoded, and every few minutes. `remove_partial_results`
+            removes these files. None: nothing is saved.
         resume: continue from the saved file.
 
     Raises:
         ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a result
-            that cannot be written, or a partial result that is there without `resume` or is of another measurement.
+            that cannot be written, or a partial result without `resume` or of another measurement.
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)

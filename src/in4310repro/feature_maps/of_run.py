@@ -39,9 +39,9 @@ def image_sets(
 
     Args:
         run: gives the test images.
-        settings: give sample size, seed and the folders of the other sets.
+        settings: give sample size, seed and the folders of the two sets.
         data: where the run's images are now, if they moved.
-        progress: where to report progress.
+        progress: shows the progress.
 
     Raises:
         ValueError: a folder or an image that cannot be read, or images that are not the run's.
@@ -66,7 +66,7 @@ def write_features(run: FinishedRun, config: Config, context: Context, data: str
 def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
     """Return the shares of values <= 0 and covariance spectra of the modules on three image sets.
 
-    The network has the weights that training started from; where those were random, it is the selected one.
+    The network has the weights before training; if those were random, it is the trained network that was selected.
 
     Args:
         run: gives the network and the test images.
@@ -75,7 +75,7 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
         data: where the run's images are now, if they moved.
 
     Raises:
-        ValueError: an unknown module, image sets that cannot be read, or other weights than training started from.
+        ValueError: an unknown module, image sets that cannot be read, or weights that changed since the training began.
     """
     refuse_too_large(config, context.numerics)
     if config.weights == "none":
@@ -112,7 +112,7 @@ def measure_sets(
     """Return the statistics of each image set, measured with the deviations in the settings.
 
     Args:
-        model: the network, placed.
+        model: the network, on the device.
         sets: of images, in the order in which they are measured.
         settings: give modules, precision, batch size and deviations.
         context: arithmetic, progress and processes of the computation.

@@ -85,7 +85,7 @@ class PartialResult:
         return True
 
     def _claim(self) -> None:
-        """Check that the result can be written, and lock it against other commands."""
+        """Check that the result file can be written, and lock it against other commands."""
         targets = [with_ending(self._out, ending) for ending in (".json", ".csv", ".png")]
         if folders := [str(file) for file in (self._out, *targets) if file.is_dir()]:
             raise ValueError(f"{folders[0]} is a folder; --out takes FILE.json")

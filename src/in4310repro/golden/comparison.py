@@ -50,7 +50,7 @@ def compare(
         got: the values that were just computed, by name.
         numerics: the arithmetic of this process.
         versions: of the libraries of this process.
-        environments: where golden files were written.
+        environments: the environments in which golden files were written.
         command: the command that writes golden files, for the hints.
 
     Returns:

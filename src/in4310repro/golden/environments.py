@@ -51,7 +51,7 @@ class Environments:
         return next((each for each in self.environments if name in each.files), None)
 
     def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
-        """Return whether a process's numeric class is listed; in native arithmetic, also with its library versions."""
+        """Return whether a process's numeric class is listed; in native arithmetic, with its libraries."""
         return any(
             each.numeric_class == numerics.numeric_class
             and (numerics.portable or same_libraries(each.versions, versions))

@@ -28,7 +28,7 @@ PROVENANCE = (
 
 
 def read(folder: Path, case: str) -> dict[str, Any]:
-    """Read the golden file of a case.
+    """Return the content of a case's golden file.
 
     Raises:
         ValueError: the file is missing or damaged.

@@ -178,7 +178,7 @@ class GoldenSession:
         return compare(case, golden, claims, self.numerics, versions, environments, PYTEST)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Mark a test that uses the fixture, so that its failure counts as an incomplete session."""
+        """Mark a test that uses the fixture, so that the session counts as incomplete if the test fails."""
         if "golden" in getattr(item, "fixturenames", ()):
             item.user_properties.append((PROPERTY, (FIXTURE, {})))
 

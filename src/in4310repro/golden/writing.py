@@ -39,7 +39,7 @@ def update(
         reason: why the values moved.
         numerics: the arithmetic that the values are computed in.
         environment: of the process.
-        versions: of the libraries that computed the values; None: those of this process.
+        versions: versions of the libraries that computed the values; None: those in this process.
         command: the command to record in the file.
 
     Raises:
@@ -73,7 +73,7 @@ def renew(
 
     Args:
         folder: of the golden files.
-        cases: those that this process can compute.
+        cases: the cases that this process can compute, by name.
         reason: why the class changed.
         numerics: portable arithmetic.
         environment: of the process.

@@ -40,7 +40,7 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
     """Read the saved state after an epoch, and check that it has the hashes recorded for the epoch.
 
     Raises:
-        ValueError: the file is damaged, or its state has other hashes than recorded; the message names the epoch.
+        ValueError: the file is damaged, or its state does not have the recorded hashes; the message names the epoch.
     """
     epoch = before["epoch"]
     file = path_below(folder, names.kept_epoch(setting, epoch))
@@ -66,7 +66,7 @@ def train_again(
         interrupted: called after each step; returns whether to stop.
 
     Raises:
-        ValueError: a loss is not finite, or the kept state is of another network or optimizer.
+        ValueError: a loss is not finite, or the kept state does not fit the network or the optimizer.
         KeyboardInterrupt: when interrupted.
     """
 

@@ -71,7 +71,7 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         data: the folder of the images; None: the one named in the configuration, or the generated scenes.
 
     Raises:
-        ValueError: an image is missing or has other bytes than when the run was made.
+        ValueError: an image is missing or has changed since the run was made.
         KeyboardInterrupt: after a step.
     """
     setting = run.config.training.setting(plan.setting)

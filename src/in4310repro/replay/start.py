@@ -30,7 +30,7 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start
     """Return the state before an epoch of a setting.
 
     Raises:
-        ValueError: the state is damaged, or has other hashes than recorded.
+        ValueError: the state is damaged, or does not have the recorded hashes.
         MissingStateError: the state was not saved, or its weights are in a file that is unavailable.
     """
     if epoch == 1:

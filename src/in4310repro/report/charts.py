@@ -87,7 +87,7 @@ def _axis_title(numbers: Mapping[str, Any]) -> str:
 
 
 def _draw_spectra(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw eigenvalues in decreasing order on a logarithmic axis."""
+    """Draw the eigenvalues of each module in decreasing order, on a logarithmic axis."""
     points = {
         name: [(place, math.log10(value)) for place, value in line_ if value > 0]
         for name, line_ in list_points(9, numbers).items()

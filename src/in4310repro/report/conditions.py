@@ -1,4 +1,4 @@
-"""Differences between the conditions of a run and those of the published report, in sentences.
+"""Differences between the conditions of a run and those of the published report ("the original"), in sentences.
 
 The report prints its three optimizers, ResNet18, 20 epochs and its rule of selection, and nothing else of its
 settings. Size, batches and ImageNet weights are the assignment's, learning rates ours.

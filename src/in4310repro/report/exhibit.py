@@ -89,12 +89,12 @@ class Exhibit:
 
     @property
     def name(self) -> str:
-        """File name without its suffix."""
+        """Name of the figure's files without the suffix, such as `figure01`."""
         return figure_name(self.number)
 
 
 def figure_name(number: int) -> str:
-    """Return the file name of a figure without its suffix."""
+    """Return the name of a figure's files without the suffix, such as `figure01`."""
     return f"figure{number:02d}"
 
 
@@ -104,5 +104,5 @@ def figure_source(number: int, numbers: Mapping[str, Any]) -> Source:
 
 
 def to_text(sentence: Sentence) -> str:
-    """Return a sentence as plain text."""
+    """Return a sentence of texts and numbers as plain text."""
     return "".join(map(str, sentence))

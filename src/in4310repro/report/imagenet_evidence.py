@@ -37,7 +37,7 @@ class Likelihood(TypedDict):
 
 
 class Evidence(TypedDict):
-    """Content of `published/imagenet.json`."""
+    """Content of `published/imagenet.json`: summaries of runs from ImageNet weights, and what follows from them."""
 
     corrected: RunSummary
     published: list[RunSummary]
@@ -47,7 +47,7 @@ class Evidence(TypedDict):
 
 
 def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
-    """Return the evidence of runs from ImageNet weights for or against the hypothesis.
+    """Return what runs from ImageNet weights say about the hypothesis on the printed numbers.
 
     Args:
         corrected: a finished run of the corrected protocol.

@@ -11,7 +11,7 @@ from in4310repro.metrics import ClassMetrics
 
 
 class Original(TypedDict):
-    """Content of `original.json`."""
+    """Content of `original.json`: the numbers that the published report prints."""
 
     settings: dict[str, ClassMetrics]  # adamw, rmsprop, sgd on validation, and test
     classes: list[str]

@@ -51,7 +51,7 @@ class RunRecord(TypedDict):
 
 
 class ReportRecord(RunRecord):
-    """Content of `run.json`."""
+    """Content of a report's `run.json`: the record of the run, and the files of the report."""
 
     manifest_sha256: str  # one hash for the run without its feature maps; `verify` prints it
     figures: list[str]  # files of this report, which the next report may remove
@@ -117,7 +117,7 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
 
 
 def list_drawn_figures(all_exhibits: Sequence[Exhibit], *, photographs: bool) -> list[str]:
-    """Return the names of the figures that have a drawing."""
+    """Return the names of the figures with a drawing; the rest are tables only."""
     tables = {CONFUSION} if photographs else {CONFUSION, RANKING}
     return [exhibit.name for exhibit in all_exhibits if exhibit.number not in tables]
 
@@ -186,13 +186,13 @@ def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
 
 
 def _title(run: FinishedRun) -> str:
-    """Return the title of a report on the user's own images."""
+    """Return the title of a report on a run with the user's own images."""
     place = publishable(run.config).data or "drawn scenes"
     return f"{Path(place).name or place}: images of {len(run.classes)} classes, networks trained and measured"
 
 
 def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:
-    """Return the content of `run.json`."""
+    """Return the content of a report's `run.json`."""
     return ReportRecord(**make_record(run), manifest_sha256=run.files.manifest_sha256(), figures=figure_files)
 
 

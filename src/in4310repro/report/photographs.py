@@ -34,7 +34,7 @@ class Photograph:
 
 
 def load_photographs(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, Photograph]) -> dict[str, bytes]:
-    """Return the photographs of a page as JPEG files, by path.
+    """Return the photographs that a page shows, as small JPEG files by image path.
 
     Raises:
         ValueError: an image is not among the photographs, is missing, or its bytes do not match its sha256.

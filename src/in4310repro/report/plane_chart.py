@@ -30,7 +30,7 @@ def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDAr
 
     Args:
         places: coordinates [image, 2] from 0 to 1.
-        classes: their names.
+        classes: names of the classes.
         labels: the class of each image.
     """
     present = [number for number in range(len(classes)) if (labels == number).any()]

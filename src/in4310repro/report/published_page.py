@@ -40,7 +40,7 @@ PRINTED = "published/original.toml"  # the printed values, as a file to audit
 
 
 class PublishedNumbers(TypedDict):
-    """Content of `published/numbers.json`."""
+    """Content of `published/numbers.json`: all numbers of the page on the published report."""
 
     classes: list[str]
     printed: dict[str, ClassMetrics]
@@ -63,7 +63,7 @@ def write(
         reports: folder of the page.
 
     Raises:
-        ValueError: a run is not of these protocols, or the runs are not comparable.
+        ValueError: a run has a different protocol, or the runs are not comparable.
     """
     refuse_incomparable(corrected, published)
     records = {_name(run): page.make_record(run) for run in (corrected, *published)}
@@ -207,7 +207,7 @@ def _context(
 
 
 def _standard_error(run: RunSummary) -> float:
-    """Return the standard error of a mean of class accuracies on the test images, by sampling alone."""
+    """Return the standard error of the mean class accuracy, as far as it comes from the choice of test images."""
     accuracies = run["test"]["class_accuracy"]
     variances = [p * (1 - p) / n for p, n in zip(accuracies, run["supports"].values(), strict=True)]
     return math.sqrt(sum(variances)) / len(variances)

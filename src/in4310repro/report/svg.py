@@ -26,7 +26,7 @@ MARKS = 5  # number of signs of series, each with a colour: filled, then hollow
 
 @dataclass(frozen=True)
 class Panel:
-    """One drawing: title, height and elements."""
+    """One drawing of a figure: title, height and SVG elements."""
 
     title: str
     height: float
@@ -43,7 +43,7 @@ class Scale:
 
 
 def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iterable[tuple[float, str]]) -> Scale:
-    """Return a linear scale."""
+    """Return a linear map from the range of an axis to pixels."""
     (low, high), (start, end) = domain, pixels
     return Scale(lambda value: start + (value - low) / (high - low) * (end - start), list(ticks))
 
@@ -69,7 +69,7 @@ def join(parts: Iterable[Markup]) -> Markup:
 
 
 def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
-    """Draw a straight line."""
+    """Draw a straight line between two points."""
     return element("line", x1=float(x1), y1=float(y1), x2=float(x2), y2=float(y2), class_=class_)
 
 
@@ -168,7 +168,7 @@ def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "
 
     Args:
         panels: at least one panel.
-        alternative: description for those who cannot see the drawing.
+        alternative: text for readers who cannot see the drawing.
         style: style sheet.
         heading: a warning, broken into lines.
     """

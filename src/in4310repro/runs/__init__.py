@@ -1,1 +1,1 @@
-"""The run folder: names of its files, their records, its writer, and a finished run as one frozen object."""
+"""The run folder: names and records of its files, its writer, and a finished run as one immutable object."""

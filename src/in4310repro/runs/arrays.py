@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 
 def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    """Return the content of an npz file; equal arrays give equal bytes."""
+    """Return the bytes of an npz file with these arrays; equal arrays give equal bytes."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]
     return buffer.getvalue()
@@ -25,7 +25,7 @@ def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays in an npz file that `array_bytes` made: uncompressed and without Python objects.
 
     Raises:
-        ValueError: the file is not there, is damaged, or claims other sizes than it has.
+        ValueError: the file does not exist, is damaged, or has sizes that differ from those in its headers.
     """
     try:
         with zipfile.ZipFile(file) as archive, warnings.catch_warnings():

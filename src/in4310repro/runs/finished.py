@@ -155,13 +155,13 @@ class FinishedRun:
         )
 
     def split_below(self, data: str | None) -> Split:
-        """Return the split with the present location of its images.
+        """Return the split with its images at their present location, after checking that they are unchanged.
 
         Args:
             data: the folder of the images; None: the one named in the configuration, or the generated scenes.
 
         Raises:
-            ValueError: an image is missing or has other bytes than when the split was made.
+            ValueError: an image is missing or has changed since the split was made.
         """
         split = replace(self.split, root=image_root(self.config.images, data))
         check_contents(split)

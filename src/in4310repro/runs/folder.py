@@ -55,7 +55,7 @@ class RunFolder:
         """Open a run folder to resume training; remove unfinished files of a killed process.
 
         Raises:
-            ValueError: another process trains in it, it is no run, or a link in it leads out of it.
+            ValueError: another process trains in the folder, it is no run, or a link in it leads outside.
         """
         lock(folder)
         for place, folders, files in os.walk(folder):
@@ -79,7 +79,7 @@ class RunFolder:
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write a file and its manifest entry.
+        """Write a file and its entry in the manifest.
 
         Raises:
             ValueError: a link leads out of the folder, or the manifest is damaged.
@@ -96,21 +96,21 @@ class RunFolder:
             path_below(self.folder, name).unlink(missing_ok=True)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file."""
+        """Write a value as a JSON file, with its manifest entry."""
         self.write_bytes(name, json_bytes(value))
 
     def write_weights(
         self, name: str, tensors: Mapping[str, torch.Tensor], preprocessing: Preprocessing = DEFAULT
     ) -> None:
-        """Write a safetensors file of weights, with their preprocessing as metadata."""
+        """Write weights and their preprocessing as a safetensors file, with its manifest entry."""
         self.write_bytes(name, tensor_bytes(tensors, to_metadata(preprocessing)))
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
-        """Write an npz file; equal arrays give equal bytes."""
+        """Write an npz file and its manifest entry; equal arrays give equal bytes."""
         self.write_bytes(name, array_bytes(arrays))
 
     def file(self, name: str) -> Path:
-        """Return the path of a file of the run, for reading.
+        """Return the path of a file of the run, after checking that it can be read safely.
 
         Raises:
             ValueError: the file does not exist, is no regular file, or a link leads out of the folder.
@@ -118,19 +118,19 @@ class RunFolder:
         return regular_file(self.folder, name)
 
     def read_json(self, name: str) -> Any:
-        """Return the value in a JSON file of the run; raises as `file`, or if it is not JSON."""
+        """Return the value in a JSON file of the run; raises as `file`, or ValueError if it is not JSON."""
         return read_json(self.file(name))
 
     def read_record(self, name: str, kind: Any) -> Any:
-        """Return the record in a JSON file of the run; raises as `read_json`, or names the wrong key."""
+        """Return the content of a JSON file, checked for type `kind`; raises as `read_json`, or names the wrong key."""
         return check(self.read_json(name), kind, f"{self.folder / name}")
 
     def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
-        """Return the tensors in a safetensors file of the run; raises as `file`, or if it is damaged."""
+        """Return the tensors in a safetensors file of the run; raises as `file`, or ValueError if it is damaged."""
         return read_tensors(self.file(name))
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays in an npz file of the run; raises as `file`, or if it is damaged."""
+        """Return the arrays in an npz file of the run; raises as `file`, or ValueError if it is damaged."""
         return read_arrays(self.file(name))
 
     def changed_files(self, among: Collection[str] | None = None) -> list[str]:
@@ -148,7 +148,7 @@ class RunFolder:
         return [name for name, sha256 in listed.items() if self._sha256(name) != sha256]
 
     def _sha256(self, name: str) -> str | None:
-        """Return the hash of a file; None if it cannot be read."""
+        """Return the sha256 of a file; None if the file cannot be read."""
         try:
             return file_sha256(self.file(name))
         except (ValueError, OSError):

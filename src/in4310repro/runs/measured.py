@@ -24,10 +24,10 @@ def run_metrics(
     Args:
         config: gives the protocol.
         split: gives classes and supports.
-        histories: of each setting, from which the selection follows.
-        weights_sha256: of the selected network.
-        scores: of the test images, just computed.
-        unseen: of the images that a shared split never reads; None in other protocols.
+        histories: the history of each setting, from which the selection follows.
+        weights_sha256: hash of the selected network's weights.
+        scores: scores of the test images.
+        unseen: scores of the images that the deviation `shared-split` never reads; None without that deviation.
 
     Raises:
         ValueError: a class has no image, or a score is not finite.

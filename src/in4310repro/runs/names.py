@@ -1,4 +1,4 @@
-"""Names of the files of a run folder, defined only here."""
+"""Names of the files of a run folder; no other module defines them."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The records in the JSON files of a run, with their fields."""
+"""The records in the JSON files of a run, as typed dictionaries."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ class HistoryRow(ClassMetrics):
 
 
 class UnseenMetrics(ClassMetrics):
-    """The selected network's metrics on images that a shared split never reads."""
+    """The selected network's metrics on images that a run with the deviation `shared-split` never reads."""
 
     images: PositiveCount
     loss: NonNegative
 
 
 class RunMetrics(ClassMetrics):
-    """The selected network's metrics on the test set."""
+    """Content of metrics.json: the selected network's metrics on the test set."""
 
     setting: Text
     epoch: PositiveCount
@@ -98,7 +98,7 @@ class ActivationFeatures(ValueFeatures):
 
 
 class ModuleFeatures(TypedDict):
-    """One module's feature maps on one image set."""
+    """Statistics of one module's feature maps on one image set."""
 
     non_positive: Share  # of values <= 0
     non_finite: Count
@@ -110,7 +110,7 @@ class ModuleFeatures(TypedDict):
 
 
 class ImageSetFeatures(TypedDict):
-    """The feature maps of one image set."""
+    """Statistics of the feature maps of each module on one image set."""
 
     name: Text
     images: PositiveCount
@@ -119,7 +119,7 @@ class ImageSetFeatures(TypedDict):
 
 
 class FeatureMaps(TypedDict):
-    """Statistics of a run's feature maps on the image sets."""
+    """Content of features.json: statistics of a network's feature maps on three image sets."""
 
     network: Text
     spectra_mode: Literal["eval", "train"]

@@ -1,4 +1,4 @@
-"""Selection on validation: the best epoch of a setting, and the best setting."""
+"""Selection by validation metrics: the best epoch of a setting, and the best setting."""
 
 from __future__ import annotations
 

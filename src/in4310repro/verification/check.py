@@ -49,7 +49,7 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances expected before a verification: only image sets that a library ships are there."""
+        """Return the circumstances before a verification: only data that a library ships count as available."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)

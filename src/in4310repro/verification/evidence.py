@@ -164,7 +164,7 @@ class Evidence:
 
     @cached_property
     def selected(self) -> SettingEvidence:
-        """The evidence of the selected setting."""
+        """Evidence of the selected setting."""
         return self.settings[0]
 
     @cached_property
@@ -222,7 +222,7 @@ class SettingEvidence:
         return self.setting.name
 
     def file(self, name: str) -> Path:
-        """Return the path of one of the setting's files in the run folder."""
+        """Return the path of a file of this setting in the run folder."""
         return self.evidence.run.folder / names.of_setting(self.name, name)
 
     @cached_property
@@ -267,7 +267,7 @@ class SettingEvidence:
 
     @cached_property
     def unseen_scores(self) -> Scores | None:
-        """Recomputed scores of the images that a shared split never reads; None if the protocol has no shared split."""
+        """Recomputed scores of the images that the deviation `shared-split` never reads; None without the deviation."""
         return self._predict(UNSEEN) if self.evidence.run.config.protocol.shares_split else None
 
     def _predict(self, part: str, epoch: int = 0) -> Scores:
