@@ -68,7 +68,7 @@ class Timestamp:
 
 
 def reset_peak(device: torch.device) -> int | None:
-    """Reset the peak of memory use; return the bytes in use now, or None if the system does not report them."""
+    """Reset the peak of memory use; return the bytes in use, or None if the system does not report them."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return torch.cuda.memory_allocated(device)

@@ -6,7 +6,7 @@ from in4310repro.fingerprint import Fingerprint
 
 
 class ContenderRow(TypedDict):
-    """One contender in one memory layout; measured fields are missing if it is not installed."""
+    """Results of one contender in one memory layout; measured fields are missing if it is not installed."""
 
     name: str
     needs: str  # distribution

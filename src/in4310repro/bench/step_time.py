@@ -127,7 +127,7 @@ def gradient_bytes(values: Sequence[int], nodes: int, size: int) -> int:
 
 
 def _make_buckets(begun: Sequence[tuple[int, float]], nodes: int, size: int) -> Iterator[tuple[float, int, int]]:
-    """Yield the time at which each bucket of gradients is sent, and the bytes of its parts and of its sums.
+    """Yield for each bucket of gradients the time of sending, and the bytes of its partial and of its final sums.
 
     A bucket is sent before the first weight that does not fit, and the last one after the backward pass.
     """

@@ -67,7 +67,7 @@ def crops(
 
 
 def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
-    """Return the pairs in which one image is far nearer to the other than the other's last known neighbour.
+    """Return the pairs whose distance is below `NEARER` times that to the last known neighbour of one image.
 
     Distances are compared with that of the last neighbour, since their size depends on the network. Each pair is
     returned once, in the order of the positions.

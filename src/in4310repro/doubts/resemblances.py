@@ -66,7 +66,7 @@ def resemblances(
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
-    """Return for each image the number of its group of copies, found by bytes or hashes (see `link`)."""
+    """Return a group number for each image, equal for copies found by bytes or hashes (see `link`)."""
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]

@@ -49,7 +49,7 @@ class Kind:
 
 @dataclass(frozen=True, kw_only=True)
 class Study:
-    """An estimate of the wrong labels among all images, from those that were judged."""
+    """An estimate of the number of wrong labels among all images, from a judged sample."""
 
     doubted: Kind
     undoubted: Kind

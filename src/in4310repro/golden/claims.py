@@ -1,4 +1,4 @@
-"""A value with its tier, which says how exactly it must be reproduced; in a case and in a golden file.
+"""The values of cases and golden files, each with a tier that says how exactly it must be reproduced.
 
 A "numeric class" is a hash that identifies the arithmetic of a process: the results of a probe computation, the number
 of threads and the device.

@@ -11,7 +11,7 @@ from types import ModuleType
 
 
 def after_import(name: str, act: Callable[[], object]) -> None:
-    """Arrange that `act` is called once, right after the first import of a module; do nothing if it already is."""
+    """Arrange that `act` is called once, after the first import of a module; do nothing if this is arranged already."""
     if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
         sys.meta_path.insert(0, _Watch(name, act))
 

@@ -32,7 +32,7 @@ def result_lines(result: Replay) -> list[str]:
 
 
 def difference_lines(result: Replay) -> list[str]:
-    """Return the output line that explains the differences of a replay."""
+    """Return a list with the output line that explains the differences of a replay."""
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"

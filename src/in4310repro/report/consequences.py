@@ -1,4 +1,4 @@
-"""Consequences of the hypothesis in `deviations` on how the printed numbers arose, compared with numbers and runs.
+"""Consequences of the hypothesis in `deviations` about the printed numbers, compared with these and with runs.
 
 The thresholds were chosen with the printed values in view, so that no statement here is a prediction.
 """

@@ -88,7 +88,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
 
 
 def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
-    """Return the penalty strengths of a head's fits, as an entry of a JSON file; empty for training by epochs."""
+    """Return a JSON entry with the penalty strength of each fit of a head; empty for training by epochs."""
     return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
 
 
@@ -177,7 +177,7 @@ def _count_correct(row: HistoryRow, supports: Sequence[int]) -> int:
 
 
 def _compare_with_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
-    """Compare the selected setting with each of the rest, on validation at the best epoch of both."""
+    """Return a finding that compares the selected setting with the rest on validation; none for a single setting."""
     selected, others = numbers["selected"], [name for name in numbers["accuracy"] if name != numbers["selected"]]
     if not others:
         return ()

@@ -71,7 +71,7 @@ def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], prin
 
 
 def read(reports: Path) -> Evidence | None:
-    """Return the evidence stored beside the page; None if there is none."""
+    """Return the evidence stored in the folder of the page; None if there is none."""
     file = reports / FILE
     found: Evidence | None = read_json(file) if file.is_file() else None
     return found

@@ -27,7 +27,7 @@ class SettingSummary(ClassMetrics):
 
 
 class UnseenSummary(ClassMetrics):
-    """Metrics of the selected network on images that no part of the supposed protocol reads."""
+    """Metrics of the selected network on the images that the supposed protocol does not use."""
 
     images: int
 

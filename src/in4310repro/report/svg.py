@@ -49,7 +49,7 @@ def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iter
 
 
 def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
-    """Return an SVG element; in attribute names a final underscore is dropped and each other becomes a hyphen."""
+    """Return an SVG element; in attribute names a final underscore is dropped and the rest become hyphens."""
     written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
     return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
 

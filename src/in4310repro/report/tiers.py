@@ -38,7 +38,7 @@ def has_activations(run: FinishedRun) -> bool:
 
 
 def tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of a run's numbers, by a short name of the kind of numbers.
+    """Return the tier of each kind of numbers in a run's report, by a short name of the kind.
 
     In portable arithmetic results are the same everywhere. In native arithmetic they are equal to the bit within a
     numeric class (the same hardware, libraries and threads), and elsewhere equal within a tolerance.

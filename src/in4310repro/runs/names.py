@@ -55,7 +55,7 @@ def is_log(name: str) -> bool:
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Return whether a name is that of the state after an epoch; not after the first `epochs`, if given."""
+    """Return whether a name is that of a saved state after an epoch, which is at most `epochs` if given."""
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
     if found is None or name != kept_epoch(setting, epoch := int(found[1])):

@@ -74,7 +74,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement that the files of a run make, in words for all runs and for a particular one.
+    """A statement made by the files of a run, in general words and in words for a particular run.
 
     Attributes:
         what: the statement in words that fit every run.

@@ -252,7 +252,7 @@ class SettingEvidence:
 
     @cached_property
     def best_row(self) -> HistoryRow:
-        """History row of the best epoch."""
+        """Row of the best epoch in the setting's history."""
         return best_epoch(self.evidence.run.histories[self.name], self.evidence.run.config.select)
 
     @cached_property

@@ -158,12 +158,12 @@ class HeadFits:
         return trained_part.last_layer(self._inputs.model, self._run.config.network)
 
     def _scores(self, features: Embedding, images: ImageSet) -> Scores:
-        """Return the scores given by the network's present head."""
+        """Return the scores given by the network's current head."""
         size = self._run.config.evaluation_batch_size
         return head.scores_of_features(self._layer, features, images, size, self._inputs.context.numerics)
 
     def _slope(self, features: head.Features, strength: float) -> float:
-        """Return the largest derivative of the penalised loss at the network's present head."""
+        """Return the largest derivative of the penalised loss at the network's current head."""
         now = head.Head(*(each.detach().cpu() for each in (self._layer.weight, self._layer.bias)))
         return head.largest_derivative(now, features.training, self._inputs.training.labels, strength)
 

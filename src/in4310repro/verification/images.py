@@ -52,7 +52,7 @@ def _groups(run: FinishedRun) -> str:
 
 
 def image_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a message for each image whose bytes have changed, and one on all images missing from the split.
+    """Yield a message for each image whose bytes have changed, and one on images that the split does not list.
 
     Raises:
         ValueError: an image is missing.

@@ -24,7 +24,7 @@ ROUNDING, LEAST = 4 * 2.0**-24, float(np.finfo(np.float32).tiny)
 
 
 class Range(NamedTuple):
-    """The lowest and highest allowed scores for recomputation in another numeric class than the run's, in float64."""
+    """Lowest and highest scores allowed if the numeric class differs from the run's, in float64."""
 
     low: Float64[np.ndarray, "image label"]
     high: Float64[np.ndarray, "image label"]
@@ -43,7 +43,10 @@ def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.nd
 
 
 def softmax_range(scores: Scores) -> Range:
-    """Return the allowed softmax scores, from `logit_tolerance` and rounding, at most `SCORE_TOLERANCE` away."""
+    """Return the lowest and highest allowed softmax score of each class, for each image.
+
+    The range follows from `logit_tolerance` and rounding; it extends at most `SCORE_TOLERANCE` to either side.
+    """
     exact, logits = scores.softmax.astype(np.float64), logits_of(scores)
     tolerance = logit_tolerance(logits)
     log_odds = np.empty_like(logits)
