@@ -1,7 +1,8 @@
 """The values of cases and golden files, each with a tier that says how exactly it must be reproduced.
 
-A "numeric class" is a hash that identifies the arithmetic of a process: the results of a probe computation, the number
-of threads and the device.
+A "numeric class" is a hash that identifies the arithmetic of a process. In native arithmetic it depends on the results
+of a probe computation, the number of threads and the device; in portable arithmetic, on the version and the results of
+our kernels. Processes of one class are expected to compute equal bits.
 """
 
 from __future__ import annotations

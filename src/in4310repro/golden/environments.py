@@ -1,7 +1,8 @@
 """environments.json: the arithmetic, libraries and device with which each golden file was written.
 
-A "numeric class" is a hash that identifies the arithmetic of a process: the results of a probe computation, the number
-of threads and the device.
+A "numeric class" is a hash that identifies the arithmetic of a process. In native arithmetic it depends on the results
+of a probe computation, the number of threads and the device; in portable arithmetic, on the version and the results of
+our kernels. Processes of one class are expected to compute equal bits.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Comparison of a run's test scores with recomputed ones.
 
-A "numeric class" identifies the arithmetic of a process: its hardware, libraries and number of threads. In another
-class than the run's, scores may deviate within the tolerances defined here.
+A "numeric class" identifies the arithmetic of a process: in native arithmetic its hardware, libraries and number of
+threads (see `verification.evidence`). If the class differs from the run's, scores may deviate within the tolerances
+defined here.
 """
 
 from __future__ import annotations
