@@ -15,7 +15,7 @@ EIGENVALUES = 8  # the largest, whose errors count
 def reference_covariances(
     model: nn.Module, batches: list[Tensor], modules: tuple[str, ...], samples: Samples
 ) -> Covariances:
-    """Return each module's covariance over its maps, by `numpy.cov(bias=True)` in float64: channel x channel.
+    """Return each module's covariance matrix, channel x channel, by `numpy.cov(bias=True)` in float64.
 
     The first value of each channel is subtracted first, since a large mean would cost NumPy digits.
     """

@@ -62,7 +62,7 @@ class Claim:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the claim as the JSON object that a golden file holds."""
+        """Return the claim as a JSON object, the form in which golden files hold it."""
         array = np.asarray(self.value)
         return {
             "value": array.tolist() if isinstance(self.value, np.ndarray) else self.value,

@@ -1,4 +1,4 @@
-"""A hook that calls a function right after a module is imported."""
+"""A hook that calls a function right after a module is first imported."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ def percent(chance: float) -> str:
 
 
 def _chance_lines(result: Replay) -> list[str]:
-    """Return a line on the chance to find false epochs; empty list if a planned epoch was not trained again."""
+    """Return a line on the chance to find falsified epochs; none if a planned epoch was not trained again."""
     plan = result.plan
     if result.missing:
         return []

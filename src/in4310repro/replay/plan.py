@@ -1,4 +1,4 @@
-"""Choice of the epochs to train again, three fixed and some random ones, and the chance to find a false one."""
+"""Choice of the epochs to train again, three fixed and some random, and the chance to find a falsified one."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ def describe_cap(plan: Plan, draws: int) -> str:
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
-    """Return the probability that a draw includes a false epoch: 1 - C(N - m, K) / C(N, K), hypergeometric.
+    """Return the probability that a draw includes a falsified epoch: 1 - C(N - m, K) / C(N, K), hypergeometric.
 
     Args:
-        false: m, number of false epochs among those that may be drawn.
+        false: m, number of falsified epochs among those that may be drawn.
         others: N, number of epochs that may be drawn.
         draws: K, number of epochs drawn.
 
@@ -93,7 +93,7 @@ def chance_to_find(false: int, others: int, draws: int) -> float:
 
 
 def chances(plan: Plan) -> list[tuple[int, float]]:
-    """Return pairs: a number of false epochs among those not fixed, and the chance that the draw includes one.
+    """Return pairs: a number of falsified epochs among those not fixed, and the chance that the draw includes one.
 
     The numbers are 1, 5, half of these epochs, and all of them.
     """

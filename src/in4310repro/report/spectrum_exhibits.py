@@ -24,7 +24,7 @@ def spectrum_exhibits(features: FeatureMaps) -> list[Exhibit]:
 
 
 def exponents_of(spectra: Sequence[Sequence[float]]) -> list[int]:
-    """Return the powers of ten between which all drawn eigenvalues lie."""
+    """Return the exponents of the two powers of ten between which all drawn eigenvalues lie."""
     drawn = [math.log10(values[place]) for values in spectra for place in find_drawn_indices(values)] or [0.0]
     low = math.floor(min(drawn))
     return [low, max(math.ceil(max(drawn)), low + 1)]

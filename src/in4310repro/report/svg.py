@@ -138,7 +138,7 @@ def measure_text(text: str) -> float:
 
 
 def shorten(name: str, longest: int) -> str:
-    """Return a name with invisible characters replaced, and cut in the middle if it is too wide."""
+    """Return a name with invisible characters escaped, and cut in the middle if it is too wide."""
     name = visible(name)
     if measure_text(name) <= LETTER * longest:
         return name
