@@ -58,14 +58,14 @@ def ablation(
     """Run every protocol below `runs`, or resume existing runs; write ablation.json and ablation.md.
 
     Args:
-        config: of the corrected run; every other differs from it in its deviations alone.
+        config: of the corrected run; the other runs differ from it only in their deviations.
         context: arithmetic, progress and processes of the computation.
         runs: where the run folders go, named after their protocols.
         out: where the two files go.
         protocols: names of deviations, or `published` for all of them.
 
     Raises:
-        ValueError: an unknown deviation, or whatever is wrong with the data or the settings.
+        ValueError: a deviation is unknown, or data or settings are invalid.
     """
     for name in protocols:
         if name not in EACH_THEN_ALL:
@@ -132,7 +132,7 @@ def read_report(file: Path) -> AblationReport:
     """Read and check an `ablation.json`.
 
     Raises:
-        ValueError: the file is not there, or a key or number of it is missing or wrong.
+        ValueError: the file does not exist, or one of its keys or numbers is missing or wrong.
     """
     report: AblationReport = check(read_json(file), AblationReport, f"{file}")
     configuration.from_json(report["config"], f"{file}: config")

@@ -42,11 +42,11 @@ def refuse_beyond_memory(what: str, need: int) -> None:
     """Raise ValueError if at least so many bytes are needed and this machine has less memory.
 
     Args:
-        what: is to be held, with its verb, for the message: `batch_size 16 takes`.
-        need: bytes.
+        what: subject and verb of the error message, such as `batch_size 16 takes`.
+        need: number of bytes.
 
     Raises:
-        ValueError: it is less than what is needed.
+        ValueError: the machine has less memory than needed.
     """
     held = memory()
     if held is not None and need > held:
@@ -57,7 +57,7 @@ def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
     """Raise ValueError if a folder's disk has too few free bytes; the folder need not exist yet.
 
     Raises:
-        ValueError: it has fewer.
+        ValueError: the disk has fewer free bytes than needed.
     """
     free = shutil.disk_usage(nearest(folder)).free
     if need > free:

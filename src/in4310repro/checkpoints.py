@@ -90,9 +90,9 @@ def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[
     """Return about how many bytes `write_kept_epoch` writes; excludes some thousands for names and counters.
 
     Args:
-        weights: its weights and buffers.
-        trainable: names of its parameters.
-        setting: that trains it.
+        weights: the network's weights and buffers.
+        trainable: names of the network's parameters.
+        setting: the setting that trains the network.
     """
     sizes = {name: value.numel() * value.element_size() for name, value in weights.items()}
     return sum(sizes.values()) + optimizers.state_copies(setting) * sum(sizes[name] for name in trainable)
@@ -102,7 +102,7 @@ def read_kept_epoch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torc
     """Return the weights, and the optimizer state by `INDEX.NAME`, that `write_kept_epoch` wrote.
 
     Raises:
-        ValueError: the file is not there, is no regular file or is damaged.
+        ValueError: the file does not exist, is not a regular file, or is damaged.
     """
     tensors = read_tensors(file)
     weights, state = (
@@ -122,7 +122,7 @@ def load_into(
     """Load what `read_kept_epoch` returned into the network and the optimizer.
 
     Raises:
-        ValueError: it is of another network or optimizer; names the source.
+        ValueError: the state does not fit the network or the optimizer; the message names the source.
     """
     try:
         _load(_prefixed(weights, state), model, optimizer, begun=True)
@@ -150,18 +150,18 @@ def restore(
     """Load the newest intact checkpoint into the network and the optimizer.
 
     Args:
-        folder: of the checkpoints.
-        model: as it was made for the training.
-        optimizer: likewise.
-        config: of the training, as JSON.
-        batches: of an epoch, where they are known.
+        folder: the folder of the checkpoints.
+        model: the network, as built for the training.
+        optimizer: the optimizer, as built for the training.
+        config: the training's configuration as JSON values.
+        batches: number of batches per epoch, if known.
 
     Returns:
-        The position to continue from (the start where there is no checkpoint), and a warning for each corrupt file.
+        The position to continue from, the start without a checkpoint, and a warning for each corrupt file.
 
     Raises:
-        ValueError: the checkpoint belongs to another configuration, names the values that differ; or its name has the
-            right hash, and no training wrote what it holds.
+        ValueError: the checkpoint's configuration differs (the message names the values), or the file's name has its
+            hash, but no training can have written its content.
     """
     warnings = []
     for file in reversed(_list_files(folder)):
@@ -197,7 +197,7 @@ def _check_values(
     """Check for impossible values. Weights that diverged may be nan, and means of squares infinite.
 
     Raises:
-        ValueError: a mean of squares is below 0, or nan where its weight is none; a count of batches is below 0.
+        ValueError: a mean of squares is below 0, or nan although its weight is not; a count of batches is below 0.
     """
     for key, value in weights.items():
         if key.endswith("num_batches_tracked") and bool((value < 0).any()):
@@ -234,14 +234,14 @@ def _load(
     """Load tensors named as in a file into the network and the optimizer, after checking all of them.
 
     Args:
-        tensors: on the CPU.
-        model: as it was made for the training.
-        optimizer: likewise.
-        begun: whether the training has made a step, after which there is a state.
+        tensors: tensors on the CPU.
+        model: the network, as built for the training.
+        optimizer: the optimizer, as built for the training.
+        begun: whether the training has taken a step, after which the optimizer has a state.
 
     Raises:
         KeyError: a weight is missing.
-        ValueError: a tensor belongs to neither, or is not what they hold.
+        ValueError: a tensor belongs to neither of them, or has a wrong dtype, shape or value.
     """
     expected = {f"{OF_MODEL}{name}": value for name, value in model.state_dict().items()}
     weights = {key: tensors[key] for key in expected}

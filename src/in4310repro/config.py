@@ -197,11 +197,11 @@ def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
     """Return the configuration with the preprocessing that belongs to the weights; the image size is kept.
 
     Args:
-        config: in which some values may be None.
-        given: how images are prepared for the weights; None: they do not say.
+        config: a configuration; some values may be None.
+        given: the preprocessing that the weights' file states; None if it states none.
 
     Raises:
-        ValueError: they do not say, and the configuration does not either.
+        ValueError: neither the weights nor the configuration states the preprocessing.
     """
     asked = [name for name in DECIDED_BY_WEIGHTS if getattr(config, name) is None]
     if asked and given is None:
@@ -216,7 +216,7 @@ def check_choice(name: str, value: str) -> str:
     """Return the value after checking that it is valid for the option.
 
     Raises:
-        ValueError: it is none of the valid values of the option.
+        ValueError: the value is not one of the option's valid values.
     """
     if value not in CHOICES[name]:
         raise ValueError(_no_choice(name, value))
@@ -231,7 +231,7 @@ def from_json(value: Any, source: str) -> Config:
     """Return the configuration that `to_json` wrote.
 
     Raises:
-        ValueError: another format, an unknown key, or a value outside its range; each names the source.
+        ValueError: unsupported format, unknown key, or value out of range; the message names the source.
     """
     if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
         raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
@@ -251,7 +251,7 @@ def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) ->
     """Raise ValueError if this version cannot read a configuration's format.
 
     Raises:
-        ValueError: it is of another one.
+        ValueError: the format is not one of `formats`.
     """
     if isinstance(value, Mapping) and value.get("format", 1) not in formats:
         valid = f"{', '.join(map(str, formats[:-1]))} and {formats[-1]}"
@@ -285,7 +285,7 @@ def read_toml(file: Path) -> Values:
     """Return the settings in a TOML file.
 
     Raises:
-        ValueError: no such file, no TOML, or it names a preset, which the command line does.
+        ValueError: the file does not exist, is not TOML, or names a preset, which only the command line may do.
     """
     try:
         content = read_bytes(file, LARGEST_TEXT)
@@ -305,7 +305,7 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     """Return the configuration with some values replaced; they come from a TOML file, JSON or the command line.
 
     Raises:
-        ValueError: an unknown name or a value of another type, which names the source; a value outside its range.
+        ValueError: a name is unknown or a value has a wrong type (the message names the source) or is out of range.
     """
     values = _convert(Config, changes, source)
     if "settings" in values:
@@ -329,7 +329,7 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
     """Return the values converted to the fields' types: lists to tuples, and integers to floats if needed.
 
     Raises:
-        ValueError: an unknown name, or a value of another type.
+        ValueError: a name is unknown, or a value has a wrong type.
     """
     types = get_type_hints(record)
     converted: Values = {}
@@ -379,7 +379,7 @@ def validate(config: Config) -> Config:
     """Return the configuration, after checking that every value is in its range.
 
     Raises:
-        ValueError: names the value and the valid ones.
+        ValueError: a value is out of range; the message names it and the valid values.
     """
     folder_name(config.preset, "preset")
     for name, (lowest, highest) in RANGES.items():

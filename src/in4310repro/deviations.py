@@ -22,8 +22,8 @@ CORRECTED, PUBLISHED = "corrected", "published"
 class Deviation(StrEnum):
     """A deviation from the assignment: its name, its meaning, its name in version 0.1, and the stages it changes.
 
-    What touches only `scores` or `features` changes nothing before the scores of a trained network, or its feature
-    maps, are measured.
+    A deviation that only changes `scores` or `features` has no effect on training, but only on how scores or feature
+    maps of the trained network are measured.
     """
 
     SHARED_SPLIT = "shared-split", "training, validation and test read the same images", "one-set", "training"
@@ -192,7 +192,7 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
         protocol: `corrected`, `published`, names of deviations joined by commas, or a list of such names.
 
     Raises:
-        ValueError: an unknown name; for a former name, what it is called now.
+        ValueError: a name is unknown; for a name of version 0.1, the message gives the present name.
 
     Examples:
         >>> parse("warm-start,shared-split").names

@@ -102,11 +102,11 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     Args:
         config: of the training.
         context: arithmetic, progress and processes of the computation.
-        folder: that the run would be written to.
+        folder: the folder that the run would be written to.
         keep_epochs: whether the training would keep them.
 
     Raises:
-        ValueError: whatever a training would refuse, before or in its first steps; too little disk.
+        ValueError: a training would fail, before or in its first steps, or the disk has too little space.
     """
     moved = moves_to(folder)
     if not os.access(nearest(folder), os.W_OK):

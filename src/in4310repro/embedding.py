@@ -147,7 +147,7 @@ def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numeric
 def _find_records(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
     """Return the position of each image's record in the file; omits damaged records.
 
-    What is there of a last one, which a killed process left or another one writes just now, is cut off.
+    An incomplete last record, left by a killed process or just being written by a running one, is cut off.
     """
     with file.open("ab") as stream:
         stream.truncate(stream.tell() // record.itemsize * record.itemsize)

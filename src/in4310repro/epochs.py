@@ -55,7 +55,7 @@ def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
     """Raise ValueError if a training step certainly needs more memory than this machine has.
 
     Raises:
-        ValueError: names the settings, what they take, and what there is.
+        ValueError: the message names the settings, the memory that they need and the machine's.
     """
     if numerics.device == "cpu":
         what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
@@ -144,7 +144,7 @@ class Epochs:
     def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
         """Train the rest of an epoch; return the mean loss over its images, and images per second.
 
-        Starts after the batches that the position counts as done, and advances the position but for its epoch.
+        Starts after the batches that the position counts as done, and advances the position except its epoch.
 
         Args:
             after_step: called after each step, when the position includes it and `last` is this step.

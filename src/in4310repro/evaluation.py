@@ -39,13 +39,13 @@ def evaluate(
     """Return the metrics of a run's selected network, and the scores from which they are computed.
 
     Args:
-        run: gives the network, the classes, the image size and the test set.
+        run: the run, from which network, classes, image size and test set are taken.
         context: arithmetic, progress and processes of the computation.
-        data: a folder of class folders with some of the run's classes; None: the run's test set.
-        protocol: of the measurement; None: the run's.
+        data: a folder with a subfolder for each of some of the run's classes; None for the run's test set.
+        protocol: the protocol of the measurement; None for the run's.
 
     Raises:
-        ValueError: a class of the folder is none of the run's, or images are missing.
+        ValueError: the folder has a class that the run does not have, or images are missing.
     """
     refuse_too_large(run.config, context.numerics)
     images = _images_of_folder(run, data, context.progress) if data else run.test_images(None, context.progress)

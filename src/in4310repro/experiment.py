@@ -56,7 +56,7 @@ def train(
     All inputs are checked, and all images decoded, before anything is computed.
 
     Args:
-        config: everything that changes the run.
+        config: every option that changes the run's numbers.
         context: arithmetic and progress; this process is the first of its processes, and the others call `follow`.
         folder: the run folder; a run that is already there moves aside.
         resume: continue the run that is there instead; without one this is an error, as on the command line.
@@ -126,7 +126,7 @@ def _with_shared_arithmetic(context: Context) -> Context:
     """Return the context with the arithmetic that all its processes use together.
 
     Raises:
-        ValueError: the processes cannot train together; before the first message between them.
+        ValueError: the processes cannot train together; raised before the first message between them.
     """
     numerics, size = replicas.numerics_of(context.numerics, context.processes), context.processes.size
     if size > 1 and not numerics.portable and numerics.device == "cpu":

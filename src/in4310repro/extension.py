@@ -34,7 +34,7 @@ def check_epochs(folder: Path, before: int, wanted: int) -> None:
     """Raise ValueError if a run with this number of epochs cannot be extended to the requested number.
 
     Raises:
-        ValueError: it is not finished, or has more epochs already.
+        ValueError: the run is not finished, or already has more epochs.
     """
     if not is_finished(folder):
         raise ValueError(f"{folder} is not finished: --resume --epochs {before} ends it first")
@@ -111,7 +111,7 @@ def _kept_file(run: FinishedRun, setting: str) -> Path:
     """Return the file of the state after a setting's last epoch, after comparing its hashes with the recorded ones.
 
     Raises:
-        ValueError: it is not there, is damaged or is another one.
+        ValueError: the file is missing or damaged, or its hashes differ from the recorded ones.
     """
     file = path_below(run.folder, names.kept_epoch(setting, run.config.epochs))
     if not file.exists():

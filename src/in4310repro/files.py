@@ -63,11 +63,11 @@ def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]
 
     Args:
         path: a file, or a link to one.
-        largest: bytes that it may have.
+        largest: the file's maximal number of bytes.
 
     Raises:
-        ValueError: a folder, named pipe, socket or device, or too large a file.
-        OSError: it is not there, or cannot be opened.
+        ValueError: the path leads to a folder, named pipe, socket or device, or the file is too large.
+        OSError: the file does not exist or cannot be opened.
     """
     # Before it is opened too: to open a device can have an effect, and a socket cannot be opened.
     _refuse_irregular(path, path.stat())
@@ -100,8 +100,8 @@ def read_text(path: Path) -> str:
     """Return the text of a regular UTF-8 file.
 
     Raises:
-        ValueError: as `open_regular`, and where a byte is no UTF-8 (UnicodeDecodeError).
-        OSError: it is not there, or cannot be opened.
+        ValueError: as `open_regular`, or the bytes are not UTF-8 (UnicodeDecodeError).
+        OSError: the file does not exist or cannot be opened.
     """
     return read_bytes(path, LARGEST_TEXT).decode()
 
@@ -113,13 +113,13 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
     killed, finds the old file or the new one and never half of it.
 
     Args:
-        path: the file; its folder is made where it is missing.
-        write: puts the content into a binary stream.
-        size: of the content, bytes, for the message where the disk is full.
+        path: the file; its folder is created if it is missing.
+        write: a function that writes the content to a binary stream.
+        size: number of bytes of the content, for the message about a full disk.
 
     Raises:
-        ValueError: the path is empty, a folder, named pipe, socket or device.
-        OSError: it cannot be written; names the file and, on a full disk, what is needed and free.
+        ValueError: the path is empty, or leads to a folder, named pipe, socket or device.
+        OSError: the file cannot be written; the message names it and, for a full disk, the bytes needed and free.
     """
     if not path.name:
         raise ValueError(f"{path} is a folder; the name of a file is needed")
@@ -172,7 +172,7 @@ def json_bytes(value: Any) -> bytes:
     """Return indented JSON; its floats have all the digits needed to read back equal.
 
     Raises:
-        ValueError: a number is nan or infinite, which JSON has no words for.
+        ValueError: a number is nan or infinite, which JSON cannot represent.
     """
     return (json.dumps(value, indent=1, allow_nan=False) + "\n").encode()
 
@@ -181,7 +181,7 @@ def read_json(path: Path) -> Any:
     """Return the value in a JSON file.
 
     Raises:
-        ValueError: the file is not there, is no regular file or holds no JSON.
+        ValueError: the file does not exist, is not a regular file, or does not contain JSON.
     """
     try:
         content = read_bytes(path, LARGEST_TEXT)

@@ -49,12 +49,12 @@ class Features(NamedTuple):
 def fit(task: Task) -> list[HistoryRow]:
     """Fit the head for each penalty strength; return the history, one row per strength.
 
-    Every fit starts at 0 and depends on no other. The files are those of `training.fit`; a run that was interrupted
-    goes on with the strength after the last one that is in them.
+    Every fit starts at 0, independently of the others. The files are those of `training.fit`; an interrupted run
+    continues with the strength after the last one in them.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
-        KeyboardInterrupt: after the fit that the interrupt came in.
+        KeyboardInterrupt: interrupted; raised after the current fit has ended.
     """
     with interrupts() as interrupted:
         record = Record(task)
@@ -81,7 +81,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
     """Return the last layer's inputs for the training and validation images; see `embed` for `cache`.
 
     Raises:
-        ValueError: as `embed`; or a fit would take more memory than there is.
+        ValueError: as `embed`, or a fit would need more memory than the machine has.
     """
     config = inputs.config
     embeddings = [
@@ -107,10 +107,10 @@ def fit_row(
     """Fit the head at one penalty strength, load it into the network, and return the history row of its metrics.
 
     Args:
-        inputs: the images and the settings.
+        inputs: the images and the configuration.
         model: the network; its last layer is replaced.
-        features: what that layer reads.
-        number: of the row, from 1.
+        features: the inputs of the last layer.
+        number: the row's number, from 1.
         strength: see `fit_head`.
     """
     start = time.perf_counter()
@@ -141,9 +141,9 @@ def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: 
     Its last bits depend on the processor, since BLAS adds; on the number of threads they do not, since it is given one.
 
     Args:
-        features: of each image.
-        labels: its class, from 0.
-        classes: their number.
+        features: the features of each image.
+        labels: the class of each image, from 0.
+        classes: the number of classes.
         strength: scikit-learn's C: the sum of the losses is weighted by it, beside half of the squared weights.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -172,8 +172,8 @@ def largest_derivative(
 
     Args:
         fitted: the weights, as float32.
-        features: of each image.
-        labels: its class, from 0.
+        features: the features of each image.
+        labels: the class of each image, from 0.
         strength: see `fit_head`.
     """
     values = features.take(range(len(features))).astype(np.float64)
@@ -193,9 +193,9 @@ def scores_of_features(
     """Return scores computed from the last layer's inputs; equal to the bit to `predict` with equal batches.
 
     Args:
-        layer: the last one.
-        features: of each image.
-        images: gives paths and labels.
+        layer: the network's last layer.
+        features: the features of each image.
+        images: the images, for their paths and labels.
         batch_size: images per batch.
         numerics: the arithmetic of this process, and its device.
     """

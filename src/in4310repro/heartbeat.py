@@ -56,11 +56,11 @@ class Heartbeat:
         """Connect to the store and start a thread that sends heartbeats over a connection of its own.
 
         Args:
-            number: of earlier ones, in each of the processes.
+            number: how many heartbeats each process has had before this one.
 
         Raises:
-            ValueError: the environment is none that torchrun makes.
-            RuntimeError: no store answers there.
+            ValueError: the environment variables are not as torchrun sets them.
+            RuntimeError: the store does not answer.
         """
         self.size = launch.size()
         self.rank = launch.number("RANK", range(self.size))

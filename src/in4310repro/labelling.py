@@ -59,13 +59,13 @@ def label(
     """Return the scores that a run's selected network gives to the images.
 
     Args:
-        run: gives the network, the classes and the image size.
+        run: the run, from which network, classes and image size are taken.
         context: arithmetic, progress and processes of the computation.
         places: image files, and folders whose images are taken at any depth.
-        at_once: images that are in memory at a time.
+        at_once: the number of images to hold in memory at a time.
 
     Raises:
-        ValueError: a place is not there, a folder has no images, or a file is no image.
+        ValueError: a file or folder does not exist, a folder has no images, or a file is not an image.
     """
     refuse_too_large(run.config, context.numerics)
     files = list(dict.fromkeys(file for place in places for file in _files(place)))

@@ -21,7 +21,7 @@ def number(name: str, valid: range) -> int:
     """Return the value of an environment variable that torchrun sets to a number.
 
     Raises:
-        ValueError: there is none, or another one than is valid.
+        ValueError: the variable is missing, or its value is not one of the valid numbers.
     """
     value = os.environ.get(name, "")
     if not re.fullmatch(r"[0-9]{1,9}", value) or int(value) not in valid:
@@ -36,7 +36,7 @@ def size() -> int:
     """Return the number of processes of this command; 1 without torchrun.
 
     Raises:
-        ValueError: WORLD_SIZE is none that torchrun sets.
+        ValueError: the variable WORLD_SIZE is not as torchrun sets it.
     """
     return number("WORLD_SIZE", range(1, 10**6)) if "WORLD_SIZE" in os.environ else 1
 

@@ -15,12 +15,12 @@ _HELD: dict[Path, FileLock] = {}
 def lock(place: Path) -> None:
     """Lock a folder or file until this process ends, even if it is killed.
 
-    The file of the lock stands beside the place and goes when the process ends; that of a killed one stays, and holds
-    nothing.
+    The lock's file is beside the locked one and is removed when the process ends; a killed process leaves it, but
+    it no longer locks anything.
 
     Raises:
-        ValueError: another process holds it.
-        OSError: no lock can be written there.
+        ValueError: another process has locked it.
+        OSError: the lock's file cannot be written.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     path = place.with_name(f".{place.name}.lock").absolute()
@@ -42,7 +42,7 @@ def lock(place: Path) -> None:
 def _is_at_path(held: FileLock, path: Path) -> bool:
     """Return whether the path still leads to the locked file.
 
-    It may be one that its holder has removed since it was opened here: who comes next locks another one at that path.
+    It does not if the holder has removed it since it was opened here: then the next process locks a new file.
 
     Raises:
         Timeout: another process holds it.

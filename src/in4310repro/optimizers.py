@@ -25,12 +25,12 @@ def build(
 
     Args:
         setting: the kind, one of `OPTIMIZERS`, learning rates, weight decay and momentum, which SGD alone has.
-        body: parameters of the network that are trained, already on their device.
-        head: those that the learning rate of the head is for.
+        body: trained parameters of the network except the head, already on their device.
+        head: parameters of the head, which has its own learning rate.
         portable: by the kernels of `arithmetic`, otherwise torch's; state and state dict are the same.
 
     Raises:
-        ValueError: it has no portable step.
+        ValueError: the optimizer has no portable step.
     """
     if portable and (reason := obstacle(setting.optimizer)):
         raise ValueError(f"{reason}; native arithmetic has all")
@@ -62,9 +62,9 @@ def states_of(
     """Return each parameter's state, given a file's tensors by `INDEX.NAME`, such as `0.exp_avg`.
 
     Args:
-        optimizer: that they are for, with parameters of the right shapes.
-        tensors: on the CPU.
-        of_all: whether every parameter has a state; otherwise one without a gradient so far has none.
+        optimizer: the optimizer, with parameters of the right shapes.
+        tensors: tensors on the CPU.
+        of_all: whether every parameter must have a state; otherwise one that never had a gradient may have none.
 
     Raises:
         ValueError: one is missing or belongs to no parameter, or is not what the optimizer keeps: of the dtype and
@@ -97,7 +97,7 @@ def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tens
     """Return a tensor of optimizer state after checking its dtype, shape and range.
 
     Raises:
-        ValueError: it has another dtype or shape, or cannot be such a number.
+        ValueError: the dtype or shape is wrong, or the value is out of range.
     """
     if kept is Kept.COUNT:
         return check_count(value, key)

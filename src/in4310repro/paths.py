@@ -12,7 +12,7 @@ def relative_path(path: str) -> str:
     """Return the path `FOLDER/FILE` after checking that it is printable, and relative on every system.
 
     Raises:
-        ValueError: it is empty, has a root, a drive, `.`, `..`, a backslash or a character that cannot be printed.
+        ValueError: the path is empty, has a root, a drive, `.`, `..`, a backslash or an unprintable character.
 
     Examples:
         >>> relative_path("sea/1.png")
@@ -31,8 +31,8 @@ def folder_name(name: str, what: str) -> str:
     """Return the name after checking that it is a valid folder name on every system.
 
     Args:
-        name: of a preset or a setting.
-        what: it names, for the error message.
+        name: the name of a preset or a setting.
+        what: what the name is for, in the error message.
 
     Raises:
         ValueError: it has other characters than letters, digits, - and _, none of the first two, or too
@@ -51,7 +51,7 @@ def path_below(folder: Path, name: str) -> Path:
     """Return the path of a file below a folder; the file need not exist.
 
     Raises:
-        ValueError: the name is no relative path, or a link leads out of the folder.
+        ValueError: the name is not a relative path, or a link leads out of the folder.
     """
     path = folder / relative_path(name)
     refuse_link_out(path, folder)
@@ -77,7 +77,7 @@ def regular_file(folder: Path, name: str) -> Path:
     """Return the path of a regular file below a folder, for reading.
 
     Raises:
-        ValueError: as `path_below`, or it is not there or no regular file.
+        ValueError: as `path_below`, or the file does not exist or is not a regular file.
     """
     path = path_below(folder, name)
     if not path.exists():

@@ -12,13 +12,13 @@ from in4310repro.runs.finished import FinishedRun
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
     """Yield an error message if a part's images decode to pixels that differ from the recorded ones.
 
-    A run of before the pixels were hashed says nothing of them.
+    A run of a version that recorded no hashes of pixels is not checked.
 
     Args:
-        run: finished.
-        part: of the split.
-        images: of the part, decoded now.
-        bitwise: equal bits are required; otherwise only where the decoder is the run's.
+        run: a finished run.
+        part: a part of the split.
+        images: the images of the part, decoded now.
+        bitwise: whether pixels must be equal even if the versions of the decoder differ.
     """
     recorded, computed = run.fingerprint.get("pixels_sha256", {}).get(part), images.pixels_sha256()
     made_by, here = run.fingerprint.get("decoder", {}), decoder()

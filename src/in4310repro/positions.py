@@ -35,7 +35,7 @@ def check_position(position: PositionRecord, epochs: int | None, batches: int | 
     """Check that the values of a position are possible and agree with each other.
 
     Raises:
-        ValueError: it has other epochs than it counts, or more epochs or batches than the training.
+        ValueError: the number of history rows is not the number of epochs, or epochs or batches exceed the training's.
     """
     epoch, batch, loss = position["epoch"], position["batch"], position["loss"]
     for name, found in (("history", position["history"]), ("tensors", position["tensors"])):

@@ -27,7 +27,7 @@ def refuse_too_large(config: Config, numerics: Numerics) -> None:
     """Raise ValueError if an evaluation batch or a drawn scene certainly exceeds this machine's memory.
 
     Raises:
-        ValueError: names the setting, what it takes, and what there is.
+        ValueError: the message names the setting, the memory that it needs and the machine's.
     """
     pixels = config.image_size**2
     size = f"image_size {config.image_size} takes"
@@ -56,7 +56,7 @@ def predict(
         images: the images, in the order of the scores.
         settings: of the evaluation.
         context: arithmetic, progress and processes of the computation.
-        epoch: matters only with random-flip-at-test, where each evaluation flips other images.
+        epoch: has an effect only with random-flip-at-test, which flips different images in each epoch.
 
     Examples:
         >>> import numpy as np

@@ -56,7 +56,7 @@ class TrainingPlan:
         """Return a copy of the network with other weights.
 
         Raises:
-            ValueError: the weights do not fit the network; names their source.
+            ValueError: the weights do not fit the network; the message names their source.
         """
         return self.config.network.restore(len(self.split.classes), weights, source, of_file=of_file)
 
@@ -69,8 +69,8 @@ def load_data(config: Config, context: Context) -> Data:
     """List the images of a training and split them; decodes none of them.
 
     Raises:
-        ValueError: an unknown network, an optimizer without portable arithmetic in portable arithmetic, sizes beyond
-            this machine, or whatever is wrong with the images or the split.
+        ValueError: the network is unknown, the optimizer has no portable arithmetic but is to use it, sizes exceed
+            this machine, or the images or the split are invalid.
     """
     if context.numerics.portable and (reason := config.optimizer_obstacle()):
         raise ValueError(f"{reason}; --numerics native has all")
@@ -106,9 +106,9 @@ def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Con
     The test images are decoded too, so that an unreadable one is reported now and not after hours.
 
     Args:
-        data: of `load_data`.
-        config: of `build_network`.
-        network: with its initial weights.
+        data: the result of `load_data`.
+        config: the configuration from `build_network`.
+        network: the network with its initial weights.
         context: arithmetic, progress and processes of the computation.
 
     Raises:

@@ -44,8 +44,8 @@ def from_json(values: Mapping[str, Any]) -> Preprocessing:
 
     Raises:
         KeyError: a value is missing.
-        TypeError: it is no object.
-        ValueError: a value that no image can be prepared with.
+        TypeError: the record is not a JSON object.
+        ValueError: no image can be preprocessed with one of the values.
     """
     ratio, interpolation, size = values["crop_ratio"], values["interpolation"], values.get("size", Preprocessing.size)
     if not isinstance(interpolation, str):
@@ -79,11 +79,11 @@ def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
     """Return the values for red, green and blue as three numbers.
 
     Args:
-        value: as a list of numbers, or as text with commas.
-        name: of the setting, for the message.
+        value: a list of numbers, or text with commas.
+        name: the option's name, for the error message.
 
     Raises:
-        ValueError: it is anything else.
+        ValueError: the value is not three numbers.
 
     Examples:
         >>> channels("0.5,0.5,0.25", "mean")

@@ -97,8 +97,8 @@ PRESETS = {
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
     """Return a preset's configuration with the changes of a TOML file, and then those of the overrides.
 
-    With images of one's own and no split the split is `SHARES`, for `with_counts` to resolve. How images are prepared
-    is None where weights are read and nothing else is said, for them to say it (see `config.with_preprocessing`).
+    With the user's images and no given split, the split is `SHARES`, which `with_counts` replaces. The preprocessing
+    is None if it is not given and weights are read, which then state it (see `config.with_preprocessing`).
 
     Raises:
         ValueError: an unknown preset or key, or a value outside its range.
@@ -125,12 +125,12 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
     """Return the configuration with only the setting of this optimizer, at this learning rate.
 
     Args:
-        config: with any number of settings.
-        optimizer: None: that of the only setting.
-        learning_rate: None: the setting's.
+        config: a configuration with any number of settings.
+        optimizer: the optimizer; None for that of the only setting.
+        learning_rate: the learning rate; None for the setting's.
 
     Raises:
-        ValueError: no setting, or more than one, is meant; or the learning rate is none.
+        ValueError: no setting or more than one setting fits, or the learning rate is invalid.
     """
     if optimizer is None and learning_rate is None:
         return config
@@ -176,8 +176,8 @@ def with_counts(config: Config, images: int) -> Config:
     """Return the configuration with three image counts as its split, in place of `SHARES`.
 
     Args:
-        config: whose split may be `SHARES`.
-        images: to be split.
+        config: a configuration whose split may be `SHARES`.
+        images: the number of images to split.
     """
     if config.split != SHARES:
         return config
@@ -207,10 +207,10 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
 def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
     """Return the command that trains such a run and writes its report; works on every installation.
 
-    It depends on the configuration alone: a copy of a run in another folder has the same one.
+    The command depends only on the configuration: it is the same for a copy of the run in a different folder.
 
     Args:
-        config: of a run.
+        config: the configuration of a run.
         chosen: as for `command_line_options`.
     """
     config = publishable(config)
@@ -228,8 +228,8 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     every value as one word.
 
     Args:
-        config: of a run, or to be trained.
-        chosen: settings that a training chooses by itself, which need no option.
+        config: the configuration of a run or of a training.
+        chosen: options that a training chooses by itself, which are omitted.
     """
     config = publishable(config)
     base = PRESETS.get(config.preset, Config(preset=config.preset))

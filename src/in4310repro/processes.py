@@ -80,10 +80,10 @@ def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
 def join(device: str) -> Iterator[Processes]:
     """Connect this process with the others that torchrun started; return `ALONE` without torchrun.
 
-    Where one of them is lost or fails, all of them end (see `heartbeat`).
+    If one process is lost or fails, all of them end (see `heartbeat`).
 
     Raises:
-        ValueError: the environment is none that torchrun makes.
+        ValueError: the environment variables are not as torchrun sets them.
     """
     size = launch.size()
     if size == 1:
@@ -125,9 +125,9 @@ def conclude(code: int, message: str, error: BaseException | None) -> tuple[int,
     """Return the exit code of a command under torchrun, and the line that this process prints about its end.
 
     Args:
-        code: with which this process would end by itself.
-        message: what it would say.
-        error: which ended it.
+        code: the exit code that this process would have by itself.
+        message: the message that this process would print by itself.
+        error: the error that ended it.
     """
     heartbeat = None
     with contextlib.suppress(ValueError, RuntimeError):

@@ -65,7 +65,7 @@ class Progress:
     def part(self, index: int, count: int, title: str = "") -> Progress:
         """Return progress for one of several equal parts, with an index from 0; parts can be divided further.
 
-        Without a whole there is nothing to be part of: it is the progress itself.
+        Returns this progress unchanged unless `whole` was called before.
         """
         if (outer := self.stretch) is None:
             return self

@@ -13,11 +13,11 @@ def generator_for(seed: int, *names: int | str) -> Any:
     generators are made of integer arithmetic; torch's bits depend on the processor.
 
     Args:
-        seed: not negative.
+        seed: an integer that is not negative.
         names: integers, which are not negative, or strings, which enter as the first 64 bits of their sha256.
 
     Returns:
-        A `numpy.random.Generator` of the kind PCG64. Any, since NumPy is not imported here.
+        A `numpy.random.Generator` with PCG64; annotated as Any, since NumPy is not imported here.
 
     Examples:
         >>> generator_for(0, "split", "a.png").random() == generator_for(0, "split", "a.png").random()

@@ -32,9 +32,9 @@ def backward(loss: torch.Tensor, share: float, processes: Processes) -> torch.Te
     """Compute the gradients of the mean loss over all processes' images; return this loss.
 
     Args:
-        loss: the mean over the images of this process.
-        share: of the batch, that they are.
-        processes: those that have the rest.
+        loss: the mean loss over the images of this process.
+        share: number of these images divided by the number in the whole batch.
+        processes: the processes that have the remaining images.
     """
     # DistributedDataParallel divides by the number of processes.
     weighted = loss * share

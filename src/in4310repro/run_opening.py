@@ -27,7 +27,7 @@ def with_recorded_orientation(config: Config, folder: Path, progress: Progress) 
     """Return the configuration with the EXIF orientation that the run in a folder has recorded.
 
     Raises:
-        ValueError: the configuration of the run is damaged or of another format.
+        ValueError: the run's configuration is damaged or has an unsupported format.
     """
     _, recorded = _recorded_config(RunFolder.open(folder))
     if recorded.orientation != config.orientation:
@@ -39,7 +39,7 @@ def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozens
     """Return the formats of step logs: the requested one and, in a resumed run, those of existing logs.
 
     Raises:
-        ValueError: an unknown format, or a missing library.
+        ValueError: the format is unknown, or a library is missing.
     """
     formats = {check_choice("log_steps", requested)} if requested else set()
     formats |= formats_of(folder) if resume else set()
@@ -56,7 +56,7 @@ def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -
     """Report the disk space that kept epochs will take, not counting those that exist already.
 
     Raises:
-        ValueError: there is not enough disk.
+        ValueError: the disk has too little space.
     """
     config, state = plan.config, plan.network.state_dict()
     trainable = [name for name, _ in plan.network.named_parameters()]

@@ -38,12 +38,12 @@ def check(value: Any, kind: Any, source: str) -> Any:
     """Return a JSON value after checking it against a type: types, ranges, keys, no nan; converts nothing.
 
     Args:
-        value: as `json.loads` gives it.
+        value: a value that `json.loads` has returned.
         kind: a TypedDict, or lists and dictionaries of them.
         source: the file that holds the value, for the message.
 
     Raises:
-        ValueError: names the source, the first key that is wrong, its value and what is valid.
+        ValueError: the message names the source, the first wrong key, its value and what is valid.
 
     Examples:
         >>> check({"sea": 0.5}, dict[str, Share], "accuracy.json")

@@ -77,7 +77,7 @@ class TrainingSettings:
         """Check that each setting's name, numbers and trained part are valid.
 
         Raises:
-            ValueError: names the setting and the value that is not valid, and the valid ones.
+            ValueError: the message names the setting, the invalid value and the valid values.
         """
         _check_names([setting.name for setting in self.settings])
         for setting in self.settings:

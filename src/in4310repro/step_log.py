@@ -41,10 +41,10 @@ class StepLog:
         """Open the logs, and drop logged steps that will be done again after an interruption.
 
         Args:
-            run: its folder.
-            setting: its name.
-            formats: of `CHOICES["log_steps"]`; none logs nothing.
-            done: steps that the training has behind it.
+            run: the run folder.
+            setting: the setting's name.
+            formats: any of `CHOICES["log_steps"]`; without one, nothing is logged.
+            done: number of steps that the training has taken.
         """
         file = path_below(run, names.of_logs(setting, names.STEPS))
         self._file = _Csv(file, done) if CSV in formats else None

@@ -39,7 +39,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
     """Return the tensors in a safetensors file.
 
     Raises:
-        ValueError: the file is not there, is no regular file or is damaged.
+        ValueError: the file does not exist, is not a regular file, or is damaged.
     """
     try:
         content = read_bytes(path)
@@ -52,7 +52,7 @@ def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:
     """Return the tensors that the bytes of a safetensors file contain.
 
     Raises:
-        ValueError: they are damaged; the message names the source.
+        ValueError: the bytes are damaged; the message names the source.
     """
     try:
         tensors: dict[str, torch.Tensor] = safetensors.torch.load(content)

@@ -11,14 +11,14 @@ from in4310repro.settings import FROM
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
     """Return the modules that are not trained: those before the named layer, in the network's order.
 
-    Modules that contain the layer are not among them.
+    Modules that contain the layer are not included.
 
     Args:
         model: the network.
         part: `all`, or `from:LAYER` with the name of a module.
 
     Raises:
-        ValueError: it has no such module.
+        ValueError: the network has no such module.
     """
     if not part.startswith(FROM):
         return []
@@ -43,7 +43,7 @@ def last_layer_name(model: nn.Module, network: Network) -> str:
     """Return the name of the linear layer that computes the scores.
 
     Raises:
-        ValueError: the network ends in something else.
+        ValueError: the network does not end in a linear layer.
     """
     layers = {each.rpartition(".")[0] for each in network.head()}
     modules = dict(model.named_modules())

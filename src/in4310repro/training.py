@@ -37,12 +37,12 @@ def fit(task: Task) -> list[HistoryRow]:
 
     Writes `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`) after each epoch,
     `SETTING/best.safetensors` (parameters and buffers) whenever the metric `select` on validation is better than
-    after every epoch before, `SETTING/checkpoint/`, and `SETTING/epochs/` where epochs are kept. Resumes from a
-    checkpoint that is there; what comes out then equals an undisturbed training to the bit.
+    after every epoch before, `SETTING/checkpoint/`, and `SETTING/epochs/` if epochs are kept. Resumes from an
+    existing checkpoint; the results then equal those of an uninterrupted training to the bit.
 
     Raises:
-        ValueError: the loss is no longer finite, or the checkpoint belongs to another configuration.
-        KeyboardInterrupt: after the step that the interrupt came in, and a checkpoint of it.
+        ValueError: the loss is no longer finite, or the checkpoint's configuration differs.
+        KeyboardInterrupt: interrupted; raised after the current step, of which a checkpoint is written.
     """
     with interrupts() as interrupted:
         history = _Training(task, interrupted).run()
@@ -75,7 +75,7 @@ class Record:
     """The files of a setting; each epoch adds a row and a chain entry, and its weights if they are the best.
 
     Args:
-        task: whose network still has its initial weights.
+        task: the task; its network must still have its initial weights.
     """
 
     def __init__(self, task: Task) -> None:

@@ -59,12 +59,12 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
     """Classify a folder of ImageNet images with the initial weights of a training; return how many are correct.
 
     Args:
-        config: whose images are prepared as its weights say.
-        weights: which the configuration names.
+        config: the configuration, with the preprocessing that its weights state.
+        weights: the weights that the configuration names.
         context: arithmetic, progress and processes of the computation.
 
     Returns:
-        None where there are no weights, no folder, no scores of 1,000 classes, or no names with WordNet ids.
+        The result; None without weights, a folder, scores of 1,000 classes, or file names with WordNet ids.
     """
     if weights.tensors is None or not config.imagenet:
         return None

@@ -21,7 +21,7 @@ def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, paddin
     """Return the sizes of a convolution after checking that they fit together.
 
     Raises:
-        ValueError: sizes that do not fit each other.
+        ValueError: the sizes do not fit together.
     """
     if len(sizes) != 4 or len(weight) != 4 or 0 in sizes or 0 in weight:
         raise ValueError(f"maps {sizes}, weight {weight}; valid are four sizes from 1 each")
@@ -56,12 +56,12 @@ def convolution(
         maps: float32 [image, channel, height, width].
         weight: float32 [output, channel of its group, kernel height, kernel width].
         bias: float32 [output] or None.
-        stride: of rows and columns.
-        padding: rows of zeros above and below, columns left and right.
-        groups: channels and outputs are split into as many.
+        stride: strides of rows and of columns.
+        padding: number of zero rows above and below, and of zero columns left and right.
+        groups: number of groups into which channels and outputs are divided.
 
     Raises:
-        ValueError: other dtypes or shapes.
+        ValueError: dtypes or shapes are wrong.
     """
     shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
     if torch.is_grad_enabled():
@@ -84,20 +84,20 @@ def convolve_and_normalise(
     """Return activation(batch_norm(convolution(maps))) in one pass, with batch norm in evaluation mode.
 
     Args:
-        maps: as of `convolution`, like those up to `groups`.
-        weight: likewise.
-        bias: likewise.
-        stride: likewise.
-        padding: likewise.
-        groups: likewise.
-        coefficients: of functions.coefficients for the outputs.
+        maps: as in `convolution`.
+        weight: as in `convolution`.
+        bias: as in `convolution`.
+        stride: as in `convolution`.
+        padding: as in `convolution`.
+        groups: as in `convolution`.
+        coefficients: the result of `functions.coefficients` for the output channels.
         activation: "none", "relu" or "relu6".
 
     Returns:
-        maps without a gradient.
+        The maps, without gradients.
 
     Raises:
-        ValueError: other dtypes or shapes, or another activation.
+        ValueError: dtypes or shapes are wrong, or the activation is unknown.
     """
     shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
     coefficients = library.check("coefficients", coefficients, torch.float32, (3, shape.outputs))

@@ -14,8 +14,8 @@ Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """Wrap backward() of an autograd.Function so that an attempt to differentiate its results raises an error.
 
-    torch's once_differentiable raises only where the gradient that comes in is differentiated. A penalty on gradients,
-    as in `create_graph=True`, would lose its own gradient without a word.
+    torch's once_differentiable raises only if the incoming gradient is differentiated. A penalty on gradients,
+    as with `create_graph=True`, would silently have no gradient.
     """
 
     def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:

@@ -34,18 +34,18 @@ def batch_norm(
 
     Args:
         maps: float32 [image, channel, height, width].
-        running_mean: float32 [channel]; moved by `momentum` in training, used in evaluation.
-        running_variance: likewise.
+        running_mean: float32 [channel]; updated by `momentum` in training, used in evaluation.
+        running_variance: float32 [channel]; updated and used like `running_mean`.
         weight: float32 [channel]; 1 if None.
         bias: float32 [channel]; 0 if None.
-        training: statistics of the batch, otherwise the running ones.
-        momentum: what the batch counts in the running statistics.
+        training: whether to normalise by the batch's statistics instead of the running ones.
+        momentum: weight of the batch in the updated running statistics.
         epsilon: added to the variance.
         activation: "none", "relu" or "relu6".
         other: a second map of the same shape; with "relu" only.
 
     Raises:
-        ValueError: other dtypes or shapes, another activation, or a single value per channel in training.
+        ValueError: dtypes or shapes are wrong, the activation is unknown, or training has one value per channel.
     """
     maps = check_maps("maps", maps)
     shape = tuple(maps.shape)
@@ -80,7 +80,7 @@ def form_of(activation: str) -> int:
     """Return the number that stands for an activation in the kernels.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: there is no activation with this name.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"no activation {activation!r}; valid are {', '.join(ACTIVATIONS)}")
@@ -92,10 +92,10 @@ def coefficients(
 ) -> Tensor:
     """Return float32 [centre, scale, shift] per channel for batch norm in evaluation mode, without gradients.
 
-    Arguments as of batch_norm.
+    Arguments as for batch_norm.
 
     Raises:
-        ValueError: other dtypes or shapes.
+        ValueError: dtypes or shapes are wrong.
     """
     given = {"running mean": running_mean, "variance": running_variance, "weight": weight, "bias": bias}
     mean, variance, weight, bias = (
@@ -175,7 +175,7 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
         labels: int64 [image], from 0 to classes - 1.
 
     Raises:
-        ValueError: no image, a label out of range, other dtypes or shapes.
+        ValueError: there is no image, a label is out of range, or dtypes or shapes are wrong.
     """
     scores, labels = _scores_and_labels(scores, labels)
     if torch.is_grad_enabled() and scores.requires_grad:
@@ -234,7 +234,7 @@ def check_maps(what: str, maps: Tensor) -> Tensor:
     """Return maps after checking that they are float32 and not empty; converts them as `library.as_plain` does.
 
     Raises:
-        ValueError: they are anything else.
+        ValueError: the maps are not float32, not [image, channel, height, width], or empty.
     """
     return _not_empty(what, maps, 4, "[image, channel, height, width]")
 

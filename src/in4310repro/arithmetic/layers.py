@@ -120,7 +120,7 @@ class Dropout(nn.Dropout):
         """Return the input unchanged.
 
         Raises:
-            ValueError: in training with p > 0.
+            ValueError: the layer is in training mode and p > 0.
         """
         if self.training and self.p > 0:
             raise ValueError(

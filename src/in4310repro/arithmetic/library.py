@@ -28,14 +28,14 @@ class Library:
 
     Args:
         file: the library.
-        instruction_set: that it was compiled for.
-        signatures: of its functions.
-        sources: hash of the files that it has to be compiled from; None: those of this room.
-        others: what a library of another hash was compiled from, for the error.
+        instruction_set: the instruction set that it was compiled for.
+        signatures: the signatures of its functions.
+        sources: hash of the source files that it must have been compiled from; None for those in this folder.
+        others: words for the error about what else a library with a wrong hash was compiled from.
 
     Raises:
-        OSError: it does not load.
-        ValueError: it was compiled from other sources.
+        OSError: the library cannot be loaded.
+        ValueError: the library was compiled from different source files.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Library:
         Every tensor is checked against the function's declaration, see `signatures`.
 
         Raises:
-            MemoryError: it found no working memory.
-            ValueError: a tensor is not what the function is declared to take, or it refuses the sizes it was given.
+            MemoryError: there is no working memory.
+            ValueError: a tensor does not fit the function's declaration, or the function refuses the sizes.
         """
         threads = torch.get_num_threads() if threads is None else threads
         status = self.number(function, threads, *arguments)
@@ -111,8 +111,8 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
     """Load a compiled library.
 
     Raises:
-        OSError: it does not load.
-        ValueError: it was compiled from sources of another hash than those of now.
+        OSError: the library cannot be loaded.
+        ValueError: the library was compiled from source files that differ from the present ones.
     """
     loaded = ctypes.CDLL(str(file))
     loaded.source.restype = ctypes.c_char_p
@@ -134,7 +134,7 @@ def open_library(instruction_set: str) -> Library | None:
     """Return the library for "avx512", "avx2" or "base"; None if it was not built or cannot be loaded.
 
     Raises:
-        ValueError: it was built from other sources.
+        ValueError: the library was built from different source files.
     """
     return open_if_built(Library, Path(__file__).with_name(f"_arithmetic_{instruction_set}.so"), instruction_set)
 
@@ -150,7 +150,7 @@ def library() -> Library:
     """Return the library that this process uses.
 
     Raises:
-        RuntimeError: none was built for this processor.
+        RuntimeError: no library was built for this processor.
     """
     if usable := available():
         return usable
@@ -168,10 +168,10 @@ def built_instruction_sets() -> list[str]:
 def as_plain(what: str, values: Tensor) -> Tensor:
     """Return the values as a plain strided tensor in CPU memory; gradients pass through.
 
-    A subclass is what it holds, such as an image of torchvision; one without memory of its own holds nothing.
+    A subclass with its own memory, such as torchvision's images, becomes a plain tensor; others are refused.
 
     Raises:
-        ValueError: they are of another kind, on another device, or not in memory.
+        ValueError: the values are not dense, not on the CPU, or not in memory.
     """
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(values)
     if wrapped or values.is_nested or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
@@ -191,7 +191,7 @@ def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -
     """Return the values, converted by `as_plain`, after checking their dtype and shape.
 
     Raises:
-        ValueError: they have another dtype, shape or device.
+        ValueError: dtype, shape or device are wrong.
     """
     if values.is_nested or (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
         raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")

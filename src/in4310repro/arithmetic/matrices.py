@@ -24,7 +24,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         float32 [image, output].
 
     Raises:
-        ValueError: other dtypes or shapes.
+        ValueError: dtypes or shapes are wrong.
     """
     if rows.ndim != 2 or weight.ndim != 2 or rows.shape[1] != weight.shape[1] or not rows.numel() * weight.numel():
         shapes = f"rows {tuple(rows.shape)}, weight {tuple(weight.shape)}"
@@ -72,10 +72,10 @@ class _Linear(torch.autograd.Function):
 def product(centred: Tensor) -> Tensor:
     """Return centred^T centred as float64 [column, column], exactly symmetric, for float64 [row, column].
 
-    The rows are cut into segments of 32: an element is a chain over segments, each a chain of fused products from zero.
+    Rows are divided into segments of 32; a sum adds segments in order, each a chain of fused multiply-adds from 0.
 
     Raises:
-        ValueError: another dtype, a shape without columns or of other than two sizes.
+        ValueError: the dtype is wrong, or the values are not a matrix with at least one column.
     """
     if centred.ndim != 2 or not centred.shape[1]:
         raise ValueError(f"a product of {tuple(centred.shape)}; valid is [row, column] with a column or more")

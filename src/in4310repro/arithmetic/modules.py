@@ -36,10 +36,10 @@ def portable(model: nn.Module) -> nn.Module:
     """Replace a model's modules, in place, by ones that use the compiled kernels; return the model.
 
     Names, parameters, buffers, state dict, hooks and training mode stay; parameters are laid out in channels_last.
-    A module that only calls others is kept as it is: what its forward() computes by functions is torch's.
+    A module that only calls other modules is kept; functions that its forward() calls are computed by torch.
 
     Raises:
-        ValueError: names every module without portable arithmetic, and what to do.
+        ValueError: modules have no portable arithmetic; the message names them and what to do.
         RuntimeError: no kernel was built for this processor.
     """
     library.library()

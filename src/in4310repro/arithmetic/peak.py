@@ -12,7 +12,7 @@ def fused_operations(rounds: int) -> int:
         rounds: length of the chains.
 
     Returns:
-        How many floating-point operations it took: two for each product that is summed.
+        The number of floating-point operations: two for each fused multiply-add.
 
     Raises:
         RuntimeError: no kernel was built for this processor.

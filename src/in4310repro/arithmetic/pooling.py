@@ -52,7 +52,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
     """Pool maps [image, channel, height, width] as torch.nn.functional.max_pool2d does, with equal bits.
 
     Raises:
-        ValueError: a padding above half the kernel, or a kernel that does not fit.
+        ValueError: the padding is more than half the kernel, or the kernel does not fit.
     """
     maps = check_maps("maps", maps)
     sides = zip(maps.shape[2:], kernel, stride, padding, strict=True)

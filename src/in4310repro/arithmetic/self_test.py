@@ -39,7 +39,7 @@ def instruction_set() -> str | None:
 def self_test() -> dict[str, str]:
     """Return, by kernel, 12 hex digits of the sha256 of its results and gradients on fixed inputs.
 
-    Made to be equal on every processor and for any number of threads: docs/bits.md says where that was
+    The hashes should be equal on every processor and for any number of threads; docs/bits.md says where that was
     compared. The inputs come from integer arithmetic.
     """
     return {name: _sha256(compute()) for name, compute in KERNELS.items()}

@@ -84,7 +84,7 @@ def connect() -> Connection:
 def images_of(batch: int, connection: Connection | None) -> range:
     """Return the positions of this process's images in a batch; without a connection, of all images.
 
-    Where there are more processes than leaves, one without any computes an image that counts nowhere.
+    A process without a leaf, if processes outnumber leaves, computes an image whose result is not used.
     """
     if connection is None:
         return range(batch)
@@ -100,11 +100,11 @@ def _nodes(images: int, size: int) -> list[list[range]]:
 class Share(Whole):
     """Part of a batch that one process has; inside its `with` block, sums run over all processes' images.
 
-    Every process must call the same functions in the same order, with the images that `images` has the places of.
+    Every process must call the same functions in the same order, with the images at the positions in `images`.
 
     Args:
-        batch: images of the whole batch.
-        connection: the processes that have it.
+        batch: number of images in the whole batch.
+        connection: the connection between the processes that have the batch.
     """
 
     def __init__(self, batch: int, connection: Connection) -> None:
@@ -120,7 +120,7 @@ class Share(Whole):
         """Return the number of images in the whole batch; see `Whole.images_of_batch`.
 
         Raises:
-            ValueError: they are not the images of this share.
+            ValueError: the number of images is not that of this process.
         """
         if images != len(self.images):
             raise ValueError(f"{images} images; process {self.connection.rank} has {len(self.images)} of {self.batch}")
@@ -144,7 +144,7 @@ class Share(Whole):
         """Add this process's part of a gradient to a bucket, to be summed later; return None. See Whole.
 
         Raises:
-            ValueError: the weight was computed, so that there is no `.grad` to put its gradient into.
+            ValueError: the weight was computed from other tensors, so that it has no `.grad` for its gradient.
         """
         if not weight.is_leaf:
             raise ValueError("a weight that was computed from others has no gradient over a batch that processes share")

@@ -91,12 +91,12 @@ class Signature:
     def bind(self, arguments: Sequence[Argument]) -> tuple[list[object], list[object]]:
         """Convert arguments for ctypes; return them with the objects to keep alive until the call returns.
 
-        A tensor that is only read may lie in memory in any way: it is copied where it has gaps, another order or a
-        negative bit. One that is written has to lie as the function writes it.
+        A tensor that is only read may have any memory layout: it is copied if it has gaps, a wrong order or a
+        negative bit. A tensor that is written must have the layout in which the function writes it.
 
         Raises:
-            TypeError: another number of arguments.
-            ValueError: a tensor of another type, dtype, shape, layout or device than the function will believe.
+            TypeError: the number of arguments is wrong.
+            ValueError: type, dtype, shape, layout or device of a tensor do not fit the function's declaration.
         """
         if len(arguments) != len(self.parameters):
             raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, not {len(arguments)}")
@@ -171,10 +171,10 @@ def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...])
 def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
     """Return a strided tensor after checking that memory exists for all of its values.
 
-    Torch has tensors of zeros without memory, such as some gradients; one that is only read becomes a copy.
+    Torch has zero tensors without memory, such as some gradients; those that are only read are copied.
 
     Raises:
-        ValueError: their memory was freed or is too small, or there is none to write to.
+        ValueError: the memory was freed or is too small, or there is none to write to.
     """
     if values._is_zerotensor():
         if read_only:

@@ -114,7 +114,7 @@ def _states(
     """Return a group's parameters with gradients, and their states, created if missing and with steps counted.
 
     Raises:
-        ValueError: a parameter, its gradient or its state is not what a kernel can step.
+        ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.
     """
     parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
     states = [optimizer.state[parameter] for parameter in parameters]
@@ -147,7 +147,7 @@ def check_moment(name: str, value: object, parameter: Tensor) -> Tensor:
     """Return a tensor of optimizer state after checking that it has the dtype and shape of its parameter.
 
     Raises:
-        ValueError: it has another dtype or shape than the parameter, or is not on the CPU.
+        ValueError: dtype or shape differ from the parameter's, or the tensor is not on the CPU.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: {value!r}; valid is {parameter.dtype} of shape {tuple(parameter.shape)}")
@@ -158,7 +158,7 @@ def check_count(value: object, name: str = "step") -> Tensor:
     """Return an optimizer's count of steps after checking it.
 
     Raises:
-        ValueError: it is no float32 scalar on the CPU, or no whole number that float32 can count up to.
+        ValueError: it is not a float32 scalar on the CPU, or not a whole number that float32 can count up to.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: {value!r}; valid is torch.float32 of shape ()")

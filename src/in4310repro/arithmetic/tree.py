@@ -64,7 +64,7 @@ def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
     """Return a node's sum, computed from the sums of nodes below it; may overwrite them.
 
     Raises:
-        ValueError: the sums leave a gap.
+        ValueError: the given sums do not cover all leaves of the node.
     """
     if (known := sums.get(node)) is not None:
         return known

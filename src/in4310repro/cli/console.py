@@ -207,7 +207,7 @@ def trust_network(model: str | None, recorded: object) -> None:
     """Allow a run's network to be the user's own code if the user names it by --model.
 
     Raises:
-        ValueError: the run has another one.
+        ValueError: the user has named a network that is not the run's.
     """
     if model is None:
         return

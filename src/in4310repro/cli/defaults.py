@@ -31,13 +31,13 @@ def choose_preset(
     """Return the preset from which a training starts.
 
     Args:
-        named: by `--preset`.
-        file: of `--config`.
-        overrides: settings of the command line.
-        asked: the command's other options, by name; None and False are none.
+        named: the value of `--preset`.
+        file: the value of `--config`.
+        overrides: configuration options given on the command line.
+        asked: the command's remaining options, by name; None and False count as not given.
 
     Raises:
-        ValueError: the file is no TOML file of settings.
+        ValueError: the file is not a TOML file of configuration options.
     """
     if named is not None:
         return Choice(named)

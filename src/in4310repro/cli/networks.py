@@ -54,7 +54,7 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
     """Return parameters, smallest image, weights and arithmetic of each network whose name matches a pattern.
 
     Raises:
-        ValueError: none fits.
+        ValueError: no network's name matches.
     """
     from in4310repro.models.network import known_names, open_network
 

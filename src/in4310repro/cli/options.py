@@ -22,11 +22,11 @@ def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **ra
     """Return a command-line option that the help shows in this group.
 
     Args:
-        help_text: what it is.
+        help_text: the option's help.
         panel: the title of the group.
-        names: what it is called, where that is not the name of the parameter or there is no `--no-`.
-        of: values that a shell completes.
-        range_: `min` and `max`.
+        names: the option's names if they are not those that typer makes of the parameter's name.
+        of: values for the shell's completion.
+        range_: bounds of the value, `min` and `max`.
     """
     values = sorted(of)
     complete = (lambda: values) if values else None
@@ -65,7 +65,7 @@ def default_folder(preset: str, data: str | None) -> Path:
         data: the folder of the images.
 
     Raises:
-        ValueError: the configuration of a run that is there is damaged.
+        ValueError: the configuration of an existing run is damaged.
     """
     from in4310repro import config as configuration
     from in4310repro.files import read_json

@@ -114,7 +114,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
     """Compute a run's results again, and return the lines and exit code of the comparison.
 
     Raises:
-        ValueError: the folder holds no finished run, its images are not there, or an option does not fit the run.
+        ValueError: the folder has no finished run, its images are missing, or an option does not fit the run.
     """
     from in4310repro.fingerprint import Fingerprint
     from in4310repro.runs import names
@@ -179,7 +179,7 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
     """Choose the epochs to train again, before verification starts to compute.
 
     Raises:
-        ValueError: the run was made in other arithmetic.
+        ValueError: the arithmetic differs from that of the run.
     """
     from in4310repro.replay.of_run import plan_replay
     from in4310repro.replay.plan import describe_cap

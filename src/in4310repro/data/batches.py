@@ -42,7 +42,7 @@ def evaluation_batches(
         images: the set.
         size: images per batch; the last batch may be smaller.
         flips: for each image, whether it is flipped left to right (the deviation random-flip-at-test).
-        part: the images that are wanted, by their places side by side; None: all.
+        part: the range of positions whose images are yielded; None for all.
     """
     part = range(len(images)) if part is None else part
     for start in part[::size]:
@@ -57,7 +57,7 @@ def evaluation_batches(
 def training_ranges(images: int, size: int) -> list[range]:
     """Return the batches of an epoch as ranges of positions in the epoch's order.
 
-    A single image that is left for the last batch joins the batch before it: batch norm cannot normalise one value.
+    If one image remains for the last batch, it joins the batch before: batch norm cannot normalise one value.
 
     Args:
         images: images per epoch.
@@ -92,10 +92,10 @@ def training_batches(
         images: the set.
         size: images per batch; the last one may have fewer, or one more (see `training_ranges`).
         augmentation: `none`, `flip` or `flip-shift` (see `augment`).
-        seed: of the run.
+        seed: the seed of the run.
         epoch: from 0.
-        first: batch to begin with.
-        part: of the positions of a batch, those that are wanted.
+        first: the index of the batch to start with.
+        part: a function that selects some of a batch's positions.
     """
     order = _draw_order(images, seed, epoch)
     for positions in map(part, training_ranges(len(images), size)[first:]):
@@ -126,11 +126,11 @@ def augment(
 ) -> UInt8[np.ndarray, "height width channel"]:
     """Flip an image left to right with probability 1/2, and shift it by up to 1/16 of its height and width.
 
-    What a shift uncovers is filled by reflection at the border.
+    Pixels that a shift moves in from outside are reflected at the border.
 
     Args:
         pixels: the image.
-        generator: of this image in this epoch.
+        generator: the generator of this image in this epoch.
         augmentation: `none`; `flip`, which does not shift; or `flip-shift`.
     """
     height, width = pixels.shape[:2]

@@ -26,7 +26,7 @@ def cache_folder() -> Path:
     """Return the cache folder: IN4310REPRO_CACHE if set, otherwise a folder in the user's cache folder.
 
     Raises:
-        ValueError: the user has no home folder, and no variable names another.
+        ValueError: the user has no home folder, and the environment variable is not set.
     """
     if named := os.environ.get("IN4310REPRO_CACHE"):
         return Path(named)
@@ -44,7 +44,7 @@ def limit() -> int:
     """Return the limit in bytes of all files of decoded pixels: IN4310REPRO_CACHE_LIMIT in GB, by default 20 GB.
 
     Raises:
-        ValueError: the variable is no decimal number above 0 and up to `LARGEST_LIMIT`.
+        ValueError: the variable is not a decimal number above 0 and at most `LARGEST_LIMIT`.
     """
     text = os.environ.get(LIMIT_VARIABLE, f"{DEFAULT_LIMIT}")
     # float() also accepts inf, nan, 1_000 and digits of other scripts.
@@ -66,18 +66,18 @@ def bytes_by_folder() -> dict[str, int]:
 def make_room(file: Path, size: int, most: int) -> list[Path]:
     """Remove the least recently used files of decoded pixels until a new file fits the limit and the disk.
 
-    A file that a process has open is not evicted. The new file may be larger than the limit by itself.
+    A file that a process has open is not removed. The new file may be larger than the limit by itself.
 
     Args:
-        file: that is to be written, or goes on.
-        size: that it will have, bytes.
-        most: bytes that all may take together (see `limit`).
+        file: the file to be created or completed.
+        size: the size in bytes that the file will have.
+        most: the bytes that all files together may take (see `limit`).
 
     Returns:
-        What was evicted.
+        The removed files.
 
     Raises:
-        ValueError: the disk has too little room all the same; says how much is needed and free.
+        ValueError: the disk still has too little space; the message gives the bytes needed and free.
     """
     others = sorted((last_used(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
     total = size + sum(size_of(other) for _, other in others)

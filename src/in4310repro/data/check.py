@@ -92,7 +92,7 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
     grow with the number of images, however many of them are alike. Turned and mirrored ones are found by the hashes of
     the other orientations; few of these pairs show the same picture, so that their details are compared too.
 
-    What is wrong with the tree itself is a finding too, and everything else is checked all the same.
+    Faults of the tree are findings too, and do not prevent the remaining checks.
 
     Args:
         root: the folder of class folders.
@@ -100,7 +100,7 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
         progress: where to show how many images have been read.
 
     Raises:
-        ValueError: there is no such folder, or the split is corrupt.
+        ValueError: the folder does not exist, or the split is corrupt.
     """
     listed = from_csv(split, root) if split else None
     return examine_tree(survey(root, progress), listed, progress)

@@ -28,14 +28,14 @@ IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     """Return the second and the third image set, with which the test images are compared; both are samples.
 
-    ImageNet and CIFAR-10 where the settings have their folders, else the photographs and digits that scikit-learn
+    ImageNet and CIFAR-10 if the settings have their folders, else the photographs and digits that scikit-learn
     ships; the name of a set says which one it is.
 
     Args:
-        settings: of feature maps.
+        settings: the settings of feature maps.
 
     Raises:
-        ValueError: a folder that cannot be read.
+        ValueError: a folder cannot be read.
     """
     return [second_set(settings), third_set(settings)]
 
@@ -61,8 +61,8 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
 
     Args:
         images: the set.
-        count: number of images of the sample; a set that has fewer is taken as it is.
-        seed: of the draw, which depends on it and the paths alone.
+        count: number of images of the sample; all images if the set has fewer.
+        seed: the seed of the draw, which depends only on the seed and the paths.
     """
     return images.at(sample_positions(images.paths, count, seed))
 
@@ -82,13 +82,13 @@ def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing 
 
     Args:
         folder: in torchvision's layout (`val/n01440764/...`, of which `val` alone is read), class folders or flat.
-        count: number of images of the sample; all where the folder has fewer.
+        count: number of images of the sample; all images if the folder has fewer.
         size: width and height of the decoded images, pixels.
-        seed: of the sample.
-        how: they are prepared.
+        seed: the seed of the sample.
+        how: the preprocessing of the images.
 
     Raises:
-        ValueError: no such folder, fewer than two images, or an image that cannot be read.
+        ValueError: the folder does not exist, has fewer than two images, or an image cannot be read.
     """
     return _from_files(IMAGENET, folder / "val" if (folder / "val").is_dir() else folder, count, size, seed, how)
 
@@ -99,13 +99,13 @@ def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing =
     Args:
         folder: in torchvision's layout (`cifar-10-batches-py`, of which `test_batch` alone is read), class folders or
             flat.
-        count: number of images of the sample; all where the folder has fewer.
+        count: number of images of the sample; all images if the folder has fewer.
         size: width and height of the resized images, pixels.
-        seed: of the sample.
-        how: they are prepared.
+        seed: the seed of the sample.
+        how: the preprocessing of the images.
 
     Raises:
-        ValueError: no such folder, a corrupt archive, fewer than two images, or an image that cannot be read.
+        ValueError: the folder does not exist or has fewer than two images, or a file is corrupt.
     """
     packed = folder if folder.name == CIFAR_BATCHES else folder / CIFAR_BATCHES
     if not packed.is_dir():
@@ -122,8 +122,8 @@ def photographs(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) 
     Args:
         count: number of crops.
         size: width and height of the resized crops, pixels.
-        seed: of their positions.
-        how: they are prepared.
+        seed: the seed of the crops' positions.
+        how: the preprocessing of the images.
     """
     # Imported here because it takes a second and is needed only without an ImageNet folder.
     import sklearn.datasets
@@ -146,8 +146,8 @@ def digits(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> Im
     Args:
         count: number of images of the sample.
         size: width and height of the enlarged images, pixels.
-        seed: of the sample.
-        how: they are prepared.
+        seed: the seed of the sample.
+        how: the preprocessing of the images.
     """
     import sklearn.datasets
 

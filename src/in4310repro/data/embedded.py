@@ -32,7 +32,7 @@ def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Pr
     Args:
         images_per_class: number of images of each of the six classes.
         size: width and height, pixels.
-        seed: of the scenes.
+        seed: the seed of the scenes.
         progress: where to show how many scenes have been drawn.
 
     Raises:
@@ -56,13 +56,13 @@ def differences_from_drawn(
 ) -> list[str]:
     """Draw a split's embedded scenes again; return up to ten messages about scenes that differ from the split.
 
-    Every scene is drawn again in memory; the cache is not read. What is equal has the sha256 of its drawn file.
+    Every scene is drawn again in memory; the cache is not read. A scene is equal if its file has the same sha256.
 
     Args:
-        split: of all scenes.
+        split: a split of all scenes.
         images_per_class: number of images of each of the six classes.
         size: width and height, pixels.
-        seed: of the scenes.
+        seed: the seed of the scenes.
         progress: where to show how many scenes have been drawn.
     """
     entries = [entry for part in split.parts.values() for entry in part]
@@ -100,7 +100,7 @@ def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, prog
         folder: a new or empty folder.
         images_per_class: number of images of each of the six classes.
         size: width and height, pixels.
-        seed: of the scenes.
+        seed: the seed of the scenes.
         progress: where to show how many scenes have been drawn.
 
     Raises:

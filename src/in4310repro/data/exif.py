@@ -63,7 +63,7 @@ def _first_directory(block: bytes) -> dict[int, int]:
     """Return the first directory's values by tag; 0 for every value that is not a single integer.
 
     Raises:
-        KeyError: the block begins like no EXIF.
+        KeyError: the block does not begin like EXIF data.
         struct.error: the directory ends beyond the block.
     """
     order = {b"II*\0": "<", b"MM\0*": ">"}[block[:4]]

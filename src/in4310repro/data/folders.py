@@ -68,10 +68,10 @@ def _refuse(fault: str) -> None:
 def survey(root: Path, progress: Progress = SILENT) -> Survey:
     """List and hash the images of a tree as `catalogue` does, but collect all faults instead of raising the first.
 
-    What a fault concerns is left out of the images: those outside class folders, and names that cannot be kept.
+    Files with a fault are omitted: images outside class folders, and names that a run's files cannot contain.
 
     Raises:
-        ValueError: no such folder.
+        ValueError: the folder does not exist.
     """
     faults: list[str] = []
     paths, classes = _list_images(root, progress, faults.append)
@@ -184,7 +184,7 @@ def image_paths(root: Path, report: Report = _refuse) -> list[str]:
 
     Args:
         root: the folder.
-        report: takes each fault, and what it concerns is left out; by default it is raised.
+        report: a function that takes each fault, whose file is then omitted; by default, the fault is raised.
 
     Raises:
         ValueError: no such folder, a link to a folder around it, or a name that cannot be printed.
@@ -282,7 +282,7 @@ def _is_utf8(name: str) -> bool:
 def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None:
     """Report names that only differ by Unicode normalisation, which some systems treat as one name.
 
-    `Sea` and `sea` pass: letters tell classes apart, and a system that takes them for one never shows both.
+    `Sea` and `sea` are not reported: they are different classes, and systems that ignore case cannot have both.
     """
     first: dict[str, str] = {}
     for name in names:

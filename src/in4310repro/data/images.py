@@ -58,7 +58,7 @@ class ImageSet:
         """Return a copy of the pixels at some positions.
 
         Raises:
-            ValueError: the pixels are in the cache, and were changed there since they were loaded.
+            ValueError: the cache file of the pixels has been changed since they were loaded.
         """
         pixels = self.pixels[list(positions)]
         if self.cached is not None:
@@ -106,13 +106,13 @@ def decode(
     Args:
         file: the image.
         size: width and height of the result, pixels.
-        sha256: of the file's bytes, in hex; others are refused. None: whatever the file holds.
-        preprocessing: gives the interpolation, the share of the square that is taken, and whether the EXIF orientation
+        sha256: the expected sha256 of the file's bytes, in hex; None accepts any bytes.
+        preprocessing: the interpolation, which fraction of the square is used, and whether the EXIF orientation
             is applied.
 
     Raises:
-        UnreadableImagesError: the file is no image that can be read.
-        ValueError: it has other bytes.
+        UnreadableImagesError: the file is not an image that can be read.
+        ValueError: the file's sha256 differs from the expected one.
 
     Examples:
         >>> import tempfile
@@ -168,20 +168,20 @@ def load_images(
     by image when batches are made (see `pixel_cache`); what is damaged in it is decoded again, with a message.
 
     Args:
-        name: of the set, for titles and progress.
+        name: the name of the set, for titles and progress.
         root: the folder that the entries' paths are relative to.
         entries: the images, in the order of the set.
         size: width and height of the decoded images, pixels.
         preprocessing: see `decode`; and how batches are normalised.
-        cache: False decodes whatever the files hold now, into a file that goes with this process, and reads no cache.
+        cache: if False, decode the files now, into a file that is deleted with this process, without the cache.
         progress: where to show how many images have been decoded.
 
     Returns:
         The images. Their pixels are a read-only memory map: they are loaded when they are used.
 
     Raises:
-        UnreadableImagesError: files are no images; names them all.
-        ValueError: a file has other bytes than its entry says, or the disk has too little room.
+        UnreadableImagesError: files are not images; the message names all of them.
+        ValueError: a file's sha256 differs from its entry's, or the disk has too little space.
 
     Examples:
         >>> import tempfile

@@ -53,7 +53,7 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
     """Find the square part of a picture that agrees best with another picture.
 
     Returns:
-        The highest correlation of their details, at most 1, and the side of that part as a share of the whole's.
+        The correlation of their details, at most 1, and the side of the part divided by that of the whole picture.
     """
     correlations = scipy.fft.irfft2(whole.spectrum * part.parts, s=(SIDE, SIDE)) / whole.contrast
     best = int(correlations.argmax())
@@ -63,7 +63,7 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
 def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
     """Return, at each size, (pixel - local mean) / local standard deviation.
 
-    What lies beyond a size means nothing.
+    Values beyond a size have no meaning.
     """
     around = np.zeros((len(SIDES), SIDE + 2 * BORDER, SIDE + 2 * BORDER))
     for place, side in enumerate(SIDES):

@@ -77,7 +77,7 @@ class CachedPixels:
         """Check that pixels copied from some positions of the file are unchanged since it was opened.
 
         Raises:
-            ValueError: they are not those that were in the file when it was opened.
+            ValueError: the pixels differ from those in the file when it was opened.
         """
         for position, image in zip(positions, pixels, strict=True):
             if _sha256(image) != self.hashes[position].tobytes():
@@ -90,15 +90,15 @@ class CachedPixels:
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
     """Return the pixels in a cache file, after decoding those that are missing, together with other processes.
 
-    Images that cannot be read are left out: see `Wanted.decode`.
+    Images that cannot be read are skipped: see `Wanted.decode`.
 
     Args:
-        file: in the cache; created, completed or repaired where that is needed.
-        wanted: what it holds.
-        progress: where to show how far it is, what it takes, and what was damaged or evicted.
+        file: the file in the cache; created, completed or repaired if necessary.
+        wanted: the pixels that the file should contain.
+        progress: shows the progress, the size of the file, and messages about damaged or removed files.
 
     Raises:
-        ValueError: the disk has too little room; or what `decode` raises, after which there is no file.
+        ValueError: the disk has too little space, or `decode` raises it, and then the file is removed.
         OSError: the file cannot be written.
     """
     most = cache.limit()
@@ -131,12 +131,12 @@ def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> Cached
     """Decode the pixels into a private file, which is deleted when this process ends.
 
     Args:
-        folder: on the disk that holds the file.
-        wanted: what is decoded.
-        progress: where to show how far it is and what it takes.
+        folder: a folder on the disk for the file.
+        wanted: the pixels to decode.
+        progress: shows the progress and the size of the file.
 
     Raises:
-        ValueError: the disk has too little room; or what `decode` raises.
+        ValueError: the disk has too little space, or `decode` raises it.
         OSError: the file cannot be written.
     """
     refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, folder)
@@ -178,8 +178,8 @@ class _Records:
         """Decode missing records, and check records that other processes have decoded in the meantime.
 
         Args:
-            progress: where to show how far it is.
-            claims: the folder of the locks by which processes share the work; None: nobody else has the file.
+            progress: shows the progress.
+            claims: the folder of locks by which processes divide the work; None if no other process has the file.
         """
         left = _shares(self.missing)
         with progress.task(f"decoding {self._wanted.name}", sum(map(len, left))) as advance:
@@ -277,7 +277,7 @@ def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
 def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Iterator[bool]:
     """Lock a group of records while decoding it, so that processes do not decode the same images.
 
-    Yields whether no other process has the share.
+    Yields whether this process has the lock.
     """
     if claim is None:
         yield True

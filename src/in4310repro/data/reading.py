@@ -87,7 +87,7 @@ def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, in
 class _UserWarnings:
     """Pillow's warnings about damaged metadata, which do not affect pixels; `ignored` turns them off.
 
-    `warnings.catch_warnings` alone would leave the filters of one thread to another.
+    `warnings.catch_warnings` alone would restore wrong filters if several threads used it.
     """
 
     def __init__(self) -> None:

@@ -278,7 +278,7 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
     """Draw the scene with number `image` of a class, `size` x `size` pixels; the scene is the same at every size.
 
     Raises:
-        ValueError: unknown label, a size below SMALLEST, or a negative image or seed.
+        ValueError: the label is unknown, the size below SMALLEST, or image or seed negative.
     """
     if label not in CLASSES:
         raise ValueError(f"no class named {label!r}; the classes are {list(CLASSES)}")

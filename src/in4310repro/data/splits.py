@@ -85,8 +85,8 @@ def stratified_split(
     Args:
         catalogue: the images.
         sizes: numbers of images in training, validation and test, which add up to all images (see `parse_sizes`).
-        seed: of the draws.
-        together: paths of images that are in one part too; groups that share a content become one.
+        seed: the seed of the draws.
+        together: groups of paths whose images must be in one part; groups with a common image are joined.
 
     Raises:
         ValueError: a class has too few images or contents for three parts, or a group is larger than a part takes.
@@ -141,7 +141,7 @@ def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
     """Return a part's smallest remaining quota after adding a group; negative if the group does not fit.
 
-    With several classes, the smallest of their numbers.
+    If the group has several classes, the smallest value among them.
     """
     labels = [entry.label for entry in group]
     return min(remaining[part][label] - labels.count(label) for label in labels)
@@ -193,7 +193,7 @@ def to_csv(split: Split) -> bytes:
 def from_csv(file: Path, root: Path) -> Split:
     """Read a split from the CSV that `to_csv` wrote.
 
-    The images are not looked at: see `check_contents`.
+    The images are not read; for that see `check_contents`.
 
     Args:
         file: the table.
@@ -266,7 +266,7 @@ def check_contents(split: Split) -> None:
     """Read every image of a split, and compare its sha256 with the one in the split.
 
     Raises:
-        ValueError: an image is missing or has other bytes; the message names the first one by path.
+        ValueError: an image is missing or has a different sha256; the message names the first one by path.
     """
     # Sorted by path, so that the first mismatch reported is the first in the table.
     for entry in split.catalogue().entries:

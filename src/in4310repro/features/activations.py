@@ -37,7 +37,7 @@ class Activations:
         """Check that the values of an output have histogram bins.
 
         Raises:
-            ValueError: float64 values that no float32 comes near.
+            ValueError: float64 values exceed the range of float32.
         """
         if not (self._histogram or self._top_images) or output.dtype != torch.float64 or not output.numel():
             return
@@ -84,7 +84,7 @@ class Activations:
         """Replace the content by a saved state, to continue from there.
 
         Raises:
-            ValueError: entries of another dtype or shape, or counts below zero.
+            ValueError: the state's entries have a wrong dtype or shape, or counts below zero.
         """
         self._counts, self._keys = state.get(f"{PREFIX}counts"), state.get(f"{PREFIX}keys")
         for part in (self._counts, self._keys):

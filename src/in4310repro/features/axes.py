@@ -24,18 +24,18 @@ UNWATCHED = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoder
 class AxisFinder(TorchFunctionMode):
     """Finder of the channel axis of every tensor in a forward pass.
 
-    While a pass runs, it sees every function of torch that the model calls, and every module, and changes nothing. Only
-    its methods write its attributes.
+    During a forward pass it observes every module and torch function that the model calls, without changing them. Only
+    its methods change its attributes.
 
     Args:
-        model: whose passes are watched, unless it is compiled.
-        modules: those that are measured, by name.
-        told: the axes that the caller knows, by the name of a module or of a part of its output.
-        needed: whether outputs are cut into channels. Passes are watched only if so, and if a module is measured that
-            has no axis of its own.
+        model: the model whose forward passes are followed, unless it is compiled.
+        modules: the measured modules, by name.
+        told: channel axes given by the caller, by the name of a module or of a part of its output.
+        needed: whether outputs are divided into channels. Passes are followed only then, and only if a measured module
+            has no axis by its definition.
 
     Raises:
-        ValueError: an axis of a module that is not measured.
+        ValueError: an axis was given for a module that is not measured.
     """
 
     def __init__(
@@ -95,14 +95,14 @@ class AxisFinder(TorchFunctionMode):
         """Return the channel axis of a module's output.
 
         Args:
-            name: of the module.
-            path: of the output in what the module returned.
+            name: the module's name.
+            path: the path of the output within the value that the module returned.
             output: the output.
             values: the output as a plain tensor.
 
         Raises:
-            ValueError: it is not known, it is no axis besides that of the images, or the caller has told one that has
-                another number of channels.
+            ValueError: the axis is unknown, does not exist, is that of the images, or was given by the caller and has
+                a different number of channels.
         """
         told = self._told.get(f"{name}{path}", self._told.get(name))
         if not self._needed:
@@ -252,7 +252,7 @@ def _apply(rule: Rule, call: Call) -> Axes | None:
     """Return a rule's result; None if the rule fails, since the model's own call must not fail because of it.
 
     Raises:
-        ContradictionError: a layer contradicts the convention.
+        ContradictionError: a layer's channel axis differs from the assumed one.
     """
     try:
         return rule(call)

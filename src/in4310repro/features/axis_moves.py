@@ -216,7 +216,7 @@ def reshape(call: Call) -> Axes | None:
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
     """Return the axes of the new shape that hold exactly the given axes; None if they are merged with others.
 
-    None too if the shapes have different numbers of values, as after view(dtype).
+    Also None if the shapes have different numbers of values, as after view(dtype).
 
     Examples:
         >>> sorted(regroup((2, 49, 96), frozenset({2}), (2, 49, 3, 4, 8)))

@@ -34,8 +34,8 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
     """Return a rule for layers whose input and output both have channels on this axis.
 
     Args:
-        axis: from the end, negative, or from the start.
-        if_unknown: the layer leaves channels where they are, where that is known.
+        axis: the axis, counted from the start or, if negative, from the end.
+        if_unknown: whether the rule only applies if the input's channel axes are unknown; otherwise these are kept.
     """
 
     def rule(call: Call) -> Axes | None:
@@ -114,8 +114,8 @@ def sum_products(call: Call) -> Axes | None:
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
     """Return the axes of an einsum's result; with a constant factor it is a layer that sums over channels.
 
-    Where a constant is summed over an axis that the convention does not mean, it is a layer of other channels or a
-    mixture of positions, and nothing tells which: the result is not known.
+    If a constant is summed over an axis other than the assumed channel axis, it may be a layer of other channels or a
+    mixture of positions; since this cannot be decided, the result is None.
     """
     constants = "".join(letters for letters, tensor in zip(operands, tensors, strict=True) if call.is_constant(tensor))
     held: set[str] = set()

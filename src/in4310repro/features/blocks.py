@@ -73,7 +73,7 @@ class BlockMoments:
         """Add the maps of images first_image, first_image + 1, ... to their blocks; return counts of their values.
 
         Raises:
-            ValueError: the number of channels is not what it was.
+            ValueError: the number of channels differs from that of earlier maps.
         """
         self._check_channels(maps.shape[1])
         start, stop = first_image, first_image + len(maps)
@@ -130,7 +130,7 @@ class BlockMoments:
         """Replace the content by a saved state, to continue from there.
 
         Raises:
-            ValueError: its entries do not fit together.
+            ValueError: the entries of the state do not fit together.
         """
         groups: dict[str, dict[str, Tensor]] = {}
         for key, value in state.items():

@@ -33,7 +33,7 @@ LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 class ImageRows:
     """Samples with one row per image, its mean over positions; rows are stored for a two-pass computation.
 
-    Only `add` writes its attributes.
+    Only `add` changes its attributes.
     """
 
     def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
@@ -47,7 +47,7 @@ class ImageRows:
         """Create the rows from a saved state, to continue from there.
 
         Raises:
-            ValueError: it has other entries, or rows that are not of the shift's channels.
+            ValueError: the state has wrong entries, or rows and shift differ in their number of channels.
         """
         check_keys(state, "shift", "rows")
         check_tensor("shift", state["shift"], torch.float32, state["shift"].numel())
@@ -86,7 +86,7 @@ class ImageRows:
 class PositionRows:
     """Samples with one row per position of each image; stores float64 sums of values and products minus a shift.
 
-    Sums and products are padded with zeros to a multiple of LEADING channels. Only `add` writes its attributes.
+    Sums and products are padded with zeros to a multiple of LEADING channels. Only `add` changes its attributes.
     """
 
     def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
@@ -102,7 +102,7 @@ class PositionRows:
         """Create the sums from a saved state, to continue from there.
 
         Raises:
-            ValueError: it has other entries, or sums and products of another number of channels than the shift.
+            ValueError: the state has wrong entries, or sums, products and shift differ in their number of channels.
         """
         check_keys(state, "shift", "row_count", "sums", "products")
         check_tensor("shift", state["shift"], torch.float32, state["shift"].numel())
@@ -164,7 +164,7 @@ def check_keys(state: dict[str, Tensor], *names: str) -> None:
     """Check that a block's saved state has exactly these entries.
 
     Raises:
-        ValueError: it has others: another version saved it, or it is corrupt.
+        ValueError: the entries are different: another version saved the state, or it is corrupt.
     """
     if state.keys() != set(names):
         raise ValueError(f"a block saved with {sorted(state)}; {sorted(names)} are valid")
@@ -174,7 +174,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
     """Check the dtype and shape of a tensor from a saved state before code relies on them.
 
     Raises:
-        ValueError: it is another.
+        ValueError: the tensor has a different dtype or shape.
     """
     if (value.dtype, tuple(value.shape), value.layout) != (dtype, shape, torch.strided):
         raise ValueError(f"{name} is {value.dtype} of shape {tuple(value.shape)}; {dtype} of shape {shape} is valid")
@@ -183,7 +183,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
 def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
     """Return each channel's mean over some positions of a block's first image; 0 if it is not finite.
 
-    A float32 value, so that the difference of two shifts is exact in float64.
+    The mean is float32, so that the difference of two shifts is exact in float64.
     """
     step = max(1, maps[0, 0].numel() // SHIFT_POSITIONS)
     zero = torch.zeros(maps.shape[1], dtype=torch.float32, device=maps.device)
@@ -219,7 +219,7 @@ def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dty
 def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Float64[Tensor, " channel"]]:
     """Return the rows with each channel divided by a power of two, and these powers.
 
-    They are 1 but where a float32 product would lose digits, as in kernel.cpp, and change no digit themselves.
+    A power is 1 unless a float32 product would lose digits, as in kernel.cpp; the division itself loses none.
     """
     peak = rows.abs().amax(dim=(0, 2, 3)) if rows.numel() else rows.new_zeros(rows.shape[1])
     outside = (peak < SMALL) | (peak > LARGE)
@@ -240,7 +240,7 @@ def means_by_lanes(
 ) -> Float64[Tensor, "image channel"]:
     """Return means over positions minus the shift; lane l sums positions l, l + 16, ..., as in the kernel.
 
-    Then the upper half of the lanes is added to the lower one until one is left.
+    Then the upper half of the lanes is added to the lower half, repeatedly, until one lane is left.
     """
     positions = maps[0, 0].numel()
     sums = []

@@ -14,7 +14,7 @@ def block_range(images: int, rank: int, world_size: int) -> range:
     """Return the range of blocks that a rank measures; the ranks' numbers of blocks differ by at most one.
 
     Raises:
-        ValueError: a rank that is not in 0..world_size-1.
+        ValueError: the rank is not in 0..world_size-1.
     """
     if not 0 <= rank < world_size:
         raise ValueError(f"rank is {rank}; it can be 0 to {world_size - 1}")
@@ -25,7 +25,7 @@ def first_image(images: int, rank: int, world_size: int) -> int:
     """Return the index of a rank's first image, for the argument `first_image` of FeatureStatistics.
 
     Raises:
-        ValueError: a rank that is not in 0..world_size-1.
+        ValueError: the rank is not in 0..world_size-1.
     """
     return block_range(images, rank, world_size).start * BLOCK
 
@@ -36,7 +36,7 @@ def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) ->
     A batch ends at the border of a block, so that the batches do not depend on the number of ranks.
 
     Raises:
-        ValueError: fewer than one image, a batch size below 1, or a rank that does not exist.
+        ValueError: there are no images, the batch size is below 1, or the rank does not exist.
 
     Examples:
         >>> batches(150, 40)

@@ -18,7 +18,7 @@ class FlatMaps:
     """Flattened maps of all images, by the index of each batch's first image; only its methods change them.
 
     Args:
-        max_bytes: the most that they may take.
+        max_bytes: the maximal number of bytes of all maps.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -60,7 +60,7 @@ class FlatMaps:
         """Replace the content by a saved state, to continue from there.
 
         Raises:
-            ValueError: a batch is no rows of floating-point values, or they are of several widths.
+            ValueError: a batch is not a matrix of floating-point values, or batches differ in their width.
         """
         widths = sorted({batch.shape[1:] for batch in state.values()})
         if len(widths) > 1 or not all(batch.ndim == 2 and batch.is_floating_point() for batch in state.values()):

@@ -47,11 +47,11 @@ class Histogram:
     def quantile(self, share: float) -> float:
         """Return the middle of the bin that contains the quantile: at least this share of values is not above it.
 
-        It is within RELATIVE_ERROR, 1/64, of the value that stands at place ceil(share n) of all n in their order. The
-        share is what its decimals say: 0.1 is one tenth.
+        Its relative distance from the value at place ceil(share n) of all n sorted values is at most 1/64. The
+        share is taken as the decimal number that it prints as: 0.1 is one tenth.
 
         Raises:
-            ValueError: a share that is not in 0..1, or no value is finite.
+            ValueError: the share is not in 0..1, or no value is finite.
         """
         if not 0 <= share <= 1:
             raise ValueError(f"a quantile at {share}; 0 to 1 is valid")
@@ -103,8 +103,8 @@ def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
 def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
     """Add an output's values, in place, to the counts of bins: zero, by sign and magnitude, and not finite.
 
-    Negative values, and -0, have bins SIDE further on. A float64 value has the bin of the last float32 that it is not
-    below in magnitude, and the first where there is none but zero.
+    Bins of negative values, and of -0, follow SIDE bins later. A float64 value is rounded towards 0 to float32, not
+    to 0 itself: smaller values go to the first bin of their sign.
     """
     values = widen(output)
     if kernel := kernel_for(values):

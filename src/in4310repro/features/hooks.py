@@ -22,7 +22,7 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
     """Return modules by name, chosen by a list of names, a compiled pattern for whole names, or "leaves".
 
     Raises:
-        ValueError: a name or pattern that fits no module, a bare string, an empty list or a repeated name.
+        ValueError: a name or pattern fits no module, a name is repeated, or a bare string or empty list is given.
     """
     named = dict(model.named_modules(remove_duplicate=False))
     if isinstance(modules, re.Pattern):
@@ -63,7 +63,7 @@ def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> Non
     """Check that Python runs the modules, since compiled ones do not call hooks.
 
     Raises:
-        ValueError: one runs in a program that was scripted, traced or exported, or is the model that was.
+        ValueError: a module is, or is part of, a program that was scripted, traced or exported.
     """
     for name, module in {"": model, **modules}.items():
         # Python calls a traced model itself, but not the modules inside it.
@@ -155,7 +155,7 @@ def capture_outputs(
 ) -> Iterator[None]:
     """Call `consume` with every output of the modules; remove all hooks at the end of the block.
 
-    The call number starts again at 0 with each forward pass of `model`; outside of one it is 0.
+    Call numbers start at 0 in each forward pass of `model`; outside of a pass they are 0.
     """
     with ExitStack() as handles:
         handles.callback(model.register_forward_pre_hook(forward.begin, with_kwargs=True).remove)

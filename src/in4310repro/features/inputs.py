@@ -16,7 +16,7 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
 
     * A tensor: its axis 0. A packed sequence: its sequences.
     * A list or tuple of tensors with three axes, or of mappings: each is one image, as in torchvision's detection.
-    * Another list or tuple, a mapping, a dataclass: the number that all of its parts have.
+    * Any other list or tuple, a mapping, a dataclass: the number that all of its parts have.
 
     Raises:
         ValueError: there is no tensor, or the parts of an argument have different numbers.
@@ -31,7 +31,7 @@ def check_count(count: object) -> int:
     """Return the number of images that a caller's function has returned, after checking that it can be one.
 
     Raises:
-        ValueError: it is no number of images.
+        ValueError: the value is not a possible number of images.
     """
     if not isinstance(count, int) or isinstance(count, bool) or count < 0:
         raise ValueError(f"count_images gave {count!r}; it has to give the number of images, an int from 0")
@@ -48,7 +48,7 @@ def check_output(images: int, output: object) -> None:
     """Check that the model's output has as many images as were counted in its nested input.
 
     Raises:
-        ValueError: it is no list of so many entries, and holds no tensor of so many rows.
+        ValueError: the output is not a list with one entry per image, and has no tensor with one row per image.
     """
     numbers = {int(value.size(0)) for _, value in iterate_values(output) if isinstance(value, Tensor) and value.dim()}
     if isinstance(output, list | tuple):

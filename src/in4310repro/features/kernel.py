@@ -54,12 +54,12 @@ class Kernel:
 
     Args:
         file: the library.
-        instruction_set: that it was compiled for.
-        source: the file that it has to be compiled from.
+        instruction_set: the instruction set that it was compiled for.
+        source: the source file that it must have been compiled from.
 
     Raises:
-        MemoryError: there is no working memory; then nothing was added to what a function adds to.
-        ValueError: values of another dtype, shape, layout or device than a function is annotated with.
+        MemoryError: there is no working memory; arguments to be added to are then unchanged.
+        ValueError: dtype, shape, layout or device of the values are not as annotated.
     """
 
     def __init__(self, file: Path, instruction_set: str, source: Path = SOURCE) -> None:
@@ -96,7 +96,7 @@ class Kernel:
         """Add x to `sums` and x x^T's upper triangle to `products` for all positions; x is values minus shift.
 
         Returns:
-            The counts, and the number of positions excluded for a value that is not finite.
+            The counts, and the number of positions that were excluded because a value is not finite.
         """
         maps, layout = locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
@@ -132,7 +132,7 @@ def load_kernel(instruction_set: str) -> Kernel | None:
     """Return the kernel for "avx512", "avx2" or "base"; None if it was not built or cannot be loaded.
 
     Raises:
-        ValueError: it was built from another source.
+        ValueError: the library was built from different source files.
     """
     return library.open_if_built(Kernel, Path(__file__).with_name(f"_kernel_{instruction_set}.so"), instruction_set)
 
@@ -178,7 +178,7 @@ def locate(
     """Return maps with adjacent channels or adjacent positions in memory, copied if needed, and their layout.
 
     Raises:
-        ValueError: they are not float32 values of four axes on a CPU.
+        ValueError: the maps are not float32 values with four axes on a CPU.
     """
     if maps.ndim != 4:
         raise ValueError(f"maps of shape {tuple(maps.shape)}; [image, channel, height, width] is valid")

@@ -33,8 +33,8 @@ def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
 
     Args:
         module: the layer.
-        path: of the output in what it returned.
-        ndim: number of axes of the output.
+        path: the path of the output within the value that the layer returned.
+        ndim: the output's number of axes.
     """
     if ndim < 2 or path not in ("", "[0]") or not _runs_known_code(module):
         return None
@@ -76,7 +76,7 @@ def plain_tensor(output: object) -> Tensor:
     """Return an output as a plain tensor that the kernel can read; tensor subclasses are viewed, not copied.
 
     Raises:
-        ValueError: it is no tensor of floating-point values in memory of its own.
+        ValueError: the output is not a tensor of floating-point values in memory.
     """
     if isinstance(output, PackedSequence):
         raise ValueError("its output is a packed sequence, whose rows are no images")
@@ -122,7 +122,7 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
     """Return the number of images of an output whose values are counted; outside a forward pass, by its axis 0.
 
     Raises:
-        ValueError: it is of one image without a batch axis, and the caller has not told their number.
+        ValueError: the output is a single image without a batch axis, and the caller did not count the images.
     """
     shape = tuple(values.shape)
     if is_unbatched(module, len(shape)) and not told:
@@ -133,10 +133,10 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
     """Return the number of images on axis 0 of an output that is divided into samples, after checking it.
 
-    `settings` are those under which nothing is cut, for messages.
+    `settings` names, for messages, the settings that would only count values.
 
     Raises:
-        ValueError: they are not there.
+        ValueError: axis 0 is not the images of the batch.
     """
     shape = tuple(values.shape)
     if is_unbatched(module, len(shape)):
@@ -155,7 +155,7 @@ def check_range(maps: Float[Tensor, "image channel height width"]) -> None:
     """Check that the squares of float64 values neither overflow nor lose digits; float32 values always pass.
 
     Raises:
-        ValueError: the largest finite magnitude in a channel is outside of RANGE, and not 0.
+        ValueError: the largest finite magnitude in a channel is neither 0 nor within RANGE.
     """
     if maps.dtype != torch.float64 or not maps.numel():
         return

@@ -30,8 +30,8 @@ OPTIONAL: dict[str, type[Histogram] | type[TopImages]] = {"histogram": Histogram
 class FeatureResult:
     """Counts and moments of one module's output.
 
-    `rows` counts the samples of mean and covariance: images, or images x positions, times the calls that are pooled.
-    Samples that held a non-finite value are excluded from them and counted in `rows_left_out`.
+    `rows` is the number of samples of mean and covariance: images, or images x positions, times the pooled calls.
+    Samples with a value that is not finite are excluded; `rows_left_out` is their number.
 
     Examples:
         >>> import torch
@@ -72,7 +72,7 @@ class FeatureResult:
         """Mean of each channel over all rows.
 
         Raises:
-            ValueError: only counts were asked for.
+            ValueError: only counts were measured.
         """
         return self._require_moments().mean
 
@@ -81,7 +81,7 @@ class FeatureResult:
         """Covariance matrix of the channels: sum of (x - mean)(x - mean)^T over rows / (rows - correction).
 
         Raises:
-            ValueError: only counts were asked for, or there are no more rows than the correction.
+            ValueError: only counts were measured, or the rows are not more than the correction.
         """
         upper = self._require_moments().scatter.triu()
         return self._normalize(upper + upper.triu(1).T)
@@ -90,7 +90,7 @@ class FeatureResult:
     def spectrum(self) -> Spectrum:
         """Eigenvalues of the covariance, which give its trace share and effective rank.
 
-        For samples="flat" they are those of the n x n Gram matrix, the non-zero ones of the covariance among them.
+        For samples="flat" they are those of the n x n Gram matrix, which include the covariance's non-zero ones.
 
         Raises:
             ValueError: there is no covariance.

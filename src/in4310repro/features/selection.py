@@ -10,7 +10,7 @@ class LeaveOut:
     """Names of excluded modules or parts of outputs (`pool[1]`), or a compiled pattern for whole names.
 
     Raises:
-        ValueError: a bare string.
+        ValueError: a bare string was given instead of a list.
     """
 
     def __init__(self, names: Sequence[str] | re.Pattern[str]) -> None:
@@ -31,7 +31,7 @@ class LeaveOut:
         """Remove the modules that are excluded completely.
 
         Raises:
-            ValueError: no module is left, or a name is neither one of the modules nor inside of its output.
+            ValueError: no module remains, or a name is neither a module nor a part of a module's output.
         """
         for left_out in () if isinstance(self._names, re.Pattern) else self._names:
             if not any(_is_inside(name, left_out) or _is_inside(left_out, name) for name in modules):

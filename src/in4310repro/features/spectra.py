@@ -29,7 +29,7 @@ class Spectrum:
         """Return the sum of the k largest eigenvalues divided by the sum of all, in [0, 1].
 
         Raises:
-            ValueError: k is not in 1..channels, or the total variance is 0, so that a share is undefined.
+            ValueError: k is not in 1..channels, or the total variance is 0.
         """
         return float(self.largest(k).sum() / self._trace())
 
@@ -55,7 +55,7 @@ def spectrum(covariance: Float64[Tensor, "channel channel"]) -> Spectrum:
     """Return the spectrum of a symmetric positive semi-definite matrix, by LAPACK's symmetric solver in float64.
 
     Raises:
-        ValueError: the matrix holds a value that is not finite.
+        ValueError: the matrix has a value that is not finite.
     """
     if not torch.isfinite(covariance).all():
         raise ValueError(f"{int((~torch.isfinite(covariance)).sum())} entries of the covariance are not finite")

@@ -68,7 +68,7 @@ class FeatureStatistics:
             positive, are in the result. It needs images on axis 0 and channels, whatever `samples` says.
 
     Raises:
-        ValueError: a name, pattern or value that does not exist, or a model that calls no hooks since torch.jit or
+        ValueError: a name, pattern or value is invalid, or the model calls no hooks because torch.jit or
             torch.export made it.
 
     Examples:
@@ -201,7 +201,7 @@ class FeatureStatistics:
     def result(self) -> dict[str, FeatureResult]:
         """Return results by module name, plus `#call` if calls are kept and a path (`[0]`) for nested outputs.
 
-        They stand in the order of the names that were given, or of the model. With a pattern or "leaves", modules that
+        Results are in the order of the given names, or else of the model. With a pattern or "leaves", modules that
         never ran have no result.
 
         Raises:
@@ -282,7 +282,7 @@ class FeatureStatistics:
         """Continue from a saved state: the remaining batches give equal bits as without interruption.
 
         Raises:
-            ValueError: something was measured already, modules or settings differ, or the state is corrupt.
+            ValueError: images have been measured already, modules or settings differ, or the state is corrupt.
         """
         device = next(self._model.parameters(), torch.empty(0)).device
         metadata, tensors = unpack(state, device)

@@ -31,7 +31,7 @@ class Settings:
     """What to measure and how; only statistics with equal settings can be merged.
 
     Raises:
-        ValueError: a value that does not exist.
+        ValueError: a setting has an invalid value.
     """
 
     samples: Literal["images", "positions", "flat"] | None
@@ -66,7 +66,7 @@ class StreamState(TypedDict):
 class Stream:
     """Counts and samples of all images so far; image numbers start at `first_image`.
 
-    The attributes are for reading; `update`, `merge` and `restore` write them.
+    Only `update`, `merge` and `restore` change its attributes.
     """
 
     def __init__(self, settings: Settings, first_image: int) -> None:
@@ -91,7 +91,7 @@ class Stream:
         """Check that an output has as many channels as the earlier ones.
 
         Raises:
-            ValueError: they have more or fewer channels, or values of an image.
+            ValueError: the number of channels, or of values per image, differs.
         """
         width = None if self.accumulator is None else self.accumulator.row_width
         flat = self._settings.samples == "flat"
@@ -110,7 +110,7 @@ class Stream:
         """Measure an output with channels on `axis`; images must be on axis 0, unless values are only counted.
 
         Raises:
-            ValueError: float64 values out of range, a non-finite value where `on_non_finite` is "raise", or images that
+            ValueError: float64 values are out of range, a value is not finite and `on_non_finite` is "raise", or images
                 were measured already.
         """
         image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
@@ -135,7 +135,7 @@ class Stream:
         """Add the images of another stream with equal settings.
 
         Raises:
-            ValueError: both measured the same images, or maps of different numbers of channels.
+            ValueError: both have measured the same images, or their numbers of channels differ.
         """
         image_ranges = join_ranges(self.image_ranges, other.image_ranges)
         if isinstance(self.accumulator, BlockMoments) and isinstance(other.accumulator, BlockMoments):

@@ -25,7 +25,7 @@ MAGNITUDE = 0x7FFFFFFF  # the bits of a float32 but for its sign
 class TopImages:
     """Each channel's images with the largest responses, in decreasing order.
 
-    Where fewer images had a finite value in the channel, the other places hold image -1 and response -inf.
+    If fewer images had a finite value in a channel, the remaining entries are image -1 and response -inf.
 
     Examples:
         >>> import torch

@@ -43,6 +43,6 @@ def macro_f1(counts: Counts) -> float:
 def accuracy(counts: Counts) -> float:
     """Return correct images / all images, as `sklearn.metrics.accuracy_score(labels, predicted)` does.
 
-    Frequent classes weigh more, which is why it is another number than the mean class accuracy.
+    Frequent classes have more weight than in the mean class accuracy.
     """
     return sum(counts.right) / sum(counts.images)

@@ -19,7 +19,7 @@ def confusion_matrix(
 ) -> Int64[torch.Tensor, "label predicted"]:
     """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix`.
 
-    The predicted class is the one with the highest score, the first one of equal scores. A class may have no image.
+    The predicted class is the one with the highest score; ties go to the lower index. A class may have no image.
     """
     import torch
 

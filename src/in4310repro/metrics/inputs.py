@@ -20,10 +20,10 @@ def check(
     Args:
         labels: the true class of each image, from 0.
         scores: a score for each image and class.
-        every_class: refuse a class without images.
+        every_class: whether every class must have images.
 
     Raises:
-        ValueError: names the first value that is wrong, and what would be valid.
+        ValueError: the message names the first wrong value and what would be valid.
     """
     import torch
 

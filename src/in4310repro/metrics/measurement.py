@@ -25,7 +25,7 @@ def class_accuracy(
 ) -> Float64[torch.Tensor, " label"]:
     """Return the correct images / the images of each class, in [0, 1].
 
-    The predicted class is the one with the highest score, the first one of equal scores. This is the recall of each
+    The predicted class is the one with the highest score; ties go to the lower index. This is the recall of each
     class: `sklearn.metrics.recall_score(labels, predicted, average=None)`. Its mean over the classes, the mean class
     accuracy, is the balanced accuracy: `sklearn.metrics.balanced_accuracy_score(labels, predicted)`.
 

@@ -17,9 +17,9 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
     torch's global random generator is left as it was.
 
     Args:
-        name: of a network of torchvision, `efficientnet_lite0`, `timm:NAME`, or `MODULE:FUNCTION`.
+        name: the name of a network of torchvision, `efficientnet_lite0`, `timm:NAME`, or `MODULE:FUNCTION`.
         classes: number of outputs of the head.
-        seed: of the drawn weights: all of them, or the head where the loaded one has another number of classes.
+        seed: seed of the drawn weights: all, or the head's if the loaded head has a different number of classes.
         weights: `none`, `imagenet` (torchvision's or timm's) or a .safetensors or .pth file.
 
     Raises:

@@ -40,7 +40,7 @@ def construct(network: Network, classes: int, seed: int = 0) -> nn.Module:
     seeded by `seed`; that generator is left as it was.
 
     Raises:
-        ValueError: no such network, code that the user has not named or that fails, or no network of so many classes.
+        ValueError: the network does not exist, the user has not named its code, or the code fails.
     """
     network.check()
     # Constructors that compute with values cannot do so on the meta device.

@@ -32,7 +32,7 @@ def read_content(file: Path) -> Content:
     """Read weights from a .safetensors file, or from a .pth file with a state dict of torch.
 
     Raises:
-        ValueError: it is no regular file, is damaged or holds something else.
+        ValueError: the file is not a regular file, is damaged, or does not contain weights.
     """
     data = read_bytes(file)
     sha256 = hashlib.sha256(data).hexdigest()

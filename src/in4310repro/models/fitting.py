@@ -15,7 +15,7 @@ def merge_weights(initial: State, loaded: State, source: str, head: Callable[[],
     Args:
         initial: every weight and buffer of the network.
         loaded: the weights of a file; counters of batches may be missing.
-        source: where they come from, for the error message.
+        source: the origin of the weights, for the error message.
         head: names of the weights whose shape depends on the number of classes.
 
     Raises:
@@ -43,7 +43,7 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
     Args:
         expected: every weight and buffer of the network.
         given: the same, as a run saved them.
-        source: where they come from, for the error message.
+        source: the origin of the weights, for the error message.
         of_file: whether they were read from a file, which may not have been written completely.
 
     Raises:
@@ -68,7 +68,7 @@ def _convert(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) ->
     """Return a weight or buffer in the network's dtype; all floating-point types become float32.
 
     Raises:
-        ValueError: a value that no network can compute with.
+        ValueError: the values are not dense, not finite, or of the wrong kind (whole or floating-point).
     """
     if value.layout != torch.strided or value.is_quantized or value.is_nested:
         raise ValueError(f"{source}: {name} is a sparse, quantized or nested tensor; dense values are valid")

@@ -18,11 +18,11 @@ def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
 
     Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He et
     al., "Delving deep into rectifiers", ICCV 2015, fan out), and no bias. Linear layers: uniform within +-1 /
-    sqrt(inputs), torch's default. Batch norm: weight 1, bias 0. What other modules hold stays as it is.
+    sqrt(inputs), torch's default. Batch norm: weight 1, bias 0. Values of other modules stay as they are.
 
     Args:
-        model: gives names, shapes and dtypes; it may be on the meta device where no other modules hold values.
-        seed: of the weights.
+        model: the network, for names, shapes and dtypes; it may be on the meta device if no other modules have values.
+        seed: the seed of the weights.
     """
     state = model.state_dict()
     for prefix, module in model.named_modules():

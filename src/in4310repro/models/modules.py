@@ -28,11 +28,11 @@ def outputs(model: nn.Module, name: str, side: int) -> list[Output]:
 
     Args:
         model: a network with weights, on the CPU.
-        name: its name, for the error message.
-        side: of the image, pixels.
+        name: the network's name, for the error message.
+        side: width and height of the image in pixels.
 
     Raises:
-        ValueError: it takes no images of that size.
+        ValueError: the network cannot process images of that size.
     """
     found: dict[str, Output] = {}
 
@@ -58,7 +58,7 @@ def pass_one(model: nn.Module, name: str, side: int) -> Tensor:
     """Return the scores that a network gives to one grey image.
 
     Raises:
-        ValueError: it takes no images of that size, or returns no scores.
+        ValueError: the network cannot process images of that size, or returns no scores.
     """
     training = model.training
     try:
@@ -88,14 +88,14 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
     """Return up to five modules to measure: the report's five if the network has them, otherwise a selection.
 
-    Otherwise convolutions, evenly from the first to the last; in transformers, which have fewer, their blocks; and
-    where blocks keep channels last, the modules that return maps [channel, height, width].
+    The selection has convolutions, evenly from the first to the last; in transformers, which have fewer, blocks; and
+    if blocks have channels last, the modules that return maps [channel, height, width].
 
     Args:
         model: a network with weights, on the CPU.
-        name: its name, for the error message.
-        side: of the image, pixels.
-        seen: the result of `outputs`; None: an image is passed through the network where that is needed.
+        name: the network's name, for the error message.
+        side: width and height of the image in pixels.
+        seen: the result of `outputs`; None to compute it if needed.
     """
     named = dict(model.named_modules())
     if all(module in named for module in FIVE_MODULES):

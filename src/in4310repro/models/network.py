@@ -34,7 +34,7 @@ def open_network(name: str) -> Network:
     """Return the network with this name; checks only the name's form, and runs none of the network's code.
 
     Raises:
-        ValueError: the name is of no form that a source has.
+        ValueError: the name does not have the form of any source's names.
     """
     for source in SOURCES:
         if re.fullmatch(source.pattern, name):
@@ -98,10 +98,10 @@ class Network:
         """Read weights with their preprocessing and hash, opening their file once.
 
         Args:
-            weights: `none`, `imagenet`, which is downloaded where it is unavailable, or a .safetensors or .pth file.
+            weights: `none`, `imagenet` (downloaded if necessary), or a .safetensors or .pth file.
 
         Raises:
-            ValueError: no such file, a download that failed, or a file that holds no weights.
+            ValueError: the file does not exist or contains no weights, or a download failed.
         """
         from in4310repro.models.weights import read_weights
 
@@ -134,11 +134,11 @@ class Network:
 
         Args:
             classes: number of outputs of the head.
-            seed: of the drawn weights: all of them, or the head where `weights` have another number of classes.
-            weights: of `read_weights`; None: all are drawn.
+            seed: seed of the drawn weights: all, or the head's if `weights` have a different number of classes.
+            weights: the result of `read_weights`; None to draw all weights.
 
         Raises:
-            ValueError: no such network, or keys, shapes or values of the weights that do not fit it.
+            ValueError: the network does not exist, or keys, shapes or values of the weights do not fit it.
         """
         from in4310repro.models import building
 
@@ -152,11 +152,11 @@ class Network:
         Args:
             classes: number of outputs of the head.
             state: every weight and buffer of the network, as a run saved them.
-            source: where they come from, for the error message.
+            source: the origin of the weights, for the error message.
             of_file: whether they were read from a file, which may not have been written completely.
 
         Raises:
-            ValueError: no such network, or keys or shapes that differ from its own.
+            ValueError: the network does not exist, or the state has keys or shapes that do not fit it.
         """
         from in4310repro.models import building
 

@@ -35,7 +35,7 @@ def obstacle(network: Network, side: int) -> str:
     training needs it again.
 
     Raises:
-        ValueError: no such network.
+        ValueError: the network does not exist.
     """
     if network.is_resnet:
         return ""

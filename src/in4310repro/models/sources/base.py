@@ -54,7 +54,7 @@ class Source(ABC):
         """Construct the network, expected to be a torch.nn.Module with this number of scores.
 
         Raises:
-            ValueError: it cannot be found or fails.
+            ValueError: the constructor is not found or fails.
         """
 
     def is_resnet(self, name: str) -> bool:  # noqa: ARG002
@@ -76,7 +76,7 @@ class Source(ABC):
         """Read the network's ImageNet weights, after downloading them if necessary.
 
         Raises:
-            ValueError: there are none, or they can be neither read nor downloaded.
+            ValueError: the network has no such weights, or they can be neither read nor downloaded.
         """
         raise ValueError(f"there are no ImageNet weights of {name}; give --weights none or --weights FILE")
 
