@@ -1,11 +1,15 @@
-"""The examples in the docstrings of what users call most: each is there, and runs."""
+"""The examples in docstrings run, and what users call most has one."""
 
 import doctest
+import importlib
+import pkgutil
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import in4310repro
 from in4310repro import deviations, golden, metrics, models, prediction, randomness, scores, text
 from in4310repro.data import batches as loaders
 from in4310repro.data import folders, images, splits
@@ -42,3 +46,15 @@ def test_the_examples_of_a_docstring_run_as_they_stand(documented: Any) -> None:
     assert example.examples, f"{documented.__name__} has no examples"
     results = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(example)
     assert results.failed == 0
+
+
+def modules_with_examples() -> list[str]:
+    walked = pkgutil.walk_packages(in4310repro.__path__, "in4310repro.")
+    specs = [each.module_finder.find_spec(each.name, None) for each in walked]
+    files = {spec.name: spec.origin for spec in specs if spec and spec.origin and spec.origin.endswith(".py")}
+    return sorted(name for name, file in files.items() if ">>>" in Path(file).read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", modules_with_examples())
+def test_every_example_of_a_module_runs_as_it_stands(name: str) -> None:
+    assert doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0

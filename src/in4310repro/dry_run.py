@@ -232,7 +232,7 @@ def _duration_text(seconds: float) -> str:
     """Return seconds as text in readable units.
 
     Examples:
-        >>> _duration(7.4), _duration(300), _duration(9000)
+        >>> _duration_text(7.4), _duration_text(300), _duration_text(9000)
         ('7 s', '5.0 min', '2.5 h')
     """
     if seconds < 100:

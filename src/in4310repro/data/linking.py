@@ -14,7 +14,7 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
         groups: positions of images that belong together; groups that share an image become one.
 
     Examples:
-        >>> linked(6, [(1, 4), (4, 2), (3, 5)])
+        >>> link(6, [(1, 4), (4, 2), (3, 5)])
         [0, 1, 1, 3, 1, 3]
     """
     parent = list(range(images))

@@ -22,7 +22,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
         each: number of doubted images, and of undoubted ones; all if there are fewer.
 
     Examples:
-        >>> sorted(drawn(["a", "b", "c", "d"], {"b", "c", "x"}, seed=0, each=2))
+        >>> sorted(draw_sample(["a", "b", "c", "d"], {"b", "c", "x"}, seed=0, each=2))
         ['a', 'b', 'c', 'd']
     """
     kinds = ([path for path in paths if (path in doubted) is doubtful] for doubtful in (True, False))

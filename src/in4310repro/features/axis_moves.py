@@ -220,7 +220,7 @@ def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> f
 
     Examples:
         >>> sorted(regroup((2, 49, 96), frozenset({2}), (2, 49, 3, 4, 8)))
-        [3, 4]
+        [2, 3, 4]
         >>> regroup((2, 8, 7, 7), frozenset({1}), (2, 392)) is None
         True
     """

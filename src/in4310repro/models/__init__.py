@@ -27,6 +27,7 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
             network's, and values that no network computes with.
 
     Examples:
+        >>> import torch
         >>> model = build("resnet18", classes=6, seed=0)
         >>> model(torch.zeros(2, 3, 64, 64)).shape
         torch.Size([2, 6])

@@ -55,7 +55,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
 
     Examples:
         >>> make_plan("sgd", 5, selected=2, draws=1, seed=0)
-        Plan(setting='sgd', known=(1, 2, 5), drawn=(4,), others=2, seed=0)
+        Plan(setting='sgd', known=(1, 2, 5), drawn=(3,), others=2, seed=0)
     """
     known = sorted({1, selected, epochs})
     others = [epoch for epoch in range(1, epochs + 1) if epoch not in known]

@@ -142,7 +142,7 @@ def format_probabilities(values: Sequence[float]) -> str:
     """Format a probability, and the range of two further ones, all given as log10.
 
     Examples:
-        >>> shown([-1.0, -2.0, -0.5]), shown([-30.2, -40.0, -22.0])
+        >>> format_probabilities([-1.0, -2.0, -0.5]), format_probabilities([-30.2, -40.0, -22.0])
         ('0.1 (0.01 to 0.32)', '1e-30 (1e-40 to 1e-22)')
     """
     one, *ends = (f"1e{round(v)}" if v < -4 else f"{10**v:.2g}" for v in (values[0], *sorted(values[1:])))

@@ -67,7 +67,7 @@ def keep_together(text: str) -> Markup:
     """Return text as HTML without line breaks inside options, numbers with units, and numbers with exponents.
 
     Examples:
-        >>> str(unbroken("verify --replay: 95 %"))
+        >>> str(keep_together("verify --replay: 95 %"))
         'verify <span class="w">--replay</span>: <span class="w">95 %</span>'
     """
     shown, parts, end = visible(text), list[Markup](), 0

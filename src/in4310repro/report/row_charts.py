@@ -194,7 +194,7 @@ def ticks_around_zero(low: float, high: float) -> list[float]:
     Their distance is 1, 2 or 5 times a power of ten.
 
     Examples:
-        >>> around_zero(-0.7, 2.1)
+        >>> ticks_around_zero(-0.7, 2.1)
         [-1.0, 0.0, 1.0, 2.0, 3.0]
     """
     low, high = min(low, 0.0), max(high, 0.0)
