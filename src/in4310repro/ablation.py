@@ -38,7 +38,7 @@ EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
 
 
 class AblationReport(TypedDict):
-    """Content of `ablation.json`."""
+    """Content of `ablation.json`: the configuration, and each protocol's numbers."""
 
     command: Text
     config: configuration.Values  # with names in place of paths
@@ -55,7 +55,7 @@ def ablation(
     *,
     protocols: Sequence[str] = EACH_THEN_ALL,
 ) -> list[Path]:
-    """Run every protocol below `runs`, or resume existing runs; write ablation.json and ablation.md.
+    """Train a run for each protocol below `runs`, or resume it; write ablation.json and ablation.md.
 
     Args:
         config: of the corrected run; the other runs differ from it only in their deviations.
@@ -101,7 +101,7 @@ def ablation(
 
 
 def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
-    """Return the shell command that makes an ablation; omits `--runs` for an absolute path."""
+    """Return the shell command that repeats an ablation; omits `--runs` if the folder's path is absolute."""
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
@@ -111,7 +111,7 @@ def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> st
 
 
 def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureMaps) -> Numbers:
-    """Return the numbers of a run that a deviation may change, by name."""
+    """Return the main numbers of a run, by name, for comparison between protocols."""
     numbers: Numbers = {
         f"{setting}, best validation accuracy": best_epoch(rows, run.config.select)["mean_class_accuracy"]
         for setting, rows in run.histories.items()
@@ -129,7 +129,7 @@ def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureM
 
 
 def read_report(file: Path) -> AblationReport:
-    """Read and check an `ablation.json`.
+    """Read and check a file `ablation.json`.
 
     Raises:
         ValueError: the file does not exist, or one of its keys or numbers is missing or wrong.
@@ -151,7 +151,7 @@ def read_report(file: Path) -> AblationReport:
 
 
 def markdown(report: AblationReport) -> str:
-    """Return a table with a row per number: its value in the corrected protocol, and each deviation's change to it."""
+    """Return a Markdown table: each number without deviations, and its change by each deviation."""
     numbers, config, made_by = report["numbers"], report["config"], report["fingerprint"]
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"
@@ -180,7 +180,7 @@ def markdown(report: AblationReport) -> str:
 
 
 def limits(report: AblationReport) -> str:
-    """Return sentences on how large a difference of accuracies must be to mean anything."""
+    """Return sentences on how large a difference of accuracies can be by chance."""
     accuracy, parts = report["numbers"][CORRECTED].get("test accuracy"), str(report["config"]["split"]).split("/")
     said = ["One training each."]
     if accuracy is not None and parts[-1].isdigit():

@@ -39,7 +39,7 @@ def most_used() -> int | None:
 
 
 def refuse_beyond_memory(what: str, need: int) -> None:
-    """Raise ValueError if at least so many bytes are needed and this machine has less memory.
+    """Raise ValueError if a computation that needs at least `need` bytes exceeds this machine's memory.
 
     Args:
         what: subject and verb of the error message, such as `batch_size 16 takes`.

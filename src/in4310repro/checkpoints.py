@@ -42,14 +42,14 @@ def save(
     position: Position,
     config: Mapping[str, Any],
 ) -> Path:
-    """Write a checkpoint, then remove all but the last two; return its file."""
+    """Write a checkpoint and remove all but the last two; return the path of the written file."""
     return save_tensors(folder, _tensors(model, optimizer), position, config)
 
 
 def save_tensors(
     folder: Path, tensors: Mapping[str, torch.Tensor], position: Position, config: Mapping[str, Any]
 ) -> Path:
-    """Write a checkpoint from tensors named as in a kept epoch; see `save`."""
+    """Write a checkpoint of these tensors, with names as in `read_kept_epoch`; see `save`."""
     data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
     name = names.checkpoint(position.epoch, position.batch, hashlib.sha256(data).hexdigest())
     write_file(folder / name, data)
@@ -59,19 +59,19 @@ def save_tensors(
 
 
 def pack(model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> bytes:
-    """Return a checkpoint as bytes for another process."""
+    """Return the content of a checkpoint as bytes, to be sent to another process."""
     return tensor_bytes(_tensors(model, optimizer), {POSITION: json.dumps(asdict(position))})
 
 
 def unpack(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Load what `pack` returned into the network and the optimizer; return the position."""
+    """Load a checkpoint from `pack` into the network and the optimizer; return its position in the training."""
     position = Position(**json.loads(metadata_of(data)[POSITION]))
     _load(safetensors.torch.load(data), model, optimizer, begun=bool(position.epoch or position.batch))
     return position
 
 
 def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Return the number of bytes that the tensors take in a checkpoint, and likewise in a kept epoch."""
+    """Return the number of bytes of the weights and the optimizer state, which each checkpoint stores."""
     return len(tensor_bytes(_tensors(model, optimizer)))
 
 
@@ -87,7 +87,7 @@ def write_kept_epoch(file: Path, model: torch.nn.Module, optimizer: torch.optim.
 
 
 def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
-    """Return about how many bytes `write_kept_epoch` writes; excludes some thousands for names and counters.
+    """Return about how many bytes `write_kept_epoch` writes; some thousands for names are not included.
 
     Args:
         weights: the network's weights and buffers.
@@ -147,7 +147,7 @@ def restore(
     config: Mapping[str, Any],
     batches: int | None = None,
 ) -> tuple[Position, list[str]]:
-    """Load the newest intact checkpoint into the network and the optimizer.
+    """Load the newest intact checkpoint into the network and the optimizer; return its position and warnings.
 
     Args:
         folder: the folder of the checkpoints.
@@ -194,7 +194,7 @@ def _check_values(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Check for impossible values. Weights that diverged may be nan, and means of squares infinite.
+    """Raise ValueError for impossible values. Weights that diverged may be nan, and mean squares infinite.
 
     Raises:
         ValueError: a mean of squares is below 0, or nan although its weight is not; a count of batches is below 0.
@@ -274,7 +274,7 @@ def _uses_all_parameters(model: torch.nn.Module) -> bool:
 
 
 def _match_layout(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """Return the value in the parameter's memory layout: fused optimizers walk both in memory order."""
+    """Return the value in the parameter's memory layout, since fused optimizers read both in memory order."""
     if value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)

@@ -25,7 +25,7 @@ COMPARED = (
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return sentences that name the first epoch and tensor that differ, and all recorded inputs that differ.
+    """Return messages about the first epoch and tensor that differ, and about all differing recorded inputs.
 
     Empty when all that `COMPARED` lists is equal to the bit; then the fingerprints may differ. The tensors of
     `best.safetensors` themselves are compared, and with the hashes that history and `tensors.json` have of them.

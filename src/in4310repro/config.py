@@ -138,7 +138,7 @@ class Config:
 
     @property
     def network(self) -> Network:
-        """The network with the configured name."""
+        """The network that the option `model` names."""
         return open_network(self.model)
 
     @property
@@ -150,7 +150,7 @@ class Config:
 
     @property
     def images(self) -> ImageSettings:
-        """The section about images, their split and their preprocessing."""
+        """The options about images, their split and their preprocessing."""
         return ImageSettings(
             data=self.data,
             scenes=self.scenes,
@@ -164,12 +164,12 @@ class Config:
 
     @property
     def training(self) -> TrainingSettings:
-        """The section about training."""
+        """The options about training."""
         return TrainingSettings(settings=self.settings, train=self.train, epochs=self.epochs, protocol=self.protocol)
 
     @property
     def evaluation(self) -> EvaluationSettings:
-        """The section about passing images through a network without training it."""
+        """The options about evaluating a network on images."""
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
@@ -178,7 +178,7 @@ class Config:
 
     @property
     def features(self) -> FeatureSettings:
-        """The section about measured feature maps and the image sets."""
+        """The options about measured feature maps and the image sets."""
         return FeatureSettings(
             modules=self.modules,
             images=self.feature_images,
@@ -228,7 +228,7 @@ def _no_choice(name: str, value: object) -> str:
 
 
 def from_json(value: Any, source: str) -> Config:
-    """Return the configuration that `to_json` wrote.
+    """Return the configuration that is stored as JSON values by `to_json`.
 
     Raises:
         ValueError: unsupported format, unknown key, or value out of range; the message names the source.
@@ -282,7 +282,7 @@ def to_json(config: Config, number: int | None = None) -> Values:
 
 
 def read_toml(file: Path) -> Values:
-    """Return the settings in a TOML file.
+    """Read the configuration options in a TOML file.
 
     Raises:
         ValueError: the file does not exist, is not TOML, or names a preset, which only the command line may do.

@@ -22,7 +22,7 @@ class Context:
     processes: Processes = ALONE
 
     def silent(self) -> Context:
-        """Return the context without progress."""
+        """Return a copy of the context that shows no progress."""
         return replace(self, progress=SILENT)
 
     def alone(self) -> Context:

@@ -97,7 +97,7 @@ class Protocol:
 
     @property
     def names(self) -> list[str]:
-        """Return the sorted names of the deviations, as `config.json` holds them."""
+        """Return the sorted names of the deviations, as `config.json` lists them."""
         return sorted(map(str, self.deviations))
 
     @property
@@ -112,7 +112,7 @@ class Protocol:
 
     @property
     def label(self) -> str:
-        """Return the label for results of a run with deviations; empty for the corrected protocol."""
+        """Return the label of results from a run with deviations; empty if no deviation is active."""
         if self.is_corrected:
             return ""
         return (
@@ -121,7 +121,7 @@ class Protocol:
 
     @property
     def meaning(self) -> str:
-        """Return the effects of the active deviations in words; empty for the corrected protocol."""
+        """Return the effects of the active deviations in words; empty if no deviation is active."""
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
 
     def touches(self, stage: str) -> bool:
@@ -139,11 +139,11 @@ class Protocol:
 
     @property
     def starts_warm(self) -> bool:
-        """Return whether each setting starts from the previous setting's last weights, which are then kept."""
+        """Return whether each setting starts from the previous setting's last weights, which are then stored."""
         return Deviation.WARM_START in self.deviations
 
     def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
-        """Return the setting whose last weights this setting starts from; None if it starts from the initial ones.
+        """Return the setting whose last weights this one starts from; None if it starts from the initial weights.
 
         Args:
             setting: one of the settings.
@@ -173,12 +173,12 @@ class Protocol:
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
-        """Return the divisor of the share of non-positive values: 1, or 208 / 200 for 200 images counted as 208."""
+        """Return the divisor of the non-positive fraction: 1, or 208 / 200 for 200 images padded to 208."""
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 
     @property
     def names_unfit_for_heads(self) -> list[str]:
-        """Return the sorted names of active deviations that cannot be combined with fitting a head."""
+        """Return the sorted names of active deviations with which a last layer cannot be fitted alone."""
         return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
 
 
@@ -219,5 +219,5 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
 
 
 def padded_images(images: int) -> int:
-    """Return the number of images rounded up to whole batches of the published size: 208 for 200."""
+    """Return the number of images rounded up to whole batches of `PUBLISHED_BATCH_SIZE`: 208 for 200."""
     return math.ceil(images / PUBLISHED_BATCH_SIZE) * PUBLISHED_BATCH_SIZE

@@ -24,7 +24,7 @@ COMPILERS = ("c++", "g++", "clang++")
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """The result of one check."""
+    """The result of a check of this machine."""
 
     topic: str
     text: str

@@ -55,17 +55,17 @@ class Rehearsal:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Number of optimizer steps per epoch."""
+        """Number of optimizer steps in each epoch."""
         return len(training_ranges(len(self.plan.sets["training"]), self.plan.config.batch_size))
 
     @property
     def fitted(self) -> bool:
-        """Return whether the training only fits heads, and so takes no optimizer steps."""
+        """Return whether the training only fits last layers, and so takes no optimizer steps."""
         return not self.steps
 
     @property
     def seconds(self) -> float:
-        """Estimated seconds of the training, excluding fits of heads and the decoding that this dry run has done."""
+        """Estimated seconds of the training; excludes fits of last layers, and decoding, which is done already."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -156,7 +156,7 @@ def _pass_through_stages(plan: TrainingPlan, context: Context) -> _Stages:
 
 @contextmanager
 def _name_stage(network: Network, stage: str) -> Iterator[None]:
-    """Convert errors in the code of timm's or a user's network to a ValueError that names network and stage."""
+    """Convert errors in the code of third-party networks to a ValueError that names network and stage."""
     try:
         yield
     except Exception as error:
@@ -166,7 +166,7 @@ def _name_stage(network: Network, stage: str) -> Iterator[None]:
 
 
 def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
-    """Return a training of one setting after its first steps."""
+    """Take the first optimizer steps of one setting; return the training in that state."""
     config = plan.config
     inputs = TrainingInputs(
         model=plan.initial_network(),
@@ -189,7 +189,7 @@ def _predict(model: torch.nn.Module, images: ImageSet, settings: EvaluationSetti
 
 
 def describe(rehearsal: Rehearsal) -> Iterator[str]:
-    """Return the lines that a dry run prints."""
+    """Return a dry run's results as lines to print."""
     config, split, numerics = rehearsal.plan.config, rehearsal.plan.split, rehearsal.numerics
     counts = {part: len(entries) for part, entries in split.parts.items()}
     yield (
@@ -229,7 +229,7 @@ def _time_of_steps(rehearsal: Rehearsal) -> str:
 
 
 def _duration_text(seconds: float) -> str:
-    """Return seconds as text in readable units.
+    """Return a duration in seconds as text in suitable units.
 
     Examples:
         >>> _duration_text(7.4), _duration_text(300), _duration_text(9000)

@@ -45,7 +45,7 @@ class Embedding:
         return len(self.places)
 
     def take(self, rows: range) -> Float32[np.ndarray, "image feature"]:
-        """Return a copy of the features of some images."""
+        """Return a copy of the features of the images at some positions."""
         values: Float32[np.ndarray, "image feature"] = self.records["features"][self.places[rows.start : rows.stop]]
         return values
 
@@ -136,7 +136,7 @@ def record_type(width: int) -> np.dtype[np.void]:
 
 
 def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
-    """Return text that is different if anything that changes an image's features is different."""
+    """Return a hash of everything but the image that its features depend on: weights, preprocessing, arithmetic."""
     body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
     # In native arithmetic bits depend on the other images of a batch.
     others = None if numerics.portable else images.pixels_sha256()
@@ -201,7 +201,7 @@ def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float3
 def _layer_inputs(
     model: torch.nn.Module, layer: str, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Iterator[torch.Tensor]:
-    """Yield the layer's input for the images, batch by batch."""
+    """Yield the inputs of the layer, batch by batch, while the network processes the images."""
     given: list[torch.Tensor] = []
     training = model.training
     hook = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))

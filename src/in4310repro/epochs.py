@@ -41,7 +41,7 @@ class TrainingInputs:
 
 
 class Step(NamedTuple):
-    """A completed optimizer step."""
+    """Record of a completed optimizer step."""
 
     epoch: int  # from 1
     step: int  # of the whole training, from 1
@@ -113,7 +113,7 @@ class Epochs:
         return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
 
     def run(self, after_step: Callable[[], None], after_epoch: Callable[[HistoryRow], None]) -> None:
-        """Train all remaining epochs, and pass the history row of each to `after_epoch`.
+        """Train all remaining epochs, and call `after_epoch` with the metrics of each epoch.
 
         Args:
             after_step: called after each step, when the position includes it and `last` is this step.
@@ -190,7 +190,7 @@ class Epochs:
         return position.loss / len(images), speed
 
     def validate(self, train_loss: float, speed: float) -> HistoryRow:
-        """Return the history row of the epoch that has just been trained.
+        """Validate the network after an epoch; return the epoch's losses and metrics.
 
         Raises:
             ValueError: the loss is not finite.

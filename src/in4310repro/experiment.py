@@ -123,7 +123,7 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with the arithmetic that all its processes use together.
+    """Return the context with an arithmetic that all of its processes can use together.
 
     Raises:
         ValueError: the processes cannot train together; raised before the first message between them.

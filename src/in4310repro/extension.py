@@ -77,7 +77,7 @@ def begin(files: RunFolder, config: Config) -> None:
 
 
 def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
-    """Remove the results of the run before its extension, if an extension has begun and not ended."""
+    """Remove the results from before an extension of a run that has begun and not ended."""
     if is_finished(files.folder) and any(
         _has_fewer_epochs(files, each.name, training.epochs) for each in training.settings
     ):

@@ -48,7 +48,7 @@ def reason(error: OSError) -> str:
 
 
 def describe(error: OSError) -> str:
-    """Return an error as a sentence, with the name of its file if known."""
+    """Return an error as a sentence that names its file, if it has one."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
     # Of `write_atomically`, a sentence already.
@@ -107,7 +107,7 @@ def read_text(path: Path) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
-    """Create or replace a file in one step.
+    """Create or replace a file in one step, so that no reader finds a part of it.
 
     The content goes to a temporary file beside the target, is synced, and then renamed: a reader, or a process that is
     killed, finds the old file or the new one and never half of it.
@@ -157,7 +157,7 @@ def _need(error: OSError, path: Path, size: int | None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Create or replace a file in one step; return its path. Raises as `write_atomically`."""
+    """Create or replace a file in one step with these bytes; return its path. Raises as `write_atomically`."""
     write_atomically(path, lambda file: file.write(data), len(data))
     return path
 

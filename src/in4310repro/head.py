@@ -47,7 +47,7 @@ class Features(NamedTuple):
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Fit the head for each penalty strength; return the history, one row per strength.
+    """Fit the last layer once for each penalty strength; return the metrics, one row per strength.
 
     Every fit starts at 0, independently of the others. The files are those of `training.fit`; an interrupted run
     continues with the strength after the last one in them.
@@ -104,7 +104,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
 def fit_row(
     inputs: TrainingInputs, model: torch.nn.Module, features: Features, number: int, strength: float
 ) -> HistoryRow:
-    """Fit the head at one penalty strength, load it into the network, and return the history row of its metrics.
+    """Fit the last layer at one penalty strength, load it into the network, and return its metrics.
 
     Args:
         inputs: the images and the configuration.
@@ -209,7 +209,7 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the finished fits of an interrupted run; none if their files are damaged or inconsistent."""
+    """Return the position after the finished fits of an interrupted run; the start if their files are damaged."""
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):

@@ -32,7 +32,7 @@ RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended, for all of its processes."""
+    """How a command ended, which is the same for all of its processes."""
 
     code: int
     message: str
@@ -40,7 +40,7 @@ class Ending:
     lost: bool = False
 
     def line(self, kept: str) -> str:
-        """Return the line to print about the ending, including which results are kept."""
+        """Return the line to print about the ending, with the words about which results are kept."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
         return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
@@ -86,7 +86,7 @@ class Heartbeat:
         self.thread.start()
 
     def finish(self) -> None:
-        """Report that this process has finished, so that the others do not take it for lost."""
+        """Report that this process has finished, so that other processes do not take its silence for a loss."""
         self.finished = True
         self.hurry.set()
         self.thread.join()

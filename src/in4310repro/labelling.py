@@ -31,11 +31,11 @@ class Labelled:
     softmax: Float32[np.ndarray, "image class"]
 
     def predicted(self) -> list[str]:
-        """Class with the largest score of each image; ties go to the lower index."""
+        """Return the class with the largest score of each image; ties go to the lower index."""
         return [self.classes[index] for index in self.softmax.argmax(axis=1)]
 
     def to_csv(self) -> str:
-        """Return a header and a row per image: path, predicted class, scores; these read back equal as float32."""
+        """Return CSV with a row per image: path, predicted class and each class's score, exact for float32."""
         return csv_of({"path": self.paths, "predicted": self.predicted()}, self.classes, self.softmax)
 
     def content(self, form: str) -> bytes:

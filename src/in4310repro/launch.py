@@ -47,7 +47,7 @@ def restarts() -> bool:
 
 
 def advice() -> str:
-    """Return advice for several processes that share one machine's cores; empty for one process."""
+    """Return advice if several processes share one machine's cores; otherwise an empty text."""
     if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):
         return ""
     return f"{size()} processes share the cores of one machine; one process with all of them is the better choice"

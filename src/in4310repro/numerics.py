@@ -77,7 +77,7 @@ class Numerics:
         return torch.nn.functional.cross_entropy(logits, labels, reduction="none").double()
 
     def softmax(self, logits: torch.Tensor) -> torch.Tensor:
-        """Return the softmax scores of each image."""
+        """Return the softmax of each image's logits."""
         from in4310repro import arithmetic
 
         return arithmetic.softmax(logits) if self.portable else logits.softmax(dim=1)

@@ -21,7 +21,7 @@ def build(
     *,
     portable: bool,
 ) -> torch.optim.Optimizer:
-    """Return the optimizer of a setting.
+    """Construct the optimizer of a setting, portable or torch's own.
 
     Args:
         setting: the kind, one of `OPTIMIZERS`, learning rates, weight decay and momentum, which SGD alone has.
@@ -46,7 +46,7 @@ def build(
 
 
 def state_copies(setting: OptimizerSetting) -> int:
-    """Return how many tensors of its parameter's shape the optimizer of a setting keeps per parameter."""
+    """Return how many tensors an optimizer keeps per parameter that are as large as the parameter."""
     state = OPTIMIZERS[setting.optimizer].state_with(setting.momentum)
     return sum(kept.has_shape_of_parameter for kept in state.values())
 
@@ -59,7 +59,7 @@ def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapp
 def states_of(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """Return each parameter's state, given a file's tensors by `INDEX.NAME`, such as `0.exp_avg`.
+    """Return each parameter's optimizer state, given a file's tensors named `INDEX.NAME`, such as `0.exp_avg`.
 
     Args:
         optimizer: the optimizer, with parameters of the right shapes.
@@ -131,6 +131,6 @@ def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set the learning rates of body and head for the next step: their initial values times a factor."""
+    """Set the learning rates of all parameter groups for the next step: the initial rates times a factor."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

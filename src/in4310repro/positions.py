@@ -22,7 +22,7 @@ class Position:
 
 
 class PositionRecord(TypedDict):
-    """A position as stored in a checkpoint."""
+    """A position as a checkpoint stores it, in JSON."""
 
     epoch: Count
     batch: Count

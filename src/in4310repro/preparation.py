@@ -1,4 +1,4 @@
-"""Preparation of a training: its data, network and plan are checked, and all images decoded, before the first step."""
+"""Preparation of a training: check its data, network and plan, and decode all images, before the first step."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from in4310repro.tensors import tensors_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The images of a training, and a split that keeps only files with equal bytes in the same part."""
+    """The images of a training, and a first split, in which files with equal bytes are in the same part."""
 
     config: Config  # with the split as counts
     images: Catalogue
@@ -53,7 +53,7 @@ class TrainingPlan:
     fingerprint: Fingerprint
 
     def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
-        """Return a copy of the network with other weights.
+        """Return a copy of the network with these weights and buffers.
 
         Raises:
             ValueError: the weights do not fit the network; the message names their source.
@@ -87,7 +87,7 @@ def load_data(config: Config, context: Context) -> Data:
 
 
 def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Build the network with its initial weights, and complete the configuration by values from both; return both.
+    """Build the network with its initial weights, and fill in options that depend on it; return config and network.
 
     Raises:
         ValueError: the weights or the settings do not fit the network, or it has no portable arithmetic.

@@ -1,4 +1,4 @@
-"""Preprocessing of images for a network: a record that is kept with the network's weights."""
+"""Preprocessing of images for a network, as a record that is stored with the network's weights."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ class Preprocessing:
 
 
 def to_json(preprocessing: Preprocessing) -> dict[str, object]:
-    """Return the record as JSON values, without size and orientation."""
+    """Return the preprocessing as JSON values, without size and orientation."""
     values = {name: getattr(preprocessing, name) for name in DECIDED_BY_WEIGHTS}
     return values | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
 
 
 def from_json(values: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that `to_json` wrote, with the given size if there is one.
+    """Return the preprocessing that is stored as JSON values by `to_json`, with the size if it is given.
 
     Raises:
         KeyError: a value is missing.

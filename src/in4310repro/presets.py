@@ -26,7 +26,7 @@ SHARES = "preset"  # a split by the shares of the preset, of as many images as t
 def three_settings(
     adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
 ) -> tuple[OptimizerSetting, ...]:
-    """Return the report's three optimizers at these learning rates, with separate rates for the heads if given."""
+    """Return the report's three optimizers at these learning rates, and separate rates for the last layer if given."""
     settings = (
         OptimizerSetting(name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01),
         OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop),
@@ -144,7 +144,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values; omits split and modules if training will choose them."""
+    """Return the configuration as JSON values, without split and modules if a training will choose them."""
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
@@ -173,7 +173,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration with three image counts as its split, in place of `SHARES`.
+    """Return the configuration with three image counts as its split, if the split was `SHARES`.
 
     Args:
         config: a configuration whose split may be `SHARES`.
@@ -205,7 +205,7 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
 
 
 def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
-    """Return the command that trains such a run and writes its report; works on every installation.
+    """Return the command that trains a run like this one and writes its report, on every installation.
 
     The command depends only on the configuration: it is the same for a copy of the run in a different folder.
 

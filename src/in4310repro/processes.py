@@ -58,7 +58,7 @@ class Processes:
         return answer
 
     def broadcast_json(self, value: Any = None) -> Any:
-        """Return the JSON value of rank 0; see `broadcast`."""
+        """Return the JSON value of rank 0 in every process; see `broadcast`."""
         return json.loads(self.broadcast(json.dumps(value).encode()))
 
 
@@ -122,7 +122,7 @@ def is_consequence(error: BaseException) -> bool:
 
 
 def conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
-    """Return the exit code of a command under torchrun, and the line that this process prints about its end.
+    """Return the exit code of a command under torchrun, and the last line for this process to print.
 
     Args:
         code: the exit code that this process would have by itself.

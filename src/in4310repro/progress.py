@@ -28,7 +28,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """Start time of a task of several parts, and the share in [0, 1] of it that was already done then."""
+    """Start time of a task of several parts, and which fraction of it was already done then."""
 
     start: tuple[float, float] | None = None
 
@@ -171,7 +171,7 @@ def _update(bars: Bars, bar: TaskID, done: int, whole: str, detail: str) -> None
 
 
 def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:
-    """Print at most one line every few seconds, and one at the end."""
+    """Print progress as plain lines: at most one every few seconds, and one at the end."""
     start = shown = time.monotonic()
     finished = 0
 

@@ -24,7 +24,7 @@ from in4310repro.step_log import formats_of, refuse_missing_library
 
 
 def with_recorded_orientation(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration with the EXIF orientation that the run in a folder has recorded.
+    """Return the configuration, but with the EXIF orientation that the run in a folder has recorded.
 
     Raises:
         ValueError: the run's configuration is damaged or has an unsupported format.
@@ -48,12 +48,12 @@ def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozens
 
 
 def keeps_epochs(folder: Path) -> bool:
-    """Return whether a run contains kept epochs."""
+    """Return whether a run has stored weights and optimizer state of single epochs."""
     return any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors"))
 
 
 def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
-    """Report the disk space that kept epochs will take, not counting those that exist already.
+    """Report the disk space for storing every epoch's weights, except those stored already.
 
     Raises:
         ValueError: the disk has too little space.
@@ -112,7 +112,7 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
-    """Return the history of a setting; an empty list if the setting is not fully trained.
+    """Return a setting's metrics after each epoch; an empty list if the setting is not fully trained.
 
     An epoch's row is written after its weights, so a complete history has its best weights beside it.
     """

@@ -58,15 +58,15 @@ class TrainingSettings:
         return next(each for each in self.settings if each.name == name)
 
     def trained_part(self, setting: OptimizerSetting) -> str:
-        """Return the part that a setting trains: `head`, `all` or `from:LAYER`."""
+        """Return which part of the network a setting trains: `head`, `all` or `from:LAYER`."""
         return setting.train or self.train
 
     def fits_head(self, setting: OptimizerSetting) -> bool:
-        """Return whether a setting only fits the last layer, without epochs."""
+        """Return whether a setting fits only the last layer, for which there are no epochs."""
         return self.trained_part(setting) == HEAD
 
     def rows_of(self, setting: OptimizerSetting) -> int:
-        """Return the number of rows in a setting's history: one per epoch, or per penalty strength of a head's fit."""
+        """Return the number of rows in a setting's history: its epochs, or penalty strengths for a fitted last layer."""
         return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
     def setting_before(self, setting: OptimizerSetting) -> str | None:

@@ -59,7 +59,7 @@ def leave(*_of_signal: object) -> NoReturn:
 
 
 def is_repeat(before: float) -> bool:
-    """Return whether a signal now repeats the one received at this time, since torchrun forwards signals."""
+    """Return whether a signal that comes now is the one received at `before` again, as forwarded by torchrun."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 

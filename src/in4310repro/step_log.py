@@ -1,4 +1,4 @@
-"""Logs of all training steps, as CSV or for TensorBoard; for human readers, since no code reads them back.
+"""Logs of all training steps, as CSV or for TensorBoard, for human readers; no result depends on them.
 
 Before a checkpoint is written the log is on the disk, and a resumed training drops what came after its checkpoint: no
 step is missing and none stands twice.
@@ -54,7 +54,7 @@ class StepLog:
             self._board = _writer()(str(file.parent), purge_step=done + 1 if done else None)
 
     def add(self, step: Step) -> None:
-        """Log a step."""
+        """Write an optimizer step to each log."""
         if self._file:
             self._file.add(step)
         if self._board:
@@ -62,7 +62,7 @@ class StepLog:
                 self._board.add_scalar(name, getattr(step, name), step.step)
 
     def sync(self) -> None:
-        """Write all logged steps to the disk now."""
+        """Make sure that all logged steps are on the disk."""
         if self._file:
             self._file.sync()
         if self._board:
@@ -81,7 +81,7 @@ class StepLog:
 
 
 class _Csv:
-    """A CSV log with one line per step; floats have as few digits as still read back equal."""
+    """A CSV log with one line per step; floats are written with all digits needed to read back equal."""
 
     def __init__(self, file: Path, done: int) -> None:
         self._path = file

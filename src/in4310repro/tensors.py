@@ -69,7 +69,7 @@ def metadata_of(data: bytes) -> dict[str, str]:
 
 
 def load_state(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
-    """Load weights and buffers into a network."""
+    """Load weights and buffers into a network, in place."""
     # Its own state carries the versions of its modules, which some ask for.
     filled = model.state_dict()
     filled.update(state)

@@ -21,7 +21,7 @@ UNNAMED = "PATH"
 
 
 class Markdown(str):
-    """Text that is already Markdown."""
+    """Text that is Markdown already, and is not escaped again."""
 
     __slots__ = ()
 

@@ -33,7 +33,7 @@ class Task(TrainingInputs):
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Train one setting and return its history, one row per epoch.
+    """Train a setting and return its metrics after each epoch.
 
     Writes `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`) after each epoch,
     `SETTING/best.safetensors` (parameters and buffers) whenever the metric `select` on validation is better than
@@ -72,7 +72,7 @@ def follow(inputs: TrainingInputs) -> None:
 
 
 class Record:
-    """The files of a setting; each epoch adds a row and a chain entry, and its weights if they are the best.
+    """Files of a setting; each epoch adds its metrics and hashes, and its weights if they are the best so far.
 
     Args:
         task: the task; its network must still have its initial weights.
@@ -88,7 +88,7 @@ class Record:
     def write(
         self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
     ) -> None:
-        """Add an epoch to the position and to the files; weights are written before the row that refers to them."""
+        """Add an epoch to `position` and to the files; weights are written before the metrics that refer to them."""
         files, setting = self._task.files, self._task.setting.name
         if best_epoch([*position.history, row], self._task.config.select) is row:
             best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
@@ -101,7 +101,7 @@ class Record:
 
 
 class _Training:
-    """The training of one setting: its epochs, and the files from which a checkpoint continues."""
+    """The training of one setting: its epochs, its files, and its checkpoints."""
 
     def __init__(self, task: Task, interrupted: Callable[[], bool]) -> None:
         self._task = task

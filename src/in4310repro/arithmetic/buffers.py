@@ -115,7 +115,7 @@ def _new(size: int) -> tuple[int, mmap.mmap]:
 
 
 def release() -> None:
-    """Return all free blocks to the system."""
+    """Return the memory of all free blocks to the system."""
     for size, free in _free.items():
         Sizes.free -= size * len(free)
         free.clear()

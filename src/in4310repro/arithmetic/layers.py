@@ -130,7 +130,7 @@ class Dropout(nn.Dropout):
 
 
 def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
-    """Return sizes as (for rows, for columns); a single number stands for both."""
+    """Return sizes as a pair (rows, columns); a single number is used for both."""
     rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
     return rows, columns
 

@@ -108,7 +108,7 @@ def hash_of(files: Iterable[Path]) -> str:
 
 
 def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
-    """Load a compiled library.
+    """Load a compiled library from its file.
 
     Raises:
         OSError: the library cannot be loaded.

@@ -141,7 +141,7 @@ class Share(Whole):
         return tree.add(tree.leaves(self.batch), sums)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
-        """Add this process's part of a gradient to a bucket, to be summed later; return None. See Whole.
+        """Queue this process's part of a gradient for summation over processes; return None. See Whole.
 
         Raises:
             ValueError: the weight was computed from other tensors, so that it has no `.grad` for its gradient.
@@ -189,7 +189,7 @@ class _Bucket:
         self._work: Any = None
 
     def place(self, weight: Tensor) -> Tensor:
-        """Reserve memory in the bucket for this process's nodes [node, value] of a weight's gradient; return it."""
+        """Reserve and return memory in the bucket for this process's nodes [node, value] of a gradient."""
         if not self.used:
             self.capacity = max(BUCKET, weight.numel())
             rows = len(self._nodes[self._connection.rank])

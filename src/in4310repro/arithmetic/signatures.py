@@ -158,7 +158,7 @@ def _size(name: str, sizes: Mapping[str, Any]) -> int:
 
 
 def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
-    """Return a tensor in the memory order that the function expects, copied if necessary and only read."""
+    """Return a tensor in the memory order that the function expects; only tensors that are read may be copied."""
     dtype = DTYPES[parameter.base]
     if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
         in_order = _is_in_order(value)
@@ -198,7 +198,7 @@ def _is_in_order(value: Tensor) -> bool:
 
 
 def _reorder(value: Tensor) -> Tensor:
-    """Return a contiguous copy of the values."""
+    """Return a contiguous copy of the values, in the order of their axes."""
     value = value.detach().resolve_neg()
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()
 
@@ -248,7 +248,7 @@ def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any],
 
 
 def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
-    """Return a tensor in another tensor's memory order, copied if necessary and only read."""
+    """Return a tensor in the memory order of another; only tensors that are read may be copied."""
     dtype = DTYPES[parameter.base]
     plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
     if plain and value.shape == model.shape and value.numel() == size:

@@ -21,7 +21,7 @@ def leaves(images: int) -> range:
 
 
 def part(number: int, rank: int, size: int) -> range:
-    """Return one of `size` consecutive ranges into which `number` items are divided; their lengths differ by <= 1."""
+    """Return one of `size` consecutive ranges of nearly equal length into which `number` items are divided."""
     return range(rank * number // size, (rank + 1) * number // size)
 
 
@@ -77,7 +77,7 @@ def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
 
 
 def rows(images: int, width: int) -> Tensor:
-    """Return uninitialised memory for float64 sums [leaf, width] over the images of each leaf."""
+    """Return uninitialised memory for float64 sums [leaf, width], one row per leaf of a batch."""
     return torch.empty((len(leaves(images)), width), dtype=torch.float64, device="cpu")
 
 

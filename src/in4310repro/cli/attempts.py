@@ -57,7 +57,7 @@ class Attempt:
 
     @property
     def found(self) -> bool:
-        """Whether every check found a difference."""
+        """Whether every checking command found a difference."""
         return bool(self.checks) and all(check.exit_code == DIFFERENCE for check in self.checks)
 
 

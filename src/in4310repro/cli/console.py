@@ -132,13 +132,13 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Let the message of an interrupt say what is kept, as soon as this command has written a file."""
+    """Make the message of an interrupt name what is stored, as soon as the command has written `file`."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Let the message of an interrupt say what is kept, if something is kept at that time."""
+    """Make the message of an interrupt name what is stored, if `something` is true at that time."""
     signals.kept = lambda: words if something() else ""
 
 

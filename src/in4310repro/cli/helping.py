@@ -27,7 +27,7 @@ class Command(TyperCommand):
     """Command whose help shows its options in groups, then examples."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option `--help`."""
+        """Return the option `--help`, made to print this help."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
@@ -44,7 +44,7 @@ class Group(TyperGroup):
     """Group of commands whose help shows examples, then the commands in groups."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option `--help`."""
+        """Return the option `--help`, made to print this help."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:

@@ -159,7 +159,7 @@ def examine(
 
 
 def _nested(images: Catalogue) -> list[str]:
-    """Return an error message for each class folder inside another class folder; none if there is no such folder."""
+    """Return an error message for each class folder inside another class folder; none if all are separate."""
     folders = {PurePosixPath(entry.path).parent for entry in images.entries}
     pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
     return sorted(

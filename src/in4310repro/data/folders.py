@@ -54,7 +54,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Survey:
-    """Images of a tree, and the faults because of which it cannot be trained on."""
+    """Images of a tree, and its faults, with which a training on it would fail."""
 
     images: Catalogue  # those that can be checked, of any number of classes
     faults: list[str]  # of the tree, as sentences

@@ -55,7 +55,7 @@ class ImageSet:
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
-        """Return a copy of the pixels at some positions.
+        """Return a copy of the pixels of the images at some positions.
 
         Raises:
             ValueError: the cache file of the pixels has been changed since they were loaded.

@@ -26,7 +26,7 @@ ENOUGH = 0.75
 
 @dataclass(frozen=True)
 class Details:
-    """Details of a picture: each pixel minus the mean around it, which removes differences in lighting."""
+    """Details of a picture: each pixel minus the mean around it, so that differences in lighting have no effect."""
 
     spectrum: Complex64[np.ndarray, "row frequency"]  # of the whole picture
     contrast: Float32[np.ndarray, "side top left"]  # of each square of each size in it; infinite beyond its border

@@ -107,7 +107,7 @@ class _Tables:
         return taken
 
     def close(self, value: int) -> Iterator[int]:
-        """Yield the numbers of hashes in the tables that are similar to a hash; one may be yielded more than once."""
+        """Yield the numbers of hashes in the tables that are similar to a hash, possibly some of them repeatedly."""
         for band, bits in enumerate(_bands(value)):
             for flip in FLIPS:
                 other = self._first[band][bits ^ flip]

@@ -88,7 +88,7 @@ class CachedPixels:
 
 
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """Return the pixels in a cache file, after decoding those that are missing, together with other processes.
+    """Return the pixels in a cache file; decodes missing ones first, sharing the work with other processes.
 
     Images that cannot be read are skipped: see `Wanted.decode`.
 
@@ -275,7 +275,7 @@ def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
 
 @contextmanager
 def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Iterator[bool]:
-    """Lock a group of records while decoding it, so that processes do not decode the same images.
+    """Lock a group of records while decoding it, so that no other process decodes the same images.
 
     Yields whether this process has the lock.
     """

@@ -1,4 +1,4 @@
-"""Decoding of image files to upright RGB pictures; all other modules use these functions for it."""
+"""Decoding of image files to upright RGB pictures; no other module decodes pictures."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from in4310repro.data.splits import Split
 
 
 def split_differences(images: Catalogue, split: Split) -> list[str]:
-    """Return a message for each contradiction in a split and each difference from its folder; none if it fits."""
+    """Return a message for each contradiction in a split and each difference from its folder; none if they agree."""
     return _contradictions(split) + _differences(images, split)
 
 
@@ -19,7 +19,7 @@ def parts_of(split: Split) -> dict[str, str]:
 
 
 def _contradictions(split: Split) -> list[str]:
-    """Yield a message for each contradiction within a split, whatever is in the folder; none if there is none."""
+    """Yield a message for each contradiction within a split; none if it is consistent."""
     parts_of: dict[str, Counter[str]] = defaultdict(Counter)
     for part, entries in split.parts.items():
         for entry in entries:
@@ -40,7 +40,7 @@ def _contradictions(split: Split) -> list[str]:
 
 
 def _differences(images: Catalogue, split: Split) -> list[str]:
-    """Yield a message for each difference between a split and its folder; none if they agree."""
+    """Yield a message for each difference between a split and its image folder; none if they agree."""
     folder = {entry.path: entry for entry in images.entries}
     contents = {entry.sha256: entry.path for entry in images.entries}
     listed = sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path)

@@ -26,7 +26,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Split:
-    """Three lists of images without common images, each sorted by path; labels are indices of the classes."""
+    """Three lists of images, without an image in common, each sorted by path; labels are indices of the classes."""
 
     root: Path
     classes: tuple[str, ...]

@@ -34,7 +34,7 @@ class Activations:
         return None if self._keys is None else len(self._keys)
 
     def check(self, output: Float[Tensor, "..."]) -> None:
-        """Check that the values of an output have histogram bins.
+        """Check that no value of an output is too large for the histogram and the top images.
 
         Raises:
             ValueError: float64 values exceed the range of float32.
@@ -56,7 +56,7 @@ class Activations:
             count_bins(output, self._counts)
 
     def rank(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> None:
-        """Update the top images with the images first_image, first_image + 1, ..."""
+        """Update the top images with an output of the images first_image, first_image + 1, ..."""
         self._add_keys(response_keys(maps, first_image))
 
     def _add_keys(self, keys: Int64[Tensor, "channel image"]) -> None:
@@ -81,7 +81,7 @@ class Activations:
         return {f"{PREFIX}{name}": part for name, part in parts.items() if part is not None}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Replace the content by a saved state, to continue from there.
+        """Replace the counts and top images by those of a saved state.
 
         Raises:
             ValueError: the state's entries have a wrong dtype or shape, or counts below zero.

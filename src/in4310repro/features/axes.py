@@ -84,7 +84,7 @@ class AxisFinder(TorchFunctionMode):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Do not follow computations within the block."""
+        """Stop following computations in the block."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -92,7 +92,7 @@ class AxisFinder(TorchFunctionMode):
             self._paused = before
 
     def axis_of(self, name: str, path: str, output: object, values: Tensor) -> int:
-        """Return the channel axis of a module's output.
+        """Return the channel axis of a module's output, after checking that it is possible.
 
         Args:
             name: the module's name.
@@ -231,7 +231,7 @@ class AxisFinder(TorchFunctionMode):
             _leave(self)
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
-        """Return the axes of a module's output for which no function rule exists."""
+        """Return the axes of a module's output according to the module alone; None if they are not known."""
         axis = own_axis(module, path, value.ndim)
         if axis is not None:
             return Axes(frozenset({axis}))
@@ -249,7 +249,7 @@ class AxisFinder(TorchFunctionMode):
 
 
 def _apply(rule: Rule, call: Call) -> Axes | None:
-    """Return a rule's result; None if the rule fails, since the model's own call must not fail because of it.
+    """Return a rule's result, or None if the rule raises an error, so that the model's own call goes on.
 
     Raises:
         ContradictionError: a layer's channel axis differs from the assumed one.
@@ -271,7 +271,7 @@ def _layout(tensor: Tensor) -> object:
 
 
 def _leave(mode: TorchFunctionMode) -> None:
-    """Remove a mode from the active modes, even if others have been entered since."""
+    """Remove a mode from torch's active modes, even if other modes have been entered since."""
     later: list[Any] = []
     while mode in active_modes():
         later.append(active_modes()[-1])
@@ -281,7 +281,7 @@ def _leave(mode: TorchFunctionMode) -> None:
 
 
 def _avoids_fast_kernels(module: nn.Module) -> bool:
-    """Return whether a module runs without its fused kernels in any case, such as when a part of it has hooks."""
+    """Return whether an encoder layer runs without its fused kernels anyway, because a part of it has hooks."""
     return isinstance(module, nn.TransformerEncoderLayer) and any(
         part._forward_hooks or part._forward_pre_hooks for part in module.modules()
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Convention:
-    """The assumption of channels on axis 1 for images or the last axis for tokens, and the modules that use it."""
+    """The assumed axes (1 of images, last of tokens), with the names of the modules measured by them."""
 
     modules: list[str] = field(default_factory=list)
 
@@ -25,7 +25,7 @@ class Axes:
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return a copy with different axes."""
+        """Return a copy of these axes with different axis numbers."""
         return Axes(frozenset(axes), self.convention)
 
 
@@ -61,7 +61,7 @@ Rule = Callable[[Call], Axes | None]
 
 
 def keep(call: Call) -> Axes | None:
-    """Return the first tensor's axes for the result, at equal distances from the last axis."""
+    """Return the first tensor's axes, moved by the number of axes that the result has more."""
     given, more = call.first, call.output.ndim - call.tensors[0].ndim
     return None if given is None or more < 0 else given.on(axis + more for axis in given.axes)
 

@@ -37,7 +37,7 @@ def image_range(node: Node) -> range:
 
 
 def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
-    """Add a node to `nodes`, in place; merge it with its sibling, if present, and so on upwards."""
+    """Add a node to `nodes`, in place; while its sibling is present, merge the two into their parent."""
     while (sibling := (node[0], node[1] ^ 1)) in nodes:
         other = nodes.pop(sibling)
         moments = merge_moments(moments, other) if node < sibling else merge_moments(other, moments)
@@ -99,7 +99,7 @@ class BlockMoments:
         self._channels = self._channels or channels
 
     def nodes(self) -> Nodes:
-        """Return the tree nodes by position, with the unfinished block as one more node; changes nothing."""
+        """Return the moments of all images so far as tree nodes, the unfinished block included; changes nothing."""
         nodes = dict(self._nodes)
         if self._open_block is not None:
             block, rows = self._open_block
@@ -127,7 +127,7 @@ class BlockMoments:
         return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Replace the content by a saved state, to continue from there.
+        """Replace the moments by those of a saved state.
 
         Raises:
             ValueError: the entries of the state do not fit together.

@@ -31,7 +31,7 @@ LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 
 
 class ImageRows:
-    """Samples with one row per image, its mean over positions; rows are stored for a two-pass computation.
+    """Samples with one row per image, its mean over positions; stores all rows of a block, to read them twice.
 
     Only `add` changes its attributes.
     """
@@ -206,7 +206,7 @@ def spatial_means(
 def means_by_sums(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift, by torch's sum, whose order torch chooses; for GPUs."""
+    """Return means over positions minus the shift, summed by torch in an order of its own; for GPUs."""
     shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 

@@ -104,7 +104,7 @@ def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes
 
 
 def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> bytes:
-    """Return rank 0's bytes, on every rank."""
+    """Send the bytes of rank 0 to all ranks; return them."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     dist.broadcast(length, 0, group=group)

@@ -45,7 +45,7 @@ class FlatMaps:
         return count(maps)
 
     def merge(self, other: "FlatMaps") -> None:
-        """Add the maps of another FlatMaps."""
+        """Add the maps of another FlatMaps; no image may be in both."""
         self._batches |= other._batches
 
     def maps(self) -> Float[Tensor, "image value"]:
@@ -57,7 +57,7 @@ class FlatMaps:
         return {f"{first}": batch for first, batch in self._batches.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Replace the content by a saved state, to continue from there.
+        """Replace the maps by those of a saved state.
 
         Raises:
             ValueError: a batch is not a matrix of floating-point values, or batches differ in their width.

@@ -82,7 +82,7 @@ class Histogram:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Histogram":
-        """Return the histogram that `to_json` wrote."""
+        """Return the histogram that is stored as JSON values by `to_json`."""
         middles = torch.tensor(content["middles"], dtype=torch.float64)
         return cls(middles, torch.tensor(content["counts"], dtype=torch.int64))
 
@@ -101,7 +101,7 @@ def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
 
 
 def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
-    """Add an output's values, in place, to the counts of bins: zero, by sign and magnitude, and not finite.
+    """Add the values of an output to `counts` of values per bin, in place.
 
     Bins of negative values, and of -0, follow SIDE bins later. A float64 value is rounded towards 0 to float32, not
     to 0 itself: smaller values go to the first bin of their sign.

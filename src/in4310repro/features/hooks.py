@@ -96,7 +96,7 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 @dataclass
 class ForwardPass:
-    """State of the model's current forward pass, which its methods change; they are hooks."""
+    """State of the model's current forward pass; the methods that change it are hooks."""
 
     count: ImageCounter | None = None  # of the caller; None: the rule of `count_images`
     batch_size: int | None = None  # images; None outside of a pass

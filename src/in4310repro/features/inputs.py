@@ -1,4 +1,4 @@
-"""Number of images in the inputs of a model."""
+"""Functions that count the images in the inputs of a model."""
 
 from collections.abc import Callable, Mapping
 

@@ -50,7 +50,7 @@ SIGNATURES = signatures.parse(DECLARATIONS, {"Maps": Maps})
 
 
 class Kernel:
-    """Functions of a compiled library; they count values that are non-positive, zero and not finite.
+    """Functions of a compiled library; their counts are of values that are non-positive, zero, and not finite.
 
     Args:
         file: the library.
@@ -118,7 +118,7 @@ class Kernel:
 
 
 def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
-    """Return all values as one axis, in memory order if they are adjacent, otherwise as a copy."""
+    """Return all values as one axis: in memory order if there are no gaps, otherwise as a copy."""
     values = library.as_plain("values", values)
     return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
 

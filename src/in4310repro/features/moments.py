@@ -19,7 +19,7 @@ class Moments:
 
     @property
     def mean(self) -> Float64[Tensor, " channel"]:
-        """Mean of the rows."""
+        """Mean over all rows."""
         return self.shift + self.offset
 
     def to(self, device: torch.device | str) -> "Moments":

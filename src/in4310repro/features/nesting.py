@@ -11,7 +11,7 @@ CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 
 
 def children(value: object) -> list[tuple[str, object]] | None:
-    """Return the parts of a container with their paths, as `[key]`, `.field` or `[0]`; None if it is no container."""
+    """Return the parts of a container with their paths, as `[key]`, `.field` or `[0]`; None for any other value."""
     if isinstance(value, Tensor | PackedSequence):
         return None
     if isinstance(value, Mapping):
@@ -24,7 +24,7 @@ def children(value: object) -> list[tuple[str, object]] | None:
 
 
 def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield each value that is no container and no constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
+    """Yield each value that is neither container nor constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
     parts = children(value)
     if parts is not None:
         for step, part in parts:

@@ -114,7 +114,7 @@ class FeatureResult:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "FeatureResult":
-        """Return the result that `to_json` wrote.
+        """Return the result that is stored as JSON values by `to_json`.
 
         Raises:
             ValueError: a name is missing or unknown.
@@ -199,7 +199,7 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
 
 
 def pool_moments(calls: list[BlockMoments]) -> Moments | None:
-    """Return the moments over the rows of all calls, merged in the order of calls; None without any.
+    """Return the moments over the rows of all calls, merged in the order of calls; None if there are no moments.
 
     Raises:
         ValueError: the calls differ in their number of channels.
@@ -214,5 +214,5 @@ def pool_moments(calls: list[BlockMoments]) -> Moments | None:
 
 
 def pool_gram(calls: list[FlatMaps]) -> Float64[Tensor, "row row"] | None:
-    """Return the Gram matrix of the maps of all calls, in the order of calls; None without any."""
+    """Return the Gram matrix of the maps of all calls, in the order of calls; None if there are no maps."""
     return gram_matrix(torch.cat([call.maps() for call in calls])).cpu() if calls else None

@@ -43,7 +43,7 @@ class LeaveOut:
             raise ValueError(f"leave_out is {self.describe()}; no module is left")
 
     def describe(self) -> str | list[str]:
-        """Return the pattern, or the sorted names, of what is excluded."""
+        """Return the pattern or the sorted names that are excluded."""
         return self._names.pattern if isinstance(self._names, re.Pattern) else sorted(self._names)
 
 

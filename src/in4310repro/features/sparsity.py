@@ -41,11 +41,11 @@ def count(maps: Float[Tensor, "..."]) -> Counts:
 
 
 def widen(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Return float64 maps as they are, and all others as float32."""
+    """Return float64 maps as they are, and maps of other types as float32."""
     return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
 
 
 def make_dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
-    """Return contiguous or channels-last maps as they are, and all others as a contiguous copy."""
+    """Return contiguous or channels-last maps as they are, and maps with another layout as a contiguous copy."""
     is_dense = maps.is_contiguous() or maps.is_contiguous(memory_format=torch.channels_last)
     return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

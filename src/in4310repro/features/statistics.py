@@ -152,7 +152,7 @@ class FeatureStatistics:
             self._hooks.__exit__(kind, error, trace)
 
     def _consume(self, name: str, call: int, images: int | None, output: object) -> None:
-        """Measure an output, after checking that the thread is always the same; works in every autograd mode."""
+        """Measure an output, after checking that all outputs come from one thread."""
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()

@@ -107,7 +107,7 @@ class Stream:
                 )
 
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
-        """Measure an output with channels on `axis`; images must be on axis 0, unless values are only counted.
+        """Measure an output with channels on `axis`; axis 0 must be images unless values are only counted.
 
         Raises:
             ValueError: float64 values are out of range, a value is not finite and `on_non_finite` is "raise", or images
@@ -161,7 +161,7 @@ class Stream:
         }
 
     def restore(self, state: StreamState, tensors: dict[str, Tensor]) -> None:
-        """Replace the content by a saved state, to continue from there with equal bits.
+        """Replace the statistics by those of a saved state; further images then give equal bits.
 
         Raises:
             ValueError: the tensors do not fit together.

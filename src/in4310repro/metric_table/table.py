@@ -15,7 +15,7 @@ COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of anothe
 
 
 class Tolerance(enum.Enum):
-    """Allowed difference of a metric between scores computed in different numeric classes."""
+    """How far a metric may differ between scores from different arithmetic, such as that of another processor."""
 
     NONE = "equal"  # it depends on the predicted classes alone
     ORDER = "as far as close scores leave the order of images open"

@@ -1,4 +1,4 @@
-"""Confidence interval of a proportion."""
+"""Confidence interval of a proportion, such as an accuracy."""
 
 from __future__ import annotations
 

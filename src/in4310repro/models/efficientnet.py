@@ -70,7 +70,7 @@ class InvertedResidual(nn.Module):
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Apply the block to maps [image, channel, height, width]."""
+        """Apply the block to maps [image, channel, height, width]; the result has the same axes."""
         inner = self.depthwise(pad_as_tensorflow(self.expand(maps), self.kernel, self.stride))
         result: Tensor = self.project(inner)
         return maps + result if self.residual else result
@@ -84,7 +84,7 @@ def _convolution(
     groups: int = 1,
     activation: type[nn.Module] | None = nn.ReLU6,
 ) -> nn.Module:
-    """Return a sequence of convolution, batch norm and activation; `pad_as_tensorflow` precedes it for stride 2."""
+    """Return a sequence of convolution, batch norm and activation; for stride 2, `pad_as_tensorflow` comes first."""
     padding = kernel // 2 if stride == 1 else 0
     module: nn.Module = Conv2dNormActivation(
         inputs, outputs, kernel, stride, padding, groups, norm_layer=_norm, activation_layer=activation

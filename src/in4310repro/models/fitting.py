@@ -1,4 +1,4 @@
-"""Transfer of given weights to a network: checks names, shapes, types and values; a head of another size is drawn."""
+"""Transfer of given weights to a network after checking names, shapes, types and values."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _examples() -> str:
 
 
 def known_names(pattern: str = "*") -> list[str]:
-    """Return the alphabetical names that match a pattern, over all sources that can list their networks."""
+    """Return, in alphabetical order, the names that match a pattern; only of sources that can list their networks."""
     return fnmatch.filter(sorted(name for source in SOURCES for name in source.names()), pattern)
 
 
@@ -63,7 +63,7 @@ class Network:
 
     @property
     def option(self) -> str:
-        """Command-line option with which the user allows own code to run again; empty for networks of libraries."""
+        """Command-line option that allows the user's own code to run again; empty for networks of libraries."""
         return f" --model {shlex.quote(self.name)}" if self.source.named_by_user else ""
 
     @property

@@ -21,7 +21,7 @@ FIVE_MODULES = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "
 
 @dataclass(frozen=True)
 class Facts:
-    """Number of parameters of a listed network, smallest image side in pixels, and its ImageNet weights."""
+    """Facts about a network: number of parameters, smallest image side in pixels, and its ImageNet weights."""
 
     parameters: int
     smallest: int

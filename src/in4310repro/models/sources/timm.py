@@ -46,7 +46,7 @@ class Timm(Source):
             raise ValueError(f"timm {timm.__version__} has no model {short!r}{meant}")
 
     def create(self, name: str, classes: int) -> object:
-        """Construct the network by timm."""
+        """Let timm construct the network."""
         return _timm().create_model(_short(name), num_classes=classes)
 
     def read_imagenet(self, name: str) -> Content:

@@ -30,14 +30,14 @@ class Torchvision(Source):
     example = "a network of torchvision such as resnet18 (in4310repro modules --list)"
 
     def names(self) -> list[str]:
-        """List torchvision's classification networks."""
+        """List the names of torchvision's classification networks."""
         from torchvision import models
 
         names: list[str] = models.list_models(module=models)
         return names
 
     def create(self, name: str, classes: int) -> object:
-        """Construct the network by torchvision, without auxiliary heads."""
+        """Let torchvision construct the network, without auxiliary heads."""
         from torchvision import models
 
         # ImageNet weights of these two networks were trained with another normalisation, which they undo.
@@ -45,7 +45,7 @@ class Torchvision(Source):
         return models.get_model(name, weights=None, num_classes=classes, **options)
 
     def is_resnet(self, name: str) -> bool:
-        """Return whether it is one of `RESNETS`."""
+        """Return whether the name is one of `RESNETS`."""
         return name in RESNETS
 
     def facts(self, name: str) -> Facts:
