@@ -66,7 +66,7 @@ class TrainingSettings:
         return self.trained_part(setting) == HEAD
 
     def rows_of(self, setting: OptimizerSetting) -> int:
-        """Return the number of rows in a setting's history: its epochs, or penalty strengths for a fitted last layer."""
+        """Return the number of rows in a setting's history: one per epoch, or per penalty strength of a fit."""
         return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
     def setting_before(self, setting: OptimizerSetting) -> str | None:

@@ -128,7 +128,7 @@ def mark_used(stream: IO[bytes]) -> None:
 
 
 def claims_folder(file: Path) -> Path:
-    """Return the folder of lock files that divide the decoding of one cache file between processes."""
+    """Return the folder of the locks by which several processes divide the decoding into one cache file."""
     return file.with_name(f".{file.stem}.claims")
 
 

@@ -239,7 +239,7 @@ def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> li
 
 
 def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
-    """Return the readable images, and the reasons why the remaining ones are unreadable, both by path."""
+    """Return the readable images, and for each unreadable one the reason, both by path."""
     # Each content is compared once: a folder may hold thousands of copies.
     contents = list({entry.sha256: entry for entry in images.entries}.values())
 
@@ -265,7 +265,7 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
 
 
 def _read_image(file: Path, orientation: str) -> _ReadImage | str:
-    """Return the hashes and other facts that the check keeps of an image, or why it cannot be read."""
+    """Return an image's hashes and other facts that the check needs, or the reason why it cannot be read."""
     try:
         with open_regular(file) as stream:
             picture = read_rgb(stream, orientation)

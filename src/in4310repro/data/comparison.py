@@ -26,7 +26,7 @@ IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 
 
 def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
-    """Return the second and the third image set, with which the test images are compared; both are samples.
+    """Return the two image sets (`second_set` and `third_set`) with which the test images are compared.
 
     ImageNet and CIFAR-10 if the settings have their folders, else the photographs and digits that scikit-learn
     ships; the name of a set says which one it is.

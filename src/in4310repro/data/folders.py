@@ -211,7 +211,7 @@ def _can_be_kept(root: Path, path: str, report: Report) -> bool:
 
 
 def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
-    """Return the paths of files below a folder: image files if `images`, otherwise all that are not image files."""
+    """Return the paths of non-hidden files below a folder: the image files if `images`, otherwise the other files."""
     return [
         f"{below}{name}"
         for below, names in ((_below(root, folder, "/"), names) for folder, names in _walk(root, report))

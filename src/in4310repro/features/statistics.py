@@ -252,7 +252,7 @@ class FeatureStatistics:
         return new
 
     def merge(self, other: "FeatureStatistics") -> None:
-        """Add the images of another statistics with equal settings; the order of merging changes no bit.
+        """Add the images that another FeatureStatistics has measured; the order of merging changes no bit.
 
         Raises:
             ValueError: modules or settings differ, an image was measured by both, or a forward pass was aborted.

@@ -101,7 +101,7 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
 
 
 def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
-    """Return sorted keys with NO_IMAGE for every key whose image already has a larger one."""
+    """Return sorted keys; if an image has several keys, all but its largest are replaced by NO_IMAGE."""
     images = keys & (INDICES - 1)
     same = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1)
     return torch.where(same.any(dim=2), NO_IMAGE, keys)
