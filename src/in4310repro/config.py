@@ -173,7 +173,7 @@ class Config:
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
-        """Reason why an optimizer has no portable arithmetic, as a clause; empty if all have it."""
+        """Clause on why an optimizer has no portable arithmetic; empty if all have it."""
         return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property

@@ -52,7 +52,7 @@ OPTIMIZERS = {
 
 
 def obstacle(optimizer: str) -> str:
-    """Return the reason why an optimizer has no portable arithmetic, as a clause; empty if it has."""
+    """Return a clause on why an optimizer has no portable arithmetic; empty if it has."""
     if optimizer not in OPTIMIZERS or OPTIMIZERS[optimizer].is_portable:
         return ""
     portable = ", ".join(name for name, each in OPTIMIZERS.items() if each.is_portable)

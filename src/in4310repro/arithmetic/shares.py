@@ -48,7 +48,7 @@ class Whole:
         _Current.batch = self._before or WHOLE
 
     def finish(self) -> None:
-        """Wait until all gradients in `.grad` are complete, after the backward pass; here they are already."""
+        """Wait until all gradients are complete, after the backward pass; nothing to wait for in a single process."""
 
     def images_of_batch(self, images: int) -> int:
         """Return the number of images in the whole batch, given the number in this process."""

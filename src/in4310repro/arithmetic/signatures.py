@@ -198,7 +198,7 @@ def _is_in_order(value: Tensor) -> bool:
 
 
 def _reorder(value: Tensor) -> Tensor:
-    """Return a contiguous copy of the values, in the order of their axes."""
+    """Return the values in contiguous memory order, or maps in channels_last order, copied if necessary."""
     value = value.detach().resolve_neg()
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()
 
@@ -209,7 +209,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether an array's sizes agree with the declared ones, after joining or splitting adjacent axes.
+    """Return whether an array's sizes agree with declared ones that may join or split adjacent axes.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
@@ -233,7 +233,7 @@ def describe(value: object) -> str:
 
 
 def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any], kept: list[object]) -> object:
-    """Return an array of tensors' addresses, after checking sizes and giving all lists the first one's layout."""
+    """Return an array of the tensors' addresses, after checking each tensor's size and memory layout."""
     number, each = (sizes[name] for name in parameter.extents)
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")

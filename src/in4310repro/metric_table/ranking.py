@@ -14,7 +14,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 
 
 class Ranking(NamedTuple):
-    """Scores by which each class ranks the images, the true labels, and the classes to measure."""
+    """True labels, scores by which the images are ranked for each class, and the classes to measure."""
 
     labels: Int64[torch.Tensor, " image"]
     scores: Float[torch.Tensor, "image label"]
@@ -28,7 +28,7 @@ def average_precisions(ranking: Ranking) -> list[float]:
 
 
 def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]) -> float:
-    """Return the average precision of one class, given which images belong to it and each image's score."""
+    """Return a class's average precision, given whether each image belongs to it and the image's score."""
     added, true_positives, predicted = thresholds(relevant, scores)
     precision = true_positives.double() / predicted.double()
     # Rounded once: a sum in vectors has other bits on another processor.
@@ -38,7 +38,7 @@ def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[tor
 def thresholds(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
-    """Count, at each distinct score from the highest: the class's images at it, from it up, and all from it up."""
+    """Count images for each distinct score s, from the highest: the class's at s, the class's >= s, and all >= s."""
     import torch
 
     ordered, order = scores.sort(descending=True, stable=True)

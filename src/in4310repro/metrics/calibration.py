@@ -31,7 +31,7 @@ class CalibrationBin(TypedDict):
 
 
 class Details(TypedDict):
-    """Measures in [0, 1], per class in the order of the classes; null for a class without images to divide by."""
+    """Measures in [0, 1], in the order of the classes; null for a class with no image or no prediction."""
 
     confusion_matrix: list[list[int]]  # rows: true class; columns: predicted class
     precision: list[Share | None]

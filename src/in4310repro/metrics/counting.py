@@ -28,6 +28,6 @@ def confusion_matrix(
 
 
 def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
-    """Return the correct, actual and predicted images of each class; arguments as for `confusion_matrix`."""
+    """Return the numbers of correct, actual and predicted images of each class; arguments as for `confusion_matrix`."""
     matrix = confusion_matrix(labels, scores)
     return Counts(matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist())

@@ -89,7 +89,7 @@ def summary(
     *,
     every_class: bool = True,
 ) -> ClassMetrics:
-    """Return all metrics of the table by their names in the result files.
+    """Return all metrics in METRICS, by the names that they have in the result files.
 
     Args:
         labels: the true class of each image, from 0.
@@ -118,7 +118,7 @@ def _evaluate(counts: Counts, ranking: Ranking) -> ClassMetrics:
 
 
 def class_metrics(record: Mapping[str, Any]) -> ClassMetrics:
-    """Return only the metrics of a record with more fields; a run of an older version may lack some."""
+    """Return the metrics among a record's fields; a run of an older version may lack some."""
     return cast("ClassMetrics", {name: record[name] for name in METRICS if name in record})
 
 

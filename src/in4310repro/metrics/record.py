@@ -12,7 +12,7 @@ from in4310repro.schema import Share
 if TYPE_CHECKING:
 
     class ClassMetrics(TypedDict):
-        """Metrics by name; lists the keys for mypy that code uses by name, while the table has all metrics."""
+        """Metrics by name; declares the keys that code uses, for mypy, while METRICS has all of them."""
 
         class_accuracy: list[Share]
         average_precision: list[Share]

@@ -1,4 +1,4 @@
-"""Network: a network identified by its name, with methods for everything that depends on which network it is.
+"""Network: a network identified by name, with a method for every question about it.
 
 torch is imported where a method needs it: a configuration opens its network, and a help is printed without torch.
 """
@@ -56,7 +56,7 @@ def known_names(pattern: str = "*") -> list[str]:
 
 @dataclass(frozen=True)
 class Network:
-    """A network by name, which can be built with any number of classes."""
+    """A network identified by its name, which can be built with any number of classes."""
 
     name: str
     source: Source

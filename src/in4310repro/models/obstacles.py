@@ -28,7 +28,7 @@ EQUAL_EVERYWHERE = frozenset({
 
 @functools.lru_cache(maxsize=1000)
 def obstacle(network: Network, side: int) -> str:
-    """Return the reason, as a clause, why a network has no portable arithmetic; empty if it has.
+    """Return a clause on why a network has no portable arithmetic; empty if it has.
 
     Every module needs a kernel, and what the network computes between modules must have the same bits everywhere. The
     five ResNets are known to have it. The answer is kept: the command line needs it to choose the arithmetic, and a

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Weights of a network, with preprocessing, origin and hash."""
+    """Weights of a network, with their preprocessing, their origin and a hash."""
 
     source: str  # the file, for messages
     tensors: dict[str, torch.Tensor] | None  # by the network's names; None: all are drawn
