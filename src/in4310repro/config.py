@@ -228,7 +228,7 @@ def _no_choice(name: str, value: object) -> str:
 
 
 def from_json(value: Any, source: str) -> Config:
-    """Return the configuration that is stored as JSON values by `to_json`.
+    """Return the configuration for a record from `to_json`.
 
     Raises:
         ValueError: unsupported format, unknown key, or value out of range; the message names the source.

@@ -67,7 +67,7 @@ def _never() -> bool:
 
 
 class Epochs:
-    """The network of a setting, its optimizer, and the position in the training, which `run` advances.
+    """The network of a setting, its optimizer, and how far they are trained; `run` trains them.
 
     Args:
         task: what to train.

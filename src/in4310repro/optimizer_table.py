@@ -1,4 +1,4 @@
-"""OPTIMIZERS: the optimizers for training in epochs and the state that each keeps; imports no torch."""
+"""OPTIMIZERS: the optimizers for training in epochs, and the state that each of them has; imports no torch."""
 
 from __future__ import annotations
 

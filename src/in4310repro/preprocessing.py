@@ -40,7 +40,7 @@ def to_json(preprocessing: Preprocessing) -> dict[str, object]:
 
 
 def from_json(values: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that is stored as JSON values by `to_json`, with the size if it is given.
+    """Return the preprocessing for a record from `to_json`, with its size if it has one.
 
     Raises:
         KeyError: a value is missing.

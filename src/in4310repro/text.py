@@ -108,7 +108,7 @@ def verbatim(text: str) -> Markdown:
 
 
 def publishable_place(place: str) -> str:
-    """Return a relative path as it is; only the last name of a path that is absolute or starts with `..`.
+    """Return a relative path as it is; if it is absolute or starts with `..`, return only its last name.
 
     The name of the home folder, which is mostly its user's, and names that cannot be printed become `PATH`.
 

@@ -176,7 +176,7 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Choose the epochs to train again, before verification starts to compute.
+    """Choose the epochs to train again, before verification starts to compute for hours.
 
     Raises:
         ValueError: the arithmetic differs from that of the run.

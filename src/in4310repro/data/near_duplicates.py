@@ -18,7 +18,7 @@ FLIPS = (0, *(1 << bit for bit in range(BAND_BITS)))
 
 
 def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
-    """Return groups of near-duplicates as positions; chains of similar hashes form one group.
+    """Return groups of near-duplicate images, as positions; a chain of similar images is one group.
 
     Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. Each group is complete, like the
     connected components of the graph of all pairs, but a hash is compared only with those that no group holds yet and

@@ -43,7 +43,7 @@ class Split:
 
 
 def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
-    """Parse `TRAINING/VALIDATION/TEST` as three numbers of images.
+    """Convert counts or shares TRAINING/VALIDATION/TEST to three numbers of images.
 
     Args:
         text: three counts such as `12034/2000/3000`, or three shares such as `0.7/0.12/0.18`. Shares are rounded for

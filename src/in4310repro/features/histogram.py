@@ -82,7 +82,7 @@ class Histogram:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Histogram":
-        """Return the histogram that is stored as JSON values by `to_json`."""
+        """Return the histogram for a record from `to_json`."""
         middles = torch.tensor(content["middles"], dtype=torch.float64)
         return cls(middles, torch.tensor(content["counts"], dtype=torch.int64))
 

@@ -114,7 +114,7 @@ class FeatureResult:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "FeatureResult":
-        """Return the result that is stored as JSON values by `to_json`.
+        """Return the result for a record from `to_json`.
 
         Raises:
             ValueError: a name is missing or unknown.

@@ -56,7 +56,7 @@ class TopImages:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "TopImages":
-        """Return the top images that are stored as JSON values by `to_json`."""
+        """Return the top images for a record from `to_json`."""
         responses = [[-inf if value is None else value for value in row] for row in content["responses"]]
         return cls(torch.tensor(content["images"]), torch.tensor(responses, dtype=torch.float32))
 

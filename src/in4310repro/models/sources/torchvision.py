@@ -93,7 +93,7 @@ class Torchvision(Source):
 
 
 def imagenet_weights(name: str) -> WeightsEnum:
-    """Return version 1 of torchvision's ImageNet weights for a network, or the default one without it."""
+    """Return version 1 of torchvision's ImageNet weights for a network, or the default weights if it has none."""
     from torchvision import models
 
     enum = models.get_model_weights(name)
