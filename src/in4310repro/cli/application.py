@@ -229,7 +229,7 @@ def _former_options_of_report() -> set[str]:
 
 
 def _describe_internal_error(error: BaseException) -> tuple[int, str]:
-    """Return the line to print for an internal error, with the path of its traceback."""
+    """Return the exit code and the line to print for an internal error; write its traceback to a file."""
     import tempfile
     import traceback
 

@@ -146,7 +146,7 @@ def active_kernel() -> Kernel | None:
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
-    """Return the sum of the rows, on a CPU in a fixed order, since the order of torch's sum depends on the processor."""
+    """Return the sum of the rows, on a CPU in a fixed order, unlike torch's sum, whose order varies."""
     # CUDA has no deterministic cumulative sum of floats; there a sum repeats on the same GPU.
     return rows.cumsum(dim=0)[-1] if rows.device.type == "cpu" else rows.sum(dim=0)
 
