@@ -147,8 +147,12 @@ def test_names_that_no_file_can_have_are_sentences(tmp_path: Path) -> None:
     [
         ("report.toml", "a = " + "[" * 100_000, "report.toml: not valid TOML: it is nested too deep"),
         ("report.toml", "a = " + "9" * 5000, "report.toml: not valid TOML: a number has too many digits"),
-        ("sizes.json", '{"a": ' + "9" * 5000 + "}", "--sizes sizes.json: a number has too many digits; a file with"),
-        ("sizes.json", "[" * 100_000, "--sizes sizes.json: it is nested too deep; a file with"),
+        (
+            "sizes.json",
+            '{"a": ' + "9" * 5000 + "}",
+            "--sizes sizes.json: a number has too many digits; expected a file with",
+        ),
+        ("sizes.json", "[" * 100_000, "--sizes sizes.json: it is nested too deep; expected a file with"),
     ],
     ids=["deep-TOML", "long-TOML", "long-sizes", "deep-sizes"],
 )

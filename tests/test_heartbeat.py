@@ -27,7 +27,7 @@ from pathlib import Path
 from in4310repro import heartbeat, launch, signals
 from in4310repro.cli import application
 from in4310repro.cli.console import print_line
-from in4310repro.processes import joined
+from in4310repro.processes import join
 from in4310repro.progress import interrupts
 from in4310repro.runs import status
 from in4310repro.__main__ import main
@@ -43,7 +43,7 @@ def command(**_options):
     launch.record = functools.partial(status.write, folder)
     if case == f"error before {rank}":
         raise ValueError("9 is wrong; 1 to 3 are valid")
-    with joined("cpu") as processes:
+    with join("cpu") as processes:
         print_line(f"printed by {rank}")
         processes.gather(b"begun")
         Path(f"{rank}.new").write_text(str(os.getpid()))

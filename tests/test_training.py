@@ -91,6 +91,8 @@ def test_a_row_holds_what_the_contract_names() -> None:
         "average_precision",
         "mean_class_accuracy",
         "mean_average_precision",
+        "macro_f1",
+        "accuracy",
         "images_per_second",
         "weights_sha256",
     }

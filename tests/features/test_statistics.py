@@ -85,14 +85,6 @@ def test_flat_has_no_covariance(tangled: Tangled, images: Tensor) -> None:
         _ = result.covariance
 
 
-def test_flat_refuses_more_maps_than_its_limit(
-    tangled: Tangled, images: Tensor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("in4310repro.features.flat.MAX_BYTES", 10_000)
-    with pytest.raises(ValueError, match=r"keeps every map, \d+ bytes by image \d+; the limit is 10000"):
-        run(FeatureStatistics(tangled, ["late"], "flat"), tangled, images)
-
-
 def test_counts_alone_have_no_mean(tangled: Tangled, images: Tensor) -> None:
     result = run(FeatureStatistics(tangled, ["late"]), tangled, images).result()["late"]
     with pytest.raises(ValueError, match="None counts only"):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.features.conftest import either_way  # noqa: F401 - a fixture
+from tests.features.conftest import either_way, remove_kernel  # noqa: F401 - fixtures
 from tests.mistakes import hooks, spectra, table
 from tests.mistakes.mistake import Mistake
 
