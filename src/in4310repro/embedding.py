@@ -170,7 +170,7 @@ def _identify(key: str) -> bytes:
 
 
 def record_sha256(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
-    """Return the sha256 over an image's identifier and its features, which its record must contain."""
+    """Return the sha256 of an image's identifier and features; a stored record is valid only with this hash."""
     return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
 
 

@@ -178,7 +178,7 @@ def _make_task(
     *,
     keep_epochs: bool,
 ) -> Task:
-    """Return the task of training a setting, with the initial weights that the protocol prescribes."""
+    """Return the task of training a network with one optimizer setting, from the prescribed initial weights."""
     before = plan.config.training.setting_before(setting)
     last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
     return Task(

@@ -91,7 +91,7 @@ def _refuse_irregular(path: Path, status: os.stat_result) -> None:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """Return the content of a regular file; raises as `open_regular`."""
+    """Return the content of a regular file; raises the same errors as `open_regular`."""
     with open_regular(path, largest) as file:
         return file.read()
 
@@ -163,7 +163,7 @@ def write_file(path: Path, data: bytes) -> Path:
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes in lower-case hex; raises as `open_regular`."""
+    """Return the sha256 of a file's bytes in lower-case hex; raises the same errors as `open_regular`."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -57,7 +57,7 @@ def last_layer_name(model: nn.Module, network: Network) -> str:
 
 
 def last_layer(model: nn.Module, network: Network) -> nn.Linear:
-    """Return the linear layer that computes the scores; raises as `last_layer_name`."""
+    """Return the linear layer that computes the scores; raises the same errors as `last_layer_name`."""
     layer = model.get_submodule(last_layer_name(model, network))
     assert isinstance(layer, nn.Linear)  # noqa: S101 - for the type checker
     return layer

@@ -107,7 +107,7 @@ def convolve_and_normalise(
 def _check(
     maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, groups: int
 ) -> tuple[Shape, Tensor, Tensor, Tensor | None]:
-    """Return the convolution's sizes, and maps, weight and bias after checking them."""
+    """Check the arguments of a convolution; return its sizes and the checked maps, weight and bias."""
     shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
     maps = library.check("maps", maps, torch.float32, maps.shape)
     weight = library.check("weight", weight, torch.float32, weight.shape)

@@ -30,7 +30,7 @@ class Linear(nn.Linear):
     """torch.nn.Linear, computed by matrices.linear."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Return input weight^T + bias as [image, output], for an input [image, feature]."""
+        """Return `input @ weight.T + bias`, of shape [image, output], for an input [image, feature]."""
         return matrices.linear(input, self.weight, self.bias)
 
 
@@ -67,7 +67,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         return not self.training and self.running_mean is not None
 
     def coefficients(self) -> Tensor:
-        """Return `functions.coefficients` of this layer; requires is_fixed()."""
+        """Return this layer's float32 centre, scale and shift per channel for evaluation; requires `is_fixed()`."""
         mean, variance = cast("Tensor", self.running_mean), cast("Tensor", self.running_var)
         return functions.coefficients(mean, variance, self.weight, self.bias, self.eps)
 

@@ -73,7 +73,7 @@ class Library:
             raise ValueError(f"{function} refuses {[value for value in arguments if isinstance(value, int | float)]}")
 
     def number(self, function: str, *arguments: Argument) -> int:
-        """Call an exported function that takes no number of threads; return its result as an integer.
+        """Call an exported function without a thread-count argument; return its result as an integer.
 
         Raises:
             ValueError: as `call`.

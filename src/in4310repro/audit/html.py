@@ -82,7 +82,7 @@ def _number(count: int, noun: str) -> str:
 
 
 def describe_value(value: Value) -> str:
-    """Return the measure of a value and its class or label, as text."""
+    """Describe a value as text: the name of its metric, and the class or label that it belongs to."""
     if value.class_name is not None:
         return f"{value.measure} of {shorten(value.class_name)}"
     return f"{shorten(value.label or value.average or 'summary')} ({value.measure})"

@@ -46,7 +46,7 @@ class Link:
     bandwidth: float  # bytes per second that a process sends
 
     def small(self, sent: int, size: int) -> float:
-        """Return the predicted seconds of a small message in which each of `size` processes sends `sent` bytes."""
+        """Predict the seconds of a small exchange in which each of `size` processes sends `sent` bytes."""
         return self.latency + self.peer * (size - 2) + self.wire + sent / self.bandwidth
 
     def large(self, sent: int, turns: int = 1) -> float:

@@ -285,7 +285,7 @@ def _degenerate(image: Image.Image) -> str:
 
 
 def read(file: Path, orientation: str = APPLIED) -> Image.Image:
-    """Read an image as RGB for the check; raises as `reading.read_rgb`."""
+    """Read an image as RGB for the check; raises the same errors as `reading.read_rgb`."""
     with open_regular(file) as stream:
         return read_rgb(stream, orientation).image
 

@@ -66,7 +66,7 @@ class ImageSet:
         return pixels
 
     def at(self, positions: Sequence[int]) -> ImageSet:
-        """Return the images at some positions, in any order, with copied pixels; raises as `take`."""
+        """Return the images at some positions, in any order, with copied pixels; raises the same errors as `take`."""
         return ImageSet(
             self.name,
             tuple(self.paths[position] for position in positions),

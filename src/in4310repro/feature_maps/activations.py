@@ -34,7 +34,7 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
 
 
 def value_record(histogram: Histogram) -> ValueFeatures:
-    """Return the quantiles and powers of two, the part of a record that does not depend on images or channels.
+    """Return the quantiles of the values and their counts by power of two, which need no images or channels.
 
     Raises:
         ValueError: no value is finite.

@@ -45,7 +45,7 @@ class Source:
     values: Mapping[str, Any]
 
     def at(self, *keys: str | int, form: str = ".4f") -> Number:
-        """Return the number under the keys, with its source; a list of two numbers is an interval.
+        """Return the number at a path of keys in the file, with its source; a list of two numbers is an interval.
 
         Args:
             keys: keys of the number in the file.

@@ -94,7 +94,7 @@ def format_score(score: float) -> str:
 
 
 def load_jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
-    """Return a photograph as a small JPEG file; raises as `load_photographs`."""
+    """Return a photograph as a small JPEG file; raises the same errors as `load_photographs`."""
     if path not in photographs:
         raise ValueError(f"image {path} is not in the split of the run; expected an image of the split")
     buffer = io.BytesIO()

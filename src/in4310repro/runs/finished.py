@@ -121,7 +121,7 @@ class FinishedRun:
         return self.restore(state, f"{self.folder / name}")
 
     def restore(self, state: Mapping[str, torch.Tensor], source: str) -> torch.nn.Module:
-        """Return the run's network with given weights, on the CPU; raises as `Network.restore`."""
+        """Return the run's network with given weights, on the CPU; raises the same errors as `Network.restore`."""
         return self.config.network.restore(len(self.classes), state, source)
 
     @property
@@ -143,7 +143,7 @@ class FinishedRun:
         return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
     def test_images(self, data: str | None, progress: Progress) -> ImageSet:
-        """Return the test images at their present location; raises as `split_below`."""
+        """Return the test images at their present location; raises the same errors as `split_below`."""
         split = self.split_below(data)
         return load_images(
             "test",

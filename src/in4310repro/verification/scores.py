@@ -63,7 +63,7 @@ def softmax_range(scores: Scores) -> Range:
 
 
 def logits_of(scores: Scores) -> Float64[np.ndarray, "image label"]:
-    """Return the logits in float64; for scores read from a file, which holds none, the logarithms of the softmax."""
+    """Return the logits as float64; for scores read from a file, the logarithms of their softmax."""
     if scores.logits is not None:
         return scores.logits.astype(np.float64)
     return np.log(np.maximum(scores.softmax.astype(np.float64), LEAST))
