@@ -79,7 +79,7 @@ from tests.mutants.table import Module
 survey.PATIENCE = 1.0
 root = Path(sys.argv[1])
 modules = [Module(name, f"{name}.py", (f"tests/test_{name}.py",)) for name in sys.argv[2:]]
-with survey.workers(root, 1) as pool:
+with survey.start_workers(root, 1) as pool:
     rows = survey.survey(modules, root, pool, None, 0, lambda text: None)
 print(json.dumps({row.module.room: [row.tried, sorted(key[2] for key in row.killed), len(row.faults)] for row in rows}))
 """
