@@ -6,18 +6,8 @@ import pytest
 
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Rank
+from tests.audit.by_hand import REPORT
 
-# Of the matrix 83 12 5 / 28 84 8 / 5 8 67: accuracy .78, kappa .6673, MCC .6702.
-REPORT = """              precision    recall  f1-score   support
-
-         sea       0.72      0.83      0.77       100
-        town       0.81      0.70      0.75       120
-        wood       0.84      0.84      0.84        80
-
-    accuracy                           0.78       300
-   macro avg       0.79      0.79      0.79       300
-weighted avg       0.79      0.78      0.78       300
-"""
 # Of another network, 90 6 4 / 10 104 6 / 3 5 72: accuracy .8867.
 OTHER = """              precision    recall  f1-score   support
 

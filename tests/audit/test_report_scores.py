@@ -12,22 +12,11 @@ from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.examine import audit
 from in4310repro.audit.report_scores import WEIGHTED_KAPPA, check_report_scores
 from in4310repro.audit.verdicts import Rank
-from tests.audit.by_hand import column, sheet_of, value
+from tests.audit.by_hand import REPORT, column, sheet_of, value
 from tests.audit.simulation import simulate
 
 P, R, F1 = Measure.PRECISION, Measure.RECALL, Measure.F1
 SPECIFICITY, NPV, MCC = Measure.SPECIFICITY, Measure.NEGATIVE_PREDICTIVE_VALUE, Measure.MATTHEWS
-# Of the matrix 83 12 5 / 28 84 8 / 5 8 67: accuracy .78, kappa .6673, MCC .6702.
-REPORT = """              precision    recall  f1-score   support
-
-         sea       0.72      0.83      0.77       100
-        town       0.81      0.70      0.75       120
-        wood       0.84      0.84      0.84        80
-
-    accuracy                           0.78       300
-   macro avg       0.79      0.79      0.79       300
-weighted avg       0.79      0.78      0.78       300
-"""
 
 
 @pytest.mark.parametrize("order", ["{report}\n{line}\n", "{line}\n\n{report}"], ids=["after", "before"])

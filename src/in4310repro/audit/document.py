@@ -25,6 +25,19 @@ class Measure(StrEnum):
     OTHER = "other"  # recognised, and no check uses it: IoU, AUC, loss
 
 
+# Scores of a classifier over all classes that follow from its confusion matrix.
+SCORES_OF_ALL = (
+    Measure.ACCURACY,
+    Measure.BALANCED_ACCURACY,
+    Measure.KAPPA,
+    Measure.MATTHEWS,
+    Measure.PRECISION,
+    Measure.RECALL,
+    Measure.F1,
+    Measure.ERROR,
+)
+
+
 class Average(StrEnum):
     """Kind of average over classes, as its label names it."""
 

@@ -6,24 +6,13 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from in4310repro.audit.document import Average, Document, Measure, Table, TableKind, Value
+from in4310repro.audit.document import SCORES_OF_ALL, Average, Document, Measure, Table, TableKind, Value
 from in4310repro.audit.readers.words import BEST, heading
 
 NEAR = 12  # lines between a line and the table that it is of
 BELOW = 5  # lines below the last class in which the averages of a report stand
 BESIDE = 30  # lines between a matrix and its report
-OF_ALL = (
-    Measure.ACCURACY,
-    Measure.BALANCED_ACCURACY,
-    Measure.KAPPA,
-    Measure.MATTHEWS,
-    Measure.PRECISION,
-    Measure.RECALL,
-    Measure.F1,
-    Measure.SPECIFICITY,
-    Measure.NEGATIVE_PREDICTIVE_VALUE,
-    Measure.ERROR,
-)
+OF_ALL = (*SCORES_OF_ALL, Measure.SPECIFICITY, Measure.NEGATIVE_PREDICTIVE_VALUE)
 # A text between two results that merely announces the second.
 ANNOUNCES = re.compile(
     r"classification|reports?|matrix|confusion|results?|metrics?|evaluation|scores?|performance|summary|statistics|overall"

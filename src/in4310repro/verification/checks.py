@@ -163,7 +163,7 @@ CHECKS = (
     Check(
         name="fingerprint",
         files="`fingerprint.json`",
-        compared_with="the arithmetic of this process, its own probe, and the initial weights of the seed or available",
+        compared_with="the arithmetic of this process, its own probe, and initial weights drawn from the seed or read",
         find=fingerprint_differences,
         computes=(
             Statement("the initial weights from the seed, or from weights that are available", _initial_weights),

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Printed, Table
+from in4310repro.audit.document import SCORES_OF_ALL, Average, ConfusionMatrix, Printed, Table
 from in4310repro.audit.readers.labels import read_labels
 from in4310repro.audit.readers.logs import LINE
 from in4310repro.audit.readers.numbers import parse
@@ -28,16 +28,6 @@ ANNOUNCES = re.compile(
 )
 OTHER_SET = re.compile(
     r"train|cross|\bcv\b|fold|\boob\b|out[- ]of|baseline|random|chance|top[- ]?[2-9]|mean|average", re.IGNORECASE
-)
-MEASURES = (
-    Measure.ACCURACY,
-    Measure.BALANCED_ACCURACY,
-    Measure.KAPPA,
-    Measure.MATTHEWS,
-    Measure.PRECISION,
-    Measure.RECALL,
-    Measure.F1,
-    Measure.ERROR,
 )
 CLASSES = range(2, 51)
 FEWEST = 10  # images of a matrix
@@ -129,7 +119,7 @@ def _next_line(lines: Sequence[str], places: range) -> str:
 def _is_score(text: str) -> bool:
     values, _ = read_labels([text], frozenset())
     return bool(values) and all(
-        value.subject.measure in MEASURES
+        value.subject.measure in SCORES_OF_ALL
         and value.subject.class_name is None
         and value.subject.average is not Average.UNNAMED
         and value.subject.image_set in (None, "test")
