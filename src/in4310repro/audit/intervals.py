@@ -17,8 +17,6 @@ from in4310repro.audit.document import Printed, Value
 ROUNDOFF64, ROUNDOFF32, ROUNDOFF16 = Fraction(1, 2**53), Fraction(1, 2**24), Fraction(1, 2**11)
 # k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n are each within two roundoffs of the share; two more are allowed for.
 ROUNDOFFS = 4
-# In half precision the same expressions stay within 1.5 roundoffs, apart from k (1/n), which `half_precision` computes.
-HALF_ROUNDOFFS = Fraction(3, 2)
 # Rounded again and again, each time to one decimal less: 1/2 + 1/20 + 1/200 + ...
 TWICE = Fraction(5, 9)
 # Least decimals of a share that can be a full double.
