@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from in4310repro.config import from_json
 from in4310repro.data.images import ImageSet
 from in4310repro.data.splits import from_csv
+from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain
+from in4310repro.runs.config import from_json
 from in4310repro.runs.folder import RunFolder
-from in4310repro.scores import Scores
 
 # What a file of weights does not say that is no run's and has no metadata.
 AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation bilinear --crop-ratio 1"

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from in4310repro import cli
-from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import ENVIRONMENTS, NOT_COMPARED, TIERS, Comparison, read_environments
-from in4310repro.numerics import Numerics, activate
-from in4310repro.presets import PRESETS
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import Numerics, activate
 
 worker = os.environ.get("PYTEST_XDIST_WORKER")
 if worker and hasattr(os, "sched_setaffinity"):
@@ -135,13 +135,13 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 @pytest.fixture
 def replace_train(monkeypatch: pytest.MonkeyPatch) -> Replace:
     """Return a function that puts another in the place of `experiment.train`."""
-    return functools.partial(monkeypatch.setattr, "in4310repro.experiment.train")
+    return functools.partial(monkeypatch.setattr, "in4310repro.training.experiment.train")
 
 
 @pytest.fixture
 def replace_fit(monkeypatch: pytest.MonkeyPatch) -> Replace:
     """Return a function that puts another in the place of the training of a setting."""
-    return functools.partial(monkeypatch.setattr, "in4310repro.experiment.fit")
+    return functools.partial(monkeypatch.setattr, "in4310repro.training.experiment.fit")
 
 
 def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:

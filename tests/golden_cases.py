@@ -30,24 +30,25 @@ import torch
 from filelock import FileLock
 from matplotlib import pyplot
 
-from in4310repro import experiment, models, optimizers
-from in4310repro.context import Context
+from in4310repro import models
 from in4310repro.data import scenes
 from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split, to_csv
-from in4310repro.feature_maps import of_run
-from in4310repro.files import file_sha256, json_bytes, read_json
-from in4310repro.fingerprint import Fingerprint
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.golden import Case, Claim, renew, update
-from in4310repro.numerics import Numerics, activate
-from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures
 from in4310repro.runs.selection import best_epoch
-from in4310repro.tensors import tensors_sha256
+from in4310repro.system.context import Context
+from in4310repro.system.files import file_sha256, json_bytes, read_json
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import experiment, optimizers
 from tests.processes import METHOD
 
 FOLDER = Path(__file__).parents[1] / "golden"

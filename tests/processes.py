@@ -13,13 +13,14 @@ from pathlib import Path
 METHOD = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
 if METHOD == "forkserver":
     # There is one such server a lane, and what is started first decides what it has imported.
-    multiprocessing.set_forkserver_preload(["in4310repro.experiment", "tests.features.copies"])
+    multiprocessing.set_forkserver_preload(["in4310repro.training.experiment", "tests.features.copies"])
 
 
 @contextmanager
 def held_by_another_process(place: Path) -> Iterator[None]:
     """Another process works on a folder or a file for as long as the block runs."""
-    code = "import sys; from pathlib import Path; from in4310repro.locks import lock; lock(Path(sys.argv[1])); print()"
+    imports = "import sys; from pathlib import Path; from in4310repro.system.locks import lock"
+    code = f"{imports}; lock(Path(sys.argv[1])); print()"
     words = [sys.executable, "-c", f"{code}; sys.stdout.flush(); sys.stdin.read()", str(place)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None

@@ -1,35 +1,27 @@
 """The map of the rooms is the package as it is, and as the import contract has it."""
 
 import re
-import tomllib
-from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "src" / "in4310repro"
+from tests.docs.rooms import PACKAGE, PAGE, renew, rooms_of_contract, rooms_of_package
 
 
-def rooms_on_the_map() -> list[str]:
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    return re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+def test_the_contract_lists_every_room_of_the_package_once() -> None:
+    assert sorted(rooms_of_contract()) == sorted(rooms_of_package())
 
 
-def rooms_in_the_contract() -> list[str]:
-    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    (contract,) = content["tool"]["importlinter"]["contracts"]
-    return [room.strip(" ()") for layer in contract["layers"] for room in layer.split("|")]
+def test_the_map_is_made_of_the_contract_and_of_what_the_rooms_say_of_themselves() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert renew(page) == page
 
 
-def rooms_in_the_package() -> set[str]:
-    modules = {file.stem for file in PACKAGE.glob("*.py")} - {"__init__"}
-    return modules | {folder.parent.name for folder in PACKAGE.glob("*/__init__.py")}
+def test_a_room_that_is_missing_from_the_map_is_noticed() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    shorter = re.sub(r"^\| `data` .*\n", "", page, flags=re.MULTILINE)
+    assert shorter != page == renew(shorter)
 
 
-def test_the_map_lists_every_room_of_the_package_once() -> None:
-    assert sorted(rooms_on_the_map()) == sorted(rooms_in_the_package())
-
-
-def test_the_map_has_the_order_of_the_import_contract() -> None:
-    assert rooms_on_the_map() == rooms_in_the_contract()
+def test_nothing_lies_beside_the_rooms() -> None:
+    assert {file.name for file in PACKAGE.glob("*.py")} == {"__init__.py", "__main__.py"}
 
 
 def test_the_first_line_of_each_module_says_its_job() -> None:

@@ -19,8 +19,8 @@ from in4310repro.bench.features import BenchmarkOptions, benchmark, peak_memory
 from in4310repro.bench.measurement import measure
 from in4310repro.bench.peers import PEERS, PlainSums
 from in4310repro.bench.workloads import Workload, convolution_operations, layers
-from in4310repro.context import Context
-from in4310repro.numerics import Numerics
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, SentMessages, cou
 from in4310repro.bench.processes import ProcessesOptions, benchmark
 from in4310repro.bench.processes_table import compare_with_model, find_paying_batch, processes_table
 from in4310repro.bench.step_time import Link, Work, fit_work, gradient_bytes, message_widths, small_bytes, step_time
-from in4310repro.numerics import Numerics
+from in4310repro.system.numerics import Numerics
 from tests.docs.commands import ROOT
 from tests.processes import METHOD
 

@@ -15,8 +15,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from in4310repro import arithmetic, checkpoints
-from in4310repro.checkpoints import (
+from in4310repro import arithmetic
+from in4310repro.runs.records import EpochHashes, HistoryRow
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.tensors import read_tensors, tensor_bytes
+from in4310repro.training import checkpoints
+from in4310repro.training.checkpoints import (
     kept_epoch_bytes,
     load_into,
     optimizer_tensors,
@@ -25,10 +29,7 @@ from in4310repro.checkpoints import (
     save,
     write_kept_epoch,
 )
-from in4310repro.positions import Position
-from in4310repro.runs.records import EpochHashes, HistoryRow
-from in4310repro.settings import OptimizerSetting
-from in4310repro.tensors import read_tensors, tensor_bytes
+from in4310repro.training.positions import Position
 
 CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}
 

@@ -12,12 +12,12 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from in4310repro import doctor, packages
-from in4310repro.cli import application
+from in4310repro.cli import application, doctor
 from in4310repro.cli.options import Overrides
-from in4310repro.files import json_bytes, write_file
-from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system import packages
+from in4310repro.system.files import json_bytes, write_file
 from tests.conftest import Call, Replace, refused
 
 

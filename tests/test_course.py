@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
-from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import Claim, Comparison, compare
-from in4310repro.numerics import Numerics
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import Numerics
 from tests.golden_cases import (
     COURSE_IMAGES,
     COURSE_RUNS,

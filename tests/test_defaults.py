@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from in4310repro import packages
 from in4310repro.cli.defaults import choose_preset
-from in4310repro.presets import PRESETS
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system import packages
 from tests.builders import write_class_folders
 from tests.conftest import Call, refused
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.signals import stopping_signals
+from in4310repro.system.signals import stopping_signals
 from tests.conftest import Call, Replace
 
 BEGUN = """
-from in4310repro import signals
+from in4310repro.system import signals
 from in4310repro.__main__ import main
 take_over = signals.take_over_process
 signals.take_over_process = lambda: (take_over(), print("begun", flush=True))
@@ -199,7 +199,7 @@ def test_a_signal_at_any_moment_of_the_start_or_end_is_one_line_and_130(number: 
 
 NEVER_RETURNS = """
 import ctypes
-from in4310repro import signals
+from in4310repro.system import signals
 signals.PATIENCE = 0.2
 signals.take_over_process()
 mutex, library = ctypes.create_string_buffer(128), ctypes.CDLL(None)

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 import in4310repro
-from in4310repro import deviations, golden, metrics, models, prediction, randomness, scores, text
+from in4310repro import golden, metrics, models
 from in4310repro.data import batches as loaders
 from in4310repro.data import folders, images, splits
+from in4310repro.evaluation import prediction
 from in4310repro.features import FeatureResult, FeatureStatistics, batches, gather
+from in4310repro.metrics import scores
+from in4310repro.runs import deviations
+from in4310repro.system import randomness, text
 
 NAMES: tuple[Any, ...] = (
     FeatureStatistics,

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 
-from in4310repro import experiment, golden
-from in4310repro.context import Context
-from in4310repro.files import read_json
-from in4310repro.fingerprint import fingerprint
+from in4310repro import golden
 from in4310repro.golden import NOT_COMPARED, Claim, Comparison, Environment, Environments, compare
 from in4310repro.golden.comparison import compare_values
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
-from in4310repro.progress import Progress
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.files import read_json
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.progress import Progress
+from in4310repro.training import experiment
 from tests.conftest import active
 from tests.golden_cases import CASES, FOLDER, SLOW, TRAINED
 

@@ -22,7 +22,7 @@ from in4310repro.golden import (
 )
 from in4310repro.golden.claims import find_claim_faults
 from in4310repro.golden.comparison import compare_values, describe_unlisted, stale_faults
-from in4310repro.numerics import Numerics
+from in4310repro.system.numerics import Numerics
 
 WEAKER: dict[str, Any] = {"tolerance": 0.5, "reason": "made up"}
 TRAITS = "value, dtype, shape, tier, otherwise, tolerance, reason"

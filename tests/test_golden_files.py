@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
-from in4310repro.files import file_sha256
 from in4310repro.golden import ENVIRONMENTS, Case
 from in4310repro.golden.claims import TRAITS
-from in4310repro.numerics import Numerics
+from in4310repro.system.files import file_sha256
+from in4310repro.system.numerics import Numerics
 from tests.golden_cases import CARD_CASES, CASES, COURSE_CASES, FOLDER
 from tests.test_golden import compare_unlisted, read_claims
 

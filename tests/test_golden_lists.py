@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from in4310repro.files import file_sha256, json_bytes
 from in4310repro.golden import ENVIRONMENTS, LIBRARIES, PROVENANCE, Claim, Environment, Environments, read_environments
 from in4310repro.golden import folder as golden_folder
 from in4310repro.golden.environments import HEAD, same_libraries
@@ -24,7 +23,8 @@ from in4310repro.golden.folder import (
     list_files,
     read,
 )
-from in4310repro.numerics import Numerics
+from in4310repro.system.files import file_sha256, json_bytes
+from in4310repro.system.numerics import Numerics
 
 HERE = dict.fromkeys(LIBRARIES, "1.0")
 

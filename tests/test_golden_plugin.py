@@ -13,7 +13,7 @@ import pytest
 
 from in4310repro.golden import Claim, plugin
 from in4310repro.golden.claims import find_claim_faults
-from in4310repro.numerics import activate
+from in4310repro.system.numerics import activate
 from tests.docs.commands import list_pages
 
 pytest_plugins = ["pytester"]

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from in4310repro.files import file_sha256, json_bytes
-from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import ENVIRONMENTS, Case, Claim, find_faults, read_environments, renew, update, writing
-from in4310repro.numerics import Numerics
+from in4310repro.system.files import file_sha256, json_bytes
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import Numerics
 
 COMMIT = "0123456789" * 4
 HERE = Numerics(mode="portable", numeric_class="a", probe={}, threads=1, device="cpu")

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
-from in4310repro.fingerprint import fingerprint
 from in4310repro.golden import ENVIRONMENTS, Case, Claim, compare
 from in4310repro.golden.writing import clean_commit
-from in4310repro.numerics import Numerics
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import Numerics
 from tests.test_golden_files import change_each_word
 
 

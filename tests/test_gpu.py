@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from in4310repro import golden
-from in4310repro.compare import compare_runs
-from in4310repro.context import Context
-from in4310repro.fingerprint import fingerprint
 from in4310repro.metrics import average_precision, class_accuracy
-from in4310repro.numerics import activate
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import activate
 from in4310repro.verification import verify
+from in4310repro.verification.compare import compare_runs
 from tests import golden_cases
 from tests.test_metrics import average_precision_by_sklearn, example
 

@@ -11,7 +11,7 @@ import torch
 from in4310repro import metrics
 from in4310repro.metrics import METRICS, PER_CLASS, SCALARS, ClassMetrics, ends, summary
 from in4310repro.runs.records import HistoryRow, RunMetrics, UnseenMetrics
-from in4310repro.schema import check
+from in4310repro.system.schema import check
 
 CLASSES = 4
 Labels = np.ndarray[Any, Any]

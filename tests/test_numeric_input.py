@@ -11,9 +11,9 @@ import pytest
 import typer
 
 from in4310repro.cli.application import app
-from in4310repro.config import Config
 from in4310repro.data.splits import parse_sizes
-from in4310repro.settings import OptimizerSetting
+from in4310repro.runs.config import Config
+from in4310repro.runs.settings import OptimizerSetting
 from tests.conftest import Call
 
 NO_NUMBERS = ("1e400", "nan", "", "0x10", "9" * 5000)

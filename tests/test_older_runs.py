@@ -11,26 +11,26 @@ import pytest
 import torch
 from PIL import Image
 
-from in4310repro import checkpoints, experiment
-from in4310repro.config import change, to_json
-from in4310repro.context import Context
 from in4310repro.data import scenes
-from in4310repro.evaluation import evaluate
-from in4310repro.labelling import label
+from in4310repro.evaluation.evaluation import evaluate
+from in4310repro.evaluation.labelling import label
 from in4310repro.models.network import open_network
-from in4310repro.numerics import Numerics
-from in4310repro.positions import Position
-from in4310repro.presets import PRESETS
-from in4310repro.progress import SILENT
-from in4310repro.replay.of_run import plan_replay, replay
+from in4310repro.runs.config import change, to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from in4310repro.tensors import read_tensors, tensor_bytes
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.progress import SILENT
+from in4310repro.system.tensors import read_tensors, tensor_bytes
+from in4310repro.training import checkpoints, experiment
+from in4310repro.training.positions import Position
+from in4310repro.verification.replay.of_run import plan_replay, replay
 from in4310repro.verification.routine import verify
 from tests.builders import rechain
 
 TINY = PRESETS["tiny"]
-MODEL = "tests.test_extension:network"
+MODEL = "tests.training.test_extension:network"
 SMALL = replace(TINY, model=MODEL, modules=("0",), epochs=1, settings=TINY.settings[2:], split="12/6/6")
 SMALL = replace(SMALL, schedule="constant", warm_up=0.0)
 Older = tuple[Path, int]  # a run folder, and its format

@@ -14,15 +14,15 @@ from PIL import Image
 from rich.console import Console
 
 from in4310repro.cli.options import default_folder
-from in4310repro.config import to_json
 from in4310repro.data.folders import Catalogue, Entry, catalogue
 from in4310repro.data.images import decode, load_images
 from in4310repro.data.splits import parse_sizes, stratified_split
-from in4310repro.files import json_bytes, write_file
-from in4310repro.presets import PRESETS, configure, default_names, with_counts
-from in4310repro.progress import Progress
 from in4310repro.report.page import may_write
+from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import PRESETS, configure, default_names, with_counts
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.progress import Progress
 from tests.builders import write_class_folders
 from tests.conftest import Call
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from in4310repro import golden
-from in4310repro.config import from_json
 from in4310repro.data.folders import Entry
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
+from in4310repro.runs.config import from_json
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.numerics import Numerics
 from tests.golden_cases import (
     FOLDER,
     PHOTOGRAPHS_RUNS,

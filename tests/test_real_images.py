@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from in4310repro import experiment
-from in4310repro.context import Context
 from in4310repro.data import check, comparison
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split
-from in4310repro.feature_maps import of_run
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import page
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.training import experiment
 from in4310repro.verification import verify
 
 ROOT = Path(os.environ.get("IN4310REPRO_DATA", Path(__file__).parents[2] / "shared" / "data"))

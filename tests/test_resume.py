@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro import experiment, launch
-from in4310repro.context import Context
-from in4310repro.files import write_file
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system import launch
+from in4310repro.system.context import Context
+from in4310repro.system.files import write_file
+from in4310repro.system.numerics import Numerics
+from in4310repro.training import experiment
 from tests.conftest import Call, Replace, refused
 
 TINY = ("train", "--preset", "tiny", "--epochs", "1")

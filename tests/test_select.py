@@ -5,20 +5,20 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro import experiment
-from in4310repro.config import CHOICES, Config, change, from_json, to_json
-from in4310repro.context import Context
-from in4310repro.metric_table.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.network import open_network
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS, command_line_options
 from in4310repro.report.verdict import describe_selection_and_test
+from in4310repro.runs.config import CHOICES, Config, change, from_json, to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from in4310repro.tensors import tensors_sha256
+from in4310repro.runs.presets import PRESETS, command_line_options
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import experiment
 from tests.conftest import Call, refused
 
-MODEL = "tests.test_extension:network"
+MODEL = "tests.training.test_extension:network"
 TINY = PRESETS["tiny"]
 SMALL = replace(TINY, model=MODEL, modules=("0",), epochs=4, settings=TINY.settings[::2])
 

@@ -10,15 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from in4310repro import experiment, replicas
-from in4310repro.config import Config
-from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
-from in4310repro.epochs import Epochs, TrainingInputs
-from in4310repro.numerics import activate, native_class
-from in4310repro.presets import PRESETS, configure
-from in4310repro.processes import Processes, join
+from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import PRESETS, configure
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import activate, native_class
+from in4310repro.system.processes import Processes, join
+from in4310repro.training import experiment, replicas
+from in4310repro.training.epochs import Epochs, TrainingInputs
 from tests.conftest import active
 from tests.sessions import shares
 

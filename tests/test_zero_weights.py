@@ -8,13 +8,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from in4310repro import experiment, models
-from in4310repro.context import Context
+from in4310repro import models
 from in4310repro.models.network import open_network
-from in4310repro.numerics import activate
-from in4310repro.presets import PRESETS
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.tensors import read_tensors
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import activate
+from in4310repro.system.tensors import read_tensors
+from in4310repro.training import experiment
 
 NAME = "tests.test_zero_weights:network"
 TINY = PRESETS["tiny"]

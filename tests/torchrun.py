@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from in4310repro.files import read_json
+from in4310repro.system.files import read_json
 
 PATIENCE = 120.0  # seconds until a test fails; torchrun waits 30 for a process that is stopped
 

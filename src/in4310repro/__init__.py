@@ -7,7 +7,7 @@ libraries stand by themselves; the rest is what the commands are made of and may
 * `in4310repro.metrics`: class accuracy and average precision
 * `in4310repro.golden`: golden files, and a pytest plugin; docs/golden-files.md
 * `in4310repro.audit.examine.audit`: what contradicts itself in printed numbers; docs/audit.md
-* `in4310repro.experiment.train`: what `in4310repro train` calls; docs/runs.md says what it leaves
+* `in4310repro.training.experiment.train`: what `in4310repro train` calls; docs/runs.md says what it leaves
 * `in4310repro.verification.verify`: what `in4310repro verify` calls; docs/verification.md
 
 `__version__` is that of the installation.

@@ -1,8 +1,11 @@
-"""Entry point of a process: `python -m in4310repro` and the command `in4310repro`."""
+"""Entry point of a process: `python -m in4310repro` and the command `in4310repro`.
+
+`main` prepares for signals, then runs the command line.
+"""
 
 import os
 
-from in4310repro import signals
+from in4310repro.system import signals
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from in4310repro.tensors import read_tensors, tensor_bytes
+from in4310repro.system.tensors import read_tensors, tensor_bytes
 from tests.bad_input.row import each_of, rows_of
 from tests.bad_input.sandbox import Sandbox, seal
 

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from in4310repro import models
-from in4310repro.preprocessing import Preprocessing, to_metadata
-from in4310repro.tensors import tensor_bytes
+from in4310repro.data.preprocessing import Preprocessing, to_metadata
+from in4310repro.system.tensors import tensor_bytes
 from tests.bad_input.row import each_of, rows_of
 from tests.bad_input.sandbox import Sandbox
 

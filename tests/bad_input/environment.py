@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from in4310repro import evaluation
+from in4310repro.evaluation import evaluation
 from tests.bad_input.images import photos
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro.feature_maps import of_run
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import figures
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox, seal

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from in4310repro import models
-from in4310repro.tensors import tensor_bytes
+from in4310repro.system.tensors import tensor_bytes
 from tests.bad_input.row import rows_of
 from tests.bad_input.sandbox import Sandbox
 from tests.special_files import link_to_a_device, named_pipe

@@ -17,7 +17,7 @@ from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode
 from in4310repro.data.reading import Picture, read_rgb
 from in4310repro.data.splits import COLUMNS
-from in4310repro.files import file_sha256
+from in4310repro.system.files import file_sha256
 from tests.conftest import Call
 
 CLASSES = ("forest", "sea", "street")

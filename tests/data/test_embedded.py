@@ -18,7 +18,7 @@ from in4310repro.data.embedded import (
 )
 from in4310repro.data.folders import Entry, catalogue, contents_sha256
 from in4310repro.data.splits import Split, stratified_split
-from in4310repro.files import file_sha256
+from in4310repro.system.files import file_sha256
 
 
 @pytest.fixture(autouse=True)

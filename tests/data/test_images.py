@@ -24,7 +24,7 @@ from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, decode, load_images
-from in4310repro.progress import SILENT, Progress
+from in4310repro.system.progress import SILENT, Progress
 from tests.builders import write_images
 
 

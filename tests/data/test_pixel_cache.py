@@ -19,7 +19,7 @@ from rich.console import Console
 from in4310repro.data import cache, images, pixel_cache
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, load_images
-from in4310repro.progress import SILENT, Progress
+from in4310repro.system.progress import SILENT, Progress
 from tests.builders import write_images
 from tests.conftest import Call, refused
 

@@ -19,8 +19,8 @@ from PIL import Image, ImageOps, PngImagePlugin
 from in4310repro.data import check, exif, metadata, scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import decode, load_images
+from in4310repro.data.preprocessing import IGNORED, Preprocessing
 from in4310repro.data.reading import read_rgb
-from in4310repro.preprocessing import IGNORED, Preprocessing
 from in4310repro.report.photographs import Photograph, load_jpeg
 
 Pixels = NDArray[np.uint8]

@@ -18,8 +18,8 @@ import pytest
 import torch
 import torchvision
 
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.numerics import Numerics
 from tests.conftest import Call
 from tests.docs.commands import ROOT, find_commands, list_commands, list_pages, parse_page
 from tests.golden_cases import CASES
@@ -36,7 +36,10 @@ SMALLER = {
 # Not run here, and what their parsed form ends with instead: (exit code, a part of the sentence).
 LISTED = {
     "in4310repro published": (2, "is no run folder"),  # runs on the 17,034 photographs
-    "in4310repro verify runs/demo --replay": (2, "--replay"),  # kept epochs of a run of many; see tests/replay
+    "in4310repro verify runs/demo --replay": (
+        2,
+        "--replay",
+    ),  # kept epochs; see tests/verification/replay
 }
 PLACEHOLDERS = {"RUN": "runs/demo", "SEED": "0", "...": ""}
 

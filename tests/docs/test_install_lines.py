@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro import packages
+from in4310repro.system import packages
 from tests.docs.commands import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]

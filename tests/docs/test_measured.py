@@ -1,6 +1,6 @@
 """Tables of measurements on pages are what their committed files give."""
 
-from in4310repro.files import read_json
+from in4310repro.system.files import read_json
 from tests.sessions import kernel_errors, portability_page
 from tests.sessions.portability_page import CONTROL, EIGENVALUES
 

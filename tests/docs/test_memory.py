@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from in4310repro.files import read_json
+from in4310repro.system.files import read_json
 from tests.sessions import memory
 
 

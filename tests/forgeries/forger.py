@@ -13,23 +13,23 @@ from unittest import mock
 import numpy as np
 import torch
 
-from in4310repro import config as configuration
-from in4310repro.config import Config
-from in4310repro.context import Context
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import load_images
+from in4310repro.data.preprocessing import to_metadata
 from in4310repro.data.splits import Split, from_csv, to_csv
-from in4310repro.feature_maps import of_run
-from in4310repro.files import json_bytes
-from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict
-from in4310repro.preprocessing import to_metadata
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.evaluation.prediction import predict
+from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, names
+from in4310repro.runs import config as configuration
 from in4310repro.runs.arrays import array_bytes, read_arrays
+from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.selection import select
-from in4310repro.scores import Scores
-from in4310repro.tensors import read_tensors, tensor_bytes, tensors_sha256
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import read_tensors, tensor_bytes, tensors_sha256
 from tests.builders import inside_json, relink
 
 CHECKS = "in4310repro.runs.finished"

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from in4310repro.numerics import Numerics
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.numerics import Numerics
 from tests.bad_input.sandbox import PROGRAM, Outcome, call, link_or_copy
 from tests.forgeries.forger import Forger, sha256_of
 from tests.forgeries.row import HANDED_OVER, By, Forgery

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from in4310repro import head
-from in4310repro.context import Context
 from in4310repro.data.images import ImageSet, load_images
-from in4310repro.embedding import embed
-from in4310repro.epochs import TrainingInputs
+from in4310repro.evaluation.embedding import embed
 from in4310repro.runs.selection import best_epoch
-from in4310repro.settings import STRENGTHS
+from in4310repro.runs.settings import STRENGTHS
+from in4310repro.system.context import Context
+from in4310repro.training import head
+from in4310repro.training.epochs import TrainingInputs
 from tests.forgeries.changes import METRICS, edit, put, sealed
 from tests.forgeries.forger import Forger, make_worst
 from tests.forgeries.row import RERUN, Forge, forgeries_of

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro.numerics import native_class
+from in4310repro.system.numerics import native_class
 from tests.forgeries.changes import METRICS, edit, put, sealed, trailing
 from tests.forgeries.forger import SELECTED, Forger
 from tests.forgeries.row import Forge, forgeries_of

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
-from in4310repro import checkpoints, models
-from in4310repro.context import Context
+from in4310repro import models
 from in4310repro.data.images import load_images
-from in4310repro.epochs import Epochs, TrainingInputs
-from in4310repro.positions import Position
 from in4310repro.runs import chain, names
-from in4310repro.tensors import tensor_bytes, tensors_sha256
+from in4310repro.system.context import Context
+from in4310repro.system.tensors import tensor_bytes, tensors_sha256
+from in4310repro.training import checkpoints
+from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.positions import Position
 from tests.forgeries.changes import put, sealed
 from tests.forgeries.forger import SELECTED, Forger, files_of, make_worst
 from tests.forgeries.measured import say_native

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from in4310repro.files import json_bytes, read_json
+from in4310repro.system.files import json_bytes, read_json
 from tests.builders import inside_json
 from tests.forgeries.changes import sealed
 from tests.forgeries.forger import Forger

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from in4310repro.context import Context
 from in4310repro.data.embedded import write_scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.splits import parse_sizes, stratified_split
-from in4310repro.feature_maps import of_run
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
 from tests.bad_input.sandbox import call, link_or_copy
 from tests.builders import AS_IMAGENET
 from tests.golden_cases import finish_run

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from in4310repro.numerics import activate
+from in4310repro.system.numerics import activate
 from tests.bad_input.table import replaced
 from tests.forgeries.harness import Verdict, faults, judge
 from tests.forgeries.row import Forgery

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.numerics import Numerics
+from in4310repro.system.numerics import Numerics
 from tests import golden_cases
 from tests.bad_input.sandbox import call
 from tests.forgeries.doors import nothing

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import torch
 
-from in4310repro.context import Context
 from in4310repro.data.images import load_images
-from in4310repro.prediction import predict
-from in4310repro.preprocessing import to_metadata, without_size
-from in4310repro.tensors import tensor_bytes
+from in4310repro.data.preprocessing import to_metadata, without_size
+from in4310repro.evaluation.prediction import predict
+from in4310repro.system.context import Context
+from in4310repro.system.tensors import tensor_bytes
 from tests.forgeries.changes import sealed, trailing
 from tests.forgeries.forger import LAST, OTHER, SELECTED, Forger, files_of
 from tests.forgeries.row import Forge, forgeries_of

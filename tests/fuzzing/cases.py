@@ -16,12 +16,13 @@ import numpy as np
 import typer
 from numpy.random import Generator
 
-from in4310repro import deviations, experiment
 from in4310repro.audit import examine
-from in4310repro.config import to_json
-from in4310repro.feature_maps import of_run
-from in4310repro.presets import PRESETS
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import figures, published_page
+from in4310repro.runs import deviations
+from in4310repro.runs.config import to_json
+from in4310repro.runs.presets import PRESETS
+from in4310repro.training import experiment
 from tests.bad_input import splits
 from tests.bad_input.sandbox import (
     Outcome,

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from in4310repro import cli, verification
-from in4310repro.files import json_bytes
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.files import json_bytes
 from tests.bad_input import table
 from tests.fuzzing import cases
 from tests.fuzzing.cases import Bases, Ways, run_case

@@ -12,14 +12,14 @@ from unittest import mock
 
 import torch
 
-from in4310repro import experiment
-from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
-from in4310repro.presets import PRESETS
+from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.records import HistoryRow
-from in4310repro.settings import OptimizerSetting
-from in4310repro.tensors import tensors_sha256
-from in4310repro.training import Task
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.context import Context
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import experiment
+from in4310repro.training.training import Task
 from tests.conftest import active
 
 SIZE, SCENES, SIZES = 16, 40, (120, 48, 72)

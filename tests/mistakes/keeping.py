@@ -12,10 +12,10 @@ from unittest import mock
 import numpy as np
 from torch import nn
 
-from in4310repro import epochs, training
+from in4310repro.metrics.scores import Scores
 from in4310repro.runs.folder import RunFolder
-from in4310repro.scores import Scores
-from in4310repro.tensors import tensors_sha256
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import epochs, training
 from tests.mistakes import drawn
 from tests.mistakes.drawn import from_to
 from tests.mistakes.mistake import Mistake

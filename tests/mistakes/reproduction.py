@@ -11,12 +11,12 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from in4310repro.context import Context
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.images import ImageSet
-from in4310repro.prediction import predict
-from in4310repro.presets import PRESETS
-from in4310repro.scores import Scores
+from in4310repro.evaluation.prediction import predict
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
 from in4310repro.verification import score_differences
 from tests.conftest import active
 from tests.mistakes import drawn

@@ -15,14 +15,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from in4310repro import optimizers, prediction, training
-from in4310repro.config import Config
-from in4310repro.context import Context
 from in4310repro.data.batches import Batch, training_batches
 from in4310repro.data.images import ImageSet
+from in4310repro.evaluation import prediction
+from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
-from in4310repro.tensors import tensors_sha256
+from in4310repro.system.context import Context
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import optimizers, training
 from tests.conftest import active
 from tests.mistakes import drawn
 from tests.mistakes.drawn import from_to

@@ -7,11 +7,12 @@ import pytest
 import torch
 from torch.nn import functional
 
-from in4310repro import models, packages
+from in4310repro import models
 from in4310repro.models import efficientnet
 from in4310repro.models.network import known_names, open_network
 from in4310repro.models.sources.lite import NAME
-from in4310repro.numerics import Numerics
+from in4310repro.system import packages
+from in4310repro.system.numerics import Numerics
 
 SIDES = (32, 97, 128)  # the odd row and column of the padding is there for even sides alone
 

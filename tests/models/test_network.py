@@ -11,17 +11,18 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from in4310repro import experiment, models
-from in4310repro.config import FIVE_MODULES, Config
-from in4310repro.context import Context
+from in4310repro import models
 from in4310repro.models import modules
 from in4310repro.models.network import Network, known_names, open_network
 from in4310repro.models.sources.functions import TRUSTED
-from in4310repro.numerics import Numerics, activate
-from in4310repro.presets import PRESETS
 from in4310repro.report.page import make_record
+from in4310repro.runs.config import FIVE_MODULES, Config
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.settings import OptimizerSetting
+from in4310repro.runs.presets import PRESETS
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics, activate
+from in4310repro.training import experiment
 from tests.conftest import Call, refused
 
 OWN = '''

@@ -15,8 +15,8 @@ import torch
 
 from in4310repro import models
 from in4310repro.data.embedded import write_scenes
-from in4310repro.preprocessing import Preprocessing, to_metadata
-from in4310repro.tensors import tensor_bytes, tensors_sha256
+from in4310repro.data.preprocessing import Preprocessing, to_metadata
+from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from tests.conftest import Call
 
 NAME = "resnet18"

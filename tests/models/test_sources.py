@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import nn
 
+from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.models.network import Network, open_network
 from in4310repro.models.sources import SOURCES, Source
 from in4310repro.models.sources.functions import Functions
 from in4310repro.models.sources.lite import Lite
 from in4310repro.models.sources.timm import Timm
 from in4310repro.models.sources.torchvision import Torchvision
-from in4310repro.preprocessing import Preprocessing, to_metadata
-from in4310repro.tensors import tensor_bytes
+from in4310repro.system.tensors import tensor_bytes
 
 SIDE = 64  # pixels
 HOW = Preprocessing(mean=(0.5, 0.25, 0.125), interpolation="bicubic", size=SIDE)

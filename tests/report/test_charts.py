@@ -9,7 +9,7 @@ import pytest
 from in4310repro.report import charts, curve_charts, row_charts, svg
 from in4310repro.report.photographs import draw_ranking
 from in4310repro.report.render import read_asset
-from in4310repro.text import visible
+from in4310repro.system.text import visible
 from tests.report.test_figures import METRICS, NAMES, VALUES
 
 COUNT = len(NAMES)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from in4310repro.audit.examine import audit
-from in4310repro.config import to_json
 from in4310repro.report import imagenet_evidence, published_page
 from in4310repro.report.original import original
 from in4310repro.report.published_numbers import format_as_toml
+from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from tests.builders import rechain

@@ -23,11 +23,11 @@ from markdown_it import MarkdownIt
 from PIL import Image
 
 from in4310repro import cli, models
-from in4310repro.files import read_json
 from in4310repro.report import row_charts, svg
 from in4310repro.report.render import read_asset
-from in4310repro.tensors import tensor_bytes
-from in4310repro.text import visible
+from in4310repro.system.files import read_json
+from in4310repro.system.tensors import tensor_bytes
+from in4310repro.system.text import visible
 from tests.builders import AS_IMAGENET, write_class_folders, write_images
 
 pytestmark = [

@@ -14,8 +14,6 @@ from xml.etree import ElementTree
 import pytest
 
 from in4310repro.audit import examine
-from in4310repro.deviations import parse
-from in4310repro.presets import PRESETS, configure
 from in4310repro.report import charts, page
 from in4310repro.report.class_exhibits import validation_exhibit
 from in4310repro.report.conditions import describe_differences
@@ -27,8 +25,10 @@ from in4310repro.report.spectrum_exhibits import spectrum_exhibits
 from in4310repro.report.tiers import make_tier_lookup
 from in4310repro.report.verdict import describe_selection_and_test, make_verdict
 from in4310repro.runs import chance
+from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.runs.records import RunMetrics
 
 

@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from in4310repro.ablation import read_report
 from in4310repro.audit import examine
-from in4310repro.config import to_json
-from in4310repro.deviations import PUBLISHED, parse
 from in4310repro.metrics import class_metrics
-from in4310repro.presets import PRESETS
 from in4310repro.report import published_page
 from in4310repro.report.consequences import compare_counts, consequences, probability_of_equal_counts
 from in4310repro.report.original import original
 from in4310repro.report.published_numbers import format_as_toml, non_positive_percent, summarize
+from in4310repro.runs.config import to_json
+from in4310repro.runs.deviations import PUBLISHED, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.training.ablation import read_report
 from tests.builders import rechain
 from tests.sessions import published as published_session
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.presets import configure, reproducing_command
 from in4310repro.report import page
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import configure, reproducing_command
 from tests.builders import write_class_folders
 from tests.conftest import Call
 

@@ -11,15 +11,15 @@ import sklearn.metrics
 import torch
 
 from in4310repro import metrics
-from in4310repro.files import read_json
 from in4310repro.metrics import wilson
-from in4310repro.randomness import generator_for
+from in4310repro.metrics.scores import Scores
 from in4310repro.report import uncertainty
 from in4310repro.report.class_exhibits import test_exhibit as exhibit_of_test
 from in4310repro.report.score_exhibits import calibration_exhibit
 from in4310repro.report.uncertainty import bootstrap, precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.scores import Scores
+from in4310repro.system.files import read_json
+from in4310repro.system.randomness import generator_for
 
 
 def make_scores(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) -> Scores:

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro.config import Config, to_json
 from in4310repro.data.folders import Entry
 from in4310repro.data.splits import Split, to_csv
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.folder import RunFolder
-from in4310repro.scores import Scores
-from in4310repro.settings import OptimizerSetting
+from in4310repro.runs.settings import OptimizerSetting
 from tests.builders import relink
 
 CLASSES = ("bay", "sea")

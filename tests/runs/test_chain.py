@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from in4310repro.deviations import parse
 from in4310repro.runs import chain
+from in4310repro.runs.deviations import parse
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG, INITIAL
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
-from in4310repro.presets import PRESETS
 from in4310repro.runs.chance import hint
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import PRESETS
 
 
 def run_with(run: FinishedRun, training: list[int], validation: list[int], right: list[int]) -> FinishedRun:

@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro.config import to_json
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.splits import check_contents
-from in4310repro.files import file_sha256
 from in4310repro.models.network import Network
-from in4310repro.progress import SILENT
+from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun, finished_files, image_root
 from in4310repro.runs.folder import RunFolder
-from in4310repro.tensors import tensors_sha256
+from in4310repro.system.files import file_sha256
+from in4310repro.system.progress import SILENT
+from in4310repro.system.tensors import tensors_sha256
 from tests.builders import write_images
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG, Records

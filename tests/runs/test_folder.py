@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro.files import json_bytes, write_atomically
 from in4310repro.runs.folder import RunFolder
-from in4310repro.tensors import tensors_sha256
+from in4310repro.system.files import json_bytes, write_atomically
+from in4310repro.system.tensors import tensors_sha256
 from tests.processes import held_by_another_process
 
 

@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro import capacity, cli
-from in4310repro.config import from_json
-from in4310repro.context import Context
+from in4310repro import cli
 from in4310repro.data import scenes
-from in4310repro.files import json_bytes
-from in4310repro.numerics import Numerics
 from in4310repro.report import page, photographs
 from in4310repro.runs.arrays import array_bytes
+from in4310repro.runs.config import from_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system import capacity
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification import verify
 from tests.builders import inside_json, rechain
 

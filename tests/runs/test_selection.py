@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.metric_table.table import SCALARS
+from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.selection import best_epoch, select
 
 

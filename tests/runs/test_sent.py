@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from in4310repro.processes import ALONE, Processes
 from in4310repro.runs import names
 from in4310repro.runs.sent import open_run
+from in4310repro.system.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)

@@ -23,10 +23,10 @@ from typing import Any
 import torch
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from in4310repro.files import write_file
-from in4310repro.presets import to_toml
-from in4310repro.randomness import generator_for
 from in4310repro.runs import names
+from in4310repro.runs.presets import to_toml
+from in4310repro.system.files import write_file
+from in4310repro.system.randomness import generator_for
 from tests.processes import METHOD
 from tests.sessions.shares import describe_place, describe_rank, make_config
 from tests.sessions.soak import find_differing_files

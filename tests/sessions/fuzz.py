@@ -9,11 +9,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from in4310repro import experiment
-from in4310repro.context import Context
-from in4310repro.feature_maps import of_run
-from in4310repro.numerics import activate
-from in4310repro.presets import PRESETS
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import activate
+from in4310repro.training import experiment
 from tests.bad_input import table
 from tests.fuzzing import cases, page
 

@@ -18,9 +18,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from in4310repro.files import json_bytes, read_json, write_file
-from in4310repro.fingerprint import fingerprint
-from in4310repro.numerics import activate
+from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import activate
 from tests.arithmetic.shapes import NAMES, Case, Doubles, random_case, ratios_of, squared_errors
 from tests.audit.validation_page import replaced
 from tests.sessions import other_kernel_errors

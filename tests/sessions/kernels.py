@@ -13,7 +13,7 @@ from torch import Tensor
 
 from in4310repro.features.covariance import ImageRows, PositionRows, estimate_shift
 from in4310repro.features.sparsity import count
-from in4310repro.numerics import activate
+from in4310repro.system.numerics import activate
 
 activate("native", "cpu")
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -2,7 +2,8 @@
 
     nox -s planted
 
-A network is trained on scenes of one seed, and scenes of another are drawn with faults (see `tests.doubts.planted`).
+A network is trained on scenes of one seed, and scenes of another are drawn with faults
+(see `tests.evaluation.doubts.planted`).
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from in4310repro.context import Context
 from in4310repro.data import check
 from in4310repro.data.folders import catalogue
-from in4310repro.doubts import network
-from in4310repro.doubts.examination import examine, readable
-from in4310repro.files import json_bytes, write_file
-from in4310repro.numerics import activate
+from in4310repro.evaluation.doubts import network
+from in4310repro.evaluation.doubts.examination import examine, readable
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.numerics import activate
 from tests.audit.validation_page import replaced
-from tests.doubts import planted
+from tests.evaluation.doubts import planted
 
 ROOT = Path(__file__).parents[2]
 NUMBERS, PAGE, MARK = ROOT / "docs/doubts.json", ROOT / "docs/doubts.md", "planted"

@@ -25,22 +25,23 @@ from typing import Any
 
 import torch
 
-from in4310repro import experiment, models
+from in4310repro import models
 from in4310repro.arithmetic import portable
-from in4310repro.context import Context
 from in4310repro.data import scenes
 from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, decode, load_images
-from in4310repro.feature_maps import of_run
-from in4310repro.files import file_sha256, json_bytes, write_file
-from in4310repro.fingerprint import fingerprint
-from in4310repro.numerics import Numerics, activate
-from in4310repro.presets import PRESETS
-from in4310repro.randomness import generator_for
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.tensors import tensors_sha256
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.files import file_sha256, json_bytes, write_file
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.randomness import generator_for
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import experiment
 from tests.sessions import arm64
 from tests.sessions.portability_page import CONTROL, EIGENVALUES, HERE, NUMBERS, PAGE, with_table
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from in4310repro.ablation import read_report
 from in4310repro.audit.examine import audit
-from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.report import imagenet_evidence
 from in4310repro.report.consequences import consequences
 from in4310repro.report.published_page import PRINTED, write_page
+from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.training.ablation import read_report
 
 REPORTS = Path(__file__).parents[2] / "reports"
 ABLATIONS = [REPORTS / name / "ablation.json" for name in ("ablation-course", "ablation")]

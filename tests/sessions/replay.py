@@ -18,13 +18,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from in4310repro import arithmetic, cli, experiment
+from in4310repro import arithmetic, cli
 from in4310repro.arithmetic import library
-from in4310repro.context import Context
 from in4310repro.features import kernel
-from in4310repro.numerics import activate
-from in4310repro.presets import PRESETS
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import activate
+from in4310repro.training import experiment
 
 OPTIONS = ("--replay", "1", "--draw", "0")
 EMULATED = ("qemu-x86_64", "-cpu", "Haswell-v4")

@@ -38,7 +38,7 @@ TESTS = {
     "address": (
         "tests/arithmetic",
         *(f"tests/features/test_{name}.py" for name in ("kernel", "blocks", "histogram", "top_images")),
-        *("tests/test_checkpoint_files.py", "tests/test_checkpoints.py", "tests/replay"),
+        *("tests/test_checkpoint_files.py", "tests/training/test_checkpoints.py", "tests/verification/replay"),
         *("tests/bad_input/test_table.py", "--deselect=tests/bad_input/test_table.py::test_the_page_shows_the_table"),
     ),
     "threads": tuple(

@@ -21,11 +21,11 @@ import torch
 import torchvision
 from torch import nn
 
-from in4310repro.config import Config
-from in4310repro.context import Context
-from in4310repro.files import write_file
-from in4310repro.presets import PRESETS
 from in4310repro.runs import names
+from in4310repro.runs.config import Config
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.files import write_file
 from tests.processes import METHOD
 
 PAGE = Path("docs/shares.md")
@@ -88,11 +88,11 @@ def describe_rank(rank: int, size: int, port: int) -> None:
 def run_rank(rank: int, size: int, port: int, config: Config, folder: Path, device: str, from_the_last: bool) -> None:
     """Train as one process of torchrun, without the command line."""
     describe_rank(rank, size, port)
-    from in4310repro import experiment
     from in4310repro.arithmetic import tree
     from in4310repro.models.network import open_network
-    from in4310repro.numerics import activate
-    from in4310repro.processes import join
+    from in4310repro.system.numerics import activate
+    from in4310repro.system.processes import join
+    from in4310repro.training import experiment
 
     torch.set_num_threads(1)
     numerics = activate(config.numerics, device)
@@ -163,8 +163,8 @@ def rows(folder: Path) -> Iterator[str]:
 
 def describe_place() -> str:
     """Say where the page was made: the processor, torch and the version of the kernels."""
-    from in4310repro.fingerprint import fingerprint
-    from in4310repro.numerics import activate
+    from in4310repro.system.fingerprint import fingerprint
+    from in4310repro.system.numerics import activate
 
     here = fingerprint(activate("portable", "cpu"))
     return (

@@ -19,14 +19,14 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from in4310repro.config import Config
-from in4310repro.context import Context
-from in4310repro.files import file_sha256, read_json
-from in4310repro.presets import PRESETS
-from in4310repro.randomness import generator_for
+from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.names import CONFIG
+from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.records import SPEED
+from in4310repro.system.context import Context
+from in4310repro.system.files import file_sha256, read_json
+from in4310repro.system.randomness import generator_for
 from tests.processes import METHOD
 
 # Files in whose write a process is killed: checkpoints, the scores, and kept epochs.
@@ -37,8 +37,8 @@ NUMBERS = {"checkpoint": 5, "scores.npz": 1, "/epochs/": 2}
 
 def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -> None:
     """Run `in4310repro train --keep-epochs` in this process, with `--resume` if there is a run."""
-    from in4310repro import experiment
-    from in4310repro.numerics import activate
+    from in4310repro.system.numerics import activate
+    from in4310repro.training import experiment
 
     if target:
         die_in_a_write(*target)

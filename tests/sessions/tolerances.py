@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from in4310repro import experiment
-from in4310repro.context import Context
-from in4310repro.feature_maps import of_run
-from in4310repro.files import json_bytes, write_file
-from in4310repro.numerics import activate
-from in4310repro.presets import PRESETS
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.numerics import activate
+from in4310repro.training import experiment
 from tests.golden_cases import TOLERANCES, first_losses, headline_numbers
 
 SEEDS = range(8)

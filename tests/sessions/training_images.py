@@ -22,29 +22,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from in4310repro import head, trained_part, training
-from in4310repro.config import LOOK_ALIKES, Config
-from in4310repro.context import Context
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import ImageSet
-from in4310repro.doubts.plane import plane
-from in4310repro.embedding import Embedding, embed
-from in4310repro.files import json_bytes, read_json, write_file
+from in4310repro.evaluation.doubts.plane import plane
+from in4310repro.evaluation.embedding import Embedding, embed
+from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics import wilson
-from in4310repro.numerics import Numerics, activate
-from in4310repro.prediction import predict
-from in4310repro.preparation import TrainingPlan, build_network, load_data, make_plan
-from in4310repro.presets import command_line_options, configure, with_one_setting
-from in4310repro.progress import Progress
-from in4310repro.randomness import generator_for
+from in4310repro.metrics.scores import Scores
+from in4310repro.models import trained_part
 from in4310repro.report import plane_chart, svg
 from in4310repro.report.render import read_asset
 from in4310repro.runs import chain, names
+from in4310repro.runs.config import LOOK_ALIKES, Config
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import command_line_options, configure, with_one_setting
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch, select
-from in4310repro.scores import Scores
-from in4310repro.settings import STRENGTHS
+from in4310repro.runs.settings import STRENGTHS
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.progress import Progress
+from in4310repro.system.randomness import generator_for
+from in4310repro.training import head, training
+from in4310repro.training.preparation import TrainingPlan, build_network, load_data, make_plan
 
 FOLDER = Path(__file__).parents[2] / "reports/training-images"
 NUMBERS = FOLDER / "numbers.json"
@@ -108,7 +109,7 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
         "images": images,
         "row": best["epoch"],
         "validation": best["mean_class_accuracy"],
-        **scores.metrics(config.protocol),
+        **scores.metrics(by_logits=config.protocol.ranks_logits),
     }
 
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from in4310repro.context import Context
-from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification.evidence import Evidence
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from in4310repro.data.folders import catalogue
 from in4310repro.data.splits import stratified_split
-from in4310repro.progress import SILENT
+from in4310repro.system.progress import SILENT
 from in4310repro.verification.endings import bytes_behind_end, images_with_trailing_bytes
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from in4310repro.context import Context
-from in4310repro.deviations import parse
-from in4310repro.numerics import Numerics
+from in4310repro.runs.deviations import parse
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification.check import Circumstances
 from in4310repro.verification.claims import claims, computed_again
 from in4310repro.verification.evidence import Evidence

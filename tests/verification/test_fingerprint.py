@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from in4310repro.fingerprint import Fingerprint
-from in4310repro.numerics import Numerics, native_class
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.tensors import tensor_bytes, tensors_sha256
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.numerics import Numerics, native_class
+from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.verification.evidence import requires_bits
 from in4310repro.verification.fingerprint import fingerprint_differences
 from tests.verification.given import evidence_of

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from in4310repro.preprocessing import Preprocessing
+from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.tensors import tensor_bytes
+from in4310repro.system.tensors import tensor_bytes
 from in4310repro.verification.form import form_differences, tensors_form, weights_form
 
 SAID = {

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro.deviations import CORRECTED_PROTOCOL, Protocol, parse
-from in4310repro.scores import Scores
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE, metric_differences, score_tolerance
 
 # Of two classes; the second image is nearly of the other class, and the third surely is.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from in4310repro.data.splits import Split, to_csv
-from in4310repro.numerics import Numerics
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification.images import image_differences, scene_differences, split_differences
 from tests.verification.given import evidence_of
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.config import to_json
-from in4310repro.presets import PRESETS
 from in4310repro.runs import names
+from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
 from in4310repro.verification import changed_essentials, changed_files, other_manifest, recorded_files
 from in4310repro.verification.manifest import files_without_line, wrong_in_manifest
 

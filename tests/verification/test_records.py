@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from in4310repro.deviations import CORRECTED_PROTOCOL
 from in4310repro.metrics import METRICS, SCALARS
-from in4310repro.numerics import Numerics
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.deviations import CORRECTED_PROTOCOL
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.scores import Scores
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification.records import open_precisions, precision_ranges, record_differences, sentence
 from in4310repro.verification.selected import metrics_differences
 from tests.builders import inside_json, made_up_scores

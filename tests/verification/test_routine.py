@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from in4310repro.config import to_json
-from in4310repro.context import Context
-from in4310repro.numerics import Numerics
-from in4310repro.presets import PRESETS
+from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification import changed_files, last_lines, verdict_of_agreement, verify
 from in4310repro.verification.check import Note
 from in4310repro.verification.preset import preset_findings

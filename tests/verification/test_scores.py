@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from in4310repro.scores import Scores
+from in4310repro.metrics.scores import Scores
 from in4310repro.verification import score_differences
 from in4310repro.verification.scores import SCORE_TOLERANCE, softmax_range
 from tests.builders import made_up_scores

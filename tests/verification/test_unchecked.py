@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.files import json_bytes
+from in4310repro.system.files import json_bytes
 from in4310repro.verification.unchecked import describe, unchecked_in, unchecked_in_run
 
 CHECKED = {"config.json", "adamw/history.json"}

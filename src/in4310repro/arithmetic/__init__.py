@@ -1,9 +1,9 @@
 """Training and inference in float32 with a fixed order of operations, for equal bits on every processor.
 
+It imports nothing of the rest of the package; docs/arithmetic.md has every formula.
+
     from in4310repro.arithmetic import AdamW, cross_entropy, portable
     model = portable(torchvision.models.resnet18())
-
-It knows nothing of runs and imports nothing of the rest of the package. docs/arithmetic.md has every formula.
 """
 
 from typing import TYPE_CHECKING

@@ -15,7 +15,7 @@ from in4310repro.audit import html, page
 from in4310repro.audit.examine import audit
 from in4310repro.audit.readers import read, show
 from in4310repro.audit.verdicts import Audit, Options
-from in4310repro.files import LARGEST_TEXT, json_bytes, read_bytes, reason, strip_advice, write_file
+from in4310repro.system.files import LARGEST_TEXT, json_bytes, read_bytes, reason, strip_advice, write_file
 
 ENDINGS = (".html", ".json")
 IMPOSSIBLE, UNREAD = 1, 2

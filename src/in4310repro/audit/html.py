@@ -13,8 +13,8 @@ from in4310repro.audit.document import Value
 from in4310repro.audit.marking import make_passages, make_visible
 from in4310repro.audit.page import shorten
 from in4310repro.audit.verdicts import Audit, Counted, Detection, Rank
-from in4310repro.files import write_file
-from in4310repro.text import publishable_place
+from in4310repro.system.files import write_file
+from in4310repro.system.text import publishable_place
 
 MEANINGS = {
     Rank.IMPOSSIBLE: "No arithmetic, rounding or averaging that is known here gives these numbers, whatever the sizes.",

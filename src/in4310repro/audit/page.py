@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Collection, Iterator, Sequence
 
 from in4310repro.audit.verdicts import Audit, Counted, Finding, Rank
-from in4310repro.text import visible
+from in4310repro.system.text import visible
 
 WIDTH = 120
 # Class columns that fit on a screen; only totals are printed of wider tables.

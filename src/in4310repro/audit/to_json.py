@@ -9,7 +9,7 @@ from typing import Any
 
 from in4310repro.audit.document import Value
 from in4310repro.audit.verdicts import Audit, Counted, Finding, ImageSet, MeanCheck
-from in4310repro.text import publishable_place
+from in4310repro.system.text import publishable_place
 
 Json = dict[str, Any]  # an object of JSON
 

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from in4310repro import experiment
 from in4310repro.arithmetic.peak import fused_operations
 from in4310repro.bench.records import ArithmeticBenchmark, LoopRow, PairedRow, ScalingRow
 from in4310repro.bench.scaling import measure, use_threads
 from in4310repro.bench.tables import arithmetic_table
 from in4310repro.bench.workloads import KERNELS, SGD, Workload, layers, prepare_layer
-from in4310repro.context import Context
-from in4310repro.files import json_bytes, write_file
-from in4310repro.fingerprint import fingerprint
-from in4310repro.numerics import Numerics, activate
-from in4310repro.presets import PRESETS
-from in4310repro.progress import SILENT, Progress
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.progress import SILENT, Progress
+from in4310repro.training import experiment
 
 WORKLOADS = tuple(
     Workload(model, image_size, batch_size, training)

@@ -17,11 +17,11 @@ from in4310repro.bench.errors import reference_covariances, worst_error
 from in4310repro.bench.measurement import Measurement, measure
 from in4310repro.bench.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
 from in4310repro.bench.tables import feature_tables
-from in4310repro.context import Context
 from in4310repro.features import kernel_description
-from in4310repro.files import json_bytes, write_file
-from in4310repro.fingerprint import fingerprint
-from in4310repro.progress import Progress
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.progress import Progress
 
 FIVE = ("conv1", "layer1.1.conv1", "layer2.1.conv1", "layer3.1.conv1", "layer4.1.conv1")
 MEANS = (0.0, 1e2, 1e4, 1e6)  # of the synthetic maps, in standard deviations

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from in4310repro.bench.processes_table import processes_table
 from in4310repro.bench.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload
-from in4310repro.files import json_bytes, write_file
-from in4310repro.fingerprint import fingerprint
-from in4310repro.numerics import activate
-from in4310repro.progress import SILENT, Progress
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import activate
+from in4310repro.system.progress import SILENT, Progress
 
 # Image size in pixels, images in a batch, steps for each repeat.
 WORKLOADS = ((64, 32, 4), (224, 32, 1))

@@ -11,7 +11,7 @@ from in4310repro.bench.rank import MODEL
 from in4310repro.bench.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload, SharedRow
 from in4310repro.bench.step_time import Link, StepTime, Work, fit_work, message_widths, step_time
 from in4310repro.bench.workloads import CLASSES
-from in4310repro.text import markdown
+from in4310repro.system.text import markdown
 
 MACHINES = (1, 2, 4, 8, 16, 32, 64)
 GIGABITS = (1, 10, 100)  # of a network per second

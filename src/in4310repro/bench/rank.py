@@ -29,13 +29,13 @@ from in4310repro.bench.measurement import peak_bytes, reset_peak
 from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, count_messages
 from in4310repro.bench.records import RankRow, SharedRow
 from in4310repro.bench.workloads import CLASSES, SGD
-from in4310repro.context import Context
 from in4310repro.data.images import ImageSet
-from in4310repro.epochs import Epochs, TrainingInputs
-from in4310repro.files import json_bytes, write_file
-from in4310repro.numerics import Numerics, activate
-from in4310repro.presets import PRESETS
-from in4310repro.processes import ALONE, Processes, join
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.processes import ALONE, Processes, join
+from in4310repro.training.epochs import Epochs, TrainingInputs
 
 MODEL = "resnet18"
 SMALLER = 4  # number of smaller batches of 8, 16, ... images that one process alone is timed with

@@ -2,7 +2,7 @@
 
 from typing import NotRequired, TypedDict
 
-from in4310repro.fingerprint import Fingerprint
+from in4310repro.system.fingerprint import Fingerprint
 
 
 class ContenderRow(TypedDict):

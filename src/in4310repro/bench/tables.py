@@ -1,7 +1,7 @@
 """The Markdown tables of the benchmarks of features and arithmetic, made from their records."""
 
 from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow, ScalingRow
-from in4310repro.text import markdown
+from in4310repro.system.text import markdown
 
 
 def feature_tables(report: FeatureBenchmark) -> str:

@@ -9,9 +9,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from in4310repro import models, optimizers
-from in4310repro.numerics import Numerics
-from in4310repro.settings import OptimizerSetting
+from in4310repro import models
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.numerics import Numerics
+from in4310repro.training import optimizers
 
 CLASSES = 6
 SGD = OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-3, momentum=0.9)

@@ -1,6 +1,9 @@
-"""The command line: each command reads paths and settings, calls a function, and prints what it wrote."""
+"""The command line: each command reads paths and settings, calls a function, and prints what it wrote.
 
-from in4310repro import signals
+`application` has the list of commands and turns errors into exit codes; `doctor` checks this machine.
+"""
+
+from in4310repro.system import signals
 
 __all__ = ["main"]
 

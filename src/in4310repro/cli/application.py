@@ -10,7 +10,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro import launch, signals
 from in4310repro.cli import (
     audit,
     bench,
@@ -39,8 +38,9 @@ from in4310repro.cli.console import (
 )
 from in4310repro.cli.helping import SHELL, WIDTH, Command, Group
 from in4310repro.cli.signatures import AsJson, Quiet, with_output
-from in4310repro.files import describe
-from in4310repro.text import did_you_mean
+from in4310repro.system import launch, signals
+from in4310repro.system.files import describe
+from in4310repro.system.text import did_you_mean
 
 # Typer brings its own copy of click, or the click package, by version; this is the base class of either.
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -191,14 +191,14 @@ def _was_ended_by_another(error: BaseException) -> bool:
         return False
     # It could stop this one while the processes agree.
     signals.ignore()
-    from in4310repro import processes
+    from in4310repro.system import processes
 
     return processes.is_consequence(error)
 
 
 def _conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
     signals.ignore()
-    from in4310repro import processes
+    from in4310repro.system import processes
 
     return processes.conclude(code, message, error)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from in4310repro.text import visible
+from in4310repro.system.text import visible
 
 # rich is imported where it draws.
 if TYPE_CHECKING:

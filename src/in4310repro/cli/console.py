@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
-from in4310repro import launch, signals
 from in4310repro.models.network import open_network
-from in4310repro.progress import SILENT, Progress, show_import, write_line
-from in4310repro.text import visible
+from in4310repro.system import launch, signals
+from in4310repro.system.progress import SILENT, Progress, show_import, write_line
+from in4310repro.system.text import visible
 
 # rich, pydantic and torch are imported where they are used: `--help` needs none of them.
 if TYPE_CHECKING:
-    from in4310repro.config import Config
-    from in4310repro.context import Context
-    from in4310repro.numerics import Numerics
-    from in4310repro.processes import Processes
+    from in4310repro.runs.config import Config
+    from in4310repro.system.context import Context
+    from in4310repro.system.numerics import Numerics
+    from in4310repro.system.processes import Processes
 
 DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
@@ -102,7 +102,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 def print_document(document: Any) -> None:
     """Print a command's result as JSON if `--json` was given."""
     if OUTPUT.get().json and not launch.is_silent():
-        from in4310repro.files import json_bytes
+        from in4310repro.system.files import json_bytes
 
         _write(sys.stdout, json_bytes(document).decode().rstrip("\n"))
 
@@ -123,7 +123,7 @@ def print_written(files: list[Path]) -> dict[str, list[str]]:
 
 def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
     """Print a check's result, write it to a file if requested, and exit with code 1 if `wrong`."""
-    from in4310repro.files import json_bytes, write_file
+    from in4310repro.system.files import json_bytes, write_file
 
     print_text(text)
     if out:
@@ -166,12 +166,12 @@ def load_torch() -> None:
         # It sets what torch reads when it is imported.
         import torch  # noqa: F401
 
-        from in4310repro import numerics  # noqa: F401
+        from in4310repro.system import numerics  # noqa: F401
 
 
 def activate_arithmetic(mode: str, device: str) -> Numerics:
     """Set this process's arithmetic, and print a note about it if there is one."""
-    from in4310repro.numerics import activate
+    from in4310repro.system.numerics import activate
 
     load_torch()
     numerics = activate(mode, device)
@@ -182,8 +182,8 @@ def activate_arithmetic(mode: str, device: str) -> Numerics:
 
 def context_of(numerics: Numerics, processes: Processes | None = None) -> Context:
     """Return a command's context, with progress on standard error."""
-    from in4310repro.context import Context
-    from in4310repro.processes import ALONE
+    from in4310repro.system.context import Context
+    from in4310repro.system.processes import ALONE
 
     return Context(numerics, progress(), processes or ALONE)
 

@@ -22,8 +22,8 @@ from in4310repro.cli.console import (
 from in4310repro.cli.helping import Command, Group
 from in4310repro.cli.options import JsonOut, Model, option
 from in4310repro.cli.signatures import with_output
-from in4310repro.config import CHOICES
 from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.runs.config import CHOICES
 
 FEATURES = "By the features of a network"
 ON_PLANE = 2000  # images of the page's map
@@ -56,9 +56,9 @@ def scenes(
         in4310repro data scenes scenes                       # 100 images of each class, 64 px
         in4310repro data scenes scenes --images 130 --seed 1
     """
-    from in4310repro.capacity import refuse_beyond_disk
     from in4310repro.data.embedded import write_scenes
     from in4310repro.data.scenes import CLASSES
+    from in4310repro.system.capacity import refuse_beyond_disk
 
     need = images * len(CLASSES) * image_size**2 * 3
     refuse_beyond_disk(f"{images} images of each class at --image-size {image_size} take", need, folder)
@@ -131,11 +131,11 @@ def _check_with(
     from in4310repro.data.comparison import sample_positions
     from in4310repro.data.folders import survey
     from in4310repro.data.splits import from_csv
-    from in4310repro.doubts import examination, findings, network
-    from in4310repro.doubts.plane import plane
-    from in4310repro.files import json_bytes, write_file
+    from in4310repro.evaluation.doubts import examination, findings, network
+    from in4310repro.evaluation.doubts.plane import plane
     from in4310repro.report import contact_sheet, plane_chart
     from in4310repro.report.photographs import Photograph
+    from in4310repro.system.files import json_bytes, write_file
 
     # They are written last: what cannot be is refused before features are computed.
     for file in (page, out):

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from in4310repro import deviations, packages
-from in4310repro.config import read_toml
-from in4310repro.presets import HEAD_PRESET, PRESETS
-from in4310repro.settings import HEAD
+from in4310repro.models.network import HEAD
+from in4310repro.runs import deviations
+from in4310repro.runs.config import read_toml
+from in4310repro.runs.presets import HEAD_PRESET, PRESETS
+from in4310repro.system import packages
 
 DRAWN = "demo"
 # What a file of settings or an option can ask for that the fit of a head has not.
@@ -58,8 +59,8 @@ def choose_preset(
 
 def recorded_preset(run: Path) -> str | None:
     """Return the preset that a run has recorded; None if there is none that can be read."""
-    from in4310repro.files import read_json
     from in4310repro.runs import names
+    from in4310repro.system.files import read_json
 
     try:
         preset = read_json(run / names.CONFIG)["preset"]

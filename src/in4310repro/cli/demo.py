@@ -37,7 +37,7 @@ from in4310repro.cli.training import train
 
 if TYPE_CHECKING:
     from in4310repro.runs.folder import RunFolder
-    from in4310repro.tampering import Change
+    from in4310repro.verification.tampering import Change
 
 RUN = Path("runs/demo")
 COPY = "copy"
@@ -96,8 +96,8 @@ def _is_finished(folder: Path) -> bool:
 
 def _train_tiny(folder: Path) -> Path:
     """Train the tiny preset in a new folder; return the run."""
-    from in4310repro import experiment
-    from in4310repro.presets import PRESETS
+    from in4310repro.runs.presets import PRESETS
+    from in4310repro.training import experiment
 
     numerics = activate_arithmetic("auto", "cpu")
     return experiment.train(PRESETS["tiny"], context_of(numerics), folder / "tiny").folder
@@ -115,8 +115,8 @@ def _call(output: Output, command: Callable[[], object]) -> None:
 
 def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
     """Yield each change to a copy of the run with the results of its checks; undo the change afterwards."""
-    from in4310repro import tampering
     from in4310repro.runs.finished import FinishedRun, image_root
+    from in4310repro.verification import tampering
 
     config = FinishedRun.open(original).config
     copy = tampering.copy_run(original, folder / COPY)
@@ -143,7 +143,7 @@ class _Laboratory:
 def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
     """Yield the results of `verify` and of a check that needs no network but concerns the changed files."""
     from in4310repro.runs import names
-    from in4310repro.tampering import printed_accuracies
+    from in4310repro.verification.tampering import printed_accuracies
 
     def check_of(words: str, command: Callable[[], object], first: str) -> Check:
         printed, code = _called(command)
@@ -177,7 +177,7 @@ def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
     """Show the attempts as panels on a terminal, as lines elsewhere, and write a picture if requested."""
     from rich.console import Console
 
-    from in4310repro.files import write_file
+    from in4310repro.system.files import write_file
 
     if OUTPUT.get() == Output():
         if (console := Console()).is_terminal:

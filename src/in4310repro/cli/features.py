@@ -14,8 +14,8 @@ from in4310repro.cli.console import (
     print_written,
 )
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
-from in4310repro.config import CHOICES, check_choice
 from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.runs.config import CHOICES, check_choice
 
 NETWORK = "Network and statistics"
 Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
@@ -52,15 +52,15 @@ def features(
         in4310repro features --data photos --out maps.json --resume
     """
     active = activate_arithmetic(numerics, device)
-    from in4310repro import capacity
-    from in4310repro.feature_maps.of_folder import measure_folder
-    from in4310repro.feature_maps.partial import partial_results, remove_partial_results, with_ending
-    from in4310repro.feature_maps.records import to_csv, to_text
-    from in4310repro.feature_maps.request import Request, parse_axes
+    from in4310repro.evaluation.feature_maps.of_folder import measure_folder
+    from in4310repro.evaluation.feature_maps.partial import partial_results, remove_partial_results, with_ending
+    from in4310repro.evaluation.feature_maps.records import to_csv, to_text
+    from in4310repro.evaluation.feature_maps.request import Request, parse_axes
     from in4310repro.features import kernel_description
-    from in4310repro.files import json_bytes, write_file
-    from in4310repro.fingerprint import fingerprint
     from in4310repro.report import figures
+    from in4310repro.system import capacity
+    from in4310repro.system.files import json_bytes, write_file
+    from in4310repro.system.fingerprint import fingerprint
 
     for name, value in (("samples", samples), ("precision", precision), ("calls", calls)):
         check_choice(name, value)

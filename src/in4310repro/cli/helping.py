@@ -12,8 +12,8 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from in4310repro.progress import write_line
-from in4310repro.text import did_you_mean
+from in4310repro.system.progress import write_line
+from in4310repro.system.text import did_you_mean
 
 WIDTH = 110  # columns, where the terminal has as many
 EXAMPLES = "Examples:"

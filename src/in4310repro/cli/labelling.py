@@ -34,16 +34,16 @@ def predict(
         in4310repro predict runs/demo photos more/photo.jpg --out predictions.csv
     """
     load_torch()
-    from in4310repro.processes import join
     from in4310repro.runs.sent import open_run
+    from in4310repro.system.processes import join
 
     if out and out.suffix not in (".csv", ".json"):
         raise ValueError(f"--out {out}; a name that ends with .csv or .json is valid")
     with join("cpu") as processes, open_run(run, processes) as finished:
         trust_network(model, finished.config.model)
         active = activate_as_recorded(finished.fingerprint, numerics, device)
-        from in4310repro.files import write_file
-        from in4310repro.labelling import label
+        from in4310repro.evaluation.labelling import label
+        from in4310repro.system.files import write_file
 
         labelled = label(finished, context_of(active, processes), images)
     if not processes.leads:

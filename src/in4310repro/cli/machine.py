@@ -19,7 +19,7 @@ def doctor() -> None:
         in4310repro doctor
     """
     load_torch()
-    from in4310repro import doctor
+    from in4310repro.cli import doctor
 
     findings = []
     for finding in doctor.examine(Path("runs")):
@@ -42,8 +42,8 @@ def cache(
         in4310repro cache
         in4310repro cache --clear
     """
-    from in4310repro.capacity import size_text
     from in4310repro.data.cache import LIMIT_VARIABLE, bytes_by_folder, cache_folder, limit
+    from in4310repro.system.capacity import size_text
 
     folder, most, sizes = cache_folder(), limit(), bytes_by_folder()
     for part, size in sizes.items():

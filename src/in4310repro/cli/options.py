@@ -9,10 +9,10 @@ from typing import Annotated, Any
 
 import typer
 
-from in4310repro import deviations, presets
-from in4310repro.config import CHOICES
+from in4310repro.models.network import ALL, HEAD
 from in4310repro.models.sources.torchvision import RESNETS
-from in4310repro.settings import ALL, HEAD
+from in4310repro.runs import deviations, presets
+from in4310repro.runs.config import CHOICES
 
 # Groups of options in `--help`.
 RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"
@@ -67,9 +67,9 @@ def default_folder(preset: str, data: str | None) -> Path:
     Raises:
         ValueError: the configuration of an existing run is damaged.
     """
-    from in4310repro import config as configuration
-    from in4310repro.files import read_json
+    from in4310repro.runs import config as configuration
     from in4310repro.runs import names
+    from in4310repro.system.files import read_json
 
     first, *others = (Path("runs") / name for name in itertools.islice(presets.default_names(preset, data), 1000))
     for folder in (first, *others) if data else ():

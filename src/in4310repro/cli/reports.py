@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from in4310repro import presets
 from in4310repro.cli.console import (
     activate_arithmetic,
     activate_as_recorded,
@@ -38,6 +37,7 @@ from in4310repro.cli.options import (
     option,
 )
 from in4310repro.cli.signatures import with_overrides
+from in4310repro.runs import presets
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
@@ -70,16 +70,16 @@ def report(
     _refuse_former_use(run, out, data)
     chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
     load_torch()
-    from in4310repro.config import change
-    from in4310repro.processes import join
+    from in4310repro.runs.config import change
     from in4310repro.runs.sent import open_run
+    from in4310repro.system.processes import join
 
     with join("cpu") as processes, open_run(run or DEFAULT_RUN, processes) as finished:
         trust_network(model, finished.config.model)
         given = {name: value for name, value in chosen.items() if value is not None}
         configuration = change(finished.config, given, "options")
         active = activate_as_recorded(finished.fingerprint, numerics, device)
-        from in4310repro.feature_maps import of_run
+        from in4310repro.evaluation.feature_maps import of_run
         from in4310repro.report import page
 
         measured = of_run.write_features(finished, configuration, context_of(active, processes), data)
@@ -143,8 +143,8 @@ def ablation(
     """
     configuration = presets.configure(preset, config, overrides)
     numerics = activate_arithmetic(configuration.numerics, configuration.device)
-    from in4310repro.ablation import EACH_THEN_ALL, ablation
     from in4310repro.runs import names
+    from in4310repro.training.ablation import EACH_THEN_ALL, ablation
 
     protocols = tuple(deviations.split(",")) if deviations else EACH_THEN_ALL
     keep_if(lambda: any(runs.glob(f"*/{names.CONFIG}")), f"{runs} is kept, and the same command continues")

@@ -35,13 +35,13 @@ from in4310repro.cli.options import (
     choices,
     option,
 )
-from in4310repro.config import CHOICES
+from in4310repro.runs.config import CHOICES
 
 if TYPE_CHECKING:
-    from in4310repro.numerics import Numerics
-    from in4310repro.replay.plan import Plan
     from in4310repro.runs.finished import FinishedRun
+    from in4310repro.system.numerics import Numerics
     from in4310repro.verification import Verification
+    from in4310repro.verification.replay.plan import Plan
 
 Replay = Annotated[
     int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
@@ -67,7 +67,7 @@ def verify(
         in4310repro verify runs/mine --data moved/mine
         in4310repro verify runs/demo --replay 2   # of a run of train --keep-epochs
     """
-    from in4310repro.replay.plan import check_request
+    from in4310repro.verification.replay.plan import check_request
 
     check_request(replay, draw)
     load_torch()
@@ -116,8 +116,8 @@ def _verify(run: Path, request: _Request) -> _Answer:
     Raises:
         ValueError: the folder has no finished run, its images are missing, or an option does not fit the run.
     """
-    from in4310repro.fingerprint import Fingerprint
     from in4310repro.runs import names
+    from in4310repro.system.fingerprint import Fingerprint
     from in4310repro.verification import changed_essentials, other_manifest, recorded_files
 
     files = recorded_files(run)
@@ -181,9 +181,9 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
     Raises:
         ValueError: the arithmetic differs from that of the run.
     """
-    from in4310repro.replay.of_run import plan_replay
-    from in4310repro.replay.plan import describe_cap
-    from in4310repro.replay.start import describe_missing_epochs
+    from in4310repro.verification.replay.of_run import plan_replay
+    from in4310repro.verification.replay.plan import describe_cap
+    from in4310repro.verification.replay.start import describe_missing_epochs
 
     plan = plan_replay(run, draws, seed, numerics)
     if fewer := describe_cap(plan, draws):
@@ -198,10 +198,10 @@ def _replayed(
     opened: FinishedRun, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
 ) -> _Answer:
     """Train a verified run's epochs again; the exit code is 1 for a difference, or 2 for missing epochs."""
-    from in4310repro.replay.lines import difference_lines, missing_line, result_lines
-    from in4310repro.replay.of_run import replay
-    from in4310repro.replay.plan import describe_cap
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
+    from in4310repro.verification.replay.lines import difference_lines, missing_line, result_lines
+    from in4310repro.verification.replay.of_run import replay
+    from in4310repro.verification.replay.plan import describe_cap
 
     run = opened.folder
     progress().message(f"{before.lines[0]}; now epochs are trained again")
@@ -237,8 +237,8 @@ def compare(first: RunPath, second: RunPath) -> None:
         in4310repro compare runs/demo runs/demo.1
     """
     load_torch()
-    from in4310repro.compare import COMPARED, compare_runs
     from in4310repro.runs.finished import FinishedRun
+    from in4310repro.verification.compare import COMPARED, compare_runs
 
     mismatches = compare_runs(FinishedRun.open(first), FinishedRun.open(second))
     for mismatch in mismatches:
@@ -266,14 +266,14 @@ def evaluate(
         in4310repro evaluate runs/mine --data photos/other --out each.csv
     """
     load_torch()
-    from in4310repro.processes import join
     from in4310repro.runs.sent import open_run
+    from in4310repro.system.processes import join
 
     with join("cpu") as processes, open_run(run, processes) as finished:
         trust_network(model, finished.config.model)
         active = activate_as_recorded(finished.fingerprint, numerics, device)
-        from in4310repro import evaluation
-        from in4310repro.files import json_bytes, write_file
+        from in4310repro.evaluation import evaluation
+        from in4310repro.system.files import json_bytes, write_file
 
         measured, scores = evaluation.evaluate(finished, context_of(active, processes), data)
     if not processes.leads:
@@ -298,8 +298,8 @@ def fingerprint(
     """
     active = activate_arithmetic(numerics, device)
     from in4310repro.features import kernel_description
-    from in4310repro.files import json_bytes
-    from in4310repro.fingerprint import fingerprint
+    from in4310repro.system.files import json_bytes
+    from in4310repro.system.fingerprint import fingerprint
 
     content = fingerprint(active) | {"feature_kernel": kernel_description()}
     print_text(json_bytes(content).decode().rstrip())

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from in4310repro import launch, packages, presets
 from in4310repro.cli.console import (
     OUTPUT,
     activate_for,
@@ -25,11 +24,13 @@ from in4310repro.cli.console import (
 from in4310repro.cli.defaults import DRAWN, Choice, choose_preset, recorded_preset
 from in4310repro.cli.options import RUN, TRAINING, ChosenPreset, ConfigFile, Out, choices, default_folder, option
 from in4310repro.cli.signatures import with_overrides
-from in4310repro.config import CHOICES, Config
+from in4310repro.runs import presets
+from in4310repro.runs.config import CHOICES, Config
+from in4310repro.system import launch, packages
 
 if TYPE_CHECKING:
-    from in4310repro.numerics import Numerics
     from in4310repro.runs.finished import FinishedRun
+    from in4310repro.system.numerics import Numerics
 
 KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
 DryRun = "Check everything, pass a batch through every stage, say what the whole would take, and write no run."
@@ -39,7 +40,7 @@ Resume = "Continue a run that was interrupted; with more --epochs, a finished on
 
 def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
     """Print a dry run's estimate of what a training would read, write and need."""
-    from in4310repro import dry_run
+    from in4310repro.training import dry_run
 
     if resume:
         raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
@@ -107,7 +108,7 @@ def train(
     words = ["report", f"{run.folder}", *shlex.split(run.config.network.option)]
     print_next(f"in4310repro {shlex.join(words)}")
     if next_command:
-        from in4310repro.files import json_bytes, write_file
+        from in4310repro.system.files import json_bytes, write_file
 
         printed = [option for option in ("quiet", "json") if getattr(OUTPUT.get(), option)]
         write_file(next_command, json_bytes([*words, *(f"--{option}" for option in printed)]))
@@ -125,9 +126,9 @@ def _train(
 ) -> FinishedRun | None:
     """Train together with the command's other processes; return the run in the first process, None in others."""
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
-    from in4310repro import experiment
-    from in4310repro.processes import join
     from in4310repro.runs import names, status
+    from in4310repro.system.processes import join
+    from in4310repro.training import experiment
 
     launch.record = functools.partial(status.write, folder)
     keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")

@@ -11,8 +11,8 @@ from jaxtyping import Float32, Int64, UInt8
 from numpy.typing import NDArray
 
 from in4310repro.data.images import DEFAULT, ImageSet
-from in4310repro.preprocessing import Preprocessing
-from in4310repro.randomness import generator_for
+from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.system.randomness import generator_for
 
 
 @dataclass(frozen=True)

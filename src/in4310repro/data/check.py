@@ -16,12 +16,12 @@ from in4310repro.data import exif, orientations
 from in4310repro.data.folders import Catalogue, Survey, skipped_files, survey
 from in4310repro.data.matching import ENOUGH, details, part_of
 from in4310repro.data.near_duplicates import near_duplicate_groups, turned_pairs
+from in4310repro.data.preprocessing import APPLIED
 from in4310repro.data.reading import read_rgb
 from in4310repro.data.split_differences import parts_of, split_differences
 from in4310repro.data.splits import Split, from_csv
-from in4310repro.files import open_regular, reason
-from in4310repro.preprocessing import APPLIED
-from in4310repro.progress import SILENT, Progress
+from in4310repro.system.files import open_regular, reason
+from in4310repro.system.progress import SILENT, Progress
 
 AT_ONCE = 16  # images that a thread reads at a time
 PRINTED_EXAMPLES = 10  # of each kind of finding, and of the files in each group

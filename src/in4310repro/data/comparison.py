@@ -14,46 +14,14 @@ from PIL import Image
 
 from in4310repro.data.folders import image_files
 from in4310repro.data.images import DEFAULT, ImageSet, crop_square, decode
-from in4310repro.files import open_regular
-from in4310repro.preprocessing import Preprocessing
-from in4310repro.randomness import generator_for
-from in4310repro.settings import FeatureSettings
+from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.system.files import open_regular
+from in4310repro.system.randomness import generator_for
 
 CIFAR_BATCHES = "cifar-10-batches-py"
 CROP = 192  # width and height of the crops of photographs, pixels
 PHOTOGRAPHS, DIGITS = "scikit-learn photographs", "scikit-learn digits"
 IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
-
-
-def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
-    """Return the two image sets (`second_set` and `third_set`) with which the test images are compared.
-
-    ImageNet and CIFAR-10 if the settings have their folders, else the photographs and digits that scikit-learn
-    ships; the name of a set says which one it is.
-
-    Args:
-        settings: the settings of feature maps.
-
-    Raises:
-        ValueError: a folder cannot be read.
-    """
-    return [second_set(settings), third_set(settings)]
-
-
-def second_set(settings: FeatureSettings) -> ImageSet:
-    """Return a sample of ImageNet if its folder is given, otherwise crops of scikit-learn's photographs."""
-    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
-    if settings.imagenet:
-        return imagenet(Path(settings.imagenet), count, size, seed, how)
-    return photographs(count, size, seed, how)
-
-
-def third_set(settings: FeatureSettings) -> ImageSet:
-    """Return a sample of CIFAR-10 if its folder is given, otherwise of scikit-learn's digits."""
-    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
-    return (
-        cifar10(Path(settings.cifar10), count, size, seed, how) if settings.cifar10 else digits(count, size, seed, how)
-    )
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:

@@ -15,8 +15,8 @@ from in4310repro.data import drawing, scenes
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
 from in4310repro.data.splits import Split
-from in4310repro.files import name_file_in_errors
-from in4310repro.progress import SILENT, Progress
+from in4310repro.system.files import name_file_in_errors
+from in4310repro.system.progress import SILENT, Progress
 
 MOST_DIFFERENCES = 10  # that are listed before no more scenes are drawn
 # File with the sha256 of the scenes as drawn; hidden, so that it is not taken for an image.

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from in4310repro.files import file_sha256, reason
-from in4310repro.packages import install_command
-from in4310repro.paths import relative_path
-from in4310repro.progress import SILENT, Progress
+from in4310repro.system.files import file_sha256, reason
+from in4310repro.system.packages import install_command
+from in4310repro.system.paths import relative_path
+from in4310repro.system.progress import SILENT, Progress
 
 # Formats of telephones, supported if the library for them is installed.
 HEIF = (".heic", ".heif") if importlib.util.find_spec("pillow_heif") else ()

@@ -20,10 +20,10 @@ from in4310repro.data import pixel_cache
 from in4310repro.data.cache import SUFFIX, cache_folder, remove
 from in4310repro.data.folders import HEIF, Entry
 from in4310repro.data.pixel_cache import CachedPixels
+from in4310repro.data.preprocessing import APPLIED, Preprocessing
 from in4310repro.data.reading import read_rgb
-from in4310repro.files import open_regular, reason
-from in4310repro.preprocessing import APPLIED, Preprocessing
-from in4310repro.progress import SILENT, Progress
+from in4310repro.system.files import open_regular, reason
+from in4310repro.system.progress import SILENT, Progress
 
 DEFAULT = Preprocessing()
 SHOWN = 10  # files that an error names

@@ -29,10 +29,10 @@ from filelock import FileLock, Timeout
 from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
-from in4310repro.capacity import nearest, refuse_beyond_disk, size_text
 from in4310repro.data import cache
-from in4310repro.files import name_file_in_errors
-from in4310repro.progress import Progress
+from in4310repro.system.capacity import nearest, refuse_beyond_disk, size_text
+from in4310repro.system.files import name_file_in_errors
+from in4310repro.system.progress import Progress
 
 HASH_BYTES = 32
 SHARE = 128  # images that a thread takes at a time, and that a process claims

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from in4310repro.data import exif, metadata
 from in4310repro.data.folders import HEIF
-from in4310repro.preprocessing import APPLIED
+from in4310repro.data.preprocessing import APPLIED
 
 # Restricted because Pillow passes some formats to other programs, such as EPS to Ghostscript.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")

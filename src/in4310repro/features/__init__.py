@@ -1,4 +1,7 @@
-"""Streaming statistics of the outputs of any module: counts, histograms, means, covariances and spectra."""
+"""Streaming statistics of the outputs of any module: counts, histograms, means, covariances and spectra.
+
+`FeatureStatistics` measures a model's modules while it runs, `FeatureResult` holds what it measured of one.
+"""
 
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches, first_image, gather

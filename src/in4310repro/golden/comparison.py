@@ -13,7 +13,7 @@ from in4310repro.golden.claims import Claim, find_claim_faults
 from in4310repro.golden.commands import EXAMPLE, EXAMPLE_OF_CLASSES, NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, same_libraries
 from in4310repro.golden.folder import find_key_faults
-from in4310repro.numerics import Numerics
+from in4310repro.system.numerics import Numerics
 
 NOT_COMPARED = "not compared"
 SHOWN = 3  # number of differing entries that a failure shows

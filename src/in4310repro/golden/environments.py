@@ -15,9 +15,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from in4310repro.files import json_bytes, read_json
 from in4310repro.golden.commands import NOX, Command
-from in4310repro.numerics import Numerics
+from in4310repro.system.files import json_bytes, read_json
+from in4310repro.system.numerics import Numerics
 
 ENVIRONMENTS = "environments.json"
 LIBRARIES = ("torch", "torchvision", "numpy", "pillow", "scikit-learn")

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from in4310repro.files import file_sha256, read_json
 from in4310repro.golden.claims import Case, find_claim_faults
 from in4310repro.golden.commands import EXAMPLE, NOX, Command
 from in4310repro.golden.environments import ENVIRONMENTS, Environments, read_environments
+from in4310repro.system.files import file_sha256, read_json
 
 PROVENANCE = (
     "case",

@@ -22,7 +22,7 @@ from in4310repro.golden.environments import ENVIRONMENTS, read_environments
 from in4310repro.golden.folder import find_file_faults, list_files, read
 from in4310repro.golden.imports import after_import
 from in4310repro.golden.writing import update
-from in4310repro.numerics import Numerics, activate
+from in4310repro.system.numerics import Numerics, activate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,7 +172,7 @@ class GoldenSession:
         if tiers.isdisjoint(("bitwise",)) and self.config.getini("golden_numerics") == "native":
             # The remaining tiers do not depend on the arithmetic of this process or its libraries.
             return compare(case, golden, claims, UNKNOWN, {}, environments, PYTEST)
-        from in4310repro.fingerprint import fingerprint
+        from in4310repro.system.fingerprint import fingerprint
 
         versions = fingerprint(self.numerics)["versions"]
         return compare(case, golden, claims, self.numerics, versions, environments, PYTEST)

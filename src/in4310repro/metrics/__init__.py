@@ -1,8 +1,22 @@
-"""Metrics of a classifier, as pure functions of labels and scores."""
+"""Metrics of a classifier, as pure functions of labels and scores, and the table of those that runs record.
 
-from in4310repro.metric_table.counts import Counts
-from in4310repro.metric_table.ranking import thresholds
-from in4310repro.metric_table.table import (
+`scores.Scores` holds the softmax scores of images; `table.METRICS` names each metric with its function and tolerance.
+"""
+
+from in4310repro.metrics.calibration import (
+    CALIBRATION_BINS,
+    CalibrationBin,
+    Details,
+    calibration_bins,
+    details,
+)
+from in4310repro.metrics.counting import confusion_matrix
+from in4310repro.metrics.counts import Counts
+from in4310repro.metrics.intervals import NORMAL_QUANTILE, Interval, wilson
+from in4310repro.metrics.measurement import average_precision, class_accuracy, class_metrics, ends, line, summary
+from in4310repro.metrics.ranking import thresholds
+from in4310repro.metrics.record import ClassMetrics
+from in4310repro.metrics.table import (
     COUNTS,
     DEFAULT_SELECTION,
     MEANS,
@@ -14,17 +28,6 @@ from in4310repro.metric_table.table import (
     Tolerance,
     is_newer,
 )
-from in4310repro.metrics.calibration import (
-    CALIBRATION_BINS,
-    CalibrationBin,
-    Details,
-    calibration_bins,
-    details,
-)
-from in4310repro.metrics.counting import confusion_matrix
-from in4310repro.metrics.intervals import NORMAL_QUANTILE, Interval, wilson
-from in4310repro.metrics.measurement import average_precision, class_accuracy, class_metrics, ends, line, summary
-from in4310repro.metrics.record import ClassMetrics
 
 __all__ = [
     "CALIBRATION_BINS",

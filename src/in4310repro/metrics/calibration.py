@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from in4310repro.metrics.counting import confusion_matrix
 from in4310repro.metrics.inputs import check
-from in4310repro.schema import Share
+from in4310repro.system.schema import Share
 
 # Needed by annotations alone, which tests check: importing this package does not load torch.
 if TYPE_CHECKING or "torch" in sys.modules:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from jaxtyping import Float, Int64
 
-from in4310repro.metric_table.counts import Counts
+from in4310repro.metrics.counts import Counts
 
 # Needed by annotations alone, which tests check: importing this package does not load torch.
 if TYPE_CHECKING or "torch" in sys.modules:

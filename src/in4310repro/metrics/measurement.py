@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from jaxtyping import Float, Float64, Int64
 
-from in4310repro.metric_table.counts import Counts, recall
-from in4310repro.metric_table.ranking import Ranking, average_precisions
-from in4310repro.metric_table.table import COUNTS, METRICS, RANKING, SCALARS
 from in4310repro.metrics.counting import count
+from in4310repro.metrics.counts import Counts, recall
 from in4310repro.metrics.inputs import check
+from in4310repro.metrics.ranking import Ranking, average_precisions
 from in4310repro.metrics.record import ClassMetrics
+from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS
 
 # Needed by annotations alone, which tests check: importing this package does not load torch.
 if TYPE_CHECKING or "torch" in sys.modules:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, NotRequired
 
 from typing_extensions import TypedDict
 
-from in4310repro.metric_table.table import METRICS, Metric
-from in4310repro.schema import Share
+from in4310repro.metrics.table import METRICS, Metric
+from in4310repro.system.schema import Share
 
 if TYPE_CHECKING:
 

@@ -1,4 +1,4 @@
-"""Networks by name, with their initial weights and modules; independent of runs and configurations.
+"""Networks by name from four sources, with their initial weights, modules and trained part.
 
 `network.open_network` is the one place that takes the name of a network apart.
 """

@@ -13,7 +13,7 @@ from in4310repro.models.fitting import State, convert_state, merge_weights
 from in4310repro.models.initial import DRAWN, initial_state
 from in4310repro.models.network import Network
 from in4310repro.models.weights import Weights
-from in4310repro.tensors import load_state
+from in4310repro.system.tensors import load_state
 
 
 def build(network: Network, classes: int, seed: int, weights: Weights | None = None) -> nn.Module:

@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from in4310repro.files import read_bytes
-from in4310repro.tensors import metadata_of, tensors_of
+from in4310repro.system.files import read_bytes
+from in4310repro.system.tensors import metadata_of, tensors_of
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.sources import SOURCES, Facts, Source
 from in4310repro.models.sources.functions import TRUSTED
 from in4310repro.models.sources.torchvision import RESNETS
-from in4310repro.preprocessing import Preprocessing
-from in4310repro.text import as_function, did_you_mean
+from in4310repro.system.text import as_function, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from in4310repro.models.modules import Output
     from in4310repro.models.weights import Weights
+
+# What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
+HEAD, ALL, FROM = "head", "all", "from:"
 
 
 @functools.lru_cache(maxsize=1000)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
 from in4310repro.models.content import Content, read_content
-from in4310repro.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
-from in4310repro.text import did_you_mean
+from in4310repro.system.text import did_you_mean
 
 if TYPE_CHECKING:
     from in4310repro.models.network import Network

@@ -10,15 +10,15 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from in4310repro.differences import differences
-from in4310repro.files import json_bytes, read_bytes, read_json
-from in4310repro.paths import regular_file
 from in4310repro.report.exhibit import RECORD, Exhibit, figure_name
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.page import FIGURE, PAGES, list_drawn_figures, make_drawings, make_pages, make_report_record
 from in4310repro.report.photographs import RANKING, list_shown_paths
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.differences import differences
+from in4310repro.system.files import json_bytes, read_bytes, read_json
+from in4310repro.system.paths import regular_file
 
 PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 

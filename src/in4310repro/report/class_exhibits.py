@@ -23,7 +23,7 @@ from in4310repro.report.original import has_original_classes, original
 from in4310repro.report.uncertainty import DRAWS, bootstrap
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch, unit
-from in4310repro.settings import OptimizerSetting
+from in4310repro.runs.settings import OptimizerSetting
 
 TEST = 4
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from in4310repro.config import IDENTICAL, Config
-from in4310repro.presets import PRESETS, publishable
+from in4310repro.models.network import ALL
+from in4310repro.runs.config import IDENTICAL, Config
+from in4310repro.runs.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
-from in4310repro.settings import ALL, STRENGTHS, OptimizerSetting, TrainingSettings
+from in4310repro.runs.settings import STRENGTHS, OptimizerSetting, TrainingSettings
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:

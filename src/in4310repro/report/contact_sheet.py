@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from in4310repro.data.check import Findings
-from in4310repro.doubts.findings import Doubt, Doubts, total
+from in4310repro.evaluation.doubts.findings import Doubt, Doubts, total
 from in4310repro.report.photographs import Photograph, load_jpeg
 from in4310repro.report.render import read_asset
 from in4310repro.report.render import render as render_template

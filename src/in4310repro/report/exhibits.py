@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from in4310repro.metric_table.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.metrics import wilson
+from in4310repro.metrics.scores import top_and_bottom
+from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
 from in4310repro.report.comparisons import compare_with_interval, describe_extremes
@@ -18,7 +19,6 @@ from in4310repro.report.spectrum_exhibits import ABSENT_SETS, spectrum_exhibits
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import FeatureMaps, HistoryRow
 from in4310repro.runs.selection import best_epoch, unit
-from in4310repro.scores import top_and_bottom
 
 RANKED = ("glacier", "mountain", "sea")
 _OF_EPOCHS = (

@@ -16,7 +16,7 @@ from matplotlib.font_manager import FontProperties, findfont, get_font
 
 from in4310repro.metrics import Interval
 from in4310repro.runs.records import SHOWN
-from in4310repro.text import escape, visible
+from in4310repro.system.text import escape, visible
 
 # Contrast of each to white is at least 4.5 to 1; sign, line or hatching distinguishes them without colour.
 OURS, ORIGINAL, WRONG, OTHER = "#1b6a87", "#7a5c1e", "#a3231c", "#b4551b"

@@ -10,14 +10,14 @@ from typing import TypedDict
 from scipy import special, stats
 
 from in4310repro.audit.verdicts import Audit
-from in4310repro.files import read_json
 from in4310repro.metrics import Interval, wilson
 from in4310repro.report import page
 from in4310repro.report.consequences import Consequence, consequences
 from in4310repro.report.page import RunRecord
 from in4310repro.report.published_numbers import RunSummary, refuse_incomparable, summarize
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.text import publishable_place
+from in4310repro.system.files import read_json
+from in4310repro.system.text import publishable_place
 
 FILE = "published/imagenet.json"
 PRINTED = ("figure 3 (sgd)", "test")  # the two tables of the selected network

@@ -7,11 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from in4310repro import config as configuration
-from in4310repro.files import json_bytes, read_json, write_file
-from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import SCALARS
-from in4310repro.presets import publishable, reproducing_command
 from in4310repro.report import charts, svg
 from in4310repro.report.activation_exhibit import ACTIVATIONS
 from in4310repro.report.class_exhibits import TEST
@@ -25,9 +21,13 @@ from in4310repro.report.render import read_asset, render
 from in4310repro.report.score_exhibits import CONFUSION
 from in4310repro.report.tiers import tiers
 from in4310repro.report.verdict import describe_selection_and_test, make_verdict
+from in4310repro.runs import config as configuration
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.presets import publishable, reproducing_command
 from in4310repro.runs.records import RunMetrics
+from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.verification.check import Circumstances
 from in4310repro.verification.claims import by_what_shows_them, claims, computed_again
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from in4310repro.data.images import decode
-from in4310repro.preprocessing import APPLIED, Preprocessing
+from in4310repro.data.preprocessing import APPLIED, Preprocessing
 from in4310repro.report.exhibit import Exhibit
 from in4310repro.report.score_exhibits import CONFUSION
 from in4310repro.report.svg import Panel, element, join, label, shorten

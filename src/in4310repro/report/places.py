@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from in4310repro.report.exhibit import Cell, Number, Sentence
 from in4310repro.report.tiers import Tier
-from in4310repro.text import visible
+from in4310repro.system.text import visible
 
 # Texts that a browser would otherwise break after a hyphen or before a unit.
 UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NotRequired, TypedDict
 
-from in4310repro.config import to_json
-from in4310repro.deviations import CORRECTED, PUBLISHED, padded_images, parse
-from in4310repro.differences import differences
 from in4310repro.metrics import ClassMetrics, class_metrics
 from in4310repro.report.original import Original, original
+from in4310repro.runs.config import to_json
+from in4310repro.runs.deviations import CORRECTED, PUBLISHED, padded_images, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
+from in4310repro.system.differences import differences
 
 
 class SettingSummary(ClassMetrics):

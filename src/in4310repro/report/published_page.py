@@ -11,13 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from in4310repro import config as configuration
-from in4310repro.ablation import AblationReport, limits, read_report
-from in4310repro.ablation import change as describe_change
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
-from in4310repro.deviations import CORRECTED, PUBLISHED_BATCH_SIZE, Deviation
-from in4310repro.files import json_bytes, read_json, write_file
 from in4310repro.metrics import ClassMetrics, Interval, wilson
 from in4310repro.report import figures, imagenet_evidence, page
 from in4310repro.report.conditions import describe_differences
@@ -33,8 +28,13 @@ from in4310repro.report.published_numbers import (
 )
 from in4310repro.report.render import render
 from in4310repro.report.uncertainty import interval_of_mean
+from in4310repro.runs import config as configuration
+from in4310repro.runs.deviations import CORRECTED, PUBLISHED_BATCH_SIZE, Deviation
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.text import publishable_place
+from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.text import publishable_place
+from in4310repro.training.ablation import AblationReport, limits, read_report
+from in4310repro.training.ablation import change as describe_change
 
 PRINTED = "published/original.toml"  # the printed values, as a file to audit
 

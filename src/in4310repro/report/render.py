@@ -9,7 +9,7 @@ from importlib import resources
 import jinja2
 from markupsafe import Markup
 
-from in4310repro.text import Markdown, cells, code, markdown, verbatim, visible
+from in4310repro.system.text import Markdown, cells, code, markdown, verbatim, visible
 
 TEMPLATES = resources.files("in4310repro.report") / "templates"
 

@@ -26,7 +26,7 @@ from in4310repro.report.svg import (
     shorten,
 )
 from in4310repro.runs.records import SHOWN
-from in4310repro.text import visible
+from in4310repro.system.text import visible
 
 LONGEST_BESIDE = 16  # letters of a name beside its row; a longer name is above the row
 LONGEST_ABOVE = 42

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from in4310repro.text import visible
+from in4310repro.system.text import visible
 
 WIDTH, TITLE, LEGEND_LINE = 330, 24, 19
 LETTER = 7.5  # mean width of a letter at the font size of a chart, pixels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from in4310repro.metric_table.table import SCALARS
+from in4310repro.metrics.table import SCALARS
 from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.comparisons import describe_extremes
 from in4310repro.report.exhibit import Exhibit, Sentence, Source, figure_source

@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
-from in4310repro.config import Config
+from in4310repro.data.preprocessing import APPLIED, Preprocessing
 from in4310repro.data.splits import Split, to_csv
-from in4310repro.fingerprint import Fingerprint
-from in4310repro.preprocessing import APPLIED, Preprocessing
+from in4310repro.models.network import ALL
+from in4310repro.runs.config import Config
 from in4310repro.runs.records import EpochHashes
-from in4310repro.settings import ALL, OptimizerSetting
-from in4310repro.tensors import tensor_hashes, tensors_sha256
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 
 DIGITS = 12  # of the sha256 of each tensor
 # Of the configuration: what decides how weights move, beside what is hashed or named on its own.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from in4310repro.config import Config
 from in4310repro.metrics import wilson
-from in4310repro.presets import HEAD_PRESET
+from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import HEAD_PRESET
 from in4310repro.runs.selection import select
 
 FEW = 20  # training images of a class

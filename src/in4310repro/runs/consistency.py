@@ -8,15 +8,15 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from in4310repro.config import Config
 from in4310repro.data.splits import Split, parse_sizes
-from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import PER_CLASS, ClassMetrics, class_metrics
+from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, names
+from in4310repro.runs.config import Config
 from in4310repro.runs.records import QUANTILES, ActivationFeatures, EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.runs.selection import select
-from in4310repro.scores import Scores
-from in4310repro.settings import STRENGTHS, ImageSettings
+from in4310repro.runs.settings import STRENGTHS, ImageSettings
+from in4310repro.system.fingerprint import Fingerprint
 
 # Softmax of float32 adds up to 1 within 1e-6 for some thousand classes.
 SOFTMAX_TOLERANCE = 1e-4

@@ -10,21 +10,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from in4310repro import config as configuration
-from in4310repro.config import LOOK_ALIKES, Config
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split, check_contents, from_csv
-from in4310repro.fingerprint import Fingerprint
+from in4310repro.metrics.scores import Scores
 from in4310repro.models.weights import Weights
-from in4310repro.progress import Progress
 from in4310repro.runs import chain, names, status
+from in4310repro.runs import config as configuration
+from in4310repro.runs.config import LOOK_ALIKES, Config
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, RunMetrics
-from in4310repro.scores import Scores
-from in4310repro.settings import ImageSettings
-from in4310repro.tensors import tensors_sha256
+from in4310repro.runs.settings import ImageSettings
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.progress import Progress
+from in4310repro.system.tensors import tensors_sha256
 
 # dtype and number of axes of each array in scores.npz.
 SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from in4310repro.config import Config
 from in4310repro.data.splits import Split
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow, RunMetrics, UnseenMetrics
 from in4310repro.runs.selection import select
-from in4310repro.scores import Scores
 
 
 def run_metrics(
@@ -33,6 +33,7 @@ def run_metrics(
         ValueError: a class has no image, or a score is not finite.
     """
     setting, row = select(histories, config.select)
+    by_logits = config.protocol.ranks_logits
     metrics = RunMetrics(
         setting=setting,
         epoch=row["epoch"],
@@ -41,8 +42,10 @@ def run_metrics(
         classes=list(split.classes),
         supports=split.supports(),
         loss=scores.loss,
-        **scores.metrics(config.protocol),  # type: ignore[typeddict-item]  # unseen comes below
+        **scores.metrics(by_logits=by_logits),  # type: ignore[typeddict-item]  # unseen comes below
     )
     if unseen is not None:
-        metrics["unseen"] = UnseenMetrics(images=len(unseen.paths), loss=unseen.loss, **unseen.metrics(config.protocol))
+        metrics["unseen"] = UnseenMetrics(
+            images=len(unseen.paths), loss=unseen.loss, **unseen.metrics(by_logits=by_logits)
+        )
     return metrics

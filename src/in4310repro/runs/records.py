@@ -7,9 +7,9 @@ from typing import Annotated, Literal, NotRequired
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from in4310repro.fingerprint import Fingerprint
 from in4310repro.metrics import ClassMetrics
-from in4310repro.schema import Count, NonNegative, PositiveCount, RelativePath, Sha256, Share, ShortHash, Text
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.schema import Count, NonNegative, PositiveCount, RelativePath, Sha256, Share, ShortHash, Text
 
 Manifest = dict[RelativePath, Sha256]
 Groups = list[Annotated[list[RelativePath], Field(min_length=2)]]  # `groups.json`: paths of images in one part each

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from in4310repro.metric_table.table import SCALARS
+from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.records import HistoryRow
 
 

@@ -10,9 +10,9 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import safetensors.numpy
 
-from in4310repro.processes import Processes
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.processes import Processes
 
 
 @contextmanager

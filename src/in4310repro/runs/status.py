@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from in4310repro import signals
-from in4310repro.files import json_bytes, write_file
-from in4310repro.locks import lock
-from in4310repro.paths import path_below
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import Status
-from in4310repro.schema import LONGEST
-from in4310repro.text import visible
+from in4310repro.system import signals
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.locks import lock
+from in4310repro.system.paths import path_below
+from in4310repro.system.schema import LONGEST
+from in4310repro.system.text import visible
 
 
 def write(folder: Path, code: int, message: str, rank: int) -> None:

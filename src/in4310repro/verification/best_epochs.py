@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from in4310repro.runs import names
-from in4310repro.tensors import tensor_hashes, tensors_sha256
+from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 from in4310repro.verification.check import IN_CLASS, Claim, Finding
 from in4310repro.verification.evidence import SettingEvidence
 from in4310repro.verification.records import open_precisions, record_differences
@@ -28,7 +28,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     scores, protocol = setting.validation_scores, run.config.protocol
     computed = {
         "val_loss": scores.loss,
-        **scores.metrics(protocol),
+        **scores.metrics(by_logits=protocol.ranks_logits),
         "weights_sha256": tensors_sha256(setting.stored),
     }
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
+from in4310repro.models.network import FROM
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.settings import FROM
 from in4310repro.verification.evidence import Evidence, SettingEvidence
 
 REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from in4310repro.config import LOOK_ALIKES
-from in4310repro.metric_table.table import SCALARS
-from in4310repro.prediction import refuse_too_large
+from in4310repro.evaluation.prediction import refuse_too_large
+from in4310repro.metrics.table import SCALARS
+from in4310repro.runs.config import LOOK_ALIKES
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.check import (

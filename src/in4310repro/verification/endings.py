@@ -6,8 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from in4310repro.data.splits import Split
-from in4310repro.files import read_bytes
-from in4310repro.progress import Progress
+from in4310repro.system.files import read_bytes
+from in4310repro.system.progress import Progress
 from in4310repro.verification.check import Note
 from in4310repro.verification.evidence import Evidence
 

@@ -15,20 +15,21 @@ from pathlib import Path
 
 import torch
 
-from in4310repro.context import Context
 from in4310repro.data import comparison
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
-from in4310repro.fingerprint import Fingerprint
-from in4310repro.numerics import Numerics
-from in4310repro.prediction import predict
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.evaluation.prediction import predict
+from in4310repro.metrics.scores import Scores
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch
-from in4310repro.scores import Scores
-from in4310repro.settings import OptimizerSetting
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.context import Context
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification.opening import recorded_files
 
 UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
@@ -190,13 +191,13 @@ class Evidence:
         sample = comparison.subset(self.images("test"), config.feature_images, config.seed)
         sets: list[ImageSet | None] = [sample, None, None]
         if second == comparison.PHOTOGRAPHS:
-            sets[1] = comparison.second_set(replace(config, imagenet=None).features)
+            sets[1] = of_run.second_set(replace(config, imagenet=None).features)
         elif config.imagenet and Path(config.imagenet).is_dir():
-            sets[1] = comparison.second_set(config.features)
+            sets[1] = of_run.second_set(config.features)
         if third == comparison.DIGITS:
-            sets[2] = comparison.third_set(replace(config, cifar10=None).features)
+            sets[2] = of_run.third_set(replace(config, cifar10=None).features)
         elif config.cifar10 and Path(config.cifar10).is_dir():
-            sets[2] = comparison.third_set(config.features)
+            sets[2] = of_run.third_set(config.features)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None

@@ -6,14 +6,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 
-from in4310repro.config import Config
 from in4310repro.data import comparison
-from in4310repro.differences import differences
-from in4310repro.feature_maps import of_run
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.features.histogram import RELATIVE_ERROR
-from in4310repro.numerics import Numerics
 from in4310repro.runs import names
+from in4310repro.runs.config import Config
 from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.system.differences import differences
+from in4310repro.system.numerics import Numerics
 from in4310repro.verification.evidence import Evidence, requires_bits
 from in4310repro.verification.records import sentence
 

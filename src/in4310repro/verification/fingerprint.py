@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from in4310repro.fingerprint import Fingerprint
-from in4310repro.numerics import Numerics, native_class
 from in4310repro.runs import names
-from in4310repro.tensors import tensors_sha256
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.numerics import Numerics, native_class
+from in4310repro.system.tensors import tensors_sha256
 from in4310repro.verification.evidence import Evidence
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
-from in4310repro.config import LOOK_ALIKES, WEIGHTS_SAY, to_json
-from in4310repro.files import json_bytes, read_bytes, read_json
-from in4310repro.preprocessing import Preprocessing, to_metadata, without_size
+from in4310repro.data.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.runs import names
 from in4310repro.runs.arrays import array_bytes
+from in4310repro.runs.config import LOOK_ALIKES, WEIGHTS_SAY, to_json
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.files import json_bytes, read_bytes, read_json
 from in4310repro.verification.evidence import SettingEvidence
 
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it

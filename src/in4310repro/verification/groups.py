@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 
-from in4310repro.config import LOOK_ALIKES
-from in4310repro.doubts import grouping
+from in4310repro.evaluation.doubts import grouping
 from in4310repro.runs import names
+from in4310repro.runs.config import LOOK_ALIKES
 from in4310repro.verification.evidence import Evidence
 
 

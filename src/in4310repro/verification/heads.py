@@ -7,17 +7,19 @@ from itertools import pairwise
 
 import torch
 
-from in4310repro import head, trained_part
 from in4310repro.data.images import ImageSet
-from in4310repro.deviations import Protocol
-from in4310repro.embedding import Embedding, embed
-from in4310repro.epochs import TrainingInputs
+from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.metrics import METRICS, SCALARS, Tolerance, class_metrics, ends
+from in4310repro.metrics.scores import Scores
+from in4310repro.models import trained_part
+from in4310repro.models.network import FROM
 from in4310repro.runs import names
+from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.records import HistoryRow
-from in4310repro.scores import Scores
-from in4310repro.settings import FROM, STRENGTHS
-from in4310repro.tensors import tensors_sha256
+from in4310repro.runs.settings import STRENGTHS
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import head
+from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification.check import Finding, Note
 from in4310repro.verification.evidence import SettingEvidence
 from in4310repro.verification.records import sentence
@@ -170,9 +172,9 @@ class HeadFits:
 
 def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
     """Describe a saved head that equals the repeated fit only within tolerances, with the test metrics of both."""
+    then, now = (each.metrics(by_logits=protocol.ranks_logits) for each in (saved, fitted))
     listed = [
         f"{each.label} {then[name]:.4f} and {now[name]:.4f}"  # type: ignore[literal-required]
-        for then, now in [(saved.metrics(protocol), fitted.metrics(protocol))]
         for name, each in SCALARS.items()
     ]
     changed = int((saved.softmax.argmax(axis=1) != fitted.softmax.argmax(axis=1)).sum())

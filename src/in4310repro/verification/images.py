@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from in4310repro.config import LOOK_ALIKES
 from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.folders import catalogue
 from in4310repro.data.splits import parse_sizes, stratified_split, to_csv
-from in4310repro.files import read_bytes
-from in4310repro.pixels import pixel_differences
 from in4310repro.runs import names
+from in4310repro.runs.config import LOOK_ALIKES
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.files import read_bytes
 from in4310repro.verification.evidence import Evidence
+from in4310repro.verification.pixels import pixel_differences
 
 
 def scene_differences(evidence: Evidence) -> list[str]:

@@ -7,11 +7,11 @@ import re
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from in4310repro.config import LOOK_ALIKES
-from in4310repro.files import read_bytes
 from in4310repro.runs import names
+from in4310repro.runs.config import LOOK_ALIKES
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, manifest_bytes
+from in4310repro.system.files import read_bytes
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from in4310repro import config as configuration
-from in4310repro.fingerprint import Fingerprint
+from in4310repro.runs import config as configuration
 from in4310repro.runs import names, status
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.verification.manifest import changed_files, files_of_run, files_without_line
 
 # Without these nothing can be computed again.

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import fields, replace
 
-from in4310repro.config import Config
-from in4310repro.preprocessing import IGNORED
-from in4310repro.presets import PRESETS
+from in4310repro.data.preprocessing import IGNORED
 from in4310repro.runs import names
+from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.text import did_you_mean
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.text import did_you_mean
 from in4310repro.verification.check import Finding, Note
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 
 from in4310repro import metrics
-from in4310repro.deviations import Protocol
 from in4310repro.metrics import Tolerance
-from in4310repro.scores import Scores
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.deviations import Protocol
 from in4310repro.verification.scores import logit_tolerance, logits_of, softmax_range
 
 LOSSES = ("loss", "val_loss")

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from in4310repro.context import Context
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
 from in4310repro.verification.check import Check, Circumstances, Claim, Finding, Note
 from in4310repro.verification.checks import CHECKS
 from in4310repro.verification.claims import claims, computed_again

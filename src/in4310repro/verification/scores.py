@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64
 
-from in4310repro.scores import Scores
+from in4310repro.metrics.scores import Scores
 
 # Of scores in another numeric class, at most. Those of one network by two instruction sets, with and without oneDNN,
 # and in portable arithmetic differ by up to 1.9e-6 (EfficientNet-Lite0, 317 photographs, logits up to 5).

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from in4310repro.metrics import class_metrics
 from in4310repro.runs import names
 from in4310repro.runs.measured import run_metrics
-from in4310repro.tensors import tensors_sha256
+from in4310repro.system.tensors import tensors_sha256
 from in4310repro.verification.check import IN_CLASS, Claim, Finding
 from in4310repro.verification.evidence import SettingEvidence
 from in4310repro.verification.records import open_precisions, record_differences
@@ -57,7 +57,7 @@ def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     elif saved_unseen != computed_unseen:
         yield f"{place}: unseen belongs to a protocol with shared-split, and to no other"
     if not bitwise and not protocol.ranks_logits:
-        of_saved = run.scores.metrics(protocol)
+        of_saved = run.scores.metrics(by_logits=protocol.ranks_logits)
         yield from record_differences(
             place, dict(class_metrics(run.metrics)), dict(of_saved), run.scores, protocol, bitwise=True
         )

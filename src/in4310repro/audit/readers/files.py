@@ -6,7 +6,7 @@ import codecs
 from pathlib import Path
 
 from in4310repro.audit.readers.pdf import text_of_pdf
-from in4310repro.files import read_bytes, reason
+from in4310repro.system.files import read_bytes, reason
 
 LARGEST = 100_000_000  # bytes
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))

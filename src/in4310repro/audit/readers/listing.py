@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from in4310repro.audit.document import Document, Table, Value
-from in4310repro.text import visible
+from in4310repro.system.text import visible
 
 SHOWN = 12  # class values of a measure that are printed; of more, the first and the last
 UNREAD = 20  # lines that were not understood

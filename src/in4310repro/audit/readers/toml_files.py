@@ -11,7 +11,7 @@ from in4310repro.audit.document import Average, Measure, Table, Value
 from in4310repro.audit.readers.json_files import Numeral, read_object
 from in4310repro.audit.readers.numbers import parse_measured
 from in4310repro.audit.readers.pieces import Piece, make_value, scale_values
-from in4310repro.files import strip_advice
+from in4310repro.system.files import strip_advice
 
 READER = "TOML"
 # The key of the class values, and that of their plain mean.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from in4310repro.preprocessing import Preprocessing
+from in4310repro.data.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch

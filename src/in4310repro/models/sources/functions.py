@@ -7,7 +7,7 @@ import importlib
 import sys
 
 from in4310repro.models.sources.base import Source
-from in4310repro.text import as_function
+from in4310repro.system.text import as_function
 
 # Names that the user has given in this process.
 TRUSTED: set[str] = set()

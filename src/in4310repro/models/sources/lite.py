@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from in4310repro import packages
+from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.sources.base import Facts, Source
-from in4310repro.preprocessing import Preprocessing
+from in4310repro.system import packages
 
 if TYPE_CHECKING:
     import torch

@@ -6,10 +6,10 @@ import difflib
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from in4310repro import packages
+from in4310repro.data.preprocessing import INTERPOLATIONS, Preprocessing
 from in4310repro.models.sources.base import Source
 from in4310repro.models.sources.lite import without_download
-from in4310repro.preprocessing import INTERPOLATIONS, Preprocessing
+from in4310repro.system import packages
 
 if TYPE_CHECKING:
     from in4310repro.models.content import Content
@@ -52,7 +52,7 @@ class Timm(Source):
     def read_imagenet(self, name: str) -> Content:
         """Read the pretrained weights by timm, which downloads them if its cache does not have them."""
         from in4310repro.models.content import Content
-        from in4310repro.tensors import tensors_sha256
+        from in4310repro.system.tensors import tensors_sha256
 
         try:
             model = _timm().create_model(_short(name), pretrained=True)

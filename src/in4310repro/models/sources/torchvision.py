@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.sources.base import Facts, Source
 from in4310repro.models.sources.lite import without_download
-from in4310repro.preprocessing import Preprocessing
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,216 @@
+"""Features of images: the inputs of a network's last layer, computed once per image and stored with a checksum."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64, UInt8
+
+from in4310repro.arithmetic import tree
+from in4310repro.data.batches import evaluation_batches
+from in4310repro.data.cache import cache_folder
+from in4310repro.data.images import ImageSet, decoder
+from in4310repro.evaluation.prediction import gather_rows
+from in4310repro.models import trained_part
+from in4310repro.models.network import Network
+from in4310repro.system.capacity import refuse_beyond_disk
+from in4310repro.system.context import Context
+from in4310repro.system.locks import lock
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import tensors_sha256
+
+FOLDER = "features"  # in that of the cache
+SUFFIX = ".embedding"
+AT_ONCE = 8  # batches between two writes
+HASH_BYTES = 32
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """Features [image, feature] in the order of an image set, read from a file on access."""
+
+    records: np.ndarray  # a memory map, in the order in which they were computed
+    places: Int64[np.ndarray, " image"]  # of each image
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def take(self, rows: range) -> Float32[np.ndarray, "image feature"]:
+        """Return a copy of the features of the images at some positions."""
+        values: Float32[np.ndarray, "image feature"] = self.records["features"][self.places[rows.start : rows.stop]]
+        return values
+
+
+def embed(
+    model: torch.nn.Module,
+    network: Network,
+    images: ImageSet,
+    batch_size: int,
+    context: Context,
+    *,
+    cache: bool = True,
+) -> Embedding:
+    """Return the input of the network's last linear layer for every image, in eval mode and without gradients.
+
+    Each image is a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both. What another
+    split or command has computed with the same weights is there already; what a kill left undone, or what was changed
+    since, is computed again. While another process writes the file, such as the run of another seed, a copy is taken.
+
+    Args:
+        model: the built network, placed by `numerics`; its mode is put back, and what its last layer holds does not
+            matter.
+        network: says which layer is the last one.
+        images: the images, in the order of the rows.
+        batch_size: images per batch.
+        context: arithmetic, progress and processes of the computation.
+        cache: False computes all of them, in a file that goes with this process, and reads no cache: who writes
+            features on purpose can write the sha256 that belongs to them.
+
+    Raises:
+        ValueError: the network does not end in one linear layer, a feature is not finite, or the disk has too little
+            room.
+    """
+    numerics, processes = context.numerics, context.processes
+    layer = trained_part.last_layer_name(model, network)
+    record = record_type(trained_part.last_layer(model, network).in_features)
+    file = cache_folder() / FOLDER / f"{_key(model, layer, images, numerics)}{SUFFIX}"
+    if processes.leads:
+        file = _lock_or_copy(file) if cache else _private_folder() / file.name
+    places = _find_records(file, record) if processes.leads else {}
+    missing: list[int] = processes.broadcast_json(
+        [n for n, key in enumerate(images.keys) if _identify(key) not in places]
+    )
+    if processes.leads and missing:
+        refuse_beyond_disk(f"features of {len(missing)} images take", len(missing) * record.itemsize, file.parent)
+    with context.progress.task(f"features of {images.name}", len(missing)) as advance:
+        size = batch_size * AT_ONCE * processes.size
+        for group in (missing[start : start + size] for start in range(0, len(missing), size)):
+            part = tree.part(len(group), processes.rank, processes.size)
+            own = group[part.start : part.stop]
+            rows = gather_rows(list(_layer_inputs(model, layer, images.at(own), batch_size, numerics)), processes)
+            if processes.leads:
+                _refuse_not_finite(rows, [images.paths[place] for place in group])
+                keys = [images.keys[place] for place in group]
+                first = _append(file, record, keys, rows.numpy())
+                places |= {_identify(key): first + number for number, key in enumerate(keys)}
+            advance(len(group), "")
+    if not processes.leads:
+        return Embedding(np.empty(0, record), np.empty(0, np.int64))
+    return Embedding(_records(file, record), np.array([places[_identify(key)] for key in images.keys], np.int64))
+
+
+def _lock_or_copy(file: Path) -> Path:
+    """Return the file after locking it; if another process has locked it, return a copy of its current content."""
+    try:
+        lock(file)
+    except ValueError:
+        copy = _private_folder() / file.name
+        return Path(shutil.copyfile(file, copy)) if file.exists() else copy
+    return file
+
+
+def _private_folder() -> Path:
+    """Return a new folder on the cache's disk; it is removed when this process ends."""
+    place = cache_folder() / FOLDER
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=".apart-", dir=place))
+    # Where a system removes no file that is mapped it stays, and `cache --clear` removes it.
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def record_type(width: int) -> np.dtype[np.void]:
+    """Return the NumPy type of a record in the file for this number of features."""
+    return np.dtype(
+        [("image", np.uint8, HASH_BYTES), ("features", np.float32, width), ("sha256", np.uint8, HASH_BYTES)]
+    )
+
+
+def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
+    """Return a hash of everything but the image that its features depend on: weights, preprocessing, arithmetic."""
+    body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
+    # In native arithmetic bits depend on the other images of a batch.
+    others = None if numerics.portable else images.pixels_sha256()
+    settings = [layer, tensors_sha256(body), decoder(), asdict(images.preprocessing), numerics.numeric_class, others]
+    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()[:32]
+
+
+def _find_records(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
+    """Return the position of each image's record in the file; omits damaged records.
+
+    An incomplete last record, left by a killed process or just being written by a running one, is cut off.
+    """
+    with file.open("ab") as stream:
+        stream.truncate(stream.tell() // record.itemsize * record.itemsize)
+    records = _records(file, record)
+    return {
+        each["image"].tobytes(): place
+        for place, each in enumerate(records)
+        if each["sha256"].tobytes() == record_sha256(each["image"], each["features"])
+    }
+
+
+def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
+    # An empty file cannot be mapped.
+    return np.memmap(file, record, "r") if file.stat().st_size else np.empty(0, record)
+
+
+def _identify(key: str) -> bytes:
+    """Return an identifier of fixed length for an image."""
+    return hashlib.sha256(key.encode()).digest()
+
+
+def record_sha256(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
+    """Return the sha256 of an image's identifier and features; a stored record is valid only with this hash."""
+    return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
+
+
+def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list[str]) -> None:
+    """Raise ValueError for features that are not finite."""
+    finite = rows.isfinite().all(dim=1)
+    if not finite.all():
+        first = paths[int(finite.logical_not().nonzero()[0])]
+        raise ValueError(
+            f"features of {int((~finite).sum())} of {len(paths)} images are nan or infinite, such as those of {first}: "
+            "the weights are too large for float32, or images are prepared otherwise than for them"
+        )
+
+
+def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> int:
+    """Append records to the file; return the position of the first of them."""
+    new = np.empty(len(keys), record)
+    new["features"] = rows
+    for each, key in zip(new, keys, strict=True):
+        each["image"] = np.frombuffer(_identify(key), np.uint8)
+        each["sha256"] = np.frombuffer(record_sha256(each["image"], each["features"]), np.uint8)
+    with file.open("ab") as stream:
+        first = stream.tell() // record.itemsize
+        stream.write(new.tobytes())
+    return first
+
+
+def _layer_inputs(
+    model: torch.nn.Module, layer: str, images: ImageSet, batch_size: int, numerics: Numerics
+) -> Iterator[torch.Tensor]:
+    """Yield the inputs of the layer, batch by batch, while the network processes the images."""
+    given: list[torch.Tensor] = []
+    training = model.training
+    hook = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for batch in evaluation_batches(images, batch_size):
+                model(batch.images.to(numerics.device))
+                yield given.pop()
+    finally:
+        hook.remove()
+        model.train(training)

@@ -1,0 +1,239 @@
+"""Feature maps of a run's network on three image sets: shares of values <= 0, and covariance spectra."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from in4310repro.data import comparison
+from in4310repro.data.batches import evaluation_batches
+from in4310repro.data.comparison import subset
+from in4310repro.data.images import ImageSet
+from in4310repro.evaluation.feature_maps.activations import activation_record
+from in4310repro.evaluation.feature_maps.measurement import Measurement, measure
+from in4310repro.evaluation.prediction import refuse_too_large
+from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
+from in4310repro.features.distributed import block_range
+from in4310repro.runs import names
+from in4310repro.runs.config import Config
+from in4310repro.runs.deviations import PUBLISHED_BATCH_SIZE
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import publishable
+from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
+from in4310repro.runs.settings import FeatureSettings
+from in4310repro.system.context import Context
+from in4310repro.system.fingerprint import Fingerprint, fingerprint
+from in4310repro.system.progress import SILENT, Progress
+from in4310repro.system.tensors import tensors_sha256
+
+EIGENVALUES = 15  # of a module that has so many channels
+
+
+def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
+    """Return the two image sets (`second_set` and `third_set`) with which the test images are compared.
+
+    ImageNet and CIFAR-10 if the settings have their folders, else the photographs and digits that scikit-learn
+    ships; the name of a set says which one it is.
+
+    Args:
+        settings: the settings of feature maps.
+
+    Raises:
+        ValueError: a folder cannot be read.
+    """
+    return [second_set(settings), third_set(settings)]
+
+
+def second_set(settings: FeatureSettings) -> ImageSet:
+    """Return a sample of ImageNet if its folder is given, otherwise crops of scikit-learn's photographs."""
+    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
+    if settings.imagenet:
+        return comparison.imagenet(Path(settings.imagenet), count, size, seed, how)
+    return comparison.photographs(count, size, seed, how)
+
+
+def third_set(settings: FeatureSettings) -> ImageSet:
+    """Return a sample of CIFAR-10 if its folder is given, otherwise of scikit-learn's digits."""
+    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
+    if settings.cifar10:
+        return comparison.cifar10(Path(settings.cifar10), count, size, seed, how)
+    return comparison.digits(count, size, seed, how)
+
+
+def image_sets(
+    run: FinishedRun, settings: FeatureSettings, data: str | None, progress: Progress = SILENT
+) -> list[ImageSet]:
+    """Return the run's test images and two image sets to compare them with, as samples of the configured size.
+
+    Args:
+        run: gives the test images.
+        settings: give sample size, seed and the folders of the two sets.
+        data: where the run's images are now, if they moved.
+        progress: shows the progress.
+
+    Raises:
+        ValueError: a folder or an image that cannot be read, or images that are not the run's.
+    """
+    return [subset(run.test_images(data, progress), settings.images, settings.seed), *comparison_sets(settings)]
+
+
+def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
+    """Measure the feature maps of a run and write features.json to its folder; arguments as `measure_run`.
+
+    Returns:
+        The run with its feature maps.
+
+    Raises:
+        ValueError: as in `measure_run`.
+    """
+    features = measure_run(run, config, context, data)
+    run.files.write_json(names.FEATURES, features)
+    return replace(run, features=features)
+
+
+def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
+    """Return the shares of values <= 0 and covariance spectra of the modules on three image sets.
+
+    The network has the weights before training; if those were random, it is the trained network that was selected.
+
+    Args:
+        run: gives the network and the test images.
+        config: gives modules, sample size, precision, comparison folders and deviations.
+        context: arithmetic, progress and processes of the computation.
+        data: where the run's images are now, if they moved.
+
+    Raises:
+        ValueError: an unknown module, image sets that cannot be read, or weights that changed since the training began.
+    """
+    refuse_too_large(config, context.numerics)
+    if config.weights == "none":
+        model = run.selected_network()
+    else:
+        model = run.initial_network()
+        if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
+            raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
+    current: Fingerprint = fingerprint(context.numerics)
+    current["feature_kernel"] = kernel_description()
+    if context.numerics.portable:
+        # No bit depends on it, and the record has the same bytes for any number of processes.
+        del current["threads"]
+    sets = image_sets(run, config.features, data, context.progress)
+    return FeatureMaps(
+        network=network_name(run),
+        spectra_mode=config.protocol.batch_norm_mode,
+        precision=config.precision,
+        fingerprint=current,
+        sets=measure_sets(context.numerics.place(model), sets, config.features, context),
+    )
+
+
+def network_name(run: FinishedRun) -> str:
+    """Return the name in `features.json` of the network whose feature maps were measured."""
+    if run.config.weights == "none":
+        return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
+    return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
+
+
+def measure_sets(
+    model: torch.nn.Module, sets: Sequence[ImageSet], settings: FeatureSettings, context: Context
+) -> list[ImageSetFeatures]:
+    """Return the statistics of each image set, measured with the deviations in the settings.
+
+    Args:
+        model: the network, on the device.
+        sets: of images, in the order in which they are measured.
+        settings: give modules, precision, batch size and deviations.
+        context: arithmetic, progress and processes of the computation.
+    """
+    records: list[ImageSetFeatures] = []
+    accumulated: FeatureStatistics | None = None
+    first = 0  # index of the first image of a set
+    for images in sets:
+        measurement = Measurement(modules=list(settings.modules), precision=settings.precision, first_image=first)
+        statistics = _measure_set(model, _Batches(images, settings.batch_size, context), measurement)
+        sparsity = statistics.result()
+        if settings.protocol.batch_norm_mode == "train":
+            batches = _Batches(images, PUBLISHED_BATCH_SIZE, context)
+            statistics = _measure_set(with_batch_statistics(model), batches, measurement)
+        if accumulated:
+            statistics.merge(accumulated)
+        records.append(_set_record(images, first, sparsity, statistics.result(), settings))
+        if settings.protocol.accumulates_sets:
+            accumulated = statistics
+            # The next set begins with a new block, so that no image has the index of another.
+            first += math.ceil(len(images) / BLOCK) * BLOCK
+    return records
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """The batches of an image set that this process measures, on its device."""
+
+    images: ImageSet
+    size: int
+    context: Context
+
+    @property
+    def part(self) -> range:
+        """Indices of this process's images: whole blocks, each of which holds whole batches of the published size."""
+        blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
+        return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
+
+    def load(self) -> Generator[torch.Tensor, None, None]:
+        """Yield the batches, and report progress."""
+        with self.context.progress.task(f"feature maps of {self.images.name}", len(self.part)) as advance:
+            for batch in evaluation_batches(self.images, self.size, part=self.part):
+                yield batch.images.to(self.context.numerics.device)
+                advance(len(batch.paths), "")
+
+
+def _measure_set(model: torch.nn.Module, batches: _Batches, measurement: Measurement) -> FeatureStatistics:
+    """Return the statistics of one image set, gathered from all processes."""
+    shifted = replace(measurement, first_image=measurement.first_image + batches.part.start)
+    with torch.inference_mode():
+        statistics = measure(model, batches.load(), shifted)
+    if batches.context.processes.size > 1:
+        gather(statistics)
+    return statistics
+
+
+def _set_record(
+    images: ImageSet,
+    first_image: int,
+    sparsity: Mapping[str, FeatureResult],
+    spectra: Mapping[str, FeatureResult],
+    settings: FeatureSettings,
+) -> ImageSetFeatures:
+    """Return the record of one image set, from the results of its modules by name."""
+    divisor = settings.protocol.share_divisor(len(images))
+    modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in settings.modules}
+    for name, module in modules.items():
+        module["activations"] = activation_record(sparsity[name], images.paths, first_image)
+    record = ImageSetFeatures(name=images.name, images=len(images), modules=modules)
+    pooled_images = next(iter(spectra.values())).images
+    if pooled_images > len(images):
+        record["pooled_images"] = pooled_images
+    return record
+
+
+def with_batch_statistics(model: torch.nn.Module) -> torch.nn.Module:
+    """Return a copy of the network whose batch norms use the mean and variance of each batch, even in eval mode."""
+    copied = copy.deepcopy(model)
+    for module in copied.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean = module.running_var = None
+    return copied
+
+
+def _module_record(sparsity: FeatureResult, spectra: FeatureResult, divisor: float) -> ModuleFeatures:
+    return ModuleFeatures(
+        non_positive=float(sparsity.non_positive) / divisor,
+        non_finite=int(sparsity.non_finite),
+        channels=len(sparsity.mean),
+        eigenvalues=[float(value) for value in spectra.eigenvalues(min(EIGENVALUES, len(spectra.mean)))],
+    )

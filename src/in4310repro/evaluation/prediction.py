@@ -1,0 +1,110 @@
+"""Prediction of softmax scores for every image of a set; memory is checked before images are decoded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import safetensors.torch
+import torch
+
+from in4310repro.arithmetic import tree
+from in4310repro.data.batches import evaluation_batches
+from in4310repro.data.images import ImageSet
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.config import Config
+from in4310repro.runs.settings import EvaluationSettings
+from in4310repro.system.capacity import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.processes import ALONE, Processes
+from in4310repro.system.randomness import generator_for
+
+Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, losses
+
+
+def refuse_too_large(config: Config, numerics: Numerics) -> None:
+    """Raise ValueError if an evaluation batch or a drawn scene certainly exceeds this machine's memory.
+
+    Raises:
+        ValueError: the message names the setting, the memory that it needs and the machine's.
+    """
+    pixels = config.image_size**2
+    size = f"image_size {config.image_size} takes"
+    if numerics.device == "cpu":
+        need = config.evaluation_batch_size * pixels * EVALUATION_BYTES
+        refuse_beyond_memory(f"evaluation_batch_size {config.evaluation_batch_size} at {size}", need)
+    if not config.data:
+        refuse_beyond_memory(f"a scene drawn at {size}", pixels * DRAWING_BYTES)
+
+
+def predict(
+    model: torch.nn.Module,
+    images: ImageSet,
+    settings: EvaluationSettings,
+    context: Context,
+    *,
+    epoch: int = 0,
+) -> Scores:
+    """Return softmax scores of every image, in eval mode without gradients; restores the model's mode.
+
+    The loss is the mean over images of their cross-entropy, summed without rounding in between, so that it does not
+    depend on the batches.
+
+    Args:
+        model: the network, placed by `numerics`.
+        images: the images, in the order of the scores.
+        settings: of the evaluation.
+        context: arithmetic, progress and processes of the computation.
+        epoch: has an effect only with random-flip-at-test, which flips different images in each epoch.
+
+    Examples:
+        >>> import numpy as np
+        >>> from in4310repro.system.context import Context
+        >>> from in4310repro.system.numerics import activate
+        >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
+        >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
+        >>> scores = predict(model, images, EvaluationSettings(), Context(activate("native", "cpu")))
+        >>> scores.softmax.shape, scores.paths, bool(np.allclose(scores.softmax.sum(axis=1), 1))
+        ((2, 2), ('a', 'b'), True)
+    """
+    training = model.training
+    model.eval()
+    flips = None
+    if settings.protocol.flips_in_evaluation:
+        flips = [generator_for(settings.seed, "evaluation", epoch, key).random() < 0.5 for key in images.keys]
+    numerics, part = context.numerics, local_share(len(images), context.processes)
+    columns = []
+    try:
+        with torch.inference_mode(), context.progress.task(f"predicting {images.name}", len(part)) as advance:
+            for batch in evaluation_batches(images, settings.batch_size, flips, part):
+                logits = model(batch.images.to(numerics.device))
+                columns.append(measure(logits, batch.labels.to(numerics.device), numerics))
+                advance(len(batch.paths), "")
+    finally:
+        model.train(training)
+    return scores_of(images, columns, context.processes)
+
+
+def measure(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> Measured:
+    """Return softmax scores, logits and cross-entropy of images, as tensors on the CPU."""
+    return numerics.softmax(logits).cpu(), logits.cpu(), numerics.losses(logits, labels).cpu()
+
+
+def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processes = ALONE) -> Scores:
+    """Return the scores of an image set, joined from its batches and from all processes."""
+    columns: Iterable[tuple[torch.Tensor, ...]] = zip(*batches, strict=True) if batches else ((), (), ())
+    softmax, logits, losses = (gather_rows(list(column), processes).numpy() for column in columns)
+    return Scores(images.paths, images.labels, softmax, math.fsum(losses.tolist()) / len(images), logits)
+
+
+def local_share(images: int, processes: Processes) -> range:
+    """Return the positions of the images that this process computes."""
+    return tree.part(images, processes.rank, processes.size)
+
+
+def gather_rows(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
+    """Return the rows of all processes, concatenated in order of rank."""
+    own = {"rows": torch.cat(parts)} if parts else {}
+    every = [safetensors.torch.load(each) for each in processes.gather(safetensors.torch.save(own))]
+    return torch.cat([each["rows"] for each in every if each])

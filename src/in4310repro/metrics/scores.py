@@ -1,0 +1,98 @@
+"""Scores of images: each image's softmax, metrics computed from it, and the images with the most extreme scores."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from numpy.typing import NDArray
+
+from in4310repro import metrics
+from in4310repro.metrics import ClassMetrics, Details
+
+
+class RankedImage(TypedDict):
+    """An image among those with the highest or lowest scores of a class."""
+
+    path: str
+    score: float  # softmax score of the class, in [0, 1]
+    label: int  # the true class
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Softmax scores by image, and the mean cross-entropy; has logits unless it was read from a file."""
+
+    paths: tuple[str, ...]
+    labels: Int64[np.ndarray, " image"]
+    softmax: Float32[np.ndarray, "image label"]
+    loss: float
+    logits: Float32[np.ndarray, "image label"] | None = None
+
+    def metrics(self, *, by_logits: bool = False, every_class: bool = True) -> ClassMetrics:
+        """Return all metrics of the table; average precision ranks by softmax scores, or by logits if `by_logits`.
+
+        Raises:
+            ValueError: `every_class` and a class has no image, or `by_logits` and the logits were not kept.
+        """
+        ranked = self.softmax
+        if by_logits:
+            if self.logits is None:
+                raise ValueError("scores that were read from a file have no logits; predict again")
+            ranked = self.logits
+        labels, softmax, ranked_scores = map(torch.from_numpy, (self.labels, self.softmax, ranked))
+        return metrics.summary(labels, softmax, ranked_scores, every_class=every_class)
+
+    def details(self) -> Details:
+        """Return calibration, confusion matrix, precision and F1, as `metrics.details` does."""
+        return metrics.details(torch.from_numpy(self.labels), torch.from_numpy(self.softmax))
+
+    def to_csv(self, classes: Sequence[str]) -> str:
+        """Return a header and a row per image as CSV: path, class, predicted class, and each class's score."""
+        named = {"class": self.labels, "predicted": self.softmax.argmax(axis=1)}
+        words = {name: [classes[label] for label in labels] for name, labels in named.items()}
+        return csv_of({"path": self.paths, **words}, classes, self.softmax)
+
+
+def csv_of(
+    words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Float32[np.ndarray, "image label"]
+) -> str:
+    """Return CSV with a row per image: columns of text, then each class's score, exact for float32."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*words, *classes])
+    for *row, scores in zip(*words.values(), softmax, strict=True):
+        writer.writerow([*row, *(f"{score:.9g}" for score in scores)])
+    return text.getvalue()
+
+
+def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
+    """Return the images with the highest scores of a class, highest first, and the lowest, lowest first.
+
+    Args:
+        scores: of all images.
+        label: the class.
+        count: images in each list, at most.
+
+    Examples:
+        >>> softmax = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)
+        >>> ends = top_and_bottom(Scores(("a", "b", "c"), np.array([0, 1, 1]), softmax, loss=0.4), label=1, count=1)
+        >>> ends["top"][0]["path"], ends["bottom"][0]["path"]
+        ('b', 'a')
+    """
+    # By path where scores are equal, so that the list has one order.
+    order = np.lexsort((np.array(scores.paths), -scores.softmax[:, label]))
+
+    def listed(positions: NDArray[np.intp]) -> list[RankedImage]:
+        return [
+            {"path": scores.paths[i], "score": float(scores.softmax[i, label]), "label": int(scores.labels[i])}
+            for i in positions
+        ]
+
+    return {"top": listed(order[:count]), "bottom": listed(order[::-1][:count])}

@@ -1,0 +1,121 @@
+"""METRICS: every metric that runs record, with its name, its function and its tolerance."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from in4310repro.metrics.counts import accuracy, macro_f1, recall
+from in4310repro.metrics.ranking import average_precisions
+
+COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of another one reads
+
+
+class Tolerance(enum.Enum):
+    """How far a metric may differ between scores from different arithmetic, such as that of another processor."""
+
+    NONE = "equal"  # it depends on the predicted classes alone
+    ORDER = "as far as close scores leave the order of images open"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A metric that runs record: a number in [0, 1], or one per class."""
+
+    name: str  # the key in records
+    function: Callable[[Any], Any]  # returns a float, or a list of one for each class
+    reads: str  # the argument of the function: COUNTS, RANKING, or the name of a metric of each class above
+    label: str  # in a sentence
+    heading: str  # of a column or row
+    tolerance: Tolerance
+    per_class: bool = False
+    higher_is_better: bool = True
+    is_share: bool = False  # a share of counted images, whose interval is Wilson's; others have a bootstrap's
+    in_every_run: bool = False  # older runs lack the others
+
+    @property
+    def title(self) -> str:
+        """The metric's label with a capital first letter."""
+        return self.label[0].upper() + self.label[1:]
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the unweighted mean over classes, rounded once."""
+    return math.fsum(values) / len(values)
+
+
+# A metric reads nothing that stands below it. In the order in which records and tables show them.
+METRICS = {
+    each.name: each
+    for each in (
+        Metric(
+            name="class_accuracy",
+            function=recall,
+            reads=COUNTS,
+            label="class accuracy",
+            heading="accuracy",
+            tolerance=Tolerance.NONE,
+            per_class=True,
+            is_share=True,
+            in_every_run=True,
+        ),
+        Metric(
+            name="average_precision",
+            function=average_precisions,
+            reads=RANKING,
+            label="average precision",
+            heading="AP",
+            tolerance=Tolerance.ORDER,
+            per_class=True,
+            in_every_run=True,
+        ),
+        # Balanced accuracy: the mean of the recalls of all classes.
+        Metric(
+            name="mean_class_accuracy",
+            function=mean,
+            reads="class_accuracy",
+            label="mean class accuracy",
+            heading="mean",
+            tolerance=Tolerance.NONE,
+            in_every_run=True,
+        ),
+        Metric(
+            name="mean_average_precision",
+            function=mean,
+            reads="average_precision",
+            label="mAP",
+            heading="mean",
+            tolerance=Tolerance.ORDER,
+            in_every_run=True,
+        ),
+        Metric(
+            name="macro_f1",
+            function=macro_f1,
+            reads=COUNTS,
+            label="macro F1",
+            heading="macro F1",
+            tolerance=Tolerance.NONE,
+        ),
+        Metric(
+            name="accuracy",
+            function=accuracy,
+            reads=COUNTS,
+            label="accuracy",
+            heading="overall",
+            tolerance=Tolerance.NONE,
+            is_share=True,
+        ),
+    )
+}
+PER_CLASS = {name: each for name, each in METRICS.items() if each.per_class}
+SCALARS = {name: each for name, each in METRICS.items() if not each.per_class}
+MEANS = {each.reads: name for name, each in SCALARS.items() if each.reads in PER_CLASS}  # metric of each class -> mean
+DEFAULT_SELECTION = "mean_class_accuracy"
+
+
+def is_newer(name: str) -> bool:
+    """Return whether a key names a metric that runs of older versions did not record."""
+    return name in METRICS and not METRICS[name].in_every_run

@@ -1,0 +1,62 @@
+"""Part of a network that a setting trains, and the network's last layer."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from in4310repro.models.network import FROM, Network
+
+
+def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
+    """Return the modules that are not trained: those before the named layer, in the network's order.
+
+    Modules that contain the layer are not included.
+
+    Args:
+        model: the network.
+        part: `all`, or `from:LAYER` with the name of a module.
+
+    Raises:
+        ValueError: the network has no such module.
+    """
+    if not part.startswith(FROM):
+        return []
+    layer, named = part.removeprefix(FROM), dict(model.named_modules())
+    if layer not in named:
+        examples = [name for name, _ in model.named_children()]
+        raise ValueError(f"no layer {layer!r} to train from; the network has {', '.join(examples)} and what is in them")
+    before = list(named)[: list(named).index(layer)]
+    return [named[name] for name in before if name and not layer.startswith(f"{name}.")]
+
+
+def freeze(model: nn.Module, part: str) -> list[nn.Module]:
+    """Turn off gradients of the weights before a layer; return their modules, to be kept in evaluation mode."""
+    frozen = frozen_modules(model, part)
+    for module in frozen:
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(False)
+    return frozen
+
+
+def last_layer_name(model: nn.Module, network: Network) -> str:
+    """Return the name of the linear layer that computes the scores.
+
+    Raises:
+        ValueError: the network does not end in a linear layer.
+    """
+    layers = {each.rpartition(".")[0] for each in network.head()}
+    modules = dict(model.named_modules())
+    if len(layers) != 1 or not isinstance(modules[next(iter(layers))], nn.Linear):
+        ends = ", ".join(sorted(layers))
+        raise ValueError(
+            f"{network.name} does not end in one linear layer but in {ends}; what such a layer reads are the features "
+            "that a head is fitted to and labels are doubted by: resnet18 has one, and train all needs none"
+        )
+    return next(iter(layers))
+
+
+def last_layer(model: nn.Module, network: Network) -> nn.Linear:
+    """Return the linear layer that computes the scores; raises the same errors as `last_layer_name`."""
+    layer = model.get_submodule(last_layer_name(model, network))
+    assert isinstance(layer, nn.Linear)  # noqa: S101 - for the type checker
+    return layer

@@ -1,0 +1,426 @@
+"""Configuration of a run: every option that changes its numbers, with functions to read, check and compare it."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from in4310repro.data.preprocessing import (
+    APPLIED,
+    DECIDED_BY_WEIGHTS,
+    IGNORED,
+    INTERPOLATIONS,
+    ORIENTATIONS,
+    SIZES,
+    Preprocessing,
+    channels,
+    refuse_invalid,
+)
+from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.models.network import Network, open_network
+from in4310repro.models.sources.base import FIVE_MODULES as FIVE_MODULES
+from in4310repro.runs import deviations
+from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol
+from in4310repro.runs.optimizer_table import FITS_HEAD, OPTIMIZERS, obstacle
+from in4310repro.runs.settings import (
+    EvaluationSettings,
+    FeatureSettings,
+    ImageSettings,
+    OptimizerSetting,
+    TrainingSettings,
+)
+from in4310repro.system.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
+from in4310repro.system.files import LARGEST_TEXT, read_bytes, strip_advice
+from in4310repro.system.numerics import MODES
+from in4310repro.system.paths import folder_name
+from in4310repro.system.text import did_you_mean
+
+Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
+# Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
+# EXIF orientation is applied, which older runs ignored.
+FORMAT, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 5, 4, 4
+OF_RUNS = (3, 4, FORMAT)  # formats of runs that are read
+OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
+SECONDS_PER_YEAR = 31_557_600
+LARGEST_FLOAT = 1e30
+# What a split holds on one side: files of equal bytes; or all copies, and look-alikes by the features of the weights.
+IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
+# The valid values of every option that takes one of a few.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": (*OPTIMIZERS, FITS_HEAD),
+    "group": (IDENTICAL, LOOK_ALIKES),
+    "augmentation": ("none", "flip", "flip-shift"),
+    "schedule": ("constant", "cosine"),
+    "select": tuple(SCALARS),
+    "interpolation": INTERPOLATIONS,
+    "orientation": ORIENTATIONS,
+    "numerics": MODES,
+    "precision": ("fast", "exact"),
+    "samples": ("images", "positions", "flat", "none"),
+    "calls": ("pool", "keep"),
+    "log_steps": ("csv", "tensorboard"),
+}
+# What a value of each annotated type may be; ranges and choices are checked afterwards.
+ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
+    int: (int,),
+    float: (int, float),
+    str: (str,),
+    str | None: (str, type(None)),
+    float | None: (int, float, type(None)),
+    tuple[float, ...] | None: (str, list, tuple, type(None)),
+    Literal["fast", "exact"]: (str,),
+    Protocol: (str, list),
+}
+# The lowest and the highest valid value; what this machine's memory allows may be less (see `capacity`).
+RANGES = {
+    "scenes": (0, 10**7),
+    "image_size": SIZES,
+    "batch_size": (2, 2**20),
+    "evaluation_batch_size": (1, 2**20),
+    "epochs": (1, 10**6),
+    "seed": (0, 2**63 - 1),
+    "checkpoint_steps": (0, 2**63 - 1),
+    "feature_images": (2, 10**7),
+}
+# Settings that have no option of their own on the command line.
+ONLY_IN_FILES = (
+    "orientation",
+    "evaluation_batch_size",
+    "augmentation",
+    "schedule",
+    "warm_up",
+    "checkpoint_steps",
+    "settings",
+    "modules",
+    "feature_images",
+)
+# Lists whose entries are names.
+LISTS_OF_NAMES = ("modules", "protocol")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """Every option that changes a run's numbers."""
+
+    preset: str
+    data: str | None = None  # folder of class folders; None draws the embedded scenes
+    scenes: int = 0  # embedded scenes of each class
+    model: str = "resnet18"
+    weights: str = "none"  # none, imagenet or a file
+    train: str = "all"  # head, all, or from:LAYER: that layer and those after it
+    image_size: int = 224  # pixels
+    # How images are prepared (see `preprocessing`); None until a training has asked the weights.
+    mean: tuple[float, ...] | None = Preprocessing.mean
+    std: tuple[float, ...] | None = Preprocessing.std
+    interpolation: str | None = Preprocessing.interpolation
+    crop_ratio: float | None = Preprocessing.crop_ratio
+    orientation: str = APPLIED  # of pictures that have one in their EXIF
+    batch_size: int = 16  # images
+    evaluation_batch_size: int = 64  # images
+    epochs: int = 20
+    split: str = "12034/2000/3000"  # training/validation/test, as counts or fractions
+    group: str = IDENTICAL  # images that are in one part of the split
+    seed: int = 0
+    device: str = "auto"
+    numerics: str = "auto"
+    precision: Literal["fast", "exact"] = "exact"
+    protocol: Protocol = CORRECTED_PROTOCOL
+    augmentation: str = "flip"
+    schedule: str = "constant"
+    warm_up: float = 0.0  # share of the steps
+    select: str = DEFAULT_SELECTION  # the metric on validation that chooses epoch and setting
+    checkpoint_steps: int = 200  # between checkpoints within an epoch; 0: only at the ends of epochs
+    settings: tuple[OptimizerSetting, ...] = ()
+    modules: tuple[str, ...] = FIVE_MODULES
+    feature_images: int = 200
+    imagenet: str | None = None
+    cifar10: str | None = None
+
+    @property
+    def network(self) -> Network:
+        """The network that the option `model` names."""
+        return open_network(self.model)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """The preprocessing of images; options that are None, left to the weights, get default values."""
+        values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
+        given = {name: value for name, value in values.items() if value is not None}
+        return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
+
+    @property
+    def images(self) -> ImageSettings:
+        """The options about images, their split and their preprocessing."""
+        return ImageSettings(
+            data=self.data,
+            scenes=self.scenes,
+            image_size=self.image_size,
+            preprocessing=self.preprocessing,
+            split=self.split,
+            group=self.group,
+            seed=self.seed,
+            protocol=self.protocol,
+        )
+
+    @property
+    def training(self) -> TrainingSettings:
+        """The options about training."""
+        return TrainingSettings(settings=self.settings, train=self.train, epochs=self.epochs, protocol=self.protocol)
+
+    @property
+    def evaluation(self) -> EvaluationSettings:
+        """The options about evaluating a network on images."""
+        return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
+
+    def optimizer_obstacle(self) -> str:
+        """Clause on why an optimizer has no portable arithmetic; empty if all have it."""
+        return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
+
+    @property
+    def features(self) -> FeatureSettings:
+        """The options about measured feature maps and the image sets."""
+        return FeatureSettings(
+            modules=self.modules,
+            images=self.feature_images,
+            precision=self.precision,
+            imagenet=self.imagenet,
+            cifar10=self.cifar10,
+            image_size=self.image_size,
+            preprocessing=self.preprocessing,
+            batch_size=self.evaluation_batch_size,
+            seed=self.seed,
+            protocol=self.protocol,
+        )
+
+
+def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
+    """Return the configuration with the preprocessing that belongs to the weights; the image size is kept.
+
+    Args:
+        config: a configuration; some values may be None.
+        given: the preprocessing that the weights' file states; None if it states none.
+
+    Raises:
+        ValueError: neither the weights nor the configuration states the preprocessing.
+    """
+    asked = [name for name in DECIDED_BY_WEIGHTS if getattr(config, name) is None]
+    if asked and given is None:
+        raise ValueError(
+            f"{config.weights} does not say how images are prepared for it; --mean, --std, --interpolation and "
+            "--crop-ratio do, for most networks 0.485,0.456,0.406 and 0.229,0.224,0.225, bilinear and 1"
+        )
+    return replace(config, **{name: getattr(given, name) for name in asked})
+
+
+def check_choice(name: str, value: str) -> str:
+    """Return the value after checking that it is valid for the option.
+
+    Raises:
+        ValueError: the value is not one of the option's valid values.
+    """
+    if value not in CHOICES[name]:
+        raise ValueError(_no_choice(name, value))
+    return value
+
+
+def _no_choice(name: str, value: object) -> str:
+    return f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}{did_you_mean(str(value), CHOICES[name])}"
+
+
+def from_json(value: Any, source: str) -> Config:
+    """Return the configuration for a record from `to_json`.
+
+    Raises:
+        ValueError: unsupported format, unknown key, or value out of range; the message names the source.
+    """
+    if not isinstance(value, Mapping) or not isinstance(value.get("preset"), str):
+        raise ValueError(f"{source} holds no configuration: an object with preset, seed and the like is valid")
+    check_format(value, source, OF_REPORTS)
+    settings = {name: setting for name, setting in value.items() if name != "format"}
+    if value["format"] <= LAST_WITHOUT_ORIENTATION:
+        if "orientation" in settings:
+            raise ValueError(f"{source}: format {value['format']} has no setting orientation; format {FORMAT} has")
+        settings["orientation"] = IGNORED
+    try:
+        return change(Config(preset=value["preset"]), settings, source)
+    except ValueError as error:
+        raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from None
+
+
+def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) -> None:
+    """Raise ValueError if this version cannot read a configuration's format.
+
+    Raises:
+        ValueError: the format is not one of `formats`.
+    """
+    if isinstance(value, Mapping) and value.get("format", 1) not in formats:
+        valid = f"{', '.join(map(str, formats[:-1]))} and {formats[-1]}"
+        raise ValueError(
+            f"{source} is of format {value.get('format', 1)} and this version reads formats {valid}; train the run "
+            "again, or read it with the version that made it"
+        )
+
+
+def to_json(config: Config, number: int | None = None) -> Values:
+    """Return the configuration as JSON values for `from_json`; a protocol becomes its sorted deviations.
+
+    Args:
+        config: the configuration.
+        number: the format; None takes the newest that an older version would have written where the orientation is
+            ignored, so that older runs and their checkpoints are continued as they were begun, and `FORMAT` elsewhere.
+    """
+    if number is None:
+        number = FORMAT if config.orientation == APPLIED else LAST_WITHOUT_ORIENTATION
+    values = asdict(config)
+    values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+    if number <= LAST_WITHOUT_ORIENTATION:
+        del values["orientation"]
+    # Written only where it is chosen: older versions read, and older runs continue, every other configuration.
+    if config.select == DEFAULT_SELECTION:
+        del values["select"]
+    return {"format": number} | values | {"protocol": config.protocol.names}
+
+
+def read_toml(file: Path) -> Values:
+    """Read the configuration options in a TOML file.
+
+    Raises:
+        ValueError: the file does not exist, is not TOML, or names a preset, which only the command line may do.
+    """
+    try:
+        content = read_bytes(file, LARGEST_TEXT)
+    except FileNotFoundError:
+        raise ValueError(f"no file {file}; --config takes a TOML file of settings") from None
+    try:
+        # A mark of the encoding, as Windows' editor writes it, is no part of the text.
+        values = tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{file} is not TOML: {strip_advice(error)}") from None
+    if "preset" in values:
+        raise ValueError(f"{file} names preset {values['preset']!r}; --preset does that")
+    return values
+
+
+def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
+    """Return the configuration with some values replaced; they come from a TOML file, JSON or the command line.
+
+    Raises:
+        ValueError: a name is unknown or a value has a wrong type (the message names the source) or is out of range.
+    """
+    values = _convert(Config, changes, source)
+    if "settings" in values:
+        values["settings"] = tuple(_optimizer_setting(entry, source) for entry in values["settings"])
+    values |= {name: channels(values[name], name) for name in ("mean", "std") if values.get(name) is not None}
+    if "protocol" in values:
+        values["protocol"] = deviations.parse(values["protocol"])
+    return validate(replace(config, **values))
+
+
+def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:
+    if not isinstance(entry, Mapping):
+        raise ValueError(f"{source}: settings are tables such as [[settings]] name, optimizer; got {entry!r}")
+    missing = [name for name in ("name", "optimizer") if name not in entry]
+    if missing:
+        raise ValueError(f"{source}: a setting lacks {', '.join(missing)}; it has {sorted(entry)}")
+    return OptimizerSetting(**_convert(OptimizerSetting, entry, source))
+
+
+def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
+    """Return the values converted to the fields' types: lists to tuples, and integers to floats if needed.
+
+    Raises:
+        ValueError: a name is unknown, or a value has a wrong type.
+    """
+    types = get_type_hints(record)
+    converted: Values = {}
+    for name, value in values.items():
+        if name not in types:
+            near = did_you_mean(name[:100], types)
+            raise ValueError(f"{source}: no setting {name[:100]!r}; valid are {', '.join(sorted(types))}{near}")
+        accepted = ACCEPTED_TYPES.get(types[name], (list, tuple))
+        if not isinstance(value, accepted) or isinstance(value, bool):
+            expected = " or ".join(kind.__name__ for kind in accepted if kind is not type(None))
+            raise ValueError(f"{source}: {name} is {reprlib.repr(value)}; it takes {expected}")
+        if value == "" or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
+        if types[name] in (float, float | None) and isinstance(value, int | float) and abs(value) > LARGEST_FLOAT:
+            raise ValueError(
+                f"{source}: {name} is {brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number"
+            )
+        if name in LISTS_OF_NAMES and not isinstance(value, str):
+            _refuse_other_than_names(name, value, source)
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"{source}: {name} is {value[:100]!r}; a text without the character 0 is valid")
+        if name == "model":
+            _check_model(str(value), source)
+        if name in CHOICES and value is not None and value not in CHOICES[name]:
+            raise ValueError(f"{source}: {_no_choice(name, value)}")
+        convert: Any = (
+            float if types[name] in (float, float | None) else tuple if isinstance(value, list) else type(value)
+        )
+        converted[name] = None if value is None else convert(value)
+    return converted
+
+
+def _check_model(name: str, source: str) -> None:
+    """Raise ValueError, naming the source, if no network can have this name."""
+    try:
+        open_network(name)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
+def _refuse_other_than_names(name: str, values: Any, source: str) -> None:
+    if not all(isinstance(value, str) and value.isprintable() and value for value in values):
+        raise ValueError(f"{source}: {name} is {reprlib.repr(values)}; a list of names is valid")
+
+
+def validate(config: Config) -> Config:
+    """Return the configuration, after checking that every value is in its range.
+
+    Raises:
+        ValueError: a value is out of range; the message names it and the valid values.
+    """
+    folder_name(config.preset, "preset")
+    for name, (lowest, highest) in RANGES.items():
+        value = getattr(config, name)
+        if value < lowest:
+            raise ValueError(f"{name} is {_shown(value)}; it is at least {lowest}")
+        if value > highest:
+            raise ValueError(f"{name} is {_shown(value)}; up to {highest} are valid{_cost(name, value, config)}")
+    if not config.modules:
+        raise ValueError("modules is []; at least one name such as conv1 is needed")
+    if not 0 <= config.warm_up < 1:
+        raise ValueError(f"warm_up is {config.warm_up}; it is a share of the steps in [0, 1)")
+    if config.group == LOOK_ALIKES and config.weights == "none":
+        raise ValueError(
+            f"group is {LOOK_ALIKES}, which are found by the features of weights, and weights is none; imagenet or a "
+            "file is valid"
+        )
+    refuse_invalid(config.preprocessing)
+    config.training.check()
+    return config
+
+
+def _shown(value: int) -> str:
+    return str(value) if abs(value) < 10**30 else brief(Decimal(value))
+
+
+def _cost(name: str, value: int, config: Config) -> str:
+    """Return a clause on what an out-of-range value would cost in memory or time."""
+    pixels = config.image_size**2
+    if name == "epochs":
+        return f"; at a second each they take {brief(Decimal(value) / SECONDS_PER_YEAR)} years"
+    if name in ("image_size", "batch_size"):
+        return f"; a step takes {size_text(config.batch_size * pixels * TRAINING_BYTES)} of memory"
+    if name == "evaluation_batch_size":
+        return f"; a batch takes {size_text(value * pixels * EVALUATION_BYTES)} of memory"
+    if name == "scenes":
+        return f"; they take {size_text(value * 6 * 3 * pixels)}"
+    return ""

@@ -1,0 +1,223 @@
+"""Deviations from the assignment, and the protocol: the active deviations and how they change a run.
+
+The corrected protocol has none of them and the supposed one has all. Together they are a working hypothesis of how the
+published numbers came about. Whatever is made with a deviation carries a label wherever it is printed or drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal, Self
+
+from in4310repro.system.text import did_you_mean
+
+# The published report's batch size. 200 images are 13 batches of it, which it counts as 208 images.
+PUBLISHED_BATCH_SIZE = 16
+CORRECTED, PUBLISHED = "corrected", "published"
+
+
+class Deviation(StrEnum):
+    """A deviation from the assignment: its name, its meaning, its name in version 0.1, and the stages it changes.
+
+    A deviation that only changes `scores` or `features` has no effect on training, but only on how scores or feature
+    maps of the trained network are measured.
+    """
+
+    SHARED_SPLIT = "shared-split", "training, validation and test read the same images", "one-set", "training"
+    WARM_START = (
+        "warm-start",
+        "each setting starts from the trained network of the setting before",
+        "no-fresh-start",
+        "training",
+    )
+    RANDOM_FLIP_AT_TEST = (
+        "random-flip-at-test",
+        "images are flipped at random in evaluation",
+        "flipped-evaluation",
+        "training",
+    )
+    AP_FROM_LOGITS = (
+        "ap-from-logits",
+        "average precision ranks logits instead of softmax scores",
+        "logit-precision",
+        "scores",
+    )
+    PADDED_DENOMINATOR = (
+        "padded-denominator",
+        "non-positive shares are divided by the images of full batches, 208 for 200",
+        "whole-batches",
+        "features",
+    )
+    BATCH_NORM_IN_TRAIN_MODE = (
+        "batch-norm-in-train-mode",
+        "covariance spectra are measured with batch norm in train mode",
+        "train-mode",
+        "features",
+    )
+    ACCUMULATOR_NOT_RESET = (
+        "accumulator-not-reset",
+        "the covariance of an image set includes the image sets before it",
+        "kept-accumulator",
+        "features",
+    )
+
+    meaning: str
+    former_name: str
+    touches: str  # training, scores or features
+
+    def __new__(cls, name: str, meaning: str, former_name: str, touches: str) -> Self:
+        """Create a member; its value is the deviation's name on the command line and in files."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.meaning, member.former_name, member.touches = meaning, former_name, touches
+        return member
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The active deviations, with a method for each decision that depends on them.
+
+    Examples:
+        >>> parse("shared-split").part_read_as("validation"), parse("corrected").part_read_as("validation")
+        ('test', 'validation')
+        >>> parse("warm-start").setting_before("sgd", ["adamw", "sgd"])
+        'adamw'
+    """
+
+    deviations: frozenset[Deviation] = frozenset()
+
+    def __str__(self) -> str:
+        """Return the protocol as `--protocol` takes it: `corrected`, `published` or names joined by commas."""
+        if self.is_corrected:
+            return CORRECTED
+        return PUBLISHED if self.is_published else ",".join(self.names)
+
+    @property
+    def names(self) -> list[str]:
+        """Return the sorted names of the deviations, as `config.json` lists them."""
+        return sorted(map(str, self.deviations))
+
+    @property
+    def is_corrected(self) -> bool:
+        """Return whether no deviation is active."""
+        return not self.deviations
+
+    @property
+    def is_published(self) -> bool:
+        """Return whether all deviations are active."""
+        return self.deviations == frozenset(Deviation)
+
+    @property
+    def label(self) -> str:
+        """Return the label of results from a run with deviations; empty if no deviation is active."""
+        if self.is_corrected:
+            return ""
+        return (
+            "SUPPOSED PROTOCOL: not as the assignment defines it" if self.is_published else f"DEVIATION: {self.meaning}"
+        )
+
+    @property
+    def meaning(self) -> str:
+        """Return the effects of the active deviations in words; empty if no deviation is active."""
+        return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
+
+    def touches(self, stage: str) -> bool:
+        """Return whether an active deviation changes the stage: `training`, `scores` or `features`."""
+        return any(deviation.touches == stage for deviation in self.deviations)
+
+    @property
+    def shares_split(self) -> bool:
+        """Return whether training, validation and test all use the images of the test part."""
+        return Deviation.SHARED_SPLIT in self.deviations
+
+    def part_read_as(self, part: str) -> str:
+        """Return the part whose images are used as the given part: always the test part in a shared split."""
+        return "test" if self.shares_split else part
+
+    @property
+    def starts_warm(self) -> bool:
+        """Return whether each setting starts from the previous setting's last weights, which are then stored."""
+        return Deviation.WARM_START in self.deviations
+
+    def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
+        """Return the setting whose last weights this one starts from; None if it starts from the initial weights.
+
+        Args:
+            setting: one of the settings.
+            settings: all of them, in the order of their training.
+        """
+        position = list(settings).index(setting)
+        return settings[position - 1] if position and self.starts_warm else None
+
+    @property
+    def flips_in_evaluation(self) -> bool:
+        """Return whether images are flipped at random in evaluation."""
+        return Deviation.RANDOM_FLIP_AT_TEST in self.deviations
+
+    @property
+    def ranks_logits(self) -> bool:
+        """Return whether average precision ranks images by logits instead of softmax scores."""
+        return Deviation.AP_FROM_LOGITS in self.deviations
+
+    @property
+    def batch_norm_mode(self) -> Literal["eval", "train"]:
+        """Return the mode, training or evaluation, of batch norm while covariance spectra are measured."""
+        return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self.deviations else "eval"
+
+    @property
+    def accumulates_sets(self) -> bool:
+        """Return whether the covariance of an image set also includes all previous image sets."""
+        return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
+
+    def share_divisor(self, images: int) -> float:
+        """Return the divisor of the non-positive fraction: 1, or 208 / 200 for 200 images padded to 208."""
+        return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
+
+    @property
+    def names_unfit_for_heads(self) -> list[str]:
+        """Return the sorted names of active deviations with which a last layer cannot be fitted alone."""
+        return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
+
+
+CORRECTED_PROTOCOL = Protocol()
+
+
+def parse(protocol: str | Iterable[str]) -> Protocol:
+    """Return the protocol for `corrected`, `published`, or names of deviations joined by commas.
+
+    Args:
+        protocol: `corrected`, `published`, names of deviations joined by commas, or a list of such names.
+
+    Raises:
+        ValueError: a name is unknown; for a name of version 0.1, the message gives the present name.
+
+    Examples:
+        >>> parse("warm-start,shared-split").names
+        ['shared-split', 'warm-start']
+        >>> len(parse("published").names), len(parse("corrected").names)
+        (7, 0)
+    """
+    if protocol == CORRECTED:
+        return CORRECTED_PROTOCOL
+    if protocol == PUBLISHED:
+        return Protocol(frozenset(Deviation))
+    names = [name.strip() for name in protocol.split(",")] if isinstance(protocol, str) else list(protocol)
+    former = {deviation.former_name: deviation for deviation in Deviation}
+    for name in names:
+        if name in former:
+            raise ValueError(f"no protocol {name!r}; this deviation is called {former[name]} now")
+        if name not in list(Deviation):
+            valid = [CORRECTED, PUBLISHED, *Deviation]
+            near = did_you_mean(name, valid)
+            raise ValueError(
+                f"no protocol {name!r}; valid are {', '.join(valid)}, and deviations joined by commas{near}"
+            )
+    return Protocol(frozenset(deviation for deviation in Deviation if deviation in names))
+
+
+def padded_images(images: int) -> int:
+    """Return the number of images rounded up to whole batches of `PUBLISHED_BATCH_SIZE`: 208 for 200."""
+    return math.ceil(images / PUBLISHED_BATCH_SIZE) * PUBLISHED_BATCH_SIZE

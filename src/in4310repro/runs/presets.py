@@ -1,0 +1,261 @@
+"""Presets: named configurations to start from, with fixed values."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict, fields, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
+from in4310repro.models.network import HEAD
+from in4310repro.models.sources import lite
+from in4310repro.runs.config import FIVE_MODULES, FORMAT, ONLY_IN_FILES, Config, change, read_toml, to_json
+from in4310repro.runs.optimizer_table import FITS_HEAD
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.paths import LONGEST_NAME
+from in4310repro.system.text import did_you_mean, publishable_place
+
+SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
+
+
+def three_settings(
+    adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
+) -> tuple[OptimizerSetting, ...]:
+    """Return the report's three optimizers at these learning rates, and separate rates for the last layer if given."""
+    settings = (
+        OptimizerSetting(name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01),
+        OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop),
+        OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=sgd, momentum=0.9),
+    )
+    return tuple(
+        replace(each, head_learning_rate=rate) for each, rate in zip(settings, heads or (None,) * 3, strict=True)
+    )
+
+
+HEAD_PRESET = lite.HEAD_PRESET
+FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer=FITS_HEAD),)
+PRESETS = {
+    "demo": Config(
+        preset="demo",
+        scenes=130,
+        image_size=64,
+        batch_size=24,
+        epochs=5,
+        split="480/120/180",
+        augmentation="flip-shift",
+        schedule="cosine",
+        warm_up=0.2,
+        settings=three_settings(1e-3, 1e-3, 0.02),
+        feature_images=180,
+    ),
+    "course": Config(preset="course", weights="imagenet", numerics="native", settings=three_settings(1e-3, 1e-3, 1e-3)),
+    "tiny": Config(
+        preset="tiny",
+        scenes=8,
+        image_size=32,
+        batch_size=8,
+        evaluation_batch_size=8,
+        epochs=2,
+        split="24/12/12",
+        augmentation="flip-shift",
+        schedule="cosine",
+        warm_up=0.2,
+        checkpoint_steps=0,
+        settings=three_settings(1e-3, 1e-4, 1e-2),
+        feature_images=12,
+    ),
+    HEAD_PRESET: Config(
+        preset=HEAD_PRESET,
+        model=lite.NAME,
+        weights="imagenet",
+        train=HEAD,
+        image_size=160,
+        batch_size=32,
+        augmentation="none",
+        settings=FITTED_HEAD,
+    ),
+    "photographs": Config(
+        preset="photographs",
+        model=lite.NAME,
+        weights="imagenet",
+        image_size=128,
+        batch_size=32,
+        epochs=5,
+        augmentation="flip-shift",
+        schedule="cosine",
+        warm_up=0.1,
+        settings=three_settings(5e-4, 1e-4, 3e-3, heads=(3e-3, 1e-3, 1e-2)),
+    ),
+}
+
+
+def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """Return a preset's configuration with the changes of a TOML file, and then those of the overrides.
+
+    With the user's images and no given split, the split is `SHARES`, which `with_counts` replaces. The preprocessing
+    is None if it is not given and weights are read, which then state it (see `config.with_preprocessing`).
+
+    Raises:
+        ValueError: an unknown preset or key, or a value outside its range.
+    """
+    if preset not in PRESETS:
+        raise ValueError(f"no preset {preset!r}; valid are {', '.join(PRESETS)}{did_you_mean(preset, PRESETS)}")
+    changes = read_toml(file) if file else {}
+    chosen_values = {**changes, **overrides}
+    config = PRESETS[preset]
+    if (part := chosen_values.get("train", config.train)) != config.train and HEAD in (part, config.train):
+        # Other optimizers train the rest than fit a head.
+        settings = FITTED_HEAD if part == HEAD else PRESETS["photographs"].settings
+        config = replace(config, train=part, settings=settings)
+    config = change(config, changes, str(file)) if file else config
+    config = change(config, overrides, "options")
+    if config.data and "split" not in chosen_values:
+        config = replace(config, split=SHARES)
+    if config.weights != "none":
+        config = change(config, dict.fromkeys(set(DECIDED_BY_WEIGHTS) - set(chosen_values)), "options")
+    return config
+
+
+def with_one_setting(config: Config, optimizer: str | None, learning_rate: float | None) -> Config:
+    """Return the configuration with only the setting of this optimizer, at this learning rate.
+
+    Args:
+        config: a configuration with any number of settings.
+        optimizer: the optimizer; None for that of the only setting.
+        learning_rate: the learning rate; None for the setting's.
+
+    Raises:
+        ValueError: no setting or more than one setting fits, or the learning rate is invalid.
+    """
+    if optimizer is None and learning_rate is None:
+        return config
+    chosen = [setting for setting in config.settings if optimizer in (None, setting.optimizer)]
+    if len(chosen) != 1:
+        valid = ", ".join(dict.fromkeys(setting.optimizer for setting in config.settings))
+        near = did_you_mean(optimizer or "", valid.split(", "))
+        raise ValueError(f"--optimizer {optimizer} means {len(chosen)} of the settings; valid is one of {valid}{near}")
+    rate = chosen[0].learning_rate if learning_rate is None else learning_rate
+    return change(config, {"settings": [asdict(replace(chosen[0], learning_rate=rate))]}, "options")
+
+
+def chosen_values(config: Config) -> dict[str, Any]:
+    """Return the configuration as JSON values, without split and modules if a training will choose them."""
+    values = to_json(config, FORMAT)
+    if config.split == SHARES:
+        del values["split"]
+    if config.modules == FIVE_MODULES and not config.network.is_resnet:
+        del values["modules"]
+    return values
+
+
+def to_toml(config: Config) -> str:
+    """Return the configuration as a TOML file for `--config`, with the full command in a comment."""
+    lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE"]
+    values = {name: value for name, value in chosen_values(config).items() if name not in ("format", "preset")}
+    # Strings, numbers and lists of JSON are TOML's too; it has no null.
+    lines += [
+        f"{name} = {json.dumps(v, ensure_ascii=False)}"
+        for name, v in values.items()
+        if name != "settings" and v is not None
+    ]
+    for setting in values["settings"]:
+        lines += [
+            "",
+            "[[settings]]",
+            *(f"{name} = {json.dumps(v, ensure_ascii=False)}" for name, v in setting.items() if v is not None),
+        ]
+    return "\n".join(lines)
+
+
+def with_counts(config: Config, images: int) -> Config:
+    """Return the configuration with three image counts as its split, if the split was `SHARES`.
+
+    Args:
+        config: a configuration whose split may be `SHARES`.
+        images: the number of images to split.
+    """
+    if config.split != SHARES:
+        return config
+    counts = [int(count) for count in PRESETS[config.preset].split.split("/")]
+    validation, test = (round(Fraction(count * images, sum(counts))) for count in counts[1:])
+    return replace(config, split=f"{images - validation - test}/{validation}/{test}")
+
+
+def default_names(preset: str, data: str | None) -> Iterator[str]:
+    """Yield default names of run and report folders, in order of preference; callers take the first free one.
+
+    Presets made for photographs give their own. Those that draw their own images take the last name of the folder that
+    is given instead of them, with other signs than letters, digits, - and _ as -, and none that a preset has.
+
+    Args:
+        preset: one of `PRESETS`.
+        data: the folder of the images.
+    """
+    own = data and preset in PRESETS and PRESETS[preset].scenes
+    name = re.sub(r"[^\w]+", "-", Path(data).absolute().name).strip("-")[:LONGEST_NAME] if data and own else preset
+    name = name or preset
+    if not own or name not in PRESETS:
+        yield name
+    yield from (f"{name}-{number}" for number in itertools.count(2))
+
+
+def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
+    """Return the command that trains a run like this one and writes its report, on every installation.
+
+    The command depends only on the configuration: it is the same for a copy of the run in a different folder.
+
+    Args:
+        config: the configuration of a run.
+        chosen: as for `command_line_options`.
+    """
+    config = publishable(config)
+    run = shlex.quote(f"runs/{next(default_names(config.preset, config.data))}")
+    # Named where another name could be taken, since a run of other images has this one.
+    out = f" --out {run}" if config.data else ""
+    trains = f"in4310repro train{out} {command_line_options(config, chosen)}"
+    return f"{trains} && in4310repro report {run}{config.network.option}"
+
+
+def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
+    """Return the command-line options that turn the preset into this configuration.
+
+    What only a file can set is named after `--config FILE`. Places are those of `publishable`; a POSIX shell reads
+    every value as one word.
+
+    Args:
+        config: the configuration of a run or of a training.
+        chosen: options that a training chooses by itself, which are omitted.
+    """
+    config = publishable(config)
+    base = PRESETS.get(config.preset, Config(preset=config.preset))
+    words, in_file = [f"--preset {shlex.quote(config.preset)}"], []
+    for name in (field.name for field in fields(Config)):
+        value = getattr(config, name)
+        if name in chosen or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
+            continue
+        if name in ONLY_IN_FILES:
+            in_file.append(name)
+            continue
+        if isinstance(value, tuple):
+            value = ",".join(map(str, value))
+        words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
+    if in_file:
+        words.append(f"--config FILE (with {', '.join(in_file)})")
+    return " ".join(words)
+
+
+def publishable(config: Config) -> Config:
+    """Return the configuration without private local paths, for publication (see `publishable_place`)."""
+    return replace(
+        config,
+        data=config.data and publishable_place(config.data),
+        weights=config.weights if config.weights in ("none", "imagenet") else publishable_place(config.weights),
+        imagenet=config.imagenet and publishable_place(config.imagenet),
+        cifar10=config.cifar10 and publishable_place(config.cifar10),
+    )

@@ -1,0 +1,91 @@
+"""Fingerprint of a process: everything that could explain different results on different machines."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+from typing import Annotated, NotRequired
+
+from pydantic import Field
+from typing_extensions import TypedDict
+
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.schema import PositiveCount, Sha256, Text
+
+
+class GitState(TypedDict):
+    """State of the source tree; None if the package is not in its own git checkout."""
+
+    commit: Text | None
+    dirty: bool | None
+
+
+class Fingerprint(TypedDict):
+    """Library versions, processor, arithmetic and source code of a process."""
+
+    versions: dict[Text, Text]
+    processor: Text
+    capability: Text  # the instruction set that torch uses
+    numerics: Annotated[str, Field(pattern="^(native|portable)$")]
+    numeric_class: Text
+    probe: dict[Text, Text]
+    threads: NotRequired[PositiveCount]  # not where features were measured in portable arithmetic
+    device: Text
+    device_name: Text
+    git: GitState
+    initial_weights_sha256: NotRequired[Sha256]  # of a run
+    decoder: NotRequired[dict[Text, Text]]  # of a run: versions of what decoded its images
+    pixels_sha256: NotRequired[dict[Text, Sha256]]  # of a run: of the decoded pixels of each part
+    feature_kernel: NotRequired[Text]  # where feature maps were measured
+
+
+def fingerprint(numerics: Numerics) -> Fingerprint:
+    """Return library versions, processor, arithmetic and source: all that could explain different results."""
+    import PIL.features
+    import torch
+
+    packages = ("in4310repro", "torch", "torchvision", "numpy", "pillow", "scikit-learn", "safetensors")
+    return {
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in packages}
+        # Its own version also names the build, as 2.15.0+cu132.
+        | {"torch": str(torch.__version__)}
+        | {"libjpeg": str(PIL.features.version("libjpeg_turbo") or PIL.features.version("jpg"))},
+        "processor": _processor(),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "numerics": numerics.mode,
+        "numeric_class": numerics.numeric_class,
+        "probe": numerics.probe,
+        "threads": numerics.threads,
+        "device": numerics.device,
+        "device_name": numerics.device_name,
+        "git": _git_state(),
+    }
+
+
+def _processor() -> str:
+    """Return the processor's name as its manufacturer gives it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def _git_state() -> GitState:
+    """Return the commit of the source tree and whether it has changes; None if it is not a checkout."""
+    source = Path(__file__).parents[2]
+
+    def git(*words: str) -> str | None:
+        try:
+            command = ["git", "-C", str(source), *words]
+            done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace", check=False)
+        except FileNotFoundError:
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # An installed package may lie inside somebody else's repository.
+    if git("rev-parse", "--show-toplevel") != str(source.resolve()):
+        return {"commit": None, "dirty": None}
+    return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}

@@ -1,0 +1,146 @@
+"""Processes that torchrun starts for one command, and messages between them; no message is unpickled."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+from torch import distributed
+
+from in4310repro.arithmetic.collectives import all_gather_bytes, broadcast_bytes, device_of
+from in4310repro.arithmetic.shares import Connection, connect
+from in4310repro.system import launch
+from in4310repro.system.heartbeat import Heartbeat, tell_torchrun
+
+# What gloo, nccl and torch say where the other end of a connection is gone.
+OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket")
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process's rank among the processes of a command, and their connection."""
+
+    rank: int = 0
+    size: int = 1
+    connection: Connection | None = None  # what portable arithmetic shares batches by; None alone and on a card
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is the first process, which prints, and reads and writes the run folder."""
+        return self.rank == 0
+
+    def gather(self, data: bytes) -> list[bytes]:
+        """Return the bytes of all processes in order of rank; every process must call it."""
+        return [data] if self.size == 1 else all_gather_bytes(data, None)
+
+    def broadcast(self, data: bytes = b"") -> bytes:
+        """Return the bytes of rank 0 in every process; every process must call it."""
+        return data if self.size == 1 else broadcast_bytes(data)
+
+    def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
+        """Start to find out whether any process answers yes; return a function that waits for the result."""
+        if self.size == 1:
+            return question
+        said = torch.tensor(int(question()), device=device_of())
+        work = distributed.all_reduce(said, distributed.ReduceOp.MAX, async_op=True)
+
+        def answer() -> bool:
+            work.wait()
+            return bool(said)
+
+        return answer
+
+    def broadcast_json(self, value: Any = None) -> Any:
+        """Return the JSON value of rank 0 in every process; see `broadcast`."""
+        return json.loads(self.broadcast(json.dumps(value).encode()))
+
+
+ALONE = Processes()
+# Of this process; a new one each time that it joins the others.
+_heartbeats: list[Heartbeat] = []
+
+
+def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
+    """Return this process's heartbeat, created on first use; None if torchrun did not start several processes."""
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch.size() == 1:
+        return None
+    if not _heartbeats or (joins and _heartbeats[-1].finished):
+        _heartbeats.append(Heartbeat(len(_heartbeats)))
+    return _heartbeats[-1]
+
+
+@contextmanager
+def join(device: str) -> Iterator[Processes]:
+    """Connect this process with the others that torchrun started; return `ALONE` without torchrun.
+
+    If one process is lost or fails, all of them end (see `heartbeat`).
+
+    Raises:
+        ValueError: the environment variables are not as torchrun sets them.
+    """
+    size = launch.size()
+    if size == 1:
+        yield ALONE
+        return
+    launch.number("RANK", range(size))
+    launch.number("MASTER_PORT", range(1, 2**16))
+    if "MASTER_ADDR" not in os.environ:
+        raise ValueError(f"WORLD_SIZE is {size} without MASTER_ADDR; torchrun sets both, one process needs neither")
+    if device.startswith("cuda"):
+        torch.cuda.set_device(launch.number("LOCAL_RANK", range(torch.cuda.device_count())))
+    heartbeat = _heartbeat(joins=True)
+    # One process may have hours of work left when another has finished.
+    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo", timeout=timedelta(days=30))
+    try:
+        connection = None if device.startswith("cuda") else connect()
+        yield Processes(distributed.get_rank(), distributed.get_world_size(), connection)
+    except BaseException:
+        # With a heartbeat this process is about to end. Until it does, what it has begun could wait for the others.
+        if not heartbeat:
+            distributed.destroy_process_group()
+        raise
+    if heartbeat:
+        heartbeat.finish()
+    distributed.destroy_process_group()
+
+
+def is_consequence(error: BaseException) -> bool:
+    """Return whether an error only shows that another process was lost or has failed."""
+    if not isinstance(error, RuntimeError) or not any(word in str(error) for word in OF_A_CONNECTION):
+        return False
+    with contextlib.suppress(ValueError, RuntimeError):
+        heartbeat = _heartbeat()
+        return heartbeat is not None and heartbeat.explains_trouble()
+    return False
+
+
+def conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
+    """Return the exit code of a command under torchrun, and the last line for this process to print.
+
+    Args:
+        code: the exit code that this process would have by itself.
+        message: the message that this process would print by itself.
+        error: the error that ended it.
+    """
+    heartbeat = None
+    with contextlib.suppress(ValueError, RuntimeError):
+        heartbeat = _heartbeat() if code else None
+    if heartbeat and not heartbeat.finished:
+        ending = heartbeat.conclude(code, message)
+        code, message = ending.code, heartbeat.last_words()
+        if heartbeat.own is None:
+            error = RuntimeError(ending.line(""))
+    elif launch.is_silent():
+        message = ""
+    else:
+        launch.record(code, message, 0)
+    if code and error:
+        tell_torchrun(error)
+    return code, message

@@ -1,0 +1,214 @@
+"""Progress of long tasks: a bar on a terminal, plain lines elsewhere; and interrupts between steps."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
+
+from in4310repro.system import signals
+from in4310repro.system.text import visible
+
+# rich is imported where something is shown: `--help` shows no progress.
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+Advance = Callable[[int, str], None]
+SECONDS_BETWEEN_LINES = 5.0
+
+
+@dataclass
+class Clock:
+    """Start time of a task of several parts, and which fraction of it was already done then."""
+
+    start: tuple[float, float] | None = None
+
+    def seconds_left(self, share: float) -> float | None:
+        """Return the estimated seconds left of the whole task; None until some of it has been done."""
+        now = time.monotonic()
+        # What a resumed training did before took none of this time.
+        self.start = self.start or (now, share)
+        began, first = self.start
+        return (now - began) / (share - first) * (1 - share) if share > first else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a task, such as the second of three settings."""
+
+    clock: Clock
+    title: str = ""
+    begin: float = 0.0  # share of the whole that comes before
+    length: float = 1.0  # share of the whole
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Progress display on a console; shows nothing if the console is None."""
+
+    console: Console | None = None
+    stretch: Part | None = None
+
+    def whole(self) -> Progress:
+        """Return progress for a task of several parts; each part shows the time left of the whole task."""
+        return self if self.console is None else replace(self, stretch=Part(Clock()))
+
+    def part(self, index: int, count: int, title: str = "") -> Progress:
+        """Return progress for one of several equal parts, with an index from 0; parts can be divided further.
+
+        Returns this progress unchanged unless `whole` was called before.
+        """
+        if (outer := self.stretch) is None:
+            return self
+        begin, length = outer.begin + outer.length * index / count, outer.length / count
+        title = ", ".join(filter(None, (outer.title, title)))
+        return replace(self, stretch=Part(outer.clock, title, begin, length))
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:
+        """Yield a function to report progress; it takes the number of items just done and a text like `loss 0.41`."""
+        if self.stretch and self.stretch.title:
+            title = f"{self.stretch.title}, {title}"
+        title = visible(title)
+        if self.console is None:
+            yield lambda _done, _detail: None
+        elif self.console.is_terminal:
+            with _bars(self.console) as bars:
+                bar = bars.add_task(title, total=total, whole="", detail="")
+                yield self._telling(
+                    total, lambda done, whole, detail: bars.update(bar, advance=done, whole=whole, detail=detail)
+                )
+        else:
+            yield self._telling(total, _plain_lines(self.console, title, total))
+
+    def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
+        """Return a function that shows progress with the time left of the whole task, if known."""
+        finished = 0
+
+        def advance(done: int, detail: str) -> None:
+            nonlocal finished
+            finished += done
+            left = None
+            if self.stretch:
+                left = self.stretch.clock.seconds_left(
+                    self.stretch.begin + self.stretch.length * finished / max(total, 1)
+                )
+            show(done, "" if left is None else f"{left:.0f} s in all", visible(detail))
+
+        return advance
+
+    def message(self, line: str) -> None:
+        """Print a line as it is, without interpreting markup."""
+        if self.console is not None:
+            print_plain(self.console, visible(line))
+
+
+SILENT = Progress()
+
+
+def print_plain(console: Console, text: str) -> None:
+    """Print text without interpreting markup such as `[red]`; escapes characters that cannot be encoded."""
+    if not console.is_terminal:
+        write_line(console.file, text)
+        return
+    from rich.text import Text
+
+    console.print(Text(_encodable(text, console.encoding)), soft_wrap=True)
+
+
+def write_line(stream: IO[str], text: str) -> None:
+    """Write lines of text as they are; ignores a closed pipe."""
+    try:
+        stream.write(_encodable(text, getattr(stream, "encoding", None) or "utf-8") + "\n")
+        stream.flush()
+    except OSError as error:
+        # Windows says that the argument is invalid.
+        if not isinstance(error, BrokenPipeError) and (os.name != "nt" or error.errno != errno.EINVAL):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def _encodable(text: str, encoding: str) -> str:
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+@contextmanager
+def show_import(progress: Progress, library: str) -> Iterator[None]:
+    """Show that a slow library is being imported; shows nothing if it has been imported before."""
+    if progress.console is None or library in sys.modules:
+        yield
+    elif progress.console.is_terminal:
+        with progress.console.status(f"loading {library}"):
+            yield
+    else:
+        progress.message(f"loading {library}")
+        yield
+
+
+def _bars(console: Console) -> Bars:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    title, whole, detail = (
+        TextColumn(field, markup=False)
+        for field in ("{task.description}", "{task.fields[whole]}", "{task.fields[detail]}")
+    )
+    columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), whole, detail)
+    # A bar that is done says nothing that the lines after it do not.
+    return Progress(*columns, console=console, transient=True)
+
+
+def _update(bars: Bars, bar: TaskID, done: int, whole: str, detail: str) -> None:
+    bars.update(bar, advance=done, whole=whole, detail=detail)
+
+
+def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:
+    """Print progress as plain lines: at most one every few seconds, and one at the end."""
+    start = shown = time.monotonic()
+    finished = 0
+
+    def advance(done: int, whole: str, detail: str) -> None:
+        nonlocal shown, finished
+        finished += done
+        now = time.monotonic()
+        if finished < total and now - shown < SECONDS_BETWEEN_LINES:
+            return
+        shown = now
+        left = (now - start) / max(finished, 1) * (total - finished)
+        print_plain(
+            console, ", ".join(filter(None, (f"{title}: {finished}/{total}", f"{left:.0f} s left", whole, detail)))
+        )
+
+    return advance
+
+
+@contextmanager
+def interrupts() -> Iterator[Callable[[], bool]]:
+    """Delay a signal such as Ctrl-C until the current step ends (see `signals`); a second one acts at once."""
+    asked: list[float] = []
+
+    def note(number: int, _frame: Any) -> None:
+        if asked and signals.is_repeat(asked[0]):
+            return
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(time.monotonic())
+        signals.handled.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, note) for number in signals.stopping_signals()}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,78 @@
+"""Checks of JSON values against a record type; the error names the first wrong value."""
+
+from __future__ import annotations
+
+import functools
+import re
+import reprlib
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from in4310repro.system.paths import relative_path
+
+# As floating-point numbers hold them exactly.
+LARGEST = 2**53
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 60
+
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("characters that can be printed are valid")
+    return text
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+PositiveCount = Annotated[int, Field(ge=1, le=LARGEST)]
+LONGEST = 1000  # characters of a text
+Text = Annotated[str, Field(max_length=LONGEST), AfterValidator(_printable)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+ShortHash = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+RelativePath = Annotated[str, AfterValidator(relative_path)]
+
+
+def check(value: Any, kind: Any, source: str) -> Any:
+    """Return a JSON value after checking it against a type: types, ranges, keys, no nan; converts nothing.
+
+    Args:
+        value: a value that `json.loads` has returned.
+        kind: a TypedDict, or lists and dictionaries of them.
+        source: the file that holds the value, for the message.
+
+    Raises:
+        ValueError: the message names the source, the first wrong key, its value and what is valid.
+
+    Examples:
+        >>> check({"sea": 0.5}, dict[str, Share], "accuracy.json")
+        {'sea': 0.5}
+        >>> check({"sea": 1.5}, dict[str, Share], "accuracy.json")
+        Traceback (most recent call last):
+        ValueError: accuracy.json: sea is 1.5; it should be less than or equal to 1
+    """
+    try:
+        _adapter(kind).validate_python([value])
+    except ValidationError as error:
+        # The list, which only carries the adapter's configuration, is the first place in the path.
+        fault = error.errors(include_url=False)[0]
+        raise ValueError(_sentence(fault["type"], fault["loc"][1:], fault["msg"], fault["input"], source)) from None
+    return value
+
+
+@functools.cache
+def _adapter(kind: Any) -> Any:
+    # In a list: TypedDicts take their configuration from what they stand in.
+    return TypeAdapter(list[kind], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
+
+
+def _sentence(fault: str, place: tuple[int | str, ...], message: str, value: Any, source: str) -> str:
+    key = ".".join(str(part) for part in place if part != "[key]")
+    key = key if key.isprintable() and len(key) <= 200 else _SHORT.repr(key)
+    if fault == "missing":
+        return f"{source} lacks {key}"
+    if fault == "extra_forbidden":
+        return f"{source} has {key}, which does not belong there"
+    needed = re.sub(r"^\w+ should", "it should", message.removeprefix("Value error, "))
+    return f"{source}: {key or 'its value'} is {_SHORT.repr(value)}; {needed}"

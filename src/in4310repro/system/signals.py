@@ -1,0 +1,176 @@
+"""Signals that ask a process to stop; the process then prints one line and exits with code 130."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, NoReturn
+
+from in4310repro.system import launch
+
+INTERRUPTED = 130
+PATIENCE = 20.0  # seconds
+ONE_SIGNAL = 3.0  # seconds in which torchrun may send on what a terminal has sent to all its processes
+
+# Of the signals that Python has told us of.
+handled: list[int] = []
+
+
+def keep_nothing() -> str:
+    """Return an empty text, which says that an interrupted command keeps no results."""
+    return ""
+
+
+# What the command keeps if it is interrupted now, in words; empty where it is nothing.
+kept: Callable[[], str] = keep_nothing
+
+
+def describe_interrupt() -> str:
+    """Return the line to print after an interrupt."""
+    return "; ".join(filter(None, ("interrupted", kept())))
+
+
+def stopping_signals() -> list[signal.Signals]:
+    """Return the signals that stop a process: Ctrl-C, SIGTERM, Ctrl-Break, and hang-up unless it is ignored."""
+    numbers = [getattr(signal, name, None) for name in ("SIGINT", "SIGTERM", "SIGBREAK")]
+    hang_up = getattr(signal, "SIGHUP", None)
+    if hang_up and signal.getsignal(hang_up) is not signal.SIG_IGN:
+        numbers.append(hang_up)
+    return [number for number in numbers if number is not None]
+
+
+def leave(*_of_signal: object) -> NoReturn:
+    """End the process at once after printing one line; runs no cleanup code."""
+    if not launch.is_silent():
+        with contextlib.suppress(OSError):
+            os.write(2, f"in4310repro: {describe_interrupt()}\n".encode())
+        launch.record(INTERRUPTED, describe_interrupt(), 0)
+    os._exit(INTERRUPTED)
+
+
+def is_repeat(before: float) -> bool:
+    """Return whether a signal that comes now is the one received at `before` again, as forwarded by torchrun."""
+    return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
+
+
+def take_over_process() -> None:
+    """Handle stopping signals until the process ends; for a process that runs a single command.
+
+    Until a command begins and after it has ended they end the process at once. A KeyboardInterrupt that Python would
+    only print, since it came in a destructor, does the same.
+    """
+    for number in stopping_signals():
+        signal.signal(number, leave)
+    # Without a descriptor or a thread to spare the handlers alone have to do.
+    with contextlib.suppress(OSError, RuntimeError):
+        _watch_for_calls_that_never_return()
+    # Registered first, so that it is called last: what remains then is not Python's to interrupt.
+    atexit.register(ignore)
+    sys.excepthook = _leaving_on_interrupt(sys.excepthook, lambda arguments: arguments[0])
+    sys.unraisablehook = _leaving_on_interrupt(sys.unraisablehook, lambda arguments: arguments[0].exc_type)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that the terminal's encoding lacks is no reason to stop.
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _watch_for_calls_that_never_return() -> None:
+    """End the process if it stays inside a library call in which Python cannot handle a signal.
+
+    It has `PATIENCE` to come back from the call, or until the next signal.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+
+    def watch() -> None:
+        received = 0
+        # Always so: naming the writer is what keeps it open.
+        while writer.fileno() >= 0:
+            received += len(reader.recv(1))
+            received += _wait_for_another(reader)
+            if len(handled) < received:
+                leave()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _wait_for_another(reader: socket.socket) -> int:
+    """Wait up to `PATIENCE` seconds for another signal; return 1 if one comes, otherwise 0."""
+    came = time.monotonic()
+    try:
+        while (left := came + PATIENCE - time.monotonic()) > 0:
+            reader.settimeout(left)
+            reader.recv(1)
+            if not is_repeat(came):
+                return 1
+    except TimeoutError:
+        pass
+    finally:
+        reader.settimeout(None)
+    return 0
+
+
+def ignore() -> None:
+    """Ignore stopping signals for the rest of the process."""
+    for number in stopping_signals():
+        signal.signal(number, signal.SIG_IGN)
+
+
+def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], Any]) -> Callable[..., None]:
+    def call(*arguments: Any) -> None:
+        if issubclass(kind_of(arguments), KeyboardInterrupt):
+            leave()
+        hook(*arguments)
+
+    return call
+
+
+@contextmanager
+def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
+    """Raise KeyboardInterrupt on a stopping signal; end the process on a second one, or during an import.
+
+    Extension modules turn a KeyboardInterrupt amid their import into errors that blame the installation.
+
+    Yields:
+        Whether a signal has come.
+    """
+    received: list[float] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if received and is_repeat(received[0]):
+            return
+        if received or _imports(frame):
+            leave()
+        received.append(time.monotonic())
+        handled.append(number)
+        raise KeyboardInterrupt
+
+    try:
+        before = {number: signal.signal(number, interrupt) for number in stopping_signals()}
+    except ValueError:
+        # Not the main thread, which alone receives signals.
+        before = {}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

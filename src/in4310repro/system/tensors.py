@@ -1,0 +1,76 @@
+"""Tensors as bytes: a hash over a set of tensors, and safetensors files with metadata."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+
+from in4310repro.system.files import read_bytes
+
+
+def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return one sha256 over names, dtypes, shapes and values of tensors, whatever their device and layout."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        value = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
+    """Return the sha256 of each tensor by name; each hash covers the name too."""
+    return {name: tensors_sha256({name: value}) for name, value in tensors.items()}
+
+
+def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
+    """Return tensors as the bytes of a safetensors file, whatever their device and memory layout."""
+    stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    return bytes(safetensors.torch.save(stored, dict(metadata) if metadata else None))
+
+
+def read_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Return the tensors in a safetensors file.
+
+    Raises:
+        ValueError: the file does not exist, is not a regular file, or is damaged.
+    """
+    try:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path} is not there") from None
+    return tensors_of(content, f"{path}")
+
+
+def tensors_of(content: bytes, source: str) -> dict[str, torch.Tensor]:
+    """Return the tensors that the bytes of a safetensors file contain.
+
+    Raises:
+        ValueError: the bytes are damaged; the message names the source.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = safetensors.torch.load(content)
+    except (safetensors.SafetensorError, ValueError, KeyError) as error:
+        raise ValueError(f"{source} is not a complete safetensors file: {error}") from None
+    return tensors
+
+
+def metadata_of(data: bytes) -> dict[str, str]:
+    """Return the metadata in the header of a safetensors file."""
+    length = int.from_bytes(data[:8], "little")
+    metadata: dict[str, str] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return metadata
+
+
+def load_state(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> None:
+    """Load weights and buffers into a network, in place."""
+    # Its own state carries the versions of its modules, which some ask for.
+    filled = model.state_dict()
+    filled.update(state)
+    model.load_state_dict(filled)

@@ -1,0 +1,240 @@
+"""Dry run: pass a batch through every stage of a training without a run folder, and estimate the whole training."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from in4310repro.data.batches import training_ranges
+from in4310repro.data.comparison import subset
+from in4310repro.data.images import ImageSet
+from in4310repro.data.preprocessing import to_metadata
+from in4310repro.evaluation.feature_maps.of_run import measure_sets
+from in4310repro.evaluation.prediction import predict
+from in4310repro.models.network import Network
+from in4310repro.runs import names
+from in4310repro.runs.config import Config
+from in4310repro.runs.folder import moves_to
+from in4310repro.runs.settings import STRENGTHS, EvaluationSettings, OptimizerSetting
+from in4310repro.system.capacity import most_used, nearest, refuse_beyond_disk, size_text
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import tensor_bytes
+from in4310repro.training import checkpoints
+from in4310repro.training.epochs import Epochs, Step, TrainingInputs
+from in4310repro.training.preparation import TrainingPlan, build_network, load_data, make_plan
+
+WARM_UP = 1  # batches of a setting before the one that is timed
+WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS, names.MANIFEST)
+OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rehearsal:
+    """What a training would read, write and need, estimated from a few of its batches."""
+
+    plan: TrainingPlan
+    numerics: Numerics
+    folder: Path
+    moves_to: Path | None  # the run that is there
+    keep_epochs: bool
+    parameters: int
+    steps: Mapping[str, Step]  # the timed one of each setting
+    validation_seconds: float  # an image
+    checkpoint_bytes: Mapping[str, int]  # of each setting
+    weights_bytes: int
+    memory: int | None  # that this process held at most
+    gpu_memory: int = 0
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of optimizer steps in each epoch."""
+        return len(training_ranges(len(self.plan.sets["training"]), self.plan.config.batch_size))
+
+    @property
+    def fitted(self) -> bool:
+        """Return whether the training only fits last layers, and so takes no optimizer steps."""
+        return not self.steps
+
+    @property
+    def seconds(self) -> float:
+        """Estimated seconds of the training; excludes fits of last layers, and decoding, which is done already."""
+        config, sets = self.plan.config, self.plan.sets
+        if self.fitted:
+            return self.validation_seconds * sum(map(len, sets.values()))
+        training = sum(step.seconds / step.images for step in self.steps.values()) * len(sets["training"])
+        validation = len(config.settings) * self.validation_seconds * len(sets["validation"])
+        return config.epochs * (training + validation) + self.validation_seconds * len(sets["test"])
+
+    @property
+    def disk(self) -> tuple[int, int]:
+        """Bytes on disk of the finished run, and at most during training; excludes small text files."""
+        config, sizes = self.plan.config, self.checkpoint_bytes
+        files = 2 if config.protocol.starts_warm else 1
+        end = files * self.weights_bytes * len(config.settings)
+        end += config.epochs * sum(sizes.values()) if self.keep_epochs else 0
+        # One more for the moment in which the newest is there and the oldest not yet gone.
+        return end, end + (checkpoints.KEPT + 1) * max(sizes.values(), default=0)
+
+
+class _Stages(NamedTuple):
+    """Measurements of the stages of a training; the fields are those of `Rehearsal`."""
+
+    steps: Mapping[str, Step]
+    validation_seconds: float
+    checkpoint_bytes: Mapping[str, int]
+
+
+def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
+    """Do all checks of a training, decode all images, and pass a batch or two through every stage.
+
+    The stages: load, augment, forward, loss, backward, a step of each setting's optimizer, evaluation, checkpoint,
+    feature maps. No image of the test part is passed through a network, and only the cache of decoded images is
+    written.
+
+    Args:
+        config: of the training.
+        context: arithmetic, progress and processes of the computation.
+        folder: the folder that the run would be written to.
+        keep_epochs: whether the training would keep them.
+
+    Raises:
+        ValueError: a training would fail, before or in its first steps, or the disk has too little space.
+    """
+    moved = moves_to(folder)
+    if not os.access(nearest(folder), os.W_OK):
+        raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
+    data = load_data(config, context)
+    config, network = build_network(data, context)
+    plan = make_plan(data, config, network, context)
+    stages = _pass_through_stages(plan, context)
+    rehearsal = Rehearsal(
+        plan=plan,
+        numerics=context.numerics,
+        folder=folder,
+        moves_to=moved,
+        keep_epochs=keep_epochs,
+        parameters=sum(value.numel() for value in network.parameters()),
+        steps=stages.steps,
+        validation_seconds=stages.validation_seconds,
+        checkpoint_bytes=stages.checkpoint_bytes,
+        weights_bytes=len(tensor_bytes(network.state_dict(), to_metadata(plan.config.preprocessing))),
+        memory=most_used(),
+        gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
+    )
+    refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
+    return rehearsal
+
+
+def _pass_through_stages(plan: TrainingPlan, context: Context) -> _Stages:
+    """Pass a batch or two through every stage of each setting, and one through the feature maps of the last."""
+    config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
+    batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
+    for setting in config.settings:
+        context.progress.message(f"one batch through every stage of {setting.name}")
+        if config.training.fits_head(setting):
+            model = context.numerics.place(plan.initial_network())
+        else:
+            with _name_stage(config.network, f"in a step of {setting.name}"):
+                epochs = _train_some_steps(plan, setting, context.silent())
+            assert epochs.last  # noqa: S101 - for the type checker
+            model, steps[setting.name] = epochs.model, epochs.last
+            sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
+        with _name_stage(config.network, "in an evaluation"):
+            seconds = _predict(model, batch, config.evaluation, context.silent())
+    with _name_stage(config.network, "where its feature maps are measured"):
+        measure_sets(model, [batch], config.features, context.silent())
+    return _Stages(steps=steps, validation_seconds=seconds / len(batch), checkpoint_bytes=sizes)
+
+
+@contextmanager
+def _name_stage(network: Network, stage: str) -> Iterator[None]:
+    """Convert errors in the code of third-party networks to a ValueError that names network and stage."""
+    try:
+        yield
+    except Exception as error:
+        if not network.foreign or isinstance(error, ValueError | OSError | MemoryError):
+            raise
+        raise ValueError(f"{network.name} fails {stage}: {type(error).__name__}: {error}") from error
+
+
+def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
+    """Take the first optimizer steps of one setting; return the training in that state."""
+    config = plan.config
+    inputs = TrainingInputs(
+        model=plan.initial_network(),
+        training=subset(plan.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed),
+        validation=plan.sets["validation"],
+        config=config,
+        setting=setting,
+        context=context,
+    )
+    epochs = Epochs(inputs)
+    epochs.train(lambda: None)
+    return epochs
+
+
+def _predict(model: torch.nn.Module, images: ImageSet, settings: EvaluationSettings, context: Context) -> float:
+    """Return how many seconds it takes to evaluate the images."""
+    start = time.perf_counter()
+    predict(model, images, settings, context)
+    return time.perf_counter() - start
+
+
+def describe(rehearsal: Rehearsal) -> Iterator[str]:
+    """Return a dry run's results as lines to print."""
+    config, split, numerics = rehearsal.plan.config, rehearsal.plan.split, rehearsal.numerics
+    counts = {part: len(entries) for part, entries in split.parts.items()}
+    yield (
+        f"images: {sum(counts.values())} of {len(split.classes)} classes ({', '.join(split.classes)}), "
+        + ", ".join(f"{count} {part}" for part, count in counts.items())
+    )
+    yield (
+        f"network: {config.model}, {rehearsal.parameters / 1e6:.1f} M parameters, weights {config.weights}, "
+        f"{numerics.mode} arithmetic on {numerics.device_name}"
+    )
+    of_each = f"for each of {', '.join(each.name for each in config.settings)}: {', '.join(OF_SETTING)}"
+    yield f"would write: {rehearsal.folder}: {', '.join(WRITTEN)}; {of_each}"
+    if rehearsal.moves_to:
+        yield f"the run that is there would move to {rehearsal.moves_to}"
+    end, most = rehearsal.disk
+    each = ", ".join(f"{name} {size_text(size)}" for name, size in rehearsal.checkpoint_bytes.items()) or "none"
+    yield f"disk: {size_text(end)} at the end, up to {size_text(most)} meanwhile; a checkpoint: {each}"
+    if rehearsal.memory is not None:
+        yield f"memory: {size_text(rehearsal.memory)}, which this dry run held at most"
+    if rehearsal.gpu_memory:
+        yield f"memory of {numerics.device_name}: {size_text(rehearsal.gpu_memory)}"
+    if rehearsal.fitted:
+        seconds = _duration_text(rehearsal.seconds)
+        yield f"time: features of all images: about {seconds} here; then {len(STRENGTHS)} fits"
+    else:
+        yield _time_of_steps(rehearsal)
+    yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
+
+
+def _time_of_steps(rehearsal: Rehearsal) -> str:
+    config = rehearsal.plan.config
+    rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
+    return (
+        f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
+        f"{len(config.settings)} settings: about {_duration_text(rehearsal.seconds)} here"
+    )
+
+
+def _duration_text(seconds: float) -> str:
+    """Return a duration in seconds as text in suitable units.
+
+    Examples:
+        >>> _duration_text(7.4), _duration_text(300), _duration_text(9000)
+        ('7 s', '5.0 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

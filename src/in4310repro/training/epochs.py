@@ -1,0 +1,264 @@
+"""Epochs of one setting: optimizer steps, then validation, starting from any position; reads and writes no files."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch.nn.parallel import DistributedDataParallel
+
+from in4310repro.arithmetic import shares
+from in4310repro.data.batches import Batch, training_batches, training_ranges
+from in4310repro.data.images import ImageSet
+from in4310repro.evaluation.prediction import local_share, predict
+from in4310repro.models import trained_part
+from in4310repro.runs.config import Config
+from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.capacity import TRAINING_BYTES, refuse_beyond_memory
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.randomness import generator_for
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import optimizers, replicas
+from in4310repro.training.positions import Position
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingInputs:
+    """Inputs for training one setting: its initial network, images and configuration."""
+
+    model: torch.nn.Module
+    training: ImageSet
+    validation: ImageSet
+    config: Config
+    setting: OptimizerSetting
+    context: Context
+
+
+class Step(NamedTuple):
+    """Record of a completed optimizer step."""
+
+    epoch: int  # from 1
+    step: int  # of the whole training, from 1
+    images: int
+    loss: float  # mean of the batch, before the step
+    learning_rate: float
+    seconds: float  # with loading and augmenting the batch
+
+
+def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
+    """Raise ValueError if a training step certainly needs more memory than this machine has.
+
+    Raises:
+        ValueError: the message names the settings, the memory that they need and the machine's.
+    """
+    if numerics.device == "cpu":
+        what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
+        refuse_beyond_memory(what, config.batch_size * config.image_size**2 * TRAINING_BYTES)
+
+
+def _never() -> bool:
+    return False
+
+
+class Epochs:
+    """The network of a setting, its optimizer, and how far they are trained; `run` trains them.
+
+    Args:
+        task: what to train.
+        interrupted: whether this process was asked to stop.
+    """
+
+    def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = _never) -> None:
+        self.task = task
+        self.model = task.context.numerics.place(task.model)
+        self._network = self.model  # that is called in training
+        if task.context.processes.size > 1 and not task.context.numerics.portable:
+            if task.context.numerics.device != "cpu":
+                self.model = replicas.share_batch_norm(self.model)
+            self._network = DistributedDataParallel(self.model)
+        part = task.config.training.trained_part(task.setting)
+        self._frozen = trained_part.freeze(self.model, part)
+        head = task.config.network.head() if task.setting.head_learning_rate else ()
+        parameters = {name: each for name, each in self.model.named_parameters() if each.requires_grad}
+        self.optimizer = optimizers.build(
+            task.setting,
+            [each for name, each in parameters.items() if name not in head],
+            [each for name, each in parameters.items() if name in head],
+            portable=task.context.numerics.portable,
+        )
+        self.position = Position()
+        self.last: Step | None = None
+        self.stop = False  # whether any process was asked to stop by the last step or epoch: all have the same answer
+        self._interrupted = interrupted
+
+    @property
+    def steps(self) -> int:
+        """Number of optimizer steps done so far."""
+        return self.position.epoch * self.batches + self.position.batch
+
+    @property
+    def batches(self) -> int:
+        """Number of batches per epoch; each batch is one optimizer step."""
+        return len(training_ranges(len(self.task.training), self.task.config.batch_size))
+
+    @property
+    def title(self) -> str:
+        """The setting's name and the number of the current epoch, as text."""
+        return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
+
+    def run(self, after_step: Callable[[], None], after_epoch: Callable[[HistoryRow], None]) -> None:
+        """Train all remaining epochs, and call `after_epoch` with the metrics of each epoch.
+
+        Args:
+            after_step: called after each step, when the position includes it and `last` is this step.
+            after_epoch: called after each epoch, when the position includes it.
+
+        Raises:
+            ValueError: a loss is no longer finite, or processes no longer have the same weights.
+        """
+        position = self.position
+        while position.epoch < self.task.config.epochs:
+            row = self.validate(*self.train(after_step))
+            position.epoch, position.batch, position.loss = position.epoch + 1, 0, 0.0
+            self._check_in_sync(row)
+            after_epoch(row)
+
+    def _check_in_sync(self, row: HistoryRow) -> None:
+        """Check that all processes have equal weights, and set `stop` if any process was asked to stop."""
+        said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
+        heard = [json.loads(each) for each in self.task.context.processes.gather(said)]
+        self.stop = any(stop for *_, stop in heard)
+        for rank, (*found, _) in enumerate(heard):
+            if found != heard[0][:2]:
+                raise ValueError(
+                    f"{self.task.setting.name}, epoch {row['epoch']}: process {rank} has other weights than process 0; "
+                    "the memory or the processor of one of them is at fault, so verify both machines and start again"
+                )
+
+    def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
+        """Train the rest of an epoch; return the mean loss over its images, and images per second.
+
+        Starts after the batches that the position counts as done, and advances the position except its epoch.
+
+        Args:
+            after_step: called after each step, when the position includes it and `last` is this step.
+
+        Raises:
+            ValueError: the loss is no longer finite.
+        """
+        config, position, images = self.task.config, self.position, self.task.training
+        ranges = training_ranges(len(images), config.batch_size)[position.batch :]
+        loader = training_batches(
+            images,
+            config.batch_size,
+            config.augmentation,
+            config.seed,
+            position.epoch,
+            first=position.batch,
+            part=self._local_share,
+        )
+        total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.context.numerics.device)
+        start, images_done, speed = time.perf_counter(), 0, 0.0
+        self.model.train()
+        for module in self._frozen:
+            module.eval()
+        progress = self.task.context.progress.part(position.epoch, config.epochs)
+        with progress.task(self.title, len(images)) as advance:
+            advance(min(position.batch * config.batch_size, len(images)), "")
+            before = time.perf_counter()
+            for number, batch in zip(map(len, ranges), loader, strict=True):
+                stop = self.task.context.processes.ask(self._interrupted)
+                loss = self._step(batch, number)
+                value = float(loss)
+                self._refuse_non_finite("training", value)
+                total += loss.double() * number
+                position.batch += 1
+                position.loss = float(total)
+                images_done += number
+                speed = images_done / (time.perf_counter() - start)
+                self.last = self._taken(value, number, time.perf_counter() - before)
+                advance(number, f"loss {value:.3f}, {speed:.0f} images/s")
+                self.stop = stop()
+                after_step()
+                before = time.perf_counter()
+        return position.loss / len(images), speed
+
+    def validate(self, train_loss: float, speed: float) -> HistoryRow:
+        """Validate the network after an epoch; return the epoch's losses and metrics.
+
+        Raises:
+            ValueError: the loss is not finite.
+        """
+        task, epoch = self.task, self.position.epoch + 1
+        scores = predict(self.model, task.validation, task.config.evaluation, task.context.silent(), epoch=epoch)
+        self._refuse_non_finite("validation", scores.loss)
+        return HistoryRow(
+            epoch=epoch,
+            train_loss=train_loss,
+            val_loss=scores.loss,
+            **scores.metrics(by_logits=task.config.protocol.ranks_logits),  # type: ignore[typeddict-item] # no strength of a fit is in it
+            images_per_second=speed,
+            weights_sha256=tensors_sha256(self.model.state_dict()),
+        )
+
+    def _local_share(self, batch: range) -> range:
+        """Return the positions of the images that this process computes of a batch."""
+        processes = self.task.context.processes
+        if self.task.context.numerics.portable:
+            own = shares.images_of(len(batch), processes.connection)
+        else:
+            own = local_share(len(batch), processes)
+        return batch[own.start : own.stop]
+
+    def _step(self, batch: Batch, images: int) -> torch.Tensor:
+        """Take one optimizer step; return the mean loss over the whole batch, all processes' images included."""
+        task, config, step = self.task, self.task.config, self.steps
+        steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
+        factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
+        optimizers.set_learning_rates(self.optimizer, factor)
+        self.optimizer.zero_grad()
+        if not config.network.is_resnet:
+            # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
+            drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
+            torch.manual_seed(int(drawn.integers(2**63)))
+        loss = self._loss_with_gradients(batch, images)
+        self.optimizer.step()
+        return loss
+
+    def _loss_with_gradients(self, batch: Batch, images: int) -> torch.Tensor:
+        numerics, processes = self.task.context.numerics, self.task.context.processes
+        maps, labels = batch.images.to(numerics.device), batch.labels.to(numerics.device)
+        if not numerics.portable and processes.size > 1:
+            loss = numerics.cross_entropy(self._network(maps), labels)
+            return replicas.backward(loss, len(labels) / images, processes)
+        with shares.Share(images, processes.connection) if processes.connection else shares.Whole() as share:
+            loss = numerics.cross_entropy(self._network(maps), labels)
+        loss.backward()  # type: ignore[no-untyped-call]
+        share.finish()
+        return loss.detach()
+
+    def _taken(self, loss: float, images: int, seconds: float) -> Step:
+        return Step(
+            epoch=self.position.epoch + 1,
+            step=self.steps,
+            images=images,
+            loss=loss,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            seconds=round(seconds, 6),
+        )
+
+    def _refuse_non_finite(self, name: str, loss: float) -> None:
+        """Raise ValueError, with a possible reason, if the loss is not finite."""
+        if math.isfinite(loss):
+            return
+        advice = f"a learning_rate below {self.task.setting.learning_rate} may keep it finite"
+        if name == "training" and not self.position.epoch and not self.position.batch:
+            advice = "it is so before the first step, so the initial weights are at fault and not the learning_rate"
+        raise ValueError(f"{self.title}: the {name} loss is {loss}; {advice}")

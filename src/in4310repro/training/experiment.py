@@ -1,0 +1,241 @@
+"""Training of a run: all settings from equal initial weights, selection on validation, then scores of the test set."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from in4310repro.data.batches import training_ranges
+from in4310repro.data.images import load_images
+from in4310repro.evaluation.prediction import predict
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs import chain, names
+from in4310repro.runs import config as configuration
+from in4310repro.runs.config import Config
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder, refuse_without_run
+from in4310repro.runs.measured import run_metrics
+from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.selection import select
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.context import Context
+from in4310repro.system.tensors import tensor_bytes, tensors_sha256
+from in4310repro.training import head, replicas, training
+from in4310repro.training.epochs import TrainingInputs
+from in4310repro.training.preparation import TrainingPlan, build_network, load_data, make_plan
+from in4310repro.training.run_opening import (
+    announce_kept_epochs,
+    finished_history,
+    keeps_epochs,
+    log_formats,
+    resume_run,
+    start_run,
+    with_recorded_orientation,
+)
+from in4310repro.training.training import Task, fit
+
+
+def train(
+    config: Config,
+    context: Context,
+    folder: Path,
+    *,
+    resume: bool = False,
+    keep_epochs: bool = False,
+    log_steps: str | None = None,
+) -> FinishedRun:
+    """Train every setting from equal initial weights, select on validation, and score the test set once.
+
+    All inputs are checked, and all images decoded, before anything is computed.
+
+    Args:
+        config: every option that changes the run's numbers.
+        context: arithmetic and progress; this process is the first of its processes, and the others call `follow`.
+        folder: the run folder; a run that is already there moves aside.
+        resume: continue the run that is there instead; without one this is an error, as on the command line.
+        keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends on it.
+        log_steps: a format to log every step in, see `step_log`; no result depends on it.
+
+    Raises:
+        ValueError: whatever is wrong with the data, the weights or the settings; on resuming, no run or whatever
+            differs; too little disk for the epochs that are kept.
+    """
+    if resume:
+        refuse_without_run(folder)
+        config = with_recorded_orientation(config, folder, context.progress)
+    context = _with_shared_arithmetic(context)
+    formats = log_formats(folder, log_steps, resume=resume)
+    context.processes.broadcast_json(config.orientation)
+
+    data = load_data(config, context)
+    config, network = build_network(data, context)
+    plan = make_plan(data, config, network, context)
+    _refuse_unequal_processes(plan, context)
+
+    keep_epochs = keep_epochs or (resume and keeps_epochs(folder))
+    if keep_epochs:
+        announce_kept_epochs(plan, folder, context.progress)
+    files = resume_run(folder, plan) if resume else start_run(folder, plan)
+    of_settings = _contexts_of_settings(config, context)
+    histories = {
+        setting.name: _fit_setting(_make_task(plan, setting, files, of_setting, formats, keep_epochs=keep_epochs))
+        for setting, of_setting in zip(config.settings, of_settings, strict=True)
+    }
+    context.processes.broadcast_json(None)
+    _score_test_set(files, plan, histories, context)
+    return FinishedRun.open(folder)
+
+
+def follow(config: Config, context: Context) -> None:
+    """Train in a process other than the first, which calls `train` with the same arguments; uses no run folder.
+
+    Raises:
+        ValueError: as `train`.
+    """
+    context = _with_shared_arithmetic(context.silent())
+    # The run folder, which only the first process reads, may be an older one.
+    config = replace(config, orientation=context.processes.broadcast_json())
+    data = load_data(config, context)
+    config, network = build_network(data, context)
+    plan = make_plan(data, config, network, context)
+    _refuse_unequal_processes(plan, context)
+    # Until all settings are trained.
+    while name := context.processes.broadcast_json():
+        inputs = TrainingInputs(
+            model=plan.initial_network(),
+            training=plan.sets["training"],
+            validation=plan.sets["validation"],
+            config=config,
+            setting=config.training.setting(name),
+            context=context,
+        )
+        (head if config.training.fits_head(inputs.setting) else training).follow(inputs)
+    weights = safetensors.torch.load(context.processes.broadcast())
+    model = context.numerics.place(plan.network_with(weights, "the selected weights"))
+    _predict_parts(model, plan, context)
+
+
+def _with_shared_arithmetic(context: Context) -> Context:
+    """Return the context with an arithmetic that all of its processes can use together.
+
+    Raises:
+        ValueError: the processes cannot train together; raised before the first message between them.
+    """
+    numerics, size = replicas.numerics_of(context.numerics, context.processes), context.processes.size
+    if size > 1 and not numerics.portable and numerics.device == "cpu":
+        raise ValueError(
+            f"{size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "
+            "process, with all cores, trains in either"
+        )
+    return replace(context, numerics=numerics)
+
+
+def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
+    """Raise ValueError if processes differ in images, weights or arithmetic, or a batch has too few images."""
+    numerics, processes = context.numerics, context.processes
+    fewest = min(map(len, training_ranges(len(plan.sets["training"]), plan.config.batch_size)))
+    if not numerics.portable and fewest < processes.size:
+        raise ValueError(
+            f"a batch of {fewest} images is less than the {processes.size} processes, each of which needs one in "
+            "native arithmetic; use fewer processes or another batch_size"
+        )
+    mine = {
+        "configuration": configuration.to_json(plan.config),
+        "split of images": chain.split_sha256(plan.split),
+        "set of decoded pixels": plan.fingerprint.get("pixels_sha256"),
+        "set of initial weights": plan.fingerprint.get("initial_weights_sha256"),
+        "numeric class": numerics.numeric_class,
+    }
+    first, *others = map(json.loads, processes.gather(json.dumps(mine).encode()))
+    for rank, found in enumerate(others, start=1):
+        for name, value in first.items():
+            if found[name] != value:
+                raise ValueError(
+                    f"process {rank} has another {name} than process 0; all need the same command, images and libraries"
+                )
+
+
+def _contexts_of_settings(config: Config, context: Context) -> list[Context]:
+    """Return one context per setting, whose progress display counts the setting as part of the training."""
+    whole, count = context.progress.whole(), len(config.settings)
+    titles = [f"setting {number} of {count}" for number in range(1, count + 1)]
+    return [replace(context, progress=whole.part(index, count, title)) for index, title in enumerate(titles)]
+
+
+def _make_task(
+    plan: TrainingPlan,
+    setting: OptimizerSetting,
+    files: RunFolder,
+    context: Context,
+    formats: frozenset[str],
+    *,
+    keep_epochs: bool,
+) -> Task:
+    """Return the task of training a network with one optimizer setting, from the prescribed initial weights."""
+    before = plan.config.training.setting_before(setting)
+    last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
+    return Task(
+        model=plan.network_with(last, "the initial weights") if last else plan.initial_network(),
+        training=plan.sets["training"],
+        validation=plan.sets["validation"],
+        config=plan.config,
+        setting=setting,
+        files=files,
+        context=context,
+        split_sha256=chain.split_sha256(plan.split),
+        keep_epochs=keep_epochs,
+        log_steps=formats,
+    )
+
+
+def _fit_setting(task: Task) -> list[HistoryRow]:
+    """Train a setting unless it is already fully trained; return its history."""
+    history = finished_history(task.files, task.setting, task.config.training)
+    if not history:
+        task.context.processes.broadcast_json(task.setting.name)
+        history = head.fit(task) if task.config.training.fits_head(task.setting) else fit(task)
+    last = names.of_setting(task.setting.name, names.LAST_WEIGHTS)
+    if task.config.protocol.starts_warm and not (task.files.folder / last).is_file():
+        task.files.write_weights(last, task.model.state_dict(), task.config.preprocessing)
+    # Everything that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
+    shutil.rmtree(task.files.folder / task.setting.name / names.CHECKPOINTS, ignore_errors=True)
+    return history
+
+
+def _score_test_set(
+    files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[HistoryRow]], context: Context
+) -> None:
+    """Score the test set with the selected network; nothing reads the test set before the selection."""
+    setting, _ = select(histories, plan.config.select)
+    name = names.of_setting(setting, names.BEST_WEIGHTS)
+    weights = files.read_tensors(name)
+    model = context.numerics.place(plan.network_with(weights, f"{files.folder / name}", of_file=True))
+    if context.processes.size > 1:
+        context.processes.broadcast(tensor_bytes(weights))
+    scores, unseen = _predict_parts(model, plan, context)
+    files.write_arrays(
+        names.SCORES, paths=np.array(scores.paths, dtype=np.str_), labels=scores.labels, softmax=scores.softmax
+    )
+    weights_sha256 = tensors_sha256(model.state_dict())
+    metrics = run_metrics(plan.config, plan.split, histories, weights_sha256, scores, unseen)
+    files.write_json(names.METRICS, metrics)
+
+
+def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
+    """Return scores of the test set and, for a shared split, of the images that training never reads."""
+    config, split = plan.config, plan.split
+    scores = predict(model, plan.sets["test"], config.evaluation, context)
+    if not config.protocol.shares_split:
+        return scores, None
+    entries = (*split.parts["training"], *split.parts["validation"])
+    images = load_images(
+        "unseen", split.root, entries, config.image_size, preprocessing=config.preprocessing, progress=context.progress
+    )
+    return scores, predict(model, images, config.evaluation, context)

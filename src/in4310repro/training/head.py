@@ -1,0 +1,235 @@
+"""Fit of the last layer alone, by multinomial logistic regression on features that are computed once."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float32, Int64
+from threadpoolctl import threadpool_limits
+
+from in4310repro import metrics
+from in4310repro.data.images import ImageSet
+from in4310repro.evaluation.embedding import Embedding, embed
+from in4310repro.evaluation.prediction import measure, scores_of
+from in4310repro.metrics.scores import Scores
+from in4310repro.models import trained_part
+from in4310repro.runs import chain, names
+from in4310repro.runs.records import EpochHashes, HistoryRow
+from in4310repro.runs.settings import STRENGTHS
+from in4310repro.system.capacity import refuse_beyond_memory
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.progress import interrupts
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training.epochs import TrainingInputs
+from in4310repro.training.positions import Position
+from in4310repro.training.training import Record, Task
+
+ITERATIONS = 5000  # of L-BFGS, at most
+TOLERANCE = 1e-6  # the largest derivative of the mean loss with which it ends
+
+
+class Head(NamedTuple):
+    """Weights and biases of the last layer."""
+
+    weight: Float32[torch.Tensor, "class feature"]
+    bias: Float32[torch.Tensor, " class"]
+
+
+class Features(NamedTuple):
+    """Inputs of the last layer for the training and validation images of a setting."""
+
+    training: Embedding
+    validation: Embedding
+
+
+def fit(task: Task) -> list[HistoryRow]:
+    """Fit the last layer once for each penalty strength; return the metrics, one row per strength.
+
+    Every fit starts at 0, independently of the others. The files are those of `training.fit`; an interrupted run
+    continues with the strength after the last one in them.
+
+    Raises:
+        ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
+        KeyboardInterrupt: interrupted; raised after the current fit has ended.
+    """
+    with interrupts() as interrupted:
+        record = Record(task)
+        model = task.context.numerics.place(task.model)
+        features = features_of(task, model)
+        position = _position(task, record)
+        with task.context.progress.task(f"fits of {task.setting.name}", len(STRENGTHS)) as advance:
+            for number, strength in enumerate(STRENGTHS, start=1):
+                if number > len(position.history):
+                    row = fit_row(task, model, features, number, strength)
+                    record.write(position, row, model, {})
+                    task.context.progress.message(_summary(row))
+                    _stop_if(interrupted)
+                advance(1, "")
+        return position.history
+
+
+def follow(inputs: TrainingInputs) -> None:
+    """Compute features in a process other than the first, which calls `fit`."""
+    features_of(inputs, inputs.context.numerics.place(inputs.model))
+
+
+def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
+    """Return the last layer's inputs for the training and validation images; see `embed` for `cache`.
+
+    Raises:
+        ValueError: as `embed`, or a fit would need more memory than the machine has.
+    """
+    config = inputs.config
+    embeddings = [
+        embed(
+            model,
+            config.network,
+            images,
+            config.evaluation_batch_size,
+            inputs.context,
+            cache=cache,
+        )
+        for images in (inputs.training, inputs.validation)
+    ]
+    width = trained_part.last_layer(model, config.network).in_features
+    # As float64, twice: the features, and what scikit-learn makes of them.
+    refuse_beyond_memory(f"features of {len(inputs.training)} images take", 2 * len(inputs.training) * width * 8)
+    return Features(*embeddings)
+
+
+def fit_row(
+    inputs: TrainingInputs, model: torch.nn.Module, features: Features, number: int, strength: float
+) -> HistoryRow:
+    """Fit the last layer at one penalty strength, load it into the network, and return its metrics.
+
+    Args:
+        inputs: the images and the configuration.
+        model: the network; its last layer is replaced.
+        features: the inputs of the last layer.
+        number: the row's number, from 1.
+        strength: see `fit_head`.
+    """
+    start = time.perf_counter()
+    classes = int(inputs.training.labels.max()) + 1
+    fitted = fit_head(features.training, inputs.training.labels, classes, strength)
+    seconds = time.perf_counter() - start
+    layer = trained_part.last_layer(model, inputs.config.network)
+    with torch.no_grad():
+        layer.weight.copy_(fitted.weight)
+        layer.bias.copy_(fitted.bias)
+    size, numerics = inputs.config.evaluation_batch_size, inputs.context.numerics
+    training = scores_of_features(layer, features.training, inputs.training, size, numerics)
+    validation = scores_of_features(layer, features.validation, inputs.validation, size, numerics)
+    return HistoryRow(
+        epoch=number,
+        train_loss=training.loss,
+        val_loss=validation.loss,
+        **validation.metrics(by_logits=inputs.config.protocol.ranks_logits),
+        images_per_second=len(inputs.training) / seconds,
+        weights_sha256=tensors_sha256(model.state_dict()),
+        strength=strength,
+    )
+
+
+def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: int, strength: float) -> Head:
+    """Fit a logistic regression of labels on features with scikit-learn's L-BFGS in float64; return its weights.
+
+    Its last bits depend on the processor, since BLAS adds; on the number of threads they do not, since it is given one.
+
+    Args:
+        features: the features of each image.
+        labels: the class of each image, from 0.
+        classes: the number of classes.
+        strength: scikit-learn's C: the sum of the losses is weighted by it, beside half of the squared weights.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    values = features.take(range(len(features))).astype(np.float64)
+    regression = LogisticRegression(C=strength, tol=TOLERANCE, max_iter=ITERATIONS)
+    with threadpool_limits(1), warnings.catch_warnings():
+        # A weak penalty may leave something to gain after so many steps; what was reached is what is measured.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        regression.fit(values, labels)
+    weight, bias = regression.coef_, regression.intercept_
+    if classes == 2:
+        # One row, of the difference between the two scores.
+        weight, bias = np.concatenate([-weight, weight]) / 2, np.concatenate([-bias, bias]) / 2
+    return Head(torch.from_numpy(weight.astype(np.float32)), torch.from_numpy(bias.astype(np.float32)))
+
+
+def largest_derivative(
+    fitted: Head, features: Embedding, labels: Int64[np.ndarray, " image"], strength: float
+) -> float:
+    """Return the largest absolute partial derivative of `fit_head`'s objective; it is about 0 at the minimum.
+
+    That is the mean loss and, divided by strength and number of images, half of the squared weights. With two classes
+    scikit-learn penalises the difference of the two rows, which is twice either of them.
+
+    Args:
+        fitted: the weights, as float32.
+        features: the features of each image.
+        labels: the class of each image, from 0.
+        strength: see `fit_head`.
+    """
+    values = features.take(range(len(features))).astype(np.float64)
+    weight, bias = fitted.weight.numpy().astype(np.float64), fitted.bias.numpy().astype(np.float64)
+    logits = values @ weight.T + bias
+    shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+    shares /= shares.sum(axis=1, keepdims=True)
+    shares[np.arange(len(labels)), labels] -= 1
+    penalty = (2 if len(bias) == 2 else 1) * weight / (strength * len(labels))
+    by_weight, by_bias = shares.T @ values / len(labels) + penalty, shares.mean(axis=0)
+    return float(max(abs(by_weight).max(), abs(by_bias).max()))
+
+
+def scores_of_features(
+    layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
+) -> Scores:
+    """Return scores computed from the last layer's inputs; equal to the bit to `predict` with equal batches.
+
+    Args:
+        layer: the network's last layer.
+        features: the features of each image.
+        images: the images, for their paths and labels.
+        batch_size: images per batch.
+        numerics: the arithmetic of this process, and its device.
+    """
+    labels, batches = torch.from_numpy(images.labels), []
+    with torch.inference_mode():
+        for start in range(0, len(images), batch_size):
+            rows = range(start, min(start + batch_size, len(images)))
+            given = torch.from_numpy(features.take(rows)).to(numerics.device)
+            batches.append(measure(layer(given), labels[rows.start : rows.stop].to(numerics.device), numerics))
+    return scores_of(images, batches)
+
+
+def _position(task: Task, record: Record) -> Position:
+    """Return the position after the finished fits of an interrupted run; the start if their files are damaged."""
+    files, name = task.files, task.setting.name
+    kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
+    if files.changed_files(kept) or not files.manifest().keys() >= set(kept):
+        return Position()
+    history: list[HistoryRow] = files.read_record(kept[0], list[HistoryRow])
+    entries: list[EpochHashes] = files.read_record(kept[1], list[EpochHashes])
+    # The history is written last.
+    entries = entries[: len(history)]
+    whole = len(entries) == len(history) and entries == chain.relink(entries, record.start_sha256)
+    return Position(history=history, tensors=entries) if whole else Position()
+
+
+def _stop_if(interrupted: Callable[[], bool]) -> None:
+    if interrupted():
+        raise KeyboardInterrupt
+
+
+def _summary(row: HistoryRow) -> str:
+    return (
+        f"strength {row['strength']:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} validation; "
+        f"{metrics.line(row)}"
+    )

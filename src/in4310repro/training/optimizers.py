@@ -1,0 +1,136 @@
+"""Constructors of the optimizers in `OPTIMIZERS`, portable or torch's, and the learning rate's schedule."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from in4310repro import arithmetic
+from in4310repro.arithmetic.steps import check_count, check_moment
+from in4310repro.runs.optimizer_table import OPTIMIZERS, Kept, obstacle
+from in4310repro.runs.settings import OptimizerSetting
+
+
+def build(
+    setting: OptimizerSetting,
+    body: Iterable[torch.nn.Parameter],
+    head: Iterable[torch.nn.Parameter] = (),
+    *,
+    portable: bool,
+) -> torch.optim.Optimizer:
+    """Construct the optimizer of a setting, portable or torch's own.
+
+    Args:
+        setting: the kind, one of `OPTIMIZERS`, learning rates, weight decay and momentum, which SGD alone has.
+        body: trained parameters of the network except the head, already on their device.
+        head: parameters of the head, which has its own learning rate.
+        portable: by the kernels of `arithmetic`, otherwise torch's; state and state dict are the same.
+
+    Raises:
+        ValueError: the optimizer has no portable step.
+    """
+    if portable and (reason := obstacle(setting.optimizer)):
+        raise ValueError(f"{reason}; native arithmetic has all")
+    options = {"lr": setting.learning_rate, "weight_decay": setting.weight_decay}
+    if OPTIMIZERS[setting.optimizer].has_momentum:
+        options["momentum"] = setting.momentum
+    # initial_lr, as torch's schedules have it: either group may be missing, so that its place says nothing.
+    rates = (list(body), setting.learning_rate), (list(head), setting.head_learning_rate)
+    groups = [{"params": each, "lr": rate, "initial_lr": rate} for each, rate in rates if each]
+    optimizer = getattr(arithmetic if portable else torch.optim, setting.optimizer)(groups, **options)
+    assert isinstance(optimizer, torch.optim.Optimizer)  # noqa: S101 - for the type checker
+    return optimizer
+
+
+def state_copies(setting: OptimizerSetting) -> int:
+    """Return how many tensors an optimizer keeps per parameter that are as large as the parameter."""
+    state = OPTIMIZERS[setting.optimizer].state_with(setting.momentum)
+    return sum(kept.has_shape_of_parameter for kept in state.values())
+
+
+def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
+    """Return which state the optimizer keeps for each parameter of a group, by name."""
+    return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
+
+
+def states_of(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
+) -> dict[int, dict[str, torch.Tensor]]:
+    """Return each parameter's optimizer state, given a file's tensors named `INDEX.NAME`, such as `0.exp_avg`.
+
+    Args:
+        optimizer: the optimizer, with parameters of the right shapes.
+        tensors: tensors on the CPU.
+        of_all: whether every parameter must have a state; otherwise one that never had a gradient may have none.
+
+    Raises:
+        ValueError: one is missing or belongs to no parameter, or is not what the optimizer keeps: of the dtype and
+            shape of its parameter, and a number of steps that can be counted, for all parameters the same.
+    """
+    states: dict[int, dict[str, torch.Tensor]] = {}
+    groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
+    left = dict(tensors)
+    for index, (group, parameter) in enumerate(groups):
+        kept = state_of(optimizer, group)
+        names = {f"{index}.{name}": name for name in kept}
+        missing = [key for key in names if key not in tensors]
+        if missing and (of_all or len(missing) < len(names)):
+            raise ValueError(f"{missing[0]} is missing; {type(optimizer).__name__} keeps {', '.join(names)}")
+        states[index] = {
+            name: _check_kept(kept[name], key, left.pop(key), parameter) for key, name in names.items() if not missing
+        }
+    if left:
+        raise ValueError(f"{sorted(left)[0]} is no state of {len(groups)} parameters in {type(optimizer).__name__}")
+    if (
+        of_all
+        and len(counts := {float(state["step"]): index for index, state in states.items() if "step" in state}) > 1
+    ):
+        found = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
+        raise ValueError(f"{found}; valid are equal ones, since each step is one of all parameters")
+    return {index: state for index, state in states.items() if state}
+
+
+def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
+    """Return a tensor of optimizer state after checking its dtype, shape and range.
+
+    Raises:
+        ValueError: the dtype or shape is wrong, or the value is out of range.
+    """
+    if kept is Kept.COUNT:
+        return check_count(value, key)
+    if kept.has_shape_of_parameter:
+        return check_moment(key, value, parameter)
+    factor = check_moment(key, value, torch.tensor(0.0))
+    if not 0 <= factor.item() <= 1:
+        raise ValueError(f"{key} is {factor.item()}; valid is {kept.value}")
+    return factor
+
+
+def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:
+    """Return the factor in (0, 1] by which a step's learning rate is multiplied.
+
+    It rises linearly to 1 during the warm-up. Then it stays at 1 (`constant`), or falls as half a cosine wave that
+    would reach 0 after the last step (`cosine`: Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts).
+
+    Args:
+        step: from 0.
+        steps: of the whole training.
+        schedule: `constant` or `cosine`.
+        warm_up: share of the steps, in [0, 1).
+    """
+    warm_up_steps = int(warm_up * steps)
+    if step < warm_up_steps:
+        return (step + 1) / (warm_up_steps + 1)
+    if schedule == "constant":
+        return 1.0
+    # Rounded, since the last bit of libm's cosine depends on the processor.
+    return round(0.5 + 0.5 * math.cos(math.pi * (step - warm_up_steps) / max(steps - warm_up_steps, 1)), 12)
+
+
+def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set the learning rates of all parameter groups for the next step: the initial rates times a factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] * factor

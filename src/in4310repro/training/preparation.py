@@ -1,0 +1,214 @@
+"""Preparation of a training: check its data, network and plan, and decode all images, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from in4310repro.data.cache import cache_folder
+from in4310repro.data.check import Group
+from in4310repro.data.embedded import embedded_catalogue, embedded_folder
+from in4310repro.data.folders import Catalogue, catalogue
+from in4310repro.data.images import ImageSet, UnreadableImagesError, decoder, load_images
+from in4310repro.data.scenes import CLASSES
+from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split
+from in4310repro.evaluation.doubts import grouping
+from in4310repro.evaluation.feature_maps.of_run import comparison_sets
+from in4310repro.evaluation.prediction import refuse_too_large
+from in4310repro.features import choose
+from in4310repro.models import trained_part
+from in4310repro.runs.config import FIVE_MODULES, LOOK_ALIKES, Config, with_preprocessing
+from in4310repro.runs.presets import SHARES, with_counts
+from in4310repro.runs.settings import ImageSettings
+from in4310repro.system.capacity import refuse_beyond_disk, refuse_beyond_memory
+from in4310repro.system.context import Context
+from in4310repro.system.fingerprint import Fingerprint, fingerprint
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.progress import Progress
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import weights_check
+from in4310repro.training.epochs import refuse_too_large_a_step
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The images of a training, and a first split, in which files with equal bytes are in the same part."""
+
+    config: Config  # with the split as counts
+    images: Catalogue
+    split: Split
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPlan:
+    """Everything that a training starts from and that determines its results."""
+
+    config: Config  # with the split as counts, and the modules of its network
+    groups: list[Group]  # of images that the split holds on one side, beside files of equal bytes
+    split: Split
+    sets: Mapping[str, ImageSet]  # of each part
+    network: torch.nn.Module  # with the initial weights
+    fingerprint: Fingerprint
+
+    def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
+        """Return a copy of the network with these weights and buffers.
+
+        Raises:
+            ValueError: the weights do not fit the network; the message names their source.
+        """
+        return self.config.network.restore(len(self.split.classes), weights, source, of_file=of_file)
+
+    def initial_network(self) -> torch.nn.Module:
+        """Return a copy of the network with the initial weights."""
+        return self.network_with(self.network.state_dict(), "the initial weights")
+
+
+def load_data(config: Config, context: Context) -> Data:
+    """List the images of a training and split them; decodes none of them.
+
+    Raises:
+        ValueError: the network is unknown, the optimizer has no portable arithmetic but is to use it, sizes exceed
+            this machine, or the images or the split are invalid.
+    """
+    if context.numerics.portable and (reason := config.optimizer_obstacle()):
+        raise ValueError(f"{reason}; --numerics native has all")
+    config.network.trust()
+    config.network.check()
+    _refuse_too_large(config, context.numerics)
+    if config.imagenet or config.cifar10:
+        comparison_sets(config.features)
+    images = _catalogue(config, context.progress)
+    if config.split == SHARES:
+        config = with_counts(config, len(images.entries))
+        context.progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
+    return Data(config=config, images=images, split=_split(images, config.images))
+
+
+def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
+    """Build the network with its initial weights, and fill in options that depend on it; return config and network.
+
+    Raises:
+        ValueError: the weights or the settings do not fit the network, or it has no portable arithmetic.
+    """
+    config, classes = data.config, len(data.split.classes)
+    weights = config.network.read_weights(config.weights)
+    network = config.network.build(classes, config.seed, weights)
+    config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
+    weights_check.print_result(config, weights, context)
+    return config, network
+
+
+def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Context) -> TrainingPlan:
+    """Return the plan of a training, with groups, split and fingerprint, after decoding all images.
+
+    The test images are decoded too, so that an unreadable one is reported now and not after hours.
+
+    Args:
+        data: the result of `load_data`.
+        config: the configuration from `build_network`.
+        network: the network with its initial weights.
+        context: arithmetic, progress and processes of the computation.
+
+    Raises:
+        ValueError: an image cannot be decoded, or a group does not fit the split.
+    """
+    groups, split = _groups(data, config, network, context), data.split
+    if config.group == LOOK_ALIKES:
+        split = _split(data.images, config.images, groups)
+    sets = _load_parts(split, config.images, context.progress)
+    current = _fingerprint(network, sets, context.numerics)
+    return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
+
+
+def _groups(data: Data, config: Config, network: torch.nn.Module, context: Context) -> list[Group]:
+    if config.group != LOOK_ALIKES:
+        return []
+    state, source = network.state_dict(), "the initial weights"
+    copy = config.network.restore(len(data.split.classes), state, source, of_file=False)
+    groups = grouping.groups(data.images, copy, config, context)
+    context.progress.message(
+        f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
+        f"{len(groups)} groups"
+    )
+    return groups
+
+
+def _split(images: Catalogue, settings: ImageSettings, groups: Sequence[Group] = ()) -> Split:
+    return stratified_split(images, parse_sizes(settings.split, len(images.entries)), settings.seed, groups)
+
+
+def _fingerprint(network: torch.nn.Module, sets: Mapping[str, ImageSet], numerics: Numerics) -> Fingerprint:
+    current = fingerprint(numerics)
+    current["initial_weights_sha256"] = tensors_sha256(network.state_dict())
+    current["decoder"] = decoder()
+    current["pixels_sha256"] = {part: images.pixels_sha256() for part, images in sets.items()}
+    return current
+
+
+def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
+    """Return the configuration with the network's default modules if the choice of modules is left to it.
+
+    Raises:
+        ValueError: the network gives no scores to images of this size, has no such modules, or computes by functions
+            that have no portable arithmetic.
+    """
+    network = config.network
+    network.check_scores(model, classes, config.image_size)
+    if config.modules == FIVE_MODULES:
+        config = replace(config, modules=network.default_modules(model, config.image_size))
+    choose(model, config.modules)
+    for setting in config.settings:
+        trained_part.frozen_modules(model, config.training.trained_part(setting))
+        if config.training.fits_head(setting):
+            trained_part.last_layer_name(model, network)
+    if numerics.portable and (reason := network.obstacle(config.image_size)):
+        raise ValueError(f"{network.name} has no portable arithmetic: {reason}; use --numerics native")
+    return config
+
+
+def _refuse_too_large(config: Config, numerics: Numerics) -> None:
+    """Raise ValueError for sizes that exceed this machine's memory, before images are read or drawn."""
+    pixels = config.image_size**2
+    refuse_too_large_a_step(config, numerics)
+    refuse_too_large(config, numerics)
+    if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
+        need = config.scenes * len(CLASSES) * pixels * 3
+        what = f"{config.scenes} scenes of each class at image_size {config.image_size}"
+        refuse_beyond_memory(f"{what}, decoded, take", need)
+        # The files, and their decoded pixels.
+        refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
+
+
+def _catalogue(config: Config, progress: Progress) -> Catalogue:
+    if config.data:
+        return catalogue(Path(config.data), progress)
+    if not config.scenes:
+        raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
+    return embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
+
+
+def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:
+    """Return the decoded images of each part; raises one error that names all unreadable files."""
+    sets, unreadable = {}, dict[Path, str]()
+    for part in PARTS:
+        try:
+            sets[part] = _load(split, settings.protocol.part_read_as(part), settings, progress)
+        except UnreadableImagesError as error:
+            unreadable |= error.reasons
+    if unreadable:
+        raise UnreadableImagesError(unreadable)
+    return sets
+
+
+def _load(split: Split, part: str, settings: ImageSettings, progress: Progress) -> ImageSet:
+    return load_images(
+        part,
+        split.root,
+        split.parts[part],
+        settings.image_size,
+        preprocessing=settings.preprocessing,
+        progress=progress,
+    )

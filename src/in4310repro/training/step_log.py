@@ -1,0 +1,123 @@
+"""Logs of all training steps, as CSV or for TensorBoard, for human readers; no result depends on them.
+
+Before a checkpoint is written the log is on the disk, and a resumed training drops what came after its checkpoint: no
+step is missing and none stands twice.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from in4310repro.runs import names
+from in4310repro.runs.config import CHOICES
+from in4310repro.system.files import name_file_in_errors, read_bytes, write_file
+from in4310repro.system.packages import install_command
+from in4310repro.system.paths import path_below
+from in4310repro.training.epochs import Step
+
+CSV, TENSORBOARD = CHOICES["log_steps"]
+
+
+def formats_of(folder: Path) -> set[str]:
+    """Return the formats of the step logs that a run has."""
+    logs = [file for file in folder.glob(f"{names.LOGS}/*/*") if names.is_log(file.relative_to(folder).as_posix())]
+    return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
+
+
+def refuse_missing_library(formats: Collection[str]) -> None:
+    """Raise ValueError if a format needs a library that is not installed."""
+    if TENSORBOARD in formats:
+        _writer()
+
+
+class StepLog:
+    """The step logs of one setting, open while the setting is trained."""
+
+    def __init__(self, run: Path, setting: str, formats: Collection[str], done: int) -> None:
+        """Open the logs, and drop logged steps that will be done again after an interruption.
+
+        Args:
+            run: the run folder.
+            setting: the setting's name.
+            formats: any of `CHOICES["log_steps"]`; without one, nothing is logged.
+            done: number of steps that the training has taken.
+        """
+        file = path_below(run, names.of_logs(setting, names.STEPS))
+        self._file = _Csv(file, done) if CSV in formats else None
+        self._board: Any = None
+        if TENSORBOARD in formats:
+            # TensorBoard itself drops the steps from this one on that it has read from older files.
+            self._board = _writer()(str(file.parent), purge_step=done + 1 if done else None)
+
+    def add(self, step: Step) -> None:
+        """Write an optimizer step to each log."""
+        if self._file:
+            self._file.add(step)
+        if self._board:
+            for name in ("loss", "learning_rate", "seconds"):
+                self._board.add_scalar(name, getattr(step, name), step.step)
+
+    def sync(self) -> None:
+        """Make sure that all logged steps are on the disk."""
+        if self._file:
+            self._file.sync()
+        if self._board:
+            self._board.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file:
+            self._file.close()
+        if self._board:
+            self._board.close()
+
+
+class _Csv:
+    """A CSV log with one line per step; floats are written with all digits needed to read back equal."""
+
+    def __init__(self, file: Path, done: int) -> None:
+        self._path = file
+        write_file(file, b"".join([f"{','.join(Step._fields)}\n".encode(), *_lines_until(file, done)]))
+        self._stream = file.open("a", encoding="ascii", newline="\n")
+
+    def add(self, step: Step) -> None:
+        with name_file_in_errors(self._path):
+            self._stream.write(",".join(map(repr, step)) + "\n")
+
+    def sync(self) -> None:
+        with name_file_in_errors(self._path):
+            self._stream.flush()
+            os.fsync(self._stream.fileno())
+
+    def close(self) -> None:
+        with name_file_in_errors(self._path):
+            self._stream.close()
+
+
+def _lines_until(file: Path, done: int) -> list[bytes]:
+    """Return a log's complete lines up to a step; empty if there is no log."""
+    lines = read_bytes(file).splitlines(keepends=True) if file.exists() else []
+    return [line for line in lines if line.endswith(b"\n") and 0 < _step_of(line) <= done]
+
+
+def _step_of(line: bytes) -> int:
+    """Return the step number in a line of a log; 0 for the header."""
+    fields = line.split(b",")
+    return int(fields[1]) if len(fields) == len(Step._fields) and fields[1].isdigit() else 0
+
+
+def _writer() -> Any:
+    """Return TensorBoard's writer; raises ValueError if it is not installed."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise ValueError(f"--log-steps tensorboard needs tensorboard: {install_command('tensorboard')}") from None
+    return SummaryWriter

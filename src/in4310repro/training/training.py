@@ -1,0 +1,173 @@
+"""fit(): the training loop; validates after every epoch, saves the best weights, and resumes with equal bits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from in4310repro import metrics
+from in4310repro.runs import chain, names
+from in4310repro.runs import config as configuration
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.records import HistoryRow
+from in4310repro.runs.selection import best_epoch
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.paths import path_below
+from in4310repro.system.progress import interrupts
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import checkpoints
+from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.positions import Position
+from in4310repro.training.step_log import StepLog
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(TrainingInputs):
+    """Inputs for training one setting, and the files to write."""
+
+    files: RunFolder
+    split_sha256: str  # of the bytes of split.csv
+    keep_epochs: bool = False
+    log_steps: frozenset[str] = frozenset()  # formats, see `step_log`
+
+
+def fit(task: Task) -> list[HistoryRow]:
+    """Train a setting and return its metrics after each epoch.
+
+    Writes `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`) after each epoch,
+    `SETTING/best.safetensors` (parameters and buffers) whenever the metric `select` on validation is better than
+    after every epoch before, `SETTING/checkpoint/`, and `SETTING/epochs/` if epochs are kept. Resumes from an
+    existing checkpoint; the results then equal those of an uninterrupted training to the bit.
+
+    Raises:
+        ValueError: the loss is no longer finite, or the checkpoint's configuration differs.
+        KeyboardInterrupt: interrupted; raised after the current step, of which a checkpoint is written.
+    """
+    with interrupts() as interrupted:
+        history = _Training(task, interrupted).run()
+        if task.context.processes.ask(interrupted)():
+            raise KeyboardInterrupt
+        return history
+
+
+def follow(inputs: TrainingInputs) -> None:
+    """Train a setting in a process other than the first, which calls `fit`; uses no files.
+
+    Raises:
+        ValueError: the loss is no longer finite, or processes no longer have the same weights.
+        KeyboardInterrupt: a process was asked to stop, and all have finished the same step.
+    """
+    with interrupts() as interrupted:
+        epochs = Epochs(inputs, interrupted)
+        epochs.position = checkpoints.unpack(inputs.context.processes.broadcast(), epochs.model, epochs.optimizer)
+
+        def stop() -> None:
+            if epochs.stop:
+                raise KeyboardInterrupt
+
+        epochs.run(stop, lambda _row: stop())
+        if inputs.context.processes.ask(interrupted)():
+            raise KeyboardInterrupt
+
+
+class Record:
+    """Files of a setting; each epoch adds its metrics and hashes, and its weights if they are the best so far.
+
+    Args:
+        task: the task; its network must still have its initial weights.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        initial_sha256 = tensors_sha256(task.model.state_dict())
+        self.start_sha256 = chain.start_sha256(
+            task.config, task.setting, task.split_sha256, initial_sha256, task.context.numerics.numeric_class
+        )
+
+    def write(
+        self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
+    ) -> None:
+        """Add an epoch to `position` and to the files; weights are written before the metrics that refer to them."""
+        files, setting = self._task.files, self._task.setting.name
+        if best_epoch([*position.history, row], self._task.config.select) is row:
+            best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
+            files.write_weights(best_weights, model.state_dict(), self._task.config.preprocessing)
+        previous = chain.sha256_of(position.tensors[-1]) if position.tensors else self.start_sha256
+        position.history.append(row)
+        position.tensors.append(chain.entry(row["epoch"], previous, model.state_dict(), optimizer))
+        files.write_json(names.of_setting(setting, names.TENSORS), position.tensors)
+        files.write_json(names.of_setting(setting, names.HISTORY), position.history)
+
+
+class _Training:
+    """The training of one setting: its epochs, its files, and its checkpoints."""
+
+    def __init__(self, task: Task, interrupted: Callable[[], bool]) -> None:
+        self._task = task
+        self._config_json = configuration.to_json(task.config)
+        self._checkpoints = task.files.folder / task.setting.name / names.CHECKPOINTS
+        self._record = Record(task)
+        self._epochs = Epochs(task, interrupted)
+        self._epochs.position, warnings = checkpoints.restore(
+            self._checkpoints,
+            self._epochs.model,
+            self._epochs.optimizer,
+            self._config_json,
+            self._epochs.batches,
+        )
+        for warning in warnings:
+            task.context.progress.message(warning)
+        if task.context.processes.size > 1:
+            task.context.processes.broadcast(
+                checkpoints.pack(self._epochs.model, self._epochs.optimizer, self._epochs.position)
+            )
+        self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
+
+    def run(self) -> list[HistoryRow]:
+        """Train all remaining epochs; return the rows of all epochs."""
+        with self._log:
+            self._epochs.run(self._after_step, self._after_epoch)
+        return self._epochs.position.history
+
+    def _after_epoch(self, row: HistoryRow) -> None:
+        task = self._task
+        self._log.sync()
+        self._write_epoch(row)
+        task.context.progress.message(_summary(task.setting, row))
+        if self._epochs.position.epoch < task.config.epochs:
+            self._save_checkpoint()
+        elif self._epochs.stop:
+            raise KeyboardInterrupt
+
+    def _after_step(self) -> None:
+        assert self._epochs.last  # noqa: S101 - for the type checker
+        self._log.add(self._epochs.last)
+        steps = self._task.config.checkpoint_steps
+        if (steps and self._epochs.position.batch % steps == 0) or self._epochs.stop:
+            self._save_checkpoint()
+
+    def _write_epoch(self, row: HistoryRow) -> None:
+        files, setting, position = self._task.files, self._task.setting.name, self._epochs.position
+        model, optimizer = self._epochs.model, self._epochs.optimizer
+        if self._task.keep_epochs:
+            checkpoints.write_kept_epoch(
+                path_below(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer
+            )
+        self._record.write(position, row, model, checkpoints.optimizer_tensors(optimizer))
+
+    def _save_checkpoint(self) -> None:
+        self._log.sync()
+        position = self._epochs.position
+        checkpoints.save(self._checkpoints, self._epochs.model, self._epochs.optimizer, position, self._config_json)
+        if self._epochs.stop:
+            raise KeyboardInterrupt
+
+
+def _summary(setting: OptimizerSetting, row: HistoryRow) -> str:
+    return (
+        f"{setting.name} epoch {row['epoch']}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
+        f"validation; {metrics.line(row)}; "
+        f"{row['images_per_second']:.0f} images/s"
+    )

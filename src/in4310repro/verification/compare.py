@@ -1,0 +1,116 @@
+"""Comparison of two runs: whether they are equal to the bit, or where they first differ and a possible cause."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from in4310repro.metrics import is_newer
+from in4310repro.runs import names
+from in4310repro.runs.config import to_json
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.records import SPEED, HistoryRow
+from in4310repro.runs.selection import best_epoch
+from in4310repro.system.differences import differences
+from in4310repro.system.tensors import tensor_hashes
+from in4310repro.verification import changed_files, wrong_in_manifest
+
+# What is equal where there is no mismatch; feature maps are not compared.
+COMPARED = (
+    "split, losses and metrics of each epoch with the hashes of its weights, buffers and optimizer state, best weights "
+    "and buffers of each setting, test scores and metrics"
+)
+
+
+def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
+    """Return messages about the first epoch and tensor that differ, and about all differing recorded inputs.
+
+    Empty when all that `COMPARED` lists is equal to the bit; then the fingerprints may differ. The tensors of
+    `best.safetensors` themselves are compared, and with the hashes that history and `tensors.json` have of them.
+
+    Raises:
+        ValueError: weights are missing or damaged.
+    """
+    mismatches = [*_result_mismatches(first, second)]
+    if not mismatches:
+        return []
+    inputs = {
+        "config": (to_json(first.config), to_json(second.config)),
+        "fingerprint": (first.fingerprint, second.fingerprint),
+    }
+    explanations = [
+        f"{name} differs: {each.path} {each.first!r} and {each.second!r}"
+        for name, pair in inputs.items()
+        for each in differences(*pair)
+    ]
+    return [*mismatches, *(explanations or ["configuration and fingerprint are equal"])]
+
+
+def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]:
+    if first.split.parts != second.split.parts or first.split.classes != second.split.classes:
+        yield "the splits list other images or parts"
+    for name in dict.fromkeys([*first.histories, *second.histories]):
+        if name in first.histories and name in second.histories:
+            yield from _setting_mismatches(first, second, name)
+        else:
+            yield f"setting {name} is in one run only"
+    if first.scores.paths != second.scores.paths or not np.array_equal(first.scores.labels, second.scores.labels):
+        yield "the test scores are of other images, in another order or of other classes"
+    elif (
+        first.scores.softmax.shape != second.scores.softmax.shape
+        or first.scores.softmax.tobytes() != second.scores.softmax.tobytes()
+    ):
+        yield "test scores differ"
+    if [*_known_differences(first.metrics, second.metrics)]:
+        yield "test metrics differ"
+    for run in (first, second):
+        yield from changed_files(run.files)
+        yield from wrong_in_manifest(run)
+
+
+def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
+    """Yield messages about the first epoch in which a setting's trainings differ, and about differing weights."""
+    rows = (first.histories[name], second.histories[name])
+    tensors = (first.tensors[name], second.tensors[name])
+    for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
+        fields = _different_fields(row, other_row)
+        changed = _different_tensors(hashes["tensors"], other_hashes["tensors"])
+        if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
+            detail = (
+                f"; first tensor {changed[0]}, {len(changed)} of {len(hashes['tensors'])} in all" if changed else ""
+            )
+            fields = fields or [names.TENSORS]
+            yield f"setting {name} differs from epoch {row['epoch']} on ({', '.join(fields)}){detail}"
+            return
+    saved = [_hashes(run, name) for run in (first, second)]
+    if changed := _different_tensors(*saved):
+        yield f"setting {name} has other best weights; first tensor {changed[0]}, {len(changed)} in all"
+    if len(rows[0]) != len(rows[1]):
+        yield f"setting {name} has {len(rows[0])} epochs in one run and {len(rows[1])} in the other"
+    for run, of_weights in zip((first, second), saved, strict=True):
+        recorded = run.tensors[name][best_epoch(run.histories[name], run.config.select)["epoch"] - 1]["tensors"]
+        if changed := _different_tensors(recorded, {tensor: digits[:12] for tensor, digits in of_weights.items()}):
+            file = run.folder / names.of_setting(name, names.TENSORS)
+            yield f"{file} has other hashes than the best weights: {changed[0]}, {len(changed)} in all"
+
+
+def _hashes(run: FinishedRun, setting: str) -> dict[str, str]:
+    """Return the sha256 of each tensor in a setting's best weights, by name."""
+    return tensor_hashes(run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS)))
+
+
+def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
+    return [name for name in dict.fromkeys([*hashes, *other]) if hashes.get(name) != other.get(name)]
+
+
+def _different_fields(row: HistoryRow, other: HistoryRow) -> list[str]:
+    return [path for path in _known_differences(row, other) if path != SPEED]
+
+
+def _known_differences(record: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the keys in which two records differ, except metrics that an older version did not record."""
+    for each in differences(record, other):
+        if not (is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):
+            yield each.path

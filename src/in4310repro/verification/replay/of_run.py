@@ -1,0 +1,167 @@
+"""replay(): trains some epochs of a run's selected setting again, from the states that the run saved."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from in4310repro.data.images import ImageSet, load_images
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.progress import interrupts
+from in4310repro.training.epochs import TrainingInputs, refuse_too_large_a_step
+from in4310repro.verification.pixels import pixel_differences
+from in4310repro.verification.replay.epoch import EpochRecord, compare_records, train_again
+from in4310repro.verification.replay.plan import Plan, make_plan
+from in4310repro.verification.replay.start import MissingStateError, read_start
+
+LARGEST_SEED = 2**32  # of a seed that is drawn here, so that a person can copy it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replay:
+    """The result of a replay: the epochs that were and were not trained again, and their differences from the run."""
+
+    plan: Plan
+    training_sha256: str  # of the last entry of the chain
+    portable: bool
+    first_epoch_from: str | None = None  # with the deviation warm-start, the setting whose last weights it takes
+    replayed: list[int] = field(default_factory=list)  # epochs that were trained again
+    missing: dict[int, str] = field(default_factory=dict)  # why an epoch was not
+    differences: list[str] = field(default_factory=list)  # as sentences
+
+
+def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numerics) -> Plan:
+    """Choose the epochs of the selected setting that a replay trains again.
+
+    Args:
+        run: the finished run.
+        draws: number of random epochs in addition to the first, the last and the selected one; fewer if fewer are left.
+        seed: seed of the random choice; None: a random seed.
+        numerics: the arithmetic of this process.
+
+    Raises:
+        ValueError: this arithmetic is not the run's; a training step is too large for this machine.
+    """
+    if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
+        raise ValueError(
+            f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again"
+        )
+    seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
+    plan = make_plan(run.metrics["setting"], run.config.epochs, run.metrics["epoch"], draws, seed)
+    _refuse_other_arithmetic(run, numerics)
+    refuse_too_large_a_step(run.config, numerics)
+    return plan
+
+
+def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
+    """Train the first, the last, the selected and some random epochs of the selected setting again, and compare them.
+
+    Each epoch starts from the saved state of the epoch before it, which must have the recorded hashes. The first starts
+    from the initial weights, drawn or read again. Every tensor, the optimizer state, the training loss and the
+    validation row are compared to the bit. The images are decoded again.
+
+    Args:
+        run: a run that was verified.
+        plan: the result of `plan_replay`.
+        context: arithmetic, progress and processes of the computation.
+        data: the folder of the images; None: the one named in the configuration, or the generated scenes.
+
+    Raises:
+        ValueError: an image is missing or has changed since the run was made.
+        KeyboardInterrupt: after a step.
+    """
+    setting = run.config.training.setting(plan.setting)
+    again = _Training(run, setting, _load_images(run, context, data), context)
+    result = Replay(
+        plan=plan,
+        training_sha256=run.training_sha256,
+        portable=context.numerics.portable,
+        first_epoch_from=run.config.training.setting_before(setting),
+        differences=[*again.pixel_differences()],
+    )
+    with interrupts() as interrupted:
+        for epoch in plan.epochs:
+            context.progress.message(f"training epoch {epoch} of {setting.name} again")
+            try:
+                result.differences.extend(again.epoch_differences(epoch, interrupted))
+                result.replayed.append(epoch)
+            except MissingStateError as error:
+                result.missing[epoch] = str(error)
+            if interrupted():
+                raise KeyboardInterrupt
+    return result
+
+
+def _refuse_other_arithmetic(run: FinishedRun, numerics: Numerics) -> None:
+    recorded, made_in = run.fingerprint["numeric_class"], run.fingerprint["numerics"]
+    if recorded == numerics.numeric_class:
+        return
+    why = (
+        "portable arithmetic of one version has one class"
+        if made_in == "portable"
+        else "native arithmetic repeats where the class is the same, so that other bits would show nothing"
+    )
+    raise ValueError(
+        f"{run.folder} was trained in {made_in} arithmetic of numeric class {recorded}, and this process computes in "
+        f"{numerics.mode} arithmetic of class {numerics.numeric_class}: no epoch is trained again; {why}"
+    )
+
+
+def _load_images(run: FinishedRun, context: Context, data: str | None) -> dict[str, ImageSet]:
+    """Return the training and validation images, decoded without a cache."""
+    split, config = run.split_below(data), run.config
+    return {
+        part: load_images(
+            part,
+            split.root,
+            split.parts[config.protocol.part_read_as(part)],
+            config.image_size,
+            preprocessing=config.preprocessing,
+            cache=False,
+            progress=context.progress,
+        )
+        for part in ("training", "validation")
+    }
+
+
+@dataclass(frozen=True)
+class _Training:
+    """The training of one setting, of which any epoch can be repeated."""
+
+    run: FinishedRun
+    setting: OptimizerSetting
+    images: Mapping[str, ImageSet]  # by part
+    context: Context
+
+    def pixel_differences(self) -> Iterator[str]:
+        """Yield a message for each part of the split whose decoded pixels differ from the run's."""
+        for part, images in self.images.items():
+            yield from pixel_differences(self.run, part, images, bitwise=True)
+
+    def epoch_differences(self, epoch: int, interrupted: Callable[[], bool]) -> list[str]:
+        """Train an epoch again and return a message for each difference from its record.
+
+        Raises:
+            MissingStateError: the state before it is unavailable.
+            KeyboardInterrupt: when interrupted.
+        """
+        entry, row = self.run.tensors[self.setting.name][epoch - 1], self.run.histories[self.setting.name][epoch - 1]
+        recorded, where = EpochRecord(epoch=epoch, entry=entry, row=row), f"{self.setting.name}, epoch {epoch}"
+        try:
+            start = read_start(self.run, self.setting, epoch)
+            inputs = TrainingInputs(
+                model=start.model,
+                training=self.images["training"],
+                validation=self.images["validation"],
+                config=self.run.config,
+                setting=self.setting,
+                context=self.context,
+            )
+            computed = train_again(inputs, recorded, start.kept, interrupted)
+        except ValueError as error:
+            return [f"{where}: it cannot be trained again: {error}"]
+        return [f"{where}, trained again: {clause}" for clause in compare_records(recorded, computed)]

@@ -1,0 +1,114 @@
+"""The examination of a folder: planted faults are found, counted and named, and nothing of it is certain."""
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from in4310repro.data import check, scenes
+from in4310repro.data.folders import catalogue
+from in4310repro.data.splits import PARTS, Split
+from in4310repro.evaluation.doubts import findings
+from in4310repro.evaluation.doubts.examination import examine
+from in4310repro.evaluation.doubts.findings import Doubts
+from in4310repro.metrics import wilson
+
+EACH = 6  # scenes of each class
+WRONG, CROP, COPY, ALIKE = "sea/wrong.png", "forest/crop.png", "forest/copy.jpg", ("glacier/g.png", "mountain/m.png")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn scenes with a wrong label, a crop and a copy, and two images that only their features make alike."""
+    root = tmp_path_factory.mktemp("scenes")
+    for name in scenes.CLASSES:
+        (root / name).mkdir()
+        for number in range(EACH):
+            Image.fromarray(scenes.draw(name, number, 64, 0)).save(root / name / f"{number}.png")
+    Image.fromarray(scenes.draw("street", 50, 64, 0)).save(root / WRONG)
+    for number, path in enumerate(ALIKE):
+        Image.fromarray(scenes.draw(path.split("/")[0], 60 + number, 64, 0)).save(root / path)
+    with Image.open(root / "forest/0.png") as image:
+        image.crop((4, 8, 54, 58)).save(root / CROP)
+        stream = io.BytesIO()
+        image.save(stream, "JPEG", quality=70)
+    (root / COPY).write_bytes(stream.getvalue())
+    (root / "forest/note.png").write_text("no image")
+    return root
+
+
+def features_of(paths: list[str]) -> np.ndarray:
+    """Return made-up features: the drawn class, and a direction of its own for each picture."""
+    generator, rows = np.random.default_rng(0), []
+    own = {path: generator.standard_normal(8) for path in paths}
+    own[CROP] = own["forest/0.png"] + 0.1
+    own[COPY] = own["forest/0.png"] + 0.01
+    own[ALIKE[1]] = own[ALIKE[0]]
+    for path in paths:
+        drawn = "street" if path == WRONG else path.split("/")[0]
+        one_hot = 2.0 * (np.array(scenes.CLASSES) == drawn)
+        rows.append([*(one_hot * (0.2 if path in ALIKE else 1)), *own[path]])
+    return np.array(rows, np.float32)
+
+
+@pytest.fixture(scope="module")
+def examined(folder: Path) -> tuple[check.Findings, Doubts]:
+    images = catalogue(folder)
+    place = {entry.path: number for number, entry in enumerate(images.entries)} | {"forest/0.png": 0, CROP: 2, COPY: 2}
+    parts = {
+        part: tuple(entry for entry in images.entries if place[entry.path] % 3 == number)
+        for number, part in enumerate(PARTS)
+    }
+    split = Split(folder, images.classes, parts)
+    found = check.examine(images)
+    paths = [entry.path for entry in images.entries if entry.path not in found.unreadable]
+    return found, examine(images, found, features_of(paths), {"model": "made up"}, split)
+
+
+def test_a_wrong_label_is_doubted_with_the_class_that_is_drawn(examined: tuple[check.Findings, Doubts]) -> None:
+    _, doubts = examined
+    first = doubts.doubts[0]
+    assert (first.path, first.label, first.seems) == (WRONG, "sea", "street")
+    assert first.probability > 0.5 > first.of_label
+    assert len(doubts.doubts) <= 3
+    assert first in doubts.confusions
+    assert doubts.confusion_matrix[4][5] >= 1
+    assert np.array(doubts.confusion_matrix).sum() == 6 * EACH + 5
+
+
+def test_doubts_are_counted_by_class_and_part_with_intervals(examined: tuple[check.Findings, Doubts]) -> None:
+    _, doubts = examined
+    count = doubts.doubts_by_class["sea"]
+    assert (count.doubts, count.images, count.interval) == (1, EACH + 1, wilson(1, EACH + 1))
+    by_part = [doubts.doubts_by_part[part]["sea"] for part in PARTS]
+    assert sum(each.doubts for each in by_part) == 1
+    assert sum(each.images for each in by_part) == EACH + 1
+
+
+def test_a_crop_and_a_copy_are_one_group_that_leaks(examined: tuple[check.Findings, Doubts]) -> None:
+    _, doubts = examined
+    assert {(each.whole, each.part) for each in doubts.crops} == {("forest/0.png", CROP), (COPY, CROP)}
+    assert all(abs(each.side - 50 / 64) < 0.03 for each in doubts.crops)
+    assert doubts.copies == [["forest/0.png", COPY, CROP]]
+    assert doubts.copy_conflicts == []
+    assert doubts.copy_leaks == [{"training": ["forest/0.png"], "test": [COPY, CROP]}]
+
+
+def test_images_that_features_make_alike_are_look_alikes(examined: tuple[check.Findings, Doubts]) -> None:
+    _, doubts = examined
+    assert doubts.look_alikes[0].paths == list(ALIKE)
+    assert doubts.look_alikes[0].labels == ["glacier", "mountain"]
+
+
+def test_nothing_of_it_is_certain_and_all_of_it_is_json_and_text(examined: tuple[check.Findings, Doubts]) -> None:
+    found, doubts = examined
+    assert not replace(found, unreadable={}).wrong
+    assert json.loads(json.dumps(doubts.to_json()))["doubts"][0]["path"] == WRONG
+    text = findings.render(doubts)
+    assert f"{WRONG} (street" in text
+    assert "1 groups of copies of any kind" in text
+    assert f"  sea: 1 of {EACH + 1} (2.6% to 51.3%)" in text

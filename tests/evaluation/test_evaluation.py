@@ -1,0 +1,138 @@
+"""A run's network measured again: on its own test set, and refused on other classes."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from in4310repro.evaluation.evaluation import evaluate, to_text
+from in4310repro.metrics import ClassMetrics, class_metrics
+from in4310repro.metrics.scores import Scores
+from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from tests.builders import made_up_scores
+from tests.conftest import Call
+
+
+def test_a_run_measured_again_on_its_test_set_gives_its_metrics(finished_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    assert class_metrics(evaluate(run, Context(numerics))[0]) == class_metrics(run.metrics)
+
+
+def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numerics: Numerics, tmp_path: Path) -> None:
+    for name in ("cat", "dog"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
+    with pytest.raises(ValueError, match=r"has the classes \['cat', 'dog'\]; the network of"):
+        evaluate(FinishedRun.open(finished_run), Context(numerics), str(tmp_path))
+
+
+def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(own_run)
+    file = own_run / run.metrics["setting"] / "best.safetensors"
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=r"best\.safetensors holds other weights than the test set was scored with"):
+        evaluate(run, Context(numerics))
+
+
+def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
+    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Protocol] = []
+
+    def noted(_: Scores, protocol: Protocol, **_options: bool) -> ClassMetrics:
+        asked.append(protocol)
+        return measured
+
+    measured = made_up_scores().metrics()
+    monkeypatch.setattr(Scores, "metrics", noted)
+    run = FinishedRun.open(finished_run)
+    for protocol in (parse("ap-from-logits"), CORRECTED_PROTOCOL, None):
+        evaluate(run, Context(numerics), protocol=protocol)
+    assert asked == [parse("ap-from-logits"), CORRECTED_PROTOCOL, run.config.protocol]
+
+
+def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(
+    finished_run: Path, numerics: Numerics, copied_scenes: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    run, scenes, own = FinishedRun.open(finished_run), copied_scenes(tmp_path / "scenes"), tmp_path / "own"
+    for entry in run.split.parts["test"]:
+        (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
+        (scenes / entry.path).rename(own / entry.path)
+    evaluated, _ = evaluate(run, Context(numerics), str(own))
+    assert class_metrics(evaluated) == class_metrics(run.metrics)
+    assert evaluated["images"] == len(run.split.parts["test"])
+    assert (Path(evaluated["data"]).name, evaluate(run, Context(numerics))[0]["data"]) == ("own", "test set")
+
+
+def test_a_folder_of_some_classes_is_measured_on_those(
+    finished_run: Path, numerics: Numerics, copied_scenes: Callable[[Path], Path], call: Call, tmp_path: Path
+) -> None:
+    run, scenes, own = FinishedRun.open(finished_run), copied_scenes(tmp_path / "scenes"), tmp_path / "own"
+    chosen = [run.classes[label] for label in (1, 4)]
+    for entry in run.split.parts["test"]:
+        if run.classes[entry.label] in chosen:
+            (own / entry.path).parent.mkdir(parents=True, exist_ok=True)
+            (scenes / entry.path).rename(own / entry.path)
+    evaluated, scores = evaluate(run, Context(numerics), str(own))
+    assert (evaluated["classes"], evaluated["all_classes"]) == (chosen, run.classes)
+    assert evaluated["class_accuracy"] == [run.metrics["class_accuracy"][label] for label in (1, 4)]
+    mean = sum(evaluated["class_accuracy"]) / 2
+    assert (evaluated["mean_class_accuracy"], len(evaluated["average_precision"])) == (mean, 2)
+    rows = [sum(row) for row in evaluated["confusion_matrix"]]
+    assert [rows[1], rows[4], sum(rows)] == [2, 2, 4] == [*np.bincount(scores.labels)[[1, 4]], len(scores.labels)]
+    out = tmp_path / "each.csv"
+    assert call("evaluate", str(run.folder), "--data", str(own), "--out", str(out))[0] == 0
+    header, *listed = list(csv.reader(out.read_text(encoding="utf-8").splitlines()))
+    assert header == ["path", "class", "predicted", *run.classes]
+    assert [row[1] for row in listed] == [run.classes[label] for label in scores.labels]
+    assert [row[2] for row in listed] == [run.classes[label] for label in scores.softmax.argmax(axis=1)]
+    assert np.array_equal(np.array([row[3:] for row in listed], np.float32), scores.softmax)
+
+
+def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(finished_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    run = replace(run, config=replace(run.config, evaluation_batch_size=2**40))
+    with pytest.raises(
+        ValueError, match=rf"^evaluation_batch_size {2**40} at image_size {run.config.image_size} takes"
+    ):
+        evaluate(run, Context(numerics), "no such folder")
+
+
+def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, numerics: Numerics) -> None:
+    measured, _ = evaluate(FinishedRun.open(finished_run), Context(numerics))
+    made_up: Any = {**measured} | {
+        "setting": "sgd",
+        "data": "other",
+        "images": 13,
+        "classes": ["bay", "evergreen"],
+        "all_classes": ["bay", "dune", "evergreen"],
+        "confusion_matrix": [[2, 0, 1], [0, 0, 0], [0, 0, 10]],
+        "class_accuracy": [2 / 3, 1.0],
+        "average_precision": [0.75, 0.96875],
+        "precision": [1.0, None, 10 / 11],
+        "f1": [0.8, None, None],
+        "accuracy": 12 / 13,
+        "mean_class_accuracy": 5 / 6,
+        "mean_average_precision": 0.859375,
+        "macro_f1": 0.625,
+        "loss": 0.25,
+        "expected_calibration_error": 0.125,
+    }
+    assert to_text(made_up).splitlines() == [
+        "other: 13 images, network of setting sgd",
+        "mean class accuracy 0.8333, mAP 0.8594, macro F1 0.6250, accuracy 0.9231, "
+        "loss 0.2500, expected calibration error 0.1250",
+        "class      images  accuracy  precision      F1      AP",
+        "bay             3    0.6667     1.0000  0.8000  0.7500",
+        "evergreen      10    1.0000     0.9091       -  0.9688",
+    ]

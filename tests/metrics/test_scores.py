@@ -1,0 +1,38 @@
+"""Scores: the images at both ends of a ranking, and metrics that need what a file does not hold."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+from in4310repro.metrics.scores import top_and_bottom
+from tests.builders import made_up_scores
+
+
+def test_top_and_bottom_by_sorting() -> None:
+    scores = made_up_scores()
+    oracle = sorted(zip(scores.softmax[:, 2].tolist(), scores.paths, strict=True), reverse=True)
+    ends = top_and_bottom(scores, 2)
+    assert [(image["score"], image["path"]) for image in ends["top"]] == oracle[:10]
+    assert [(image["score"], image["path"]) for image in ends["bottom"]] == oracle[::-1][:10]
+    assert ends["top"][0]["label"] == scores.labels[scores.paths.index(ends["top"][0]["path"])]
+
+
+def test_average_precision_of_logits_is_refused_where_none_were_kept() -> None:
+    with pytest.raises(ValueError, match="have no logits; predict again"):
+        made_up_scores().metrics(by_logits=True)
+
+
+def test_average_precision_ranks_logits_where_that_is_the_protocol_and_softmax_otherwise() -> None:
+    scores = made_up_scores()
+    # Logits that are softmax with a number of its own for each image have the same maxima and another order.
+    moved = np.log(scores.softmax) + np.linspace(0, 9, len(scores.labels), dtype=np.float32)[:, None]
+    kept = dataclasses.replace(scores, logits=moved)
+    plain, ranked = kept.metrics(), kept.metrics(by_logits=True)
+    assert plain == scores.metrics()
+    by_logits = average_precision_score(scores.labels == 0, moved[:, 0])
+    by_softmax = average_precision_score(scores.labels == 0, scores.softmax[:, 0])
+    assert ranked["average_precision"][0] == pytest.approx(by_logits, rel=1e-12)
+    assert plain["average_precision"][0] == pytest.approx(by_softmax, rel=1e-12) != by_logits
+    assert ranked["class_accuracy"] == plain["class_accuracy"]

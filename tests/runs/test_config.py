@@ -1,0 +1,209 @@
+"""Presets, TOML files and overrides: what is valid, and the message where a value is not."""
+
+import inspect
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from in4310repro.cli.options import Overrides
+from in4310repro.data.preprocessing import IGNORED
+from in4310repro.features import FeatureStatistics
+from in4310repro.features.covariance import Precision
+from in4310repro.runs.config import CHOICES, FORMAT, ONLY_IN_FILES, Config, check_format, from_json, to_json
+from in4310repro.runs.presets import PRESETS, command_line_options, configure, to_toml
+from in4310repro.runs.settings import EvaluationSettings, FeatureSettings, OptimizerSetting
+from in4310repro.system.files import json_bytes, read_json
+
+
+def test_the_course_preset_is_the_assignment() -> None:
+    course = PRESETS["course"]
+    assert (course.model, course.weights, course.image_size) == ("resnet18", "imagenet", 224)
+    assert (course.batch_size, course.epochs, course.split) == (16, 20, "12034/2000/3000")
+    rates = {setting.optimizer: setting.learning_rate for setting in course.settings}
+    assert rates == {"AdamW": 1e-3, "RMSprop": 1e-3, "SGD": 1e-3}
+    assert course.feature_images == 200
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_configuration_reads_back_from_json_as_it_was(name: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(json_bytes(to_json(PRESETS[name])))
+    assert from_json(read_json(tmp_path / "config.json"), "config.json") == PRESETS[name]
+
+
+def test_a_protocol_is_the_sorted_list_of_its_deviations(tmp_path: Path) -> None:
+    config = configure("tiny", None, {"protocol": "warm-start,shared-split"})
+    assert to_json(config)["protocol"] == ["shared-split", "warm-start"]
+    assert from_json(to_json(config), "config.json") == config
+    (tmp_path / "mine.toml").write_text('protocol = ["shared-split", "warm-start"]')
+    assert configure("tiny", tmp_path / "mine.toml", {}).protocol == config.protocol
+
+
+@pytest.mark.parametrize("number", [None, 1, FORMAT + 1])
+def test_a_configuration_of_another_format_is_refused_in_one_sentence(number: int | None) -> None:
+    content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "format"}
+    with pytest.raises(
+        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads formats 2, 3, 4 and 5"
+    ):
+        from_json(content if number is None else content | {"format": number}, "a/config.json")
+
+
+def test_a_run_of_format_2_is_refused_and_its_configuration_in_a_report_is_read() -> None:
+    content = to_json(replace(PRESETS["tiny"], orientation=IGNORED)) | {"format": 2}
+    assert from_json(content, "reports/x/run.json") == replace(PRESETS["tiny"], orientation=IGNORED)
+    with pytest.raises(ValueError, match=r"^a/config\.json is of format 2 and this version reads formats 3, 4 and 5; "):
+        check_format(content, "a/config.json")
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_configuration_of_an_older_format_ignores_the_orientation_and_has_no_key_for_it(number: int) -> None:
+    content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "orientation"}
+    older = from_json(content | {"format": number}, "config.json")
+    check_format(content | {"format": number}, "config.json")
+    assert older == replace(PRESETS["tiny"], orientation=IGNORED)
+    assert from_json(content, "config.json").orientation == "exif"
+    assert to_json(older, number) == content | {"format": number}
+    # Continued by this version, it is written as the newest version without orientation would have written it.
+    assert to_json(older) == content | {"format": 4}
+    with pytest.raises(ValueError, match=rf"format {number} has no setting orientation; format 5 has"):
+        from_json(content | {"format": number, "orientation": "exif"}, "config.json")
+
+
+def test_a_file_of_settings_says_that_the_orientation_is_ignored(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text('orientation = "ignored"', encoding="utf-8")
+    config = configure("tiny", tmp_path / "mine.toml", {})
+    assert config.orientation == config.preprocessing.orientation == IGNORED
+    (tmp_path / "again.toml").write_text(to_toml(config), encoding="utf-8")
+    assert configure("tiny", tmp_path / "again.toml", {}) == config
+    (tmp_path / "mine.toml").write_text('orientation = "upright"', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"no orientation 'upright'; valid are exif, ignored"):
+        configure("tiny", tmp_path / "mine.toml", {})
+
+
+@pytest.mark.parametrize("content", [[], {}, {"format": 4}, {"format": 4, "preset": 3}, None])
+def test_what_is_no_configuration_is_refused(content: Any) -> None:
+    with pytest.raises(ValueError, match="holds no configuration"):
+        from_json(content, "config.json")
+
+
+def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('epochs = 7\nseed = 3\n[[settings]]\nname = "mine"\noptimizer = "SGD"\nlearning_rate = 1\n')
+    config = configure("demo", file, {"seed": 5, "data": None})
+    assert (config.epochs, config.seed, config.image_size) == (7, 5, PRESETS["demo"].image_size)
+    assert config.settings == (OptimizerSetting(name="mine", optimizer="SGD", learning_rate=1.0),)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 7", "no setting 'epoch'; valid are augmentation, batch_size"),
+        ('epochs = "7"', "epochs is '7'; it takes int"),
+        ("epochs = true", "epochs is True; it takes int"),
+        ("epochs = 0", "epochs is 0; it is at least 1"),
+        ("warm_up = 1.5", "warm_up is 1.5; it is a share"),
+        ("settings = []", "at least one is needed"),
+        ('settings = ["sgd"]', "settings are tables such as"),
+        ('[[settings]]\nname = "a"', "a setting lacks optimizer"),
+        ('[[settings]]\nname = "a"\noptimizer = "Adadelta"', "no optimizer 'Adadelta'; valid are AdamW, RMSprop, SGD"),
+        ('[[settings]]\nname = "../a"\noptimizer = "SGD"', "setting '../a' names a folder"),
+        ('[[settings]]\nname = "a"\noptimizer = "SGD"\nlearning_rate = -1', "learning_rate > 0"),
+        ('model = "vgg/16"', "no model 'vgg/16'; a network of torchvision such as resnet18"),
+        ('precision = "half"', "no precision 'half'; valid are fast, exact"),
+        ("epochs =", "is not TOML"),
+        ('data = ""', "data is ''; a value is needed"),
+        ("warm_up = nan", "warm_up is nan; a value is needed"),
+        ('preset = "tiny"', "names preset 'tiny'; --preset does that"),
+        (
+            "epochs = 1" + 20 * "0",
+            "epochs is 1" + 20 * "0" + r"; up to 1000000 are valid; .* they take 3\.17e\+12 years",
+        ),
+        ("image_size = 100000", r"image_size is 100000; up to 16384 are valid; a step takes [0-9]+ TB of memory"),
+        (
+            "batch_size = 1_000_000_000",
+            r"batch_size is 1000000000; up to 1048576 are valid; a step takes .* TB of memory",
+        ),
+        ("scenes = 1_000_000_000_000", r"scenes is 1000000000000; up to 10000000 are valid; they take .* TB"),
+        ("seed = 1" + 4000 * "0", r"seed is 1\.00e\+4000; up to 9223372036854775807 are valid"),
+        ("seed = 1" + 5000 * "0", "is not TOML: a number has too many digits$"),
+        ("warm_up = 1" + 400 * "0", r"warm_up is 1\.00e\+400; 1e\+30 is the largest valid number"),
+        ("modules = " + 5000 * "[", "is not TOML: it is nested too deep"),
+        ("modules = []", r"modules is \[\]; at least one name such as conv1 is needed"),
+        ("modules = [1]", r"modules is \[1\]; a list of names is valid"),
+        ("modules = [[]]", r"modules is \[\[\]\]; a list of names is valid"),
+        (r'data = "a\u0000b"', "a text without the character 0 is valid"),
+        (
+            '[[settings]]\nname = "-"\noptimizer = "SGD"',
+            "setting '-' names a folder: up to 60 letters and digits are valid",
+        ),
+        (
+            '[[settings]]\nname = "con"\noptimizer = "SGD"',
+            "'con' names a folder: .* but for the names of Windows' devices",
+        ),
+        (
+            '[[settings]]\nname = "a"\noptimizer = "SGD"\n[[settings]]\nname = "A"\noptimizer = "SGD"',
+            r"\['a', 'A'\]; .* a name of its own in any case of letters",
+        ),
+        (f'[[settings]]\nname = "{"a" * 300}"\noptimizer = "SGD"', "names a folder"),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_a_wrong_value_is_refused_with_the_valid_ones(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "wrong.toml").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        configure("demo", tmp_path / "wrong.toml", {})
+
+
+def test_a_file_that_begins_with_windows_mark_of_utf8_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = 7", encoding="utf-8-sig")
+    assert configure("demo", tmp_path / "mine.toml", {}).epochs == 7
+
+
+def test_an_unknown_preset_or_file_is_refused() -> None:
+    with pytest.raises(ValueError, match="no preset 'dmo'; valid are demo, course, tiny"):
+        configure("dmo", None, {})
+    with pytest.raises(ValueError, match=r"no file nowhere\.toml"):
+        configure("demo", Path("nowhere.toml"), {})
+
+
+def test_options_make_the_configuration_of_its_preset_again() -> None:
+    given: dict[str, Any] = {"data": "scenes", "image_size": 64, "protocol": "published", "seed": 2}
+    config = configure("course", None, given)
+    words = command_line_options(config).split()
+    assert words[:2] == ["--preset", "course"]
+    read = {
+        name.removeprefix("--").replace("-", "_"): value for name, value in zip(words[2::2], words[3::2], strict=True)
+    }
+    assert read == {name: str(value) for name, value in given.items()}
+    assert command_line_options(PRESETS["demo"]) == "--preset demo"
+
+
+def test_options_name_what_a_file_must_set_and_no_folder_of_this_machine() -> None:
+    config = replace(PRESETS["tiny"], schedule="constant", data="/home/somebody/scenes")
+    assert command_line_options(config) == "--preset tiny --data scenes --config FILE (with schedule)"
+
+
+def test_every_setting_has_an_option_or_is_known_to_need_a_file() -> None:
+    assert {*inspect.get_annotations(Overrides), *ONLY_IN_FILES, "preset"} == {field.name for field in fields(Config)}
+
+
+def test_the_choices_are_those_of_the_feature_statistics() -> None:
+    assert CHOICES["precision"] == get_args(Precision)
+    parameters = get_type_hints(FeatureStatistics.__init__)
+    assert CHOICES["calls"] == get_args(parameters["calls"])
+    samples, none = get_args(parameters["samples"])
+    assert CHOICES["samples"] == (*get_args(samples), "none")
+    assert none is type(None)
+
+
+def test_a_section_has_the_values_of_the_configuration_under_its_names() -> None:
+    config = configure("course", None, {"data": "d", "seed": 3, "protocol": "warm-start"})
+    renamed = {
+        EvaluationSettings: {"batch_size": "evaluation_batch_size"},
+        FeatureSettings: {"batch_size": "evaluation_batch_size", "images": "feature_images"},
+    }
+    for section in (config.images, config.training, config.evaluation, config.features):
+        names = {field.name: renamed.get(type(section), {}).get(field.name, field.name) for field in fields(section)}
+        for name, of_config in names.items():
+            assert getattr(section, name) == getattr(config, of_config)

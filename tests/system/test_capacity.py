@@ -1,0 +1,75 @@
+"""Sizes that this machine cannot hold are refused with what they would take, before anything is read or drawn."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from in4310repro import models
+from in4310repro.data.cache import cache_folder
+from in4310repro.system import capacity
+from tests.conftest import Call, refused
+
+GIB = 2**30
+
+
+@pytest.fixture(autouse=True)
+def _small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capacity, "memory", lambda: 8 * GIB)
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (
+            ("train", "--preset", "tiny", "--image-size", "16384"),
+            ("batch_size 8 at image_size 16384 takes at least 859 GB of memory, and this machine has 8.59 GB",),
+        ),
+        (("train", "--preset", "tiny", "--batch-size", "1048576"), ("batch_size 1048576 at image_size 32",)),
+        (("train", "--preset", "tiny", "--scenes", "9999999"), ("9999999 scenes of each class at image_size 32",)),
+        (("train", "--preset", "tiny", "--epochs", "1" + 20 * "0"), ("years",)),
+        (("data", "scenes", "new", "--images", "9999999", "--image-size", "16384"), ("TB below new, where",)),
+        (("data", "scenes", "new", "--images", "1" + 12 * "0"), ("--images",)),
+    ],
+    ids=["image-size", "batch-size", "scenes", "epochs", "images", "images-beyond-range"],
+)
+def test_what_does_not_fit_is_one_line(
+    words: tuple[str, ...], parts: tuple[str, ...], call: Call, tmp_path: Path
+) -> None:
+    before = sorted(cache_folder().rglob("*"))
+    refused(call, words, *parts)
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(cache_folder().rglob("*")) == before
+
+
+def test_a_batch_of_feature_maps_that_does_not_fit_is_one_line(call: Call, tmp_path: Path) -> None:
+    words = ("features", "--data", str(tmp_path), "--out", "x.json", "--image-size", "16384", "--device", "cpu")
+    refused(call, words, "--batch-size 16 at --image-size 16384 takes at least 429 GB of memory")
+
+
+def test_a_training_keeps_more_for_its_gradients_than_it_is_refused_for() -> None:
+    model = models.build("resnet18", 6, seed=0).train()
+    weights = {value.untyped_storage().data_ptr() for value in model.state_dict().values()}
+    kept: dict[int, int] = {}
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        logits = model(torch.zeros(2, 3, 64, 64))
+    del logits
+    # And as much again, or near it, for the gradients of what is kept.
+    assert sum(kept.values()) / (2 * 64**2) > capacity.TRAINING_BYTES / 2
+
+
+def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    if capacity.memory() is None:
+        pytest.skip("this system does not tell its memory")
+    (tmp_path / "limit").write_text("123456\n")
+    assert capacity.memory(tmp_path / "limit") == 123456
+    (tmp_path / "limit").write_text("max\n")
+    assert (capacity.memory(tmp_path / "limit") or 0) > 123456

@@ -1,0 +1,176 @@
+"""Arithmetic modes: portable wherever the kernels were built, native as torch computes, each with its own class."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from in4310repro import arithmetic
+from in4310repro.system.numerics import Numerics, activate, native_class, probe
+
+
+def run_fresh(code: str, **environment: str) -> str:
+    """Return the output of a new interpreter."""
+    command = [sys.executable, "-c", f"from in4310repro.system.numerics import activate\n{code}"]
+    variables = os.environ | environment
+    return subprocess.run(
+        command, env=variables, capture_output=True, text=True, check=True, timeout=600
+    ).stdout.strip()
+
+
+def processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def portable_here(numerics: Numerics) -> None:
+    if numerics.mode != "portable":
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
+
+
+@pytest.mark.parametrize("threads", ["1", pytest.param("3", marks=pytest.mark.slow)])
+def test_portable_keeps_the_number_of_threads_and_its_class_depends_on_neither_it_nor_a_variable(
+    threads: str, numerics: Numerics
+) -> None:
+    portable_here(numerics)
+    # Used before, and with the variables of other arithmetic: nothing of it may count.
+    code = (
+        "import torch; torch.ones(9) @ torch.ones(9); a = activate('portable', 'cpu')\n"
+        "print(a.numeric_class, a.threads, torch.get_num_threads())"
+    )
+    variables = {"OMP_NUM_THREADS": threads, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}
+    numeric_class, reported, of_torch = run_fresh(code, **variables).split()
+    assert numeric_class == numerics.numeric_class
+    assert reported == of_torch
+    assert threads != "1" or reported == "1"
+
+
+@pytest.mark.slow
+def test_native_takes_all_processors() -> None:
+    code = "a = activate('native', 'cpu'); import torch; print(a.threads, torch.get_num_threads())"
+    assert run_fresh(code, OMP_NUM_THREADS="1") == f"{processors()} {processors()}"
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-3", "2.5", "1,x"])
+@pytest.mark.parametrize("name", ["OMP_NUM_THREADS", "OMP_THREAD_LIMIT"])
+def test_a_number_of_threads_that_is_none_is_refused(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=f"{name} is '{value}'; a number of threads is valid, 1 or more"):
+        activate("auto", "cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "threads"),
+    [
+        ("OMP_THREAD_LIMIT", "1", 1),
+        ("OMP_THREAD_LIMIT", "64", None),
+        ("OMP_DYNAMIC", "true", 1),
+        ("OMP_DYNAMIC", "false", None),
+        ("OMP_MAX_ACTIVE_LEVELS", "0", 1),
+    ],
+)
+def test_native_arithmetic_takes_no_more_threads_than_openmp_is_sure_to_start(
+    name: str, value: str, threads: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    before = torch.get_num_threads()
+    try:
+        assert activate("native", "cpu").threads == (threads or processors())
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.slow
+@pytest.mark.process
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one thread never waits for another")
+def test_native_arithmetic_does_not_wait_for_threads_that_openmp_may_not_start() -> None:
+    # On all processors, also beside other tests. The probe has a backward pass.
+    everywhere = "import os; hasattr(os, 'sched_setaffinity') and os.sched_setaffinity(0, range(os.cpu_count())); "
+    printed = run_fresh(everywhere + "a = activate('native', 'cpu'); print(a.threads, a.note)", OMP_THREAD_LIMIT="1")
+    assert printed == "1 OpenMP is limited by the environment: threads 1"
+
+
+def test_without_kernels_portable_stops_with_the_reason_and_auto_is_native(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arithmetic, "obstacle", lambda: "no kernel was built")
+    with pytest.raises(ValueError, match="no kernel was built; use --numerics native"):
+        activate("portable", "cpu")
+    active = activate("auto", "cpu")
+    assert active.mode == "native"
+    assert active.note == "native arithmetic, because portable is unavailable: no kernel was built"
+
+
+def test_a_changed_kernel_is_another_numeric_class(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+    portable_here(numerics)
+    classes = {numerics.numeric_class}
+    with monkeypatch.context() as changed:
+        changed.setattr(arithmetic, "VERSION", arithmetic.VERSION + 1)
+        classes.add(activate("portable", "cpu").numeric_class)
+    for name in numerics.probe:
+        with monkeypatch.context() as changed:
+            changed.setattr(arithmetic, "self_test", lambda name=name: numerics.probe | {name: "0" * 12})
+            classes.add(activate("portable", "cpu").numeric_class)
+    assert len(classes) == len(numerics.probe) + 2
+
+
+def test_a_network_is_placed_with_its_names_and_values_kept(numerics: Numerics) -> None:
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    placed = numerics.place(model)
+    assert placed is model
+    assert all(torch.equal(state[name], value) for name, value in placed.state_dict().items())
+
+
+def test_another_thread_count_is_another_numeric_class_in_native_arithmetic(numerics: Numerics) -> None:
+    hashes = probe()
+    classes = {native_class(hashes, threads, "cpu") for threads in (1, 2, 4)}
+    assert len(classes) == 3
+    assert len(numerics.numeric_class) == 12
+
+
+def test_the_probe_repeats_and_sees_every_library() -> None:
+    assert probe() == probe()
+    assert {"convolution", "convolution_gradient", "matrix_product", "softmax", "square_root"} < set(probe())
+
+
+def test_native_and_portable_arithmetic_have_different_classes(numerics: Numerics) -> None:
+    portable_here(numerics)
+    assert activate("native", "cpu").numeric_class != numerics.numeric_class
+
+
+@pytest.mark.parametrize("mode", ["portable", "native"])
+def test_losses_and_scores_are_those_of_torch_in_double(mode: str, numerics: Numerics) -> None:
+    portable_here(numerics)
+    active = activate(mode, "cpu")
+    logits = torch.randn(30, 6, generator=torch.Generator().manual_seed(0)) * 5
+    labels = torch.arange(30) % 6
+    oracle = torch.nn.functional.cross_entropy(logits.double(), labels, reduction="none")
+    torch.testing.assert_close(active.losses(logits, labels), oracle, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(active.cross_entropy(logits, labels).double(), oracle.mean(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(active.softmax(logits).double(), logits.double().softmax(dim=1), rtol=0, atol=3e-7)
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "message"),
+    [
+        ("fast", "cpu", "no numerics mode 'fast'; valid are auto, native, portable"),
+        ("native", "tpu", "no device 'tpu'; valid are auto, cpu, cuda"),
+        ("portable", "cuda", "it runs on the CPU and the device asked for is 'cuda'; use --numerics native"),
+    ],
+)
+def test_wrong_modes_and_devices_are_refused(mode: str, device: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        activate(mode, device)
+
+
+def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match="device 'cuda:2' was asked for; cuda:0 to cuda:1 are valid"):
+        activate("native", "cuda:2")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(ValueError, match="sees no CUDA device; use cpu"):
+        activate("native", "cuda")

@@ -1,0 +1,104 @@
+"""Progress: a bar that vanishes on a terminal, lines elsewhere, and the time left for a whole of several parts."""
+
+import io
+import os
+import sys
+import time
+
+import pytest
+from rich.console import Console
+
+from in4310repro.system.progress import SILENT, Progress, show_import, write_line
+
+
+class Time:
+    """A clock that a test sets."""
+
+    now = 100.0
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
+    clock = Time()
+    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
+    return clock
+
+
+def lines_of(shown: io.StringIO) -> list[str]:
+    return shown.getvalue().splitlines()
+
+
+def test_a_part_says_which_it_is_and_how_long_the_whole_takes_yet(clock: Time) -> None:
+    shown = io.StringIO()
+    whole = Progress(Console(file=shown, width=200)).whole()
+    for number in range(2):
+        part = whole.part(number, 2, f"setting {number + 1} of 2")
+        for epoch in range(2):
+            with part.part(epoch, 2).task(f"epoch {epoch + 1}", 8) as advance:
+                advance(0, "")
+                for _ in range(2):
+                    clock.now += 6
+                    advance(4, "loss 1")
+    # 8 halves of an epoch, 6 s each.
+    assert lines_of(shown) == [
+        "setting 1 of 2, epoch 1: 4/8, 6 s left, 42 s in all, loss 1",
+        "setting 1 of 2, epoch 1: 8/8, 0 s left, 36 s in all, loss 1",
+        "setting 1 of 2, epoch 2: 4/8, 6 s left, 30 s in all, loss 1",
+        "setting 1 of 2, epoch 2: 8/8, 0 s left, 24 s in all, loss 1",
+        "setting 2 of 2, epoch 1: 4/8, 6 s left, 18 s in all, loss 1",
+        "setting 2 of 2, epoch 1: 8/8, 0 s left, 12 s in all, loss 1",
+        "setting 2 of 2, epoch 2: 4/8, 6 s left, 6 s in all, loss 1",
+        "setting 2 of 2, epoch 2: 8/8, 0 s left, 0 s in all, loss 1",
+    ]
+
+
+def test_what_an_earlier_process_did_takes_no_time_of_this_one(clock: Time) -> None:
+    shown = io.StringIO()
+    part = Progress(Console(file=shown, width=200)).whole().part(1, 2)
+    with part.task("the second of two", 10) as advance:
+        # Resumed in the middle: three quarters are done.
+        advance(5, "")
+        clock.now += 8
+        advance(4, "")
+    # 20 % of the whole in 8 s, and 5 % are left.
+    assert lines_of(shown) == ["the second of two: 9/10, 1 s left, 2 s in all"]
+
+
+def test_a_task_that_is_part_of_nothing_says_nothing_of_a_whole(clock: Time) -> None:
+    shown = io.StringIO()
+    with Progress(Console(file=shown, width=200)).part(0, 2, "first").task("images", 2) as advance:
+        clock.now += 10
+        advance(2, "")
+    assert lines_of(shown) == ["images: 2/2, 0 s left"]
+    assert SILENT.whole() == SILENT
+
+
+def test_a_bar_that_is_done_leaves_nothing_on_the_screen() -> None:
+    shown = io.StringIO()
+    console = Console(file=shown, force_terminal=True, width=120, color_system=None, legacy_windows=False)
+    with Progress(console).whole().part(0, 1, "setting 1 of 1").task("images", 2) as advance:
+        advance(1, "")
+        advance(1, "loss 1")
+    text = shown.getvalue()
+    assert "setting 1 of 1, images" in text
+    # The cursor is back at the start of the line, which is erased.
+    assert text.rstrip("\x1b[?25h\r").endswith("\x1b[2K")
+
+
+def test_a_library_that_is_loaded_is_said_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = io.StringIO()
+    progress = Progress(Console(file=shown, width=100))
+    monkeypatch.delitem(sys.modules, "slow_library", raising=False)
+    with show_import(progress, "slow_library"):
+        monkeypatch.setitem(sys.modules, "slow_library", sys)
+    with show_import(progress, "slow_library"), show_import(SILENT, "another"):
+        pass
+    assert lines_of(shown) == ["loading slow_library"]
+
+
+def test_lines_that_nobody_reads_are_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w", encoding="utf-8") as stream:
+        write_line(stream, "one")
+        write_line(stream, "two")

@@ -1,0 +1,237 @@
+"""A finished run that goes on with more epochs ends with the bytes of one that was trained with so many."""
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch import nn
+
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.runs.config import Config
+from in4310repro.runs.deviations import parse
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.training import experiment, training
+from in4310repro.verification import verify
+from tests.conftest import Replace
+from tests.sessions.soak import find_differing_files
+
+TINY = PRESETS["tiny"]
+CONSTANT = replace(TINY, schedule="constant", warm_up=0.0)
+# A small network, two settings, two steps an epoch, and a seed with which the third epoch changes what is selected.
+TWO = replace(
+    CONSTANT, seed=2, model=f"{__name__}:network", modules=("0",), settings=TINY.settings[1:], split="16/12/20"
+)
+THREE = replace(TWO, epochs=3)
+
+
+def network(num_classes: int) -> nn.Module:
+    layers = (nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, nn.Linear(16, num_classes))
+
+
+class KilledError(BaseException):
+    """The process ends here."""
+
+
+@pytest.fixture(scope="module")
+def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
+    """Runs of 2 and of 3 epochs, each of which is kept; to be read, not changed."""
+    folder = tmp_path_factory.mktemp("extended")
+    for config in (TWO, THREE):
+        experiment.train(config, Context(numerics), folder / f"{config.epochs}", keep_epochs=True)
+    return folder
+
+
+@pytest.fixture
+def run(runs: Path, tmp_path: Path) -> Path:
+    """A copy of the run of 2 epochs whose weights are hard links: files may be replaced, none may be written into."""
+    return Path(shutil.copytree(runs / "2", tmp_path / "run", copy_function=os.link))
+
+
+def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> list[Path]:
+    """End the process before or after the numbered file is put in place; return the files put in place so far."""
+    replaced, written = Path.replace, list[Path]()
+
+    def replace_or_die(self: Path, target: Path) -> Path:
+        written.append(target)
+        if len(written) == number and not after:
+            raise KilledError
+        moved = replaced(self, target)
+        if len(written) == number:
+            raise KilledError
+        return moved
+
+    monkeypatch.setattr(Path, "replace", replace_or_die)
+    return written
+
+
+def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epochs(
+    run: Path, runs: Path, numerics: Numerics
+) -> None:
+    # The control: two epochs are not three, so that equal files say something.
+    other = {
+        "config.json",
+        "metrics.json",
+        "scores.npz",
+        "sgd/history.json",
+        "sgd/tensors.json",
+        "sgd/best.safetensors",
+    }
+    assert other <= set(find_differing_files(runs / "3", run))
+    of_run.write_features(FinishedRun.open(run), TWO, Context(numerics))
+    extended = experiment.train(THREE, Context(numerics), run, resume=True)
+    assert find_differing_files(runs / "3", run) == []
+    assert extended.training_sha256 == FinishedRun.open(runs / "3").training_sha256
+    assert RunFolder(run).manifest() == {**RunFolder(run).manifest(), **unspeedy(runs / "3")}
+    assert verify(run, Context(numerics)).differences == []
+    # The same command again, as after a kill that came too late.
+    experiment.train(THREE, Context(numerics), run, resume=True)
+    assert find_differing_files(runs / "3", run) == []
+
+
+@pytest.mark.slow
+def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics: Numerics, tmp_path: Path) -> None:
+    two = replace(CONSTANT, settings=TINY.settings[:1])
+    for config in (two, replace(two, epochs=3)):
+        experiment.train(config, Context(numerics), tmp_path / f"{config.epochs}", keep_epochs=True)
+    experiment.train(replace(two, epochs=3), Context(numerics), tmp_path / "2", resume=True)
+    assert find_differing_files(tmp_path / "3", tmp_path / "2") == []
+    assert verify(tmp_path / "2", Context(numerics)).differences == []
+
+
+def unspeedy(folder: Path) -> dict[str, str]:
+    """The manifest without the files that hold how long something took."""
+    return {name: sha256 for name, sha256 in RunFolder(folder).manifest().items() if "history" not in name}
+
+
+def kill_and_continue(run: Path, numerics: Numerics, number: int, *, after: bool) -> int:
+    """Kill an extension at a write and repeat the command; return the number of files written until then."""
+    before = FinishedRun.open(run).config
+    with pytest.MonkeyPatch.context() as patch:
+        written = kill_at(patch, number, after=after)
+        try:
+            experiment.train(THREE, Context(numerics), run, resume=True)
+        except KilledError:
+            count = len(written)
+        else:
+            return 0
+    if not (run / "metrics.json").is_file():
+        with pytest.raises(ValueError, match="holds no finished run"):
+            FinishedRun.open(run)
+    elif RunFolder(run).read_json("config.json")["epochs"] == before.epochs:
+        assert verify(run, Context(numerics)).differences == []
+    experiment.train(THREE, Context(numerics), run, resume=True)
+    return count
+
+
+# Of the writes: 1 and 2 are checkpoints, 3 the configuration, 4 its line in the manifest, 6 the lines of the results.
+@pytest.mark.parametrize(("number", "after"), [(2, False), (6, True)])
+def test_an_extension_that_was_killed_is_continued_by_the_same_command(
+    number: int, after: bool, run: Path, runs: Path, numerics: Numerics
+) -> None:
+    assert kill_and_continue(run, numerics, number, after=after) == number
+    assert find_differing_files(runs / "3", run) == []
+
+
+@pytest.mark.slow
+def test_an_extension_that_was_killed_at_any_write_is_continued(runs: Path, numerics: Numerics, tmp_path: Path) -> None:
+    number = 1
+    while True:
+        for after in (False, True):
+            folder = Path(shutil.copytree(runs / "2", tmp_path / f"{number}{after}", copy_function=os.link))
+            written = kill_and_continue(folder, numerics, number, after=after)
+            assert find_differing_files(runs / "3", folder) == [], (number, after)
+            shutil.rmtree(folder)
+        if not written:
+            break
+        number += 1
+    assert number > 20
+
+
+def test_settings_that_an_interrupted_extension_has_trained_are_not_trained_again(
+    run: Path, runs: Path, numerics: Numerics, replace_fit: Replace
+) -> None:
+    fitted: list[tuple[str, int]] = []
+
+    def fit(task: training.Task) -> object:
+        if len(fitted) == 1:
+            fitted.append(("killed", 0))
+            raise KilledError
+        history = training.fit(task)
+        fitted.append((task.setting.name, len(history)))
+        return history
+
+    replace_fit(fit)
+    with pytest.raises(KilledError):
+        experiment.train(THREE, Context(numerics), run, resume=True)
+    experiment.train(THREE, Context(numerics), run, resume=True)
+    assert fitted == [("rmsprop", 3), ("killed", 0), ("sgd", 3)]
+    assert find_differing_files(runs / "3", run) == []
+
+
+def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
+    run: Path, runs: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kill_at(monkeypatch, 3, after=False)
+    with pytest.raises(KilledError):
+        experiment.train(replace(TWO, epochs=4), Context(numerics), run, resume=True)
+    monkeypatch.undo()
+    experiment.train(THREE, Context(numerics), run, resume=True)
+    assert find_differing_files(runs / "3", run) == []
+
+
+def refusal(config: Config, run: Path, numerics: Numerics) -> str:
+    """Return the error of a run that cannot be continued; assert that every file of it is unchanged."""
+    before = {file: file.read_bytes() for file in run.rglob("*.json")}
+    with pytest.raises(ValueError, match=r"\w") as raised:
+        experiment.train(config, Context(numerics), run, resume=True)
+    assert {file: file.read_bytes() for file in run.rglob("*.json")} == before
+    return str(raised.value)
+
+
+def test_a_run_goes_on_only_to_more_epochs_and_only_when_it_is_finished(run: Path, numerics: Numerics) -> None:
+    fewer = refusal(replace(TWO, epochs=1), run, numerics)
+    assert fewer == f"{run} has 2 epochs already; to go on, --epochs takes more than that"
+    assert "batch_size 9 (recorded: 8)" in refusal(replace(THREE, batch_size=9), run, numerics)
+    (run / "metrics.json").unlink()
+    assert refusal(THREE, run, numerics) == f"{run} is not finished: --resume --epochs 2 ends it first"
+
+
+def test_a_run_without_its_last_state_does_not_go_on(run: Path, numerics: Numerics) -> None:
+    kept, other = (run / "sgd" / "epochs" / f"00000{epoch}.safetensors" for epoch in (2, 1))
+    kept.unlink()
+    assert refusal(THREE, run, numerics) == (
+        f"{kept} is not there, from which sgd would go on; train --keep-epochs keeps it"
+    )
+    shutil.copy(other, kept)
+    assert refusal(THREE, run, numerics) == (f"{kept} holds another state than tensors.json commits to after epoch 2")
+    kept.write_bytes(b"")
+    assert refusal(THREE, run, numerics).startswith(f"{kept} is not a complete safetensors file")
+
+
+def test_a_damaged_run_does_not_go_on(run: Path, numerics: Numerics) -> None:
+    (run / "sgd" / "best.safetensors").unlink()
+    assert "best.safetensors has other bytes than were written" in refusal(THREE, run, numerics)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"schedule": "cosine"}, "schedule 'cosine' and warm_up 0.0: the learning rate of every step depended"),
+        ({"warm_up": 0.5}, "schedule 'constant' and warm_up 0.5: the learning rate of every step depended"),
+        ({"protocol": parse("warm-start")}, "each setting started where the one before ended"),
+    ],
+    ids=["schedule", "warm-up", "warm start"],
+)
+def test_a_run_in_which_epochs_depend_on_their_number_does_not_go_on(
+    changes: dict[str, object], words: str, numerics: Numerics, tmp_path: Path
+) -> None:
+    config = replace(TWO, epochs=1, settings=TWO.settings[1:], **changes)  # type: ignore[arg-type]
+    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).folder
+    assert words in refusal(replace(config, epochs=2), run, numerics)

@@ -1,0 +1,246 @@
+"""A head that is fitted: the minimum it claims, bits of its scores, resumption, and what verify finds."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from in4310repro import models
+from in4310repro.data.cache import cache_folder
+from in4310repro.evaluation import embedding
+from in4310repro.evaluation.embedding import Embedding, embed
+from in4310repro.evaluation.prediction import predict
+from in4310repro.models.network import open_network
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import configure
+from in4310repro.runs.settings import STRENGTHS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.training import experiment, head
+from in4310repro.verification import verify
+from tests.builders import image_set
+from tests.sessions.soak import find_differing_files
+
+RESNET18 = open_network("resnet18")
+CONFIG = configure("tiny", None, {"train": "head", "model": f"{__name__}:network", "modules": ["0"]})
+
+
+def network(num_classes: int) -> nn.Module:
+    layers = (nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, nn.Linear(16, num_classes))
+
+
+def as_embedding(values: NDArray[np.float32]) -> Embedding:
+    records = np.zeros(len(values), embedding.record_type(values.shape[1]))
+    records["features"] = values
+    return Embedding(records, np.arange(len(values)))
+
+
+def drawn(classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    generator = np.random.default_rng(5)
+    labels = generator.integers(classes, size=200)
+    centres = generator.standard_normal((classes, 8))
+    return (centres[labels] + generator.standard_normal((200, 8))).astype(np.float32), labels
+
+
+def gradient(weight: torch.Tensor, bias: torch.Tensor, values: NDArray[np.float32], labels: NDArray[np.int64],
+             strength: float) -> float:  # fmt: skip
+    """The largest derivative of C x sum of cross-entropies + |weight|^2 / 2, over C n, by autograd."""
+    w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
+    scores = torch.from_numpy(values).double() @ w.T + b
+    loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels), reduction="sum")
+    (strength * loss + w.square().sum() / 2).backward()  # type: ignore[no-untyped-call]
+    assert w.grad is not None
+    assert b.grad is not None
+    return max(float(w.grad.abs().max()), float(b.grad.abs().max())) / (strength * len(labels))
+
+
+@pytest.mark.parametrize("strength", [0.01, 1.0])
+def test_the_fit_is_where_the_penalised_loss_has_no_slope(strength: float) -> None:
+    values, labels = drawn(4)
+    fitted = head.fit_head(as_embedding(values), labels, 4, strength)
+    assert gradient(*fitted, values, labels, strength) < 1e-5
+    # Of another strength it is not.
+    assert gradient(*fitted, values, labels, 3 * strength) > 1e-4
+
+
+def test_two_classes_have_two_rows_whose_difference_is_the_fit() -> None:
+    values, labels = drawn(2)
+    fitted = head.fit_head(as_embedding(values), labels, 2, 1.0)
+    assert fitted.weight.shape == (2, 8)
+    difference = torch.from_numpy(values) @ (fitted.weight[1] - fitted.weight[0]) + fitted.bias[1] - fitted.bias[0]
+    assert (torch.tensor(labels) == (difference > 0)).double().mean() > 0.8
+
+
+def test_scores_from_features_have_the_bits_of_the_whole_network(numerics: Numerics) -> None:
+    images = image_set(20)
+    model = numerics.place(models.build("resnet18", 6, seed=0))
+    features = embed(model, RESNET18, images, 8, Context(numerics))
+    config = replace(CONFIG, evaluation_batch_size=8)
+    given = head.scores_of_features(model.get_submodule("fc"), features, images, 8, numerics)
+    needed = predict(model, images, config.evaluation, Context(numerics))
+    assert np.array_equal(given.softmax, needed.softmax)
+    assert given.loss == needed.loss
+
+
+def test_features_are_computed_once_and_again_where_a_record_is_not_as_it_was_written(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
+    images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
+    passed: list[int] = []
+    handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
+    first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
+    assert sum(passed) == 12
+    every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
+    assert sum(passed) == (20 if numerics.portable else 32)
+    assert np.array_equal(every[:12], first)
+    (file,) = (file for file in (tmp_path / "features").glob("*.embedding") if file.stat().st_size > 12 * 2200)
+    data = bytearray(file.read_bytes())
+    data[40] ^= 1
+    # A killed process left a part of a record.
+    file.write_bytes(bytes(data) + b"left")
+    again = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
+    handle.remove()
+    assert np.array_equal(again, every)
+    assert sum(passed) == (21 if numerics.portable else 33)
+
+
+def test_beside_another_process_features_are_taken_from_a_copy(
+    numerics: Numerics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
+    images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
+    first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
+    files = {file: file.read_bytes() for file in (tmp_path / "features").glob("*.embedding")}
+
+    def held(_: Path) -> None:
+        raise ValueError("another process works on it")
+
+    monkeypatch.setattr(embedding, "lock", held)
+    passed: list[int] = []
+    handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
+    every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
+    handle.remove()
+    assert np.array_equal(every[:12], first)
+    assert sum(passed) == (8 if numerics.portable else 20)
+    assert {file: file.read_bytes() for file in files} == files
+
+
+def test_other_weights_have_other_features_and_another_head_has_not(numerics: Numerics) -> None:
+    images, model = image_set(4), numerics.place(models.build("resnet18", 6, seed=0))
+    other = numerics.place(models.build("resnet18", 6, seed=1))
+    first = embed(model, RESNET18, images, 8, Context(numerics)).take(range(4))
+    with torch.no_grad():
+        model.get_parameter("fc.bias").add_(1)
+    assert np.array_equal(embed(model, RESNET18, images, 8, Context(numerics)).take(range(4)), first)
+    assert not np.array_equal(embed(other, RESNET18, images, 8, Context(numerics)).take(range(4)), first)
+
+
+@pytest.fixture(scope="module")
+def fitted_run(tmp_path_factory: pytest.TempPathFactory, numerics: Numerics) -> Path:
+    folder = tmp_path_factory.mktemp("head") / "run"
+    experiment.train(CONFIG, Context(numerics), folder)
+    return folder
+
+
+def test_a_run_has_one_setting_whose_rows_are_the_strengths_tried(fitted_run: Path) -> None:
+    run = FinishedRun.open(fitted_run)
+    rows = run.histories["head"]
+    assert [row["strength"] for row in rows] == list(STRENGTHS)
+    # A weaker penalty fits the training images better.
+    losses = [row["train_loss"] for row in rows]
+    assert losses == sorted(losses, reverse=True)
+    best = max(rows, key=lambda row: row["mean_class_accuracy"])
+    assert run.metrics["validation_mean_class_accuracy"] == best["mean_class_accuracy"]
+
+
+def test_nothing_but_the_last_layer_is_fitted(fitted_run: Path) -> None:
+    stored = RunFolder.open(fitted_run).read_tensors("head/best.safetensors")
+    initial = models.build(CONFIG.model, 6, CONFIG.seed).state_dict()
+    assert {name for name in initial if not torch.equal(initial[name], stored[name])} == {"5.weight", "5.bias"}
+
+
+def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
+    fitted_run: Path, tmp_path: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def cut(*arguments: object) -> head.Head:
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return whole(*arguments)  # type: ignore[arg-type]
+
+    whole = head.fit_head
+    monkeypatch.setattr(head, "fit_head", cut)
+    with pytest.raises(KeyboardInterrupt):
+        experiment.train(CONFIG, Context(numerics), tmp_path / "run")
+    experiment.train(CONFIG, Context(numerics), tmp_path / "run", resume=True)
+    assert len(calls) == 4 + len(STRENGTHS) - 3
+    assert not find_differing_files(fitted_run, tmp_path / "run")
+
+
+def test_verify_fits_again_and_finds_a_loss_that_no_fit_gives(
+    fitted_run: Path, tmp_path: Path, numerics: Numerics
+) -> None:
+
+    assert verify(fitted_run, Context(numerics)).differences == []
+    forged = shutil.copytree(fitted_run, tmp_path / "run")
+    files = RunFolder(forged)
+    rows = json.loads((forged / "head/history.json").read_text())
+    rows[0]["train_loss"] += 0.01
+    files.write_json("head/history.json", rows)
+    (difference,) = verify(forged, Context(numerics)).differences
+    assert "history.json: fit 1: train_loss is" in difference
+
+
+def test_verify_does_not_rest_on_features_that_somebody_wrote_into_the_cache(
+    fitted_run: Path, numerics: Numerics
+) -> None:
+    written = list((cache_folder() / embedding.FOLDER).glob(f"*{embedding.SUFFIX}"))
+    before = {file: file.read_bytes() for file in written}
+    record = embedding.record_type(16)
+    for file in written:
+        records = np.fromfile(file, record)
+        for each in records:
+            each["features"] = 0
+            each["sha256"] = np.frombuffer(embedding.record_sha256(each["image"], each["features"]), np.uint8)
+        records.tofile(file)
+    try:
+        assert verify(fitted_run, Context(numerics)).differences == []
+    finally:
+        for file, content in before.items():
+            file.write_bytes(content)
+
+
+def test_verify_finds_a_body_that_is_not_the_one_training_began_with(
+    fitted_run: Path, tmp_path: Path, numerics: Numerics
+) -> None:
+
+    forged = shutil.copytree(fitted_run, tmp_path / "run")
+    files = RunFolder(forged)
+    state = files.read_tensors("head/best.safetensors")
+    state["0.weight"][0, 0] *= 1.5
+    files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
+    assert any(
+        "is not that of the weights before training" in each for each in verify(forged, Context(numerics)).differences
+    )
+
+
+def test_verify_finds_a_head_that_is_not_the_fit(fitted_run: Path, tmp_path: Path, numerics: Numerics) -> None:
+    forged = shutil.copytree(fitted_run, tmp_path / "run")
+    files = RunFolder(forged)
+    state = files.read_tensors("head/best.safetensors")
+    state["5.weight"][0] += 1
+    files.write_weights("head/best.safetensors", state, CONFIG.preprocessing)
+    assert any(
+        "from those of the same fit, made again" in each for each in verify(forged, Context(numerics)).differences
+    )

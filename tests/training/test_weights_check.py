@@ -1,0 +1,110 @@
+"""Whether ImageNet weights know ImageNet: the count by hand, a warning that can fail, and what cannot be asked."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from in4310repro import models
+from in4310repro.data.images import decode
+from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.data.scenes import CLASSES, draw
+from in4310repro.runs.config import Config
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.system.progress import Progress
+from in4310repro.training import weights_check
+
+HOW = Preprocessing(mean=(0.4, 0.5, 0.6), size=48)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of 1,000 classes, and images that are named after what they say of four and after another class."""
+    folder = tmp_path_factory.mktemp("weights")
+    (folder / "images").mkdir()
+    model = models.build("resnet18", 1000, seed=0)
+    RunFolder(folder).write_weights("thousand.safetensors", model.state_dict(), HOW)
+    RunFolder(folder).write_weights("six.safetensors", models.build("resnet18", 6, 0).state_dict(), HOW)
+    ids = weights_check.wordnet_ids()
+    for number, name in enumerate(CLASSES):
+        file = folder / f"{number}.png"
+        Image.fromarray(draw(name, number, 60, 0)).save(file)
+        pixels = torch.tensor(decode(file, 48, None, HOW)).float() / 255
+        maps = ((pixels - torch.tensor(HOW.mean)) / torch.tensor(HOW.std)).permute(2, 0, 1)[None]
+        with torch.inference_mode():
+            said = int(model.eval()(maps).argmax())
+        # The last two are named after another class than the network's.
+        file.rename(folder / "images" / f"{ids[said if number < 4 else said - 1]}_{number}.png")
+    return folder
+
+
+def config(place: Path, weights: str = "thousand") -> Config:
+    how = {"mean": HOW.mean, "std": HOW.std, "image_size": 48}
+    file = str(place / f"{weights}.safetensors")
+    return replace(PRESETS["tiny"], weights=file, imagenet=str(place / "images"), **how)  # type: ignore[arg-type]
+
+
+def check(config: Config, context: Context) -> weights_check.Check | None:
+    return weights_check.check(config, config.network.read_weights(config.weights), context)
+
+
+def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numerics: Numerics) -> None:
+    found = check(config(place), Context(numerics))
+    assert found == weights_check.Check(correct=4, images=6, expected=0.5)
+    assert found.line("w") == "w name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
+
+
+def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
+    low, unsure = weights_check.Check(120, 300, 0.75), weights_check.Check(220, 300, 0.75)
+    assert low.line("w").startswith("warning: w name the class of 120 of 300, 0.40 (0.35 to 0.46) images")
+    assert not unsure.line("w").startswith("warning")
+
+
+def test_a_head_of_other_classes_and_images_without_names_are_not_asked(
+    place: Path, tmp_path: Path, numerics: Numerics
+) -> None:
+    assert check(config(place, "six"), Context(numerics)) is None
+    for number in range(2):
+        Image.new("RGB", (40, 40)).save(tmp_path / f"{number}_n01440764x.png")
+    assert check(replace(config(place), imagenet=str(tmp_path)), Context(numerics)) is None
+    assert check(replace(config(place), weights="none"), Context(numerics)) is None
+
+
+def test_it_is_told_where_somebody_reads_it(place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = io.StringIO()
+    asked = config(place)
+    weights = asked.network.read_weights(asked.weights)
+    weights_check.print_result(asked, weights, Context(numerics, Progress(Console(file=text, width=200))))
+    assert "thousand.safetensors name the class of 4 of 6" in text.getvalue()
+    monkeypatch.setattr(weights_check, "check", lambda *_: pytest.fail("computed for nobody"))
+    weights_check.print_result(asked, weights, Context(numerics, Progress()))
+
+
+def test_the_ids_are_a_thousand_in_the_order_of_the_alphabet() -> None:
+    ids = weights_check.wordnet_ids()
+    assert len(set(ids)) == 1000
+    # torchvision's folders of ImageNet are classes in this order.
+    assert ids == sorted(ids)
+    assert (ids[0], ids[207], ids[999]) == ("n01440764", "n02099601", "n15075141")
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("n01440764_tench.JPEG", "n01440764"),
+        ("n01440764/ILSVRC2012_val_1.JPEG", "n01440764"),
+        ("n01440764.jpg", "n01440764"),
+        ("tench-n01440764.jpg", None),
+        ("n014407641_a.jpg", None),
+    ],
+)
+def test_a_wordnet_id_begins_the_name_of_a_file_or_a_folder(path: str, found: str | None) -> None:
+    match = weights_check.WORDNET_ID.search(path)
+    assert (match and match.group(1)) == found

@@ -1,0 +1,298 @@
+"""One epoch trained again: an honest one is equal to the bit, a forged one is not, whatever was written around it."""
+
+import copy
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from in4310repro.runs import chain, names
+from in4310repro.runs.config import Config, to_json
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.system.context import Context
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training import checkpoints, training
+from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.positions import Position
+from in4310repro.verification.replay import epoch as one_epoch
+from in4310repro.verification.replay.epoch import EpochRecord, compare_records, read_kept, train_again
+from tests.conftest import active
+from tests.training.test_checkpoints import CutAfter, CutOffError
+from tests.training.test_training import TINY, network, task
+
+FIVE = replace(TINY, epochs=5)
+FALSE = 3  # the epoch that is forged
+OPTIMIZERS = pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmsprop", "sgd"])
+
+
+@functools.cache
+def kept_training(position: int) -> Path:
+    """The folder of a training of five epochs, each of which is kept."""
+    folder = Path(tempfile.mkdtemp()) / "run"
+    training.fit(replace(task(network(0), FIVE, FIVE.settings[position], RunFolder(folder)), keep_epochs=True))
+    return folder
+
+
+def record_of(folder: Path, setting: str, epoch: int) -> EpochRecord:
+    run = RunFolder(folder)
+    entries, rows = run.read_json(f"{setting}/tensors.json"), run.read_json(f"{setting}/history.json")
+    return EpochRecord(epoch=epoch, entry=entries[epoch - 1], row=rows[epoch - 1])
+
+
+def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
+    made = task(network(0), config, setting, RunFolder(Path()))
+    return TrainingInputs(
+        **{name: getattr(made, name) for name in TrainingInputs.__dataclass_fields__},
+    )
+
+
+def find_differences(
+    folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = ""
+) -> list[str]:
+    """Return the differences between the folder's claims and an epoch trained again from the kept state before it."""
+    name = name or setting.name
+    claim = record_of(folder, name, epoch)
+    kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None
+    return list(one_epoch.compare_records(claim, train_again(inputs(setting, config), claim, kept)))
+
+
+@OPTIMIZERS
+def test_each_epoch_of_an_honest_training_is_equal_to_the_bit(position: int) -> None:
+    folder, setting = kept_training(position), FIVE.settings[position]
+    assert {epoch: find_differences(folder, epoch, setting) for epoch in range(1, 6)} == {n: [] for n in range(1, 6)}
+
+
+def test_kept_epochs_change_no_other_file(tmp_path: Path) -> None:
+    training.fit(task(network(0), FIVE, FIVE.settings[0], RunFolder(tmp_path)))
+    for name in ("tensors.json", "best.safetensors"):
+        assert (tmp_path / "adamw" / name).read_bytes() == (kept_training(0) / "adamw" / name).read_bytes()
+    assert RunFolder(tmp_path).manifest().keys() == RunFolder(kept_training(0)).manifest().keys()
+    assert not (tmp_path / "adamw/epochs").exists()
+
+
+@pytest.mark.parametrize("cuts", [(8,), (6, 1, 13)], ids=str)
+def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
+    cuts: tuple[int, ...], tmp_path: Path
+) -> None:
+    kept = replace(task(network(0), FIVE, FIVE.settings[0], RunFolder(tmp_path)), keep_epochs=True)
+    for cut in cuts:
+        with pytest.raises(CutOffError):
+            training.fit(replace(kept, model=network(0), context=Context(active(), CutAfter(cut))))
+    training.fit(replace(kept, model=network(0)))
+    names_kept = [f"epochs/{epoch:06d}.safetensors" for epoch in range(1, 6)]
+    for name in ("tensors.json", *names_kept):
+        assert (tmp_path / "adamw" / name).read_bytes() == (kept_training(0) / "adamw" / name).read_bytes()
+
+
+def forge_epoch(folder: Path, position: int) -> Path:
+    """A copy whose third epoch no training gave; its row, its kept state and all that follows fit the forgery."""
+    setting = FIVE.settings[position]
+    shutil.copytree(kept_training(position), folder)
+    run = RunFolder(folder)
+    claims = [record_of(folder, setting.name, epoch) for epoch in range(1, FALSE + 1)]
+    epochs = Epochs(inputs(setting))
+    kept = read_kept(folder, setting.name, claims[-1].entry)
+    weights = dict(kept.weights) | {"5.bias": kept.weights["5.bias"] + 0.25}
+    checkpoints.load_into(weights, kept.optimizer, epochs.model, epochs.optimizer, "forged")
+    epochs.position.epoch = FALSE - 1
+    row = epochs.validate(0.1, 1.0)
+    state = checkpoints.optimizer_tensors(epochs.optimizer)
+    entry = chain.entry(FALSE, claims[-1].entry["previous"], epochs.model.state_dict(), state)
+    rows, entries = [each.row for each in claims[:-1]], [each.entry for each in claims[:-1]]
+    at = Position(epoch=FALSE, history=[*rows, row], tensors=[*entries, entry])
+    checkpoints.write_kept_epoch(folder / names.kept_epoch(setting.name, FALSE), epochs.model, epochs.optimizer)
+    shutil.rmtree(folder / setting.name / "checkpoint")
+    checkpoints.save(folder / setting.name / "checkpoint", epochs.model, epochs.optimizer, at, to_json(FIVE))
+    training.fit(replace(task(network(0), FIVE, setting, run), keep_epochs=True))
+    return folder
+
+
+def compares_nothing(_claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
+    """A twin that trains and does not look."""
+    return iter(())
+
+
+def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
+    """A twin that hashes files and never asks whether a training gives them."""
+    if claimed.entry["epoch"] != claimed.epoch:
+        yield "another epoch"
+
+
+@pytest.mark.parametrize(
+    ("compare", "found"),
+    [(compare_records, [FALSE]), (compares_nothing, []), (compares_the_kept_state_alone, [])],
+    ids=["replay", "twin-compares-nothing", "twin-compares-files"],
+)
+def test_a_spliced_epoch_is_found_where_it_is_trained_again_and_nowhere_else(
+    compare: Callable[[EpochRecord, EpochRecord], Iterator[str]],
+    found: list[int],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = forge_epoch(tmp_path / "forged", 0)
+    monkeypatch.setattr(one_epoch, "compare_records", compare)
+    assert [epoch for epoch in range(1, 6) if find_differences(folder, epoch, FIVE.settings[0])] == found
+
+
+@pytest.mark.parametrize(
+    ("change", "of"),
+    [
+        (lambda config: replace(config, batch_size=9), "tensors differ"),
+        (lambda config: replace(config, seed=1), "tensors differ"),
+        (lambda config: replace(config, augmentation="none"), "tensors differ"),
+        (lambda config: replace(config, schedule="constant"), "tensors differ"),
+        (lambda config: replace(config, epochs=6), "tensors differ"),
+    ],
+    ids=["batch_size", "seed", "augmentation", "schedule", "epochs"],
+)
+def test_another_configuration_than_trained_the_network_is_found(change: Callable[[Config], Config], of: str) -> None:
+    assert of in find_differences(kept_training(0), 2, FIVE.settings[0], change(FIVE))[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda setting: replace(setting, learning_rate=setting.learning_rate * 1.001),
+        lambda setting: replace(setting, weight_decay=0.02),
+    ],
+    ids=["learning_rate", "weight_decay"],
+)
+def test_another_setting_than_trained_the_network_is_found(
+    change: Callable[[OptimizerSetting], OptimizerSetting],
+) -> None:
+    setting = FIVE.settings[0]
+    differences = find_differences(kept_training(0), 4, change(setting))
+    assert differences[0].endswith("tensors differ, the first is 0.weight")
+
+
+def test_another_optimizer_than_trained_the_network_is_found() -> None:
+    differences = find_differences(kept_training(0), 1, FIVE.settings[1], name="adamw")
+    assert "the optimizer state differs" in differences
+    with pytest.raises(
+        ValueError, match=r"the kept state after epoch 1 does not belong to this training .*0.square_avg is missing"
+    ):
+        find_differences(kept_training(0), 2, FIVE.settings[1], name="adamw")
+
+
+def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
+    claim = record_of(kept_training(0), "adamw", 2)
+    kept = read_kept(kept_training(0), "adamw", record_of(kept_training(0), "adamw", 1).entry)
+    stray = one_epoch.Kept(kept.weights, {**kept.optimizer, "99.exp_avg": torch.zeros(1)})
+    with pytest.raises(ValueError, match="the kept state after epoch 1 does not belong to this training"):
+        train_again(inputs(FIVE.settings[0]), claim, stray)
+
+
+@OPTIMIZERS
+def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_step(position: int) -> None:
+    """The chain may commit to it: whoever forges a run forges its chain."""
+    folder, setting = kept_training(position), FIVE.settings[position]
+    claim = record_of(folder, setting.name, 2)
+    kept = read_kept(folder, setting.name, record_of(folder, setting.name, 1).entry)
+    small = {name: value.flatten()[:1] if value.ndim else value for name, value in kept.optimizer.items()}
+
+    def step() -> bool:
+        raise AssertionError("a step was taken")
+
+    with pytest.raises(
+        ValueError, match=r"the kept state after epoch 1 does not belong to this training .*of shape \(1,\)"
+    ):
+        train_again(inputs(setting), claim, one_epoch.Kept(kept.weights, small), step)
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("train_loss", "train_loss is "), ("val_loss", "val_loss is "), ("mean_average_precision", "mean_average_")],
+)
+def test_a_changed_number_of_the_history_is_found(key: str, words: str) -> None:
+    claim = record_of(kept_training(0), "adamw", 1)
+    computed = train_again(inputs(FIVE.settings[0]), claim, None)
+    changed_row = copy.copy(claim.row)
+    changed_row[key] += 1e-9  # type: ignore[literal-required]
+    changed = replace(claim, row=changed_row)
+    (difference,) = compare_records(changed, computed)
+    assert difference.startswith(words)
+    assert list(compare_records(replace(claim, row=claim.row | {"images_per_second": 1.0}), computed)) == []
+
+
+def test_one_tensor_or_the_optimizer_state_alone_is_a_difference() -> None:
+    claim = record_of(kept_training(0), "adamw", 2)
+    hashes = claim.entry["tensors"]
+    other = replace(claim, entry=claim.entry | {"tensors": hashes | {"1.running_var": "0" * 12}})
+    assert list(compare_records(claim, other)) == [f"1 of {len(hashes)} tensors differ, the first is 1.running_var"]
+    other = replace(claim, entry=claim.entry | {"optimizer_sha256": "0" * 64})
+    assert list(compare_records(claim, other)) == ["the optimizer state differs"]
+    # 12 digits of each tensor may be forged to fit; the whole hash is compared too.
+    other = replace(claim, entry=claim.entry | {"weights_sha256": "0" * 64})
+    assert next(compare_records(claim, other)).startswith("weights_sha256 is ")
+
+
+@pytest.mark.parametrize("damage", ["weights", "optimizer state", "cut"])
+def test_a_kept_state_that_is_not_that_of_the_chain_is_named_with_its_epoch(damage: str, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(kept_training(0), tmp_path / "run"))
+    file = folder / names.kept_epoch("adamw", 2)
+    weights, state = checkpoints.read_kept_epoch(file)
+    changed = weights if damage == "weights" else state
+    # A step that is another than those of the other parameters is refused before it is compared.
+    name = next(name for name in changed if not name.endswith(".step"))
+    changed[name] = changed[name] + 1
+    epochs = Epochs(inputs(FIVE.settings[0]))
+    checkpoints.load_into(weights, state, epochs.model, epochs.optimizer, "")
+    checkpoints.write_kept_epoch(file, epochs.model, epochs.optimizer)
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    words = "is not a complete safetensors file" if damage == "cut" else f"other {damage} than .* after epoch 2$"
+    with pytest.raises(ValueError, match=rf"epochs/000002\.safetensors .*{words}"):
+        read_kept(folder, "adamw", record_of(folder, "adamw", 2).entry)
+
+
+def test_an_interrupted_replay_ends_after_its_step() -> None:
+    claim = record_of(kept_training(0), "adamw", 1)
+    steps = []
+
+    def interrupted() -> bool:
+        steps.append(1)
+        return len(steps) == 2
+
+    with pytest.raises(KeyboardInterrupt):
+        train_again(inputs(FIVE.settings[0]), claim, None, interrupted)
+    assert len(steps) == 2
+
+
+@OPTIMIZERS
+def test_a_kept_epoch_takes_the_disk_that_was_announced(position: int) -> None:
+    model, setting = network(0), FIVE.settings[position]
+    trainable = [name for name, _ in model.named_parameters()]
+    announced = checkpoints.kept_epoch_bytes(model.state_dict(), trainable, setting)
+    kept = read_kept(kept_training(position), setting.name, record_of(kept_training(position), setting.name, 1).entry)
+    tensors = [*kept.weights.values(), *(v for n, v in kept.optimizer.items() if not n.endswith(".step"))]
+    assert announced == sum(value.numel() * value.element_size() for value in tensors)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        (names.kept_epoch("adamw", 7), True),
+        ("adamw/epochs/000007.safetensors.bak", False),
+        ("adamw/epochs/x.safetensors", False),
+        ("epochs/000007.safetensors", False),
+        ("adamw/best.safetensors", False),
+    ],
+)
+def test_a_kept_epoch_is_known_by_its_name(name: str, kept: bool) -> None:
+    assert names.is_kept_epoch(name) == kept
+
+
+def test_the_kept_weights_are_those_that_the_chain_has_after_each_epoch() -> None:
+    for epoch in range(1, 6):
+        weights, _ = checkpoints.read_kept_epoch(kept_training(0) / names.kept_epoch("adamw", epoch))
+        entry = record_of(kept_training(0), "adamw", epoch).entry
+        assert tensors_sha256(weights) == entry["weights_sha256"]
+        assert all(tensors_sha256({n: v})[:12] == entry["tensors"][n] for n, v in weights.items())
+        assert all(isinstance(value, torch.Tensor) for value in weights.values())
+        assert active().portable

@@ -1,0 +1,335 @@
+"""verify --replay on whole runs: what is trained again, what is said of it, and what ends it."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+import safetensors.numpy
+import torch
+
+from in4310repro import verification
+from in4310repro.data.batches import Batch
+from in4310repro.runs.deviations import parse
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import Numerics
+from in4310repro.training import experiment
+from in4310repro.training.epochs import Epochs
+from in4310repro.training.training import Task
+from in4310repro.verification.replay import start
+from in4310repro.verification.replay.lines import difference_lines, result_lines
+from in4310repro.verification.replay.of_run import Replay, plan_replay, replay
+from in4310repro.verification.replay.plan import make_plan
+from in4310repro.verification.replay.start import MissingStateError
+from tests.builders import rechain
+from tests.conftest import Call, Replace, refused
+from tests.sessions.soak import find_differing_files
+
+TINY = PRESETS["tiny"]
+# SGD alone, two steps an epoch.
+CONFIG = replace(TINY, settings=TINY.settings[2:], split="16/12/20", epochs=4)
+
+
+@pytest.fixture(scope="module")
+def kept_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
+    """A run whose epochs are kept; to be read, not changed."""
+    folder = tmp_path_factory.mktemp("kept") / "run"
+    return experiment.train(CONFIG, Context(numerics), folder, keep_epochs=True).folder
+
+
+@pytest.fixture
+def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
+    """A copy whose weights and kept epochs are hard links: files may be replaced, none may be written into."""
+    return Path(shutil.copytree(kept_run, tmp_path / "run", copy_function=os.link))
+
+
+def replay_run(folder: Path, numerics: Numerics, draws: int = 0, data: str | None = None) -> Replay:
+    run = FinishedRun.open(folder)
+    return replay(run, plan_replay(run, draws, 0, numerics), Context(numerics), data)
+
+
+@pytest.mark.slow
+def test_a_replay_prints_what_was_trained_again_what_it_is_worth_and_what_it_does_not_show(
+    kept_run: Path, call: Call
+) -> None:
+    code, printed, error = call("verify", str(kept_run), "--replay", "1", "--draw", "7")
+    run = FinishedRun.open(kept_run)
+    others = 4 - len({1, run.metrics["epoch"], 4})
+    assert code == 0
+    assert "sgd, epoch 4 of 4" in error
+    trained = ", ".join(map(str, sorted({1, run.metrics["epoch"], 4})))
+    verdict = printed.splitlines()[0]
+    assert verdict.startswith(
+        f"{kept_run}: verified, no difference, bit for bit; of sgd trained again: epoch {trained[0]}"
+    )
+    *_, replay_line, hash_line, odds, not_shown = printed.splitlines()
+    assert "drawn by --draw 7: " in replay_line
+    assert replay_line.endswith("are equal, bit for bit, in portable arithmetic")
+    assert hash_line == f"the hash that commits to the training of sgd: {run.training_sha256}"
+    assert odds == "every epoch was trained again" if others == 1 else f"K = 1: m = 1: {100 // others} %" in odds
+    for word in ("not drawn", "a seed chosen", "hidden", "poisoned labels", "looked at"):
+        assert word in not_shown
+
+
+def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_docs(kept_run: Path) -> None:
+    folder = kept_run / "sgd"
+
+    def sha256(value: Any) -> str:
+        return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def of_arrays(arrays: dict[str, Any]) -> str:
+        digest = hashlib.sha256()
+        for name in sorted(arrays):
+            array = arrays[name]
+            digest.update(f"{name} torch.{array.dtype} {str(array.shape).replace(' ', ' ')}\n".encode())
+            digest.update(array.tobytes())
+        return digest.hexdigest()
+
+    fingerprint = json.loads((kept_run / "fingerprint.json").read_text())
+    recorded = json.loads((kept_run / "config.json").read_text())
+    names = ("model", "image_size", "batch_size", "epochs", "seed", "augmentation", "schedule", "warm_up")
+    previous = sha256(
+        {
+            "config": {name: recorded[name] for name in names},
+            "initial_weights_sha256": fingerprint["initial_weights_sha256"],
+            "numeric_class": fingerprint["numeric_class"],
+            "setting": {
+                name: recorded["settings"][0][name]
+                for name in ("optimizer", "learning_rate", "weight_decay", "momentum")
+            },
+            "split_sha256": hashlib.sha256((kept_run / "split.csv").read_bytes()).hexdigest(),
+            "training_images": "training",
+        }
+    )
+    for epoch in range(1, 5):
+        arrays = safetensors.numpy.load_file(folder / f"epochs/{epoch:06d}.safetensors")
+        weights = {name[6:]: array for name, array in arrays.items() if name.startswith("model.")}
+        state = {name[10:]: array for name, array in arrays.items() if name.startswith("optimizer.")}
+        entry = {
+            "epoch": epoch,
+            "previous": previous,
+            "weights_sha256": of_arrays(weights),
+            "optimizer_sha256": of_arrays(state),
+            "tensors": {name: of_arrays({name: array})[:12] for name, array in weights.items()},
+        }
+        previous = sha256(entry)
+    assert previous == FinishedRun.open(kept_run).training_sha256
+
+
+@pytest.mark.slow
+def test_kept_epochs_change_no_other_file_and_stand_in_no_manifest(
+    kept_run: Path, numerics: Numerics, tmp_path: Path
+) -> None:
+    experiment.train(CONFIG, Context(numerics), tmp_path / "plain")
+    kept = [f"sgd/epochs/{epoch:06d}.safetensors is in one run only" for epoch in range(1, 5)]
+    assert find_differing_files(kept_run, tmp_path / "plain") == kept
+    assert not [name for name in RunFolder.open(kept_run).manifest() if "epochs" in name]
+
+
+def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_not(
+    own_kept_run: Path, numerics: Numerics, replace_fit: Replace
+) -> None:
+    (own_kept_run / "sgd/history.json").unlink()
+    kept = []
+
+    def seen(task: Task) -> None:
+        kept.append(task.keep_epochs)
+        raise RuntimeError("seen enough")
+
+    replace_fit(seen)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="seen enough"):
+            experiment.train(CONFIG, Context(numerics), own_kept_run, resume=True)
+        shutil.rmtree(own_kept_run / "sgd/epochs", ignore_errors=True)
+    assert kept == [True, False]
+
+
+def test_what_is_not_kept_is_said_and_too_many_draws_are_said_before_anything_is_computed(
+    own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "verify", Mock(side_effect=ValueError("computed")))
+    for epoch in (1, 2, 3):
+        (own_kept_run / f"sgd/epochs/{epoch:06d}.safetensors").unlink()
+    code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
+    assert (code, printed) == (2, f"{own_kept_run}: neither verified nor refuted; the error says what is missing\n")
+    said, _, after = error.partition("4; train --keep-epochs keeps them; only the others are trained again")
+    assert "sgd/epochs has no state before epoch " in said
+    assert after.strip() == "in4310repro: computed"
+    _, _, error = call("verify", str(own_kept_run), "--replay", "99")
+    assert "--replay 99: setting sgd has " in error
+
+
+def test_a_run_that_cannot_be_read_is_a_difference_with_a_replay_too(own_kept_run: Path, call: Call) -> None:
+    (own_kept_run / "scores.npz").unlink()
+    code, printed, _ = call("verify", str(own_kept_run), "--replay", "0")
+    assert code == 1
+    assert "scores.npz is missing" in printed
+
+
+def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_again(
+    own_kept_run: Path, numerics: Numerics
+) -> None:
+    shutil.rmtree(own_kept_run / "sgd/epochs")
+    result = replay_run(own_kept_run, numerics)
+    assert (result.replayed, result.differences) == ([1], [])
+    assert "sgd/epochs has no state before it; train --keep-epochs keeps them" in result.missing[4]
+    # Nothing was found by a draw that was not made.
+    assert "at least one is found" not in "".join(result_lines(result))
+
+
+@pytest.mark.slow
+def test_a_difference_counts_more_than_what_is_missing(
+    own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder.open(own_kept_run)
+    rows = run.read_json("sgd/history.json")
+    rows[3]["train_loss"] += 1e-9
+    run.write_json("sgd/history.json", rows)
+    missing = MissingStateError("no weights 'mine.pth'")
+    monkeypatch.setattr(start, "_initial_network", Mock(side_effect=missing))
+    code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
+    assert code == 1
+    assert printed.startswith(f"{own_kept_run}: not verified, 1 difference\n")
+    assert "difference: sgd, epoch 4, trained again: train_loss is " in printed
+    assert "this training is not the one that the run records" in printed
+    assert "sgd, epoch 1: not trained again, since no weights 'mine.pth'" in error
+
+
+def test_a_kept_epoch_that_is_damaged_is_a_difference_where_it_is_used(own_kept_run: Path, numerics: Numerics) -> None:
+    for epoch in (1, 2):
+        (own_kept_run / f"sgd/epochs/{epoch:06d}.safetensors").unlink()
+    before_last = own_kept_run / "sgd/epochs/000003.safetensors"
+    content = before_last.read_bytes()
+    before_last.unlink()
+    before_last.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    (difference,) = replay_run(own_kept_run, numerics).differences
+    assert difference.startswith("sgd, epoch 4: it cannot be trained again: ")
+    assert "000003.safetensors holds other optimizer state" in difference or "holds other weights" in difference
+    assert "after epoch 3" in difference
+
+
+def test_a_learning_rate_that_was_changed_everywhere_is_found(own_kept_run: Path, numerics: Numerics) -> None:
+    run = RunFolder.open(own_kept_run)
+    config = run.read_json("config.json")
+    config["settings"][0]["learning_rate"] *= 2
+    run.write_json("config.json", config)
+    with pytest.raises(ValueError, match=r"sgd/tensors.json: epoch 1: the chain is broken"):
+        FinishedRun.open(own_kept_run)
+    rechain(own_kept_run)
+    shutil.rmtree(own_kept_run / "sgd/epochs")
+    difference = replay_run(own_kept_run, numerics).differences[0]
+    assert difference.startswith("sgd, epoch 1, trained again: ")
+    assert difference.endswith(" of 122 tensors differ, the first is conv1.weight")
+
+
+def test_initial_weights_that_are_not_those_of_the_seed_are_found(
+    own_kept_run: Path, numerics: Numerics, tmp_path: Path, copied_scenes: Callable[[Path], Path]
+) -> None:
+    run = RunFolder.open(own_kept_run)
+    run.write_json("config.json", run.read_json("config.json") | {"seed": 1})
+    rechain(own_kept_run)
+    shutil.rmtree(own_kept_run / "sgd/epochs")
+    result = replay_run(own_kept_run, numerics, data=str(copied_scenes(tmp_path / "scenes")))
+    recorded = run.read_json("fingerprint.json")["initial_weights_sha256"]
+    assert re.search(f"epoch 1: .*the initial weights .*{recorded}", result.differences[0])
+
+
+def test_a_training_image_that_is_not_there_is_wrong_input(
+    kept_run: Path, tmp_path: Path, copied_scenes: Callable[[Path], Path], call: Call
+) -> None:
+    root = copied_scenes(tmp_path / "scenes")
+    with (kept_run / "split.csv").open() as lines:
+        path = next(row["path"] for row in csv.DictReader(lines) if row["part"] == "training")
+    (root / path).unlink()
+    code, _, error = call("verify", str(kept_run), "--data", str(root), "--replay", "0")
+    assert code == 2
+    assert f"training image {path} is not below {root}" in error
+
+
+@pytest.mark.parametrize("mode", ["portable", "native"])
+def test_other_arithmetic_than_the_run_s_is_refused_with_both_classes(
+    mode: str, own_kept_run: Path, numerics: Numerics
+) -> None:
+    run = FinishedRun.open(own_kept_run)
+    run.fingerprint["numerics"] = mode
+    elsewhere = replace(numerics, numeric_class="elsewhere")
+    words = f"was trained in {mode} arithmetic of numeric class {numerics.numeric_class}, and this process .* elsewhere"
+    with pytest.raises(ValueError, match=words):
+        plan_replay(run, 0, 0, elsewhere)
+
+
+def test_a_difference_in_native_arithmetic_is_no_proof_and_said_so() -> None:
+    result = Replay(plan=make_plan("sgd", 4, 2, 1, 7), training_sha256="0" * 64, portable=True)
+    (difference,) = difference_lines(result)[:1]
+    assert "this training is not the one that the run records" in difference
+    assert "(drawn by --draw 7: 3)" in difference
+    assert "a reason to look and no proof" in difference_lines(replace(result, portable=False))[0]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("--draw", "3"), ("--draw 3", "--replay is not given")),
+        (("--replay", "-1"), ("--replay", "-1")),
+        (("--replay", "1", "--draw", "-1"), ("--draw", "-1")),
+        (("--replay", "x"), ("--replay", "valid integer")),
+    ],
+    ids=" ".join,
+)
+def test_numbers_that_cannot_be_are_refused(
+    words: tuple[str, ...], parts: tuple[str, ...], kept_run: Path, call: Call
+) -> None:
+    refused(call, ("verify", str(kept_run), *words), *parts)
+
+
+def test_kept_epochs_that_the_disk_lacks_are_refused_before_anything_is_trained(
+    call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: SimpleNamespace(free=2**20))
+    words = ("train", "--preset", "tiny", "--keep-epochs", "--out", "new")
+    code, _, error = call(*words)
+    assert code == 2
+    sizes = "134 MB an epoch with adamw, 89.5 MB an epoch with rmsprop, 89.5 MB an epoch with sgd"
+    assert f"kept epochs take {sizes}, in all 626 MB below new, where 1.05 MB are free" in error
+    assert not (tmp_path / "new").exists()
+
+
+def test_ctrl_c_ends_a_replay_after_its_step(kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps, step = list[int](), Epochs._step
+
+    def pressed(self: Epochs, batch: Batch, images: int) -> torch.Tensor:
+        steps.append(self.position.batch)
+        signal.raise_signal(signal.SIGINT)
+        return step(self, batch, images)
+
+    monkeypatch.setattr(Epochs, "_step", pressed)
+    code, printed, error = call("verify", str(kept_run), "--replay", "0")
+    assert code == 130
+    assert steps == [0]
+    assert "replayed" not in printed
+    assert error.splitlines()[-1] == "in4310repro: interrupted"
+
+
+@pytest.mark.slow
+def test_a_warm_start_is_replayed_from_the_setting_before_and_said(numerics: Numerics, tmp_path: Path) -> None:
+    config = replace(TINY, settings=TINY.settings[1:], split="16/12/20", protocol=parse("warm-start"))
+    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True)
+    for setting in config.settings:
+        run.metrics["setting"], run.metrics["epoch"] = setting.name, 2
+        result = replay(run, plan_replay(run, 0, 0, numerics), Context(numerics))
+        assert result.differences == []
+        assert result.replayed == [1, 2]
+        assert result.first_epoch_from == (None if setting.name == "rmsprop" else "rmsprop")
