@@ -1,16 +1,16 @@
-"""Train networks for image classification as a published report assigns it, and check the numbers that come out.
+"""Train image classification networks as an assignment prescribes, and check the numbers in its report.
 
-The command line is the face of the package: `in4310repro --help`, and README.md of the repository. In Python these
-libraries stand by themselves; the rest is what the commands are made of and may change.
+The command line is the main interface: see `in4310repro --help` and the repository's README.md. These
+Python functions and modules may be used by themselves; everything else is internal and may change.
 
 * `in4310repro.features.FeatureStatistics`: statistics of any module's outputs in one pass; docs/features.md
 * `in4310repro.metrics`: class accuracy and average precision
 * `in4310repro.golden`: golden files, and a pytest plugin; docs/golden-files.md
-* `in4310repro.audit.examine.audit`: what contradicts itself in printed numbers; docs/audit.md
-* `in4310repro.training.experiment.train`: what `in4310repro train` calls; docs/runs.md says what it leaves
-* `in4310repro.verification.verify`: what `in4310repro verify` calls; docs/verification.md
+* `in4310repro.audit.examine.audit`: contradictions among a report's numbers; docs/audit.md
+* `in4310repro.experiment.train`: the function behind `in4310repro train`; docs/runs.md lists its files
+* `in4310repro.verification.verify`: the function behind `in4310repro verify`; docs/verification.md
 
-`__version__` is that of the installation.
+`__version__` is the version of the installed package.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __version__: str
 
 
 def __getattr__(name: str) -> str:
-    """Return the version; it is looked up on first access, so that commands start fast."""
+    """Return `__version__`, which is looked up only when it is accessed so that commands start fast."""
     if name == "__version__":
         from importlib import metadata
 

@@ -1,4 +1,4 @@
-"""Entry point of a process: `python -m in4310repro` and the command `in4310repro`.
+"""Entry point of `python -m in4310repro` and of the command `in4310repro`.
 
 `main` prepares for signals, then runs the command line.
 """
@@ -9,7 +9,7 @@ from in4310repro.system import signals
 
 
 def main() -> None:
-    """Run the command that the arguments name, and end the process with its exit code."""
+    """Run the command that the command line names; end the process with the command's exit code."""
     signals.take_over_process()
     from in4310repro import cli
 

@@ -1,8 +1,8 @@
 """Memory for results, reused as soon as no tensor refers to it.
 
-A training step makes the same maps each time. The system hands out fresh memory page by page, filled with zeros: 5 % of
-a step's time at 64 px, 10 % at 224 px. Here a block of memory returns to a list when the storage on it is freed; its
-finalizer tells.
+A training step makes the same maps each time. The system hands out fresh memory page by page, filled with
+zeros: 5 % of a step's time at 64 px, 10 % at 224 px. Here a finalizer puts a block of memory into a list of
+free blocks when the storage on it is freed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def maps(shape: Sequence[int]) -> Tensor:
 
 
 def like(values: Tensor) -> Tensor:
-    """Return uninitialised float32 values with the shape and strides of `values`, which must have no gaps."""
+    """Return uninitialised float32 values with the shape and strides of `values`, whose memory has no gaps."""
     if 4 * values.numel() < LEAST:
         return torch.empty_like(values, memory_format=torch.preserve_format)
     return _tensor(values.shape, values.stride())
@@ -58,7 +58,7 @@ def block_size(number: int) -> int:
 
 
 class Sizes:
-    """Number of bytes in use, and in free blocks, over blocks of all sizes."""
+    """Total bytes of the blocks in use (`used`) and of the free blocks (`free`)."""
 
     used = 0
     free = 0

@@ -153,7 +153,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
-    """Return a weight's gradient over the whole batch, given the maps [image, ...] of this process's images."""
+    """Return a weight's gradient over the batch, given this process's maps [image, ...] and their gradient."""
 
     def compute(images: range, whole: int, result: Tensor) -> None:
         part = Shape.from_buffer_copy(shape)
@@ -165,7 +165,7 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
 
 
 def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
-    """Return a bias's gradient over the whole batch, given the gradient [image, output, ...] of this process."""
+    """Return a bias's gradient over the batch, given this process's gradient [image, output, ...]."""
     images, outputs = gradient.shape[:2]
     positions = gradient[0, 0].numel()
     rows = tree.rows(images, 2 * outputs)

@@ -1,4 +1,4 @@
-"""First derivatives only: a second derivative raises an error, since autograd would silently compute it wrongly."""
+"""Error for second derivatives of the kernels' functions, which autograd would silently compute wrongly."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def _drop_negative_zeros(values: Tensor, inplace: bool) -> Tensor:
 
 
 class Dropout(nn.Dropout):
-    """torch.nn.Dropout for evaluation or p = 0; in training with p > 0 there is no portable arithmetic for it."""
+    """torch.nn.Dropout for evaluation or p = 0; training with p > 0 raises ValueError."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return the input unchanged.

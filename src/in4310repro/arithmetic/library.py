@@ -1,7 +1,7 @@
 """The compiled kernels: one library per instruction set; all give equal bits.
 
-setup.py builds them from the .cpp and .hpp files beside this one; no Python is inside them, so one build serves every
-version of Python. The widest one that the processor can run is taken.
+setup.py builds them from the .cpp and .hpp files beside this module. They do not use Python's C interface, so
+one build works with every version of Python. The library for the processor's widest instruction set is used.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ class Library:
         instruction_set: the instruction set that it was compiled for.
         signatures: the signatures of its functions.
         sources: hash of the source files that it must have been compiled from; None for those in this folder.
-        others: words for the error about what else a library with a wrong hash was compiled from.
+        others: phrase for the error message that names the sources of a library with a wrong hash.
 
     Raises:
         OSError: the library cannot be loaded.
@@ -53,7 +53,7 @@ class Library:
 
     @property
     def usable(self) -> bool:
-        """Return whether this processor can execute the library's instructions."""
+        """True if this processor can execute the library's instructions."""
         return bool(self.number("usable"))
 
     def call(self, function: str, *arguments: Argument, threads: int | None = None) -> None:
@@ -76,7 +76,7 @@ class Library:
         """Call an exported function without a thread-count argument; return its result as an integer.
 
         Raises:
-            ValueError: as `call`.
+            ValueError: a tensor does not fit the function's declaration.
         """
         passed, _kept = self.signatures[function].bind(arguments)
         return int(self.functions[function](*passed) or 0)
@@ -199,7 +199,7 @@ def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -
 
 
 def describe(values: Tensor) -> str:
-    """Describe a tensor's dtype, shape and device for an error message."""
+    """Return a description of a tensor's dtype, shape and device, for an error message."""
     if values.is_nested:
         return "a nested tensor"
     return f"{values.dtype} of shape {tuple(values.shape)} on {values.device}"

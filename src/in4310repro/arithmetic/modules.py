@@ -1,6 +1,6 @@
-"""portable(model): replace a model's modules by ones that use the compiled kernels, with the same state dict.
+"""Replacement of a model's modules by ones that use the compiled kernels, with the same state dict.
 
-The class of each module is exchanged for one of the same fields.
+Only the class of each module object is exchanged; its attributes stay.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def portable(model: nn.Module) -> nn.Module:
 
 
 def refused_modules(model: nn.Module) -> list[str]:
-    """Return the modules without portable arithmetic, with reasons; ignores functions called in forward()."""
+    """Return the modules that the kernels cannot compute, with reasons; ignores functions called in forward()."""
     return [
         f"{name or 'the model'} ({reason})" for name, module in model.named_modules() if (reason := _reason(module))
     ]

@@ -1,8 +1,9 @@
 """torchvision's networks with batch norm, sum and ReLU computed in one pass, unless a hook needs their results.
 
-In evaluation without gradients, a batch norm in a sequence and its ReLU are one pass with the convolution before them.
+In evaluation without gradients, a convolution, the batch norm after it and its ReLU are one pass in a
+sequence.
 
-A hook on one of the modules makes them separate; the bits are equal either way.
+A hook on one of these modules makes them separate passes; the bits are equal in both cases.
 """
 
 from __future__ import annotations

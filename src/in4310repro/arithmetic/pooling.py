@@ -1,4 +1,4 @@
-"""Pooling, and the sum of two gradients, by the compiled kernels. Formulas are in docs/arithmetic.md.
+"""Pooling, and the elementwise sum of maps, by the compiled kernels. Formulas are in docs/arithmetic.md.
 
 Maps are float32 [image, channel, height, width]; results lie in channels_last memory.
 """
@@ -100,7 +100,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the maps twice, for two uses; a kernel then adds the two gradients, with autograd's bits."""
+    """Return the maps twice, for two uses; a kernel adds their two gradients, with the same bits as autograd."""
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
     maps = check_maps("maps", maps)

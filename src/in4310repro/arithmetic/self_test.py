@@ -22,7 +22,7 @@ VERSION = 2
 
 
 def obstacle() -> str:
-    """Return a clause on why the kernels cannot be used; empty if they can."""
+    """Return the reason why the kernels cannot be used; an empty string if they can."""
     try:
         library.library()
     except (RuntimeError, ValueError) as error:

@@ -7,9 +7,10 @@
     loss.backward()
     share.finish()                                         # every process has the gradients of the whole batch
 
-The leaves of the batch go to the processes side by side. A process sums the nodes of the tree whose leaves it has all;
-the rest of the tree is added by everyone, or, of gradients of weights, by one process for each piece of them, which
-sends its piece to the others. So the bits are those of one process, for any number; no sum is left to a library.
+Sums are computed along a tree (see `tree`), whose leaves are groups of 8 images. Each process has consecutive
+leaves, and sums every node of the tree whose leaves it has all. Every process computes the rest of the tree
+by itself. Gradients of weights are divided into pieces instead: one process sums a piece, and sends it to the
+others. Therefore the bits are those of one process, for any number of processes; no sum is left to a library.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class Whole:
         _Current.batch = self._before or WHOLE
 
     def finish(self) -> None:
-        """Wait until all gradients are complete, after the backward pass; nothing to wait for in a single process."""
+        """Wait until all gradients are complete, after the backward pass; does nothing in a single process."""
 
     def images_of_batch(self, images: int) -> int:
         """Return the number of images in the whole batch, given the number in this process."""
@@ -76,7 +77,7 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Connect this process by torch.distributed, which must be initialised; every process must call it."""
+    """Return a connection to the other processes by torch.distributed, already initialised; all must call it."""
     groups = (dist.new_group(backend="gloo") for _ in range(2))
     return Connection(dist.get_rank(), dist.get_world_size(), *groups)
 
@@ -84,7 +85,8 @@ def connect() -> Connection:
 def images_of(batch: int, connection: Connection | None) -> range:
     """Return the positions of this process's images in a batch; without a connection, of all images.
 
-    A process without a leaf, if processes outnumber leaves, computes an image whose result is not used.
+    If there are more processes than groups of 8 images, a process without a group gets image 0. Its result is not
+    used.
     """
     if connection is None:
         return range(batch)
@@ -98,13 +100,13 @@ def _nodes(images: int, size: int) -> list[list[range]]:
 
 
 class Share(Whole):
-    """Part of a batch that one process has; inside its `with` block, sums run over all processes' images.
+    """One process's part of a batch; inside its `with` block, sums run over all processes' images.
 
     Every process must call the same functions in the same order, with the images at the positions in `images`.
 
     Args:
         batch: number of images in the whole batch.
-        connection: the connection between the processes that have the batch.
+        connection: the connection between the processes that divide the batch.
     """
 
     def __init__(self, batch: int, connection: Connection) -> None:
@@ -127,7 +129,7 @@ class Share(Whole):
         return self.batch
 
     def total(self, rows: Tensor) -> Tensor:
-        """Return the sum over the batch, by a message to every process; see `Whole.total`."""
+        """Return the sum of rows over the batch, by a message to every process; see `Whole.total`."""
         most = max(map(len, self._nodes))
         sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
         for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):
@@ -141,7 +143,7 @@ class Share(Whole):
         return tree.add(tree.leaves(self.batch), sums)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
-        """Queue this process's part of a gradient for summation over processes; return None. See Whole.
+        """Queue this process's part of a weight's gradient, which `finish` will sum and store; return None.
 
         Raises:
             ValueError: the weight was computed from other tensors, so that it has no `.grad` for its gradient.

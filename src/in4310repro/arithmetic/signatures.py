@@ -1,14 +1,15 @@
 """Signatures of compiled functions: their types in ctypes, and checks of the tensors that are passed to them.
 
-A declaration is written as in C, with the sizes of each array, in the order of memory, in brackets behind its name:
+A declaration is written as in C, with the sizes of each array, in the order of memory, in brackets behind its
+name:
 
     int linear(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t features, ptrdiff_t outputs,
                const float rows[images features], const float weight[outputs features], const float bias?[outputs],
                float result[images outputs])
 
-A size is a number, an integer argument that stands before, a field or property of a structure that stands before, or
-`images/8`, rounded up. What is `const` is read, everything else is written; `?` allows None. `float *const` has one
-array for each tensor of a list, `parameters[tensors sizes]`, where `sizes` is an array of their sizes.
+A size is a number, the name of an earlier integer argument, a field or property of an earlier structure, or
+`images/8`, rounded up. A `const` array is read, any other array is written; `?` allows None. `float *const`
+is a list of arrays, one for each tensor: in `parameters[tensors sizes]`, `sizes` is an array of their sizes.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class Signature:
     parameters: tuple[Parameter, ...]
 
     def declare(self, library: ctypes.CDLL) -> Any:
-        """Return the function from a loaded library after setting its types."""
+        """Return the function of this name from a loaded library, after setting its types for ctypes."""
         function = getattr(library, self.name)
         function.restype, function.argtypes = TYPES[self.returns], [each.argtype for each in self.parameters]
         return function
@@ -209,7 +210,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether an array's sizes agree with declared ones that may join or split adjacent axes.
+    """Return whether an array has the declared sizes, up to joining or splitting adjacent axes.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
@@ -222,7 +223,7 @@ def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
 
 
 def describe(value: object) -> str:
-    """Describe an argument for an error message."""
+    """Return a description of an argument's type, dtype, shape and strides, for an error message."""
     if not isinstance(value, Tensor):
         return f"a {type(value).__name__}"
     if value.is_nested or value.layout is not torch.strided:

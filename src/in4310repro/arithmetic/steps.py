@@ -1,6 +1,7 @@
-"""AdamW, RMSprop and SGD whose step is one pass of a compiled kernel over all parameters.
+"""AdamW, RMSprop and SGD, each of whose steps is one pass of a compiled kernel over all parameters.
 
-They are torch's optimizers in groups, state and state dict; only step() differs. Formulas in docs/arithmetic.md.
+Their parameter groups, state and state dict are those of torch's optimizers; only step() differs. Formulas
+are in docs/arithmetic.md.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Parameters = Iterable[Tensor] | Iterable[Group]
 
 
 class AdamW(torch.optim.AdamW):
-    """AdamW (Loshchilov and Hutter 2019); its state per parameter: step, exp_avg, exp_avg_sq."""
+    """AdamW (Loshchilov and Hutter 2019); the state of a parameter is step, exp_avg and exp_avg_sq."""
 
     def __init__(
         self,
@@ -51,7 +52,7 @@ def _adamw(parameters: list[Tensor], states: list[dict[str, Tensor]], group: Gro
 
 
 class RMSprop(torch.optim.RMSprop):
-    """RMSprop (Tieleman and Hinton 2012); its state per parameter: step, square_avg."""
+    """RMSprop (Tieleman and Hinton 2012); the state of a parameter is step and square_avg."""
 
     def __init__(
         self, parameters: Parameters, lr: float = 1e-2, alpha: float = 0.99, eps: float = 1e-8, weight_decay: float = 0
@@ -69,7 +70,7 @@ class RMSprop(torch.optim.RMSprop):
 
 
 class SGD(torch.optim.SGD):
-    """Stochastic gradient descent with momentum as in torch.optim.SGD; its state: momentum_buffer."""
+    """Stochastic gradient descent with momentum as in torch.optim.SGD; a parameter's state is momentum_buffer."""
 
     def __init__(self, parameters: Parameters, lr: float = 1e-3, momentum: float = 0, weight_decay: float = 0) -> None:
         super().__init__(parameters, lr=lr, momentum=momentum, weight_decay=weight_decay)

@@ -1,6 +1,6 @@
-"""Binary tree that fixes the order of sums over a batch, as in leaves.hpp; a node is a range of leaves.
+"""Binary tree that fixes the order of sums over a batch, as in leaves.hpp.
 
-A node is the range of its leaves.
+A leaf is a group of 8 images, summed first. A node of the tree is represented by the range of its leaves.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the tree's root for a batch, the range of all its leaves; a leaf is a group of `LEAF` images."""
+    """Return the root of the tree for a batch: the range of all its leaves, groups of `LEAF` images."""
     return range(-(-images // LEAF))
 
 
@@ -26,7 +26,7 @@ def part(number: int, rank: int, size: int) -> range:
 
 
 def share(images: int, rank: int, size: int) -> range:
-    """Return the range of a batch's leaves that one of `size` processes computes; see `part`.
+    """Return the range of leaves (groups of 8 images) of a batch that one of `size` processes computes; see `part`.
 
     Examples:
         >>> [share(40, rank, 3) for rank in range(3)], share(8, 0, 2)
@@ -36,18 +36,18 @@ def share(images: int, rank: int, size: int) -> range:
 
 
 def images_of(node: range, images: int) -> range:
-    """Return the positions in the batch of the images under a node."""
+    """Return the positions in the batch of the images in a node's leaves."""
     return range(min(node.start * LEAF, images), min(node.stop * LEAF, images))
 
 
 def halves(node: range) -> tuple[range, range]:
-    """Return a node's two children, split at the largest power of two below its number of leaves."""
+    """Return a node's two children; the left one has the largest power of two below the number of leaves."""
     left = 1 << (len(node) - 1).bit_length() - 1
     return node[:left], node[left:]
 
 
 def nodes(own: range, node: range) -> list[range]:
-    """Return the largest nodes within `node` whose leaves are all in the range `own`.
+    """Return the largest nodes of the tree below `node` whose leaves are all in the range `own`.
 
     Examples:
         >>> nodes(range(1, 5), range(5))
@@ -61,7 +61,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """Return a node's sum, computed from the sums of nodes below it; may overwrite them.
+    """Return the sum of a node, computed from the sums of nodes below it, whose memory it may overwrite.
 
     Raises:
         ValueError: the given sums do not cover all leaves of the node.

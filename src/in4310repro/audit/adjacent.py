@@ -1,4 +1,4 @@
-"""Joins lines with a value over all classes that directly follow each other: a program printed them for one result."""
+"""Join consecutive lines that each report one score over all classes, such as accuracy and F1 of one result."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AVERAGED = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 
 
 def with_adjacent_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """Return the tables, with adjacent lines that hold values over all classes of one result joined into a table.
+    """Return the tables; consecutive one-line tables of one result are joined into one table.
 
-    A measure that occurs a second time starts the next result. If the results then list different measures, it is
+    A metric that occurs a second time starts the next result. If the results then list different metrics, it is
     unclear which line belongs to which result, and no lines are joined.
     """
     made: list[Joined] = []
@@ -28,7 +28,7 @@ def with_adjacent_lines(tables: Sequence[Joined], document: Document) -> list[Jo
 
 
 def _runs(tables: Sequence[Joined], document: Document) -> Iterator[list[Joined]]:
-    """Yield lists of one-line tables with at most one blank line between; each other table is a list by itself."""
+    """Yield lists of consecutive one-line tables; a table that cannot be joined is a list by itself."""
     run: list[Joined] = []
     for joined in tables:
         if run and not _continues(run[-1], joined, document):
@@ -49,7 +49,7 @@ def _continues(before: Joined, after: Joined, document: Document) -> bool:
 
 
 def _is_line(table: Table) -> bool:
-    """Return whether a table is a single line with a measure over all classes and no further words."""
+    """Return whether a table is a single line that names only a metric over all classes."""
     single = len(table.values) == 1 and table.kind is TableKind.SUMMARY and not table.asides
     return single and not has_parts(table) and not table.partial and _is_plain(table.values[0])
 
@@ -61,7 +61,7 @@ def _is_plain(value: Value) -> bool:
 
 
 def _results(tables: Sequence[Table]) -> Iterator[list[Table]]:
-    """Yield the lines of each result; a measure that occurs again starts the next result."""
+    """Split the lines into results; a metric that occurs again starts the next result."""
     result: list[Table] = []
     for table in tables:
         if _measure(table) in map(_measure, result):

@@ -1,4 +1,4 @@
-"""Ways to compute an average from class values: plain, weighted by images, one-vs-rest, of F1, balanced accuracy."""
+"""Compute averages of class values: plain, weighted by images, one-vs-rest, balanced accuracy, and F1 of means."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ AS_ZEROS = "plain mean with classes without a value as zeros"
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One way to average the classes: for each way of rounding the class values, the interval of the average."""
+    """One way to average the classes, with the interval of the average for each way of rounding class values."""
 
     name: str
     means: Mapping[Rounding, Interval]
@@ -42,7 +42,7 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A printed average with the printed class values that it averages."""
+    """A reported average together with the class values that it averages."""
 
     cell: Cell
     measure: Measure  # of the parts
@@ -50,13 +50,13 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """Kind of average that the label names; balanced accuracy always is a plain mean of recalls."""
+        """Kind of average that the label names; MACRO for balanced accuracy, a plain mean of recalls."""
         balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
         return Average.MACRO if balanced else self.cell.value.average
 
 
 def list_summaries(sheet: Sheet) -> Iterator[Summary]:
-    """Yield the printed averages of a table for which at least two class values are printed."""
+    """Yield the averages in a table for which at least two class values are reported too."""
     for cell in sheet.summaries:
         measures = PARTS.get(cell.value.measure, ())
         measure = next((each for each in measures if sheet.classes.get(each)), None)
@@ -68,7 +68,7 @@ def list_summaries(sheet: Sheet) -> Iterator[Summary]:
 
 
 def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the ways to average that the label of a summary allows and that the known class sizes suffice for."""
+    """Yield the ways to average that the label allows and for which enough class sizes are known."""
     average = summary.average
     if average is Average.MACRO:
         yield from read_plain_means(summary, sheet)
@@ -86,7 +86,7 @@ def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is a row of a classification report with recalls and supports.
+    """Return whether an accuracy is a row of a classification report with recalls and class sizes.
 
     Then a single program has computed it and the rows above it from the same labels.
     """
@@ -94,7 +94,7 @@ def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
 
 
 def stands_in_row(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is printed as a table row, in the column of a different measure."""
+    """Return whether an accuracy is a table row whose number is in the column of another metric, such as F1."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
     named = ROW.match(cell.value.label or "") is not None
     return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
@@ -112,10 +112,11 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the average if class accuracies are one-vs-rest, (TP + TN) / all: each error then counts for two classes.
+    """Yield the average for class accuracies that are one-vs-rest, (TP + TN) / all images.
 
-    With p the share of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c
-    add up to 2 (1 - p): p = 1 - sum (1 - a_c) / 2, and their mean is 1 - 2 (1 - p) / m for m classes.
+    Each error then counts for two classes. With p the share of all images that are right and a_c the one-vs-rest
+    accuracy of class c, the differences 1 - a_c add up to 2 (1 - p): p = 1 - sum (1 - a_c) / 2, and their mean is
+    1 - 2 (1 - p) / m for m classes.
     """
     if summary.cell.value.measure is not Measure.ACCURACY:
         return
@@ -141,7 +142,7 @@ def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _has_all_sizes(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether all class sizes are known and each class value is a share of the images of its class."""
+    """Return whether all class sizes are known and class values are shares of the class's images."""
     against_the_rest = summary.measure is Measure.ACCURACY and any(score in sheet.classes for score in SCORES)
     return not against_the_rest and set(summary.parts) <= set(sheet.sizes) and _all(sheet) > 0
 
@@ -151,12 +152,12 @@ def _all(sheet: Sheet) -> int:
 
 
 def make_reading(name: str, mean: object) -> Reading:
-    """Return a Reading; `mean` maps each way of rounding the class values to the interval of the average."""
+    """Return a Reading with the interval that `mean` gives for each way of rounding the class values."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
 def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means: of all classes, of the classes with images, without zeros, and with missing classes as 0."""
+    """Yield plain means of the class values, one for each usual treatment of zeros and missing classes."""
     parts = summary.parts
     yield make_reading("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
     present = [cell for name, cell in parts.items() if sheet.sizes.get(name) != 0]
@@ -170,7 +171,7 @@ def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means with one or more zeros left out: programs often print 0 for a class without images."""
+    """Yield plain means without one or more zeros, which may be classes without images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # One sum for all numbers of classes: there may be hundreds of zeros.
@@ -186,7 +187,7 @@ def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) 
 
 
 def sum_error(summary: Summary) -> Fraction:
-    """Return a bound of the rounding error of a float sum of m numbers in [0, 1]: m unit roundoffs, in any order.
+    """Return a bound of the rounding error of a float sum of m numbers in [0, 1]: m unit roundoffs.
 
     Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
     """
@@ -201,7 +202,7 @@ def error_is_double(cell: Cell) -> bool:
 
 
 def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield averages by two definitions that are printed under the same names as plain means.
+    """Yield two averages that programs print under the same names as plain means.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
     for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
@@ -231,7 +232,7 @@ def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def read_weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
-    """Return the mean weighted by images; for accuracies and recalls it is the share of right images."""
+    """Return the mean weighted by class size; for accuracies and recalls it is the share of correct images."""
     return make_reading(WEIGHTED, lambda way: _weighted(summary, sheet, way))
 
 

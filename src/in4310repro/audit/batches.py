@@ -1,4 +1,4 @@
-"""Difference between means over batches and over images: a smaller last batch weighs as much as the other batches."""
+"""Means over batches: they differ from means over images if the last batch is smaller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ERROR = Fraction(1, 10**12)
 
 
 def batch_means(accuracy: Interval, images: int) -> Interval:
-    """Return the interval of possible means over batch accuracies, for batch sizes up to 1,024 images.
+    """Return the interval in which the mean of batch accuracies lies, for batch sizes up to 1,024 images.
 
     With b images a batch, B batches and r images in the last: ((B - 1) p + q) / B, where p is the accuracy of the full
     batches and q that of the last. The accuracy of all images is ((B - 1) b p + r q) / n. The mean is lowest if no
@@ -47,7 +47,7 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return the possible mean over batches that is nearest to a printed value, over all common batch sizes.
+    """Return the possible mean over batches nearest to the reported value; all common batch sizes are tried.
 
     If q of the r images of the last batch are right, and k of all n, the mean over B batches of b images is ((k - q) /
     b + q / r) / B. As k is known as an interval, so is this mean, for each common batch size and each q. Images may be
@@ -74,7 +74,7 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
 
 
 def _choose_nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
-    """Return whichever is nearest to the printed interval: the best one so far or one of the given intervals."""
+    """Return the interval nearest to `printed`: `best`, or one of those from `low` to `high`."""
     if not len(low):
         return best
     gaps = np.maximum(low - float(printed.high), float(printed.low) - high)
@@ -88,7 +88,7 @@ def _gap(one: Interval, other: Interval) -> Fraction:
 
 
 def _probability(images: int, right: float, drawn: int) -> NDArray[np.float64]:
-    """Return the probability of q = 0 to `drawn` right images in a random batch: C(k, q) C(n - k, r - q) / C(n, r)."""
+    """Return P(q correct images in a random batch) for each q: C(k, q) C(n - k, r - q) / C(n, r)."""
     q = np.arange(drawn + 1)
 
     def log_choices(of: float, some: NDArray[np.int64]) -> NDArray[np.float64]:

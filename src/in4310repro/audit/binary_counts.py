@@ -1,4 +1,4 @@
-"""Numbers of true positives and true negatives that give all scores of one binary test at once."""
+"""Search for numbers of true positives and true negatives that give all scores of one binary test."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Bounds = tuple[Counts, Counts]
 
 @dataclass(frozen=True, kw_only=True)
 class Split:
-    """Number of images of a binary test, and of its positives; `positives` is None if only the total is known."""
+    """Numbers of images and of positives in a binary test; `positives` is None if only the total is known."""
 
     total: int
     positives: int | None = None
 
     @property
     def possible(self) -> Counts:
-        """Possible numbers of positives: the known one, or every number that leaves an image of either class."""
+        """Possible numbers of positives: the known number, or 1 to total - 1."""
         if self.positives is not None:
             return np.array([self.positives], dtype=np.float64)
         return np.arange(1, self.total, dtype=np.float64)
 
 
 def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
-    """Return whether some TP and TN give all scores; True if there are too many to try.
+    """Return whether integer TP and TN exist that give all scores; True if there are too many to try.
 
     For a number of positives P and of right ones TP, every score bounds TN from both sides: accuracy, balanced
     accuracy, specificity, precision TP / (TP + FP), negative predictive value TN / (TN + FN) and F1 are monotone in
@@ -66,7 +66,7 @@ def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
 
 
 def _right_positives(limits: Mapping[Measure, tuple[float, float]], positives: Counts, total: int) -> Bounds:
-    """Return the fewest and most true positives that recall, specificity, accuracy, precision and NPV allow."""
+    """Return bounds of the true positives from recall, specificity, accuracy, precision and NPV."""
     negatives = total - positives
     low, high = np.zeros_like(positives), positives.copy()
     fewest, most = np.zeros_like(positives), negatives.copy()
@@ -102,14 +102,14 @@ def _odds(share: float) -> float:
 
 
 def _times(odds: float, counts: Counts, unbound: float) -> Counts:
-    """Return odds times counts; for infinite odds, infinity, or `unbound` for a count of zero."""
+    """Return odds * counts; if the odds are infinite, `unbound` for zero counts and infinity for larger ones."""
     return odds * counts if np.isfinite(odds) else np.where(counts > SLACK, np.inf, unbound)
 
 
 def _right_negatives(
     limits: Mapping[Measure, tuple[float, float]], positives: Counts, right: Counts, total: int
 ) -> Bounds:
-    """Return the fewest and most true negatives for each pair of positives and true positives."""
+    """Return bounds of the true negatives for each pair of positives and true positives."""
     negatives = total - positives
     bounds = (np.zeros_like(right), negatives)
     for measure, (low, high) in limits.items():
@@ -130,6 +130,6 @@ def _right_negatives(
 
 
 def _over(counts: Counts, low: float, high: float) -> Bounds:
-    """Return the most and the fewest predictions of which the counts are a share between `low` and `high`."""
+    """Return the largest and smallest totals for which counts / total is between `low` and `high`."""
     most = counts / low if low > 0 else np.full_like(counts, np.inf)
     return most, counts / high if high > 0 else np.where(counts > 0, np.inf, 0.0)

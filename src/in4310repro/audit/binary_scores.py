@@ -1,4 +1,4 @@
-"""Sensitivity, specificity, predictive values, accuracy and F1 of one binary test compared with whole image counts."""
+"""Check if any whole image counts give all reported scores of one binary test."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ OF_CLASSES = "the scores are averages over several classes"
 
 
 def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no numbers of true positives and true negatives give all scores of a binary test."""
+    """Yield a claim if no integers TP and TN give all scores of a binary test at once."""
     named = sheet.named_split
     row = scores_of_test(sheet)
     if named is None or not row:
@@ -62,7 +62,7 @@ def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def scores_of_test(sheet: Sheet) -> Mapping[Measure, Cell]:
-    """Return the scores if a table is about one binary test; empty if it has classes, a matrix or averages."""
+    """Return the scores if a table reports one binary test; empty if it has classes, a matrix or averages."""
     cells = [cell for cell in sheet.summaries if cell.value.measure in SCORES]
     row = {cell.value.measure: cell for cell in cells}
     averaged = any(cell.value.average not in (None, Average.OVERALL) or cell.value.spread for cell in cells)

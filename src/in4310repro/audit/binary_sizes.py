@@ -1,4 +1,4 @@
-"""Numbers of positives, negatives and images that the text near the scores of a binary test names."""
+"""Find the numbers of images, positives and negatives in the text near the scores of a binary test."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SIDED = (Measure.RECALL, Measure.SPECIFICITY, Measure.PRECISION, Measure.NEGATIV
 
 @dataclass(frozen=True, kw_only=True)
 class NamedSplit:
-    """Numbers of images that a text names, the line, and reasons why they may be those of a different image set."""
+    """Numbers of images that a line of text states, with reasons why they may be of a different image set."""
 
     split: Split
     line: int
@@ -51,7 +51,7 @@ class NamedSplit:
 
 
 def named_split(table: Table, document: Document) -> NamedSplit | None:
-    """Return the numbers of images that lines near the scores name; None if they name none or contradict each other."""
+    """Return the numbers of images stated near the scores; None if there are none or they contradict each other."""
     lines = [value.printed.line for value in table.values if value.class_name is None]
     if not lines or len(lines) < len(table.values):
         return None
@@ -77,7 +77,7 @@ def _named(document: Document, first: int, last: int) -> Iterator[NamedSplit]:
 
 
 def _sides(text: str) -> dict[str, set[int]]:
-    """Return the numbers of positives and of negatives that a text names; a side without numbers is left out."""
+    """Return the numbers that a text names as "positives" and "negatives"; a key without numbers is omitted."""
     found = {name: {_number(match) for match in pattern.finditer(text)} for name, pattern in SIDES.items()}
     return {name: numbers for name, numbers in found.items() if numbers}
 

@@ -1,4 +1,4 @@
-"""Bounds of scores that need a confusion matrix, computed from the image counts that printed scores allow."""
+"""Bounds of kappa and other scores of a confusion matrix, from the image counts that reported scores allow."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ Ranges = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Tallies:
-    """Possible numbers of right and predicted images, for one way of rounding; bounds are empty if none are known."""
+    """Possible image counts of all classes for one way of rounding; bounds are empty if no counts are known."""
 
     problem: Problem
     way: Rounding
 
     @cached_property
     def classes(self) -> Sequence[Choices]:
-        """Possible counts of each class, if every image has exactly one prediction."""
+        """Possible counts of each class, if every image has exactly one prediction; empty if unknown."""
         return self.problem.classes(self.way) or ()
 
     @cached_property
     def right(self) -> tuple[int, int]:
-        """Fewest and most right images over all classes, narrowed by the accuracy that the same report prints."""
+        """Fewest and most correct images over all classes, narrowed by an accuracy in the same report."""
         ends = [[k for k, _, _ in each.choices] for each in self.classes]
         low, high = sum(map(min, ends)), sum(map(max, ends))
         for cell in self.problem.sheet.summaries:
@@ -47,14 +47,14 @@ class Tallies:
 
     @cached_property
     def predicted(self) -> Ranges:
-        """Fewest and most predictions of each class."""
+        """Fewest and most images that are predicted as each class."""
         return [
             (min(low for _, low, _ in each.choices), max(high for _, _, high in each.choices)) for each in self.classes
         ]
 
     @property
     def errors(self) -> Sequence[Interval]:
-        """Intervals of the error rate: the share of wrong images, and one minus the mean recall."""
+        """Intervals of the error rate by two definitions: share of wrong images, and 1 - mean recall."""
         if not self.classes:
             return ()
         wrong = [Fraction(self.problem.images - right, self.problem.images) for right in self.right]
@@ -67,7 +67,7 @@ class Tallies:
 
     @property
     def kappas(self) -> Sequence[Interval]:
-        """Bounds of Cohen's kappa, (N c - S) / (N^2 - S): it rises with the right images c, falls with S = sum n p."""
+        """Bounds of Cohen's kappa, (N c - S) / (N^2 - S), for N images, c correct ones and S = sum n p."""
         if not self.classes:
             return ()
         images = self.problem.images
@@ -83,7 +83,7 @@ class Tallies:
 
     @property
     def weighted_kappas(self) -> Sequence[Interval]:
-        """Bounds of weighted kappas, 1 - N sum w o / sum w n p, for linear and squared class distances w."""
+        """Bounds of Cohen's kappa with linear and with quadratic weights w, 1 - N sum w o / sum w n p."""
         sizes, found = [each.size for each in self.classes], []
         for power in (1, 2):
             apart = [[abs(i - j) ** power for j in range(len(sizes))] for i in range(len(sizes))]
@@ -101,7 +101,7 @@ class Tallies:
 
     @property
     def matthews(self) -> Sequence[Interval]:
-        """Bounds of Gorodkin's correlation, (N c - S) / sqrt((N^2 - sum n^2) (N^2 - sum p^2))."""
+        """Bounds of Gorodkin's multi-class correlation, (N c - S) / sqrt((N^2 - sum n^2) (N^2 - sum p^2))."""
         if not self.classes:
             return ()
         images, sizes = self.problem.images, [each.size for each in self.classes]
@@ -118,7 +118,7 @@ class Tallies:
         return [Interval(low=Fraction(least), high=Fraction(most)).widened(ERROR)]
 
     def of_rest(self, measure: Measure, average: Average | None) -> Sequence[Interval]:
-        """Return intervals of a one-vs-rest score, averaged or by class; empty if it may be undefined for a class."""
+        """Return the intervals of a one-vs-rest score; empty if it may be undefined for some class."""
         spans = [self._of_class(measure, each) for each in self.classes]
         known = [each for each in spans if each is not None]
         if not known or len(known) < len(spans):
@@ -152,7 +152,7 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return intervals of all averages of a score and of its class values, any of which may lack a label."""
+        """Return the intervals of all values that an unlabelled score may be: its averages and class values."""
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]
@@ -166,7 +166,7 @@ class Tallies:
         return [each.widened(ERROR) for each in found]
 
     def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return the printed interval if some counts give it as a micro average; else the interval of all of these.
+        """Return `printed` if some image counts give it as a micro average; else the interval of all micro averages.
 
         Here an image may have several labels, so predictions need not add up to the images.
         """
@@ -180,7 +180,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return the least or greatest value of sum k - share sum p over the possible counts."""
+            """Return the least or greatest sum of k - share * p over the possible counts of all classes."""
             return sum(
                 (
                     choose(
@@ -202,7 +202,7 @@ def _root(
     reached: Callable[[Fraction, Callable[[Iterable[Fraction]], Fraction]], Fraction],
     choose: Callable[[Iterable[Fraction]], Fraction],
 ) -> Fraction:
-    """Return by bisection the share at which the least or greatest sum that `reached` gives is zero."""
+    """Return by bisection the share at which `reached`, taken with `choose`, is zero."""
     low, high = Fraction(0), Fraction(1)
     for _ in range(30):
         middle = (low + high) / 2
@@ -213,7 +213,7 @@ def _root(
 def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, int]:
     """Return the least and greatest sum of values times counts, for counts with given ranges and a fixed total.
 
-    If no such counts have that total, it is ignored, as a different check reports this.
+    If no such counts have that total, the total is ignored, as a different check reports this.
     """
     lows, highs = [low for low, _ in ranges], [high for _, high in ranges]
     if not sum(lows) <= total <= sum(highs):

@@ -1,4 +1,4 @@
-"""Claims of checks, and their ranks: a claim that holds only under a condition is not called impossible."""
+"""Contradictions that the checks claim; one that a condition could explain is not called impossible."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if the numbers agree when rounded normally; else the ways of rounding that would explain them.
+    """Return None if the numbers agree under normal rounding; else the other roundings that explain them.
 
     A report is assumed to round in one way. If a summary and its parts have different numbers of decimals, or if
     percentages have no decimals, different commands have printed them and may have rounded differently.
@@ -60,7 +60,7 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
-    """Return the finding for a claim: with the conditions of its table added, and the rank that follows from them."""
+    """Return a claim as a Finding: add the conditions of its table, and set the rank by them."""
     conditions = [*claim.conditions]
     # A condition that would explain the numbers is not excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
@@ -90,7 +90,7 @@ def make_finding(claim: Claim, sheet: Sheet) -> Finding:
 
 
 def _rests_on(claim: Claim, link: Link) -> bool:
-    """Return whether a claim uses both the linked values and values of the table to which they were linked."""
+    """Return whether a claim combines values of a table with values that were linked to the table."""
     lines = {cell.value.printed.line for cell in claim.cells}
     of_matrix = claim.kind == "confusion matrix"
     added = bool(lines & link.lines) or (of_matrix and link.matrix)
@@ -105,7 +105,7 @@ def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
 
 
 def _describe_readings(cells: Sequence[Cell]) -> str:
-    """Return as text whether the numbers were read as shares, percentages or either."""
+    """Return a text that says if the numbers were read as shares of one, as percentages or as either."""
     if any(cell.ambiguous for cell in cells):
         return "as percentages; those of at most one also as shares"
     if all(cell.value.printed.percent for cell in cells):
@@ -114,5 +114,5 @@ def _describe_readings(cells: Sequence[Cell]) -> str:
 
 
 def describe_sizes(sheet: Sheet, names: Iterable[str]) -> tuple[str, ...]:
-    """Return a text for each class size that a claim uses, with its source."""
+    """Return a text for each class size that a claim uses, with the source of the size."""
     return tuple(f"{sheet.sizes[name]} images of {name}, {sheet.origin}" for name in names if name in sheet.sizes)

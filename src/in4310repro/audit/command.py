@@ -1,4 +1,4 @@
-"""The audit of files for the command line: typed options, an outcome for each file, an exit code for all."""
+"""Functions behind the audit command: they parse its options, audit files and choose the exit code."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def audit_file(path: Path, options: Options) -> Outcome:
 
 
 def list_recognised(path: Path) -> Outcome | str:
-    """Return as text what is recognised in a file; an outcome with an error if it is unreadable."""
+    """Return a listing of the tables in a file; an Outcome with an error if the file is unreadable."""
     try:
         return show(read(path))
     except ValueError as error:
@@ -60,19 +60,19 @@ def list_recognised(path: Path) -> Outcome | str:
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """Return 1 if anything is impossible, else 2 if any file is unreadable, else 0."""
+    """Return the exit code for all files: 1 if any number is impossible, else 2 if any file was not read, else 0."""
     codes = {each.exit_code for each in outcomes}
     return next((code for code in (IMPOSSIBLE, UNREAD) if code in codes), 0)
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the whole audit if there is one file, else one line for each file; unreadable files give no line."""
+    """Return the full audit of a single file, or one line for each of several; unreadable files give no line."""
     render = page.render if len(outcomes) == 1 else page.summary
     return [render(each.audit) for each in outcomes if each.audit]
 
 
 def check_out(out: Path | None, files: Sequence[Path]) -> None:
-    """Raise an error if the output cannot be written.
+    """Raise ValueError if the audit of these files cannot be written to `out`.
 
     Raises:
         ValueError: the path has an unknown suffix, or there are several files for one output.
@@ -130,7 +130,7 @@ def _read_sizes(path: Path) -> list[tuple[str, Any]]:
 
 
 def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
-    """Return accuracies above which a result is odd, from `0.995`, `99.5%` or, with a name, `best known=0.9979`.
+    """Return accuracies above which a result is odd, by name, from `0.995`, `99.5%` or `best known=0.9979`.
 
     Raises:
         ValueError: a ceiling is not a number between 0 and 1.

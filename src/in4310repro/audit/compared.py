@@ -1,4 +1,4 @@
-"""Printed values that a check compared with a different number: only these could have been contradicted."""
+"""Reported values that some check compares with another number; only these could be contradicted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from in4310repro.audit.verdicts import Finding, MeanCheck
 
 
 def _find_counted(sheet: Sheet) -> Iterator[Value]:
-    """Yield values with a printed count, and accuracies and recalls of classes with known size."""
+    """Yield values with a count beside them, and accuracies and recalls of classes of known size."""
     for value in sheet.table.values:
         sized = value.class_name in sheet.sizes and value.measure in (Measure.ACCURACY, Measure.RECALL)
         if value.count or sized:
@@ -21,7 +21,7 @@ def _find_counted(sheet: Sheet) -> Iterator[Value]:
 
 
 def _find_triples(sheet: Sheet) -> Iterator[Value]:
-    """Yield precision, recall and F1 if all three are printed for a class or an average."""
+    """Yield precision, recall and F1 of each class or average for which all three are reported."""
     groups: dict[tuple[object, object], dict[Measure, Value]] = {}
     for value in sheet.table.values:
         if value.measure in SCORES:
@@ -32,7 +32,6 @@ def _find_triples(sheet: Sheet) -> Iterator[Value]:
 
 
 def _find_in_matrix(sheet: Sheet) -> Iterator[Value]:
-    """Yield the values that a confusion matrix in the same table determines."""
     if sheet.table.matrix is not None:
         classes = (None, *sheet.table.matrix.classes)
         measures = (*OF_CLASSES, Measure.KAPPA, Measure.ERROR)
@@ -40,7 +39,7 @@ def _find_in_matrix(sheet: Sheet) -> Iterator[Value]:
 
 
 def _find_bounded(sheet: Sheet) -> Iterator[Value]:
-    """Yield averages that the scores of all classes bound."""
+    """Yield the averages whose range follows from precision, recall and F1 of all classes."""
     if make_problem(sheet) is not None:
         yield from (cell.value for cell in sheet.summaries if is_bound(cell))
 
@@ -57,7 +56,7 @@ RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (
 def find_compared(
     all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]
 ) -> tuple[Value, ...]:
-    """Return all printed values that some check compared with a different number, in reading order."""
+    """Return the reported values that some check compared with another number, in reading order."""
     used = {id(value) for each in all_sheets for rule in RULES for value in rule(each)}
     used |= {id(value) for mean in means for value in (mean.value, *mean.parts)}
     used |= {id(value) for finding in findings for value in finding.values}

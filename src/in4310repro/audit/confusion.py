@@ -1,4 +1,4 @@
-"""Confusion matrices compared with the values printed beside them; rows may be true or predicted classes."""
+"""Compare confusion matrices with the scores beside them; rows may be true or predicted classes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Comparison:
 
 
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each value that differs from the confusion matrix beside it, turned as it fits best.
+    """Yield a claim for each value that contradicts its confusion matrix in the better fitting orientation.
 
     The matrix is taken to be of the table's images if enough row sums are the class sizes and enough class values agree
     with it, or if neither is printed. Otherwise each claim has the condition that the matrix is of different images.
@@ -109,7 +109,7 @@ def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
 
 
 def matrix_counts(matrix: ConfusionMatrix) -> Counts | None:
-    """Return the matrix as integers; None if it holds shares."""
+    """Return the matrix as integers; None if it is not square or holds shares."""
     cells = [[printed.value for printed in row] for row in matrix.rows]
     square = all(len(row) == len(cells) for row in cells)
     if matrix.shares or not square or any(value.denominator > 1 or value < 0 for row in cells for value in row):
@@ -150,7 +150,7 @@ def _compare(
 
 
 def is_compared(cell: Cell) -> bool:
-    """Return whether a summary can be compared with a matrix: not a bare "error", which may be a loss."""
+    """Return whether a score is compared with a matrix; False for a bare "error", which may be a loss."""
     return (
         cell.value.measure is not Measure.ERROR
         or cell.value.printed.percent
@@ -159,7 +159,6 @@ def is_compared(cell: Cell) -> bool:
 
 
 def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation: str, matrix: ConfusionMatrix) -> Claim:
-    """Return the claim for a class whose row sum differs from its printed number of images."""
     rows = matrix.rows if orientation == ORIENTATIONS[0] else tuple(zip(*matrix.rows, strict=True))
     values = [Value(measure=Measure.OTHER, printed=p, class_name=name, label="confusion matrix") for p in rows[place]]
     return Claim(
@@ -174,7 +173,7 @@ def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
 
 
 def _explain_by_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
-    """Return the claim; if a mean over batches can give the printed accuracy, that is added as a condition."""
+    """Add a condition to the claim if a mean over batches can give the reported accuracy."""
     if (
         not sheet.in_batches
         or cell.value.measure is not Measure.ACCURACY
@@ -220,7 +219,7 @@ def _shown(exact: Sequence[Fraction]) -> str:
 
 
 def _merge(claims: Sequence[Claim]) -> Iterator[Claim]:
-    """Yield one claim for all claims that have the same conditions."""
+    """Merge claims with equal conditions into one claim."""
     groups: dict[tuple[str, ...], list[Claim]] = {}
     for claim in claims:
         groups.setdefault(claim.conditions, []).append(claim)

@@ -1,4 +1,4 @@
-"""Tables as whole image counts; class sizes are printed, given, or inferred from the decimals."""
+"""Numbers of correct images behind the accuracies; class sizes are reported, given or inferred."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.audit.verdicts import Counted, ImageSet, Options
 
 
 def find_image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
-    """Return the image sets with their class sizes: printed or given ones, and ones inferred from the decimals."""
+    """Return the image sets with class sizes that are reported, given or inferred from the decimals."""
     return (*_group_known(sheets), *search(sheets, options))
 
 
@@ -33,7 +33,7 @@ def _group_known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
 
 
 def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
-    """Yield the counts of right images of each table that has accuracies or recalls of classes with known size."""
+    """Yield the numbers of correct images of each table with accuracies or recalls of classes of known size."""
     set_of = {name: group for group in sets for name in group.tables}
     for sheet in sheets:
         column = next(list_counted_columns(sheet), {})
@@ -49,7 +49,7 @@ def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[
 
 
 def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
-    """Return the counts that a value allows, by the first way of rounding that allows any; None if unknown."""
+    """Return the numbers of correct images that a value allows; None if the class size is unknown or none fits."""
     if size is None or cell.ambiguous:
         return None
     if cell.value.count and cell.value.count[1] == size:

@@ -1,4 +1,4 @@
-"""Known image sets: the scene photographs of the course, their class sizes, and the accuracies to expect."""
+"""Class sizes and expected accuracies of a published image set, the Intel scene photographs."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ SCENES = DataSet(
 
 
 def known_sizes(classes: int) -> list[tuple[int, ...]]:
-    """Return the class sizes of each part of the scenes if they have this number of classes; else an empty list."""
+    """Return the class sizes of each split of the scene photographs; empty if `classes` is not their number."""
     return [sizes for sizes in SCENES.sizes.values() if len(sizes) == classes]
 
 
 def is_scenes(names: tuple[str, ...], sizes: tuple[int, ...]) -> bool:
-    """Return whether the class names or class sizes are those of the scenes."""
+    """Return whether the class names or class sizes are those of the scene photographs."""
     return tuple(sorted(name.casefold() for name in names)) == SCENES.classes or sizes in SCENES.sizes.values()

@@ -1,4 +1,4 @@
-"""Contents of a report before any conclusion: readers create these records, checks use them."""
+"""Records of a report's contents: readers create them, and checks use them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fractions import Fraction
 
 
 class Measure(StrEnum):
-    """What a printed value measures."""
+    """Metric of a reported value, such as accuracy."""
 
     ACCURACY = "accuracy"  # of a class: the share of its images that are right, which is also its recall
     AVERAGE_PRECISION = "average precision"
@@ -49,7 +49,7 @@ class Average(StrEnum):
 
 
 class Item(StrEnum):
-    """What the network decides on: scores for different items are never averages of each other."""
+    """Type of object that the network classifies; averages never mix types."""
 
     IMAGE = "image"  # or any other sample that has one label
     TOKEN = "token"  # noqa: S105, a word of a text
@@ -58,7 +58,7 @@ class Item(StrEnum):
 
 
 class TableKind(StrEnum):
-    """What a table lists."""
+    """Content of a table: class values, networks, a confusion matrix or overall values."""
 
     CLASSES = "classes"  # values of classes, with or without averages
     MODELS = "models"  # values over all classes of one of several networks that are compared
@@ -68,7 +68,7 @@ class TableKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Printed:
-    """A printed number with its text, line and digits; its value is digits / 10**decimals."""
+    """A number as printed in the report, with text, line and digits; its value is digits / 10**decimals."""
 
     text: str
     line: int  # from 1
@@ -94,7 +94,7 @@ class Printed:
 
 @dataclass(frozen=True, kw_only=True)
 class Value:
-    """A printed value of a class, or of an average over classes."""
+    """A reported value of one class, or of an average over classes."""
 
     measure: Measure
     printed: Printed
@@ -108,7 +108,7 @@ class Value:
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusionMatrix:
-    """Counts or shares of images by true and predicted class, in printed order."""
+    """Counts or shares of images by true and predicted class, in the order of the report."""
 
     classes: tuple[str, ...]
     rows: tuple[tuple[Printed, ...], ...]
@@ -118,7 +118,7 @@ class ConfusionMatrix:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """The values of one network on one image set; a printed table of several networks is read as several tables."""
+    """Values of one network on one image set; a report's table of several networks becomes several Tables."""
 
     name: str
     values: tuple[Value, ...]
@@ -138,7 +138,7 @@ class Table:
 
     @property
     def printed(self) -> tuple[Printed, ...]:
-        """All numbers that were read from the table."""
+        """Numbers of the table's values, of its asides (values of no class) and of its matrix."""
         cells = [cell for row in (self.matrix.rows if self.matrix else ()) for cell in row]
         return (*[value.printed for value in (*self.values, *self.asides)], *cells)
 
@@ -155,7 +155,7 @@ class Unread:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A line whose numbers are not results, and what they are: a date, a version, a setting, a duration, code."""
+    """A line whose numbers are not results, with their meaning: a date, version, setting, duration or code."""
 
     line: int
     kind: str
@@ -163,7 +163,7 @@ class Context:
 
 @dataclass(frozen=True, kw_only=True)
 class Document:
-    """Everything that was read from a file or text."""
+    """Everything that was read from a report: its lines, tables, and lines that were not understood."""
 
     source: str
     lines: tuple[str, ...]

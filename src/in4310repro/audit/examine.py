@@ -1,4 +1,4 @@
-"""The audit: reads printed numbers and reports what is impossible, impossible unless a condition holds, or odd."""
+"""Audit a report: find numbers that are impossible, impossible unless a condition holds, or odd."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def audit(
 
     Args:
         source: the report's text, or the path of a file.
-        images: number of images of the image set, or a sequence with one for each of several sets. Decimals cannot
-            tell 486/490 from 243/245: if exactly one choice of the class sizes that fit has this sum, it is used. This
-            never makes a finding "impossible".
-        sizes: number of images of each class, for tables that do not print it; or a sequence with one mapping for each
-            of several image sets, of which each table uses the one that fits its values.
+        images: number of images of the image set, or a sequence with one for each of several sets. Decimals
+            cannot tell 486/490 from 243/245: if exactly one choice of the class sizes that fit has this sum,
+            it is used. This never makes a finding "impossible".
+        sizes: number of images of each class, for tables that do not print it; or a sequence with one mapping
+            for each of several image sets. Each table then uses the mapping that fits its values.
         bound: largest class size that is searched; None: as large as the decimals can resolve.
         folds: number of folds or runs that the values are means over.
-        ceilings: by name, accuracies above which a result is odd; None: for the scene photographs only, those known.
+        ceilings: accuracies above which a result is odd, by name; None: only those of the scene photographs.
         power: whether errors are planted in the report to measure how many of them are detected.
 
     Raises:
@@ -90,7 +90,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a document that has been read, without its detection power."""
+    """Return the audit of a document that has been read, but do not measure its detection power."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -110,7 +110,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the findings that need no inferred sizes, without oddities, and the comparisons of means."""
+    """Return the contradictions that need no inferred class sizes, and the comparisons of reported means."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:
@@ -125,7 +125,7 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield each table's name and the given class sizes that contradict it least; no sizes if several fit equally.
+    """Yield each table's name with the given class sizes that contradict it least; {} if different ones fit.
 
     If a table fits several sets, its set is unknown. If it fits none, the set with the fewest findings is taken.
     """
@@ -197,6 +197,6 @@ def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
 
 
 def _join_names(tables: Sequence[Sheet]) -> str:
-    """Return the names of the tables as text; of more than four, the first three and the number of the rest."""
+    """Return the table names as text; if there are over four, three names and the number of the others."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"

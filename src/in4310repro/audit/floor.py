@@ -1,4 +1,4 @@
-"""The lowest average precision that a ranking can have; a printed value below it is impossible."""
+"""Lowest average precision that a ranking can have; a reported value below it is impossible."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def least_average_precision(positives: int, negatives: int) -> Fraction:
 
 
 def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
-    """Yield class, average precision, class size and number of all other images, if all class sizes are known."""
+    """Yield class, average precision, class size and number of images outside it, if all sizes are known."""
     column = sheet.classes.get(Measure.AVERAGE_PRECISION, {})
     if not sheet.table.whole_images or not column or not set(column) <= set(sheet.sizes):
         return
@@ -38,7 +38,7 @@ def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
 
 
 def check_floor(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each average precision that is lower than any ranking of the images can have."""
+    """Yield a claim for each average precision that is lower than that of every ranking of the images."""
     accuracies = sheet.classes.get(Measure.ACCURACY, {})
     for name, cell, positives, negatives in list_ranked(sheet):
         least = least_average_precision(positives, negatives)

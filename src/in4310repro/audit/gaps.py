@@ -1,4 +1,4 @@
-"""Reasons why the printed classes may be incomplete; each is a condition of verdicts that need all classes."""
+"""Reasons why a table's classes may be incomplete; each weakens verdicts that need all classes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Gap:
     measures: frozenset[Measure] = frozenset()  # that the line names; none: it may be of any
 
     def is_of(self, measures: Set[Measure]) -> bool:
-        """Return whether the missing class may have a value of one of these measures."""
+        """Return whether the missing class may have a value for one of these metrics."""
         return not self.measures or bool(self.measures & measures) or bool(self.measures & ALIKE and measures & ALIKE)
 
 
@@ -62,7 +62,7 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a gap for each nearby table whose classes may belong here, as only this table has their average.
+    """Yield a gap for each nearby table that lacks an average of this one: its classes may belong here.
 
     Tables that only repeat numbers of this table, such as a sentence about it, are ignored.
     """
@@ -95,7 +95,7 @@ def _distance(one: Table, other: Table) -> int:
 
 
 def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a gap for each line in or near a table that may be a class but gave no value."""
+    """Yield a gap for each line in or near a table that may report a class but was not read."""
     lines = [value.printed.line for value in table.values] or [0]
     given = frozenset(number for value in table.values for number in _numbers(value.printed.text))
     for unread in (each for each in document.unread if each.measuring):
@@ -116,7 +116,7 @@ def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
 
 
 def _is_row(text: str, given: frozenset[float]) -> bool:
-    """Return whether a line may be a row of the table: not a sentence, and with a number that the table lacks."""
+    """Return whether a line may be a table row: no sentence, and with a number that the table lacks."""
     text = text[:LONGEST]
     numbers = _numbers(text)
     if numbers and set(numbers) <= given:
@@ -126,7 +126,6 @@ def _is_row(text: str, given: frozenset[float]) -> bool:
 
 
 def _numbers(text: str) -> Sequence[float]:
-    """Return the numbers in a text as floats."""
     return [float(each.replace(",", ".")) for each in NUMERAL.findall(text)]
 
 

@@ -1,4 +1,4 @@
-"""Groups of tables that share an image set: the most probable partition of the tables, and alternatives."""
+"""Partition of tables by the image set that they share: the most probable one, and alternatives."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Sizes = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Class accuracies of one table, the class sizes that each allows, and their way of rounding."""
+    """Class accuracies of one table, with the class sizes that each allows and their way of rounding."""
 
     name: str
     cells: Mapping[str, Cell]
@@ -54,20 +54,20 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Prior:
-    """Assumptions made before any value is seen: a bound of class sizes, and given totals of image sets."""
+    """Assumptions before any value is seen: a bound of class sizes, and the given totals of image sets."""
 
     bound: int
     totals: tuple[int, ...]
 
 
 def common_sizes(tables: Sequence[Accuracies], name: str) -> Sizes:
-    """Return the class sizes that all tables allow; tables whose value allows no size are ignored."""
+    """Return the sizes of class `name` that all tables allow; tables that allow no size are ignored."""
     telling = [table.fits[name] for table in tables if len(table.fits[name])] or [tables[0].fits[name]]
     return reduce(np.intersect1d, telling)
 
 
 def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior: Prior) -> list[Group]:
-    """Return the tables in groups that share an image set."""
+    """Partition the tables into groups that share an image set."""
     units = join_declared(tables, names)
     evidence = Evidence(units, names, prior)
     if len(units) <= SEARCHED:
@@ -76,7 +76,10 @@ def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior
 
 
 class Evidence:
-    """Log probability of printed values for groups of units; a unit is a table, or several that surely share a set."""
+    """Log probability of the reported values if groups of units share an image set.
+
+    A unit is a table, or several tables that surely share an image set.
+    """
 
     def __init__(self, units: Sequence[Sequence[Accuracies]], names: Sequence[str], prior: Prior) -> None:
         self.units, self.names, self.prior = units, names, prior
@@ -87,11 +90,11 @@ class Evidence:
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the log probability of units that share one image set, less the penalty for a further image set."""
+        """Return the log probability of units that share one image set, minus the penalty for that set."""
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return the same log probability for each given total of the image set, and under None for any other total."""
+        """Return the result of `of` for each given number of images; key None stands for any other number."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -102,7 +105,7 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Return the log probability of a partition; two image sets with the same given total cost a penalty."""
+        """Return the log probability of a partition; two image sets with one given total cost a penalty."""
         best: dict[frozenset[int], float] = {frozenset(): 0.0}
         for places in groups:
             reached: dict[frozenset[int], float] = {}
@@ -116,7 +119,7 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Return the tables as units: those with the same named set and total together, if some sizes fit them all."""
+    """Join tables whose text names the same image set and total into units, if some class sizes fit them all."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -130,14 +133,14 @@ def _tells(tables: Sequence[Accuracies], name: str) -> bool:
 
 
 def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArray[np.float64]:
-    """Return for each class size the log probability of a class's accuracies; all counts are equally probable."""
+    """Return the log probability of a class's accuracies for each class size, if all counts are equally probable."""
     units = [float(t.cells[name].unit) for t in tables if len(t.fits[name]) and t.cells[name].share not in (0, 1)]
     logarithms = [np.log(np.maximum(unit, 1.0 / (sizes + 1))) for unit in units]
     return np.sum(logarithms, axis=0) if logarithms else np.zeros(len(sizes))
 
 
 def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
-    """Return the log probability summed over the sizes that fit, if size n has prior probability ~ 1/sqrt(n)."""
+    """Return the log probability over all fitting class sizes, with prior probability ~ 1/sqrt(n) of size n."""
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
@@ -151,7 +154,7 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
 
 
 def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
-    """Return the log probability summed over the fitting choices of sizes with this total, all equally probable."""
+    """Return the log probability over all fitting class sizes with this total, all equally probable before."""
     allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf
@@ -177,7 +180,7 @@ def log_choices(total: int, classes: int) -> float:
 
 
 def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
-    """Yield the groups of the most probable partition, each with its probability of being wrong and alternatives."""
+    """Yield the groups of the most probable partition, with their probability of error and alternatives."""
     partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
     chosen = int(logarithms.argmax())
@@ -201,7 +204,7 @@ def _describe(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
 
 
 def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
-    """Yield all partitions of the units into groups; groups are ordered by their first units."""
+    """Yield all partitions of the units into groups."""
     if not units:
         yield []
         return
@@ -213,7 +216,7 @@ def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
 
 
 def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
-    """Return a good partition of many units: each joins the best group in turn, then units move while that helps."""
+    """Return a good partition of many units: assign each greedily, then move units while that helps."""
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
         _assign(unit, groups, evidence)
@@ -230,7 +233,7 @@ def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
 
 
 def _assign(unit: int, groups: list[list[int]], evidence: Evidence) -> None:
-    """Add a unit to the group whose probability gains most, or make it a new group."""
+    """Add a unit to the group that gains the most probability, or make it a new group."""
     gains = [evidence.of([*group, unit]) - evidence.of(group) for group in groups]
     best = max(range(len(groups)), key=lambda place: gains[place], default=None)
     if best is not None and gains[best] >= evidence.of([unit]):

@@ -1,4 +1,4 @@
-"""An audit as a single offline page: the text with each value marked by its verdict, beside the findings."""
+"""Format an audit as one offline HTML page: the report's text with marked values, beside the findings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ HEADINGS = {
 
 @dataclass(frozen=True, kw_only=True)
 class CountRow:
-    """Counts of right images of one table, as text for the page."""
+    """Numbers of correct images of one table, as text for the page."""
 
     name: str
     cells: tuple[tuple[str, str], ...]  # class, "457 of 463"
@@ -82,14 +82,14 @@ def _number(count: int, noun: str) -> str:
 
 
 def describe_value(value: Value) -> str:
-    """Describe a value as text: the name of its metric, and the class or label that it belongs to."""
+    """Describe a value as text: the name of its metric, and its class or label."""
     if value.class_name is not None:
         return f"{value.measure} of {shorten(value.class_name)}"
     return f"{shorten(value.label or value.average or 'summary')} ({value.measure})"
 
 
 def format_counts(counted: Counted) -> CountRow:
-    """Return the counts of a table as text."""
+    """Return the numbers of correct images of a table as text."""
     cells = [(name, f"{_span(counted.correct.get(name))} of {size}") for name, size in counted.sizes.items()]
     return CountRow(name=counted.name, cells=tuple(cells), total=f"{_span(counted.totals)} of {counted.images}")
 
@@ -101,7 +101,7 @@ def _span(counts: Sequence[int] | None) -> str:
 
 
 def format_share(detection: Detection, count: int) -> str:
-    """Return a count as a percentage of the planted errors that were tried."""
+    """Return a count of planted errors as a percentage of those tried, or "none tried"."""
     return f"{100 * count / detection.tried:.0f} %" if detection.tried else "none tried"
 
 

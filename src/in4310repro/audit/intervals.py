@@ -1,4 +1,4 @@
-"""Interval of numbers that a printed number can stand for, and the fractions k/n within it."""
+"""Intervals of the exact numbers that a rounded number can come from, and the fractions k/n within them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FULL = 15
 
 
 class Rounding(StrEnum):
-    """How a number was shortened to its printed decimals."""
+    """Way in which a number was shortened to its printed decimals."""
 
     ROUNDED = "rounded"  # half-even or half-up
     TRUNCATED = "truncated"
@@ -59,14 +59,14 @@ def join_intervals(intervals: Sequence[Interval]) -> Interval:
 
 
 def mean_interval(intervals: Sequence[Interval], number: int) -> Interval:
-    """Return the interval of all sums of one number from each interval, divided by `number`."""
+    """Return the sum of the intervals, divided by `number`."""
     low, high = (sum(ends, Fraction(0)) / number for ends in ([i.low for i in intervals], [i.high for i in intervals]))
     return Interval(low=low, high=high)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A printed value converted to a share between 0 and 1, with its unit and arithmetic error."""
+    """A reported value as a share between 0 and 1, with its rounding unit and the error of float arithmetic."""
 
     value: Value
     share: Fraction
@@ -75,7 +75,7 @@ class Cell:
     error: Fraction = ROUNDOFFS * ROUNDOFF32  # of the arithmetic behind it
 
     def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
-        """Return the interval of shares that this way of rounding prints as this value; `error` widens it."""
+        """Return the interval of shares that this way of rounding turns into this value; `error` widens it."""
         if rounding is Rounding.TRUNCATED:
             # Rounding before multiplying, `round(x, 2) * 100`, fills in zeros; truncation does not.
             shown = self.value.printed.unit * (100 if self.ambiguous and self.value.printed.percent else 1)
@@ -86,14 +86,14 @@ class Cell:
         return Interval(low=(low / 100 if self.ambiguous else low) - error, high=high + error)
 
     def hull(self, error: Fraction = Fraction(0)) -> Interval:
-        """Return the interval of shares that any way of rounding prints as this value."""
+        """Return the interval of shares that some way of rounding turns into this value."""
         rounded, truncated = self.interval(Rounding.TWICE, error), self.interval(Rounding.TRUNCATED, error)
         return Interval(low=rounded.low, high=truncated.high)
 
 
 @lru_cache(maxsize=100_000)
 def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
-    """Return whether some float of this precision, as share or percentage, is printed as this number."""
+    """Return whether some float of type `kind`, as share or percentage, prints as this number."""
     hundred = Fraction(100 if printed.percent else 1)
     for scale in {Fraction(1), hundred}:
         # Times 100 in double precision: two roundoffs at most.
@@ -107,7 +107,7 @@ def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
 
 
 def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
-    """Return the arithmetic error of printed shares: that of float32 if all can be float32, else of float64."""
+    """Return the float error of reported shares: that of float32 if all may be float32, else of float64."""
     single = all(fits_grid(each, np.float32) for each in printed)
     return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
@@ -138,7 +138,7 @@ def smallest_size(interval: Interval) -> int:
 
 
 def half_precision(images: int, count: int) -> tuple[float, ...]:
-    """Return the share count / images as computed in half precision by several usual expressions; finite ones only."""
+    """Return the finite results of several usual expressions for count / images in half precision."""
     with np.errstate(all="ignore"):
         k, n, one, hundred = np.float16(count), np.float16(images), np.float16(1), np.float16(100)
         e = np.float16(images - count)

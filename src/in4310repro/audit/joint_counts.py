@@ -1,4 +1,4 @@
-"""Image counts of all classes at once: predictions add up to the images, right images give the accuracy."""
+"""Search for image counts of all classes that give all scores and the accuracy at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READ_JOINTLY = f"{READ}, one prediction an image"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """Possible counts of one class: each number of right images, with the fewest and most predictions."""
+    """Possible counts of one class: each number of correct images, with the fewest and most predictions."""
 
     size: int
     choices: tuple[tuple[int, int, int], ...]
@@ -67,7 +67,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no image counts give the printed scores of all classes, or these and the accuracy, at once."""
+    """Yield a claim if no image counts give the scores of all classes at once, or these and the accuracy."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -129,13 +129,12 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 
 
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
-    """Yield the condition that some images are predicted as classes not printed; none for a full report."""
+    """Yield the condition that some images are predicted as unreported classes; none for a full report."""
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
 
 
 def _claim_accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim | None:
-    """Return a claim if the scores of the classes do not allow the printed accuracy; else None."""
     sheet, images = problem.sheet, problem.images
     summary = Summary(cell=cell, measure=Measure.RECALL, parts=sheet.classes.get(Measure.RECALL, {}))
     readings = list(list_readings(summary, sheet)) if summary.parts else []
@@ -176,7 +175,6 @@ def _claim_accuracy(problem: Problem, cell: Cell, *, adding_up: bool) -> Claim |
 
 
 def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
-    """Return the message about an accuracy that the rounded class scores do not allow."""
     classes, images, printed = problem.classes(Rounding.ROUNDED) or [], problem.images, cell.value.printed.text
     low, high = map(int, _sum_right(classes))
     shown = f"{low} to {high}" if low < high else str(low)
@@ -199,13 +197,13 @@ def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
 
 
 def _sum_right(classes: Sequence[Choices]) -> tuple[int, int]:
-    """Return the fewest and most right images, summed over all classes."""
+    """Return the fewest and most correct images, summed over all classes."""
     ends = [[k for k, _, _ in each.choices] for each in classes]
     return sum(map(min, ends)), sum(map(max, ends))
 
 
 def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
-    """Return whether some counts give the accuracy and one prediction for each image; True if too many to try."""
+    """Return whether some counts give the accuracy and one prediction per image; True if too many to try."""
     classes, images = problem.classes(way), problem.images
     if classes is None:
         return True
@@ -231,7 +229,7 @@ def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_
 
 
 def _reach_predictions(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the fewest and most total predictions for each total of right images."""
+    """Return the fewest and most predictions of all classes for each total of correct images."""
     never = 2**60
     low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)
     low[0] = high[0] = 0

@@ -1,4 +1,4 @@
-"""All classes at once if no sizes are printed: a linear programme over shares of images and of predictions."""
+"""Bound the accuracy by the scores of all classes of unknown size, with a linear programme."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 
 
 def check_joint_shares(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each accuracy that the scores of all classes forbid, whatever the class sizes are.
+    """Yield a claim for each accuracy that the scores of all classes rule out for any class sizes.
 
     Each image has one label and one prediction. For each class, w is its share of images, q of predictions and t of
     right images: t = R w = P q, 2 t = F1 (w + q), sum w = sum q = 1. The accuracy is sum t: a weighted mean of the
@@ -104,7 +104,7 @@ def bound_accuracy(rows: Rows, way: Rounding) -> tuple[float, float] | None:
 def _inequalities(
     rows: Sequence[Mapping[Measure, Cell]], way: Rounding
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return A and b of A x <= b; x holds the shares of images, predictions and right images of each class."""
+    """Return A and b of A x <= b, with x the shares of images, predictions and correct images by class."""
     classes = len(rows)
     made: list[NDArray[np.float64]] = []
     for place, row in enumerate(rows):
@@ -122,7 +122,7 @@ def _inequalities(
 def _bound_rows(
     interval: Interval, of: Sequence[int], right: int, factor: float, width: int
 ) -> Iterator[NDArray[np.float64]]:
-    """Yield the two rows for low * s <= factor * right <= high * s, where s is the sum of the shares `of`."""
+    """Yield the two rows for low * s <= factor * right <= high * s; s is the sum of the shares `of`."""
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class without a right image may be undefined, and programs print different things for that.
     if interval.high > 0:

@@ -1,4 +1,4 @@
-"""Links between neighbouring results of the same predictions: a report, its confusion matrix, an accuracy line."""
+"""Links between nearby results of the same predictions: a report, its confusion matrix, an accuracy line."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ELSEWHERE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A value or matrix found near a table and assumed to be of the same predictions."""
+    """A value or matrix near a table that is assumed to be of the same predictions."""
 
     text: str  # what stands beside what, with its lines
     lines: frozenset[int]  # of what was found
@@ -52,7 +52,7 @@ def has_parts(table: Table) -> bool:
 
 
 def link_tables(document: Document) -> list[Joined]:
-    """Return the tables in order; each matrix and each line with an overall value is merged into its table."""
+    """Merge each confusion matrix and each line with an overall value into its table; keep the order."""
     joined: list[Joined] = [(table, ()) for table in document.tables]
     return _merge_lines(_merge_matrices(joined, document), document)
 
@@ -93,7 +93,7 @@ def _names(table: Table) -> set[str]:
 
 
 def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
-    """Return whether a table can be the report of a matrix: near it, with the same classes or as many with sizes."""
+    """Return whether a table near a matrix has the same classes, or equally many with known sizes."""
     names = _names(table)
     if table.matrix is not None or matrix.matrix is None or len(names) != len(matrix.matrix.classes):
         return False
@@ -117,7 +117,7 @@ def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
 
 
 def _is_within(one: Table, other: Table) -> bool:
-    """Return whether one of two tables was read from a JSON object that contains the other table's object."""
+    """Return whether the JSON object of one table contains that of the other table."""
     paths = [[] if table.name == TOP else table.name.replace(" · ", " ").split() for table in (one, other)]
     shorter, longer = sorted(paths, key=len)
     return longer[: len(shorter)] == shorter
@@ -130,7 +130,7 @@ def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
 
 
 def _announces(text: str) -> bool:
-    """Return whether a text between two results only introduces them; a heading must consist of known words."""
+    """Return whether a line only introduces a result; all words of a heading must be known ones."""
     words = [word for word in WORD.findall(text[:500]) if not SMALL.fullmatch(word)]
     known = sum(ANNOUNCES.fullmatch(word) is not None for word in words)
     if text.lstrip().startswith(("#", "=", "**")):
@@ -162,7 +162,7 @@ def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
 
 
 def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
-    """Return the index of the table that a line belongs to; if two are possible, the order of all lines decides."""
+    """Return the index of a line's table; if two tables are possible, the order of all lines decides."""
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
     after = min((each for each in anchors if each > place), default=None)
@@ -176,7 +176,7 @@ def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], do
 
 
 def _follows_a_line(table: Table) -> bool:
-    """Return whether a table has an overall value above its class values or matrix."""
+    """Return whether a table has an overall value above its class rows or matrix."""
     block = _block(table)
     return any(value.printed.line < min(block) for value in table.values if value.class_name is None)
 
@@ -196,7 +196,7 @@ def _keep_outer_values(table: Table) -> Table:
 
 
 def _can_own(table: Table, loose: Table, document: Document) -> bool:
-    """Return whether a line can be about the predictions of a table: near, and of the same image set."""
+    """Return whether a line can be about the predictions of a nearby table: they have the same image set."""
     of, own = loose.image_set, table.image_set
     sets = of == own or (of in (None, "test") and own in (None, "test"))
     models = TableKind.MODELS in (loose.kind, table.kind)
@@ -204,7 +204,7 @@ def _can_own(table: Table, loose: Table, document: Document) -> bool:
 
 
 def _is_plain(table: Table) -> bool:
-    """Return whether a line names only a measure: no network, best epoch, training set or standard deviation."""
+    """Return whether a line names only a metric: no network, best epoch, training set or standard deviation."""
     return bool(table.values) and not table.partial and all(_says_nothing_else(value) for value in table.values)
 
 
@@ -228,7 +228,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Yield a reason for doubt for each different value of the same measure that may belong to the table instead."""
+    """Yield a doubt for each other value of the same metric that may be this table's instead."""
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]

@@ -1,4 +1,4 @@
-"""Accuracies of classes with unknown size whose many decimals only a large class could give."""
+"""Find accuracies with so many decimals that only a very large class could give them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from in4310repro.audit.verdicts import Finding, Options, Rank
 
 
 def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
-    """Yield a finding for each accuracy that is no k/n for any n up to the bound; a larger class may explain it."""
+    """Yield a finding for each accuracy that no fraction k/n with n up to the bound gives."""
     for sheet in sheets:
         if sheet.averaged:
             continue

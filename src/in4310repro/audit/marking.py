@@ -1,4 +1,4 @@
-"""Positions of the printed values in the text, and the findings that use each value."""
+"""Locate the reported values in the text, and the findings that use each value."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Uses = Mapping[int, Sequence[tuple[int, Rank]]]
 
 @dataclass(frozen=True, kw_only=True)
 class Piece:
-    """A part of a line: a printed value with its verdict, or the text between values."""
+    """Part of a line: a reported value with its verdict, or the text between values."""
 
     text: str
     verdict: str | None = None  # a rank, or "consistent"; None: no value
@@ -49,7 +49,7 @@ class Passage:
 
 
 def list_printed(document: Document) -> Iterator[Printed]:
-    """Yield all numbers that were read, table by table: class values and averages, then matrices."""
+    """Yield the numbers of each table: class values and averages with their deviations, then matrices."""
     for table in document.tables:
         for value in table.values:
             yield value.printed
@@ -84,7 +84,7 @@ def _passage(lines: Sequence[Line], *, folded: bool) -> Passage:
 
 
 def mark_lines(audit: Audit) -> list[Line]:
-    """Return all lines of the text, each split into values with verdicts and the text between."""
+    """Split each line of the text into values with verdicts and the text between them."""
     uses = _find_uses(audit.findings)
     by_line: dict[int, list[Printed]] = defaultdict(list)
     for printed in list_printed(audit.document):
@@ -97,7 +97,7 @@ def mark_lines(audit: Audit) -> list[Line]:
 
 
 def _find_uses(findings: Sequence[Finding]) -> Uses:
-    """Return for each printed number the findings that use it, as their number from 1 and rank."""
+    """Return by id of each printed number the findings that use it: their numbers, from 1, and ranks."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):
@@ -124,7 +124,7 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
 
 
 def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
-    """Yield the start position of each value: its first occurrence that no earlier value occupies."""
+    """Yield the position of each value in the line: its first occurrence that overlaps no earlier value."""
     free = [True] * len(text)
     # Readers treat every space as a plain one, hard and thin spaces too.
     text = "".join(" " if letter.isspace() else letter for letter in text)
@@ -138,7 +138,7 @@ def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Pri
 
 
 def make_visible(text: str) -> str:
-    """Return the text with control characters replaced by a visible sign, as they could reorder or hide text."""
+    """Return the text with a visible sign in place of control characters, which could hide text."""
     return "".join(
         "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cf") and letter != "\t" else letter
         for letter in text

@@ -1,4 +1,4 @@
-"""Scores computed from a confusion matrix of counts: of each class, and the usual averages."""
+"""Compute the scores of each class and their usual averages from a confusion matrix of counts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ROOT = 10**30
 
 @dataclass(frozen=True, kw_only=True)
 class Scores:
-    """Scores computed from a matrix of counts, in its class order; None if a score is undefined."""
+    """Scores computed from a matrix of counts, in its class order; a score is None if undefined."""
 
     sizes: tuple[int, ...]
     by_measure: Mapping[Measure, tuple[Fraction | None, ...]]
@@ -29,11 +29,11 @@ class Scores:
 
     @property
     def kappa(self) -> Fraction | None:
-        """Unweighted Cohen's kappa; None if all images are in one class and are predicted as it."""
+        """Unweighted Cohen's kappa; None if all images are of one class and predicted as that class."""
         return self.kappas[0] if self.kappas else None
 
     def of_class(self, measure: Measure, place: int) -> tuple[Fraction, ...]:
-        """Return the values of a measure for a class, one for each usual definition; empty if it is undefined."""
+        """Return a class's values of a metric, one for each usual definition; empty if undefined."""
         if measure is Measure.ACCURACY:
             values = [self.by_measure[Measure.RECALL][place], self.against_the_rest[place]]
         elif measure is Measure.BALANCED_ACCURACY:
@@ -44,7 +44,7 @@ class Scores:
         return tuple(value for value in values if value is not None)
 
     def over_all(self, measure: Measure, average: Average | None) -> tuple[Fraction, ...]:
-        """Return the values of an average, one for each usual definition; empty if none is implemented."""
+        """Return the values of an average, one for each usual definition; empty if none is known here."""
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))
         if measure is Measure.ERROR:
@@ -149,7 +149,7 @@ def _kappas(counts: Counts, sizes: Sequence[int], predicted: Sequence[int]) -> I
 
 
 def _means(column: Column) -> Iterator[Fraction]:
-    """Yield plain means: without undefined values, with them as zeros, and with them as ones."""
+    """Yield plain means that leave undefined values out, count them as zeros, and count them as ones."""
     defined = [value for value in column if value is not None]
     total = sum(defined, Fraction(0))
     if defined:
@@ -160,7 +160,7 @@ def _means(column: Column) -> Iterator[Fraction]:
 
 
 def _weighted(column: Column, sizes: Sequence[int]) -> Iterator[Fraction]:
-    """Yield means weighted by images: with undefined values as zeros, and as ones."""
+    """Yield means weighted by images that count undefined values as zeros, and as ones."""
     images = sum(sizes)
     for undefined in (0, 1) if images else ():
         values = [Fraction(undefined) if value is None else value for value in column]

@@ -1,4 +1,4 @@
-"""Averages compared with the class values: plain means, means weighted by images, overall accuracy, micro averages."""
+"""Check reported averages against the class values: plain, weighted and micro averages, overall accuracy."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from in4310repro.audit.verdicts import MeanCheck
 
 
 def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
-    """Yield for each average a claim if its class values contradict it (else None), and the comparison with them."""
+    """Yield a pair for each average: a claim if the class values contradict it, else None; and the comparison."""
     for summary in list_summaries(sheet):
         readings = list(list_readings(summary, sheet))
         if summary.cell.share < 0:
@@ -39,15 +39,13 @@ def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
 
 
 def _read_any_weights(summary: Summary) -> Iterator[Reading]:
-    """Yield the range of the class values: a mean with any weights lies in it."""
+    """Yield the range of the class values, in which a mean with any weights lies."""
     parts = summary.parts.values()
 
     yield make_reading("some weights", lambda way: join_intervals([interval_of(part, way) for part in parts]))
 
 
 def _claim(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> Claim | None:
-    """Return a claim if no way to average the classes gives the summary; else None."""
-
     def fits(parts: Rounding, whole: Rounding) -> bool:
         printed = interval_of(summary.cell, whole)
         return any(reading.means[parts].meets(printed) for reading in readings if not reading.condition)
@@ -84,7 +82,7 @@ def _name(reading: Reading) -> str:
 
 
 def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the conditions of the ways to average that explain the summary only under a condition."""
+    """Yield the condition of each conditional way to average that explains the reported average."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:
@@ -95,7 +93,7 @@ def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str
 
 
 def _explain_by_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
-    """Yield a condition for each other choice of rows as classes whose mean is the summary."""
+    """Yield a condition for each other choice of rows as classes that explains the reported average."""
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
     for variant in list_variants(summary.parts, summary.measure, sheet):
@@ -112,7 +110,7 @@ def _shown(interval: Interval, percent: bool) -> str:
 
 
 def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> MeanCheck:
-    """Return the comparison of a summary with the plain mean, and the way to average that agrees, if any."""
+    """Compare an average with the plain mean, and name the first way to average that agrees."""
     parts = list(summary.parts.values())
     printed = summary.cell.value.printed
     agreeing = next(

@@ -1,4 +1,4 @@
-"""Unlikely results, each with its probability and the assumptions behind that number."""
+"""Find unlikely results; each has its probability and the assumptions behind it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BINOMIAL = "images are independent, and each is classified correctly with the pr
 
 
 def find_oddities(sheets: Sequence[Sheet], counted: Sequence[Counted], options: Options) -> Iterator[Finding]:
-    """Yield a finding for each unlikely result among the tables of a report."""
+    """Yield a finding for each unlikely result in the tables of a report."""
     yield from find_equal_counts(counted)
     if options.ceilings:
         yield from find_high_level(counted, options.ceilings)
@@ -75,7 +75,7 @@ def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
 
 
 def find_equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
-    """Yield a finding for each pair of tables with more equal class counts than independent errors make likely."""
+    """Yield a finding for each pair of tables with more equal class counts than independent errors explain."""
     for one, other in itertools.combinations(tables, 2):
         first, second = _settle_counts(one), _settle_counts(other)
         if one.sizes != other.sizes or first is None or second is None:
@@ -99,13 +99,13 @@ def find_equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
 
 
 def _settle_counts(table: Counted) -> dict[str, int] | None:
-    """Return the count of each class; None if the decimals do not determine every count."""
+    """Return the number of correct images of each class; None unless the decimals determine all of them."""
     counts = {label: count[0] for label, count in table.correct.items() if count is not None and len(count) == 1}
     return counts if len(counts) == len(table.correct) else None
 
 
 def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
-    """Yield a finding if tables have an overall accuracy that is unlikely even at the highest ceiling.
+    """Yield a finding if overall accuracies are unlikely even for the highest of the ceilings.
 
     If the decimals allow several counts, the fewest is used.
     """
@@ -134,7 +134,7 @@ def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction])
 
 
 def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
-    """Yield a finding for each average precision below the class share, which constant scores would reach."""
+    """Yield a finding for each average precision below the class's share of images, as constant scores reach it."""
     for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:

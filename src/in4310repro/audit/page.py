@@ -1,4 +1,4 @@
-"""An audit as text: the verdict, findings by rank, image counts, means, detection power, unread lines."""
+"""Format an audit as text: verdict, findings by rank, image counts, means, detection power, unread lines."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def summary(audit: Audit) -> str:
 
 
 def wrap(line: str) -> str:
-    """Return a line wrapped at 120 characters, with visible control characters; table rows are not wrapped."""
+    """Wrap a line, unless it is a table row, at 120 characters and make control characters visible."""
     # A name of a JSON or TOML file may contain line breaks.
     line = visible(line)
     # Columns of a row are separated by two spaces; a sentence has none.
@@ -65,7 +65,7 @@ def _verdict(audit: Audit) -> Iterator[str]:
 
 
 def format_finding(number: int, finding: Finding, said: Collection[str] = ()) -> Iterator[str]:
-    """Yield the lines of a finding; excluded explanations that are in `said` are not repeated."""
+    """Yield the text lines of a finding, without the excluded explanations that are already in `said`."""
     yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
     for value in finding.values[:VALUES]:
@@ -131,7 +131,7 @@ def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def format_means(audit: Audit) -> Iterator[str]:
-    """Yield a line with the number of means that agree with their class values."""
+    """Yield a line that says how many reported means agree with their class values."""
     if audit.means:
         agreeing, bitwise = sum(mean.agrees for mean in audit.means), sum(mean.last_bit for mean in audit.means)
         exact = f", {bitwise} of them to the last bit when the parts are summed from left to right as doubles"
@@ -139,7 +139,7 @@ def format_means(audit: Audit) -> Iterator[str]:
 
 
 def _unread(audit: Audit) -> Iterator[str]:
-    """Yield the number of lines that were not understood, and the first few; likely measurements come first."""
+    """Yield the number of lines that were not understood, then the first few, likely results before others."""
     unread = sorted(audit.document.unread, key=lambda each: not each.measuring)
     if unread:
         yield f"Not understood: {len(unread)} {'line' if len(unread) == 1 else 'lines'} with unused numbers."
@@ -149,7 +149,7 @@ def _unread(audit: Audit) -> Iterator[str]:
 
 
 def format_power(audit: Audit) -> Iterator[str]:
-    """Yield a table with the share of planted errors of each kind that were detected."""
+    """Yield the lines of a table with the share of planted errors of each type that were detected."""
     if not audit.power:
         return
     if not any(each.impossible or each.unless for each in audit.power.detections):

@@ -1,4 +1,4 @@
-"""Detection power of the audit on this report: errors are planted in it one at a time and audited again."""
+"""Measure how many errors the audit would detect in this report, by planting errors one at a time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Plant = Callable[[Value, Sequence[Value], np.random.Generator], Printed | None]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A value that can be changed to plant an error."""
+    """A reported value that can be changed to plant an error."""
 
     group: Sequence[Sheet]  # tables that are audited together
     place: int  # of its table in the group
@@ -38,7 +38,7 @@ class Target:
 
 
 def measure_power(document: Document, options: Options, accuse: Accuse) -> Power | None:
-    """Return the numbers of planted errors of each kind that are detected; None if no value can be changed."""
+    """Plant errors of each type and return how many are detected; None if no value can be changed."""
     all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
     if not all_targets:
         return None
@@ -59,14 +59,14 @@ def measure_power(document: Document, options: Options, accuse: Accuse) -> Power
 
 @dataclass(frozen=True, kw_only=True)
 class Audited:
-    """The document and options that are needed to audit changed tables again."""
+    """Document and options that are needed to audit changed tables again."""
 
     document: Document
     options: Options
     accuse: Accuse
 
     def findings(self, group: Sequence[Sheet]) -> tuple[Finding, ...]:
-        """Return the findings "impossible" and "impossible unless" of some tables."""
+        """Return the findings of rank "impossible" or "impossible unless" for some tables."""
         return (*self.accuse(group)[0], *check_unsized(group, self.options))
 
     def rank(self, group: Sequence[Sheet], value: Value) -> Rank | None:
@@ -76,7 +76,7 @@ class Audited:
         return min(ranks, key=list(Rank).index, default=None)
 
     def changed(self, target: Target, value: Value) -> list[Sheet]:
-        """Return the tables of a target with the target's value replaced."""
+        """Return the tables of the target with its value replaced by `value`."""
         tables = list(target.group)
         table = tables[target.place].table
         values = tuple(value if each is target.value else each for each in table.values)
@@ -96,7 +96,7 @@ def _list_targets(group: Sequence[Sheet]) -> list[Target]:
 
 
 def list_column(value: Value, table: Table) -> list[Value]:
-    """Return the class values of a table with the measure of a value."""
+    """Return the class values in the table that have the metric of `value`."""
     return [other for other in table.values if other.measure is value.measure and other.class_name is not None]
 
 
@@ -134,7 +134,7 @@ def _remark(targets: Sequence[Target]) -> str:
 
 
 def set_digits(printed: Printed, digits: int) -> Printed | None:
-    """Return a number with new digits in the same format; None if it would not be between 0 and 1."""
+    """Return a number with new digits in its old format; None if it would not be between 0 and 1."""
     if not 0 <= digits <= 10**printed.decimals:
         return None
     places = printed.decimals - 2 * printed.percent
@@ -144,7 +144,7 @@ def set_digits(printed: Printed, digits: int) -> Printed | None:
 
 
 def replace_decimal(position: int) -> Plant:
-    """Return a function that replaces one decimal: 1 is the tens digit of a percentage, -1 the last decimal."""
+    """Return a function that plants an error in one decimal: position 1 is the first, -1 the last."""
 
     def plant(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
         printed = value.printed
@@ -169,7 +169,7 @@ def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator
 
 
 def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the number of a random different class in the same column; None if there is none."""
+    """Return the number of another random class in the same column; None if there is none."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]
@@ -179,7 +179,7 @@ def take_other_row(value: Value, column: Sequence[Value], generator: np.random.G
 
 
 def drop_class(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the mean recomputed without a random class; None if the summary is not near the plain mean."""
+    """Return the plain mean without a random class; None if the reported average is not near the plain mean."""
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:
         return None

@@ -1,4 +1,4 @@
-"""Bounds of kappa, correlation, specificity and micro averages, computed from scores and sizes of all classes."""
+"""Check kappa, correlation, specificity and micro averages against the scores and sizes of all classes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Allowed = Callable[[Tallies], Sequence[Interval]]
 
 
 def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each average or one-vs-rest score that precision, recall and F1 do not allow."""
+    """Yield a claim for each average or one-vs-rest score that precision, recall and F1 rule out."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -43,12 +43,12 @@ def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def is_bound(cell: Cell) -> bool:
-    """Return whether the scores of all classes bound an average."""
+    """Return whether the scores of all classes limit the range of an average."""
     return not cell.value.spread and _allow_intervals(cell) is not None
 
 
 def _allow_intervals(cell: Cell) -> Allowed | None:
-    """Return a function that gives the intervals in which an average may lie; None if its label is unknown."""
+    """Return a function that gives the possible intervals of an average; None if no check exists for it."""
     measure, average = cell.value.measure, cell.value.average
     if average is Average.MICRO and measure in (Measure.PRECISION, Measure.F1):
         return lambda tallies: tallies.micro(measure, interval_of(cell, tallies.way))
@@ -95,7 +95,7 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
 
 
 def _shown(intervals: Sequence[Interval]) -> str:
-    """Return the distinct intervals as text; if there are many, the first few and the number of the rest."""
+    """Return the distinct intervals as text; if there are many, the first few and the number of the others."""
     ends = [tuple(f"{float(end):.4f}" for end in (each.low, each.high)) for each in intervals]
     texts = list(dict.fromkeys(low if low == high else f"{low} to {high}" for low, high in ends))
     return ", or ".join(texts[:NAMED]) + (f", or {len(texts) - NAMED} more" if len(texts) > NAMED else "")

@@ -1,4 +1,4 @@
-"""Class sizes that a sentence gives for all classes at once, such as "300 images, 50 of each class"."""
+"""Find class sizes that a sentence gives for all classes, such as "300 images, 50 of each class"."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ TRIVIAL = Fraction(1, 4)  # of all printed numbers that are a k/n: where more ar
 
 @dataclass(frozen=True, kw_only=True)
 class StatedSizes:
-    """Class sizes from a sentence, and reasons why they may be those of a different image set."""
+    """Class sizes that a sentence states, with reasons why they may be of a different image set."""
 
     sizes: Mapping[str, int] = field(default_factory=dict)
     conditions: tuple[str, ...] = ()
@@ -118,7 +118,6 @@ def _number(words: str) -> int:
 
 
 def _split_sentences(line: str) -> Sequence[str]:
-    """Return the sentences of a line, split after full stops, semicolons, and question and exclamation marks."""
     return [part for part in re.split(r"(?<=[.;!?])\s+", line) if part.strip()]
 
 

@@ -1,4 +1,4 @@
-"""Reasons why precision, recall and F1 printed together may be averages of different kinds."""
+"""Reasons why precision, recall and F1 in a report may be averages of different types."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _around(document: Document, first: int, last: int, reach: int) -> list[str]:
 
 
 def _differ(near: Sequence[str], whole: Sequence[str]) -> bool:
-    """Return whether the text names two or more kinds of average, or an average for some of the scores only."""
+    """Return whether the text names two or more types of average, or an average for only some of the scores."""
     named = {match.casefold() for line in near for match in AVERAGE.findall(line)}
     in_code = {match.casefold() for line in whole for match in IN_CODE.findall(line)}
     some = (

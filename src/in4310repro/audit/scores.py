@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of one class: F1 lies between the two, and image counts must give all three."""
+"""Check precision, recall and F1 of a class against each other and against whole image counts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
 
 
 def f1_interval(precision: Interval, recall: Interval) -> Interval:
-    """Return the interval of F1 for precision and recall in two intervals; F1 rises with both."""
+    """Return the interval of F1 for intervals of precision and recall; F1 rises with both."""
     zero = Fraction(0)
     return Interval(
         low=harmonic(max(zero, precision.low), max(zero, recall.low)),
@@ -30,17 +30,17 @@ def f1_interval(precision: Interval, recall: Interval) -> Interval:
 
 
 def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
-    """Return the interval of mean F1 for given mean precision and mean recall, all with the same weights.
+    """Return the interval of mean F1 for given mean precision and mean recall with the same weights.
 
-    F1 is at most (P + R) / 2. It is at least P + R - 1, because (1 - P) (1 - R) >= 0 gives 2 P R >= (P + R) (P + R -
-    1). Both bounds are linear in P and R, so they also hold for means.
+    F1 is at most (P + R) / 2. It is at least P + R - 1, because (1 - P) (1 - R) >= 0 gives
+    2 P R >= (P + R) (P + R - 1). Both bounds are linear in P and R, so they also hold for means.
     """
     low = max(Fraction(0), precision.low + recall.low - 1)
     return Interval(low=low, high=(precision.high + recall.high) / 2)
 
 
 def check_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each class whose F1 contradicts precision and recall, or whose scores no counts give."""
+    """Yield a claim for each class whose precision, recall and F1 contradict each other or fit no image counts."""
     rows = {measure: sheet.classes.get(measure, {}) for measure in SCORES}
     error = max((half_error(column.values()) for column in rows.values()), default=Fraction(0))
     for name in dict.fromkeys(name for column in rows.values() for name in column):
@@ -55,7 +55,6 @@ def check_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Return a claim if F1 differs from 2 P R / (P + R); else None."""
     if not set(SCORES) <= set(row):
         return None
 
@@ -91,7 +90,7 @@ def _check_f1(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fract
 
 
 def check_mean_f1(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each mean F1 that is impossible for the printed mean precision and mean recall."""
+    """Yield a claim for each mean F1 that the reported mean precision and mean recall rule out."""
     averages = dict.fromkeys(cell.value.average for cell in sheet.summaries if cell.value.measure in SCORES)
     for average in averages:
         row = {m: [c for c in sheet.summaries if (c.value.measure, c.value.average) == (m, average)] for m in SCORES}
@@ -121,7 +120,7 @@ def _check_one_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Avera
 
 
 def _check_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Return a claim if no integer numbers of right and predicted images give the scores; else None."""
+    """Return a claim if no integer numbers of correct and predicted images give the scores; else None."""
     size = sheet.sizes.get(name)
     if not size or len(row) < 2 or not sheet.table.whole_images or error:
         return None

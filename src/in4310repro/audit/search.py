@@ -1,4 +1,4 @@
-"""Class sizes inferred from the decimals: sizes n for which every printed accuracy is some k/n."""
+"""Infer class sizes from the decimals: sizes n for which every reported accuracy is some k/n."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CELLS = 500  # values that are searched although random digits would fit too
 
 
 def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
-    """Yield the image sets of the tables that have accuracies but no class sizes."""
+    """Yield image sets with inferred class sizes for the tables that have accuracies but no sizes."""
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
         column = {} if sheet.sized or sheet.averaged else next(list_counted_columns(sheet), {})
@@ -45,7 +45,7 @@ def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Return the cells with the unit of the longest number, if a program seems to have dropped trailing zeros."""
+    """Return the cells with the finest unit among them, if a program seems to have dropped trailing zeros."""
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
         return dict(column)
@@ -54,7 +54,7 @@ def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def search_bound(cells: Sequence[Cell], options: Options) -> int:
-    """Return the largest class size to search: the given bound, or what the decimals of one value can resolve."""
+    """Return the largest class size to search: the given bound, or the largest that the decimals resolve."""
     if options.bound:
         return options.bound
     unit = max((float(cell.unit) for cell in cells if cell.share not in (0, 1)), default=1.0)
@@ -63,7 +63,7 @@ def search_bound(cells: Sequence[Cell], options: Options) -> int:
 
 
 def list_sizes(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
-    """Return all n up to the bound for which some k/n is printed as this value."""
+    """Return all n up to the bound for which some k/n rounds to this value."""
     interval = interval_of(cell, rounding)
     sizes = np.arange(1, bound + 1)
     # A generous preselection in floats.
@@ -106,7 +106,7 @@ def _accuracies(sheet: Sheet, column: Mapping[str, Cell], bound: int) -> Accurac
 
 
 def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options, bound: int) -> Iterator[Group]:
-    """Yield the groups of tables that share an image set; groups that fit known image sets come first."""
+    """Yield the groups of tables that share an image set; groups with known class sizes come first."""
     known = list_known_sets(names, options)
     of_sets: dict[tuple[tuple[int, ...], ...], list[Accuracies]] = {}
     for table in tables:
@@ -123,7 +123,7 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
 
 
 def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
-    """Return the class sizes of the given image sets, or else those of the scenes."""
+    """Return the class sizes of the given image sets, or else those of the scene photographs."""
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
         for sizes in options.more_sizes and (options.sizes, *options.more_sizes)
@@ -135,7 +135,7 @@ def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, .
 
 
 def is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
-    """Return whether random digits would be unlikely to fit these class sizes."""
+    """Return whether values with random digits would be unlikely to fit these class sizes."""
     logarithm = sum(
         math.log(min(1.0, (size + 1) * float(table.cells[name].unit)))
         for table in tables
@@ -160,7 +160,7 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 
 
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
-    """Return the class sizes of a group: known ones, the only choice with a given total, or the smallest that fit."""
+    """Return a group's class sizes: known ones, the only choice with a given total, or the smallest that fit."""
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
     chance = {
@@ -207,7 +207,7 @@ def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int
 
 
 def find_only_choice(options: Sequence[Sequence[int]], total: int, steps: int = STEPS) -> tuple[int, ...] | None:
-    """Return one size from each list if exactly one choice has this total; else None, or if that takes too long."""
+    """Return the only choice of one size per list with this total; None if not unique or too slow to find."""
     if not all(options) or sum(map(len, options)) * total > steps:
         return None
     # Ways to reach each sum with the first lists, counted up to two.

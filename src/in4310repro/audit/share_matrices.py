@@ -1,4 +1,4 @@
-"""Confusion matrices of shares: rows add up to one, the diagonal equals the class values, counts are whole."""
+"""Check confusion matrices of shares: rows must sum to one, and the diagonal must equal the class values."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Line = Sequence[Cell]
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """A matrix of shares whose rows add up to one; it is transposed if the columns did."""
+    """A matrix of shares whose rows sum to one; a matrix whose columns do is stored transposed."""
 
     names: tuple[str, ...]
     lines: tuple[Line, ...]
@@ -35,7 +35,7 @@ class Shares:
 
 
 def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each contradiction within a matrix of shares, or with the class values and sizes."""
+    """Yield a claim for each contradiction in a matrix of shares, or between it and class values or sizes."""
     shares = read_shares(sheet.table.matrix) if sheet.table.matrix else None
     if shares is None:
         return
@@ -61,7 +61,7 @@ def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
 
 
 def read_shares(matrix: ConfusionMatrix) -> Shares | None:
-    """Return the matrix, by rows or columns, whichever add up to one; None for counts or if neither does."""
+    """Return the matrix, transposed if only its columns sum to one; None for counts or if no sums are one."""
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
         return None
@@ -77,7 +77,7 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
 
 
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
-    """Yield the rows of shares with units; 0 and 1 without decimals get the coarsest unit of the other numbers."""
+    """Yield the rows as shares with units; whole numbers get the coarsest unit of the other numbers."""
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[_as_percent(p) if percent and not p.percent else p for p in row] for row in matrix.rows]
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
@@ -97,7 +97,7 @@ def _cell(name: str, other: str, printed: Printed, coarsest: Fraction) -> Cell:
 
 
 def adds_up(cells: Sequence[Cell], way: Rounding) -> bool:
-    """Return whether rounded shares can add up to one, or are all zero, as for a class without images."""
+    """Return whether rounded shares can sum to one, or are all zero, as for a class without images."""
     return 1 in _sum(cells, way) or all(cell.share == 0 for cell in cells)
 
 
@@ -110,7 +110,7 @@ def _sum(cells: Sequence[Cell], way: Rounding) -> Interval:
 
 
 def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
-    """Yield a claim on a row (or column) that does not add up to one while the others do."""
+    """Yield a claim for a row (or column) whose sum is not one although the sums of the others are."""
     line, name = shares.lines[place], shares.names[place]
     conditions = find_conditions(lambda way, _: adds_up(line, way)) or ()
     total = _sum(line, Rounding.ROUNDED)
@@ -126,7 +126,7 @@ def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
 
 
 def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
-    """Return the indices where diagonal and class values differ; None if too many differ to compare the two.
+    """Return the indices where diagonal and class values differ; None if too many differ.
 
     If they agree for most classes, the diagonal is this measure and of the same images.
     """
@@ -142,7 +142,7 @@ def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | No
 
 
 def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
-    """Return -log10 of the probability that the other values agree with an unrelated diagonal by chance.
+    """Return -log10 of the probability that the agreeing values match an unrelated diagonal by chance.
 
     Two recalls of a class, or its recall and precision, typically differ by as much as they differ from one. If the
     printed unit is no finer than that, agreement is no evidence.
@@ -160,7 +160,7 @@ def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[
 
 
 def share_on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
-    """Return the diagonal share of a row as an interval; shares of all images are divided by the row's sum."""
+    """Return the diagonal share of a row as an interval; divide by the row's sum if shares are of all images."""
     cell, line = shares.lines[place][place], shares.lines[place]
     own = interval_of(cell, way)
     if not shares.whole:
@@ -187,7 +187,7 @@ def _claim_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, .
 
 
 def _claim_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
-    """Yield a claim for each share that no count out of the class size gives."""
+    """Yield a claim for each share that no integer count out of the class size gives."""
     for name, line in zip(shares.names, shares.lines, strict=True):
         for cell in line if name in sheet.sizes else ():
             conditions = find_conditions(_of_images(cell, sheet.sizes[name]))
@@ -210,7 +210,7 @@ def _of_images(cell: Cell, size: int) -> Callable[[Rounding, Rounding], bool]:
 
 
 def _claim_trace(shares: Shares, sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each overall accuracy that differs from the trace of a matrix of shares of all images."""
+    """Yield a claim for each overall accuracy that differs from the sum of the diagonal."""
     diagonal = [line[place] for place, line in enumerate(shares.lines)]
     for cell in sheet.summaries:
         if cell.value.measure is not Measure.ACCURACY or cell.value.average is not Average.OVERALL:

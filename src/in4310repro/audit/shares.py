@@ -1,4 +1,4 @@
-"""Checks of single values: between 0 and 1, equal to some k/n for known n, and equal to a count printed beside them."""
+"""Check single values: between 0 and 1, some k/n for known n, and equal to a count beside them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float
 
 
 def check_range(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each share below zero or above one."""
+    """Yield a claim for each score that has to be between 0 and 1 but is not."""
     cells = [cell for column in sheet.classes.values() for cell in column.values()]
     for cell in (*cells, *sheet.summaries):
         value = cell.value
@@ -43,7 +43,7 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value from 1 to 2 is in a column of shares with as many decimals, so it is no percentage."""
+    """Return whether a value from 1 to 2 is no percentage, as its column has shares of as many decimals."""
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
@@ -53,7 +53,7 @@ def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
 
 
 def _explain_range(cell: Cell) -> Iterator[str]:
-    """Yield conditions under which a number outside 0 to 1 is possible: a percentage, a count or a different unit."""
+    """Yield conditions that explain a number outside 0 to 1, such as a percentage without its sign."""
     if cell.value.printed.value < 0:
         if cell.value.measure is Measure.BALANCED_ACCURACY:
             yield "it is adjusted for chance, which can be below zero"
@@ -86,7 +86,7 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield conditions that the other values of a column rule out, as a column is printed in one way throughout.
+    """Yield conditions that the other values of a column rule out, if all were printed in the same way.
 
     A single value that half precision cannot give rules half precision out. Truncation is ruled out by two values that
     it cannot give, as one may be mistyped.
@@ -100,7 +100,6 @@ def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
 
 
 def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: bool) -> Claim | None:
-    """Return a claim if no count out of `size` images gives the value; else None."""
     conditions = find_conditions(lambda way, _: bool(counts(cell, size, way, half)))
     if conditions is None:
         return None
@@ -117,7 +116,7 @@ def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: boo
 
 
 def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
-    """Yield the columns whose values are the share of right images among the images of each class.
+    """Yield the columns whose values are the share of correct images of each class.
 
     Accuracies beside precision, recall or F1 are left out: they may be one-vs-rest, (TP + TN) / all.
     """
@@ -130,7 +129,7 @@ def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
 
 
 def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
-    """Return all k for which k/size is printed as this value; `half` also allows half precision."""
+    """Return all k for which k/size prints as this value; `half` also allows half precision."""
     whole = counts_within(interval_of(cell, rounding), size)
     if whole or not half:
         return whole
@@ -139,7 +138,6 @@ def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> ran
 
 
 def _fits_half_precision(cell: Cell, size: int) -> bool:
-    """Return whether some k/size, computed in half precision, is rounded to this value."""
     return bool(_half_counts(cell, size, Rounding.ROUNDED))
 
 
@@ -160,7 +158,7 @@ def _neighbours(cell: Cell, size: int) -> str:
 
 
 def check_printed_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each value that differs from the count printed beside it."""
+    """Yield a claim for each value that contradicts the count k/n beside it."""
     for cell in (*[c for column in sheet.classes.values() for c in column.values()], *sheet.summaries):
         if cell.value.count is None or cell.value.count[1] <= 0:
             continue
@@ -170,7 +168,6 @@ def check_printed_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _claim_other_count(cell: Cell, correct: int, images: int) -> Claim | None:
-    """Return a claim if the value differs from correct / images; else None."""
     conditions = find_conditions(lambda way, _: _is_printed_so(cell, correct, images, way))
     if conditions is None:
         return None

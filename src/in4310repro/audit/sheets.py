@@ -1,4 +1,4 @@
-"""A table prepared for the checks: shares with units, class sizes with their source, conditions of verdicts."""
+"""Prepare a table for the checks: values as shares, class sizes with their source, conditions of verdicts."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all class
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """One table prepared for the checks."""
+    """A table prepared for the checks: values as shares, class sizes, and conditions of verdicts."""
 
     table: Table
     classes: Mapping[Measure, Mapping[str, Cell]]  # by measure and class
@@ -81,7 +81,7 @@ class Sheet:
 
     @property
     def sized(self) -> bool:
-        """True if the size of every printed class is known."""
+        """True if the size of every class in the table is known."""
         names = {name for cells in self.classes.values() for name in cells}
         return bool(names) and names <= set(self.sizes)
 
@@ -91,12 +91,12 @@ class Sheet:
 
     @property
     def of_program(self) -> bool:
-        """True if recalls and supports are printed, so that a program has counted the predictions of all images."""
+        """True if recalls and supports are reported, as by a program that counted all predictions."""
         return bool(self.table.sizes) and Measure.RECALL in self.classes
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Reason why values may be means over folds or runs, and no shares of whole images; empty if there is none."""
+        """Condition that the values are means over folds or runs; empty if nothing in the report says so."""
         spread = any(value.spread for value in self.table.values)
         if self.folds or spread:
             return (f"the values are means over {self.folds or 'several'} folds or runs",)
@@ -104,7 +104,7 @@ class Sheet:
 
 
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
-    """Return a sheet for each table of a document, with neighbouring results of the same predictions merged."""
+    """Return a sheet for each table; nearby results of the same predictions share one sheet."""
     joined = with_adjacent_lines(link_tables(document), document)
     alone = sum(has_parts(table) for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
@@ -150,7 +150,7 @@ def _covers(table: Table, sizes: Mapping[str, int]) -> bool:
 
 
 def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
-    """Return the class sizes and their source: printed ones, else the given ones for classes of these names."""
+    """Return the class sizes and their source: "printed" in the report, or else "given" by the caller."""
     if table.sizes:
         return table.sizes, "printed"
     sizes = options.chosen.get(table.name, options.sizes)
@@ -161,7 +161,7 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
 
 
 def make_cells(values: Sequence[Value]) -> list[Cell]:
-    """Return the values as shares, with the unit and arithmetic error of each."""
+    """Return the values as shares, with the rounding unit and the float error of each."""
     large = [value for value in values if value.printed.percent or value.printed.value > 1]
     percentages = {value.measure for value in large}
     # No mean exceeds all classes: where each of them is at most one beside a mean of 82 %, they are shares.
@@ -189,7 +189,7 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """Return the unit of each value; a short number among full-length doubles is taken as exact to full length.
+    """Return the rounding unit of each value; short numbers among full-length doubles count as full-length.
 
     An overall value with few decimals beside such values was rounded by hand. If other overall values use all their
     decimals, one that ends in zeros does so by chance.
@@ -208,7 +208,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
 
 def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
-    """Return whether two other overall values have as many decimals and end in a digit other than zero."""
+    """Return whether two other overall values have as many decimals and do not end in zero."""
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]
@@ -221,7 +221,7 @@ def _is_double(printed: Printed) -> bool:
 
 
 def _error(printed: Printed, among_doubles: bool) -> Fraction:
-    """Return the arithmetic error of a share: that of float64 if float32 is ruled out, else that of float32.
+    """Return the float error of a share: that of float64 if float32 is ruled out, else that of float32.
 
     Short numbers such as 0.5 or 1.0 fit both; beside values that must be float64 they are taken as float64.
     """
@@ -231,12 +231,12 @@ def _error(printed: Printed, among_doubles: bool) -> Fraction:
 
 
 def half_error(cells: Iterable[Cell]) -> Fraction:
-    """Return the error of half precision if all numbers may have been computed in it; else zero."""
+    """Return the error of half precision if all numbers may be computed in it; else zero."""
     printed = [cell.value.printed for cell in cells]
     seen = printed and min(each.decimals for each in printed) >= VISIBLE_FLOAT16
     return 2 * ROUNDOFF16 if seen and is_half(printed) else Fraction(0)
 
 
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
-    """Return the interval of shares that this way of rounding prints as this value."""
+    """Return the interval of shares that this way of rounding turns into the cell's value."""
     return cell.interval(rounding, cell.error)

@@ -1,4 +1,4 @@
-"""Whether each image has exactly one label: only then does the accuracy follow from the class values."""
+"""Conditions for images with several labels: then the accuracy does not follow from the class values."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ OUTSIDE = "O"
 
 
 def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
-    """Yield conditions of verdicts that compare an overall accuracy with class values."""
+    """Yield conditions under which the overall accuracy is of other items than the class values."""
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 
 
 def doubt_labels(table: Table, document: Document) -> Iterator[str]:
-    """Yield conditions of verdicts that need exactly one label and one prediction for each image.
+    """Yield conditions under which images have not exactly one label and one prediction each.
 
     An accuracy among the averages of precision, recall and F1 shows single labels, as scikit-learn prints a micro
     average instead if images have several labels or some labels are not counted. A confusion matrix shows single
@@ -58,7 +58,7 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 
 
 def _has_micro_average(table: Table) -> bool:
-    """Return whether a samples average, or a micro average unequal to the accuracy, shows several labels per image."""
+    """Return whether a samples average, or a micro average unlike the accuracy, shows multiple labels."""
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
     overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]

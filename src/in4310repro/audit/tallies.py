@@ -1,4 +1,4 @@
-"""Image counts of one class: all numbers of right and predicted images that its printed scores allow."""
+"""Image counts of one class: all numbers of correct and predicted images that its scores allow."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READ = "recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Possible numbers of right images of a class, and for each the possible numbers of predictions."""
+    """Possible numbers of correct images of a class, and of predictions for each of them."""
 
     correct: range
     predicted: Mapping[int, range]
@@ -28,7 +28,7 @@ class Predictions:
 def find_predictions(
     row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None
 ) -> Predictions | None:
-    """Return the counts that give the printed scores of a class; None if there are none.
+    """Return the numbers of correct and predicted images that give a class's scores; None if none do.
 
     With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). `others` is the number of
     images of other classes, and wrong predictions are at most that many. Specificity and other scores that need this
@@ -54,7 +54,7 @@ def find_predictions(
 
 
 def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Return the possible numbers of predictions for `correct` right images; without a bound, up to 2**53."""
+    """Return the possible numbers of predictions for `correct` correct images, up to 2**53."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
         if measure not in (Measure.PRECISION, Measure.F1):
@@ -76,7 +76,7 @@ def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interva
 
 @dataclass(frozen=True)
 class Class:
-    """A class of `size` images, `right` of them predicted as it, and `others` images of other classes."""
+    """A class of `size` images, `right` of them predicted correctly, and `others` images of other classes."""
 
     right: int
     size: int
@@ -92,7 +92,7 @@ class Class:
         return Fraction(left - self.size + self.right, left) if left else None
 
     def matthews(self, predicted: int) -> Fraction:
-        """Return the one-vs-rest Matthews correlation for this number of predictions; zero if all or none."""
+        """Return the one-vs-rest Matthews correlation for this number of predictions; 0 if undefined."""
         images = self.size + self.others
         covariance = images * self.right - self.size * predicted
         return correlation(covariance, self.size * self.others, predicted * (images - predicted)) or Fraction(0)
@@ -124,9 +124,10 @@ def _by_negative_predictive_value(interval: Interval, of: Class, predicted: rang
 
 
 def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
-    """Return the numbers of predictions that give a correlation in the interval: it falls as predictions rise.
+    """Return the numbers of predictions that give a Matthews correlation in the interval.
 
-    With k right of n and p predicted of N the derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
+    It falls as predictions rise: with k right of n and p predicted of N the derivative has the sign of
+    2 k p - n p - N k, and k <= n, p <= N.
     """
     start = _find_first(predicted, lambda p: of.matthews(p) <= interval.high)
     return range(start, _find_first(range(start, predicted.stop), lambda p: of.matthews(p) < interval.low))

@@ -1,4 +1,4 @@
-"""An audit as JSON: numbers that a float cannot hold are strings, fractions are floats, ranges are [first, last].
+"""Convert an audit to JSON: fractions become floats, ranges [first, last], and tiny numbers strings.
 
 The schema is documented in docs/audit.md; tests compare the two.
 """
@@ -17,7 +17,7 @@ VERSION = 1
 
 
 def audit_json(audit: Audit) -> Json:
-    """Return the whole audit as a dictionary that can be written as JSON."""
+    """Return the whole audit as a dictionary of JSON values."""
     document = audit.document
     return {
         "schema": VERSION,
@@ -127,7 +127,6 @@ def _counts(table: Counted) -> Json:
 
 
 def _ends(counts: range | None) -> list[int] | None:
-    """Return the first and last of a range of counts; None if it is empty or None."""
     return [counts[0], counts[-1]] if counts else None
 
 

@@ -1,4 +1,4 @@
-"""Counts printed over all images compared with the sums of the class counts."""
+"""Compare counts of correct images over all classes with the sums of the class counts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from in4310repro.audit.sheets import Sheet
 
 
 def check_totals(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each overall count whose right images differ from the class sum for the same images."""
+    """Yield a claim for each overall count of correct images that differs from the sum over the classes."""
     for measure, column in sheet.classes.items():
         counts = [cell.value.count for cell in column.values() if cell.value.count]
         if len(counts) < max(2, len(column)):

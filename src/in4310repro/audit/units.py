@@ -1,4 +1,4 @@
-"""The unit to which a printed number was rounded; coarser than its last decimal if zeros were filled in."""
+"""Find the unit to which a number was rounded; it is coarser than the last decimal if zeros were filled in."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SHORT, CLOSE = 8, 8 * ROUNDOFF64
 
 
 def find_units(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
-    """Return the unit to which each number was rounded, as a share.
+    """Return the unit to which each number was rounded, such as 1/100, as a share.
 
-    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999, with a unit of one percent. This is assumed
-    for a number that ends in two or more zeros, for a full-length double next to a short decimal, and for a measure
-    whose numbers all end in zeros.
+    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999, with a unit of one percent. This is
+    assumed for a number that ends in two or more zeros, for a full-length double next to a short decimal, and
+    for a measure whose numbers all end in zeros.
     """
     pairs = list(zip(column, measures, strict=True))
     common = {measure: _count_common_decimals([p for p, m in pairs if m is measure]) for measure in set(measures)}
@@ -50,7 +50,7 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the most decimals used, if two or more numbers all end in further zeros; else None."""
+    """Return the most decimals in use if two or more numbers all end in extra zeros; else None."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

@@ -1,4 +1,4 @@
-"""Other choices of rows as classes: without a doubtful row, without subtotals, or with rows not read as classes."""
+"""Alternative choices of rows as classes: without a doubtful row or subtotals, or with further rows."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ LEFT_OUT = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """A different choice of rows as classes, and the condition under which it is right."""
+    """An alternative choice of rows as classes, and the condition under which it is right."""
 
     parts: Mapping[str, Cell]
     condition: str
 
 
 def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Iterator[Variant]:
-    """Yield other choices of classes: without a doubtful row, without subtotals, with rows not read as classes."""
+    """Yield alternative choices of classes: without a doubtful row or subtotals, or with further rows."""
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
         # A summary that was taken for a class is the first or last row, and lies between the classes.
@@ -67,7 +67,7 @@ def _remove(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
 
 
 def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
-    """Return the names of rows that are means of the rows up to the next such row; empty unless they cover all."""
+    """Return the names of subtotal rows, each the mean of the rows up to the next; empty unless they cover all."""
     names = list(parts)
     if len(names) > BLOCKS:
         return []

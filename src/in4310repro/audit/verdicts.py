@@ -1,4 +1,4 @@
-"""Conclusions of an audit: findings by rank, class sizes, image counts, means and detection power."""
+"""Records of an audit's conclusions: findings, class sizes, image counts, means and detection power."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.audit.document import Document, Measure, Value
 
 
 class Rank(StrEnum):
-    """How serious a finding is."""
+    """Severity of a finding, the worst first."""
 
     IMPOSSIBLE = "impossible"  # no arithmetic, rounding or averaging that is known here gives these numbers
     UNLESS = "impossible unless"  # the condition is named
@@ -21,7 +21,7 @@ class Rank(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """One contradiction or oddity, with the values and assumptions that it uses."""
+    """One contradiction or oddity, with the values and assumptions behind it."""
 
     kind: str  # such as "mean", "weighted mean", "count", "range", "level"
     rank: Rank
@@ -38,7 +38,7 @@ class Finding:
 
     @property
     def lines(self) -> tuple[int, ...]:
-        """Numbers of the lines with the values that it uses, sorted."""
+        """Line numbers of the values that the finding uses, sorted."""
         return tuple(sorted({value.printed.line for value in self.values}))
 
 
@@ -55,7 +55,7 @@ class ImageSet:
 
     @property
     def identified(self) -> tuple[str, ...]:
-        """Names of the classes whose size is printed, given, or inferred from the decimals."""
+        """Names of the classes whose size is reported, given, or inferred from the decimals."""
         return tuple(name for name, expected in self.chance.items() if expected <= 0.01)
 
     @property
@@ -66,7 +66,7 @@ class ImageSet:
 
 @dataclass(frozen=True, kw_only=True)
 class Counted:
-    """Right images of each class of one table; None for a class if its size is unknown or no count fits."""
+    """Numbers of correct images of each class of a table; None if a size is unknown or no count fits."""
 
     name: str
     sizes: Mapping[str, int]
@@ -79,7 +79,7 @@ class Counted:
 
     @property
     def totals(self) -> range | None:
-        """Range of possible numbers of right images, summed over all classes; None if a class is unknown."""
+        """Range of possible numbers of correct images of all classes; None if one class is unknown."""
         counts = [count for count in self.correct.values() if count]
         if len(counts) < len(self.correct):
             return None
@@ -88,7 +88,7 @@ class Counted:
 
 @dataclass(frozen=True, kw_only=True)
 class MeanCheck:
-    """Comparison of a printed average with its printed class values."""
+    """Comparison of a reported average with the class values in the report."""
 
     table: str
     measure: Measure
@@ -103,7 +103,7 @@ class MeanCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """Number of planted errors of one kind, and how many of them were called impossible or impossible unless."""
+    """Number of planted errors of one type, and how many of them were called impossible or impossible unless."""
 
     kind: str  # such as "first decimal replaced", "two digits swapped", "value copied to the wrong row"
     tried: int
@@ -113,7 +113,7 @@ class Detection:
 
 @dataclass(frozen=True, kw_only=True)
 class Power:
-    """Errors of each kind that were planted in this report, and how many of them the audit detects."""
+    """Planted errors of each type, and how many of them the audit detects in this report."""
 
     detections: tuple[Detection, ...]
     seed: int
@@ -122,7 +122,7 @@ class Power:
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """What the caller told the audit besides the report itself."""
+    """Options that the caller gave to the audit besides the report itself."""
 
     images: int | None = None  # images of a set
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class
@@ -135,7 +135,7 @@ class Options:
 
     @classmethod
     def of_sets(cls, images: Sequence[int], sizes: Sequence[Mapping[str, int]], **others: Any) -> Options:
-        """Return options with images and class sizes for any number of image sets."""
+        """Return options with the numbers of images and the class sizes of any number of image sets."""
         return cls(
             images=images[0] if images else None,
             more_images=tuple(images[1:]),
@@ -146,13 +146,13 @@ class Options:
 
     @property
     def totals(self) -> tuple[int, ...]:
-        """Numbers of images of all image sets for which they are given."""
+        """Numbers of images of the image sets for which one was given."""
         return (*([] if self.images is None else [self.images]), *self.more_images)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """Conclusions of an audit; `findings` are ordered by rank."""
+    """All conclusions of an audit; `findings` are ordered by rank."""
 
     document: Document
     options: Options
@@ -187,7 +187,7 @@ class Audit:
 
     @property
     def outcome(self) -> str:
-        """Result in one sentence without a full stop: the number of findings, or what could be checked."""
+        """Result in one sentence without a full stop: the number of findings, or of values compared."""
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
         impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))

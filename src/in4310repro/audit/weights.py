@@ -1,4 +1,4 @@
-"""Means with unknown weights: one set of weights must explain all columns of a table (a linear programme)."""
+"""Check means with unknown weights: one set of weights must explain all columns of a table."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ Row = tuple[list[float], float]  # coefficients of the weights, and what their s
 
 @dataclass(frozen=True, kw_only=True)
 class Column:
-    """A printed average with its class values, and the sheet that they are from."""
+    """A reported average with its class values, and the sheet (prepared table) that they are from."""
 
     sheet: Sheet
     summary: Summary
 
     @property
     def average(self) -> Average | None:
-        """Kind of average that the label names."""
+        """Kind of average, such as macro, that the label names."""
         return self.summary.average
 
 
 def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
-    """Yield a claim, with its sheet, for means of one printed table that no set of class weights explains."""
+    """Yield a claim, with its sheet, for means in one table that no set of class weights explains."""
     columns = [
         Column(sheet=sheet, summary=summary)
         for sheet in group
@@ -53,7 +53,7 @@ def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
 
 
 def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether a summary is a class mean with unknown weights; a micro AP is not a mean of APs."""
+    """Return whether an average is a class mean with unknown weights; False for a micro AP, no such mean."""
     if summary.average not in ANY or (
         summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
     ):
@@ -62,7 +62,7 @@ def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
 
 
 def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
-    """Yield groups of columns with equal weights: a row of unnamed or weighted means is one group."""
+    """Yield groups of columns that must have equal weights, such as a row of weighted means."""
     if average in (Average.UNNAMED, Average.WEIGHTED):
         keys = [_key(column, columns) for column in columns]
         for key in dict.fromkeys(keys):
@@ -72,9 +72,9 @@ def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list
 
 
 def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
-    """Return a key that is equal for columns of the same row of means: the classes and the index of the row.
+    """Return a key that is equal for columns of the same row of means.
 
-    Two means of the same class values are rows with different weights.
+    It holds the classes and the row's index. Two means of the same class values are rows with different weights.
     """
     of_parts = [
         each for each in columns if each.sheet is column.sheet and each.summary.measure is column.summary.measure
@@ -116,7 +116,7 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
 
 
 def _explain_by_batches(columns: Sequence[Column]) -> str | None:
-    """Return the condition that an overall accuracy is a mean over batches; None if that cannot explain it."""
+    """Return the condition that an overall accuracy is a mean over batches; None if that explains nothing."""
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
         return None
@@ -132,7 +132,7 @@ def _explain_by_batches(columns: Sequence[Column]) -> str | None:
 
 
 def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield conditions that explain the means otherwise: rows not read as classes, images with several labels."""
+    """Yield further conditions that explain the means: rows not read as classes, or several labels per image."""
     beside = [column.sheet.asides.get(column.summary.measure, {}) for column in columns]
     if all(beside):
         wider = [
@@ -148,13 +148,13 @@ def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def is_one_vs_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether a single summary is the accuracy that follows from one-vs-rest class accuracies."""
+    """Return whether a single average is the accuracy that follows from one-vs-rest class accuracies."""
     readings = read_one_vs_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
 
 def is_plain_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether every summary is the plain mean of its class values."""
+    """Return whether every average is the plain mean of its class values."""
     for column in columns:
         intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
         if not mean_interval(intervals, len(intervals)).meets(_printed(column, whole)):
@@ -163,12 +163,12 @@ def is_plain_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -
 
 
 def is_weighted_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether a single set of class weights gives every summary."""
+    """Return whether a single set of class weights gives every average."""
     return _is_feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
 
 
 def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether each F1 follows from mean precision and recall, and one set of weights gives the rest."""
+    """Return whether one set of weights gives all averages but F1, which follows from mean precision and recall."""
     rest = []
     for column in columns:
         others = {other.summary.measure: _printed(other, whole) for other in columns if other.sheet is column.sheet}
@@ -181,10 +181,10 @@ def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Ro
 
 
 def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether the summaries can be micro averages for some class sizes.
+    """Return whether the averages can be micro averages for some class sizes.
 
-    With w_i = n_i / n: sum w_i R_i (1 - P / P_i) = 0 for the micro precision P, sum w_i R_i = R for the micro recall,
-    sum w_i (2 R_i - F (1 + R_i / P_i)) = 0 for the micro F1.
+    With w_i = n_i / n: sum w_i R_i (1 - P / P_i) = 0 for the micro precision P, sum w_i R_i = R for the micro
+    recall, sum w_i (2 R_i - F (1 + R_i / P_i)) = 0 for the micro F1.
     """
     rows: list[Row] = []
     for column in columns:
@@ -200,7 +200,7 @@ def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> boo
 
 
 def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Return two inequalities that a micro average implies for the weights, each with the most favourable values."""
+    """Return the two inequalities for the class weights that hold if the average is a micro average."""
     printed = _printed(column, whole)
     precisions, recalls = (column.sheet.classes[m] for m in (Measure.PRECISION, Measure.RECALL))
     lows: list[float] = []
@@ -264,7 +264,7 @@ EXPLANATIONS = (is_plain_mean, is_weighted_mean, is_weighted_without_f1, is_micr
 
 
 def group_tables(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
-    """Return lists of tables that were printed side by side: with the same classes on the same lines."""
+    """Return lists of tables that were printed side by side, with the same classes on the same lines."""
     made: list[list[Sheet]] = []
     for sheet in all_sheets:
         for group in made:

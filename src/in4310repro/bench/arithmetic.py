@@ -1,4 +1,4 @@
-"""The benchmark of arithmetic: portable and native timed alternately, and the training loop beside a bare loop."""
+"""Benchmark of portable arithmetic (a fixed order of float operations) against torch's native arithmetic."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def _time_pair(
 
 
 def _loop_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress) -> Iterator[LoopRow]:
-    """Yield the images per second of whole trainings, and of a bare loop over one batch in memory."""
+    """Yield the images per second of whole trainings, and of a bare torch loop over one batch in memory."""
     with progress.task("bench, training loop", len(options.loop_batches)) as advance:
         for batch_size in options.loop_batches:
             native, portable = (run_speed(mode, batch_size, options.loop_images) for mode in modes)

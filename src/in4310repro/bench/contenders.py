@@ -1,4 +1,4 @@
-"""The contenders of the benchmark: forward passes alone, our feature statistics, and other tools in a hook."""
+"""Contenders of the feature benchmark: bare forward passes, our feature statistics, third-party tools in hooks."""
 
 import importlib.metadata
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ Samples = Literal["images", "positions"]
 
 @dataclass(frozen=True, kw_only=True)
 class Contender:
-    """A way of measuring during forward passes; `start` adds its hooks and yields a function for its covariances."""
+    """Tool timed during forward passes; `start` adds its hooks and yields a function that returns its covariances."""
 
     name: str
     samples: Samples | None  # samples of its covariances; None if it has none
@@ -37,7 +37,7 @@ class Contender:
 
 
 def bare_pass() -> Contender:
-    """Return the contender that measures nothing, for the time of the forward passes alone."""
+    """Return the contender that measures nothing; its time is that of the forward passes alone."""
 
     @contextmanager
     def start(_model: nn.Module, _modules: tuple[str, ...]) -> Iterator[Finish]:
@@ -55,7 +55,7 @@ def feature_statistics(
     histogram: bool = False,
     top_images: int = 0,
 ) -> Contender:
-    """Return FeatureStatistics as a contender; no modules means all leaf modules, samples=None only counts."""
+    """Return FeatureStatistics as a contender; empty `modules` means all leaf modules, samples=None only counts."""
 
     @contextmanager
     def start(model: nn.Module, modules: tuple[str, ...]) -> Iterator[Finish]:
@@ -73,7 +73,7 @@ def feature_statistics(
 
 @contextmanager
 def output_hooks(model: nn.Module, consumers: dict[str, Callable[[Tensor], object]]) -> Iterator[None]:
-    """Call each consumer with every output of the module that has its name, during a block."""
+    """Call each consumer with every output of the module it is named after, during a `with` block."""
     handles = [
         model.get_submodule(name).register_forward_hook(lambda *call, name=name: (consumers[name](call[2]), None)[1])
         for name in consumers
@@ -86,7 +86,7 @@ def output_hooks(model: nn.Module, consumers: dict[str, Callable[[Tensor], objec
 
 
 def plain_count(name: str, modules: tuple[str, ...]) -> Contender:
-    """Return the usual count, (x <= 0).sum() in a hook, as a contender; no modules means all leaf modules."""
+    """Return a contender that counts (x <= 0).sum() in a hook; empty `modules` means all leaf modules."""
 
     @contextmanager
     def start(model: nn.Module, modules: tuple[str, ...]) -> Iterator[Finish]:
@@ -106,13 +106,13 @@ def plain_count(name: str, modules: tuple[str, ...]) -> Contender:
 
 
 def peer(name: str, needs: str, make: Callable[[int], Peer], modules: tuple[str, ...]) -> Contender:
-    """Return another tool as a contender; in a hook it gets a row of channels for each position.
+    """Return a third-party tool as a contender; its hook passes it one row of channels for each position.
 
     Args:
         name: name of the contender in the tables.
         needs: the required distribution.
         make: constructs the tool for a number of channels.
-        modules: names; each has a separate instance of the tool.
+        modules: names of modules; each has a separate instance of the tool.
     """
 
     @contextmanager
@@ -135,7 +135,7 @@ def peer(name: str, needs: str, make: Callable[[int], Peer], modules: tuple[str,
 
 
 def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Contender]:
-    """Return all contenders, the bare pass first; `five` are the modules whose covariance is over images."""
+    """Return all contenders, the bare pass first; the modules in `five` get their covariance over images."""
     number = len(convolutions)
     return [
         bare_pass(),

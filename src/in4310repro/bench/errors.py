@@ -1,4 +1,4 @@
-"""Errors of covariances and eigenvalues, relative to NumPy in float64 on copies of the maps."""
+"""Errors of covariances and eigenvalues, relative to NumPy in float64 on copies of the feature maps."""
 
 from collections.abc import Callable
 
@@ -42,7 +42,7 @@ def worst_error(measured: Covariances, expected: Covariances) -> float:
 
 
 def relative_error(measured: Matrix, expected: Matrix) -> float:
-    """Return the largest relative error of the covariance (Frobenius norm) and of its largest eigenvalues."""
+    """Return the larger of the covariance's relative error (Frobenius norm) and that of its largest eigenvalues."""
     expected_values, values = (_eigenvalues(matrix)[:EIGENVALUES] for matrix in (expected, measured))
     # The relative error of an eigenvalue that is zero up to rounding is meaningless.
     nonzero = expected_values > 1e-9 * expected_values[0]
@@ -51,5 +51,5 @@ def relative_error(measured: Matrix, expected: Matrix) -> float:
 
 
 def _eigenvalues(matrix: Matrix) -> Matrix:
-    """Return eigenvalues in decreasing order, by torch, since NumPy's thread pool would compete with it."""
+    """Return eigenvalues in decreasing order, by torch, since NumPy's threads would compete with torch's."""
     return to_numpy(torch.linalg.eigvalsh(torch.from_numpy(matrix)).flip(0))

@@ -1,4 +1,4 @@
-"""The benchmark of feature statistics: each contender timed beside bare passes, written as features.json and .md."""
+"""Benchmark of feature statistics: each tool timed against bare forward passes, in features.json and .md."""
 
 import io
 import math
@@ -51,7 +51,7 @@ class BenchmarkOptions:
             raise ValueError(f"{values}; each must be at least 1")
 
     def record(self) -> FeatureBenchmarkSettings:
-        """Return the options that affect all timings, as they are recorded."""
+        """Return the options that affect all timings, in the form that features.json holds."""
         return FeatureBenchmarkSettings(
             repeats=self.repeats,
             seconds=self.seconds,
@@ -65,7 +65,7 @@ def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Pa
     """Time every contender on ResNet-18's convolutions in two memory layouts; write features.json and features.md.
 
     Args:
-        out: the folder of the files.
+        out: the folder to write the files to.
         context: arithmetic, progress and processes of the computation.
         options: options of the benchmark.
 
@@ -101,7 +101,7 @@ def build_workload(options: BenchmarkOptions, layout: str, device: str) -> tuple
 def time_contenders(
     model: nn.Module, batches: list[Tensor], options: BenchmarkOptions, progress: Progress, layout: str
 ) -> list[ContenderRow]:
-    """Return a row for each contender: its errors, and times alternating with those of the bare pass."""
+    """Return a row for each contender, with its error and its times, measured in turn with bare passes."""
     convolutions = tuple(name for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
     every = contenders(convolutions, FIVE)
     installed = [contender for contender in every if contender.version is not None]
@@ -185,7 +185,7 @@ def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
 
 
 def peak_memory(many: int, device: str) -> dict[str, float | None]:
-    """Return the peak memory in megabytes, above that at the start, for FEW and for `many` images."""
+    """Return the peak memory above that at the start, in megabytes, for `FEW` and for `many` images."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU(inplace=True), nn.Conv2d(16, 32, 3)).eval().to(device)

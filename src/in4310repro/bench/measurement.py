@@ -1,4 +1,4 @@
-"""One timed pass of a contender: seconds, peak memory and covariances."""
+"""Timing of one pass of a contender (a benchmarked tool): seconds, peak memory and covariances."""
 
 import ctypes
 import time
@@ -25,8 +25,8 @@ def measure(contender: Contender, model: nn.Module, batches: list[Tensor]) -> Me
     """Time one pass of a contender; before, an untimed batch allocates the working memory.
 
     Args:
-        contender: runs along with the passes.
-        model: in evaluation mode.
+        contender: the tool that runs along with the passes.
+        model: the network, in evaluation mode.
         batches: images, all on the model's device.
     """
     device = batches[0].device
@@ -60,7 +60,7 @@ class Timestamp:
         self._seconds = time.perf_counter()
 
     def seconds_since(self, earlier: "Timestamp") -> float:
-        """Return the seconds since an earlier timestamp of the same device; waits until a GPU has reached both."""
+        """Return the seconds since an earlier timestamp of the same device; wait until a GPU has reached both."""
         if self._event is None or earlier._event is None:
             return self._seconds - earlier._seconds
         self._event.synchronize()

@@ -1,4 +1,4 @@
-"""Numbers and times of the messages between processes that train together."""
+"""Counting and timing of the messages between processes that train one network together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SMALL, GRADIENTS, STOP = "small", "gradients", "stop"  # kinds of messages; the 
 
 @dataclass
 class SentMessages:
-    """Sizes and waiting time of the messages of one kind that a process sends."""
+    """Sizes and waiting time of the messages of one kind (such as gradients) that a process sends."""
 
     sizes: list[int] = field(default_factory=list)  # bytes sent by this process in each
     waiting: float = 0.0  # seconds in which this process only waits
@@ -43,7 +43,7 @@ class _TimedMessage:
 
 @contextmanager
 def count_messages(connection: Connection) -> Iterator[dict[str, SentMessages]]:
-    """Count and time the messages that this process sends during a block, by kind."""
+    """Count and time the messages that this process sends in a `with` block; yield the results by kind of message."""
     kinds = {kind: SentMessages() for kind in (SMALL, GRADIENTS, STOP)}
     originals = {name: getattr(dist, name) for name in ("all_gather", "all_to_all_single", "all_reduce")}
 

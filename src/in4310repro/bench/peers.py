@@ -1,4 +1,4 @@
-"""Other tools that accumulate a covariance, each wrapped in the same interface."""
+"""Third-party tools that accumulate a covariance, each wrapped in the same interface."""
 
 import importlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The benchmark of training by several processes: steps, messages and memory, beside a model of step time."""
+"""Benchmark of training by several processes: time, messages and memory of steps, and a model of step time."""
 
 from __future__ import annotations
 

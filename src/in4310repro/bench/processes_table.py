@@ -47,7 +47,6 @@ def _title(workload: ProcessesWorkload) -> str:
 
 
 def _measured_table(workload: ProcessesWorkload) -> list[str]:
-    """Return the Markdown table of the measurements, with a row for each run of processes."""
     lines = [
         "| processes | threads of each | step, ms | without messages, ms | waiting in small messages "
         "| waiting for gradients | gradients hidden | small messages | sent by each, MB | memory of each, MB |",
@@ -71,7 +70,7 @@ def _measured_table(workload: ProcessesWorkload) -> list[str]:
 
 
 def _messages_table(workload: ProcessesWorkload) -> list[str]:
-    """Return the Markdown table of the messages of a step timed alone, beside an all-gather of all gradients."""
+    """Return the Markdown table of a step's messages timed alone, compared with an all-gather of all gradients."""
     lines = [
         "Messages with nothing between them. To everybody: one all-gather of all gradients, which each process adds.",
         "",
@@ -148,7 +147,7 @@ def _forecast_table(workload: ProcessesWorkload) -> list[str]:
 
 
 def network_links(workload: ProcessesWorkload) -> list[Link]:
-    """Return the speed of messages between machines in a network of each of `GIGABITS`, from messages measured here."""
+    """Return the predicted message speed between machines, for each network bandwidth in `GIGABITS`."""
     few, many = _first_shared_rows(workload), list_shared_rows(workload["runs"][-1])
     further = max(1, len(many) - len(few))
     more = fmean(row["cpu"][SMALL] for row in many) - fmean(row["cpu"][SMALL] for row in few)

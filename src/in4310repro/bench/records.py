@@ -90,7 +90,7 @@ class ArithmeticBenchmark(TypedDict):
 
 
 class SharedRow(TypedDict):
-    """Steps that several processes take together, as one of them measures them; for kinds see `messages`."""
+    """Measurements by one process of steps that several take together; keys are message kinds of `bench.messages`."""
 
     seconds: float  # of a step
     waiting: dict[str, float]  # seconds of a step in which the process only waits
@@ -101,7 +101,7 @@ class SharedRow(TypedDict):
 
 
 class RankRow(TypedDict):
-    """Measurements by one process while the other processes measured too."""
+    """Measurements by one process, made while all processes of the benchmark measure at the same time."""
 
     alone: dict[str, float]  # images in a batch -> seconds of a step without messages
     # For each weight in the order of the backward pass: its number of values, and the share of the step after which

@@ -19,7 +19,7 @@ PASSES = ("normalis", "pool", "add", "adamw", "rmsprop", "sgd", "bias_leaves")
 
 
 def measure(name: str, step: Callable[[], None], repeats: int) -> ScalingRow:
-    """Time a step on one and two threads alternately, and how the time on one thread divides into parts.
+    """Time a step on one and two threads alternately; return times, shares of the time and estimated speed-ups.
 
     The serial share is the larger of two: what is spent outside of the kernels, and Amdahl's from both times,
     t2 / t1 = share + (1 - share) / 2.

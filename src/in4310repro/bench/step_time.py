@@ -69,14 +69,14 @@ class StepTime:
 
 
 def fit_work(alone: Mapping[str, float], begun: Sequence[tuple[int, float]], widths: Sequence[int]) -> Work:
-    """Fit step time as a line over the number of leaves (groups of 8 images), for a process alone."""
+    """Return the work of one process alone: step time fitted as a line over the number of leaves (8 images each)."""
     leaves = [len(tree.leaves(int(images))) for images in alone]
     leaf, fixed = np.polynomial.Polynomial.fit(leaves, [*alone.values()], 1).convert().coef[::-1]
     return Work(fixed=float(fixed), leaf=float(leaf), begun=begun, widths=widths)
 
 
 def message_widths(model: nn.Module) -> list[int]:
-    """Return the number of values that each small message of a step sends for a row.
+    """Return the number of values that each small message of a step sends per node of the summation tree.
 
     A batch norm sends two values per channel, forward and backward; a bias two values per channel; the loss one.
     """
@@ -94,8 +94,8 @@ def step_time(work: Work, images: int, size: int, link: Link, *, own_cores: bool
         images: number of images in the whole batch.
         size: number of processes.
         link: speed of messages between the processes; a single process sends none.
-        own_cores: whether each process has cores of its own. If not, messages take time from the computation, which
-            then hides none of it.
+        own_cores: True if each process has its own cores. Otherwise messages take time from the computation,
+            which then hides none of it.
         cores: number of cores that the processes share if they have none of their own; each computes on one.
     """
     shares = [tree.share(images, rank, size) for rank in range(size)]

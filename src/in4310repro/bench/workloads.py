@@ -123,7 +123,7 @@ KERNELS = ("forward", "gradient of the maps", "gradient of the weights")
 
 
 def prepare_layer(layer: Layer, batch_size: int, kernel: str, numerics: Numerics) -> Callable[[], None]:
-    """Return a function without arguments that runs one of the three kernels of a convolution once."""
+    """Return a function without arguments that runs a convolution forward, or one of its two gradients, once."""
     module = nn.Conv2d(layer.channels, layer.outputs, layer.kernel, layer.stride, padding=layer.kernel // 2, bias=False)
     convolution = numerics.place(nn.Sequential(module))
     maps = torch.randn(batch_size, layer.channels, layer.size, layer.size, generator=torch.Generator().manual_seed(0))

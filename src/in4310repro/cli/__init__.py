@@ -9,7 +9,7 @@ __all__ = ["main"]
 
 
 def main() -> None:
-    """Run a command, then raise SystemExit with its exit code; see `application.run`."""
+    """Run the command on the command line, and raise SystemExit with its exit code; see `application.run`."""
     with signals.keyboard_interrupts() as interrupted:
         # NumPy and more, after the signals are taken care of.
         from in4310repro.cli import application

@@ -1,4 +1,4 @@
-"""The application with all commands, and run(), which turns errors into one line of text and an exit code."""
+"""The application with all commands, and `run`, which turns each error into one line and an exit code."""
 
 from __future__ import annotations
 
@@ -145,12 +145,13 @@ def _know_shells() -> None:
 
 
 def run(interrupted: Callable[[], bool]) -> NoReturn:
-    """Run a command and raise SystemExit, with 2 for wrong input, 70 for an internal error, 130 for an interrupt.
+    """Run a command and raise SystemExit with its exit code.
 
-    Each of them comes with one line on standard error.
+    The code is 2 for wrong input, 70 for an internal error and 130 for an interrupt, each with one line on
+    standard error.
 
     Args:
-        interrupted: whether a signal has come, whatever a library made of its KeyboardInterrupt.
+        interrupted: returns whether a signal has come, even if a library has caught the KeyboardInterrupt.
     """
     signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
@@ -223,13 +224,13 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
 
 
 def _former_options_of_report() -> set[str]:
-    """Return options that `report` took in older versions, to give a helpful error for them."""
+    """Return the options that `report` had in older versions, for a helpful error message."""
     names = signatures.parameters_of(training.train)
     return {"--reports", *(f"--{each.name.replace('_', '-')}" for each in names)}
 
 
 def _describe_internal_error(error: BaseException) -> tuple[int, str]:
-    """Return the exit code and the line to print for an internal error; write its traceback to a file."""
+    """Write the traceback of an internal error to a file; return the exit code and the line to print."""
     import tempfile
     import traceback
 
@@ -249,7 +250,7 @@ def _describe_internal_error(error: BaseException) -> tuple[int, str]:
 
 
 def _discard_output() -> None:
-    """Discard standard output that cannot be written, since Python would try to write it again at exit."""
+    """Discard standard output that cannot be written; otherwise Python would try again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""Display of changes to a run and of the checks that detected them: as lines, terminal panels or a picture."""
+"""Display of falsifications of a run and of the checks that found them: as lines, terminal panels or SVG."""
 
 from __future__ import annotations
 
@@ -29,27 +29,27 @@ COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 
 @dataclass(frozen=True)
 class Check:
-    """A checking command, its output about the change, and its exit code."""
+    """A checking command, its output lines about a falsified run, and its exit code."""
 
     command: str
     lines: list[str]
     exit_code: int
 
     def shown(self) -> list[str]:
-        """Return the first lines of the output, each cut to a maximal length and with shortened hashes."""
+        """Return the first lines of the output, with long lines cut and hashes shortened."""
         short = [SHA256.sub(r"\1...", line) for line in self.lines]
         lines = [line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}..." for line in short]
         more = len(lines) - SHOWN_LINES
         return lines[:SHOWN_LINES] + ([f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else [])
 
     def verdict(self) -> str:
-        """Return the exit code as text, and whether it means that the change was found."""
+        """Return a text with the exit code that says whether the change was found."""
         return f"exit code {self.exit_code}: {'found' if self.exit_code == DIFFERENCE else 'NOT FOUND'}"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """A change to a run, and the results of the commands that check the run."""
+    """A falsification of a run, and the results of the commands that check the run."""
 
     title: str
     changed: str
@@ -57,12 +57,12 @@ class Attempt:
 
     @property
     def found(self) -> bool:
-        """Whether every checking command found a difference."""
+        """True if every checking command found a difference."""
         return bool(self.checks) and all(check.exit_code == DIFFERENCE for check in self.checks)
 
 
 def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
-    """Return changes and results as lines of text, with an empty line after each change."""
+    """Yield the falsifications and the results of their checks as lines of text, with an empty line after each."""
     for number, attempt in enumerate(attempts, start=1):
         yield f"{number}. {attempt.title}: {attempt.changed}"
         for check in attempt.checks:
@@ -73,14 +73,14 @@ def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
 
 
 def show(console: Console, attempts: Sequence[Attempt], summary: str) -> None:
-    """Print one panel per change on a terminal, then a summary."""
+    """Print one panel for each falsification on a terminal, then the summary."""
     for number, attempt in enumerate(attempts, start=1):
         console.print(_panel(number, attempt))
     console.print(_text((summary, "bold")))
 
 
 def picture(attempts: Sequence[Attempt], summary: str) -> str:
-    """Return the panels as a self-contained SVG, without an embedded font."""
+    """Return the panels and the summary as a self-contained SVG, without an embedded font."""
     from rich.console import Console
 
     screen: dict[str, Any] = {"force_terminal": True, "color_system": "truecolor", "legacy_windows": False}
@@ -104,7 +104,7 @@ def _panel(number: int, attempt: Attempt) -> Panel:
 
 
 def _text(*parts: tuple[str, str]) -> Text:
-    """Return styled text from parts with a style each; does not interpret markup in them."""
+    """Return text made of pairs of a part and its style, without interpreting markup."""
     from rich.text import Text
 
     return Text.assemble(*((_shown(part), style) for part, style in parts))

@@ -1,4 +1,4 @@
-"""Functions that all commands share: exit codes, output, progress, and choice of arithmetic."""
+"""Functions that all commands share: exit codes, output, progress display, and choice of the arithmetic mode."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
 @dataclass(frozen=True)
 class Output:
-    """Which output `--quiet` and `--json` leave on standard output; errors are always printed."""
+    """Output options: which output goes to standard output; errors are always printed."""
 
     quiet: bool = False  # nothing but a JSON document that was asked for, and no progress
     json: bool = False  # one JSON document in place of the lines
@@ -43,7 +43,7 @@ OUTPUT: ContextVar[Output] = ContextVar("OUTPUT", default=Output())  # noqa: B03
 
 
 def choose_output(*, quiet: bool, json: bool) -> None:
-    """Combine the output options given before a command with those given after it."""
+    """Add output options to those already given, since they may come before and after the command's name."""
     before = OUTPUT.get()
     OUTPUT.set(replace(before, quiet=before.quiet or quiet, json=before.json or json))
 
@@ -54,7 +54,7 @@ def print_line(line: str) -> None:
 
 
 def print_text(text: str) -> None:
-    """Print lines of text on standard output, each as `print_line` does."""
+    """Print lines of text on standard output, with invisible characters escaped."""
     if not (OUTPUT.get().quiet or OUTPUT.get().json or launch.is_silent()):
         _write(sys.stdout, "\n".join(map(visible, text.split("\n"))))
 
@@ -65,15 +65,15 @@ def print_error(message: str) -> None:
 
 
 def print_next(command: str) -> None:
-    """Print the suggested next step on standard error, so that standard output only has the result."""
+    """Print the suggested next command on standard error, so that standard output has only the result."""
     progress().message(f"next: {command}")
 
 
 def refuse_unreadable_encodings() -> None:
-    """Raise ValueError if the output encoding is incompatible with ASCII, such as UTF-16.
+    """Raise ValueError if the output's encoding is incompatible with ASCII, such as UTF-16.
 
-    On a terminal, in a log and beside the lines of other programs they would be no text. Both streams are set to UTF-8
-    then, so that the error is one.
+    Lines in such an encoding would be unreadable on a terminal or in a log. Before the error is raised, both
+    streams are set to UTF-8, so that its message is readable.
     """
     for stream in (sys.stdout, sys.stderr):
         encoding = getattr(stream, "encoding", None)
@@ -100,7 +100,7 @@ def _write(stream: TextIO | None, text: str) -> None:
 
 
 def print_document(document: Any) -> None:
-    """Print a command's result as JSON if `--json` was given."""
+    """Print a command's result as a JSON document if `--json` was given."""
     if OUTPUT.get().json and not launch.is_silent():
         from in4310repro.system.files import json_bytes
 
@@ -108,21 +108,21 @@ def print_document(document: Any) -> None:
 
 
 def conclude(document: Any, code: int = 0) -> None:
-    """Print a command's result if `--json` was given, and exit if the exit code is not 0."""
+    """Print a command's result as JSON if `--json` was given; exit if the exit code is not 0."""
     print_document(document)
     if code:
         raise typer.Exit(code)
 
 
 def print_written(files: list[Path]) -> dict[str, list[str]]:
-    """Print a line for each written file; return the file names in the form that `--json` prints."""
+    """Print a line for each written file; return the JSON document with their names."""
     for file in files:
         print_line(f"wrote {file}")
     return {"wrote": [str(file) for file in files]}
 
 
 def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, wrong: bool) -> None:
-    """Print a check's result, write it to a file if requested, and exit with code 1 if `wrong`."""
+    """Print the result of a check, write it to `out` if given, and exit with code 1 if `wrong`."""
     from in4310repro.system.files import json_bytes, write_file
 
     print_text(text)
@@ -132,18 +132,18 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Make the message of an interrupt name what is stored, as soon as the command has written `file`."""
+    """Add `words` to the message of an interrupt from the moment at which this command has written `file`."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Make the message of an interrupt name what is stored, if `something` is true at that time."""
+    """Add `words` to the message of an interrupt if `something()` is true at the time of the interrupt."""
     signals.kept = lambda: words if something() else ""
 
 
 def _identify(file: Path) -> tuple[int, int]:
-    """Return a value that changes whenever the file is written, since writing replaces the file."""
+    """Return a value that changes whenever the file is replaced by a new version."""
     try:
         status = file.stat()
     except OSError:
@@ -152,7 +152,7 @@ def _identify(file: Path) -> tuple[int, int]:
 
 
 def progress() -> Progress:
-    """Return a progress display on standard error."""
+    """Return a progress display on standard error; a silent one if output options turn it off."""
     if OUTPUT.get().quiet or not OUTPUT.get().progress or launch.is_silent():
         return SILENT
     from rich.console import Console
@@ -161,7 +161,7 @@ def progress() -> Progress:
 
 
 def load_torch() -> None:
-    """Import torch and other slow libraries, and show this; commands call it first."""
+    """Import torch and other slow libraries, and show that this takes a while; commands call it first."""
     with show_import(progress(), "torch"):
         # It sets what torch reads when it is imported.
         import torch  # noqa: F401
@@ -170,7 +170,7 @@ def load_torch() -> None:
 
 
 def activate_arithmetic(mode: str, device: str) -> Numerics:
-    """Set this process's arithmetic, and print a note about it if there is one."""
+    """Choose the arithmetic mode of this process, and show the mode's note if it has one."""
     from in4310repro.system.numerics import activate
 
     load_torch()
@@ -181,7 +181,7 @@ def activate_arithmetic(mode: str, device: str) -> Numerics:
 
 
 def context_of(numerics: Numerics, processes: Processes | None = None) -> Context:
-    """Return a command's context, with progress on standard error."""
+    """Return the context of a command's computation, with a progress display on standard error."""
     from in4310repro.system.context import Context
     from in4310repro.system.processes import ALONE
 
@@ -189,7 +189,10 @@ def context_of(numerics: Numerics, processes: Processes | None = None) -> Contex
 
 
 def activate_for(config: Config) -> Numerics:
-    """Set and return a training's arithmetic; under `auto`, native if network or optimizer have no portable one."""
+    """Choose and return the arithmetic mode for a training.
+
+    The option `auto` gives native arithmetic if the network or an optimizer has no portable one.
+    """
     numerics = activate_arithmetic(config.numerics, config.device)
     if config.numerics != "auto" or not numerics.portable:
         return numerics
@@ -204,10 +207,10 @@ def activate_for(config: Config) -> Numerics:
 
 
 def trust_network(model: str | None, recorded: object) -> None:
-    """Allow a run's network to be the user's own code if the user names it by --model.
+    """Allow the user's own code as a run's network, if the user names this network by --model.
 
     Raises:
-        ValueError: the user has named a network that is not the run's.
+        ValueError: the user has named another network than the run's.
     """
     if model is None:
         return
@@ -217,6 +220,6 @@ def trust_network(model: str | None, recorded: object) -> None:
 
 
 def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:
-    """Set and return the arithmetic that a run recorded, or the requested one."""
+    """Choose and return the arithmetic mode and device: those requested, else those that the run recorded."""
     recorded_device = "cpu" if fingerprint["device"] == "cpu" else "auto"
     return activate_arithmetic(mode or fingerprint["numerics"], device or recorded_device)

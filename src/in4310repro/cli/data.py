@@ -123,7 +123,7 @@ def _check_with(
     page: Path | None,
     photographs: bool,
 ) -> None:
-    """Check an image folder, and also look for doubtful labels by the features that a network computes."""
+    """Check an image folder, and look for doubtful labels by a network's features."""
     load_torch()
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""Default preset of a training; for a user's images it depends on the installed packages."""
+"""Choice of the preset if the user names none; for the user's images it depends on the installed packages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epoch
 
 @dataclass(frozen=True)
 class Choice:
-    """A chosen preset, and a line that explains the choice; empty if the user made it."""
+    """A preset, and a line that explains why it was chosen; the line is empty if the user named the preset."""
 
     preset: str
     reason: str = ""
@@ -29,7 +29,7 @@ class Choice:
 def choose_preset(
     named: str | None, file: Path | None, overrides: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> Choice:
-    """Return the preset from which a training starts.
+    """Return the preset from which a training starts: the named one, or a default that fits the options.
 
     Args:
         named: the value of `--preset`.
@@ -58,7 +58,7 @@ def choose_preset(
 
 
 def recorded_preset(run: Path) -> str | None:
-    """Return the preset that a run has recorded; None if there is none that can be read."""
+    """Return the preset in the configuration of a run; None if the configuration is missing or unreadable."""
     from in4310repro.runs import names
     from in4310repro.system.files import read_json
 
@@ -70,7 +70,7 @@ def recorded_preset(run: Path) -> str | None:
 
 
 def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
-    """Return the first requested option that cannot be combined with fitting a head; empty if none."""
+    """Return the first requested option that does not apply to a fit of the last layer; empty if none."""
     for name in ONLY_TRAINED:
         if name in wanted:
             return name if name in ("settings", "modules") else f"--{name.replace('_', '-')}"

@@ -95,7 +95,6 @@ def _is_finished(folder: Path) -> bool:
 
 
 def _train_tiny(folder: Path) -> Path:
-    """Train the tiny preset in a new folder; return the run."""
     from in4310repro.runs.presets import PRESETS
     from in4310repro.training import experiment
 
@@ -104,8 +103,6 @@ def _train_tiny(folder: Path) -> Path:
 
 
 def _call(output: Output, command: Callable[[], object]) -> None:
-    """Call a command's function with the given output options."""
-
     def call() -> None:
         OUTPUT.set(output)
         command()
@@ -114,7 +111,7 @@ def _call(output: Output, command: Callable[[], object]) -> None:
 
 
 def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
-    """Yield each change to a copy of the run with the results of its checks; undo the change afterwards."""
+    """Yield each falsification of a copy of the run with the results of its checks; undo it afterwards."""
     from in4310repro.runs.finished import FinishedRun, image_root
     from in4310repro.verification import tampering
 
@@ -141,7 +138,7 @@ class _Laboratory:
 
 
 def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
-    """Yield the results of `verify` and of a check that needs no network but concerns the changed files."""
+    """Yield the results of `verify`, and of `audit` or `data check` if the change affects what they read."""
     from in4310repro.runs import names
     from in4310repro.verification.tampering import printed_accuracies
 
@@ -163,7 +160,7 @@ def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
 
 
 def _called(command: Callable[[], object]) -> tuple[str, int]:
-    """Call a command's function; return what it printed, and its exit code."""
+    """Call a command's function; return its standard output and its exit code."""
     printed, code = io.StringIO(), 0
     with contextlib.redirect_stdout(printed):
         try:
@@ -174,7 +171,7 @@ def _called(command: Callable[[], object]) -> tuple[str, int]:
 
 
 def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
-    """Show the attempts as panels on a terminal, as lines elsewhere, and write a picture if requested."""
+    """Print the attempts, as panels on a terminal or else as lines; write an SVG picture if requested."""
     from rich.console import Console
 
     from in4310repro.system.files import write_file

@@ -1,4 +1,4 @@
-"""Checks of this machine: what is installed, what is missing, and the command that installs it."""
+"""Checks of this machine: installed and missing software, and the commands that install the missing parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Finding:
 
 
 def examine(folder: Path) -> Iterator[Finding]:
-    """Return a finding for each thing that the demo and the other commands need.
+    """Yield a finding for each requirement of the demo and of the other commands.
 
     Args:
         folder: where runs and reports would be written.
@@ -54,7 +54,6 @@ def examine(folder: Path) -> Iterator[Finding]:
 
 
 def _source(found: Fingerprint) -> Iterator[Finding]:
-    """Yield findings that summarise the command `fingerprint`: versions, commit and processor."""
     python = found["versions"]["python"]
     versions = (f"{name} {version}" for name, version in found["versions"].items() if name != "python")
     yield Finding(topic="installation", text=f"Python {python}, {', '.join(versions)}")
@@ -103,7 +102,6 @@ def _disk(topic: str, folder: Path) -> Finding:
 
 
 def _cache() -> Finding:
-    """Return a finding that summarises the command `cache`: the sizes and the limit of the cached files."""
     sizes = ", ".join(f"{size_text(size)} of {part}" for part, size in bytes_by_folder().items())
     try:
         return Finding(topic="cached", text=f"{sizes}; pixels may take {size_text(limit())}")

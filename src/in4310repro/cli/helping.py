@@ -1,6 +1,6 @@
-"""Help as plain text with groups of options, then examples; plain because importing rich's help is slow.
+"""Help texts without markup: options in groups, then examples. Importing rich for help would be slow.
 
-The help of a command is the docstring of its function, whose section `Examples:` is printed as it stands.
+The help of a command is the docstring of its function; its section `Examples:` is printed unchanged.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Command(TyperCommand):
     """Command whose help shows its options in groups, then examples."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option `--help`, made to print this help."""
+        """Return the option `--help`, changed so that it prints the help without rich."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Write the text that says what the command does."""
+        """Write the command's description."""
         _write_description(self, formatter)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -44,23 +44,26 @@ class Group(TyperGroup):
     """Group of commands whose help shows examples, then the commands in groups."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option `--help`, made to print this help."""
+        """Return the option `--help`, changed so that it prints the help without rich."""
         return _answered(super().get_help_option(ctx))
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Write the text about all commands, then the examples."""
+        """Write the description of the group of commands, then the examples."""
         _write_description(self, formatter)
         _write_examples(self, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the group's options; return the remaining arguments. Ignores the shell after `--show-completion`."""
+        """Parse the options before the command; return the remaining arguments.
+
+        The name of a shell after a completion option such as `--show-completion` is removed first.
+        """
         if ctx.parent is None:
             args = _drop_shell(ctx, args)
         rest: list[str] = super().parse_args(ctx, args)
         return rest
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command that the first argument names; otherwise fail with the most similar name."""
+        """Return the command named by the first argument. If it is unknown, fail and suggest a similar name."""
         known = self.list_commands(ctx)
         if not args[0].startswith("-") and args[0] not in known and not ctx.resilient_parsing:
             ctx.fail(f"no command {args[0]!r}; {', '.join(known)} are valid{did_you_mean(args[0], known)}")
@@ -75,7 +78,7 @@ class Group(TyperGroup):
 
 
 def _drop_shell(context: Any, words: list[str]) -> list[str]:
-    """Remove the shell's name after `--show-completion`, which typer defines as an option without a value."""
+    """Remove a shell's name after a completion option, which takes no value in typer, and store the name."""
     for place, word in enumerate(words):
         option, sign, shell = word.partition("=")
         if not word.startswith("-"):
@@ -115,7 +118,7 @@ def _description(command: Any) -> str:
 
 
 def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -> None:
-    """Write a section for the arguments and one for each group of options, with the output options last."""
+    """Write help sections for the arguments and for each group of options; the group `Output` comes last."""
     shown = [each for each in parameters if not getattr(each, "hidden", False)]
     arguments = [each for each in shown if each.param_type_name == "argument"]
     _write_section("Arguments", [each.get_help_record(context) for each in arguments], formatter)
@@ -129,7 +132,7 @@ def _write_parameters(parameters: Iterable[Any], context: Any, formatter: Any) -
 
 
 def _group_by_panel(members: Iterable[Any], default: str) -> list[tuple[str, list[Any]]]:
-    """Group parameters or commands by their section of the help, in order of first appearance."""
+    """Return parameters or commands grouped by their help section, in order of first appearance."""
     titles = {id(each): getattr(each, "rich_help_panel", None) or default for each in members}
     order = list(dict.fromkeys(titles.values()))
     ranked = sorted(members, key=lambda each: order.index(titles[id(each)]))

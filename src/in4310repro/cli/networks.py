@@ -51,7 +51,7 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return parameters, smallest image, weights and arithmetic of each network whose name matches a pattern.
+    """Return a row of facts on each network whose name matches the pattern, such as parameters and arithmetic.
 
     Raises:
         ValueError: no network's name matches.
@@ -72,7 +72,7 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    """Return a text table with aligned columns; the last one, the reason for native arithmetic, is not cut."""
+    """Return the rows as a text table with aligned columns; the last column is not cut."""
     cells = [("network", "parameters", "smallest px", "weights", "arithmetic")]
     for row in rows:
         arithmetic = f"native: {row['native_since']}" if row["native_since"] else "portable"

@@ -19,12 +19,12 @@ RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "M
 
 
 def option(help_text: str, panel: str, *names: str, of: Iterable[str] = (), **range_: Any) -> Any:
-    """Return a command-line option that the help shows in this group.
+    """Return a command-line option that the help shows in the group `panel`.
 
     Args:
         help_text: the option's help.
         panel: the title of the group.
-        names: the option's names if they are not those that typer makes of the parameter's name.
+        names: names of the option; without them, typer derives one from the parameter's name.
         of: values for the shell's completion.
         range_: bounds of the value, `min` and `max`.
     """
@@ -58,7 +58,9 @@ Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUN
 
 
 def default_folder(preset: str, data: str | None) -> Path:
-    """Return the default run folder: the first in `presets.default_names` that is free or has a run of these images.
+    """Return the default run folder: the first default name that is unused, or whose run has these images.
+
+    The names are those of `presets.default_names`. Without `data` it is the first of them.
 
     Args:
         preset: one of the presets.
@@ -83,7 +85,7 @@ def default_folder(preset: str, data: str | None) -> Path:
 
 
 def choices(name: str) -> str:
-    """Return the valid values of an option as text for its help."""
+    """Return the valid values of an option as a phrase for its help."""
     *others, last = CHOICES[name]
     return f"{', '.join(others)} or {last}."
 
@@ -104,7 +106,7 @@ OfRun = Annotated[
 
 
 class Overrides:
-    """Options of every command that trains; each has the name of a field of `config.Config`."""
+    """Options of all commands that train; each is named after a field of `config.Config`."""
 
     data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
     scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]

@@ -93,7 +93,7 @@ def report(
 
 
 def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> None:
-    """Raise ValueError for options by which older versions chose the run, which is an argument now."""
+    """Raise ValueError if `--out` or `--data` is used to choose the run, as in older versions."""
     from in4310repro.runs import names
 
     of_runs = out and not run and out.absolute().parent == DEFAULT_RUN.parent.absolute()
@@ -111,7 +111,7 @@ def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> 
 
 
 def _free_folder(run: FinishedRun) -> Path:
-    """Return the folder for a run's report: the run's name, plus a number if it has the report of a different run."""
+    """Return the folder for a run's report; its name gets a number if another run's report has the plain name."""
     from in4310repro.report import page
 
     # Not resolved: a link is as good a name as its target's.

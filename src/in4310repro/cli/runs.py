@@ -89,8 +89,6 @@ def verify(
 
 @dataclass(frozen=True)
 class _Request:
-    """The options of `verify`."""
-
     data: str | None
     numerics: str | None
     report: Path | None
@@ -102,7 +100,7 @@ class _Request:
 
 @dataclass(frozen=True)
 class _Answer:
-    """The lines that `verify` prints, starting with the verdict, and its exit code."""
+    """Output of `verify`: lines that start with the verdict, a JSON document, and the exit code."""
 
     lines: list[str]
     document: dict[str, Any]
@@ -111,7 +109,7 @@ class _Answer:
 
 
 def _verify(run: Path, request: _Request) -> _Answer:
-    """Compute a run's results again, and return the lines and exit code of the comparison.
+    """Compute a run's results again; return the output of the comparison and its exit code.
 
     Raises:
         ValueError: the folder has no finished run, its images are missing, or an option does not fit the run.
@@ -166,7 +164,7 @@ def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer
 
 
 def _open(run: Path) -> FinishedRun | None:
-    """Open a run; return None if it cannot be read, which counts as a difference."""
+    """Return the run; None if it cannot be read, which verification reports as a difference."""
     from in4310repro.runs.finished import FinishedRun
 
     try:
@@ -176,7 +174,7 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Choose the epochs to train again, before verification starts to compute for hours.
+    """Choose the epochs to train again; this happens before verification, which may take hours.
 
     Raises:
         ValueError: the arithmetic differs from that of the run.
@@ -197,7 +195,7 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
 def _replayed(
     opened: FinishedRun, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
 ) -> _Answer:
-    """Train a verified run's epochs again; the exit code is 1 for a difference, or 2 for missing epochs."""
+    """Train epochs of a verified run again; the exit code is 1 for a difference, 2 for missing epochs."""
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
     from in4310repro.verification.replay.lines import difference_lines, missing_line, result_lines
     from in4310repro.verification.replay.of_run import replay

@@ -20,7 +20,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 
 
 def with_overrides(command: Command) -> Command:
-    """Add the shared training options to a command, which gets those that were given as a dictionary `overrides`."""
+    """Add the shared training options to a command.
+
+    The command receives the given ones as a dictionary `overrides`.
+    """
 
     def call(*, overrides: Mapping[str, Any], **values: Any) -> None:
         command(**values, overrides={name: value for name, value in overrides.items() if value is not None})
@@ -32,7 +35,7 @@ def with_overrides(command: Command) -> Command:
 
 
 def with_output(command: Command) -> Command:
-    """Add `--quiet` and `--json` to a command, and apply them while it runs."""
+    """Add `--quiet` and `--json` to a command, and apply them before it runs."""
 
     def call(*, output: Mapping[str, Any], **values: Any) -> None:
         choose_output(**output)
@@ -43,7 +46,7 @@ def with_output(command: Command) -> Command:
 
 
 def parameters_of(command: Command) -> list[inspect.Parameter]:
-    """Return a command function's parameters, which typer passes by name."""
+    """Return the parameters of a command's function, as keyword-only parameters."""
     listed = inspect.signature(command, eval_str=True).parameters.values()
     return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
 
@@ -59,7 +62,7 @@ def _with_options(
     name: str,
     call: Command,
 ) -> Command:
-    """Return a function with these parameters that calls `call`, with some of them gathered in a dictionary."""
+    """Return a function with these parameters; it calls `call` with the `gathered` ones in a dictionary `name`."""
     defaults = {each.name: each.default for each in parameters if each.default is not each.empty}
 
     def wrapper(**values: Any) -> None:

@@ -39,7 +39,7 @@ Resume = "Continue a run that was interrupted; with more --epochs, a finished on
 
 
 def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
-    """Print a dry run's estimate of what a training would read, write and need."""
+    """Print the estimates of a dry run: files, disk space, memory and time of the training."""
     from in4310repro.training import dry_run
 
     if resume:

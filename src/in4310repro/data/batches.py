@@ -1,4 +1,4 @@
-"""Batches of pixels: in order for evaluation; for training, shuffled and augmented by (seed, epoch, image)."""
+"""Batches of images: in order for evaluation; shuffled and augmented, by (seed, epoch, image), for training."""
 
 from __future__ import annotations
 
@@ -85,8 +85,8 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield the batches of one training epoch, which contain every image once, shuffled and augmented.
 
-    Each image has a generator of (seed, epoch, key of the image). How an image is augmented depends neither on the
-    batch size nor on the other images.
+    Each image has a random generator seeded by (seed, epoch, key of the image). Therefore its augmentation does
+    not depend on the batch size or on the other images.
 
     Args:
         images: the set.
@@ -131,7 +131,7 @@ def augment(
     Args:
         pixels: the image.
         generator: the generator of this image in this epoch.
-        augmentation: `none`; `flip`, which does not shift; or `flip-shift`.
+        augmentation: `none`; `flip`, which does not shift; or `flip-shift`, which does both.
     """
     height, width = pixels.shape[:2]
     # Three draws for every kind of augmentation, so that `flip` and `flip-shift` flip the same images.

@@ -41,7 +41,7 @@ def cache_folder() -> Path:
 
 
 def limit() -> int:
-    """Return the limit in bytes of all files of decoded pixels: IN4310REPRO_CACHE_LIMIT in GB, by default 20 GB.
+    """Return the largest total size of cached pixels in bytes: IN4310REPRO_CACHE_LIMIT in GB, by default 20 GB.
 
     Raises:
         ValueError: the variable is not a decimal number above 0 and at most `LARGEST_LIMIT`.
@@ -58,7 +58,7 @@ def limit() -> int:
 
 
 def bytes_by_folder() -> dict[str, int]:
-    """Return how many bytes each folder of the cache takes."""
+    """Return the number of bytes in each folder of the cache, by folder name."""
     folder = cache_folder()
     return {part: sum(file.lstat().st_size for file in (folder / part).rglob("*") if file.is_file()) for part in CACHED}
 
@@ -109,7 +109,7 @@ def size_of(file: Path) -> int:
 
 
 def last_used(file: Path) -> float:
-    """Return the time in seconds at which `mark_used` last recorded a use of a file."""
+    """Return the time in seconds at which `mark_used` last recorded a use of a file; 0 if the file is gone."""
     try:
         return file.stat().st_mtime
     except OSError:
@@ -119,7 +119,8 @@ def last_used(file: Path) -> float:
 def mark_used(stream: IO[bytes]) -> None:
     """Record that a file of decoded pixels is in use; it is not removed while it is open or mapped.
 
-    Where the system has no such locks the file is removed at worst while it is in use: what has it open keeps it.
+    On a system without such locks the file may be removed while it is in use; processes that have it open keep
+    its contents.
     """
     # Another user's cache can be read but not modified.
     with suppress(OSError):
@@ -128,7 +129,7 @@ def mark_used(stream: IO[bytes]) -> None:
 
 
 def claims_folder(file: Path) -> Path:
-    """Return the folder of the locks by which several processes divide the decoding into one cache file."""
+    """Return the folder of lock files with which processes divide the decoding of images for a cache file."""
     return file.with_name(f".{file.stem}.claims")
 
 
@@ -152,7 +153,7 @@ def _evict(file: Path) -> bool:
 
 
 def _allocated(file: Path) -> int:
-    """Return how many bytes of the disk a file takes."""
+    """Return how many bytes of the disk a file takes; 0 if it does not exist."""
     try:
         status = file.stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Check of an image folder: unreadable files, wrong folders, duplicates, conflicting labels, leaks between parts."""
+"""Check of an image folder: unreadable files, wrong folders, duplicates, conflicting labels, leaks in a split."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Findings:
 
     @property
     def wrong(self) -> bool:
-        """Return whether there is a definite fault; near-duplicates do not count, since they need human judgement."""
+        """True if there is a definite fault; near-duplicates do not count, since they need human judgement."""
         return bool(self.faults or self.unreadable or self.conflicts or self.leaks or self.split_differences)
 
     def to_json(self) -> dict[str, object]:
@@ -87,16 +87,17 @@ class _ReadImage:
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
     """Read every image of a tree with a folder per class, and compare the tree with a split if one is given.
 
-    An image is unreadable where training would refuse it (see `reading.read_rgb`). Near-duplicates are grouped by the
-    64-bit perceptual hashes of their pixels (see `orientations.hashes` and `near_duplicate_groups`). Time and memory
-    grow with the number of images, however many of them are alike. Turned and mirrored ones are found by the hashes of
-    the other orientations; few of these pairs show the same picture, so that their details are compared too.
+    An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
+    grouped by the 64-bit perceptual hashes of their pixels (see `orientations.hashes` and
+    `near_duplicate_groups`). Time and memory are about linear in the number of images, also if many images are
+    near-duplicates. Turned and mirrored copies are found by the hashes of the other seven orientations. Few of
+    the pairs found so show the same picture. Therefore the details of their pixels are compared too.
 
     Faults of the tree are findings too, and do not prevent the remaining checks.
 
     Args:
         root: the folder of class folders.
-        split: a `split.csv` of a run over images of this folder.
+        split: the `split.csv` of a run that trained on this folder; None: no comparison.
         progress: where to show how many images have been read.
 
     Raises:
@@ -107,7 +108,7 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
 
 
 def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
-    """Check an image tree, already listed, and a split, already read; see `check`."""
+    """Check an image tree that was already listed, and a split that was already read; see `check`."""
     found = examine(surveyed.images, listed, progress)
     # Files that could not be hashed are in no catalogue; their rows in the split are not wrong.
     missing = {f"{path} is in the split and not in the folder" for path in surveyed.unreadable}
@@ -189,7 +190,6 @@ def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, G
 
 
 def _identical_groups(images: Catalogue) -> list[Group]:
-    """Return groups of files with equal bytes; a file without a duplicate is in no group."""
     files = Counter(entry.sha256 for entry in images.entries)
     by_content: dict[str, Group] = defaultdict(list)
     for entry in images.entries:
@@ -226,7 +226,7 @@ def _find_turned(
 
 
 def _is_part(first: Image.Image, second: Image.Image) -> bool:
-    """Return whether one of two images shows the same as the other, or as a part of the other."""
+    """Return whether one of two images shows the same picture as the other one, or a part of it."""
     one, other = details(first), details(second)
     return max(part_of(one, other)[0], part_of(other, one)[0]) >= ENOUGH
 
@@ -285,13 +285,18 @@ def _degenerate(image: Image.Image) -> str:
 
 
 def read(file: Path, orientation: str = APPLIED) -> Image.Image:
-    """Read an image as RGB for the check; raises the same errors as `reading.read_rgb`."""
+    """Read an image file as an upright RGB image; see `reading.read_rgb`.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is not an image that can be read.
+    """
     with open_regular(file) as stream:
         return read_rgb(stream, orientation).image
 
 
 def render(findings: Findings) -> str:
-    """Return the findings as text, with the first `PRINTED_EXAMPLES` examples of each kind."""
+    """Return the findings as text, with the first `PRINTED_EXAMPLES` examples of each kind of finding."""
     counts = ", ".join(f"{name} {number}" for name, number in findings.images.items())
     sizes = ", ".join(f"{size}: {number}" for size, number in list(findings.sizes.items())[:3])
     more = f" and {len(findings.sizes) - 3} more" if len(findings.sizes) > 3 else ""
@@ -335,23 +340,23 @@ def _turn(orientation: int) -> str:
 
 
 def lines_on_conflicts(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
-    """Return lines of text about groups, all of one kind, whose images have several labels."""
+    """Return lines of text about the groups whose images have several labels."""
     return list_examples("of them with several labels", [join_paths(paths, sign) for paths in groups])
 
 
 def lines_on_leaks(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> list[str]:
-    """Return lines of text about groups, all of one kind, whose images are in several parts of the split."""
+    """Return lines of text about the groups whose images are in several parts of the split."""
     by_part = ["; ".join(f"{part}: {join_paths(paths, sign)}" for part, paths in parts.items()) for parts in groups]
     return list_examples("of them in several parts of the split", by_part)
 
 
 def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
-    """Return the first paths of a group as text, and how many more there are."""
+    """Return a group's first paths as one text, followed by the number of paths that are left out."""
     more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 
 
 def list_examples(title: str, examples: Sequence[str]) -> list[str]:
-    """Return lines of text: how many findings of a kind there are, and the first few of them."""
+    """Return lines of text: a title with the number of examples, and the first `PRINTED_EXAMPLES` of them."""
     more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
     return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]

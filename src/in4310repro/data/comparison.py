@@ -38,8 +38,8 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
 def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
     """Draw `count` of the names without replacement; return their positions in increasing order.
 
-    Each name has a draw of (seed, name), and those with the lowest draws are taken: whether a name is taken does not
-    depend on the order of the names.
+    Each name gets a random number that depends on (seed, name), and the names with the lowest numbers are taken.
+    Therefore the order of the names does not matter.
     """
     draws = [(generator_for(seed, "sample", name).random(), position) for position, name in enumerate(names)]
     return sorted(position for _, position in sorted(draws)[:count])
@@ -49,7 +49,7 @@ def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing 
     """Return a sample of the images in a folder of ImageNet.
 
     Args:
-        folder: in torchvision's layout (`val/n01440764/...`, of which `val` alone is read), class folders or flat.
+        folder: one in torchvision's layout (`val/n01440764/...`; only `val` is read), or any folder of images.
         count: number of images of the sample; all images if the folder has fewer.
         size: width and height of the decoded images, pixels.
         seed: the seed of the sample.
@@ -65,8 +65,8 @@ def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing =
     """Return a sample of CIFAR-10's test images.
 
     Args:
-        folder: in torchvision's layout (`cifar-10-batches-py`, of which `test_batch` alone is read), class folders or
-            flat.
+        folder: one in torchvision's layout (`cifar-10-batches-py`; only `test_batch` is read), or any folder of
+            images.
         count: number of images of the sample; all images if the folder has fewer.
         size: width and height of the resized images, pixels.
         seed: the seed of the sample.

@@ -1,4 +1,4 @@
-"""Embedded scenes as image files: class folders of lossless images, drawn once into the cache."""
+"""Embedded scenes (drawn by this package) as image files: class folders of lossless images in the cache."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ CONTENTS_FILE = ".contents"
 def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> Catalogue:
     """Return the catalogue of the embedded scenes, after drawing them into the cache if they are missing.
 
-    The sha256 of their contents lies beside them, so whoever changes scenes on purpose can replace it too:
-    `differences_from_drawn` draws them again.
+    A file beside the scenes has the sha256 of their contents. Somebody who changes scenes on purpose can replace
+    that file too; to notice this, `differences_from_drawn` draws them again.
 
     Args:
         images_per_class: number of images of each of the six classes.
@@ -94,7 +94,8 @@ def embedded_folder(images_per_class: int, size: int, seed: int) -> Path:
 def write_scenes(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> None:
     """Draw scenes of every class into files `folder/CLASS/NNNN.bmp`.
 
-    The format is BMP, whose bytes depend on the pixels alone: those of a PNG depend on the version of zlib, too.
+    The format is BMP, whose bytes depend only on the pixels. The bytes of a PNG also depend on the version of
+    zlib.
 
     Args:
         folder: a new or empty folder.
@@ -123,7 +124,6 @@ def _path(label: str, index: int) -> str:
 
 
 def _bmp(label: str, index: int, size: int, seed: int) -> bytes:
-    """Return a scene as the bytes of a BMP file."""
     stream = io.BytesIO()
     Image.fromarray(scenes.draw(label, index, size, seed)).save(stream, "BMP")
     return stream.getvalue()

@@ -29,7 +29,7 @@ def orientation(block: bytes) -> int:
     r"""Return the orientation, 1 (upright) to 8, in a block of EXIF data; 1 if it contains none.
 
     Args:
-        block: as for `find_orientation`.
+        block: the bytes in the file, with or without JPEG's prefix.
 
     Examples:
         >>> orientation(b"MM\0*" + bytes([0, 0, 0, 8, 0, 1, 1, 0x12, 0, 3, 0, 0, 0, 1, 0, 6, 0, 0]))
@@ -43,12 +43,12 @@ def orientation(block: bytes) -> int:
 def find_orientation(block: bytes) -> int | None:
     """Return the orientation, 1 (upright) to 8, in a block of EXIF data; None if it contains none.
 
-    Parsed here and not by Pillow, which warns of a damaged block and returns what it read of it: pixels must not depend
-    on how a process filters warnings. A block whose first directory is not whole has no entries, and any value that is
-    not 1 to 8 counts as 1.
+    Pillow does not parse the block, since it warns of a damaged one and returns what it could read: pixels must
+    not depend on how a process filters warnings. A block with an incomplete first directory has no entries. Any
+    value outside 1 to 8 counts as 1.
 
     Args:
-        block: as it stands in the file, with or without the prefix that JPEG puts before it.
+        block: the bytes in the file, with or without JPEG's prefix.
     """
     while block.startswith(PREFIX):
         block = block.removeprefix(PREFIX)

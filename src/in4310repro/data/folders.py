@@ -54,7 +54,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Survey:
-    """Images of a tree, and its faults, with which a training on it would fail."""
+    """Images of a folder tree, and the faults because of which training on it would fail."""
 
     images: Catalogue  # those that can be checked, of any number of classes
     faults: list[str]  # of the tree, as sentences
@@ -99,8 +99,8 @@ def _sha256_or_reason(file: Path) -> tuple[str, str]:
 def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
     """List and hash the images of a tree whose innermost folders are named after the classes.
 
-    Other folders may stand around the class folders: in Kaggle's `seg_train/seg_train/sea` and `seg_test/seg_test/sea`,
-    both hold class sea. Files without an image's suffix are skipped.
+    Class folders may lie inside other folders: Kaggle's `seg_train/seg_train/sea` and `seg_test/seg_test/sea`
+    both have images of class sea. Files without the suffix of an image are skipped.
 
     Args:
         root: the folder that paths are relative to.
@@ -173,7 +173,7 @@ def _hashes(
 
 
 def image_files(root: Path) -> list[Path]:
-    """Return the image files below a folder, by their suffixes, folder by folder; see `image_paths`."""
+    """Return the image files below a folder, sorted folder by folder; see `image_paths` for which these are."""
     return [root / path for path in sorted(image_paths(root), key=lambda path: path.split("/"))]
 
 
@@ -187,7 +187,7 @@ def image_paths(root: Path, report: Report = _refuse) -> list[str]:
         report: a function that takes each fault, whose file is then omitted; by default, the fault is raised.
 
     Raises:
-        ValueError: no such folder, a link to a folder around it, or a name that cannot be printed.
+        ValueError: no such folder, a link to a folder that contains it, or a name with unprintable characters.
     """
     if not _is_utf8(str(root)):
         raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
@@ -235,7 +235,7 @@ def _ignore(_fault: str) -> None:
 
 
 def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
-    """Describe the skipped files: how many they are, their suffixes and the first names."""
+    """Return a message about the skipped files: their number, their suffixes and the first names."""
     counts = Counter(file.suffix.lower() or "no suffix" for file in skipped)
     kinds = ", ".join(f"{count} of {suffix}" for suffix, count in counts.most_common())
     first = ", ".join(file.relative_to(root).as_posix() for file in skipped[:SHOWN])

@@ -66,7 +66,11 @@ class ImageSet:
         return pixels
 
     def at(self, positions: Sequence[int]) -> ImageSet:
-        """Return the images at some positions, in any order, with copied pixels; raises the same errors as `take`."""
+        """Return the images at some positions, in any order, with copied pixels.
+
+        Raises:
+            ValueError: the cache file of the pixels has been changed since they were loaded.
+        """
         return ImageSet(
             self.name,
             tuple(self.paths[position] for position in positions),
@@ -99,8 +103,8 @@ def decode(
 ) -> UInt8[np.ndarray, "height width channel"]:
     """Read an image file as a square RGB image of the requested size.
 
-    The short side is scaled to `size` (by default bilinear with antialiasing) and the rest of the long side is cropped,
-    half at each end, so nothing is distorted. See `read_rgb` for what becomes of orientation, modes, transparency and
+    The short side is scaled to `size` (by default bilinear with antialiasing) and the rest of the long side is
+    cropped, half at each end, so nothing is distorted. See `read_rgb` for orientation, modes, transparency and
     animations.
 
     Args:
@@ -140,7 +144,7 @@ def crop_square(
 ) -> UInt8[np.ndarray, "height width channel"]:
     """Return the central square of an RGB image, resized to `size` x `size` pixels.
 
-    Cropping and resizing are one step, so that pixels at the edges are weighted by their share in the square.
+    Cropping and resizing are one step, so that a pixel at the edge is weighted by its fraction inside the square.
     """
     width, height = image.size
     side = min(width, height) * preprocessing.crop_ratio
@@ -162,17 +166,17 @@ def load_images(
 ) -> ImageSet:
     """Decode images (see `decode`), or read their pixels from the cache if they are there.
 
-    The key of the cache is a hash of the images' contents, their order, the size, and the versions of what decodes
-    (see `decoder`). All threads of this machine decode, and processes that load the same images share the work. After
-    an interruption or a kill, decoding goes on where it was. A file in the cache is checked as a whole here and image
-    by image when batches are made (see `pixel_cache`); what is damaged in it is decoded again, with a message.
+    The key of the cache is a hash of the images' contents, their order, the size, and the versions of the
+    decoding software (see `decoder`). All threads of this machine decode, and processes that load the same images
+    share the work. An interrupted decoding is continued. A file in the cache is checked completely here, and
+    image by image when batches are made (see `pixel_cache`). Damaged images are decoded again, with a message.
 
     Args:
         name: the name of the set, for titles and progress.
         root: the folder that the entries' paths are relative to.
         entries: the images, in the order of the set.
         size: width and height of the decoded images, pixels.
-        preprocessing: see `decode`; and how batches are normalised.
+        preprocessing: how images are cropped and resized (see `decode`), and how batches are normalised.
         cache: if False, decode the files now, into a file that is deleted with this process, without the cache.
         progress: where to show how many images have been decoded.
 

@@ -33,7 +33,7 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """Return the groups from `link` that have at least two images, in order."""
+    """Return the groups of two images or more, as lists of positions, given the group numbers from `link`."""
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)

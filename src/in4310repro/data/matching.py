@@ -61,9 +61,9 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
 
 
 def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
-    """Return, at each size, (pixel - local mean) / local standard deviation.
+    """Return (pixel - local mean) / local standard deviation of a picture that is resized to each of `SIDES`.
 
-    Values beyond a size have no meaning.
+    Rows and columns beyond a size have no meaning.
     """
     around = np.zeros((len(SIDES), SIDE + 2 * BORDER, SIDE + 2 * BORDER))
     for place, side in enumerate(SIDES):

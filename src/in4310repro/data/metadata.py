@@ -19,12 +19,12 @@ XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9]+)\s*["<]')
 def orientation(image: Image.Image) -> int:
     """Return the orientation, 1 (upright) to 8, in an image's metadata; 1 if it is missing or invalid.
 
-    The places and their precedence are those of Pillow's `ImageOps.exif_transpose`: EXIF, in a PNG without it the raw
-    profile that ImageMagick writes, and XMP where neither has an entry. They are read here since older versions of
-    Pillow look for XMP in PNG alone.
+    Like Pillow's `ImageOps.exif_transpose`, it looks in EXIF first. A PNG without EXIF may have the raw profile
+    that ImageMagick writes. XMP is used if neither has an entry. Pillow's function is not called, since older
+    versions of it look for XMP only in PNG.
 
     Args:
-        image: opened and loaded, of any format but TIFF and HEIF.
+        image: an opened and loaded image of any format but TIFF and HEIF.
     """
     found = exif.find_orientation(_exif_block(image))
     return found or xmp_orientation(_xmp(image))

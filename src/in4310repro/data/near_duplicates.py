@@ -20,11 +20,11 @@ FLIPS = (0, *(1 << bit for bit in range(BAND_BITS)))
 def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
     """Return groups of near-duplicate images, as positions; a chain of similar images is one group.
 
-    Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. Each group is complete, like the
-    connected components of the graph of all pairs, but a hash is compared only with those that no group holds yet and
-    that share a band with it but for one bit: 1 in 1,000 of distinct images. Many images alike cost no more, since each
-    leaves the tables when its group is found. The worst case, hashes that agree in one band and in nothing else, still
-    compares all pairs.
+    Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. The groups are the connected
+    components of the graph of all close pairs. A hash is compared only with hashes that have no group yet, and
+    that differ from it in at most one bit of some band of 16 bits: 1 in 1,000 of distinct images. Many
+    near-duplicates cost no more, since each hash leaves the tables when its group is found. In the worst case,
+    hashes that agree in one band only, all pairs are compared.
 
     Args:
         hashes: the 64-bit hash of each image.
@@ -60,12 +60,12 @@ def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
     """Return pairs of images in which one resembles the other after turning or mirroring it.
 
     Args:
-        hashes: of each image, its hash in each of `orientations.ORIENTATIONS`; images of which no two are close as they
-            are (see `near_duplicate_groups`).
+        hashes: for each image, its hash in each of `orientations.ORIENTATIONS`. No two images may have close
+            hashes in their first orientation (see `near_duplicate_groups`).
 
     Returns:
-        The positions of both images in increasing order, and the orientation of the first one that is closest to the
-        second one as it is. Each pair once, in order.
+        Each pair once, in order: the positions of both images in increasing order, and the orientation in which
+        the first image is closest to the second one.
     """
     tables = _Tables([each[0] for each in hashes])
     best: dict[tuple[int, int], tuple[int, int]] = {}

@@ -45,9 +45,9 @@ def turn(image: Image.Image, orientation: int) -> Image.Image:
 def hashes(image: Image.Image) -> tuple[int, ...]:
     """Return the 64-bit perceptual hash, as `imagehash.phash` gives it, of an image in each of `ORIENTATIONS`.
 
-    The lowest frequencies of the cosine transform of the grey image, each above or below their median. To mirror an
-    image is to change the sign of its odd frequencies, and to mirror it along a diagonal to transpose them: the image
-    is transformed once.
+    A bit of the hash says if one of the lowest frequencies of the grey image's cosine transform is above their
+    median. The image is transformed only once: mirroring changes the sign of its odd frequencies, and mirroring
+    along a diagonal transposes them.
     """
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS))
     lowest = scipy.fftpack.dct(scipy.fftpack.dct(grey, axis=0), axis=1)[:KEPT, :KEPT]

@@ -1,12 +1,13 @@
 """Cache files of decoded pixels: one record per image with its pixels and their sha256, checked before use.
 
-The sha256 is of the key of the set, the image's position and the sha256 of its pixels, so that a changed byte, a record
-at another position and a file of other images are all noticed, when the file is opened and again whenever an image is
-taken from it. It needs no secret: who changes pixels on purpose can write the sha256 that belongs to them. Nothing that
-tests a run may therefore rest on this file, and `verify` decodes the images itself.
+The sha256 is of the key of the image set, the image's position and the sha256 of its pixels. Therefore a
+changed byte, a moved record and a file of a different image set are all noticed: when the file is opened, and
+whenever an image is taken from it. The sha256 needs no secret, so somebody who changes pixels on purpose can
+also write a matching sha256. Therefore no check of a run may rely on this file, and `verify` decodes the
+images itself.
 
-A record says by itself whether it is whole. So several threads and processes can fill one file in its place, and after
-a kill, or damage, what is missing is exactly the records whose sha256 is not theirs.
+Each record shows by itself if it is complete. Therefore several threads and processes can fill the same file.
+After a kill or damage, the missing records are exactly those with a wrong sha256.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Wanted:
 
 @dataclass(frozen=True)
 class CachedPixels:
-    """Pixels in a cache file, which was intact when it was opened."""
+    """Pixels in a cache file that was intact when it was opened."""
 
     file: Path
     pixels: UInt8[np.ndarray, "image height width channel"]  # a read-only memory map
@@ -98,7 +99,7 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
         progress: shows the progress, the size of the file, and messages about damaged or removed files.
 
     Raises:
-        ValueError: the disk has too little space, or `decode` raises it, and then the file is removed.
+        ValueError: the disk has too little space, or `decode` raises it; the file is then removed.
         OSError: the file cannot be written.
     """
     most = cache.limit()

@@ -1,4 +1,4 @@
-"""Preprocessing of images for a network, as a record that is stored with the network's weights."""
+"""Preprocessing of images for a network, as a record that is stored in the file of its weights."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ class Preprocessing:
 
 
 def to_json(preprocessing: Preprocessing) -> dict[str, object]:
-    """Return the preprocessing as JSON values, without size and orientation."""
+    """Return the preprocessing as JSON values, without image size and EXIF orientation."""
     values = {name: getattr(preprocessing, name) for name in DECIDED_BY_WEIGHTS}
     return values | {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
 
 
 def from_json(values: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing for a record from `to_json`, with its size if it has one.
+    """Return the preprocessing in a record of `to_json`; the record may also have a size.
 
     Raises:
         KeyError: a value is missing.
         TypeError: the record is not a JSON object.
-        ValueError: no image can be preprocessed with one of the values.
+        ValueError: a value has a wrong type or is out of range.
     """
     ratio, interpolation, size = values["crop_ratio"], values["interpolation"], values.get("size", Preprocessing.size)
     if not isinstance(interpolation, str):
@@ -71,12 +71,12 @@ def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
 
 
 def without_size(preprocessing: Preprocessing) -> dict[str, str]:
-    """Return the metadata without the size, as in files of older versions."""
+    """Return the metadata in the form of older versions, without the image size."""
     return {METADATA: json.dumps(to_json(preprocessing))}
 
 
 def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
-    """Return the values for red, green and blue as three numbers.
+    """Return three numbers for red, green and blue.
 
     Args:
         value: a list of numbers, or text with commas.
@@ -100,7 +100,7 @@ def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
 
 
 def refuse_invalid(values: Preprocessing) -> None:
-    """Raise ValueError for values with which no image can be preprocessed."""
+    """Raise ValueError if a value is invalid, such as a standard deviation of 0 or a crop ratio above 1."""
     if not all(-1e6 < value < 1e6 for value in values.mean):
         raise ValueError(f"mean is {list(values.mean)}; numbers of red, green and blue are valid")
     if not all(1e-6 < value < 1e6 for value in values.std):

@@ -38,8 +38,8 @@ class Picture:
 def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
     """Read an opened image file as an upright 8-bit RGB picture.
 
-    Training and `data check` both read images here, so that they never disagree. Transparent parts become
-    white, 16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation or a file of several pages
+    Training and `data check` both read images here, so that they never disagree. Transparent parts become white,
+    16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation or a file of several pages
     is its first picture. A damaged or impossible orientation, in EXIF or XMP, counts as none.
 
     Args:
@@ -47,9 +47,9 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
         orientation: `preprocessing.IGNORED` leaves the pixels as Pillow decodes them, as older versions did.
 
     Raises:
-        ValueError: the bytes are no image, are truncated, claim more pixels than Pillow allows, or hold values of
-            which it is unknown what white is: floats, 32-bit integers, and others than `OPAQUE_MODES` and
-            `TRANSPARENT_MODES`.
+        ValueError: the bytes are no image, are truncated, claim more pixels than Pillow allows, or have a mode in
+            which the value of white is unknown, such as floats and 32-bit integers. Known are 16-bit grey,
+            `OPAQUE_MODES` and `TRANSPARENT_MODES`.
     """
     try:
         with _warnings.ignored(), Image.open(stream, formats=_formats()) as opened:
@@ -85,7 +85,7 @@ def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, in
 
 
 class _UserWarnings:
-    """Pillow's warnings about damaged metadata, which do not affect pixels; `ignored` turns them off.
+    """Switch for Pillow's warnings about damaged metadata, which do not affect pixels.
 
     `warnings.catch_warnings` alone would restore wrong filters if several threads used it.
     """
@@ -115,7 +115,7 @@ _warnings = _UserWarnings()
 
 @functools.cache
 def _formats() -> tuple[str, ...]:
-    """Return the image formats that can be read."""
+    """Return the image formats that can be read, after registering the reader of HEIF if it is installed."""
     if not HEIF:
         return FORMATS
     import pillow_heif

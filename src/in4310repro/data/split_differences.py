@@ -14,12 +14,12 @@ def split_differences(images: Catalogue, split: Split) -> list[str]:
 
 
 def parts_of(split: Split) -> dict[str, str]:
-    """Return the name of the part that each path belongs to."""
+    """Return the part of the split (training, validation or test) of each image, by path."""
     return {entry.path: part for part, entries in split.parts.items() for entry in entries}
 
 
 def _contradictions(split: Split) -> list[str]:
-    """Yield a message for each contradiction within a split; none if it is consistent."""
+    """Return a message for each contradiction within a split; none if it is consistent."""
     parts_of: dict[str, Counter[str]] = defaultdict(Counter)
     for part, entries in split.parts.items():
         for entry in entries:
@@ -40,7 +40,7 @@ def _contradictions(split: Split) -> list[str]:
 
 
 def _differences(images: Catalogue, split: Split) -> list[str]:
-    """Yield a message for each difference between a split and its image folder; none if they agree."""
+    """Return a message for each difference between a split and its image folder; none if they agree."""
     folder = {entry.path: entry for entry in images.entries}
     contents = {entry.sha256: entry.path for entry in images.entries}
     listed = sorted((entry for entries in split.parts.values() for entry in entries), key=lambda entry: entry.path)

@@ -26,7 +26,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Split:
-    """Three lists of images, without an image in common, each sorted by path; labels are indices of the classes."""
+    """Images divided into training, validation and test; each part is sorted by path, and labels index classes."""
 
     root: Path
     classes: tuple[str, ...]
@@ -43,15 +43,15 @@ class Split:
 
 
 def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
-    """Convert counts or shares TRAINING/VALIDATION/TEST to three numbers of images.
+    """Return the numbers of training, validation and test images that a text TRAINING/VALIDATION/TEST requests.
 
     Args:
-        text: three counts such as `12034/2000/3000`, or three shares such as `0.7/0.12/0.18`. Shares are rounded for
-            validation and test; training takes the rest.
+        text: three numbers of images such as `12034/2000/3000`, or three fractions such as `0.7/0.12/0.18`.
+            Fractions of validation and test are rounded to whole images; training takes the rest.
         images: the number of images to be split.
 
     Raises:
-        ValueError: not three positive numbers, or they do not add up to all images (shares: to 1).
+        ValueError: the text is not three positive numbers, or they do not add up to all images (fractions: to 1).
     """
     example = f"valid are three counts that add up to the {images} images, or shares such as 0.7/0.12/0.18"
     try:
@@ -76,11 +76,11 @@ def stratified_split(
 ) -> Split:
     """Draw a split with exactly the requested sizes, whose parts have nearly the same proportions of classes.
 
-    The number of images of a class in a part is the class's share of the part, rounded by the largest-remainder
-    method. A group of byte-identical files goes into one part, even where its files have different labels: groups are
-    placed first, each in a part drawn in proportion to the sizes, and single images then fill every part exactly.
-    A draw depends on the seed and the sha256 of the file alone, of a group on the smallest of its files, so neither
-    names nor order of the files matter.
+    In each part a class has its fraction of all images, rounded by the largest-remainder method. A group of
+    byte-identical files goes into one part, even if its files have different labels. Groups are placed first,
+    each in a part drawn in proportion to the sizes. Single images then fill every part exactly. A draw depends
+    only on the seed and the sha256 of the file (for a group, the smallest sha256). Therefore names and order of
+    the files do not matter.
 
     Args:
         catalogue: the images.
@@ -89,7 +89,8 @@ def stratified_split(
         together: groups of paths whose images must be in one part; groups with a common image are joined.
 
     Raises:
-        ValueError: a class has too few images or contents for three parts, or a group is larger than a part takes.
+        ValueError: a class has too few images or contents for three parts, or a group is larger than a part
+            takes.
 
     Examples:
         >>> from pathlib import Path
@@ -200,7 +201,7 @@ def from_csv(file: Path, root: Path) -> Split:
         root: the folder that the paths are relative to; it may have moved since the split was made.
 
     Raises:
-        ValueError: the table is missing or corrupt, or holds a path that is not below the root, or a hash that is none.
+        ValueError: the table is missing or corrupt, or a row has a path outside the root or an invalid sha256.
     """
     rows = []
     wrong: ValueError | None = None
@@ -228,7 +229,6 @@ def from_csv(file: Path, root: Path) -> Split:
 
 
 def _rows(file: Path) -> Iterator[dict[str, str]]:
-    """Return an iterator over the rows of a CSV file, each a dictionary by column."""
     try:
         content = read_bytes(file, LARGEST_TEXT)
     except FileNotFoundError:
@@ -243,7 +243,7 @@ def _no_split(file: Path) -> ValueError:
 
 
 def _describe_wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
-    """Return the error for a row that is not valid."""
+    """Return the error for an invalid row; None if the row is valid."""
     try:
         _check_row(row, source)
     except ValueError as error:

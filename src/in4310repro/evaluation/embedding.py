@@ -36,7 +36,7 @@ HASH_BYTES = 32
 
 @dataclass(frozen=True)
 class Embedding:
-    """Features [image, feature] in the order of an image set, read from a file on access."""
+    """Features of an image set as an array [image, feature], read from a file on access."""
 
     records: np.ndarray  # a memory map, in the order in which they were computed
     places: Int64[np.ndarray, " image"]  # of each image
@@ -45,7 +45,7 @@ class Embedding:
         return len(self.places)
 
     def take(self, rows: range) -> Float32[np.ndarray, "image feature"]:
-        """Return a copy of the features of the images at some positions."""
+        """Return a copy of the features of the images at the given positions."""
         values: Float32[np.ndarray, "image feature"] = self.records["features"][self.places[rows.start : rows.stop]]
         return values
 
@@ -61,23 +61,23 @@ def embed(
 ) -> Embedding:
     """Return the input of the network's last linear layer for every image, in eval mode and without gradients.
 
-    Each image is a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both. What another
-    split or command has computed with the same weights is there already; what a kill left undone, or what was changed
-    since, is computed again. While another process writes the file, such as the run of another seed, a copy is taken.
+    Each image has a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both.
+    Features that another split or command computed with the same weights are read from there. Missing,
+    incomplete or changed records are computed again. If another process is writing the file, this one works on
+    a copy.
 
     Args:
-        model: the built network, placed by `numerics`; its mode is put back, and what its last layer holds does not
-            matter.
-        network: says which layer is the last one.
+        model: the network, placed by `numerics`. Its mode is restored; the last layer's weights have no effect.
+        network: description of the network, which says which layer is the last.
         images: the images, in the order of the rows.
         batch_size: images per batch.
         context: arithmetic, progress and processes of the computation.
-        cache: False computes all of them, in a file that goes with this process, and reads no cache: who writes
-            features on purpose can write the sha256 that belongs to them.
+        cache: False computes all features in a temporary file and reads no cache. This protects from features
+            that somebody forged together with their sha256.
 
     Raises:
-        ValueError: the network does not end in one linear layer, a feature is not finite, or the disk has too little
-            room.
+        ValueError: the network does not end in one linear layer, a feature is not finite, or the disk is too
+            full.
     """
     numerics, processes = context.numerics, context.processes
     layer = trained_part.last_layer_name(model, network)
@@ -109,7 +109,7 @@ def embed(
 
 
 def _lock_or_copy(file: Path) -> Path:
-    """Return the file after locking it; if another process has locked it, return a copy of its current content."""
+    """Lock the file and return it; if another process has locked it, return a copy of the file."""
     try:
         lock(file)
     except ValueError:
@@ -129,14 +129,14 @@ def _private_folder() -> Path:
 
 
 def record_type(width: int) -> np.dtype[np.void]:
-    """Return the NumPy type of a record in the file for this number of features."""
+    """Return the NumPy dtype of an image's record in the file, for the given number of features."""
     return np.dtype(
         [("image", np.uint8, HASH_BYTES), ("features", np.float32, width), ("sha256", np.uint8, HASH_BYTES)]
     )
 
 
 def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
-    """Return a hash of everything but the image that its features depend on: weights, preprocessing, arithmetic."""
+    """Return a hash of all that features depend on besides the image: weights, preprocessing and arithmetic."""
     body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
     # In native arithmetic bits depend on the other images of a batch.
     others = None if numerics.portable else images.pixels_sha256()
@@ -145,9 +145,9 @@ def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numeric
 
 
 def _find_records(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
-    """Return the position of each image's record in the file; omits damaged records.
+    """Return the position of each image's record in the file, by the image's identifier; omit damaged records.
 
-    An incomplete last record, left by a killed process or just being written by a running one, is cut off.
+    An incomplete last record is cut off. A killed process may have left it, or a running one may be writing it.
     """
     with file.open("ab") as stream:
         stream.truncate(stream.tell() // record.itemsize * record.itemsize)
@@ -165,17 +165,16 @@ def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
 
 
 def _identify(key: str) -> bytes:
-    """Return an identifier of fixed length for an image."""
+    """Return an identifier of 32 bytes for an image."""
     return hashlib.sha256(key.encode()).digest()
 
 
 def record_sha256(image: UInt8[np.ndarray, " byte"], features: Float32[np.ndarray, " feature"]) -> bytes:
-    """Return the sha256 of an image's identifier and features; a stored record is valid only with this hash."""
+    """Return the sha256 of an image's identifier and features, by which a stored record is checked."""
     return hashlib.sha256(image.tobytes() + features.tobytes()).digest()
 
 
 def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list[str]) -> None:
-    """Raise ValueError for features that are not finite."""
     finite = rows.isfinite().all(dim=1)
     if not finite.all():
         first = paths[int(finite.logical_not().nonzero()[0])]
@@ -201,7 +200,7 @@ def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float3
 def _layer_inputs(
     model: torch.nn.Module, layer: str, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Iterator[torch.Tensor]:
-    """Yield the inputs of the layer, batch by batch, while the network processes the images."""
+    """Yield the inputs of the layer, one tensor per batch, as the network evaluates the images."""
     given: list[torch.Tensor] = []
     training = model.training
     hook = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))

@@ -19,7 +19,7 @@ from in4310repro.system.text import publishable_place
 
 
 class Evaluation(ClassMetrics, Details):
-    """Results of an evaluation, with the setting and the number of images; a class's recall is its accuracy."""
+    """Results of an evaluation: metrics, optimizer setting, data and classes; a class's recall is its accuracy."""
 
     setting: str
     data: str  # the name of the folder, or "test set"
@@ -41,8 +41,9 @@ def evaluate(
     Args:
         run: the run, from which network, classes, image size and test set are taken.
         context: arithmetic, progress and processes of the computation.
-        data: a folder with a subfolder for each of some of the run's classes; None for the run's test set.
-        protocol: the protocol of the measurement; None for the run's.
+        data: a folder with one subfolder per class, for all or some of the run's classes; None for the test
+            set.
+        protocol: the protocol by which the metrics are computed; None for the run's.
 
     Raises:
         ValueError: the folder has a class that the run does not have, or images are missing.
@@ -65,7 +66,7 @@ def evaluate(
 
 
 def to_text(measured: Evaluation) -> str:
-    """Return the means over classes as text, then a row per class: images, recall, precision, F1, average precision."""
+    """Return the mean metrics as text, then a table with the metrics of each class."""
     totals = [sum(row) for row in measured["confusion_matrix"]]
     numbers = {
         **{each.label: measured[name] for name, each in SCALARS.items()},  # type: ignore[literal-required]

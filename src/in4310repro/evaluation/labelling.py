@@ -1,4 +1,4 @@
-"""Classification of images by a run's network, with softmax scores."""
+"""Classification of image files by a run's network, with softmax scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AT_ONCE = 1024  # images that are decoded at a time
 
 @dataclass(frozen=True)
 class Labelled:
-    """Images with the softmax scores that a network gives to them."""
+    """Image paths with the softmax scores that a network gives to the images."""
 
     classes: list[str]
     paths: list[str]  # as they were given; below a folder, the folder and the path in it
@@ -39,11 +39,11 @@ class Labelled:
         return csv_of({"path": self.paths, "predicted": self.predicted()}, self.classes, self.softmax)
 
     def content(self, form: str) -> bytes:
-        """Return the images and scores in the format of a file suffix, .csv or .json."""
+        """Return the images and scores as bytes of a file with the suffix `form`: .csv or .json."""
         return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """Return the classes, and the path, predicted class and scores of each image."""
+        """Return JSON values: the classes, and the path, predicted class and scores of each image."""
         rows = zip(self.paths, self.predicted(), self.softmax.tolist(), strict=True)
         images = [{"path": path, "predicted": label, "scores": scores} for path, label, scores in rows]
         return {"classes": self.classes, "images": images}
@@ -56,12 +56,12 @@ def label(
     *,
     at_once: int = AT_ONCE,
 ) -> Labelled:
-    """Return the scores that a run's selected network gives to the images.
+    """Return the scores that a run's selected network gives to images.
 
     Args:
         run: the run, from which network, classes and image size are taken.
         context: arithmetic, progress and processes of the computation.
-        places: image files, and folders whose images are taken at any depth.
+        places: image files, and folders, which are searched for images at any depth.
         at_once: the number of images to hold in memory at a time.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Prediction of softmax scores for every image of a set; memory is checked before images are decoded."""
+"""Prediction of softmax scores for the images of a set, and a check of the memory that this needs."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, l
 
 
 def refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError if an evaluation batch or a drawn scene certainly exceeds this machine's memory.
+    """Raise ValueError if an evaluation batch or a drawn scene needs more memory than this machine has.
 
     Raises:
-        ValueError: the message names the setting, the memory that it needs and the machine's.
+        ValueError: the message names the option, the memory needed and the machine's memory.
     """
     pixels = config.image_size**2
     size = f"image_size {config.image_size} takes"
@@ -46,22 +46,22 @@ def predict(
     *,
     epoch: int = 0,
 ) -> Scores:
-    """Return softmax scores of every image, in eval mode without gradients; restores the model's mode.
+    """Return softmax scores of every image, computed in eval mode without gradients; restore the model's mode.
 
-    The loss is the mean over images of their cross-entropy, summed without rounding in between, so that it does not
-    depend on the batches.
+    The loss is the mean cross-entropy of the images. Their sum is computed exactly and rounded once, so that it
+    does not depend on the batches.
 
     Args:
         model: the network, placed by `numerics`.
         images: the images, in the order of the scores.
-        settings: of the evaluation.
+        settings: options of the evaluation.
         context: arithmetic, progress and processes of the computation.
         epoch: has an effect only with random-flip-at-test, which flips different images in each epoch.
 
     Examples:
         >>> import numpy as np
-        >>> from in4310repro.system.context import Context
-        >>> from in4310repro.system.numerics import activate
+        >>> from in4310repro.context import Context
+        >>> from in4310repro.numerics import activate
         >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
         >>> scores = predict(model, images, EvaluationSettings(), Context(activate("native", "cpu")))
@@ -92,14 +92,14 @@ def measure(logits: torch.Tensor, labels: torch.Tensor, numerics: Numerics) -> M
 
 
 def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processes = ALONE) -> Scores:
-    """Return the scores of an image set, joined from its batches and from all processes."""
+    """Return the scores of an image set, concatenated over its batches and over all processes."""
     columns: Iterable[tuple[torch.Tensor, ...]] = zip(*batches, strict=True) if batches else ((), (), ())
     softmax, logits, losses = (gather_rows(list(column), processes).numpy() for column in columns)
     return Scores(images.paths, images.labels, softmax, math.fsum(losses.tolist()) / len(images), logits)
 
 
 def local_share(images: int, processes: Processes) -> range:
-    """Return the positions of the images that this process computes."""
+    """Return the range of positions of the images that this process computes."""
     return tree.part(images, processes.rank, processes.size)
 
 

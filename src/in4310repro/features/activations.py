@@ -1,4 +1,4 @@
-"""Histogram of an output's values, and each channel's top images, over all images so far, in any order."""
+"""Streaming histogram of a module's values, and the images with each channel's largest responses."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ LARGEST = torch.finfo(torch.float32).max
 
 
 class Activations:
-    """Counts per histogram bin, and keys of each channel's top images; only its methods change them.
+    """Value counts per histogram bin, and each channel's top images (those with its largest responses).
 
     Args:
         histogram: whether values are counted.
@@ -30,7 +30,7 @@ class Activations:
 
     @property
     def channels(self) -> int | None:
-        """Number of channels that have top images; None before the first image, or if none are kept."""
+        """Number of channels; None before the first image, or if no top images are kept."""
         return None if self._keys is None else len(self._keys)
 
     def check(self, output: Float[Tensor, "..."]) -> None:
@@ -56,7 +56,7 @@ class Activations:
             count_bins(output, self._counts)
 
     def rank(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> None:
-        """Update the top images with an output of the images first_image, first_image + 1, ..."""
+        """Update each channel's top images with the maps of images first_image, first_image + 1, ..."""
         self._add_keys(response_keys(maps, first_image))
 
     def _add_keys(self, keys: Int64[Tensor, "channel image"]) -> None:
@@ -99,13 +99,13 @@ class Activations:
 
 
 def pool_histogram(calls: Sequence[Activations]) -> Histogram | None:
-    """Return the sum of the histograms of all calls; None if no values were counted."""
+    """Return the sum of the histograms of all calls of a module; None if no values were counted."""
     counts = [call._counts for call in calls if call._counts is not None]
     return histogram_of(torch.stack(counts).sum(dim=0)) if counts else None
 
 
 def pool_top_images(calls: Sequence[Activations]) -> TopImages | None:
-    """Return the top images over all calls, each with its largest response; None if none were kept.
+    """Return the top images over all calls of a module; None if none were kept.
 
     Raises:
         ValueError: the calls differ in their number of channels.

@@ -64,7 +64,7 @@ class AxisFinder(TorchFunctionMode):
 
     @contextmanager
     def watch(self) -> Iterator[None]:
-        """Follow all forward passes until the end of the block."""
+        """Record channel axes in all forward passes until the end of the `with` block."""
         if not self._watching:
             yield
             return
@@ -84,7 +84,7 @@ class AxisFinder(TorchFunctionMode):
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Stop following computations in the block."""
+        """Stop recording channel axes until the end of the `with` block."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -92,7 +92,7 @@ class AxisFinder(TorchFunctionMode):
             self._paused = before
 
     def axis_of(self, name: str, path: str, output: object, values: Tensor) -> int:
-        """Return the channel axis of a module's output, after checking that it is possible.
+        """Return the channel axis of a module's output; raise ValueError if it is unknown or impossible.
 
         Args:
             name: the module's name.
@@ -117,7 +117,7 @@ class AxisFinder(TorchFunctionMode):
         return axis
 
     def _certain_axis(self, name: str, path: str, output: Tensor) -> int | None:
-        """Return the channel axis if it follows from the module's definition or from earlier layers."""
+        """Return the channel axis given by the module's type or by earlier layers; None if neither gives it."""
         axis, axes = own_axis(self._modules[name], path, output.ndim), self._look_up(output)
         if axis is None and axes is not None and axes.convention is None and len(axes.axes) == 1:
             (axis,) = axes.axes
@@ -200,7 +200,7 @@ class AxisFinder(TorchFunctionMode):
         enter()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Start to follow a forward pass when the model's outermost module begins."""
+        """Start recording at the outermost module; pause in modules that would use other kernels when watched."""
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:
@@ -217,7 +217,7 @@ class AxisFinder(TorchFunctionMode):
             self._enter()
 
     def _end(self, module: nn.Module, args: tuple[object, ...], output: object) -> None:
-        """Stop following when a module ends, also after an error."""
+        """Record the axes of a module's output; stop recording after the outermost module."""
         if not self._depth or self._thread != threading.get_ident():
             return
         self._depth -= 1
@@ -231,7 +231,7 @@ class AxisFinder(TorchFunctionMode):
             _leave(self)
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
-        """Return the axes of a module's output according to the module alone; None if they are not known."""
+        """Return the axes of an output from the type of its module alone; None if unknown."""
         axis = own_axis(module, path, value.ndim)
         if axis is not None:
             return Axes(frozenset({axis}))
@@ -241,7 +241,7 @@ class AxisFinder(TorchFunctionMode):
         return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """Assume that images have channels on axis 1, and tokens on the last, until a layer shows otherwise."""
+        """Assume channels on axis 1 of images and on the last axis of tokens, until a layer shows otherwise."""
         with self.paused():
             for _, value in iterate_values((args, dict(kwargs))):
                 if isinstance(value, Tensor) and self._is_constant(value):
@@ -249,7 +249,7 @@ class AxisFinder(TorchFunctionMode):
 
 
 def _apply(rule: Rule, call: Call) -> Axes | None:
-    """Return a rule's result, or None if the rule raises an error, so that the model's own call goes on.
+    """Return a rule's result; None if the rule fails, so that the forward pass continues.
 
     Raises:
         ContradictionError: a layer's channel axis differs from the assumed one.
@@ -281,7 +281,7 @@ def _leave(mode: TorchFunctionMode) -> None:
 
 
 def _avoids_fast_kernels(module: nn.Module) -> bool:
-    """Return whether an encoder layer runs without its fused kernels anyway, because a part of it has hooks."""
+    """Return whether a module is an encoder layer whose hooks already turn off torch's fused kernels."""
     return isinstance(module, nn.TransformerEncoderLayer) and any(
         part._forward_hooks or part._forward_pre_hooks for part in module.modules()
     )

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Convention:
-    """The assumed axes (1 of images, last of tokens), with the names of the modules measured by them."""
+    """Names of the modules measured by an assumed channel axis: axis 1 of images, the last axis of tokens."""
 
     modules: list[str] = field(default_factory=list)
 
@@ -25,13 +25,13 @@ class Axes:
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return a copy of these axes with different axis numbers."""
+        """Return channel axes with these axis numbers and the same convention."""
         return Axes(frozenset(axes), self.convention)
 
 
 @dataclass(frozen=True)
 class Call:
-    """A function call and one of the tensors that it returned."""
+    """Call of a torch function, with one of the tensors that it returned."""
 
     arguments: tuple[Any, ...]
     keywords: Mapping[str, Any]
@@ -46,7 +46,7 @@ class Call:
 
     @functools.cached_property
     def tensors(self) -> list[Tensor]:
-        """Tensors among the arguments, and in lists among them; excludes `out`, which is not read."""
+        """Tensors among the arguments, and in lists among them; excludes `out`, which is only written."""
         values = [*self.arguments, *(value for name, value in self.keywords.items() if name != "out")]
         flat = [part for value in values for part in (value if isinstance(value, list | tuple) else (value,))]
         return [value for value in flat if isinstance(value, Tensor)]
@@ -61,13 +61,13 @@ Rule = Callable[[Call], Axes | None]
 
 
 def keep(call: Call) -> Axes | None:
-    """Return the first tensor's axes, moved by the number of axes that the result has more."""
+    """Return the first tensor's channel axes, shifted by the number of leading axes that the result adds."""
     given, more = call.first, call.output.ndim - call.tensors[0].ndim
     return None if given is None or more < 0 else given.on(axis + more for axis in given.axes)
 
 
 def combine(call: Call) -> Axes | None:
-    """Return the axes on which all arguments with known axes agree after broadcasting; layers override guesses."""
+    """Return the channel axes on which all arguments agree after broadcasting; None if they disagree."""
     known = []
     for tensor in call.tensors:
         given, more = call.look_up(tensor), call.output.ndim - tensor.ndim
@@ -80,7 +80,7 @@ def combine(call: Call) -> Axes | None:
 
 
 def join(call: Call) -> Axes | None:
-    """Return the axes on which all tensors given to torch.cat agree."""
+    """Return the channel axes on which all tensors given to torch.cat agree; None if they disagree."""
     return _agree([given for tensor in call.tensors if (given := call.look_up(tensor)) is not None])
 
 
@@ -92,7 +92,7 @@ def _agree(known: list[Axes]) -> Axes | None:
 
 
 def stack(call: Call) -> Axes | None:
-    """Return the axes of the tensors given to torch.stack, moved past the new axis."""
+    """Return the channel axes after torch.stack, which inserts an axis; None if the tensors' axes differ."""
     new = call.argument(1, "dim", 0) % call.output.ndim
     given = [known for tensor in call.tensors if (known := call.look_up(tensor)) is not None]
     if not given or len({each.axes for each in given}) > 1:
@@ -101,7 +101,10 @@ def stack(call: Call) -> Axes | None:
 
 
 def move(order: Callable[[Call], Sequence[int | None] | None]) -> Rule:
-    """Return a rule for functions whose result has axis order[i] of the first tensor as axis i; None is a new axis."""
+    """Return a rule for functions that reorder axes: axis i of the result is axis order[i] of the first tensor.
+
+    An entry None of the order is a new axis.
+    """
 
     def rule(call: Call) -> Axes | None:
         given, sources = call.first, order(call)
@@ -175,7 +178,7 @@ def unsqueeze_order(call: Call) -> Sequence[int | None]:
 
 
 def index_order(call: Call) -> Sequence[int | None] | None:
-    """Return the axis order of x[...] with numbers, slices, None, and at most one list or tensor of numbers."""
+    """Return the axis order of x[...]; None for an index with masks, or with several lists or tensors."""
     index = call.arguments[1]
     index = index if isinstance(index, tuple) else (index,)
     used = sum(item is not None and item is not Ellipsis for item in index)
@@ -214,7 +217,7 @@ def reshape(call: Call) -> Axes | None:
 
 
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
-    """Return the axes of the new shape that hold exactly the given axes; None if they are merged with others.
+    """Return the new shape's axes that hold exactly the given axes; None if they are merged with other axes.
 
     Also None if the shapes have different numbers of values, as after view(dtype).
 

@@ -12,7 +12,7 @@ from in4310repro.features.axis_moves import Axes, Call, Rule, combine, join, kee
 
 
 class ContradictionError(ValueError):
-    """Error if a layer's channels are on an axis other than the assumed one, by which modules were measured."""
+    """Error: a layer's channels are not on the assumed axis, by which modules were measured already."""
 
 
 def reduce(call: Call) -> Axes | None:
@@ -63,7 +63,7 @@ def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
 
 
 def normalise(call: Call) -> Axes | None:
-    """Return the last axis for layer_norm and rms_norm over one axis, unless the input has other known axes."""
+    """Return the last axis after layer_norm or rms_norm over one axis; None if channels were elsewhere before."""
     shape = call.argument(1, "normalized_shape")
     if not isinstance(shape, int) and len(shape) != 1:
         return keep(call)
@@ -82,17 +82,17 @@ def unfold(call: Call) -> Axes | None:
 
 
 def attend(call: Call) -> Axes | None:
-    """Return the channel axes of attention's output, which are those of its values."""
+    """Return the channel axes of attention's output: those of its argument `value`."""
     return call.look_up(call.argument(2, "value"))
 
 
 def attention_and_weights(call: Call) -> Axes | None:
-    """Return the last axis for attention's output, and no axis for its second result, the weights."""
+    """Return the last axis for attention's first result, its output; None for the second, its weights."""
     return None if call.position else Axes(frozenset({call.output.ndim - 1}))
 
 
 def multiply(call: Call) -> Axes | None:
-    """Return the axes after matmul: rows of the first matrix, columns of the second, and batch axes of both."""
+    """Return the channel axes of a matrix product, derived from those of its two factors."""
     one, other = call.tensors[-2:]
     letters = "abcdefghijklmnop"
     if min(one.ndim, other.ndim) < 2:
@@ -103,7 +103,7 @@ def multiply(call: Call) -> Axes | None:
 
 
 def sum_products(call: Call) -> Axes | None:
-    """Return the axes after einsum, given as letters and dots."""
+    """Return the channel axes of einsum's result; None if its equation has no arrow or has dots."""
     equation = call.arguments[0]
     if not isinstance(equation, str) or "->" not in equation or "." in equation:
         return None
@@ -112,10 +112,10 @@ def sum_products(call: Call) -> Axes | None:
 
 
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
-    """Return the axes of an einsum's result; with a constant factor it is a layer that sums over channels.
+    """Return the channel axes of an einsum's result; a product with a constant counts as a layer.
 
-    If a constant is summed over an axis other than the assumed channel axis, it may be a layer of other channels or a
-    mixture of positions; since this cannot be decided, the result is None.
+    If the constant is summed over an axis other than the assumed channel axis, the result is None: the sum may
+    mix channels or positions.
     """
     constants = "".join(letters for letters, tensor in zip(operands, tensors, strict=True) if call.is_constant(tensor))
     held: set[str] = set()
@@ -187,7 +187,7 @@ SPATIAL = re.compile(r"conv(?:_transpose)?([123])d|\w*_(?:un)?pool([123])d(?:_wi
 
 @functools.cache
 def rule_of(name: str) -> Rule | None:
-    """Return the rule for one of torch's functions by name, where `__iadd__` is `add`; None if there is no rule."""
+    """Return the rule for a torch function by name (`__iadd__` counts as `add`); None if there is no rule."""
     name = name if name.startswith("_unsafe") else name.strip("_")
     if spatial := SPATIAL.fullmatch(name):
         axis = -1 - int(spatial[1] or spatial[2])

@@ -55,7 +55,7 @@ def merge_nodes(nodes: Nodes) -> Moments:
 
 
 class BlockMoments:
-    """Moments of complete blocks as tree nodes, and sums of the unfinished block; only its methods change them."""
+    """Moments of complete blocks of images as tree nodes, and sums over the unfinished block."""
 
     def __init__(self, samples: Literal["images", "positions"], precision: Precision) -> None:
         self._row_type = ImageRows if samples == "images" else PositionRows
@@ -99,7 +99,7 @@ class BlockMoments:
         self._channels = self._channels or channels
 
     def nodes(self) -> Nodes:
-        """Return the moments of all images so far as tree nodes, the unfinished block included; changes nothing."""
+        """Return the moments of all images so far as tree nodes, including those of the unfinished block."""
         nodes = dict(self._nodes)
         if self._open_block is not None:
             block, rows = self._open_block
@@ -117,7 +117,7 @@ class BlockMoments:
             insert(self._nodes, node, moments)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors that `restore` needs, as `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""
+        """Return the tensors that `restore` needs, named `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""
         state: dict[str, Tensor] = {}
         for (level, index), moments in self._nodes.items():
             state |= {f"node.{level}.{index}.{name}": value for name, value in vars(moments).items()}

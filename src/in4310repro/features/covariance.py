@@ -1,10 +1,11 @@
-"""Moments of one block's feature maps, whose samples are spatial means of images, or all positions.
+"""Moments of the feature maps in one block of images; a sample is an image's spatial mean, or one position.
 
-All arithmetic is on data minus a shift, one value per channel, fixed by the block's first image: without it a mean of
-1e4 standard deviations costs all digits of a float32 product, and half those of a float64 one.
+All arithmetic is on data minus a shift, one value per channel, fixed by the block's first image. Without it,
+a mean of 1e4 standard deviations costs all digits of a float32 product, and half those of a float64 one.
 
-On a CPU the compiled kernel computes counts, means and products in one pass over the maps. Where it was not built, and
-on a GPU, torch's operations do: on a CPU the spatial means have the same bits then, products other last bits.
+On a CPU the compiled kernel computes counts, means and products in one pass over the maps. Without it, and on
+a GPU, torch's operations compute them. On a CPU they give the kernel's bits for spatial means, but not for
+products.
 """
 
 from collections.abc import Iterator
@@ -31,9 +32,9 @@ LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 
 
 class ImageRows:
-    """Samples with one row per image, its mean over positions; stores all rows of a block, to read them twice.
+    """Samples of one block, with one row per image: the means of its maps over positions.
 
-    Only `add` changes its attributes.
+    All rows are stored, since `moments` reads them twice. Only `add` changes the attributes.
     """
 
     def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
@@ -44,7 +45,7 @@ class ImageRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
-        """Create the rows from a saved state, to continue from there.
+        """Return the rows that `state` saved, to which further maps can be added.
 
         Raises:
             ValueError: the state has wrong entries, or rows and shift differ in their number of channels.
@@ -59,7 +60,7 @@ class ImageRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Append the spatial means minus the shift; the moments exclude rows with a value that is not finite."""
+        """Append the images' spatial means minus the shift; return counts of the maps' values."""
         means, counts = spatial_means(widen(maps), self._shift, self._precision)
         self._rows.append(means)
         self._all_finite &= not maps.is_cuda and int(counts.non_finite) == 0
@@ -84,9 +85,10 @@ class ImageRows:
 
 
 class PositionRows:
-    """Samples with one row per position of each image; stores float64 sums of values and products minus a shift.
+    """Samples of one block, with one row per position; stores float64 sums of rows and of their products.
 
-    Sums and products are padded with zeros to a multiple of LEADING channels. Only `add` changes its attributes.
+    A row is the values at a position minus the shift. Sums and products are padded with zeros to a multiple of
+    LEADING channels. Only `add` changes the attributes.
     """
 
     def __init__(self, shift: Float32[Tensor, " channel"], precision: Precision) -> None:
@@ -99,7 +101,7 @@ class PositionRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
-        """Create the sums from a saved state, to continue from there.
+        """Return the sums that `state` saved, to which further maps can be added.
 
         Raises:
             ValueError: the state has wrong entries, or sums, products and shift differ in their number of channels.
@@ -113,7 +115,7 @@ class PositionRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Add to the sums of values and products; excludes positions with a value that is not finite."""
+        """Add the rows of all positions with finite values to the sums; return counts of the maps' values."""
         maps = widen(maps)
         rows = maps.shape[0] * maps.shape[2] * maps.shape[3]
         if kernel := kernel_for(maps):
@@ -194,7 +196,10 @@ def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32
 def spatial_means(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> tuple[Float64[Tensor, "image channel"], Counts]:
-    """Return means over positions minus the shift, and counts; on a CPU, kernel and torch give equal bits."""
+    """Return each image's means over positions minus the shift, and counts of the values.
+
+    On a CPU the compiled kernel and torch give equal bits.
+    """
     if kernel := kernel_for(maps):
         means, kernel_counts = kernel.spatial_means(maps, shift)
         return means, Counts(maps.numel(), *kernel_counts)
@@ -206,7 +211,7 @@ def spatial_means(
 def means_by_sums(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift, summed by torch in an order of its own; for GPUs."""
+    """Return means over positions minus the shift, by torch's sum, whose order is not fixed; for GPUs."""
     shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
@@ -231,14 +236,14 @@ def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Fl
 
 
 def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Tensor, ...]:
-    """Yield the maps in slices of a few images."""
+    """Return the maps in slices of a few images each."""
     return torch.split(maps, max(1, MAX_PRODUCT_ROWS // max(1, maps[0, 0].numel())))
 
 
 def means_by_lanes(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift; lane l sums positions l, l + 16, ..., as in the kernel.
+    """Return means over positions minus the shift, in the kernel's order: lane l sums positions l, l + 16, ...
 
     Then the upper half of the lanes is added to the lower half, repeatedly, until one lane is left.
     """
@@ -258,7 +263,7 @@ def means_by_lanes(
 
 @contextmanager
 def full_float32(device: str) -> Iterator[None]:
-    """Turn off TF32, bfloat16 and autocast within the block, then restore the caller's settings."""
+    """Turn off TF32, bfloat16 and autocast within the `with` block, then restore the caller's settings."""
     backends: Any = torch.backends  # its typing lacks the precision of products
     settings = (backends.cuda.matmul, backends.mkldnn.matmul)
     before = [setting.fp32_precision for setting in settings]

@@ -10,7 +10,7 @@ from in4310repro.features.statistics import FeatureStatistics
 
 
 def block_range(images: int, rank: int, world_size: int) -> range:
-    """Return the range of blocks that a rank measures; the ranks' numbers of blocks differ by at most one.
+    """Return the range of blocks of 64 images that a rank measures; ranks differ by at most one block.
 
     Raises:
         ValueError: the rank is not in 0..world_size-1.
@@ -53,7 +53,7 @@ def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) ->
 
 
 def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None) -> None:
-    """Merge the statistics of all ranks, in place, so that every rank has those of all images.
+    """Merge the statistics of all ranks in place; every rank then has the statistics of all images.
 
     A collective operation: every rank of the group must call it, after its `with` block.
 
@@ -61,8 +61,8 @@ def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None
         ValueError: settings differ between ranks, or two ranks measured the same image.
 
     Examples:
-        The work of each rank. Here two ranks take turns in one process, and `merge` replaces `gather(statistics)`,
-        after which every rank has the statistics of all images, to the same bits for any number of ranks.
+        Here two ranks take turns in one process, and `merge` replaces `gather(statistics)`. After `gather`, every
+        rank has the statistics of all images, with the same bits for any number of ranks.
 
         >>> import torch
         >>> from torch import nn

@@ -1,6 +1,6 @@
 """Spectrum of flattened maps by the n x n Gram matrix of n images, much smaller than their covariance matrix.
 
-Every pair of images has to meet, so this mode keeps the maps themselves: n x channels x positions values.
+It needs the product of every pair of maps, so the maps themselves are kept: n x channels x positions values.
 """
 
 import torch
@@ -15,7 +15,7 @@ COLUMN_CHUNK = 1 << 15  # values of each map in one product
 
 
 class FlatMaps:
-    """Flattened maps of all images, by the index of each batch's first image; only its methods change them.
+    """Flattened maps of all images, stored in batches by the index of each batch's first image.
 
     Args:
         max_bytes: the maximal number of bytes of all maps.
@@ -72,9 +72,10 @@ class FlatMaps:
 
 
 def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite finite"]:
-    """Return the float64 products (x_i - mean) . (x_j - mean) of all rows whose values are finite.
+    """Return the float64 Gram matrix (x_i - mean) . (x_j - mean) of the rows whose values are all finite.
 
-    Its eigenvalues are the non-zero ones of the scatter matrix of the rows, which would have value x value entries.
+    Its eigenvalues are the non-zero ones of the scatter matrix of the rows, which would have value x value
+    entries.
     """
     finite = maps[maps.isfinite().all(dim=1)]
     products = maps.new_zeros(len(finite), len(finite), dtype=torch.float64)

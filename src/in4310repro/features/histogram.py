@@ -1,8 +1,9 @@
 """Histogram with bins by sign, exponent and leading bits of values; its quantiles have a bounded error.
 
-A bin holds the magnitudes whose floats agree in the exponent and in the FRACTION_BITS leading bits of the fraction;
-zero has a bin of its own. Counts are integers, so that they add up in any order. The middle of a bin is within
-RELATIVE_ERROR of each value in it; where these are subnormal, below 2^-126, within 2^-132 in all.
+A bin holds the magnitudes whose floats agree in the exponent and in the FRACTION_BITS leading bits of the
+fraction; zero has a bin of its own. Counts are integers, so that they add up in any order. A value differs
+from the middle of its bin by at most RELATIVE_ERROR of the value. Subnormal values, below 2^-126, differ from
+it by at most 2^-132.
 """
 
 from collections.abc import Mapping
@@ -45,10 +46,10 @@ class Histogram:
     counts: Int64[Tensor, " bin"]
 
     def quantile(self, share: float) -> float:
-        """Return the middle of the bin that contains the quantile: at least this share of values is not above it.
+        """Return the quantile for a share of the values in 0..1, as the middle of its histogram bin.
 
-        Its relative distance from the value at place ceil(share n) of all n sorted values is at most 1/64. The
-        share is taken as the decimal number that it prints as: 0.1 is one tenth.
+        Its relative distance from the value at position ceil(share n) of the n sorted values is at most 1/64. The
+        share is taken as the decimal number that Python prints for it: 0.1 is exactly one tenth.
 
         Raises:
             ValueError: the share is not in 0..1, or no value is finite.
@@ -62,7 +63,7 @@ class Histogram:
         return float(self.middles[int(torch.searchsorted(ranks, rank))])
 
     def by_exponent(self) -> list[tuple[int, int | None, int]]:
-        """Return (sign, exponent, number of values) for each [2^exponent, 2^(exponent + 1)) of magnitudes, in order.
+        """Return (sign, exponent, number of values) per interval [2^exponent, 2^(exponent + 1)) of magnitudes.
 
         Zero has the sign 0 and the exponent None; subnormal magnitudes, which have no leading 1, all have -127.
         """
@@ -82,13 +83,13 @@ class Histogram:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "Histogram":
-        """Return the histogram for a record from `to_json`."""
+        """Return the histogram that a record from `to_json` describes."""
         middles = torch.tensor(content["middles"], dtype=torch.float64)
         return cls(middles, torch.tensor(content["counts"], dtype=torch.int64))
 
 
 def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
-    """Return the histogram for the counts that `count_bins` made."""
+    """Return the histogram with the counts that `count_bins` made."""
     # The last bin ends at 2^128, which float32 cannot represent.
     edges = (torch.arange(FINITE_BINS, dtype=torch.int32) << DROPPED).view(torch.float32).double()
     edges[-1] = 2.0**128
@@ -103,8 +104,8 @@ def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
 def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
     """Add the values of an output to `counts` of values per bin, in place.
 
-    Bins of negative values, and of -0, follow SIDE bins later. A float64 value is rounded towards 0 to float32, not
-    to 0 itself: smaller values go to the first bin of their sign.
+    Bins of negative values, and of -0, follow SIDE bins later. A float64 value is rounded towards 0 to float32.
+    If the result would be 0, the value goes to the first bin of its sign.
     """
     values = widen(output)
     if kernel := kernel_for(values):

@@ -45,7 +45,7 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
 
 
 def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the modules without children; a quantised module counts as one, although it has packed weights."""
+    """Yield modules without children, with names; a quantised module counts as one despite its packed weights."""
     quantised: str | None = None
     for name, module in model.named_modules():
         if quantised is not None and name.startswith(quantised):
@@ -123,7 +123,7 @@ class ForwardPass:
         self.running, self.measured = True, False
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
-        """Check the counted images against the model's output if the count is uncertain; a hook after the model."""
+        """Check an uncertain number of images against the model's output; a hook that runs after the model."""
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)
         self.running = False

@@ -14,9 +14,10 @@ HINT = "say how many there are: count_images=FUNCTION, which gets the arguments 
 def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     """Return the number of images in the first argument that contains a tensor; positional arguments come first.
 
-    * A tensor: its axis 0. A packed sequence: its sequences.
-    * A list or tuple of tensors with three axes, or of mappings: each is one image, as in torchvision's detection.
-    * Any other list or tuple, a mapping, a dataclass: the number that all of its parts have.
+    * A tensor has its images on axis 0; a packed sequence has one image per sequence.
+    * A list or tuple of mappings, or of tensors with three axes, has one image per entry, as in torchvision's
+      detection.
+    * All parts of any other list or tuple, of a mapping or of a dataclass must have the same number of images.
 
     Raises:
         ValueError: there is no tensor, or the parts of an argument have different numbers.
@@ -28,7 +29,7 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
 
 
 def check_count(count: object) -> int:
-    """Return the number of images that a caller's function has returned, after checking that it can be one.
+    """Return the number of images that a caller's function gave, after checking that it is an int from 0.
 
     Raises:
         ValueError: the value is not a possible number of images.
@@ -39,7 +40,7 @@ def check_count(count: object) -> int:
 
 
 def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Return whether the first argument with images is one tensor; otherwise the output must confirm their number."""
+    """Return whether the number of images is certain: the first argument with images is a single tensor."""
     first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
     return isinstance(first, Tensor | PackedSequence)
 

@@ -1,7 +1,7 @@
 """Compiled code for float32 maps on a CPU (kernel.cpp); torch's operations replace it if it was not built.
 
-setup.py compiles it once for each instruction set; all that have a fused product and sum give the same bits. A missing
-compiler fails no installation.
+setup.py compiles it once for each instruction set; those with fused multiply-add give equal bits. Without a
+compiler the package is installed without it.
 """
 
 import ctypes
@@ -50,7 +50,7 @@ SIGNATURES = signatures.parse(DECLARATIONS, {"Maps": Maps})
 
 
 class Kernel:
-    """Functions of a compiled library; their counts are of values that are non-positive, zero, and not finite.
+    """Functions of a compiled library; counts are the numbers of non-positive, zero, and non-finite values.
 
     Args:
         file: the library.
@@ -58,7 +58,7 @@ class Kernel:
         source: the source file that it must have been compiled from.
 
     Raises:
-        MemoryError: there is no working memory; arguments to be added to are then unchanged.
+        MemoryError: there is no working memory; arguments that a function adds to are unchanged.
         ValueError: dtype, shape, layout or device of the values are not as annotated.
     """
 
@@ -77,7 +77,7 @@ class Kernel:
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
-        """Return the float64 means over positions of the values minus the shift, and counts."""
+        """Return the float64 means over positions of the values minus the shift, and the counts of `count`."""
         maps, layout = locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = _zeros(3)
@@ -93,10 +93,10 @@ class Kernel:
         *,
         exact: bool,
     ) -> tuple[int, ...]:
-        """Add x to `sums` and x x^T's upper triangle to `products` for all positions; x is values minus shift.
+        """Add x to `sums` and x x^T's upper triangle to `products`, for each position's x = values - shift.
 
         Returns:
-            The counts, and the number of positions that were excluded because a value is not finite.
+            The counts of `count`, and the number of positions excluded because a value is not finite.
         """
         maps, layout = locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
@@ -139,14 +139,14 @@ def load_kernel(instruction_set: str) -> Kernel | None:
 
 @functools.cache
 def active_kernel() -> Kernel | None:
-    """Return the kernel for the processor's widest instruction set among those that were built."""
+    """Return the kernel for the widest instruction set that was built and that the processor has; else None."""
     widest = arithmetic.instruction_set() or "base"
     usable = library.SETS[library.SETS.index(widest) :]
     return next(filter(None, map(load_kernel, usable)), None)
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
-    """Return the sum of the rows, on a CPU in a fixed order, unlike torch's sum, whose order varies."""
+    """Return the sum of each column; on a CPU in a fixed order of rows, unlike torch's sum."""
     # CUDA has no deterministic cumulative sum of floats; there a sum repeats on the same GPU.
     return rows.cumsum(dim=0)[-1] if rows.device.type == "cpu" else rows.sum(dim=0)
 
@@ -159,13 +159,13 @@ def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "col
 
 
 def kernel_description() -> str:
-    """Return a description of the kernel that this processor uses, for a fingerprint."""
+    """Return a phrase that describes the kernel used on this processor, for the fingerprint of a run."""
     kernel = active_kernel()
     return f"compiled, {kernel.instruction_set}" if kernel else "torch's operations: no kernel was built or loads"
 
 
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
-    """Return the kernel if it can read these values, strided float32 in CPU memory; otherwise None."""
+    """Return the kernel for strided float32 values in CPU memory; None for other values, or without a kernel."""
     plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
     # The kernel counts the values of an image in 32 bits.
     plain &= math.prod(values.shape[1:]) < 2**31

@@ -1,4 +1,4 @@
-"""Moments of rows of data (number, mean, scatter matrix), and a formula that merges two of them."""
+"""Moments of rows of data (number, mean, scatter matrix), and a formula that merges those of two sets of rows."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ class Moments:
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
-    """Return the moments of the rows of both; either may be without rows.
+    """Return the moments of the rows of both together; either may have no rows.
 
     scatter = S_l + S_r + (n_l n_r / n) d d^T, d = mean_r - mean_l.
     Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).

@@ -1,4 +1,4 @@
-"""Checks of module outputs: which can be measured, their channel axis and images; errors give the reason."""
+"""Checks of module outputs: whether they can be measured, and which of their axes hold channels and images."""
 
 import re
 
@@ -99,13 +99,13 @@ def plain_tensor(output: object) -> Tensor:
 
 
 def is_unbatched(module: nn.Module, ndim: int) -> bool:
-    """Return whether an output with this number of axes is a single image without a batch axis."""
+    """Return whether a module's output with `ndim` axes must be a single image without a batch axis."""
     names = (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__)
     return any(name is not None and ndim == 1 + int(name[name.lastindex or 0]) for name in names)
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return what axis 0 of an output holds if the module's definition says it is not images; else None."""
+    """Return a description of axis 0 if the module's definition says that it is not images; else None."""
     # Includes torch.ao's quantised ones, which do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):
@@ -119,7 +119,9 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
 
 
 def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
-    """Return the number of images of an output whose values are counted; outside a forward pass, by its axis 0.
+    """Return the number of images in an output of which only values are counted.
+
+    Outside of a forward pass, `images` is None, and the number is the length of axis 0.
 
     Raises:
         ValueError: the output is a single image without a batch axis, and the caller did not count the images.
@@ -133,7 +135,7 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
     """Return the number of images on axis 0 of an output that is divided into samples, after checking it.
 
-    `settings` names, for messages, the settings that would only count values.
+    `settings` is the text that error messages suggest: the settings that would only count values.
 
     Raises:
         ValueError: axis 0 is not the images of the batch.

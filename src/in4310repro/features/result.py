@@ -114,7 +114,7 @@ class FeatureResult:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "FeatureResult":
-        """Return the result for a record from `to_json`.
+        """Return the result that a record from `to_json` describes.
 
         Raises:
             ValueError: a name is missing or unknown.
@@ -141,7 +141,7 @@ class FeatureResult:
             k: how many eigenvalues.
 
         Raises:
-            ValueError: as `eigenvalues`.
+            ValueError: k is not in 1..channels, or there is no covariance.
         """
         values = self.eigenvalues(k).numpy()
         if axes is None:
@@ -168,7 +168,7 @@ class FeatureResult:
 
 
 def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
-    """Return the result of one stream, or of all calls of a module together; waits for the GPU.
+    """Return the result of these streams, one or all calls of a module together; waits for the GPU.
 
     Raises:
         ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.
@@ -199,7 +199,7 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
 
 
 def pool_moments(calls: list[BlockMoments]) -> Moments | None:
-    """Return the moments over the rows of all calls, merged in the order of calls; None if there are no moments.
+    """Return the moments over the rows of all calls of a module, merged in their order; None without calls.
 
     Raises:
         ValueError: the calls differ in their number of channels.
@@ -214,5 +214,5 @@ def pool_moments(calls: list[BlockMoments]) -> Moments | None:
 
 
 def pool_gram(calls: list[FlatMaps]) -> Float64[Tensor, "row row"] | None:
-    """Return the Gram matrix of the maps of all calls, in the order of calls; None if there are no maps."""
+    """Return the Gram matrix of the maps of all calls of a module, in their order; None without calls."""
     return gram_matrix(torch.cat([call.maps() for call in calls])).cpu() if calls else None

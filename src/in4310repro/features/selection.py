@@ -22,7 +22,7 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Return whether a module or part of its output is excluded, by itself or as part of something excluded."""
+        """Return whether a module or output part is excluded, by its own name or by that of what contains it."""
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)

@@ -13,7 +13,7 @@ METADATA = "metadata"  # a JSON text as uint8
 
 
 class StreamEntry(TypedDict):
-    """State of one stream, with its module, call and path; its tensors are named by the entry's position."""
+    """State of one stream (the statistics of one output tensor), with its module, call and path."""
 
     module: str
     call: int

@@ -36,36 +36,39 @@ StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a ne
 class FeatureStatistics:
     """Counts, mean, covariance and spectrum of module outputs over all images that a model processes.
 
-    Inside the `with` block the model is in evaluation mode and no gradients are recorded; hooks consume each output
-    before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is unchanged.
+    Inside the `with` block the model is in evaluation mode and no gradients are recorded; hooks consume each
+    output before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is unchanged.
 
     Args:
-        model: the model that the caller will run. Its images are counted in the first argument that holds a tensor: on
-            axis 0 of a tensor; the entries of a list of tensors with three axes, or of mappings, as detection has them;
-            in other nested arguments the number that all of their parts have. In a nested argument the number has to be
-            that of the model's output too, or the pass is refused.
-        modules: exact names; a compiled pattern that whole names must match; or "leaves", all modules without children.
+        model: the model that the caller will run. Its images are counted in the first argument that holds a
+            tensor. A tensor has its images on axis 0. A list of mappings, or of tensors with three axes, has one
+            image per entry, as in detection. All parts of another nested argument must have the same number of
+            images. The output must agree with a number from a nested argument, or the pass is refused.
+        modules: exact names; a compiled pattern that whole names must match; or "leaves", all modules without
+            children.
         samples: "images": one sample per image, the mean over positions. "positions": every position is a sample.
-            "flat": the flattened maps are samples; only the spectrum is computed, and every map is kept.
-            None: counts only.
+            "flat": the flattened maps are samples; only the spectrum is computed, and every map is kept. None:
+            counts only.
         precision: "fast": float32 products of shifted data, float64 sums of them. "exact": float64 throughout.
         correction: the covariance divides by rows - correction.
-        calls: a module that runs several times in a forward pass has its calls pooled under its name ("pool"), or each
-            under `name#0`, `name#1`, ... ("keep").
-        on_non_finite: "count" excludes samples with nan or inf and counts them; "raise" raises ValueError at once, on a
-            GPU in `result()`.
+        calls: a module that runs several times in a forward pass has its calls pooled under its name ("pool"), or
+            each under `name#0`, `name#1`, ... ("keep").
+        on_non_finite: "count" excludes samples with nan or inf and counts them; "raise" raises ValueError at
+            once, on a GPU in `result()`.
         first_image: index of the first image, a multiple of 64; for shards that are merged later.
-        channel_axis: the axis of the channels, by names of modules or of parts of outputs such as `attention[1]`, where
-            nothing else tells it. Layers have theirs by definition, other modules that of the layers they follow; what
-            the model is given has it by convention: images on axis 1, tokens (image, token, channel) on the last.
-        leave_out: what is not measured: names of modules, with all inside of them, or of parts of outputs such as
-            `pool[1]`; or a compiled pattern that such whole names must match. For outputs that are no dense tensors of
-            floating-point values, and, unless `samples` is None, those whose axis 0 is not images: they are refused.
-        count_images: a function that gets the arguments of the model and returns their number of images, where the rule
-            is wrong or refuses.
-        histogram: count the values by sign, exponent and leading bits: the result has quantiles.
-        top_images: so many images of each channel whose largest values are largest, and the channels that are never
-            positive, are in the result. It needs images on axis 0 and channels, whatever `samples` says.
+        channel_axis: the axis of the channels, by names of modules or of parts of outputs such as `attention[1]`.
+            It is needed only if the axis is not known. Layers define their axis, and other modules have the axis
+            of the layers before them. Inputs of the model are assumed to have channels on axis 1 (images) or on
+            the last axis (tokens: image, token, channel).
+        leave_out: names of modules or of parts of outputs, such as `pool[1]`, that are not measured; a module
+            includes its children. Or a compiled pattern for whole names. Outputs that cannot be measured must be
+            left out, since they raise an error: outputs that are not dense floating-point tensors and, unless
+            `samples` is None, outputs whose axis 0 is not images.
+        count_images: a function that gets the arguments of the model and returns their number of images, if the
+            rule under `model` is wrong or refuses them.
+        histogram: whether to count the values by sign, exponent and leading bits, for quantiles.
+        top_images: number of images to keep for each channel, those with the largest values. The result then also
+            has the channels that are never positive. Outputs need images on axis 0 and channels.
 
     Raises:
         ValueError: a name, pattern or value is invalid, or the model calls no hooks because torch.jit or
@@ -127,7 +130,6 @@ class FeatureStatistics:
         self._reset()
 
     def _reset(self) -> None:
-        """Set all attributes that measuring changes to their initial values."""
         self._streams: dict[StreamKey, Stream] = {}
         self._thread: int | None = None
         self._forward = ForwardPass(self._count_images)
@@ -199,14 +201,14 @@ class FeatureStatistics:
         return self._streams[key]
 
     def result(self) -> dict[str, FeatureResult]:
-        """Return results by module name, plus `#call` if calls are kept and a path (`[0]`) for nested outputs.
+        """Return results by name: the module, then `#call` if calls are kept, and a path (`[0]`) if outputs are nested.
 
         Results are in the order of the given names, or else of the model. With a pattern or "leaves", modules that
         never ran have no result.
 
         Raises:
-            ValueError: a requested module never ran, there are non-finite values and `on_non_finite` is "raise", or an
-                error aborted a forward pass after some modules had measured its images and others had not.
+            ValueError: a requested module never ran, there are non-finite values and `on_non_finite` is "raise", or
+                an error aborted a forward pass after some modules had measured its images and others had not.
         """
         self._check_not_aborted()
         self._check_ran()
@@ -279,7 +281,7 @@ class FeatureStatistics:
         return pack(metadata, tensors)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from a saved state: the remaining batches give equal bits as without interruption.
+        """Continue from a saved state; the remaining batches then give the same bits as without interruption.
 
         Raises:
             ValueError: images have been measured already, modules or settings differ, or the state is corrupt.

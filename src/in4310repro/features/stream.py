@@ -1,4 +1,4 @@
-"""Statistics of one output tensor of one call of one module, updated by each batch, and their settings."""
+"""Statistics of one output tensor of one module, updated batch by batch, and their settings."""
 
 import math
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ OPTIONAL = ("histogram", "top_images")
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What to measure and how; only statistics with equal settings can be merged.
+    """Settings of a measurement; only statistics with equal settings can be merged.
 
     Raises:
         ValueError: a setting has an invalid value.
@@ -50,7 +50,7 @@ class Settings:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
     def describe(self) -> dict[str, object]:
-        """Return the settings by name; omits unused ones that states of older versions do not have."""
+        """Return the settings by name; omits options at their defaults that older saved states do not have."""
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
@@ -64,7 +64,7 @@ class StreamState(TypedDict):
 
 
 class Stream:
-    """Counts and samples of all images so far; image numbers start at `first_image`.
+    """Statistics of one output tensor over all images so far; image numbers start at `first_image`.
 
     Only `update`, `merge` and `restore` change its attributes.
     """
@@ -176,7 +176,7 @@ class Stream:
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
-    """Return a view as [image, channel, height, width]; unless there are four axes, positions become the height."""
+    """Return the output as maps; unless it has four axes, all positions are on the height axis."""
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 

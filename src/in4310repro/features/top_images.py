@@ -1,7 +1,7 @@
 """Images to which each channel responds most, and channels that respond to no image.
 
-The response of a channel to an image is the largest finite value over its positions, as a float32. Images with equal
-responses stand in the order of their indices, so that the first K of all are the first K of the first K of each part.
+The response of a channel to an image is the largest finite value over its positions, as a float32. Ties go to
+the lower image index. Therefore the first K of all images can be found from the first K of each subset.
 """
 
 from collections.abc import Mapping
@@ -46,7 +46,7 @@ class TopImages:
 
     @property
     def never_positive(self) -> Bool[Tensor, " channel"]:
-        """Return for each channel whether it had no finite value above 0 in any image."""
+        """Mask of the channels that had no finite value above 0 in any image."""
         return self.responses[:, 0] <= 0
 
     def to_json(self) -> dict[str, Any]:
@@ -56,7 +56,7 @@ class TopImages:
 
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> "TopImages":
-        """Return the top images for a record from `to_json`."""
+        """Return the top images that a record from `to_json` describes."""
         responses = [[-inf if value is None else value for value in row] for row in content["responses"]]
         return cls(torch.tensor(content["images"]), torch.tensor(responses, dtype=torch.float32))
 

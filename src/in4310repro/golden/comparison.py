@@ -1,4 +1,4 @@
-"""compare(): compares the values of a case with its golden file, each value at its tier."""
+"""Comparison of a case's computed values with its golden file, each value at its tier (required exactness)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHOWN = 3  # number of differing entries that a failure shows
 
 @dataclass
 class Comparison:
-    """The differences as messages, and the number of values compared at each tier."""
+    """Result of a comparison: differences as messages, and the number of values compared at each tier."""
 
     differences: list[str] = field(default_factory=list)
     tiers: Counter[str] = field(default_factory=Counter)
@@ -38,18 +38,18 @@ def compare(
 ) -> Comparison:
     """Compare the values of a case with its golden file; a key that only one of them has is a difference.
 
-    In portable arithmetic, values written in portable arithmetic are compared to the bit, whatever the libraries. A
-    file whose portable class is not the current one is a difference by itself: the kernels changed, so the file is
-    stale. In native arithmetic, bitwise values of a file with a different numeric class or different libraries are
-    compared at their weaker tier. Without a weaker tier they are not compared, which counts as a difference in listed
-    environments and in portable arithmetic.
+    In portable arithmetic, values written in portable arithmetic are compared to the bit, whatever the libraries.
+    A file whose portable class is not the current one is a difference by itself: the kernels changed, so the file
+    is stale. In native arithmetic, bitwise values of a file with a different numeric class or different libraries
+    are compared at their weaker tier. Without a weaker tier they are not compared, which counts as a difference
+    in listed environments and in portable arithmetic.
 
     Args:
         case: name of the case, which the file repeats.
         golden: content of the file.
         got: the values that were just computed, by name.
         numerics: the arithmetic of this process.
-        versions: of the libraries of this process.
+        versions: the library versions of this process.
         environments: the environments in which golden files were written.
         command: the command that writes golden files, for the hints.
 

@@ -48,11 +48,11 @@ class Environments:
         return next((each for each in self.environments if _matches(each, golden)), None)
 
     def listing(self, name: str) -> Environment | None:
-        """Return the environment whose list of files includes a name; None if no environment lists it."""
+        """Return the environment that lists a golden file by name; None if no environment lists it."""
         return next((each for each in self.environments if name in each.files), None)
 
     def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
-        """Return whether a process's numeric class is listed; in native arithmetic, with its libraries."""
+        """Return whether a process's numeric class and, in native arithmetic, its library versions are listed."""
         return any(
             each.numeric_class == numerics.numeric_class
             and (numerics.portable or same_libraries(each.versions, versions))

@@ -60,7 +60,7 @@ def find_faults(folder: Path, cases: Mapping[str, Case], card_cases: Mapping[str
     """List the faults of all golden files in a folder, as messages, without running a case.
 
     Args:
-        folder: of the golden files.
+        folder: the folder of golden files.
         cases: the cases that are computed on the CPU.
         card_cases: the cases that are computed on a GPU.
     """

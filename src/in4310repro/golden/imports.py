@@ -11,13 +11,13 @@ from types import ModuleType
 
 
 def after_import(name: str, act: Callable[[], object]) -> None:
-    """Arrange that `act` is called once, after the first import of a module; do nothing if this is arranged already."""
+    """Call `act` once, right after the first import of a module; a second call for the module does nothing."""
     if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
         sys.meta_path.insert(0, _Watch(name, act))
 
 
 class _Watch(MetaPathFinder):
-    """An import finder that leaves the search to the other finders, and calls a function once the module has run."""
+    """Import finder that delegates the search to Python's finders and calls a function after the module has run."""
 
     def __init__(self, name: str, act: Callable[[], object]) -> None:
         self.name, self._act = name, act

@@ -52,17 +52,17 @@ class Golden(Protocol):
     ) -> None:
         """Compare values with the golden file of a case; fail the test if one differs or the file is missing.
 
-        If a bitwise value without a weaker tier cannot be compared, since the file's numeric class or libraries differ
-        from those of this process, the rest of the test is skipped.
+        If a bitwise value without a weaker tier cannot be compared, since the file's numeric class or libraries
+        differ from those of this process, the rest of the test is skipped.
 
         Args:
-            case: the name of the file: letters, digits, - and _. Each is used once, by one test.
+            case: the name of the file: letters, digits, - and _. Each name is used once, by one test.
             values: a number, text, list of them, NumPy array or `Claim`, or a mapping of names to any of these.
             tier: exact, bitwise or numerical, for all values that are not a `Claim`.
             otherwise: the tier of bitwise values in another numeric class or with other libraries: numerical or
-                statistical. None: they are not compared there.
-            tolerance: absolute, of a weaker tier.
-            reason: for the tolerance.
+                statistical; None to leave them uncompared there.
+            tolerance: the absolute tolerance of a numerical or statistical tier.
+            reason: the reason for the tolerance.
 
         Raises:
             ValueError: the name or a claim is invalid.
@@ -82,7 +82,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the fixture for this session.
 
     Raises:
-        UsageError: an update has no reason, or a reason no update.
+        UsageError: the options give a case to write without a reason, or a reason without a case.
     """
     import pytest
 

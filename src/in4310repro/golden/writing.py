@@ -1,4 +1,4 @@
-"""update() and renew(): write golden files by name, with a reason, and only if the git tree is clean."""
+"""Writing of golden files: by name, with a reason, and only if the git tree is clean."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def update(
     versions: Mapping[str, str] | None = None,
     command: Command = NOX,
 ) -> Path:
-    """Compute one case, write its golden file, and update environments.json; GPUs have folders of their own.
+    """Compute one case, write its golden file (in a subfolder for a GPU), and update environments.json.
 
     Args:
-        folder: of the golden files.
+        folder: the folder of golden files.
         case: name of the case to write.
         cases: all cases by name.
-        reason: why the values moved.
+        reason: the reason why the values changed.
         numerics: the arithmetic that the values are computed in.
-        environment: of the process.
-        versions: versions of the libraries that computed the values; None: those in this process.
+        environment: the environment variables of the process.
+        versions: versions of the libraries that computed the values; None for those in this process.
         command: the command to record in the file.
 
     Raises:
-        ValueError: the reason is missing, the case is unknown, the process runs in CI, or the tree has changes outside
-            the golden folder.
+        ValueError: the reason is missing, the case is unknown, the process runs in CI, or the tree has changes
+            outside the golden folder.
     """
     _refuse_unguarded(reason, environment, command)
     if case not in cases:
@@ -65,25 +65,26 @@ def update(
 def renew(
     folder: Path, cases: Mapping[str, Case], reason: str, numerics: Numerics, environment: Mapping[str, str]
 ) -> list[str]:
-    """Update environments.json and the golden files of earlier portable kernels, without changing a value.
+    """Update environments.json and golden files written with earlier portable kernels, without changing a value.
 
-    A file is computed again if its portable class is not the current one, or if its bytes differ from the listed hash.
-    If every value is equal to the bit, the file gets the current class, versions and origin. Files that only other
-    machines can compute keep their entries. If there is no list yet, it takes them as they are.
+    A file is computed again if its portable class is not the current one, or if its bytes differ from the listed
+    hash. If every value is equal to the bit, the file gets the current class, versions and origin. Files that
+    only other machines can compute keep their entries. If environments.json does not exist yet, these files are
+    listed as they are.
 
     Args:
-        folder: of the golden files.
+        folder: the folder of golden files.
         cases: the cases that this process can compute, by name.
-        reason: why the class changed.
+        reason: the reason why the class changed.
         numerics: portable arithmetic.
-        environment: of the process.
+        environment: the environment variables of the process.
 
     Returns:
         The names of the files that were written.
 
     Raises:
-        ValueError: a value changed, so that its case must be written by name; a file that this process cannot compute
-            was changed; the reason is missing; the process runs in CI; or the tree has changes.
+        ValueError: a value changed, so that its case must be written by name; a file that this process cannot
+            compute was changed; the reason is missing; the process runs in CI; or the tree has changes.
     """
     _refuse_unguarded(reason, environment, NOX)
     if not numerics.portable:
@@ -145,7 +146,6 @@ def _refuse_moved(case: str, content: Mapping[str, Any], compute: Case) -> None:
 
 
 def _make_origin(reason: str, commit: str, command: str) -> dict[str, str]:
-    """Return the origin of a file written now: reason, time, commit and command."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     return dict(zip(HEAD, (reason, created, commit, command), strict=True))
 
@@ -175,7 +175,7 @@ def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) 
 
 
 def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> Environments:
-    """Return the list with the file under the environment named in its content, and under no other."""
+    """Return the list of environments with the file listed only under the one that its content names."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))
     place = {key: content[key] for key in ("numeric_class", "device_name", "versions")}
@@ -187,11 +187,11 @@ def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[s
 
 
 def clean_commit(folder: Path, *, golden_too: bool = False) -> str:
-    """Return the current commit, if the git tree has no changes outside the golden folder.
+    """Return the hash of the current commit; raise ValueError if files outside the golden folder have changes.
 
     Args:
-        folder: of the golden files.
-        golden_too: whether changes of golden files are refused too.
+        folder: the folder of golden files.
+        golden_too: True to refuse changes of golden files too.
 
     Raises:
         ValueError: the tree has changes outside the golden folder, or is not a git checkout.

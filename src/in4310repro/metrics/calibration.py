@@ -1,4 +1,4 @@
-"""Further measures of a classifier: confusion matrix, precision and F1 of each class, and calibration."""
+"""More metrics of a classifier: confusion matrix, precision and F1 of each class, and calibration error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALIBRATION_BINS = 15
 
 
 class CalibrationBin(TypedDict):
-    """Images whose highest score is in (lower, upper]."""
+    """Numbers of images and of correct predictions among the images whose highest score is in (lower, upper]."""
 
     lower: Share
     upper: Share
@@ -31,7 +31,7 @@ class CalibrationBin(TypedDict):
 
 
 class Details(TypedDict):
-    """Measures in [0, 1], in the order of the classes; null for a class with no image or no prediction."""
+    """Metrics by class, in the order of the classes; None for a precision or F1 whose denominator is 0."""
 
     confusion_matrix: list[list[int]]  # rows: true class; columns: predicted class
     precision: list[Share | None]
@@ -42,16 +42,17 @@ class Details(TypedDict):
 def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Details:
     """Return confusion matrix, precision, F1 and expected calibration error, computed from softmax scores.
 
-    The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017): images in
-    `CALIBRATION_BINS` equal bins of their top score, each open at its lower end; the sum over bins of the share of
-    images x |share of correct ones - mean top score|.
+    The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017). Images
+    are divided into `CALIBRATION_BINS` equal bins of their top score, each open at its lower end. The error is
+    the sum over bins of the share of images in the bin x |share of correct images in it - mean top score in it|.
 
     Args:
         labels: the true class of each image, from 0; a class may have none.
         scores: softmax of each image and class.
 
     Raises:
-        ValueError: as `class_accuracy`, but for a class without images.
+        ValueError: a score is not finite, a label is outside the classes, or labels and scores are not one
+            integer and one row for each image.
 
     Examples:
         Three images, two of class 0: one right with .9, one wrong with .6; and one of class 1, right with .8.

@@ -17,7 +17,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 def confusion_matrix(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> Int64[torch.Tensor, "label predicted"]:
-    """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix`.
+    """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix` does.
 
     The predicted class is the one with the highest score; ties go to the lower index. A class may have no image.
     """
@@ -28,6 +28,6 @@ def confusion_matrix(
 
 
 def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
-    """Return the numbers of correct, actual and predicted images of each class; arguments as for `confusion_matrix`."""
+    """Return the numbers of correct, actual and predicted images of each class, from the confusion matrix."""
     matrix = confusion_matrix(labels, scores)
     return Counts(matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist())

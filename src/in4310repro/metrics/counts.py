@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 
 class Counts(NamedTuple):
-    """Counts of images per class, in the order of the classes."""
+    """Numbers of correct, actual and predicted images per class, in the order of the classes."""
 
     right: list[int]  # predicted correctly
     images: list[int]  # that belong to it
@@ -20,7 +20,7 @@ class Counts(NamedTuple):
 
 
 def recall(counts: Counts) -> list[float]:
-    """Return the correct images / the images of each class; every class must have images."""
+    """Return the recall of each class, its correct images / its images; every class must have images."""
     return [right / images for right, images in zip(counts.right, counts.images, strict=True)]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 def check(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"], *, every_class: bool = True
 ) -> None:
-    """Check the shapes and types of labels and scores, that scores are finite, and that labels are classes.
+    """Raise ValueError unless labels are class indices, scores are finite floats, and their shapes fit together.
 
     Args:
         labels: the true class of each image, from 0.

@@ -1,4 +1,4 @@
-"""Metrics computed from labels and scores: those of each class, and the record of all that runs store."""
+"""Metrics computed from labels and scores: single metrics by class, and the record of all metrics of a run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING or "torch" in sys.modules:
 def class_accuracy(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> Float64[torch.Tensor, " label"]:
-    """Return the correct images / the images of each class, in [0, 1].
+    """Return the accuracy (recall) of each class: its correctly predicted images divided by all its images.
 
     The predicted class is the one with the highest score; ties go to the lower index. This is the recall of each
     class: `sklearn.metrics.recall_score(labels, predicted, average=None)`. Its mean over the classes, the mean class
@@ -95,11 +95,11 @@ def summary(
         labels: the true class of each image, from 0.
         scores: a score for each image and class.
         ranked: scores for the average precision alone, such as logits; None ranks `scores`.
-        every_class: refuse a class without images; else lists and means leave it out.
+        every_class: True to refuse a class without images; otherwise lists and means leave it out.
 
     Raises:
-        ValueError: a class has no image and `every_class`, a score is not finite, a label is outside the classes, or
-            labels, scores and ranked scores do not fit to each other.
+        ValueError: a class has no image and `every_class`, a score is not finite, a label is outside the classes,
+            or labels, scores and ranked scores do not fit to each other.
     """
     if ranked is not None and ranked.shape != scores.shape:
         raise ValueError(f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; the same is valid")
@@ -118,12 +118,12 @@ def _evaluate(counts: Counts, ranking: Ranking) -> ClassMetrics:
 
 
 def class_metrics(record: Mapping[str, Any]) -> ClassMetrics:
-    """Return the metrics among a record's fields; a run of an older version may lack some."""
+    """Return those fields of a record that are metrics; the record of an older version may lack some metrics."""
     return cast("ClassMetrics", {name: record[name] for name in METRICS if name in record})
 
 
 def line(record: Mapping[str, Any]) -> str:
-    """Return a record's metrics as a line of text, except those with a value per class.
+    """Return a record's single-number metrics as a line of text; metrics with a value per class are left out.
 
     Examples:
         >>> line({"mean_class_accuracy": 0.5, "mean_average_precision": 0.75, "epoch": 3})
@@ -139,17 +139,19 @@ def ends(
 ) -> tuple[ClassMetrics, ClassMetrics]:
     """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
-    A ranking is worst with the images' own classes at the lower end and all others at the upper one, and best the
-    other way round. Metrics of counts rise with right predictions and fall with wrong ones of a class: the worst case
-    counts an image as wrongly predicted for every class that it can be, and the best case only where it must be.
+    Average precision is lowest if each image has its lowest score for its own class and its highest scores for
+    all others, and highest in the opposite case. Metrics of counts rise with right predictions and fall with
+    wrong ones of a class. The worst case counts an image as wrongly predicted for every class that it can be
+    predicted as, and the best case only for a class that it must be predicted as.
 
     Args:
         labels: the true class of each image, from 0.
         low: the lowest score of each image and class.
-        high: the highest.
+        high: the highest score of each image and class.
 
     Raises:
-        ValueError: as `summary`.
+        ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels and
+            scores do not fit to each other.
     """
     import torch
 

@@ -38,7 +38,7 @@ def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[tor
 def thresholds(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
-    """Count images for each distinct score s, from the highest: the class's at s, the class's >= s, and all >= s."""
+    """Return counts per distinct score s, highest first: class images at s, class images >= s, all images >= s."""
     import torch
 
     ordered, order = scores.sort(descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""Scores of images: each image's softmax, metrics computed from it, and the images with the most extreme scores."""
+"""Softmax scores of images, the metrics computed from them, and the images with the most extreme scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class RankedImage(TypedDict):
 
 @dataclass(frozen=True)
 class Scores:
-    """Softmax scores by image, and the mean cross-entropy; has logits unless it was read from a file."""
+    """Softmax scores of images, and their mean cross-entropy; logits are None if the scores were read from a file."""
 
     paths: tuple[str, ...]
     labels: Int64[np.ndarray, " image"]
@@ -36,10 +36,12 @@ class Scores:
     logits: Float32[np.ndarray, "image label"] | None = None
 
     def metrics(self, *, by_logits: bool = False, every_class: bool = True) -> ClassMetrics:
-        """Return all metrics of the table; average precision ranks by softmax scores, or by logits if `by_logits`.
+        """Return the metrics that `metrics.summary` computes from the scores.
+
+        Under the deviation ap-from-logits, average precision ranks images by logits instead of softmax scores.
 
         Raises:
-            ValueError: `every_class` and a class has no image, or `by_logits` and the logits were not kept.
+            ValueError: a class has no image and `every_class` is true, or logits are needed and missing.
         """
         ranked = self.softmax
         if by_logits:
@@ -54,7 +56,7 @@ class Scores:
         return metrics.details(torch.from_numpy(self.labels), torch.from_numpy(self.softmax))
 
     def to_csv(self, classes: Sequence[str]) -> str:
-        """Return a header and a row per image as CSV: path, class, predicted class, and each class's score."""
+        """Return CSV with a row per image: path, class, predicted class, and the score of each class."""
         named = {"class": self.labels, "predicted": self.softmax.argmax(axis=1)}
         words = {name: [classes[label] for label in labels] for name, labels in named.items()}
         return csv_of({"path": self.paths, **words}, classes, self.softmax)
@@ -63,7 +65,7 @@ class Scores:
 def csv_of(
     words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Float32[np.ndarray, "image label"]
 ) -> str:
-    """Return CSV with a row per image: columns of text, then each class's score, exact for float32."""
+    """Return CSV with a row per image: text columns, then the score of each class with all digits of float32."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*words, *classes])
@@ -73,12 +75,12 @@ def csv_of(
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
-    """Return the images with the highest scores of a class, highest first, and the lowest, lowest first.
+    """Return the images with the highest scores of a class, and those with the lowest; the extremes come first.
 
     Args:
-        scores: of all images.
+        scores: the scores of all images.
         label: the class.
-        count: images in each list, at most.
+        count: maximal number of images in each list.
 
     Examples:
         >>> softmax = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], np.float32)

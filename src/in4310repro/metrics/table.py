@@ -1,4 +1,4 @@
-"""METRICS: every metric that runs record, with its name, its function and its tolerance."""
+"""Table `METRICS` of every metric that runs record, with its name, its function and its tolerance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of anothe
 
 
 class Tolerance(enum.Enum):
-    """How far a metric may differ between scores from different arithmetic, such as that of another processor."""
+    """Allowed difference of a metric between scores computed on different processors or with different libraries."""
 
     NONE = "equal"  # it depends on the predicted classes alone
     ORDER = "as far as close scores leave the order of images open"

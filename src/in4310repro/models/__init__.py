@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn.Module:
     """Build a network in channels_last memory, on the CPU.
 
-    torch's global random generator is left as it was.
+    The state of torch's global random generator is unchanged afterwards.
 
     Args:
         name: the name of a network of torchvision, `efficientnet_lite0`, `timm:NAME`, or `MODULE:FUNCTION`.
@@ -23,8 +23,8 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
         weights: `none`, `imagenet` (torchvision's or timm's) or a .safetensors or .pth file.
 
     Raises:
-        ValueError: an unknown name, weights that are missing or unreadable, or keys or shapes that differ from the
-            network's, and values that no network computes with.
+        ValueError: the name is unknown, the weights are missing or unreadable, their keys or shapes differ from
+            the network's, or a value is unusable, for example not finite or complex.
 
     Examples:
         >>> import torch

@@ -34,13 +34,13 @@ def restore(
 
 
 def construct(network: Network, classes: int, seed: int = 0) -> nn.Module:
-    """Construct a float32 network: on the meta device if all its values are drawn by name, otherwise on the CPU.
+    """Construct a float32 network: on the meta device if `initial_state` draws all its values, otherwise on the CPU.
 
-    What is not drawn by name (positions of a transformer, say) is what the constructor draws, from torch's generator
-    seeded by `seed`; that generator is left as it was.
+    Values that `initial_state` does not draw (positions of a transformer, say) come from the constructor. It
+    draws them from torch's generator, seeded by `seed`; the generator's state is restored afterwards.
 
     Raises:
-        ValueError: the network does not exist, the user has not named its code, or the code fails.
+        ValueError: the network does not exist, the user has not allowed its code to run, or the code fails.
     """
     network.check()
     # Constructors that compute with values cannot do so on the meta device.

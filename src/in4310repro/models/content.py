@@ -62,7 +62,6 @@ def _unpickle(data: bytes, file: Path) -> dict[str, torch.Tensor]:
 
 
 def _why_unreadable(data: bytes, error: Exception) -> str:
-    """Return a clause on why torch.load failed."""
     if "TorchScript" in str(error) or "torch.jit" in str(error):
         return "it is a TorchScript archive; a state dict is valid"
     if not data.startswith((b"PK\3\4", b"\x80")):

@@ -29,7 +29,7 @@ _norm = functools.partial(nn.BatchNorm2d, eps=1e-3, momentum=0.01)
 
 
 def lite0(num_classes: int) -> nn.Module:
-    """Return the network for this number of classes; it takes images of any size from 32 pixels."""
+    """Return EfficientNet-Lite0 with this number of classes; it takes images of at least 32 pixels a side."""
     return EfficientNetLite(num_classes)
 
 
@@ -107,7 +107,7 @@ def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def rename(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights with the names of the package's network changed to those of this network."""
+    """Return the weights of the separate package under the names that `EfficientNetLite` uses."""
     parts = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "last.0", "_bn1": "last.1", "_fc": "classifier"}
     of_block = {
         "_expand_conv": "expand.0",

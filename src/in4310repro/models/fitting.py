@@ -19,8 +19,8 @@ def merge_weights(initial: State, loaded: State, source: str, head: Callable[[],
         head: names of the weights whose shape depends on the number of classes.
 
     Raises:
-        ValueError: a key is missing, extra or of another shape (the message names up to eight of them), or a value is
-            not finite, sparse, complex or otherwise none that a network computes with.
+        ValueError: a key is missing or extra or has a different shape (the message names up to eight of them), or
+            a value is unusable, for example not finite, sparse or complex.
     """
     if not loaded:
         raise ValueError(f"{source} holds no tensors; the weights of the network are valid")

@@ -14,14 +14,15 @@ DRAWN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
 
 def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
-    """Draw initial weights and buffers, each from a generator for (seed, name).
+    """Draw initial weights and buffers, each from its own generator, seeded by (seed, name).
 
-    Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He et
-    al., "Delving deep into rectifiers", ICCV 2015, fan out), and no bias. Linear layers: uniform within +-1 /
+    Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He
+    et al., "Delving deep into rectifiers", ICCV 2015, fan out), and no bias. Linear layers: uniform within +-1 /
     sqrt(inputs), torch's default. Batch norm: weight 1, bias 0. Values of other modules stay as they are.
 
     Args:
-        model: the network, for names, shapes and dtypes; it may be on the meta device if no other modules have values.
+        model: the network, for names, shapes and dtypes; it may be on the meta device if no other modules have
+            values.
         seed: the seed of the weights.
     """
     state = model.state_dict()

@@ -88,8 +88,9 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
     """Return up to five modules to measure: the report's five if the network has them, otherwise a selection.
 
-    The selection has convolutions, evenly from the first to the last; in transformers, which have fewer, blocks; and
-    if blocks have channels last, the modules that return maps [channel, height, width].
+    The selection is spread evenly over the convolutions, or over the blocks of a transformer if there are fewer
+    than five convolutions. If there are fewer than five blocks too, it is taken from the convolutions there are,
+    or else from the modules that return maps [channel, height, width].
 
     Args:
         model: a network with weights, on the CPU.

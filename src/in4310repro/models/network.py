@@ -1,6 +1,6 @@
-"""Network: a network identified by name, with a method for every question about it.
+"""The class `Network`, a network identified by name: methods to build it, load weights and list modules.
 
-torch is imported where a method needs it: a configuration opens its network, and a help is printed without torch.
+Methods import torch only when they need it, so that configurations and help texts work without it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ HEAD, ALL, FROM = "head", "all", "from:"
 
 @functools.lru_cache(maxsize=1000)
 def open_network(name: str) -> Network:
-    """Return the network with this name; checks only the name's form, and runs none of the network's code.
+    """Return the network with this name after checking the name's form; none of the network's code runs.
 
     Raises:
         ValueError: the name does not have the form of any source's names.
@@ -53,7 +53,7 @@ def _examples() -> str:
 
 
 def known_names(pattern: str = "*") -> list[str]:
-    """Return, in alphabetical order, the names that match a pattern; only of sources that can list their networks."""
+    """Return the known network names that match a pattern, sorted; sources that cannot list names are omitted."""
     return fnmatch.filter(sorted(name for source in SOURCES for name in source.names()), pattern)
 
 
@@ -71,12 +71,12 @@ class Network:
 
     @property
     def foreign(self) -> bool:
-        """Whether a third party or the user wrote the network's code, so that its exceptions count as wrong input."""
+        """True if a third party or the user wrote the network's code; its exceptions then count as wrong input."""
         return self.source.foreign
 
     @property
     def is_resnet(self) -> bool:
-        """Whether this is one of the report's five ResNets; see `Source.is_resnet`."""
+        """True for the report's five ResNets; see `Source.is_resnet`."""
         return self.source.is_resnet(self.name)
 
     def trust(self) -> None:
@@ -190,7 +190,7 @@ class Network:
         return modules.default_modules(model, self.name, side, seen)
 
     def obstacle(self, side: int) -> str:
-        """Return the reason why the network has no portable arithmetic at this image size; empty if it has."""
+        """Return the reason why the network cannot run in portable arithmetic at this image size; empty if it can."""
         from in4310repro.models import obstacles
 
         return obstacles.obstacle(self, side)

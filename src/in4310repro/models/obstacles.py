@@ -1,4 +1,4 @@
-"""Reasons against portable arithmetic: modules without a kernel, and operations between modules."""
+"""Reasons why a network cannot run in portable arithmetic: unsupported modules or operations between modules."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ EQUAL_EVERYWHERE = frozenset({
 
 @functools.lru_cache(maxsize=1000)
 def obstacle(network: Network, side: int) -> str:
-    """Return a clause on why a network has no portable arithmetic; empty if it has.
+    """Return a clause on why a network cannot run in portable arithmetic (equal bits everywhere); empty if it can.
 
-    Every module needs a kernel, and what the network computes between modules must have the same bits everywhere. The
-    five ResNets are known to have it. The answer is kept: the command line needs it to choose the arithmetic, and a
-    training needs it again.
+    Every module needs a kernel, and what the network computes between modules must have the same bits everywhere.
+    The five ResNets are known to fulfil this. Results are cached, since the command line and a training both need
+    them.
 
     Raises:
         ValueError: the network does not exist.

@@ -1,4 +1,4 @@
-"""Part of a network that a setting trains, and the network's last layer."""
+"""Functions on the part of a network that is trained, and on the network's last layer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
 
 
 def freeze(model: nn.Module, part: str) -> list[nn.Module]:
-    """Turn off gradients of the weights before a layer; return their modules, to be kept in evaluation mode."""
+    """Turn off gradients of all modules before a layer; return these modules, which must stay in eval mode."""
     frozen = frozen_modules(model, part)
     for module in frozen:
         for parameter in module.parameters(recurse=False):
@@ -56,7 +56,11 @@ def last_layer_name(model: nn.Module, network: Network) -> str:
 
 
 def last_layer(model: nn.Module, network: Network) -> nn.Linear:
-    """Return the linear layer that computes the scores; raises the same errors as `last_layer_name`."""
+    """Return the linear layer that computes the class scores.
+
+    Raises:
+        ValueError: the network does not end in a linear layer.
+    """
     layer = model.get_submodule(last_layer_name(model, network))
     assert isinstance(layer, nn.Linear)  # noqa: S101 - for the type checker
     return layer

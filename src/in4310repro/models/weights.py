@@ -53,9 +53,9 @@ def read_weights(network: Network, weights: str) -> Weights:
 
 
 def _preprocessing_of(network: Network, file: Path, content: Content) -> Preprocessing | None:
-    """Return the preprocessing in a file's metadata, or of ImageNet weights if the file is theirs; else None.
+    """Return the preprocessing in a file's metadata, or that of ImageNet weights if the file holds them; else None.
 
-    The file is theirs if it has their file name, which ends in the first digits of its hash.
+    The file holds them if it has their file name, which ends in the first digits of its hash.
     """
     if METADATA in content.metadata:
         return _parse(content.metadata[METADATA], file)

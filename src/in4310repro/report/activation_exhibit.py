@@ -11,7 +11,7 @@ ACTIVATIONS = 15
 
 
 def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
-    """Build figure 15: quantiles and never-positive channels by image set; None if the run did not measure them."""
+    """Build figure 15, quantiles and never-positive channels by image set; None if they were not measured."""
     measured: list[dict[str, Any]] = []
     for images in features["sets"]:
         modules: dict[str, Any] = {}
@@ -50,7 +50,7 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """Name the module with the largest share of channels that are never positive on an image set."""
+    """Return a sentence on the module with the largest share of channels that are never positive."""
     images = source.values["sets"][place]
     modules = images["modules"]
     most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])

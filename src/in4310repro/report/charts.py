@@ -1,4 +1,4 @@
-"""Drawings of the figures; each function draws the numbers in a figure's JSON file and computes nothing."""
+"""Drawings of the report's figures as SVG panels, from the numbers in each figure's JSON file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ PLOT = 170  # height of a plot
 
 
 def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw the panels of a figure, in the order of its findings; none for figures 7 and 12, which are tables."""
+    """Return the panels of a figure in the order of its findings; an empty list for the tables, figures 7 and 12."""
     drawn: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
         5: _draw_losses,
         6: _draw_accuracies,
@@ -49,7 +49,7 @@ def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
 
 
 def list_points(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
-    """Return the points of each line in figures 5, 6 and 9 to 11, by the name of the line."""
+    """Return the (x, y) points of each line of figure 5, 6 or 9 to 11, by the line's name."""
     if number == 5:
         named = {"training": numbers["train_loss"], "validation": numbers["val_loss"]}
         return {name: list(zip(numbers["epoch"], values, strict=True)) for name, values in named.items()}
@@ -87,7 +87,6 @@ def _axis_title(numbers: Mapping[str, Any]) -> str:
 
 
 def _draw_spectra(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw the eigenvalues of each module in decreasing order, on a logarithmic axis."""
     points = {
         name: [(place, math.log10(value)) for place, value in line_ if value > 0]
         for name, line_ in list_points(9, numbers).items()

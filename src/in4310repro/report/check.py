@@ -1,4 +1,4 @@
-"""Check of a report: its JSON files, drawings and pages are made again from the run and compared."""
+"""Check of a report against its run: JSON files, drawings and pages are made again and compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 
 
 def report_differences(run_folder: Path, report: Path) -> list[str]:
-    """List the values, drawings and pages of a report that differ from those its run gives, as messages.
+    """Return a message for each value, drawing or page of a report that differs from what its run gives.
 
     Drawings and pages are made again with the photographs embedded in `index.html`.
 

@@ -1,4 +1,4 @@
-"""Figures 1 to 4: accuracy and average precision of each class with intervals, beside the original's values."""
+"""Figures 1 to 4: accuracy and average precision of each class with intervals, and the published values."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TEST = 4
 
 
 def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting) -> Exhibit:
-    """Build figure 1, 2 or 3: a setting's best epoch on the validation images."""
+    """Build figure 1, 2 or 3: validation metrics of a training setting (one optimizer) at its best epoch."""
     rows = run.histories[setting.name]
     best = best_epoch(rows, run.config.select)
     numbers = _numbers(run, "validation", best)
@@ -47,7 +47,7 @@ def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting)
 
 
 def test_exhibit(run: FinishedRun) -> Exhibit:
-    """Build figure 4: the selected network on the test images."""
+    """Build figure 4: the metrics of the selected network on the test images."""
     metrics, supports = run.metrics, run.metrics["supports"]["test"]
     numbers = _numbers(run, "test", _add_newer_metrics(run))
     drawn = bootstrap(run.scores, run.config.seed)
@@ -71,7 +71,7 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _add_newer_metrics(run: FinishedRun) -> ClassMetrics:
-    """Return the metrics of the test set; compute from the scores those that an older run did not record."""
+    """Return the test metrics; compute from the scores those metrics that an older version did not record."""
     of_scores = {
         name: value for name, value in run.scores.metrics().items() if METRICS[name].tolerance is Tolerance.NONE
     }
@@ -97,7 +97,7 @@ def _test_caption(run: FinishedRun, images: int) -> Sentence:
 
 
 def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
-    """Return the content that the JSON files of figures 1 to 4 have in common."""
+    """Return the content common to the JSON files of figures 1 to 4."""
     supports = run.metrics["supports"][run.config.protocol.part_read_as(part)]
     images = [supports[name] for name in run.classes]
     return {
@@ -113,7 +113,7 @@ def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
 
 
 def _intervals_of_shares(ours: Mapping[str, Any], images: Sequence[int]) -> dict[str, Any]:
-    """Return Wilson's interval of each metric that is a proportion of images, for single classes and in total."""
+    """Return Wilson intervals of the metrics that are proportions of images; a list for a metric of each class."""
     return {
         name: [_wilson(share, count) for share, count in zip(value, images, strict=True)]
         if name in PER_CLASS
@@ -128,7 +128,7 @@ def _wilson(share: float, images: int) -> Interval:
 
 
 def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
-    """Return the original's values if the run has the original's classes; otherwise an empty mapping."""
+    """Return the published report's values if the run has the same classes; otherwise an empty mapping."""
     printed = original()["settings"].get(key)
     return {"original": class_metrics(printed)} if printed and has_original_classes(run.classes) else {}
 
@@ -156,7 +156,7 @@ def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: di
 
 
 def _describe_scalars(source: Source, numbers: Mapping[str, Any]) -> Iterator[Sentence]:
-    """Yield a sentence for each metric over all classes that the table does not show."""
+    """Yield a sentence for each single-number metric that is missing from the table."""
     for key, metric in SCALARS.items():
         if metric.reads == COUNTS and not metric.is_share and key in numbers["ours"]:
             known = key in numbers["intervals"]
@@ -194,5 +194,4 @@ def _table(source: Source, numbers: Mapping[str, Any]) -> FigureTable:
 
 
 def _has_intervals(ranges: Mapping[str, Sequence[Any]], who: str, key: str) -> bool:
-    """Return whether the table has a column of intervals for this metric."""
     return who == "ours" and key in ranges

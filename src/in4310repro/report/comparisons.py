@@ -1,4 +1,4 @@
-"""Comparisons of measured values, in sentences that claim no more than the confidence intervals allow."""
+"""Sentences that compare measured values and claim no more than their confidence intervals allow."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MOST_NAMED = 3
 
 
 def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "", within: str = "") -> str:
-    """Say whether a value lies inside, below or above an interval, with the conclusion for that case.
+    """Return the clause that a value lies within, below or above an interval, followed by a conclusion if given.
 
     Args:
-        value: not the value that the interval belongs to.
+        value: a value to compare with the interval of a different value.
         interval: lower and upper end.
         below: conclusion if the value lies below the interval.
         above: conclusion if the value lies above the interval.
@@ -34,7 +34,7 @@ def compare_with_interval(value: float, interval: Interval, below: str = "", abo
 
 
 def describe_overlap(first: Interval, second: Interval) -> str:
-    """Return a clause stating that two intervals overlap; an empty text if they do not.
+    """Return the clause "; their intervals overlap", or an empty string if they do not overlap.
 
     An overlap is no test: two values may differ by more than chance although their intervals overlap.
 
@@ -53,9 +53,9 @@ def describe_extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Name the lowest and the highest value, and the values whose intervals overlap with these two.
+    """Return a sentence on the lowest and highest value, and on values whose intervals overlap with theirs.
 
-    If the intervals are unknown, give the range of the values, with all names that share its printed ends.
+    If the intervals are unknown, the sentence gives the range, with every name whose value rounds to its ends.
 
     Args:
         names: names of the values.
@@ -91,7 +91,7 @@ def describe_extremes(
 
 
 def _describe_range(names: Sequence[str], printed: Sequence[Number], ends: tuple[int, int], unit: str) -> Sentence:
-    """Give the lowest and the highest value as printed, each with all names that have this printed value."""
+    """Return a sentence on the lowest and highest value after rounding, each with all names that have it."""
     lowest, highest = (printed[end] for end in ends)
     if lowest.text == highest.text:
         return ("all are at ", lowest, unit)

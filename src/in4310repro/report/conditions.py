@@ -1,7 +1,7 @@
-"""Differences between the conditions of a run and those of the published report ("the original"), in sentences.
+"""Sentences on the conditions of a run that differ from those of the published report ("the original").
 
-The report prints its three optimizers, ResNet18, 20 epochs and its rule of selection, and nothing else of its
-settings. Size, batches and ImageNet weights are the assignment's, learning rates ours.
+The original states its three optimizers, ResNet18, 20 epochs and its rule of selection, but no more settings.
+Image size, batch size and ImageNet weights are those of the assignment; the learning rates are our choice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from in4310repro.runs.settings import STRENGTHS, OptimizerSetting, TrainingSetti
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Describe the protocol, and each condition that differs from the original's, by subject."""
+    """Return sentences on the protocol and on conditions that differ from the original's, by subject."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"
@@ -46,7 +46,7 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
 
 
 def _describe_training(config: Config) -> str:
-    """Describe the training: by epochs, by fitting the head, or both if settings differ in this."""
+    """Return a description of the training: by epochs, by fitting the last layer, or both if settings differ."""
     parts = []
     if rates := ", ".join(
         _describe_rate(config.training, each) for each in config.settings if not config.training.fits_head(each)

@@ -1,6 +1,7 @@
-"""Consequences of the hypothesis in `deviations` about the printed numbers, compared with these and with runs.
+"""Consequences of a hypothesis on the published numbers, checked with these numbers and with measured runs.
 
-The thresholds were chosen with the printed values in view, so that no statement here is a prediction.
+The hypothesis is stated in `deviations`. The thresholds were chosen after seeing the published values, so
+that no statement here is a prediction.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from in4310repro.report.published_numbers import RunSummary
 
 
 class Consequence(TypedDict):
-    """A statement that follows from the hypothesis, whether it holds, and its weight as evidence."""
+    """A statement that follows from the hypothesis, with values as printed and measured, and its weight as evidence."""
 
     claim: str
     printed: str
@@ -93,7 +94,7 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Describe the printed value that lies farthest outside the range of values from different seeds."""
+    """Return a clause on the published value that lies farthest outside the range over seeds."""
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
     ]
@@ -104,7 +105,7 @@ def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[floa
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Return the number of classes with equal numbers of correct images, and the difference of the total numbers."""
+    """Return the number of classes with equal correct counts, and the second total of correct images less the first."""
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
 
@@ -132,6 +133,6 @@ def _describe_looks(looks: tuple[int, int]) -> str:
 
 
 def format_span(values: Sequence[float]) -> str:
-    """Format the range of values as "lowest to highest", or as one number if both are printed the same."""
+    """Format values as "lowest to highest" with four decimals, or as one number if both ends round to it."""
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
     return low if low == high else f"{low} to {high}"

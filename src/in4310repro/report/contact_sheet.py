@@ -1,4 +1,4 @@
-"""The contact sheet of a folder of images: copies, look-alikes, doubtful labels and confusions, as pictures."""
+"""Contact sheet of an image folder: a page that shows copies, look-alikes, doubtful labels and confusions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Section:
-    """Frames with one kind of finding, and the number of such findings including those not shown."""
+    """Section of the page: frames with one type of finding, and the number found, including those not shown."""
 
     name: str
     title: str
@@ -112,7 +112,7 @@ def _describe_doubt(doubt: Doubt) -> str:
 
 
 def _cell(label: str, seems: str, doubts: Doubts) -> Section:
-    """Return the section of a cell of wrong predictions in the confusion matrix, with its most probable images."""
+    """Return the section for one cell of wrong predictions in the confusion matrix, with its most probable images."""
     images = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
     frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in images[:OF_CELL]]
     return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(images), frames, of_matrix=True)

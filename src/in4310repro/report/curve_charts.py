@@ -41,7 +41,7 @@ def draw_precision_recall(numbers: Mapping[str, Any]) -> list[Panel]:
 
 
 def select_curves(numbers: Mapping[str, Any]) -> list[int]:
-    """Return the indices of the classes whose curves are drawn: the 12 with the lowest average precision, or all."""
+    """Return the indices of the classes to draw: the 12 with the lowest average precision, or all if fewer."""
     precision = numbers["average_precision"]
     lowest = sorted(range(len(precision)), key=lambda place: precision[place])[:MOST_CURVES]
     return sorted(lowest)
@@ -61,7 +61,7 @@ def _curve(numbers: Mapping[str, Any], place: int) -> Panel:
 
 
 def draw_reliability(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw the accuracy in each bin of top scores over the mean score of the bin, and the bins' numbers of images."""
+    """Draw accuracy against mean top score for each bin, and the number of images in each bin."""
     filled = [each for each in numbers["bins"] if each["images"]]
     x, y, frame = _unit_axes(("mean top score", "share right"), 56.0)
     parts = [label(0, 15, f"Reliability: ECE {numbers['expected_calibration_error']:.3f}", "title"), frame,

@@ -1,4 +1,4 @@
-"""The parts of a figure: numbers that point into a JSON file, sentences and a table."""
+"""Parts of a figure: numbers with their source in a JSON file, sentences made of them, and a table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ABSENT = "-"
 
 @dataclass(frozen=True)
 class Number:
-    """A printed number with its source: a JSON file of the report and the keys of the value in it."""
+    """Number in the report's text, with its source: a JSON file of the report and the keys of the value in it."""
 
     text: str
     value: float | list[float]  # a list of two is an interval
@@ -24,7 +24,7 @@ class Number:
 
     @property
     def pointer(self) -> str:
-        """Keys as a JSON Pointer (RFC 6901).
+        """Keys of the value as a JSON Pointer (RFC 6901), such as `/ours/class_accuracy/0`.
 
         Examples:
             >>> Number("0.5", 0.5, "figure04.json", ("ours", "a/b", 0)).pointer
@@ -39,7 +39,7 @@ Sentence = tuple[Cell, ...]
 
 @dataclass(frozen=True)
 class Source:
-    """A JSON file of the report, as a source of printed numbers."""
+    """JSON file of the report, with its values, as the source of numbers in the report's text."""
 
     file: str
     values: Mapping[str, Any]
@@ -68,7 +68,7 @@ def _text(value: float, form: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class FigureTable:
-    """A table: heading, rows of cells, and how many of the last rows are totals."""
+    """Table of a figure: heading, rows of cells, and the number of rows at the end that are totals."""
 
     heading: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -99,7 +99,7 @@ def figure_name(number: int) -> str:
 
 
 def figure_source(number: int, numbers: Mapping[str, Any]) -> Source:
-    """Return the JSON file of a figure as a source of printed numbers."""
+    """Return the JSON file of a figure as the source of numbers in the report's text."""
     return Source(f"{figure_name(number)}.json", numbers)
 
 

@@ -1,4 +1,4 @@
-"""The content of all figures: the eleven of the original, with the numbers of a run, and four more."""
+"""Content of all figures of a run: the original report's eleven, with the run's numbers, and four more."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
 
 
 def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
-    """Return a JSON entry with the penalty strength of each fit of a head; empty for training by epochs."""
+    """Return the penalty strength of each fit of the last layer; an empty dictionary for training by epochs."""
     return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
 
 
@@ -165,19 +165,18 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
 
 
 def _describe_selection(run: FinishedRun, each: str) -> str:
-    """Return the rule by which a setting was selected, for the caption of figure 6."""
+    """Return the rule by which one training setting was selected, for the caption of figure 6."""
     by = run.config.select
     of_curves = f"the highest value of any {each}"
     return of_curves if by == DEFAULT_SELECTION else f"the best {SCALARS[by].label} of any {each}, not by these values"
 
 
 def _count_correct(row: HistoryRow, supports: Sequence[int]) -> int:
-    """Return the number of correctly classified validation images after an epoch."""
     return sum(round(share * images) for share, images in zip(row["class_accuracy"], supports, strict=True))
 
 
 def _compare_with_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
-    """Return a finding that compares the selected setting with the rest on validation; none for a single setting."""
+    """Return a sentence comparing other settings with the selected one; an empty tuple for a single setting."""
     selected, others = numbers["selected"], [name for name in numbers["accuracy"] if name != numbers["selected"]]
     if not others:
         return ()

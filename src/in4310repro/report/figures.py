@@ -1,4 +1,4 @@
-"""Matplotlib figures of the page on the published numbers and of `features`. Nothing is computed here."""
+"""Matplotlib figures of the page on the published numbers and of the command `features`."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
 
 
 def draw_settings(numbers: Mapping[str, Any]) -> Figure:
-    """Draw mean class accuracy by epoch, with the settings side by side, and the printed value of each setting."""
+    """Draw mean class accuracy by epoch for each training setting, side by side, with its published value."""
     figure, axes = _make_axes("mean class accuracy after each epoch", "epoch, the settings one after the other")
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
@@ -94,9 +94,10 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
 
 
 def draw_shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw bars of the percentage of non-positive values in each module: as printed, corrected and measured.
+    """Draw the percentage of non-positive values in each module as bars: as printed, corrected and measured.
 
-    Each of these three has a colour and hatching; `numbers` maps its label to the percentages by module.
+    `numbers` maps the label of each of these three to its percentages by module; each has its own colour and
+    hatching.
     """
     figure, axes = _make_axes("values <= 0, %", "")
     names = list(next(iter(numbers.values())))

@@ -1,4 +1,4 @@
-"""Values for the template of the HTML page only: links, drawings, photographs, style and script."""
+"""Template values that only the HTML page needs: links, drawings, photographs, style and script."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _describe_panel(title: str, finding: str) -> str:
 
 
 def _findings(exhibit: Exhibit) -> list[Sentence]:
-    """Return the sentence below each panel of a figure; with many classes only some have a panel."""
+    """Return the sentence below each panel of a figure; figure 13 has panels for at most 12 classes."""
     if exhibit.number == CURVES:
         return [exhibit.findings[1 + place] for place in select_curves(exhibit.numbers)]
     return list(exhibit.findings)

@@ -1,4 +1,4 @@
-"""Runs from ImageNet weights as evidence on the hypothesis: consequences, and probabilities of printed counts."""
+"""Evidence from runs with ImageNet weights on how the published numbers arose."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PRINTED = ("figure 3 (sgd)", "test")  # the two tables of the selected network
 
 
 class Likelihood(TypedDict):
-    """Probability of a printed count, if images are independently correct with the accuracy of a given network."""
+    """Probability of a published number of correct images, if each is independently right at a network's accuracy."""
 
     reading: str  # the network whose accuracy is assumed, and the images it was measured on
     printed: str  # name of the printed count
@@ -47,15 +47,16 @@ class Evidence(TypedDict):
 
 
 def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
-    """Return what runs from ImageNet weights say about the hypothesis on the printed numbers.
+    """Return the evidence of runs from ImageNet weights on the hypothesis about the published numbers.
 
     Args:
         corrected: a finished run of the corrected protocol.
-        published: finished runs of the supposed protocol that otherwise differ from it only in their seeds.
+        published: finished runs of the supposed protocol that differ from `corrected` only in protocol and seed.
         printed: audit of the printed values, which counts the correct images.
 
     Raises:
-        ValueError: the runs are not of these protocols, differ in more than protocol and seed, or start from scratch.
+        ValueError: the runs are not of these protocols, differ in more than protocol and seed, or start from
+            scratch.
     """
     refuse_incomparable(corrected, published)
     if corrected.config.weights == "none":
@@ -71,7 +72,7 @@ def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], prin
 
 
 def read(reports: Path) -> Evidence | None:
-    """Return the evidence stored in the folder of the page; None if there is none."""
+    """Return the evidence stored in the folder of the page; None if its file is missing."""
     file = reports / FILE
     found: Evidence | None = read_json(file) if file.is_file() else None
     return found
@@ -86,7 +87,7 @@ def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
 def likelihoods(
     corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
 ) -> list[Likelihood]:
-    """Return two likelihoods of each printed count: for a test on unseen images, and on training images."""
+    """Return two likelihoods of each published count: one for a test on unseen images, one on training images."""
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {
@@ -124,7 +125,7 @@ def _likelihood(reading: str, name: str, printed: tuple[int, int], measured: tup
 
 
 def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> float:
-    """Return log10 of the binomial probability of at least (or at most) `correct` correct images.
+    """Return log10 of the binomial probability of at least (if `more`) or at most `correct` correct images.
 
     Examples:
         >>> round(10 ** log10_of_tail(2, 2, 0.5, more=True), 6), round(10 ** log10_of_tail(1, 2, 0.5, more=False), 6)
@@ -139,7 +140,7 @@ def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> 
 
 
 def format_probabilities(values: Sequence[float]) -> str:
-    """Format a probability, and the range of two further ones, all given as log10.
+    """Format a probability, followed by the range of two others in brackets; all three are given as log10.
 
     Examples:
         >>> format_probabilities([-1.0, -2.0, -0.5]), format_probabilities([-30.2, -40.0, -22.0])

@@ -1,4 +1,4 @@
-"""The numbers that the published report ("the original") prints."""
+"""Published numbers of the report that runs are compared with ("the original")."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from in4310repro.metrics import ClassMetrics
 
 
 class Original(TypedDict):
-    """Content of `original.json`: the numbers that the published report prints."""
+    """Content of `original.json`: the published numbers of the original report."""
 
     settings: dict[str, ClassMetrics]  # adamw, rmsprop, sgd on validation, and test
     classes: list[str]
@@ -26,7 +26,7 @@ def has_original_classes(classes: Sequence[str]) -> bool:
 
 
 def original() -> Original:
-    """Return the numbers that the published report prints."""
+    """Return the published numbers of the original report."""
     file = resources.files("in4310repro.report") / "original.json"
     printed: Original = json.loads(file.read_text(encoding="utf-8"))
     return printed

@@ -58,14 +58,14 @@ class ReportRecord(RunRecord):
 
 
 def write(run: FinishedRun, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
-    """Write the report of a run: two pages, JSON and SVG files of the figures, and `run.json`; return the pages.
+    """Write a run's report (two pages, JSON and SVG files of figures, `run.json`); return the paths of the pages.
 
     Args:
         run: a run with measured feature maps.
-        folder: folder of the report; figures of an earlier report that this one lacks are removed.
+        folder: folder of the report; figures of an earlier report in it that are not written again are removed.
         data: current folder of the run's images, if they moved.
-        photographs: show images in figures 7 and 12. Without them these figures are tables only, so that the report
-            can be published where the images may not.
+        photographs: show images in figures 7 and 12. Without them these figures are tables only, so that the
+            report can be published where the images may not.
 
     Raises:
         ValueError: the feature maps are not measured, or an image is missing.
@@ -173,7 +173,7 @@ def make_record(run: FinishedRun) -> RunRecord:
 
 
 def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the settings that training chooses by default, which the command can therefore omit."""
+    """Return the configuration keys that have the value training chooses, so that the command can omit them."""
     config = run.config
     if config.network.is_resnet:
         return []

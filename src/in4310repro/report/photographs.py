@@ -1,4 +1,4 @@
-"""The photographs on a page: which are shown, and their JPEG bytes."""
+"""Photographs on a page of the report: their selection, JPEG encoding and drawing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def load_photographs(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, 
 
 
 def list_shown_paths(all_exhibits: Iterable[Exhibit]) -> list[str]:
-    """Return the paths of the photographs on a page, in their order; one that is shown twice is listed twice."""
+    """Return the image paths of the photographs on a page in order of appearance, with repetitions."""
     numbers = {exhibit.number: exhibit.numbers for exhibit in all_exhibits}
     wrong = [cell["images"][:SHOWN] for cell in list_cells(numbers[CONFUSION]) if cell["wrong"]]
     ranked = [images for sides in numbers[RANKING]["ranked"].values() for images in sides.values()]
@@ -94,7 +94,11 @@ def format_score(score: float) -> str:
 
 
 def load_jpeg(photographs: Mapping[str, Photograph], path: str) -> bytes:
-    """Return a photograph as a small JPEG file; raises the same errors as `load_photographs`."""
+    """Return a photograph as a small JPEG file.
+
+    Raises:
+        ValueError: the image is not among the photographs, is missing, or its bytes do not match its sha256.
+    """
     if path not in photographs:
         raise ValueError(f"image {path} is not in the split of the run; expected an image of the split")
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The printed numbers of a page, each linked to a list entry with its full value, file and key."""
+"""Links from the numbers in a page's text to a list with the full value, file and key of each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")
 
 @dataclass(frozen=True)
 class Place:
-    """The list entry of a printed number: full value, key, tier of comparison and anchor on the page."""
+    """List entry of a number on the page: anchor, JSON pointer, full value, and how exactly it is reproduced."""
 
     anchor: str
     pointer: str
@@ -28,7 +28,7 @@ class Place:
 
 
 class Places:
-    """The list entries of a page's numbers in the order of printing; a number printed twice has one entry.
+    """List entries of a page's numbers in order of first appearance; a repeated number has one entry.
 
     Args:
         tier_for: returns the tier of a number.

@@ -1,4 +1,4 @@
-"""The numbers of the page on the published report: a summary of each run, beside the printed values.
+"""Numbers of the page on the published report: a summary of each run, compared with the published values.
 
 The "supposed protocol" is a hypothesis on how the printed values were measured; the "corrected protocol" tests on
 unseen images.
@@ -20,7 +20,7 @@ from in4310repro.system.differences import differences
 
 
 class SettingSummary(ClassMetrics):
-    """Metrics of a setting at its best epoch on validation."""
+    """Metrics of a training setting (one optimizer) at its best epoch on validation."""
 
     epoch: int
     curve: list[float]  # mean class accuracy after each epoch
@@ -33,7 +33,7 @@ class UnseenSummary(ClassMetrics):
 
 
 class RunSummary(TypedDict):
-    """Metrics of each setting at its best epoch, and of the selected network on the test set."""
+    """Metrics of a run: each training setting at its best epoch, and the selected network on the test set."""
 
     seed: int
     settings: dict[str, SettingSummary]
@@ -66,10 +66,11 @@ def summarize(run: FinishedRun) -> RunSummary:
 
 
 def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]) -> None:
-    """Raise ValueError if runs differ in more than protocol and seed.
+    """Raise ValueError if the runs cannot be compared with each other and with the published report.
 
     Raises:
-        ValueError: the runs differ; the message names the run and the difference.
+        ValueError: no run of the supposed protocol is given, two of them have the same seed, a run has an
+            unexpected protocol, classes or optimizers, or the runs differ in more than protocol and seed.
     """
     if not published:
         raise ValueError("no run of the supposed protocol; `in4310repro train --protocol published` makes one")
@@ -98,7 +99,7 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Return the percentages of values <= 0 by module: as printed, corrected for padding, and measured.
+    """Return the percentage of values <= 0 by origin (as printed, corrected for padding, measured) and module.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.
@@ -120,7 +121,7 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
 
 
 def format_as_toml(printed: Original) -> str:
-    """Return the printed values as a TOML file to audit; they are strings, since the number of decimals matters."""
+    """Return the published values as TOML text for `audit`, as strings that keep the printed decimals."""
     lines = [
         "# What the published report prints, for `in4310repro audit`. Numbers as printed; the names of tables and",
         "# of classes are ours: the report names three of the classes, and does not call figures 1 to 3 validation.",

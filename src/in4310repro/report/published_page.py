@@ -1,6 +1,7 @@
-"""The page on the published numbers: the audit of the printed values, and an experiment on how they arose.
+"""Page on the published numbers: an audit of the published values, and an experiment on how they arose.
 
-The hypothesis is that of `deviations`. Its consequences are compared with the printed and the measured values.
+The hypothesis is stated in `deviations`. Its consequences are compared with the published and the measured
+values.
 """
 
 from __future__ import annotations
@@ -54,11 +55,11 @@ class PublishedNumbers(TypedDict):
 def write(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Write `published.md`, its figures and numbers, and the printed values as a file to audit.
+    """Write `published.md`, its figures and numbers, and the published values as a TOML file for `audit`.
 
     Args:
         corrected: a finished run of the corrected protocol, with measured feature maps.
-        published: finished runs of the supposed protocol that otherwise differ from it only in their seeds.
+        published: finished runs of the supposed protocol that differ from `corrected` only in protocol and seed.
         ablations: files `ablation.json`.
         reports: folder of the page.
 
@@ -92,7 +93,7 @@ def write_evidence(
     """Add runs from ImageNet weights to an existing page: write `published/imagenet.json`, and the page again.
 
     Raises:
-        ValueError: as `imagenet_evidence.make_evidence` raises, or the page does not exist yet.
+        ValueError: the page does not exist yet, or the runs start from scratch or are not comparable.
     """
     file = reports / "published" / "numbers.json"
     if not file.is_file():
@@ -107,7 +108,7 @@ def write_evidence(
 def write_page(
     numbers: PublishedNumbers, printed_audit: Audit, ablations: Sequence[AblationReport], reports: Path
 ) -> list[Path]:
-    """Draw the figures and write the page, from numbers that were computed before."""
+    """Write the page, its figures and its JSON file from the given numbers; return the paths of the files."""
     rows = _accuracy_rows(numbers)
     drawn = {
         "accuracy": figures.draw_accuracies(rows),
@@ -153,7 +154,7 @@ def _accuracy_rows(numbers: PublishedNumbers) -> figures.AccuracyRows:
 
 
 def _sizes(supports: Mapping[str, Mapping[str, int]], *parts: str) -> list[int]:
-    """Return the number of images of each class, summed over the given parts."""
+    """Return the number of images of each class, summed over the given parts of the split."""
     return [sum(counts) for counts in zip(*(supports[part].values() for part in parts), strict=True)]
 
 
@@ -207,7 +208,7 @@ def _context(
 
 
 def _standard_error(run: RunSummary) -> float:
-    """Return the standard error of the mean class accuracy, as far as it comes from the choice of test images."""
+    """Return the standard error of the mean class accuracy that is due to the sampling of test images."""
     accuracies = run["test"]["class_accuracy"]
     variances = [p * (1 - p) / n for p, n in zip(accuracies, run["supports"].values(), strict=True)]
     return math.sqrt(sum(variances)) / len(variances)
@@ -229,7 +230,7 @@ def _command(record: RunRecord, name: str) -> str:
 
 
 def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence | None) -> dict[str, str]:
-    """Return the name of the first setting, which has no warm start, and its accuracies by the supposed protocol."""
+    """Return the name of the first training setting, which has no warm start, and its mean class accuracies."""
     name = next(iter(numbers["corrected"]["settings"]))
 
     def accuracies(runs: Sequence[RunSummary]) -> str:
@@ -240,7 +241,7 @@ def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence 
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
-    """Return a table row for each setting: its best metrics as printed, by the supposed and the corrected protocol."""
+    """Return a table row for each training setting: its best metrics as printed and by both protocols."""
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]

@@ -15,7 +15,7 @@ TEMPLATES = resources.files("in4310repro.report") / "templates"
 
 
 def render(template: str, context: Mapping[str, object]) -> str:
-    """Render a template with escaped values; raises an error for a name that the context lacks."""
+    """Render a template with its values escaped; raise jinja2.UndefinedError for a name missing from the context."""
     return _environment(template.endswith(".html.jinja")).get_template(template).render(context)
 
 

@@ -1,4 +1,4 @@
-"""Drawings with a row for each class or module: name, value, interval, and the original's value."""
+"""Drawings with a row for each class or module: name, value, interval and published value."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Rows:
 
 
 def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
-    """Return a scale that ends at 1 and starts at the highest number of `STARTS` that is not above any value.
+    """Return a scale up to 1 that starts at the highest number in `STARTS` not above the smallest value.
 
     Args:
         values: values to draw, each from 0 to 1.
@@ -97,7 +97,7 @@ def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
 
 
 def draw_class_metrics(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw the value, interval and chance level of each class, and the original's value as a hollow diamond."""
+    """Draw the value, interval and chance level of each class, and the published value as a hollow diamond."""
     drawn = []
     for key, mean in MEANS.items():
         names = [*numbers["classes"], "mean"]
@@ -150,7 +150,7 @@ def draw_interval(low: float, high: float, y: float) -> list[Markup]:
 
 
 def draw_sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
-    """Draw the percentage of values <= 0 of each module as a bar, and the original's as a hollow diamond."""
+    """Draw the percentage of values <= 0 of each module as a bar, and the published one as a hollow diamond."""
     rows = Rows(list(numbers["ours"]), len(numbers["ours"]))
     x = linear((0, 100), rows.ends, [(value, f"{value}") for value in range(0, 101, 25)])
     printed = {name: value for name, value in numbers["original"].items() if name in numbers["ours"]}
@@ -189,7 +189,7 @@ def draw_activations(numbers: Mapping[str, Any]) -> list[Panel]:
 
 
 def ticks_around_zero(low: float, high: float) -> list[float]:
-    """Return at most eight ticks whose range includes two values and zero.
+    """Return at most eight tick values whose range includes zero and both arguments.
 
     Their distance is 1, 2 or 5 times a power of ten.
 
@@ -218,12 +218,12 @@ def _draw_columns(x: Scale, bottom: float) -> list[Markup]:
 
 
 def _draw_printed(x: float, y: float) -> Markup:
-    """Draw the hollow diamond that marks a value of the original."""
+    """Draw the hollow diamond that marks a published value."""
     return element("path", d=f"M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z", class_="printed")
 
 
 def _draw_key(*, drawn: bool) -> Markup:
-    """Draw the legend of the diamond at the right of the title; nothing if no diamond is drawn."""
+    """Draw the legend of the diamond at the right of the title; return an empty text if `drawn` is False."""
     if not drawn:
         return Markup("")
     start = WIDTH - 2 - measure_text("as printed")

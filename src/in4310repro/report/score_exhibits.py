@@ -21,7 +21,7 @@ CONFUSION, CURVES, CALIBRATION = 12, 13, 14
 
 
 def confusion_exhibit(run: FinishedRun) -> Exhibit:
-    """Build figure 12: the confusion matrix, and the images of every cell with the highest scores first."""
+    """Build figure 12: the confusion matrix, and the images of every cell, sorted by falling score."""
     classes, details = run.classes, run.scores.details()
     numbers = {
         "classes": classes,
@@ -53,7 +53,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return the images of each cell with their top scores, by true and then predicted class; omit empty cells."""
+    """Return the images of each cell of the confusion matrix with top scores, by true and predicted class."""
     predicted = scores.softmax.argmax(axis=1)
     top = scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
@@ -190,7 +190,7 @@ def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
 
 
 def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
-    """Compare mean top score and accuracy, using the interval of the accuracy; describe the bin with most images."""
+    """Return two sentences: mean top score against the accuracy's interval, and the bin with most images."""
     fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
     place = compare_with_interval(
         numbers["mean_top_score"],

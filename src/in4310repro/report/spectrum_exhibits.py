@@ -79,7 +79,7 @@ def find_drawn_indices(values: Sequence[float]) -> list[int]:
 
 
 def _describe_omitted(modules: Mapping[str, Sequence[float]]) -> Sentence:
-    """Name the eigenvalues that are in the table but too small to draw."""
+    """Return a sentence on the eigenvalues that are in the table but too small to draw."""
     left_out = {
         name: [str(place + 1) for place in range(len(values)) if place not in find_drawn_indices(values)]
         for name, values in modules.items()
@@ -107,7 +107,7 @@ def _describe_pooled(images: ImageSetFeatures) -> str:
 
 
 def _describe_stand_in(name: str) -> str:
-    """Name the images used in place of an image set that was not given; an empty text if it was given."""
+    """Return a sentence on the images used if an image set was not given; an empty text if it was given."""
     if name not in ABSENT_SETS:
         return ""
     what = "crops of the two photographs that scikit-learn ships"

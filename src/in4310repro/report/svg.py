@@ -36,20 +36,20 @@ class Panel:
 
 @dataclass(frozen=True)
 class Scale:
-    """A map from the values of an axis to pixels."""
+    """Map from the values of an axis to pixels, and the ticks of the axis."""
 
     pixel: Callable[[float], float]
     ticks: Sequence[tuple[float, str]]
 
 
 def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iterable[tuple[float, str]]) -> Scale:
-    """Return a linear map from the range of an axis to pixels."""
+    """Return a linear scale from a range of values to a range of pixels, with the given ticks."""
     (low, high), (start, end) = domain, pixels
     return Scale(lambda value: start + (value - low) / (high - low) * (end - start), list(ticks))
 
 
 def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
-    """Return an SVG element; in attribute names a final underscore is dropped and the rest become hyphens."""
+    """Return an SVG element; attribute names lose a final underscore, their other underscores become hyphens."""
     written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
     return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
 
@@ -64,7 +64,7 @@ def _value(value: object) -> str:
 
 
 def join(parts: Iterable[Markup]) -> Markup:
-    """Join elements into one text."""
+    """Join SVG elements into one text."""
     return Markup("".join(parts))  # noqa: S704
 
 
@@ -74,7 +74,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
-    """Draw a text that starts, is centred or ends at a point."""
+    """Draw a text at a point, which is the text's start, middle or end as `anchor` says."""
     return element("text", visible(text), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 
@@ -164,7 +164,7 @@ def drawing(panel: Panel, alternative: str) -> Markup:
 
 
 def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "") -> str:
-    """Return panels as one SVG file with a heading, two side by side in each row.
+    """Return panels as one SVG file, two in each row, below a heading.
 
     Args:
         panels: at least one panel.

@@ -1,6 +1,7 @@
 """The tier and tolerance of each number of a report, and the command that checks it.
 
-A "tier" says how exactly a number is reproduced: always, to the bit in the same numeric class, or within a tolerance.
+A "tier" says how exactly a number is reproduced: always, to the bit on equal hardware and libraries (the same
+"numeric class"), or within a tolerance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ AT_HAND = "verify, where images and first weights are available"
 
 @dataclass(frozen=True)
 class Tier:
-    """A row of the table of tiers: a kind of numbers, where they are, and how exactly they are reproduced."""
+    """Row of the table of tiers: a group of numbers, the figures that show them, and how exactly they repeat."""
 
     numbers: str
     places: str
@@ -33,15 +34,16 @@ class Tier:
 
 
 def has_activations(run: FinishedRun) -> bool:
-    """Return whether a run's feature maps contain what figure 15 shows."""
+    """Return whether a run measured the feature-map values that figure 15 shows."""
     return run.features is not None and activation_exhibit(run.features) is not None
 
 
 def tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tier of each kind of numbers in a run's report, by a short name of the kind.
+    """Return the tiers of the numbers in a run's report, by short names such as "test" or "validation".
 
-    In portable arithmetic results are the same everywhere. In native arithmetic they are equal to the bit within a
-    numeric class (the same hardware, libraries and threads), and elsewhere equal within a tolerance.
+    Portable arithmetic (a fixed order of float operations) gives the same results everywhere. Native arithmetic
+    gives equal bits within a numeric class (the same hardware, libraries and threads); elsewhere the results are
+    equal within a tolerance.
     """
     portable = run.fingerprint["numerics"] == "portable"
 
@@ -72,7 +74,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of the numbers of epochs, or fits of a head, that were not selected."""
+    """Return the tiers of the numbers of epochs, or of fits of the last layer, that were not selected."""
     if unit(run.histories[run.metrics["setting"]]) == "fit":
         return {
             "losses": Tier("losses of every fit of the head", "figure 5", "numerical",
@@ -87,7 +89,7 @@ def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
-    """Return a function that returns the tier of a number in a report."""
+    """Return a function that gives the tier of any number in a run's report."""
     known = tiers(run)
     known.setdefault("losses", known["others"])
     best = {name: best_epoch(rows, run.config.select)["epoch"] - 1 for name, rows in run.histories.items()}

@@ -24,8 +24,8 @@ AT_ONCE = 2**17  # most numbers in one array of draws and images
 def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> dict[str, Any]:
     """Return percentile intervals of the test metrics, by resampling the images of each class with replacement.
 
-    Each draw gives every image a number of copies; metrics are those of `metrics`, with copies as images. An interval
-    leaves out the lowest and the highest 2.5 % of the draws. Draws are integers and sums are rounded once, so that the
+    Each draw chooses how often every image occurs, and the metrics count an image that often. An interval leaves
+    out the lowest and the highest 2.5 % of the draws. Draws are integers and sums are rounded once, so that the
     bits do not depend on the platform.
 
     Args:
@@ -75,7 +75,7 @@ def _areas(scores: Scores, copies: NDArray[np.uint8]) -> list[tuple[float, ...]]
 def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:
     """Return the 95 % interval of a mean of independent proportions: MOVER (Zou and Donner, 2008).
 
-    Of K classes with shares p and intervals l to u it reaches from mean(p) - sqrt(sum (p - l)^2) / K to
+    For K proportions p with intervals l to u, it reaches from mean(p) - sqrt(sum (p - l)^2) / K to
     mean(p) + sqrt(sum (u - p)^2) / K.
 
     Examples:
@@ -89,7 +89,7 @@ def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> 
 
 
 def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.uint8]:
-    """Return how often each image occurs in each resampled test set: draw x image.
+    """Return how often each image occurs in each resampled test set, as an array [draw, image].
 
     Counts fit in a byte: a draw takes one image more than 255 times with a probability below 1 / 256!, or 1e-507.
     """

@@ -1,4 +1,4 @@
-"""The first sentences of a report: question, result, whether it repeats, and differences from the original."""
+"""First sentences of a report: question, result, repeatability and differences from the original."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TESTED = (
 
 
 def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
-    """Return the sentences by their headings; only runs with the original's classes have differences from it."""
+    """Return the first sentences of a report by heading; "Differs" only for runs with the original's classes."""
     test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
     source = figure_source(TEST, test.numbers)
     answers: dict[str, Sentence] = {"Asked": _question(run, source), "Came out": _result(run, source)}

@@ -1,4 +1,4 @@
-"""npz files as `np.savez` writes them; sizes in their headers are checked before memory is allocated."""
+"""Reading and writing of npz files; sizes in their headers are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
 
 
 def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
-    """Return the arrays in an npz file that `array_bytes` made: uncompressed and without Python objects.
+    """Return the arrays in an npz file that `array_bytes` made, which has no compression and no Python objects.
 
     Raises:
         ValueError: the file does not exist, is damaged, or has sizes that differ from those in its headers.

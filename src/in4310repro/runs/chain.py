@@ -1,8 +1,6 @@
 """Hash chain of a training: each epoch's entry includes the hash of the previous entry.
 
 The last hash therefore fixes all epochs. The formula is in docs/replay.md.
-
-The formula stands in docs/replay.md.
 """
 
 from __future__ import annotations
@@ -30,7 +28,7 @@ OF_TRAINING = ("model", "image_size", "batch_size", "epochs", "seed", "augmentat
 
 
 def sha256_of(value: Mapping[str, Any]) -> str:
-    """Return the sha256 of a JSON object's canonical bytes: sorted keys, no spaces, ASCII."""
+    """Return the sha256 of a JSON object in canonical form: sorted keys, no spaces, ASCII."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -41,10 +39,11 @@ def entry(
     """Return the chain entry of an epoch: the hashes of its results and of the previous entry.
 
     Args:
-        epoch: from 1.
+        epoch: number of the epoch, from 1.
         previous: the hash of the previous entry, or of the starting point.
         weights: weights and buffers after the epoch.
-        optimizer_state: its tensors after the epoch, by `INDEX.NAME` (see `checkpoints.optimizer_tensors`).
+        optimizer_state: the optimizer's tensors after the epoch, by `INDEX.NAME` (see
+            `checkpoints.optimizer_tensors`).
     """
     return {
         "epoch": epoch,
@@ -56,7 +55,7 @@ def entry(
 
 
 def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
-    """Return the chain entries that the same training would have written from another starting point.
+    """Return the entries of a chain, with their links computed again from another starting point.
 
     Args:
         entries: the entries of a chain.
@@ -71,14 +70,14 @@ def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
 def start_sha256(
     config: Config, setting: OptimizerSetting, split_sha256: str, initial_weights_sha256: str, numeric_class: str
 ) -> str:
-    """Return the hash of everything that a setting's training starts from; the first entry has it as `previous`.
+    """Return the hash of all inputs of a setting's training, which is `previous` in the first chain entry.
 
     Args:
-        config: of the run.
-        setting: that is trained.
-        split_sha256: of the bytes of `split.csv`.
-        initial_weights_sha256: of weights and buffers before the first step.
-        numeric_class: of the arithmetic.
+        config: the configuration of the run.
+        setting: the setting that is trained.
+        split_sha256: hash of the bytes of `split.csv`.
+        initial_weights_sha256: hash of weights and buffers before the first step.
+        numeric_class: identifier of the arithmetic; equal classes give equal bits.
     """
     of_training = {name: getattr(config, name) for name in OF_TRAINING}
     how = config.preprocessing
@@ -106,14 +105,14 @@ def start_sha256(
 
 
 def split_sha256(split: Split) -> str:
-    """Return the sha256 of the split in the form of `split.csv`."""
+    """Return the sha256 of the bytes of `split.csv`."""
     return hashlib.sha256(to_csv(split)).hexdigest()
 
 
 def starts(
     config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
-    """Return the hash of each setting's starting point, recomputed from the files of a run, by setting."""
+    """Return the hash of each setting's starting point, by setting name, computed from the files of a run."""
     split_hash, numeric_class = split_sha256(split), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}

@@ -1,4 +1,4 @@
-"""A check whether a run's selected network is better than guessing, and advice if it is not."""
+"""Check that a run's selected network is better than guessing, with advice if it is not."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ FEW = 20  # training images of a class
 
 
 def hint(run: FinishedRun) -> str:
-    """Return advice if the selected network may be guessing or has few training images; empty otherwise.
+    """Return advice if the selected network may be guessing or a class has few training images; else empty.
 
-    It may be guessing if the 95 % interval of its validation accuracy includes the accuracy of always predicting the
-    largest class, or lies below. Validation accuracy is optimistic, since the network was selected by it.
+    The network may be guessing if always predicting the largest class has an accuracy within or above the 95 %
+    interval of its validation accuracy. Validation accuracy is optimistic, since the network was selected by
+    it.
     """
     supports = run.metrics["supports"]
     of_validation = supports[run.config.protocol.part_read_as("validation")]
@@ -38,7 +39,7 @@ def hint(run: FinishedRun) -> str:
 
 
 def _advice(config: Config) -> str:
-    """Return advice, the most effective first."""
+    """Return advice on how to train a better network, the most effective measure first."""
     if all(map(config.training.fits_head, config.settings)):
         return "more images or --train all"
     head = f"--preset {HEAD_PRESET}, " if config.data and config.weights == "none" else ""

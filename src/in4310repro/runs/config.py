@@ -1,4 +1,4 @@
-"""Configuration of a run: every option that changes its numbers, with functions to read, check and compare it."""
+"""Configuration of a run: all options that change its results, and functions to read and check them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ LISTS_OF_NAMES = ("modules", "protocol")
 
 @dataclass(frozen=True, kw_only=True)
 class Config:
-    """Every option that changes a run's numbers."""
+    """All options that change a run's results."""
 
     preset: str
     data: str | None = None  # folder of class folders; None draws the embedded scenes
@@ -149,7 +149,7 @@ class Config:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of images; options that are None, left to the weights, get default values."""
+        """The preprocessing of images; options that are None, decided by the weights, get default values."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
@@ -179,12 +179,12 @@ class Config:
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
-        """Clause on why an optimizer has no portable arithmetic; empty if all have it."""
+        """Return a clause that says why an optimizer has no portable arithmetic; empty if all have it."""
         return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property
     def features(self) -> FeatureSettings:
-        """The options about measured feature maps and the image sets."""
+        """The options about feature maps and the image sets on which they are measured."""
         return FeatureSettings(
             modules=self.modules,
             images=self.feature_images,
@@ -200,10 +200,10 @@ class Config:
 
 
 def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
-    """Return the configuration with the preprocessing that belongs to the weights; the image size is kept.
+    """Return the configuration with each preprocessing option that is None replaced by the weights' value.
 
     Args:
-        config: a configuration; some values may be None.
+        config: a configuration; some preprocessing options may be None.
         given: the preprocessing that the weights' file states; None if it states none.
 
     Raises:
@@ -234,7 +234,7 @@ def _no_choice(name: str, value: object) -> str:
 
 
 def from_json(value: Any, source: str) -> Config:
-    """Return the configuration for a record from `to_json`.
+    """Return the configuration read from JSON values that `to_json` returned.
 
     Raises:
         ValueError: unsupported format, unknown key, or value out of range; the message names the source.
@@ -254,7 +254,7 @@ def from_json(value: Any, source: str) -> Config:
 
 
 def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) -> None:
-    """Raise ValueError if this version cannot read a configuration's format.
+    """Raise ValueError if this version cannot read the format of a configuration.
 
     Raises:
         ValueError: the format is not one of `formats`.
@@ -268,12 +268,12 @@ def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) ->
 
 
 def to_json(config: Config, number: int | None = None) -> Values:
-    """Return the configuration as JSON values for `from_json`; a protocol becomes its sorted deviations.
+    """Return the configuration as JSON values for `from_json`; the protocol becomes a sorted list of deviations.
 
     Args:
         config: the configuration.
-        number: the format; None takes the newest that an older version would have written where the orientation is
-            ignored, so that older runs and their checkpoints are continued as they were begun, and `FORMAT` elsewhere.
+        number: the format; None takes `FORMAT`, or an older format if the EXIF orientation is ignored. Older
+            runs and their checkpoints can so be continued in their own format.
     """
     if number is None:
         number = FORMAT if config.orientation == APPLIED else LAST_WITHOUT_ORIENTATION
@@ -288,7 +288,7 @@ def to_json(config: Config, number: int | None = None) -> Values:
 
 
 def read_toml(file: Path) -> Values:
-    """Read the configuration options in a TOML file.
+    """Return the configuration options in a TOML file, by name.
 
     Raises:
         ValueError: the file does not exist, is not TOML, or names a preset, which only the command line may do.
@@ -308,10 +308,16 @@ def read_toml(file: Path) -> Values:
 
 
 def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
-    """Return the configuration with some values replaced; they come from a TOML file, JSON or the command line.
+    """Return the configuration with some values replaced, and check the result.
+
+    Args:
+        config: the configuration before the change.
+        changes: new values by name, as read from TOML, JSON or the command line.
+        source: the origin of the values, for error messages.
 
     Raises:
-        ValueError: a name is unknown or a value has a wrong type (the message names the source) or is out of range.
+        ValueError: a name is unknown or a value has a wrong type (the message names the source) or is out of
+            range.
     """
     values = _convert(Config, changes, source)
     if "settings" in values:
@@ -369,7 +375,6 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
 
 
 def _check_model(name: str, source: str) -> None:
-    """Raise ValueError, naming the source, if no network can have this name."""
     try:
         open_network(name)
     except ValueError as error:
@@ -413,7 +418,7 @@ def _shown(value: int) -> str:
 
 
 def _cost(name: str, value: int, config: Config) -> str:
-    """Return a clause on what an out-of-range value would cost in memory or time."""
+    """Return a clause that says how much memory or time an out-of-range value would need."""
     pixels = config.image_size**2
     if name == "epochs":
         return f"; at a second each they take {brief(Decimal(value) / SECONDS_PER_YEAR)} years"

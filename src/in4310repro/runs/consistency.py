@@ -1,4 +1,4 @@
-"""Checks that the files of a finished run agree on classes, images, epochs, settings and selection."""
+"""Checks that the files of a finished run are consistent in classes, images, epochs, settings and selection."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def refuse_contradictions(
     """Raise ValueError if the files of a run contradict each other.
 
     Raises:
-        ValueError: the message names the first contradiction: the file, its key, and the value that is needed.
+        ValueError: the message names the file of the first contradiction, its key, and the expected value.
     """
     _refuse(folder / names.SPLIT, _wrong_in_split(split, config.images))
     for setting in config.settings:
@@ -59,7 +59,7 @@ def refuse_broken_chains(
     """Raise ValueError if a setting's `tensors.json` is not an unbroken hash chain from its starting point.
 
     Raises:
-        ValueError: the message names the first broken link: the file, the epoch, and the value that is needed.
+        ValueError: the message names the file of the first broken link, the epoch, and the expected value.
     """
     starts = chain.starts(config, fingerprint, split, tensors)
     for name, rows in histories.items():

@@ -1,7 +1,8 @@
-"""Deviations from the assignment, and the protocol: the active deviations and how they change a run.
+"""Deviations from the assignment, and the protocol: the set of active deviations and their effects on a run.
 
-The corrected protocol has none of them and the supposed one has all. Together they are a working hypothesis of how the
-published numbers came about. Whatever is made with a deviation carries a label wherever it is printed or drawn.
+The corrected protocol has no deviation, and the published protocol has all. The deviations together are a
+hypothesis of how the published numbers came about. Results obtained with a deviation are labelled in all
+outputs.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ CORRECTED, PUBLISHED = "corrected", "published"
 
 
 class Deviation(StrEnum):
-    """A deviation from the assignment: its name, its meaning, its name in version 0.1, and the stages it changes.
+    """A deviation from the assignment: its name, meaning, name in version 0.1, and the stage of a run it changes.
 
-    A deviation that only changes `scores` or `features` has no effect on training, but only on how scores or feature
-    maps of the trained network are measured.
+    A deviation of the stage `scores` or `features` does not change training. It only changes how scores or
+    feature maps of the trained network are measured.
     """
 
     SHARED_SPLIT = "shared-split", "training, validation and test read the same images", "one-set", "training"
@@ -97,22 +98,22 @@ class Protocol:
 
     @property
     def names(self) -> list[str]:
-        """Return the sorted names of the deviations, as `config.json` lists them."""
+        """The sorted names of the active deviations, as in `config.json`."""
         return sorted(map(str, self.deviations))
 
     @property
     def is_corrected(self) -> bool:
-        """Return whether no deviation is active."""
+        """True if no deviation is active."""
         return not self.deviations
 
     @property
     def is_published(self) -> bool:
-        """Return whether all deviations are active."""
+        """True if all deviations are active."""
         return self.deviations == frozenset(Deviation)
 
     @property
     def label(self) -> str:
-        """Return the label of results from a run with deviations; empty if no deviation is active."""
+        """The text that marks results of a run with deviations; empty if no deviation is active."""
         if self.is_corrected:
             return ""
         return (
@@ -121,7 +122,7 @@ class Protocol:
 
     @property
     def meaning(self) -> str:
-        """Return the effects of the active deviations in words; empty if no deviation is active."""
+        """The meanings of the active deviations as text; empty if no deviation is active."""
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
 
     def touches(self, stage: str) -> bool:
@@ -130,55 +131,55 @@ class Protocol:
 
     @property
     def shares_split(self) -> bool:
-        """Return whether training, validation and test all use the images of the test part."""
+        """True if training, validation and test all use the images of the test part."""
         return Deviation.SHARED_SPLIT in self.deviations
 
     def part_read_as(self, part: str) -> str:
-        """Return the part whose images are used as the given part: always the test part in a shared split."""
+        """Return the part of the split that provides the given part's images: always `test` in a shared split."""
         return "test" if self.shares_split else part
 
     @property
     def starts_warm(self) -> bool:
-        """Return whether each setting starts from the previous setting's last weights, which are then stored."""
+        """True if each optimizer setting starts from the last weights of the setting before it."""
         return Deviation.WARM_START in self.deviations
 
     def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
-        """Return the setting whose last weights this one starts from; None if it starts from the initial weights.
+        """Return the optimizer setting whose last weights the given one starts from; None for the initial weights.
 
         Args:
-            setting: one of the settings.
-            settings: all of them, in the order of their training.
+            setting: the name of an optimizer setting.
+            settings: the names of all settings, in the order of their training.
         """
         position = list(settings).index(setting)
         return settings[position - 1] if position and self.starts_warm else None
 
     @property
     def flips_in_evaluation(self) -> bool:
-        """Return whether images are flipped at random in evaluation."""
+        """True if images are flipped at random in evaluation."""
         return Deviation.RANDOM_FLIP_AT_TEST in self.deviations
 
     @property
     def ranks_logits(self) -> bool:
-        """Return whether average precision ranks images by logits instead of softmax scores."""
+        """True if average precision ranks images by logits instead of softmax scores."""
         return Deviation.AP_FROM_LOGITS in self.deviations
 
     @property
     def batch_norm_mode(self) -> Literal["eval", "train"]:
-        """Return the mode, training or evaluation, of batch norm while covariance spectra are measured."""
+        """The mode of batch norm, `eval` or `train`, while covariance spectra are measured."""
         return "train" if Deviation.BATCH_NORM_IN_TRAIN_MODE in self.deviations else "eval"
 
     @property
     def accumulates_sets(self) -> bool:
-        """Return whether the covariance of an image set also includes all previous image sets."""
+        """True if the covariance of an image set also includes all previous image sets."""
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
-        """Return the divisor of the non-positive fraction: 1, or 208 / 200 for 200 images padded to 208."""
+        """Return the divisor of the fraction of non-positive values: 1, or 208 / 200 for 200 images padded to 208."""
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 
     @property
     def names_unfit_for_heads(self) -> list[str]:
-        """Return the sorted names of active deviations with which a last layer cannot be fitted alone."""
+        """The sorted names of active deviations that rule out fitting the last layer alone."""
         return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
 
 

@@ -1,4 +1,4 @@
-"""A finished run as one immutable object, read and checked once."""
+"""A finished run as an immutable object, whose files are read and checked once."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedRun:
-    """Everything in the folder of a finished run; weights are read on request only."""
+    """Content of the folder of a finished run, except weights, which are read on request."""
 
     files: RunFolder
     config: Config
@@ -54,8 +54,8 @@ class FinishedRun:
         """Read and check the folder of a finished run.
 
         Raises:
-            ValueError: the folder is no run, the run is not finished, or a file is missing, damaged or of another
-                format.
+            ValueError: the folder is no run, the run is not finished, or a file is missing, damaged or in an
+                unsupported format.
         """
         files = finished_files(folder)
         recorded, file = files.read_json(names.CONFIG), f"{folder / names.CONFIG}"
@@ -97,10 +97,10 @@ class FinishedRun:
         return chain.sha256_of(self.tensors[self.metrics["setting"]][-1])
 
     def selected_network(self) -> torch.nn.Module:
-        """Return the network whose test scores the run holds, on the CPU.
+        """Return the network that was selected and scored on the test set, on the CPU.
 
         Raises:
-            ValueError: the weights are missing, damaged, of another network, or not those that were scored.
+            ValueError: the weights are missing, damaged, of another network, or differ from those that were scored.
         """
         model = self.saved_network()
         if tensors_sha256(model.state_dict()) != self.metrics["weights_sha256"]:
@@ -111,7 +111,7 @@ class FinishedRun:
         return model
 
     def saved_network(self) -> torch.nn.Module:
-        """Return the selected setting's network, on the CPU; its weights are not compared with those that were scored.
+        """Return the network with the selected setting's best weights, on the CPU, without checking their hash.
 
         Raises:
             ValueError: the weights are missing, damaged or of another network.
@@ -121,12 +121,16 @@ class FinishedRun:
         return self.restore(state, f"{self.folder / name}")
 
     def restore(self, state: Mapping[str, torch.Tensor], source: str) -> torch.nn.Module:
-        """Return the run's network with given weights, on the CPU; raises the same errors as `Network.restore`."""
+        """Return the run's network with the given weights, on the CPU.
+
+        Raises:
+            ValueError: the weights do not fit the network; the message names their source.
+        """
         return self.config.network.restore(len(self.classes), state, source)
 
     @property
     def has_initial_weights(self) -> bool:
-        """Whether the weights before training are random ones or available on this machine."""
+        """True if the weights before training are random, or if their file is on this machine."""
         return self.config.network.has_weights(self.config.weights)
 
     @cached_property
@@ -143,7 +147,11 @@ class FinishedRun:
         return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
     def test_images(self, data: str | None, progress: Progress) -> ImageSet:
-        """Return the test images at their present location; raises the same errors as `split_below`."""
+        """Return the decoded test images, from the folder `data` if they were moved.
+
+        Raises:
+            ValueError: an image is missing or has changed since the split was made.
+        """
         split = self.split_below(data)
         return load_images(
             "test",
@@ -155,10 +163,10 @@ class FinishedRun:
         )
 
     def split_below(self, data: str | None) -> Split:
-        """Return the split with its images at their present location, after checking that they are unchanged.
+        """Return the split with the present folder of its images, after checking that they are unchanged.
 
         Args:
-            data: the folder of the images; None: the one named in the configuration, or the generated scenes.
+            data: the folder of the images; None: the one named in the configuration, or that of the drawn scenes.
 
         Raises:
             ValueError: an image is missing or has changed since the split was made.
@@ -169,7 +177,7 @@ class FinishedRun:
 
 
 def finished_files(folder: Path) -> RunFolder:
-    """Return the folder of a finished run; the content of its files is not checked.
+    """Return the files of a finished run, without checking their content.
 
     Raises:
         ValueError: the folder is no run, or the run is not finished.
@@ -181,7 +189,7 @@ def finished_files(folder: Path) -> RunFolder:
 
 
 def image_root(images: ImageSettings, data: str | None) -> Path:
-    """Return the folder of a run's images: `data`, the folder in the configuration, or that of the generated scenes."""
+    """Return the folder of a run's images: `data`, else the configuration's folder, else that of the drawn scenes."""
     place = data or images.data
     return Path(place) if place else embedded_catalogue(images.scenes, images.image_size, images.seed).root
 

@@ -1,6 +1,6 @@
-"""The run folder as its writer sees it: every file written gets an entry with its sha256 in the manifest.
+"""Writing and reading of a run folder, with a manifest that has the sha256 of every written file.
 
-A changed byte is then found without knowing what the file means.
+A changed byte is thus found without knowing the file's format.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ NAMED_RUNS = 5
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A folder of results, with a manifest of their sha256; no link in it leads outside."""
+    """A run folder with a manifest of its files' sha256; links that lead out of the folder are refused."""
 
     folder: Path
 
     @classmethod
     def create(cls, folder: Path) -> RunFolder:
-        """Create an empty run folder; rename an existing run to the first free `FOLDER.N`.
+        """Create an empty run folder; rename an existing run to the first unused name `FOLDER.N`.
 
         Raises:
             ValueError: the folder holds files that are no run, or another process trains in it.
@@ -52,7 +52,7 @@ class RunFolder:
 
     @classmethod
     def reopen(cls, folder: Path) -> RunFolder:
-        """Open a run folder to resume training; remove unfinished files of a killed process.
+        """Open and lock a run folder to resume training; remove incomplete files of a killed process.
 
         Raises:
             ValueError: another process trains in the folder, it is no run, or a link in it leads outside.
@@ -79,7 +79,7 @@ class RunFolder:
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write a file and its entry in the manifest.
+        """Write a file, and its sha256 into the manifest.
 
         Raises:
             ValueError: a link leads out of the folder, or the manifest is damaged.
@@ -110,7 +110,7 @@ class RunFolder:
         self.write_bytes(name, array_bytes(arrays))
 
     def file(self, name: str) -> Path:
-        """Return the path of a file of the run, after checking that it can be read safely.
+        """Return the path of a file of the run, after checking that it is a regular file in the folder.
 
         Raises:
             ValueError: the file does not exist, is no regular file, or a link leads out of the folder.
@@ -118,23 +118,39 @@ class RunFolder:
         return regular_file(self.folder, name)
 
     def read_json(self, name: str) -> Any:
-        """Return the value in a JSON file of the run; raises as `file`, or ValueError if it is not JSON."""
+        """Return the value in a JSON file of the run.
+
+        Raises:
+            ValueError: the file is missing, is no regular file, is not JSON, or a link leads out of the folder.
+        """
         return read_json(self.file(name))
 
     def read_record(self, name: str, kind: Any) -> Any:
-        """Return the content of a JSON file, checked for type `kind`; raises as `read_json`, or names the wrong key."""
+        """Return the value in a JSON file, after checking that it has the type `kind`.
+
+        Raises:
+            ValueError: the file is missing or is not JSON, or a key or value is wrong; the message names it.
+        """
         return check(self.read_json(name), kind, f"{self.folder / name}")
 
     def read_tensors(self, name: str) -> dict[str, torch.Tensor]:
-        """Return the tensors in a safetensors file of the run; raises as `file`, or ValueError if it is damaged."""
+        """Return the tensors in a safetensors file of the run.
+
+        Raises:
+            ValueError: the file is missing, is no regular file, is damaged, or a link leads out of the folder.
+        """
         return read_tensors(self.file(name))
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        """Return the arrays in an npz file of the run; raises as `file`, or ValueError if it is damaged."""
+        """Return the arrays in an npz file of the run.
+
+        Raises:
+            ValueError: the file is missing, is no regular file, is damaged, or a link leads out of the folder.
+        """
         return read_arrays(self.file(name))
 
     def changed_files(self, among: Collection[str] | None = None) -> list[str]:
-        """Return the names of missing or changed files; only the manifest's name if the manifest is missing.
+        """Return the names of missing or changed files; if the manifest is missing, only its name.
 
         Args:
             among: names of the files to check; None: all of them.
@@ -164,7 +180,9 @@ class RunFolder:
         return manifest
 
     def manifest_sha256(self) -> str:
-        """Return a hash of the whole run: of the manifest without the feature maps, which may be measured again.
+        """Return a hash of the whole run: the sha256 of its manifest, without the entry of the feature maps.
+
+        Feature maps may be measured again after the training.
 
         Raises:
             ValueError: the manifest is damaged.
@@ -174,7 +192,7 @@ class RunFolder:
 
 
 def refuse_without_run(folder: Path) -> None:
-    """Raise ValueError if a folder holds no run that could be resumed."""
+    """Raise ValueError if the folder has no run to resume."""
     if (folder / CONFIG).is_file():
         return
     if any((folder / name).is_file() for name in (MANIFEST, FINGERPRINT, SPLIT)):
@@ -189,7 +207,7 @@ def refuse_without_run(folder: Path) -> None:
 
 
 def other_runs(folder: Path) -> str:
-    """Describe up to five runs beside a folder or in `runs`, those with the most similar name first."""
+    """Return a clause that lists up to five other runs, those with the most similar names first."""
     files = {file for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
 
     def distance(run: str) -> tuple[float, str]:
@@ -203,7 +221,7 @@ def other_runs(folder: Path) -> str:
 
 
 def moves_to(folder: Path) -> Path | None:
-    """Return the new name of an existing run, the first free `FOLDER.N`; None if the folder is empty or missing.
+    """Return the first unused name `FOLDER.N` for an existing run; None if the folder is empty or missing.
 
     Raises:
         ValueError: the folder holds files that are no run.
@@ -217,5 +235,5 @@ def moves_to(folder: Path) -> Path | None:
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
-    """Return the JSON text of a manifest, sorted by name, so that equal runs have equal manifests."""
+    """Return the bytes of a manifest as JSON, sorted by file name, so that equal runs have equal manifests."""
     return json_bytes(dict(sorted(manifest.items())))

@@ -1,4 +1,4 @@
-"""The content of `metrics.json`, computed from scores: by the training, and again by `verify`."""
+"""Computation of the content of `metrics.json` from scores, for training and for `verify`."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ def run_metrics(
     scores: Scores,
     unseen: Scores | None = None,
 ) -> RunMetrics:
-    """Return the metrics of the selected network on the test set, as `metrics.json` holds them.
+    """Return the content of `metrics.json`: the selected network's metrics on the test set.
 
     Args:
-        config: gives the protocol.
-        split: gives classes and supports.
-        histories: the history of each setting, from which the selection follows.
+        config: the configuration of the run.
+        split: the split, for the classes and their numbers of images.
+        histories: the history of each setting, by which the network is selected.
         weights_sha256: hash of the selected network's weights.
         scores: scores of the test images.
         unseen: scores of the images that the deviation `shared-split` never reads; None without that deviation.

@@ -1,4 +1,4 @@
-"""Names of the files of a run folder; no other module defines them."""
+"""Names of the files in a run folder."""
 
 import re
 
@@ -29,33 +29,33 @@ OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
 
 
 def of_setting(setting: str, name: str) -> str:
-    """Return the name of a setting's file below the run folder, as the manifest lists it."""
+    """Return the path of a setting's file relative to the run folder, as in the manifest."""
     return f"{setting}/{name}"
 
 
 def is_of_run(name: str) -> bool:
-    """Return whether a name below a run folder is one that a run with some settings could write."""
+    """Return whether a path relative to the run folder is one that a run may write and list in its manifest."""
     folder, _, file = name.rpartition("/")
     return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
 
 
 def kept_epoch(setting: str, epoch: int) -> str:
-    """Return the name of the file with weights and optimizer state after an epoch, counted from 1."""
+    """Return the path of the file with weights and optimizer state after an epoch; epochs start at 1."""
     return of_setting(setting, f"{KEPT_EPOCHS}/{epoch:06d}.safetensors")
 
 
 def of_logs(setting: str, name: str) -> str:
-    """Return the name of a setting's log file below the run folder."""
+    """Return the path of a setting's log file, relative to the run folder."""
     return f"{LOGS}/{setting}/{name}"
 
 
 def is_log(name: str) -> bool:
-    """Return whether a name below a run folder is that of a log of training steps."""
+    """Return whether a path relative to the run folder is that of a log of training steps."""
     return re.fullmatch(rf"{LOGS}/[^/]+/({re.escape(STEPS)}|events\.out\.tfevents\.[^/]+)", name) is not None
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Return whether a name is that of a saved state after an epoch, which is at most `epochs` if given."""
+    """Return whether a path is that of a saved state after an epoch, which is at most `epochs` if given."""
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
     if found is None or name != kept_epoch(setting, epoch := int(found[1])):
@@ -64,12 +64,12 @@ def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
 
 
 def checkpoint(epoch: int, batch: int, sha256: str) -> str:
-    """Return the name of a checkpoint file after these epochs and batches; `sha256` is that of its bytes."""
+    """Return the file name of a checkpoint after these epochs and batches; `sha256` is the hash of its bytes."""
     return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
 
 
 def is_checkpoint(name: str, epochs: int) -> bool:
-    """Return whether a name is that of a checkpoint of a training with at most this number of epochs."""
+    """Return whether a path is that of a checkpoint of a training with at most this number of epochs."""
     digits = rf"(\d{{6,}})-(\d{{8,}})-([0-9a-f]{{{CHECKPOINT_DIGITS}}})"
     found = re.fullmatch(rf"[^/]+/{CHECKPOINTS}/{digits}\.safetensors", name, re.ASCII)
     if found is None or int(found[1]) > epochs:

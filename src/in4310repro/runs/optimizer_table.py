@@ -1,4 +1,4 @@
-"""OPTIMIZERS: the optimizers for training in epochs, and the state that each of them has; imports no torch."""
+"""Table of the optimizers for training in epochs, with the state that each keeps; imports no torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ FITS_HEAD = "L-BFGS"  # of the last layer alone, which is fitted without steps o
 
 
 class Kept(enum.Enum):
-    """A float32 tensor that an optimizer keeps for each parameter."""
+    """Meaning of a float32 tensor that an optimizer keeps for each parameter."""
 
     COUNT = "the number of steps"
     FACTOR = "one number in [0, 1]"
@@ -19,7 +19,7 @@ class Kept(enum.Enum):
 
     @property
     def has_shape_of_parameter(self) -> bool:
-        """Whether the tensor has the shape of its parameter; otherwise it is one number."""
+        """True if the tensor has the shape of its parameter; False if it is a single number."""
         return self in (Kept.VALUES, Kept.SQUARES)
 
 
@@ -33,7 +33,7 @@ class Optimizer:
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
 
     def state_with(self, momentum: float) -> Mapping[str, Kept]:
-        """Return the state that the optimizer keeps per parameter at this momentum."""
+        """Return the tensors, by name, that the optimizer keeps per parameter at this momentum."""
         return {} if self.has_momentum and not momentum else self.state
 
 
@@ -52,7 +52,7 @@ OPTIMIZERS = {
 
 
 def obstacle(optimizer: str) -> str:
-    """Return a clause on why an optimizer has no portable arithmetic; empty if it has."""
+    """Return a clause that says that an optimizer has no portable arithmetic; empty if it has."""
     if optimizer not in OPTIMIZERS or OPTIMIZERS[optimizer].is_portable:
         return ""
     portable = ", ".join(name for name, each in OPTIMIZERS.items() if each.is_portable)

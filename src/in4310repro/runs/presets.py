@@ -1,4 +1,4 @@
-"""Presets: named configurations to start from, with fixed values."""
+"""Presets: named configurations, from which a training starts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ SHARES = "preset"  # a split by the shares of the preset, of as many images as t
 def three_settings(
     adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
 ) -> tuple[OptimizerSetting, ...]:
-    """Return the report's three optimizers at these learning rates, and separate rates for the last layer if given."""
+    """Return settings for AdamW, RMSprop and SGD with these learning rates.
+
+    `heads` gives separate learning rates for the last layer.
+    """
     settings = (
         OptimizerSetting(name="adamw", optimizer="AdamW", learning_rate=adamw, weight_decay=0.01),
         OptimizerSetting(name="rmsprop", optimizer="RMSprop", learning_rate=rmsprop),
@@ -96,10 +99,11 @@ PRESETS = {
 
 
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
-    """Return a preset's configuration with the changes of a TOML file, and then those of the overrides.
+    """Return a preset's configuration, changed first by a TOML file and then by the overrides.
 
-    With the user's images and no given split, the split is `SHARES`, which `with_counts` replaces. The preprocessing
-    is None if it is not given and weights are read, which then state it (see `config.with_preprocessing`).
+    If images of the user are given without a split, the split is `SHARES`, which `with_counts` replaces. If
+    weights are read, preprocessing options that are not given are None, and `config.with_preprocessing` fills
+    them in.
 
     Raises:
         ValueError: an unknown preset or key, or a value outside its range.
@@ -123,12 +127,12 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
 
 
 def with_one_setting(config: Config, optimizer: str | None, learning_rate: float | None) -> Config:
-    """Return the configuration with only the setting of this optimizer, at this learning rate.
+    """Return the configuration with only one optimizer setting, at this learning rate.
 
     Args:
         config: a configuration with any number of settings.
-        optimizer: the optimizer; None for that of the only setting.
-        learning_rate: the learning rate; None for the setting's.
+        optimizer: the optimizer of the setting; None if there is only one setting.
+        learning_rate: the new learning rate; None keeps the setting's own.
 
     Raises:
         ValueError: no setting or more than one setting fits, or the learning rate is invalid.
@@ -155,7 +159,7 @@ def chosen_values(config: Config) -> dict[str, Any]:
 
 
 def to_toml(config: Config) -> str:
-    """Return the configuration as a TOML file for `--config`, with the full command in a comment."""
+    """Return the configuration as text of a TOML file for `--config`; a comment gives the command."""
     lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE"]
     values = {name: value for name, value in chosen_values(config).items() if name not in ("format", "preset")}
     # Strings, numbers and lists of JSON are TOML's too; it has no null.
@@ -174,7 +178,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration with three image counts as its split, if the split was `SHARES`.
+    """Return the configuration; a split `SHARES` is replaced by image counts in the preset's proportions.
 
     Args:
         config: a configuration whose split may be `SHARES`.
@@ -188,10 +192,11 @@ def with_counts(config: Config, images: int) -> Config:
 
 
 def default_names(preset: str, data: str | None) -> Iterator[str]:
-    """Yield default names of run and report folders, in order of preference; callers take the first free one.
+    """Yield names for run and report folders, in order of preference; the caller takes the first free one.
 
-    Presets made for photographs give their own. Those that draw their own images take the last name of the folder that
-    is given instead of them, with other signs than letters, digits, - and _ as -, and none that a preset has.
+    The first name is that of the preset. If a preset that draws scenes is used with the user's images, it is
+    the name of the images' folder instead, unless a preset has this name. Characters besides letters, digits, -
+    and _ become -. Later names end with a number.
 
     Args:
         preset: one of `PRESETS`.
@@ -206,7 +211,7 @@ def default_names(preset: str, data: str | None) -> Iterator[str]:
 
 
 def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
-    """Return the command that trains a run like this one and writes its report, on every installation.
+    """Return the shell command that trains a run with this configuration and writes its report.
 
     The command depends only on the configuration: it is the same for a copy of the run in a different folder.
 
@@ -225,8 +230,8 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
 def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     """Return the command-line options that turn the preset into this configuration.
 
-    What only a file can set is named after `--config FILE`. Places are those of `publishable`; a POSIX shell reads
-    every value as one word.
+    Options without a command-line form are named in parentheses after `--config FILE`. Paths are made
+    publishable (see `publishable`), and values are quoted for a POSIX shell.
 
     Args:
         config: the configuration of a run or of a training.
@@ -251,7 +256,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
 
 
 def publishable(config: Config) -> Config:
-    """Return the configuration without private local paths, for publication (see `publishable_place`)."""
+    """Return a copy of the configuration without private parts of local paths (see `publishable_place`)."""
     return replace(
         config,
         data=config.data and publishable_place(config.data),

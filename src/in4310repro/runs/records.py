@@ -1,4 +1,4 @@
-"""The records in the JSON files of a run, as typed dictionaries."""
+"""Types of the records in a run's JSON files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TensorHashes = dict[Text, ShortHash]  # tensor -> the first 12 hex digits of its
 
 
 class Status(TypedDict):
-    """`status.json`: how the last command under torchrun in this folder ended."""
+    """Content of `status.json`: how the last command under torchrun in this folder ended."""
 
     code: Annotated[int, Field(ge=0, le=255)]  # the exit code, which torchrun replaces
     message: Text  # what was said, empty where all went well
@@ -40,7 +40,7 @@ SPEED = "images_per_second"
 
 
 class HistoryRow(ClassMetrics):
-    """Losses and metrics of one epoch of a setting, or of one fit of its head with a penalty strength."""
+    """Losses and metrics after one epoch of a setting, or after one fit of the last layer with a penalty strength."""
 
     epoch: PositiveCount
     train_loss: NonNegative  # mean cross-entropy per image, while the weights move
@@ -51,7 +51,7 @@ class HistoryRow(ClassMetrics):
 
 
 class UnseenMetrics(ClassMetrics):
-    """The selected network's metrics on images that a run with the deviation `shared-split` never reads."""
+    """The selected network's metrics on the images that the deviation `shared-split` never reads."""
 
     images: PositiveCount
     loss: NonNegative
@@ -76,7 +76,7 @@ SHOWN = {"0.01": "1 %", "0.5": "median", "0.99": "99 %"}
 
 
 class ChannelImages(TypedDict):
-    """The images on which one channel has its largest values."""
+    """The images to which one channel of a feature map responds most."""
 
     channel: Count  # from 0
     images: list[Text]  # paths, the largest response first
@@ -84,14 +84,14 @@ class ChannelImages(TypedDict):
 
 
 class ValueFeatures(TypedDict):
-    """Quantiles and a histogram of one module's values on one image set."""
+    """Quantiles and a histogram of the values of one module's feature maps on one image set."""
 
     quantiles: dict[Text, float]  # at each of QUANTILES, of all finite values; to 1/64 of the value
     powers_of_two: dict[Text, Count]  # in the order of the values: `-2^3` counts those in (-16, -8]; `0` the zeros
 
 
 class ActivationFeatures(ValueFeatures):
-    """The distribution of one module's values on one image set, its silent channels and its top images."""
+    """Distribution of one module's values on one image set, never-positive channels, and images per channel."""
 
     never_positive: list[Count]  # channels, from 0
     top_images: list[ChannelImages]  # of the channels with the largest responses
@@ -110,7 +110,7 @@ class ModuleFeatures(TypedDict):
 
 
 class ImageSetFeatures(TypedDict):
-    """Statistics of the feature maps of each module on one image set."""
+    """Statistics of each module's feature maps on one image set."""
 
     name: Text
     images: PositiveCount

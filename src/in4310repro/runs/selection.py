@@ -1,4 +1,4 @@
-"""Selection by validation metrics: the best epoch of a setting, and the best setting."""
+"""Selection of the best epoch of a setting, and of the best setting, by a metric on validation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from in4310repro.runs.records import HistoryRow
 
 
 def best_epoch(rows: Sequence[HistoryRow], by: str) -> HistoryRow:
-    """Return the row of the best epoch on validation by a metric of `SCALARS`; ties go to the earlier epoch."""
+    """Return the row of the best epoch by a validation metric named in `SCALARS`; ties go to the earlier epoch."""
     return max(rows, key=lambda row: _goodness(row, by))
 
 
@@ -19,15 +19,15 @@ def _goodness(row: HistoryRow, by: str) -> float:
 
 
 def unit(rows: Sequence[HistoryRow]) -> str:
-    """Return the word for a row of a history: "epoch", or "fit" if the head was fitted instead of trained."""
+    """Return the name of a history row: "epoch", or "fit" if the last layer was fitted instead of trained."""
     return "fit" if "strength" in rows[0] else "epoch"
 
 
 def select(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> tuple[str, HistoryRow]:
-    """Return the setting with the best epoch on validation by a metric of `SCALARS`, and the row of this epoch.
+    """Return the setting with the best epoch by a validation metric named in `SCALARS`, and that epoch's row.
 
-    Ties go to the earlier setting and epoch. The rows hold nothing about the test set, which therefore cannot affect
-    the selection.
+    Ties go to the earlier setting and epoch. The rows hold no results on the test set, which therefore cannot
+    affect the selection.
     """
     best = {name: best_epoch(rows, by) for name, rows in histories.items()}
     selected = max(best, key=lambda name: _goodness(best[name], by))

@@ -1,4 +1,4 @@
-"""A finished run for processes without its folder: the first process reads the files and sends them to the rest."""
+"""Access to a finished run in all processes: the first one reads the files and sends them to the others."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from in4310repro.system.processes import Processes
 
 @contextmanager
 def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
-    """Open a run in every process: in the first from its folder, in the rest from a temporary copy.
+    """Open a run in every process: the first reads its folder, the others a temporary copy.
 
-    Whatever is written to a temporary copy is discarded.
+    Files written to a temporary copy are discarded.
 
     Raises:
-        ValueError: as `FinishedRun.open`, in the first process.
+        ValueError: the folder is no finished run, or a file is missing or damaged; raised in the first process.
     """
     if processes.leads:
         run = FinishedRun.open(folder)
@@ -40,7 +40,7 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
 
 
 def _list_needed(run: FinishedRun) -> Iterator[str]:
-    """Return the names of the files that are read from a run; weights of unselected settings are not needed."""
+    """Yield the names of the files that are sent; weights are sent only for the selected setting."""
     yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
     for setting in run.histories:
         yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))

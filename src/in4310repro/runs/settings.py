@@ -1,4 +1,4 @@
-"""Sections of the configuration (images, training, evaluation, feature maps), for functions that need one of them."""
+"""Groups of configuration options: for images, training, evaluation and feature maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerSetting:
-    """A setting: an optimizer with its learning rates, one of the ways to train that a run compares."""
+    """A setting (one optimizer's training): an optimizer, its learning rates and the part of the network it trains."""
 
     name: str
     optimizer: str
@@ -31,7 +31,7 @@ class OptimizerSetting:
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
-    """Settings of images, their split and their preprocessing."""
+    """Options about images, their split and their preprocessing."""
 
     data: str | None  # folder of class folders; None draws the embedded scenes
     scenes: int  # embedded scenes of each class
@@ -45,7 +45,7 @@ class ImageSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """Settings of training: the optimizers, which part of the network each trains, and for how many epochs."""
+    """Options about training: the optimizer settings, the trained part of the network, and the epochs."""
 
     settings: tuple[OptimizerSetting, ...]
     train: str = ALL  # head, all, or from:LAYER: that layer and those after it
@@ -53,15 +53,15 @@ class TrainingSettings:
     protocol: Protocol = CORRECTED_PROTOCOL
 
     def setting(self, name: str) -> OptimizerSetting:
-        """Return the setting with this name, which must exist."""
+        """Return the optimizer setting with this name, which must exist."""
         return next(each for each in self.settings if each.name == name)
 
     def trained_part(self, setting: OptimizerSetting) -> str:
-        """Return which part of the network a setting trains: `head`, `all` or `from:LAYER`."""
+        """Return the part of the network that a setting trains: `head`, `all` or `from:LAYER`."""
         return setting.train or self.train
 
     def fits_head(self, setting: OptimizerSetting) -> bool:
-        """Return whether a setting fits only the last layer, for which there are no epochs."""
+        """Return whether a setting fits only the last layer, which is done without epochs."""
         return self.trained_part(setting) == HEAD
 
     def rows_of(self, setting: OptimizerSetting) -> int:
@@ -123,7 +123,7 @@ def _check_numbers(setting: OptimizerSetting) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationSettings:
-    """Settings for evaluating a network on images."""
+    """Options about evaluating a network on images."""
 
     batch_size: int = 64  # images
     seed: int = 0
@@ -132,7 +132,7 @@ class EvaluationSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
-    """Settings of the measured feature maps and of the image samples that are measured."""
+    """Options about feature maps and the samples of images on which they are measured."""
 
     modules: tuple[str, ...]
     images: int  # of each sample

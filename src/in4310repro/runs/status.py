@@ -1,4 +1,4 @@
-"""Record of how the last command under torchrun ended in a run folder; torchrun itself returns exit code 1 only."""
+"""Record of how the last command under torchrun ended; torchrun itself always exits with code 1 on failure."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from in4310repro.system.text import visible
 
 
 def write(folder: Path, code: int, message: str, rank: int) -> None:
-    """Write exit code, message and process rank to status.json.
+    """Write the exit code, message and rank of a command's end to status.json.
 
-    A finished run that this command did not change, and a run that another process works on, are left unchanged.
+    Nothing is written if the run is finished and was not changed by this command, or if another process has
+    locked it.
     """
     continues = (folder / names.CONFIG).is_file() and not (folder / names.METRICS).is_file()
     if continues or signals.kept():
@@ -30,7 +31,7 @@ def write(folder: Path, code: int, message: str, rank: int) -> None:
 
 
 def describe(files: RunFolder) -> str:
-    """Return the content of status.json as the end of a sentence; an empty text if there is none.
+    """Return the content of status.json as the last clause of a sentence; an empty text without the file.
 
     Raises:
         ValueError: the file is damaged.

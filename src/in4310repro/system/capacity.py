@@ -17,7 +17,7 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory(container_limit: Path = CONTAINER_LIMIT) -> int | None:
-    """Return the bytes of memory of this machine, or its container's limit if lower; None if unknown."""
+    """Return this machine's memory in bytes, or its container's limit if lower; None if unknown."""
     try:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -70,7 +70,7 @@ def nearest(folder: Path) -> Path:
 
 
 def size_text(count: int) -> str:
-    """Return a number of bytes as text, in the largest unit of which there is at least one.
+    """Return a number of bytes as text, in the largest unit that makes the number at least 1.
 
     Examples:
         >>> size_text(12), size_text(6_828), size_text(44_700_000), size_text(8 * 2**30)
@@ -81,5 +81,5 @@ def size_text(count: int) -> str:
 
 
 def brief(value: Decimal) -> str:
-    """Return a number as text: whole from 100 to a million, otherwise with three significant digits."""
+    """Return a number as text: as an integer from 100 to a million, otherwise with three significant digits."""
     return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"

@@ -1,4 +1,4 @@
-"""Context of a computation: this process's arithmetic, progress, and the processes that compute together."""
+"""Context of a computation: its arithmetic mode, progress display, and the processes that take part."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from in4310repro.system.progress import SILENT, Progress
 
 @dataclass(frozen=True)
 class Context:
-    """The arithmetic of this process, its progress display, and the processes that compute together.
+    """The arithmetic mode of this process, its progress display, and the processes that compute together.
 
-    All processes call a function that takes a context together. No result depends on progress, and none on the number
-    of processes in portable arithmetic.
+    A function that takes a context must be called by all of its processes. The progress display changes no
+    result; in portable arithmetic, neither does the number of processes.
     """
 
     numerics: Numerics
@@ -26,5 +26,5 @@ class Context:
         return replace(self, progress=SILENT)
 
     def alone(self) -> Context:
-        """Return the context of a computation that this process does without the other processes."""
+        """Return a copy of the context for a computation by this process alone."""
         return replace(self, processes=ALONE)

@@ -1,4 +1,4 @@
-"""Differences between two JSON values, one per differing entry."""
+"""Differences between two JSON values, entry by entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Difference:
 
 
 def differences(first: Any, second: Any, path: str = "") -> Iterator[Difference]:
-    """Return every entry in which two JSON values differ, in the order of the first value; lists are one entry."""
+    """Yield each entry in which two JSON values differ; a list is compared as a single entry."""
     if isinstance(first, Mapping) and isinstance(second, Mapping):
         for key in dict.fromkeys([*first, *second]):
             yield from differences(first.get(key), second.get(key), f"{path}.{key}" if path else key)
@@ -26,7 +26,7 @@ def differences(first: Any, second: Any, path: str = "") -> Iterator[Difference]
 
 
 def refuse_other_configuration(recorded: Mapping[str, Any], requested: Mapping[str, Any], place: str) -> None:
-    """Raise ValueError that lists all differing values if two configurations differ."""
+    """Raise ValueError if two configurations differ; the message lists all differing values."""
     listed = [f"{each.path} {each.second!r} (recorded: {each.first!r})" for each in differences(recorded, requested)]
     if listed:
         raise ValueError(f"{place} belongs to another configuration: {'; '.join(sorted(listed))}")

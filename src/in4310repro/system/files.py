@@ -1,4 +1,4 @@
-"""File access: atomic writes, reading of regular files only, hashes, and JSON."""
+"""File access: atomic writes, reading restricted to regular files, hashes, and JSON."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ KINDS = (
 
 
 def reason(error: OSError) -> str:
-    """Return the reason that the system gives for an error, in words and without the file's name."""
+    """Return the operating system's reason for an error in words, without the file's name."""
     return REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 def describe(error: OSError) -> str:
-    """Return an error as a sentence that names its file, if it has one."""
+    """Return the error as a sentence, which names the file if the error has one."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
     # Of `write_atomically`, a sentence already.
@@ -59,7 +59,7 @@ def describe(error: OSError) -> str:
 
 @contextmanager
 def open_regular(path: Path, largest: int = LARGEST) -> Iterator[BufferedReader]:
-    """Open a regular file for reading; refuse anything else, such as a pipe, without waiting for it.
+    """Open a regular file for reading; refuse other files, such as pipes, without blocking.
 
     Args:
         path: a file, or a link to one.
@@ -91,7 +91,12 @@ def _refuse_irregular(path: Path, status: os.stat_result) -> None:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """Return the content of a regular file; raises the same errors as `open_regular`."""
+    """Return the content of a regular file.
+
+    Raises:
+        ValueError: the path leads to a folder, named pipe, socket or device, or the file is too large.
+        OSError: the file does not exist or cannot be opened.
+    """
     with open_regular(path, largest) as file:
         return file.read()
 
@@ -100,17 +105,17 @@ def read_text(path: Path) -> str:
     """Return the text of a regular UTF-8 file.
 
     Raises:
-        ValueError: as `open_regular`, or the bytes are not UTF-8 (UnicodeDecodeError).
+        ValueError: the file is not regular or is too large, or its bytes are not UTF-8 (UnicodeDecodeError).
         OSError: the file does not exist or cannot be opened.
     """
     return read_bytes(path, LARGEST_TEXT).decode()
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
-    """Create or replace a file in one step, so that no reader finds a part of it.
+    """Create or replace a file in one step, so that no reader sees an incomplete file.
 
-    The content goes to a temporary file beside the target, is synced, and then renamed: a reader, or a process that is
-    killed, finds the old file or the new one and never half of it.
+    The content is written to a temporary file in the same folder and synced to the disk. Then the file is
+    renamed. If the process is killed, either the old file or the new one is there.
 
     Args:
         path: the file; its folder is created if it is missing.
@@ -119,7 +124,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
 
     Raises:
         ValueError: the path is empty, or leads to a folder, named pipe, socket or device.
-        OSError: the file cannot be written; the message names it and, for a full disk, the bytes needed and free.
+        OSError: the file cannot be written; the message names it and, for a full disk, the bytes needed and
+            free.
     """
     if not path.name:
         raise ValueError(f"{path} is a folder; the name of a file is needed")
@@ -141,7 +147,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
 
 @contextmanager
 def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
-    """Convert an OSError in the block to one that names the file and, for a full disk, the space needed and free."""
+    """Re-raise an OSError with the file's name and, if the disk is full, the bytes needed and free."""
     try:
         yield
     except OSError as error:
@@ -157,19 +163,29 @@ def _need(error: OSError, path: Path, size: int | None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Create or replace a file in one step with these bytes; return its path. Raises as `write_atomically`."""
+    """Create or replace a file in one step with these bytes; return its path.
+
+    Raises:
+        ValueError: the path is empty, or leads to a folder, named pipe, socket or device.
+        OSError: the file cannot be written; the message names it.
+    """
     write_atomically(path, lambda file: file.write(data), len(data))
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes in lower-case hex; raises the same errors as `open_regular`."""
+    """Return the sha256 of a file's bytes in lower-case hex.
+
+    Raises:
+        ValueError: the path leads to a folder, named pipe, socket or device, or the file is too large.
+        OSError: the file does not exist or cannot be opened.
+    """
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_bytes(value: Any) -> bytes:
-    """Return indented JSON; its floats have all the digits needed to read back equal.
+    """Return the value as indented JSON, with floats written so that they read back equal.
 
     Raises:
         ValueError: a number is nan or infinite, which JSON cannot represent.
@@ -194,7 +210,7 @@ def read_json(path: Path) -> Any:
 
 
 def strip_advice(error: Exception) -> str:
-    """Return a parser's error message without Python's advice to raise Python's limits."""
+    """Return a parser's error message, without Python's advice to raise a limit of the interpreter."""
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     return "a number has too many digits" if "integer string conversion" in str(error) else str(error)

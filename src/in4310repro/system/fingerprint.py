@@ -1,4 +1,4 @@
-"""Fingerprint of a process: everything that could explain different results on different machines."""
+"""Fingerprint of a process: versions, hardware and settings that could explain different results."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from in4310repro.system.schema import PositiveCount, Sha256, Text
 
 
 class GitState(TypedDict):
-    """State of the source tree; None if the package is not in its own git checkout."""
+    """Commit of the source code and whether it has changes; None if the package is not in its own git checkout."""
 
     commit: Text | None
     dirty: bool | None
 
 
 class Fingerprint(TypedDict):
-    """Library versions, processor, arithmetic and source code of a process."""
+    """Library versions, processor, arithmetic mode and source code of a process."""
 
     versions: dict[Text, Text]
     processor: Text
@@ -42,7 +42,7 @@ class Fingerprint(TypedDict):
 
 
 def fingerprint(numerics: Numerics) -> Fingerprint:
-    """Return library versions, processor, arithmetic and source: all that could explain different results."""
+    """Return the fingerprint of this process: library versions, processor, arithmetic mode and source code."""
     import PIL.features
     import torch
 
@@ -74,7 +74,7 @@ def _processor() -> str:
 
 
 def _git_state() -> GitState:
-    """Return the commit of the source tree and whether it has changes; None if it is not a checkout."""
+    """Return the commit of the source code and whether it has changes; both None outside its own checkout."""
     source = Path(__file__).parents[2]
 
     def git(*words: str) -> str | None:

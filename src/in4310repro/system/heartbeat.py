@@ -1,7 +1,8 @@
-"""Detection of dead processes of one command, and agreement on how it ended, through torchrun's key-value store.
+"""Heartbeats: detect lost processes of a command, and agree on how the command ends, through torchrun's store.
 
-A thread of each process counts its beats there and looks whether the others' counts move, by its own clock. It beats
-while the process decodes, computes or writes, and ends one whose main thread waits for a process that is gone.
+A thread of each process increments its count of beats in the store, and checks that the counts of the
+others grow. The thread also runs while the process decodes, computes or writes. It ends the process if the
+main thread waits for a process that no longer exists.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "
 
 @dataclass(frozen=True)
 class Ending:
-    """How a command ended, which is the same for all of its processes."""
+    """Exit code and message with which a command ends, the same in all of its processes."""
 
     code: int
     message: str
@@ -40,7 +41,7 @@ class Ending:
     lost: bool = False
 
     def line(self, kept: str) -> str:
-        """Return the line to print about the ending, with the words about which results are kept."""
+        """Return the message about the ending; `kept` is a text that says which results are kept."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
         return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
@@ -50,13 +51,13 @@ UNKNOWN = Ending(-1, "", 0)
 
 
 class Heartbeat:
-    """Connection of this process to the other processes of its command, all started by torchrun."""
+    """Connection of this process to the other processes of its command, which torchrun started."""
 
     def __init__(self, number: int = 0) -> None:
-        """Connect to the store and start a thread that sends heartbeats over a connection of its own.
+        """Connect to torchrun's store and start a thread that sends heartbeats over this connection.
 
         Args:
-            number: how many heartbeats each process has had before this one.
+            number: number of heartbeat objects that each process has had before this one.
 
         Raises:
             ValueError: the environment variables are not as torchrun sets them.
@@ -86,7 +87,7 @@ class Heartbeat:
         self.thread.start()
 
     def finish(self) -> None:
-        """Report that this process has finished, so that other processes do not take its silence for a loss."""
+        """Report that this process has finished, so that the others do not count it as lost."""
         self.finished = True
         self.hurry.set()
         self.thread.join()
@@ -94,7 +95,7 @@ class Heartbeat:
             self.store.set(f"state/{self.rank}", FINISHED)
 
     def explains_trouble(self) -> bool:
-        """Wait until the cause of a broken connection is known; return whether a process was lost or has failed."""
+        """Wait for the cause of a broken connection; return whether another process was lost or has failed."""
         self._stop(CUT_OFF)
         return self.ended.wait(PATIENCE)
 
@@ -164,7 +165,7 @@ class Heartbeat:
             self.may_leave.set()
 
     def _beat(self) -> None:
-        """Send one heartbeat, and update how long each other process has been silent."""
+        """Send one heartbeat, and update for how many seconds each process has been silent."""
         now = time.monotonic()
         # Where this process was itself stopped for a while, it knows nothing of that time.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now
@@ -184,7 +185,7 @@ class Heartbeat:
             self.beats = beats
 
     def _decided(self) -> Ending:
-        """Return how the command ends if that can be decided already, otherwise `UNKNOWN`."""
+        """Return how the command ends; `UNKNOWN` if that cannot be decided yet."""
         if self.own:
             return self._agreed(self.own)
         if self.store.check(["ending"]):
@@ -201,12 +202,12 @@ class Heartbeat:
         return UNKNOWN
 
     def _agreed(self, ending: Ending) -> Ending:
-        """Propose an ending; return the first ending that any process has proposed."""
+        """Propose an ending; return the ending that was proposed first by any process."""
         told: bytes = self.store.compare_set("ending", "", json.dumps(asdict(ending)))
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this process, the first one still able to, prints how the command ended."""
+        """Return whether this process, as the first that still can, prints how the command ended."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -215,7 +216,7 @@ class Heartbeat:
         return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
-        """Return the text in which rank 0 says which results are kept."""
+        """Return the text of rank 0 about which results are kept."""
         words = self.kept
         if self.rank == 0:
             words = signals.kept()
@@ -225,7 +226,7 @@ class Heartbeat:
         return f"{words}, with any number of processes" if words and self.ending.lost else words
 
     def _leave(self) -> None:
-        """End this process if its main thread does not end by itself."""
+        """End this process, unless its main thread is about to do so."""
         if not self.leaving.acquire(blocking=False):
             return
         if words := self.last_words():

@@ -1,4 +1,4 @@
-"""Environment variables that torchrun sets, read without loading torch, and the record of how a command ended."""
+"""Environment variables that torchrun sets, read without importing torch, and a hook for a command's exit code."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def by_torchrun() -> bool:
 
 
 def is_silent() -> bool:
-    """Return whether this process prints nothing, since only rank 0 of a command prints."""
+    """Return whether this process must print nothing, since only rank 0 prints."""
     return by_torchrun() and os.environ.get("RANK", "0") != "0"
 
 
 def number(name: str, valid: range) -> int:
-    """Return the value of an environment variable that torchrun sets to a number.
+    """Return the integer value of an environment variable that torchrun sets.
 
     Raises:
         ValueError: the variable is missing, or its value is not one of the valid numbers.
@@ -47,14 +47,14 @@ def restarts() -> bool:
 
 
 def advice() -> str:
-    """Return advice if several processes share one machine's cores; otherwise an empty text."""
+    """Return advice to use one process if several processes share one machine; otherwise an empty text."""
     if not by_torchrun() or not 1 < size() == number("LOCAL_WORLD_SIZE", range(1, 10**6)):
         return ""
     return f"{size()} processes share the cores of one machine; one process with all of them is the better choice"
 
 
 def record_nothing(_code: int, _message: str, _rank: int) -> None:
-    """Do nothing: most commands keep no record of how they ended."""
+    """Record nothing; this is the default, for commands that keep no record of how they ended."""
 
 
 # Keeps how the command ended, where torchrun hides its exit code: the code, what was said, and the rank whose it is.

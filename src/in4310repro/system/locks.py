@@ -1,4 +1,4 @@
-"""Locks with which only one process at a time uses a folder or file."""
+"""Locks on folders and files, which only one process at a time can hold."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _HELD: dict[Path, FileLock] = {}
 
 
 def lock(place: Path) -> None:
-    """Lock a folder or file until this process ends, even if it is killed.
+    """Lock a folder or file until this process ends.
 
-    The lock's file is beside the locked one and is removed when the process ends; a killed process leaves it, but
-    it no longer locks anything.
+    The lock is a file beside the locked one, which is removed when the process ends. A killed process leaves
+    the file behind, but the file then no longer locks anything.
 
     Raises:
         ValueError: another process has locked it.
@@ -40,12 +40,12 @@ def lock(place: Path) -> None:
 
 
 def _is_at_path(held: FileLock, path: Path) -> bool:
-    """Return whether the path still leads to the locked file.
+    """Acquire the lock; return whether its file is still the one at the path.
 
-    It does not if the holder has removed it since it was opened here: then the next process locks a new file.
+    If the previous holder has removed the file after it was opened here, the next process locks a new file.
 
     Raises:
-        Timeout: another process holds it.
+        Timeout: another process holds the lock.
     """
     before = _status(path)
     held.acquire(blocking=False)
@@ -61,7 +61,7 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a lock's file and release the lock; Windows only removes files that no process has open."""
+    """Remove a lock's file and release the lock; Windows cannot remove a file that a process has open."""
     with contextlib.suppress(OSError):
         path.unlink()
     _HELD.pop(path).release()

@@ -1,4 +1,4 @@
-"""Optional packages: what each is for, whether it is installed, and how to install it."""
+"""Optional packages: their purposes, checks of their installation, and commands to install them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = "models/efficientnet-lite0-57934424.pth"  # below its folder
 
 @dataclass(frozen=True)
 class Package:
-    """An optional package and the name of its module."""
+    """An optional package: its pip requirement and its purpose."""
 
     requirement: str  # as pip takes it, in a clone and elsewhere
     purpose: str
@@ -38,7 +38,7 @@ def is_installed(module: str) -> bool:
 
 
 def weights_file() -> Path | None:
-    """Return the package's file of ImageNet weights, without running its code; None if it is not installed."""
+    """Return the path of the ImageNet weights in their package, without importing it; None if not installed."""
     found = importlib.util.find_spec(EFFICIENTNET)
     folders = found.submodule_search_locations if found else None
     return Path(folders[0]) / WEIGHTS if folders else None
@@ -51,12 +51,12 @@ def has_weights() -> bool:
 
 
 def install_command(module: str) -> str:
-    """Return the pip command that installs one of `PACKAGES` into the Python that runs this code."""
+    """Return the pip command that installs one of `PACKAGES` for the running Python."""
     return f"{_pip()} install {PACKAGES[module].requirement}"
 
 
 def _pip() -> str:
-    """Return the command for this Python's pip: `pip` in an activated environment, else `PYTHON -m pip`."""
+    """Return the command for this Python's pip: `pip` if that is this environment's, else `PYTHON -m pip`."""
     folder = Path(sys.executable).parent
     found = shutil.which("pip")
     if found and Path(found).parent == folder:

@@ -1,4 +1,4 @@
-"""Checks of names and paths from users and files: a path must stay below the folder that it belongs to."""
+"""Checks of names and paths that users or files give: a path must stay inside its folder."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def folder_name(name: str, what: str) -> str:
         what: what the name is for, in the error message.
 
     Raises:
-        ValueError: it has other characters than letters, digits, - and _, none of the first two, or too
-            many, or is a device of Windows.
+        ValueError: the name has characters besides letters, digits, - and _; has no letter or digit; is too
+            long; or is the name of a Windows device.
     """
     letters = name.replace("-", "").replace("_", "")
     if not letters.isalnum() or len(name) > LONGEST_NAME or name.upper() in DEVICES_OF_WINDOWS:
@@ -48,7 +48,7 @@ def folder_name(name: str, what: str) -> str:
 
 
 def path_below(folder: Path, name: str) -> Path:
-    """Return the path of a file below a folder; the file need not exist.
+    """Return the path of a file inside a folder; the file need not exist.
 
     Raises:
         ValueError: the name is not a relative path, or a link leads out of the folder.
@@ -74,10 +74,11 @@ def refuse_link_out(path: Path, folder: Path) -> None:
 
 
 def regular_file(folder: Path, name: str) -> Path:
-    """Return the path of a regular file below a folder, for reading.
+    """Return the path of an existing regular file inside a folder.
 
     Raises:
-        ValueError: as `path_below`, or the file does not exist or is not a regular file.
+        ValueError: the name is not a relative path, a link leads out of the folder, or there is no such regular
+            file.
     """
     path = path_below(folder, name)
     if not path.exists():

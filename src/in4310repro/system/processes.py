@@ -1,4 +1,4 @@
-"""Processes that torchrun starts for one command, and messages between them; no message is unpickled."""
+"""Processes that torchrun starts for one command, and messages between them, which are never pickled."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket
 
 @dataclass(frozen=True)
 class Processes:
-    """This process's rank among the processes of a command, and their connection."""
+    """Rank of this process among the processes of its command, and the connection to them."""
 
     rank: int = 0
     size: int = 1
@@ -33,19 +33,19 @@ class Processes:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the first process, which prints, and reads and writes the run folder."""
+        """True in the first process, which prints, and reads and writes the run folder."""
         return self.rank == 0
 
     def gather(self, data: bytes) -> list[bytes]:
-        """Return the bytes of all processes in order of rank; every process must call it."""
+        """Return the bytes that each process passed, in order of rank; every process must call it."""
         return [data] if self.size == 1 else all_gather_bytes(data, None)
 
     def broadcast(self, data: bytes = b"") -> bytes:
-        """Return the bytes of rank 0 in every process; every process must call it."""
+        """Return the bytes that rank 0 passed; every process must call it."""
         return data if self.size == 1 else broadcast_bytes(data)
 
     def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
-        """Start to find out whether any process answers yes; return a function that waits for the result."""
+        """Ask a question in all processes; return a function that waits and returns whether any answer is yes."""
         if self.size == 1:
             return question
         said = torch.tensor(int(question()), device=device_of())
@@ -58,7 +58,7 @@ class Processes:
         return answer
 
     def broadcast_json(self, value: Any = None) -> Any:
-        """Return the JSON value of rank 0 in every process; see `broadcast`."""
+        """Return the JSON value that rank 0 passed; every process must call it."""
         return json.loads(self.broadcast(json.dumps(value).encode()))
 
 
@@ -78,7 +78,7 @@ def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
 
 @contextmanager
 def join(device: str) -> Iterator[Processes]:
-    """Connect this process with the others that torchrun started; return `ALONE` without torchrun.
+    """Connect this process with the others of its command while the block runs; yield `ALONE` without torchrun.
 
     If one process is lost or fails, all of them end (see `heartbeat`).
 
@@ -112,7 +112,7 @@ def join(device: str) -> Iterator[Processes]:
 
 
 def is_consequence(error: BaseException) -> bool:
-    """Return whether an error only shows that another process was lost or has failed."""
+    """Return whether an error is only the consequence of the loss or failure of another process."""
     if not isinstance(error, RuntimeError) or not any(word in str(error) for word in OF_A_CONNECTION):
         return False
     with contextlib.suppress(ValueError, RuntimeError):
@@ -125,9 +125,9 @@ def conclude(code: int, message: str, error: BaseException | None) -> tuple[int,
     """Return the exit code of a command under torchrun, and the last line for this process to print.
 
     Args:
-        code: the exit code that this process would have by itself.
-        message: the message that this process would print by itself.
-        error: the error that ended it.
+        code: the exit code that this process alone would have.
+        message: the message that this process alone would print.
+        error: the error that ended this process; None if there was none.
     """
     heartbeat = None
     with contextlib.suppress(ValueError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Progress of long tasks: a bar on a terminal, plain lines elsewhere; and interrupts between steps."""
+"""Progress display of long tasks (a bar on a terminal, else plain lines), and interrupts between steps."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """Start time of a task of several parts, and which fraction of it was already done then."""
+    """Start time of a task of several parts, and the fraction of the task that was done before the start."""
 
     start: tuple[float, float] | None = None
 
@@ -43,7 +43,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a task, such as the second of three settings."""
+    """One part of a task, such as training the second of three settings."""
 
     clock: Clock
     title: str = ""
@@ -59,13 +59,13 @@ class Progress:
     stretch: Part | None = None
 
     def whole(self) -> Progress:
-        """Return progress for a task of several parts; each part shows the time left of the whole task."""
+        """Return a display for a task of several parts; each part shows the time left of the whole task."""
         return self if self.console is None else replace(self, stretch=Part(Clock()))
 
     def part(self, index: int, count: int, title: str = "") -> Progress:
-        """Return progress for one of several equal parts, with an index from 0; parts can be divided further.
+        """Return a display for one of several equal parts of a task; the index starts at 0.
 
-        Returns this progress unchanged unless `whole` was called before.
+        A part can be divided again. Without a call of `whole` before, the display itself is returned.
         """
         if (outer := self.stretch) is None:
             return self
@@ -107,7 +107,7 @@ class Progress:
         return advance
 
     def message(self, line: str) -> None:
-        """Print a line as it is, without interpreting markup."""
+        """Print one line, without interpreting markup in it."""
         if self.console is not None:
             print_plain(self.console, visible(line))
 
@@ -126,7 +126,7 @@ def print_plain(console: Console, text: str) -> None:
 
 
 def write_line(stream: IO[str], text: str) -> None:
-    """Write lines of text as they are; ignores a closed pipe."""
+    """Write text and a line break to the stream; ignore a closed pipe."""
     try:
         stream.write(_encodable(text, getattr(stream, "encoding", None) or "utf-8") + "\n")
         stream.flush()
@@ -143,7 +143,7 @@ def _encodable(text: str, encoding: str) -> str:
 
 @contextmanager
 def show_import(progress: Progress, library: str) -> Iterator[None]:
-    """Show that a slow library is being imported; shows nothing if it has been imported before."""
+    """Show that a slow library is being imported; show nothing if it is already imported."""
     if progress.console is None or library in sys.modules:
         yield
     elif progress.console.is_terminal:
@@ -171,7 +171,7 @@ def _update(bars: Bars, bar: TaskID, done: int, whole: str, detail: str) -> None
 
 
 def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:
-    """Print progress as plain lines: at most one every few seconds, and one at the end."""
+    """Return a function that prints progress as plain lines: one every few seconds, and one at the end."""
     start = shown = time.monotonic()
     finished = 0
 
@@ -192,7 +192,11 @@ def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Delay a signal such as Ctrl-C until the current step ends (see `signals`); a second one acts at once."""
+    """Hold back a signal such as Ctrl-C; yield a function that returns whether one has come.
+
+    The caller can so stop after the current step. A second signal raises KeyboardInterrupt at once (see
+    `signals`).
+    """
     asked: list[float] = []
 
     def note(number: int, _frame: Any) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 def generator_for(seed: int, *names: int | str) -> Any:
     """Return a random generator that depends only on the seed and the names.
 
-    A draw can thus belong to an image or a parameter rather than to a position in a sequence of draws. NumPy's
-    generators are made of integer arithmetic; torch's bits depend on the processor.
+    A random number can thus belong to an image or a parameter, independently of the order in which numbers are
+    drawn. NumPy's generators use integer arithmetic, so they give equal bits on all processors; torch's do not.
 
     Args:
         seed: an integer that is not negative.
-        names: integers, which are not negative, or strings, which enter as the first 64 bits of their sha256.
+        names: integers that are not negative, or strings, of which the first 64 bits of the sha256 are used.
 
     Returns:
         A `numpy.random.Generator` with PCG64; annotated as Any, since NumPy is not imported here.

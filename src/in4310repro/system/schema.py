@@ -35,11 +35,11 @@ RelativePath = Annotated[str, AfterValidator(relative_path)]
 
 
 def check(value: Any, kind: Any, source: str) -> Any:
-    """Return a JSON value after checking it against a type: types, ranges, keys, no nan; converts nothing.
+    """Return a JSON value unchanged, after checking its types, ranges and keys against a record type.
 
     Args:
         value: a value that `json.loads` has returned.
-        kind: a TypedDict, or lists and dictionaries of them.
+        kind: a TypedDict, or a list or dictionary of TypedDicts or annotated types.
         source: the file that holds the value, for the message.
 
     Raises:

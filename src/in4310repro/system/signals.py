@@ -1,4 +1,4 @@
-"""Signals that ask a process to stop; the process then prints one line and exits with code 130."""
+"""Signals that ask a process to stop; it then prints one line and exits with code 130."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ handled: list[int] = []
 
 
 def keep_nothing() -> str:
-    """Return an empty text, which says that an interrupted command keeps no results."""
+    """Return an empty text: by default, an interrupted command keeps no results."""
     return ""
 
 
@@ -50,7 +50,7 @@ def stopping_signals() -> list[signal.Signals]:
 
 
 def leave(*_of_signal: object) -> NoReturn:
-    """End the process at once after printing one line; runs no cleanup code."""
+    """Print one line and end the process at once, without running cleanup code."""
     if not launch.is_silent():
         with contextlib.suppress(OSError):
             os.write(2, f"in4310repro: {describe_interrupt()}\n".encode())
@@ -59,15 +59,15 @@ def leave(*_of_signal: object) -> NoReturn:
 
 
 def is_repeat(before: float) -> bool:
-    """Return whether a signal that comes now is the one received at `before` again, as forwarded by torchrun."""
+    """Return whether a signal received now is the signal received at `before`, forwarded again by torchrun."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 
 def take_over_process() -> None:
     """Handle stopping signals until the process ends; for a process that runs a single command.
 
-    Until a command begins and after it has ended they end the process at once. A KeyboardInterrupt that Python would
-    only print, since it came in a destructor, does the same.
+    Before the command begins and after it has ended, such a signal ends the process at once. So does a
+    KeyboardInterrupt that is raised in a destructor, which Python would only print.
     """
     for number in stopping_signals():
         signal.signal(number, leave)
@@ -87,7 +87,7 @@ def take_over_process() -> None:
 def _watch_for_calls_that_never_return() -> None:
     """End the process if it stays inside a library call in which Python cannot handle a signal.
 
-    It has `PATIENCE` to come back from the call, or until the next signal.
+    After a signal, the call may take up to `PATIENCE` seconds, or until the next signal.
     """
     reader, writer = socket.socketpair()
     writer.setblocking(False)
@@ -140,10 +140,10 @@ def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], An
 def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
     """Raise KeyboardInterrupt on a stopping signal; end the process on a second one, or during an import.
 
-    Extension modules turn a KeyboardInterrupt amid their import into errors that blame the installation.
+    During an import, extension modules would turn a KeyboardInterrupt into errors that blame the installation.
 
     Yields:
-        Whether a signal has come.
+        A function that returns whether a signal has come.
     """
     received: list[float] = []
 

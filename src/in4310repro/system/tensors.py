@@ -1,4 +1,4 @@
-"""Tensors as bytes: a hash over a set of tensors, and safetensors files with metadata."""
+"""Hashes of tensors, and conversion between tensors and safetensors files with metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.system.files import read_bytes
 
 
 def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Return one sha256 over names, dtypes, shapes and values of tensors, whatever their device and layout."""
+    """Return one sha256 of all names, dtypes, shapes and values; device and memory layout have no effect."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         value = tensors[name].detach().cpu().contiguous()
@@ -25,12 +25,12 @@ def tensors_sha256(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def tensor_hashes(tensors: Mapping[str, torch.Tensor]) -> dict[str, str]:
-    """Return the sha256 of each tensor by name; each hash covers the name too."""
+    """Return a sha256 for each tensor, by name; each hash includes the name."""
     return {name: tensors_sha256({name: value}) for name, value in tensors.items()}
 
 
 def tensor_bytes(tensors: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None) -> bytes:
-    """Return tensors as the bytes of a safetensors file, whatever their device and memory layout."""
+    """Return tensors as the bytes of a safetensors file; device and memory layout have no effect."""
     stored = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
     return bytes(safetensors.torch.save(stored, dict(metadata) if metadata else None))
 

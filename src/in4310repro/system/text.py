@@ -1,4 +1,4 @@
-"""Display of names from users and files, so that they cannot control a terminal or page or reveal a private path."""
+"""Safe display of names from users and files: without control of a terminal or page, and without private paths."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNNAMED = "PATH"
 
 
 class Markdown(str):
-    """Text that is Markdown already, and is not escaped again."""
+    """Text that is already Markdown, and must not be escaped again."""
 
     __slots__ = ()
 
@@ -50,7 +50,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def as_function(name: str) -> str:
-    """Return a name such as `mynets.small` as MODULE:FUNCTION; empty if it cannot be meant as one.
+    """Return a name such as `mynets.small` in the form MODULE:FUNCTION; empty if it cannot have this form.
 
     Examples:
         >>> as_function("mynets.small"), as_function("nets/mine.py:small"), as_function("resnet18")
@@ -61,7 +61,7 @@ def as_function(name: str) -> str:
 
 
 def escape(letter: str) -> str:
-    r"""Return the escape sequence of a character in Python: `\n`, `\xe9`, `\u6d77`."""
+    r"""Return a character's escape sequence in Python: `\n`, `\xe9`, `\u6d77`."""
     return ascii(letter)[1:-1]
 
 
@@ -80,7 +80,7 @@ def _escape_start(start: str) -> str:
 
 
 def _inline(text: str) -> str:
-    """Return Markdown that renders as exactly this text within a line."""
+    """Return Markdown that renders as exactly this text inside a line."""
     escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
     # Not by a backslash, which some renderers leave in front of a tag that works.
     escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
@@ -89,12 +89,12 @@ def _inline(text: str) -> str:
 
 
 def cells(row: Iterable[object]) -> Markdown:
-    """Return the cells of a Markdown table row, joined by bars, without the outer bars."""
+    """Return the cells of a Markdown table row, escaped and joined by bars, without the outer bars."""
     return Markdown(" | ".join(_inline(str(cell)) for cell in row))
 
 
 def code(text: str) -> Markdown:
-    """Return Markdown inline code, fenced by more backticks than the text has in a row."""
+    """Return Markdown inline code; the fence has more backticks than any run of backticks in the text."""
     shown = visible(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     # One space at each end is no part of the code.
@@ -103,14 +103,14 @@ def code(text: str) -> Markdown:
 
 
 def verbatim(text: str) -> Markdown:
-    """Return the text as a line for a fenced code block."""
+    """Return the text with invisible characters escaped, as a line for a fenced code block."""
     return Markdown(visible(text))
 
 
 def publishable_place(place: str) -> str:
-    """Return a relative path as it is; if it is absolute or starts with `..`, return only its last name.
+    """Return a relative path unchanged; of an absolute path or one with `..`, return only the last name.
 
-    The name of the home folder, which is mostly its user's, and names that cannot be printed become `PATH`.
+    The user's name, taken from the home folder, and unprintable names become `PATH`.
 
     Examples:
         >>> publishable_place("photos/scenes"), publishable_place("/home/ada/scenes"), publishable_place("../scenes")

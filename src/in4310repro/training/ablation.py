@@ -1,4 +1,4 @@
-"""Ablation: train with each deviation from the assignment alone, then with all of them, and compare the numbers."""
+"""Ablation study: train with each deviation from the assignment alone, then with all, and compare the results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
 
 
 class AblationReport(TypedDict):
-    """Content of `ablation.json`: the configuration, and each protocol's numbers."""
+    """Content of `ablation.json`: the configuration, and the main results of each protocol."""
 
     command: Text
     config: configuration.Values  # with names in place of paths
@@ -56,17 +56,18 @@ def ablation(
     *,
     protocols: Sequence[str] = EACH_THEN_ALL,
 ) -> list[Path]:
-    """Train a run for each protocol below `runs`, or resume it; write ablation.json and ablation.md.
+    """Train or resume one run per protocol in the folder `runs`; write ablation.json and ablation.md.
 
     Args:
-        config: of the corrected run; the other runs differ from it only in their deviations.
+        config: the configuration of the corrected run, which has no deviation; the other runs add only
+            deviations.
         context: arithmetic, progress and processes of the computation.
-        runs: where the run folders go, named after their protocols.
-        out: where the two files go.
+        runs: the parent of the run folders, which are named after their protocols.
+        out: the folder of the two written files.
         protocols: names of deviations, or `published` for all of them.
 
     Raises:
-        ValueError: a deviation is unknown, or data or settings are invalid.
+        ValueError: a deviation is unknown, or data or options are invalid.
     """
     for name in protocols:
         if name not in EACH_THEN_ALL:
@@ -102,7 +103,7 @@ def ablation(
 
 
 def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
-    """Return the shell command that repeats an ablation; omits `--runs` if the folder's path is absolute."""
+    """Return the shell command that repeats an ablation, without `--runs` if its path is absolute."""
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
@@ -112,7 +113,7 @@ def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> st
 
 
 def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureMaps) -> Numbers:
-    """Return the main numbers of a run, by name, for comparison between protocols."""
+    """Return a run's main results by name, such as test accuracy, mAP and the largest eigenvalues."""
     numbers: Numbers = {
         f"{setting}, best validation accuracy": best_epoch(rows, run.config.select)["mean_class_accuracy"]
         for setting, rows in run.histories.items()
@@ -130,7 +131,7 @@ def headline_numbers(run: FinishedRun, metrics: ClassMetrics, features: FeatureM
 
 
 def read_report(file: Path) -> AblationReport:
-    """Read and check a file `ablation.json`.
+    """Read the file `ablation.json`, and check its keys and numbers.
 
     Raises:
         ValueError: the file does not exist, or one of its keys or numbers is missing or wrong.
@@ -152,7 +153,7 @@ def read_report(file: Path) -> AblationReport:
 
 
 def markdown(report: AblationReport) -> str:
-    """Return a Markdown table: each number without deviations, and its change by each deviation."""
+    """Return the report as Markdown, with a table of each number and of its change by each deviation."""
     numbers, config, made_by = report["numbers"], report["config"], report["fingerprint"]
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"
@@ -181,7 +182,7 @@ def markdown(report: AblationReport) -> str:
 
 
 def limits(report: AblationReport) -> str:
-    """Return sentences on how large a difference of accuracies can be by chance."""
+    """Return sentences that state how far two accuracies can differ by chance."""
     accuracy, parts = report["numbers"][CORRECTED].get("test accuracy"), str(report["config"]["split"]).split("/")
     said = ["One training each."]
     if accuracy is not None and parts[-1].isdigit():
@@ -198,7 +199,7 @@ def limits(report: AblationReport) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """Return the change of a number as text: `.` if it is 0, `-` without `after`, or `after` without `before`."""
+    """Return the change as text: `.` if it is 0, `-` if `after` is None, and `after` if `before` is None."""
     if after is None:
         return "-"
     if before is None:

@@ -1,4 +1,4 @@
-"""Checkpoints: everything needed to continue a training exactly, in files named by their hashes.
+"""Checkpoints: files named by their hashes, with all that is needed to continue a training exactly.
 
 Order, augmentation and learning rate are functions of (seed, epoch, image, step), so there is no generator to save.
 A file's name ends with the sha256 of its bytes: a corrupt one is recognised without a second file.
@@ -49,7 +49,7 @@ def save(
 def save_tensors(
     folder: Path, tensors: Mapping[str, torch.Tensor], position: Position, config: Mapping[str, Any]
 ) -> Path:
-    """Write a checkpoint of these tensors, with names as in `read_kept_epoch`; see `save`."""
+    """Write a checkpoint as `save` does, from tensors named `model.NAME` and `optimizer.INDEX.NAME`."""
     data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
     name = names.checkpoint(position.epoch, position.batch, hashlib.sha256(data).hexdigest())
     write_file(folder / name, data)
@@ -76,7 +76,7 @@ def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
-    """Return the optimizer's state by `INDEX.NAME`, such as `0.exp_avg`; INDEX is the index of the parameter."""
+    """Return the optimizer's state tensors by `INDEX.NAME` (INDEX of the parameter), such as `0.exp_avg`."""
     states = optimizer.state_dict()["state"]
     return {f"{index}.{name}": value for index, state in states.items() for name, value in state.items()}
 
@@ -87,7 +87,7 @@ def write_kept_epoch(file: Path, model: torch.nn.Module, optimizer: torch.optim.
 
 
 def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
-    """Return about how many bytes `write_kept_epoch` writes; some thousands for names are not included.
+    """Return the approximate number of bytes that `write_kept_epoch` writes, without some kilobytes of names.
 
     Args:
         weights: the network's weights and buffers.
@@ -99,7 +99,7 @@ def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[
 
 
 def read_kept_epoch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Return the weights, and the optimizer state by `INDEX.NAME`, that `write_kept_epoch` wrote.
+    """Read a file of `write_kept_epoch`; return its weights, and its optimizer state by `INDEX.NAME`.
 
     Raises:
         ValueError: the file does not exist, is not a regular file, or is damaged.
@@ -157,11 +157,12 @@ def restore(
         batches: number of batches per epoch, if known.
 
     Returns:
-        The position to continue from, the start without a checkpoint, and a warning for each corrupt file.
+        The position to continue from, and a warning for each corrupt file. Without an intact checkpoint the
+        position is the start of the training.
 
     Raises:
-        ValueError: the checkpoint's configuration differs (the message names the values), or the file's name has its
-            hash, but no training can have written its content.
+        ValueError: the checkpoint's configuration differs (the message names the values), or the file is intact
+            but its content cannot come from this training.
     """
     warnings = []
     for file in reversed(_list_files(folder)):
@@ -194,10 +195,13 @@ def _check_values(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Raise ValueError for impossible values. Weights that diverged may be nan, and mean squares infinite.
+    """Raise ValueError if a weight or a state has an impossible value.
+
+    NaN weights and infinite mean squares are possible, since a training can diverge.
 
     Raises:
-        ValueError: a mean of squares is below 0, or nan although its weight is not; a count of batches is below 0.
+        ValueError: a mean of squares is below 0, or nan although its weight is not; a count of batches is below
+            0.
     """
     for key, value in weights.items():
         if key.endswith("num_batches_tracked") and bool((value < 0).any()):
@@ -216,7 +220,7 @@ def _check_values(
 
 
 def _error_for_foreign_file(file: Path, error: Exception) -> ValueError:
-    """Return the error for an intact file that was not written by `save`."""
+    """Return the error for an intact file that `save` did not write."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ValueError(
         f"checkpoint {file} does not belong to this training ({what}); remove it, and the one before it is used"
@@ -224,14 +228,14 @@ def _error_for_foreign_file(file: Path, error: Exception) -> ValueError:
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """Return the checkpoints in order of their positions; an empty list if the folder does not exist."""
+    """Return the checkpoints, sorted by position in the training; an empty list if the folder does not exist."""
     return sorted(folder.glob("[0-9]*.safetensors"))
 
 
 def _load(
     tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, begun: bool
 ) -> None:
-    """Load tensors named as in a file into the network and the optimizer, after checking all of them.
+    """Check tensors named as in a checkpoint, then load them into the network and the optimizer.
 
     Args:
         tensors: tensors on the CPU.
@@ -241,7 +245,7 @@ def _load(
 
     Raises:
         KeyError: a weight is missing.
-        ValueError: a tensor belongs to neither of them, or has a wrong dtype, shape or value.
+        ValueError: a tensor is neither a weight nor a state, or has a wrong dtype, shape or value.
     """
     expected = {f"{OF_MODEL}{name}": value for name, value in model.state_dict().items()}
     weights = {key: tensors[key] for key in expected}

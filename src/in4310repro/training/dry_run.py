@@ -1,4 +1,4 @@
-"""Dry run: pass a batch through every stage of a training without a run folder, and estimate the whole training."""
+"""Dry run: pass one batch through every stage of a training, and estimate time, disk and memory of all of it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
 
 @dataclass(frozen=True, kw_only=True)
 class Rehearsal:
-    """What a training would read, write and need, estimated from a few of its batches."""
+    """Estimates of a training's time, disk space and memory, from a few of its batches."""
 
     plan: TrainingPlan
     numerics: Numerics
@@ -60,12 +60,12 @@ class Rehearsal:
 
     @property
     def fitted(self) -> bool:
-        """Return whether the training only fits last layers, and so takes no optimizer steps."""
+        """True if the training only fits last layers, and so takes no optimizer steps."""
         return not self.steps
 
     @property
     def seconds(self) -> float:
-        """Estimated seconds of the training; excludes fits of last layers, and decoding, which is done already."""
+        """Estimated seconds of the training, without fits of last layers and without decoding of images."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -75,7 +75,7 @@ class Rehearsal:
 
     @property
     def disk(self) -> tuple[int, int]:
-        """Bytes on disk of the finished run, and at most during training; excludes small text files."""
+        """Bytes on disk of the finished run, and the peak during training; both without small text files."""
         config, sizes = self.plan.config, self.checkpoint_bytes
         files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
@@ -85,25 +85,23 @@ class Rehearsal:
 
 
 class _Stages(NamedTuple):
-    """Measurements of the stages of a training; the fields are those of `Rehearsal`."""
-
     steps: Mapping[str, Step]
     validation_seconds: float
     checkpoint_bytes: Mapping[str, int]
 
 
 def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
-    """Do all checks of a training, decode all images, and pass a batch or two through every stage.
+    """Do all checks of a training, decode all images, and pass one or two batches through every stage.
 
-    The stages: load, augment, forward, loss, backward, a step of each setting's optimizer, evaluation, checkpoint,
-    feature maps. No image of the test part is passed through a network, and only the cache of decoded images is
-    written.
+    The stages: load, augment, forward, loss, backward, a step of each setting's optimizer, evaluation,
+    checkpoint, feature maps. No image of the test part is passed through a network, and only the cache of
+    decoded images is written.
 
     Args:
-        config: of the training.
+        config: configuration of the training.
         context: arithmetic, progress and processes of the computation.
         folder: the folder that the run would be written to.
-        keep_epochs: whether the training would keep them.
+        keep_epochs: whether the training would keep the weights after each epoch.
 
     Raises:
         ValueError: a training would fail, before or in its first steps, or the disk has too little space.
@@ -134,7 +132,6 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
 
 
 def _pass_through_stages(plan: TrainingPlan, context: Context) -> _Stages:
-    """Pass a batch or two through every stage of each setting, and one through the feature maps of the last."""
     config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
     for setting in config.settings:
@@ -166,7 +163,7 @@ def _name_stage(network: Network, stage: str) -> Iterator[None]:
 
 
 def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
-    """Take the first optimizer steps of one setting; return the training in that state."""
+    """Take the first optimizer steps of one setting; return the training, which holds the timed step."""
     config = plan.config
     inputs = TrainingInputs(
         model=plan.initial_network(),
@@ -182,14 +179,14 @@ def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Co
 
 
 def _predict(model: torch.nn.Module, images: ImageSet, settings: EvaluationSettings, context: Context) -> float:
-    """Return how many seconds it takes to evaluate the images."""
+    """Return the seconds that it takes to evaluate the images."""
     start = time.perf_counter()
     predict(model, images, settings, context)
     return time.perf_counter() - start
 
 
 def describe(rehearsal: Rehearsal) -> Iterator[str]:
-    """Return a dry run's results as lines to print."""
+    """Yield the results of a dry run as lines of text."""
     config, split, numerics = rehearsal.plan.config, rehearsal.plan.split, rehearsal.numerics
     counts = {part: len(entries) for part, entries in split.parts.items()}
     yield (
@@ -229,7 +226,7 @@ def _time_of_steps(rehearsal: Rehearsal) -> str:
 
 
 def _duration_text(seconds: float) -> str:
-    """Return a duration in seconds as text in suitable units.
+    """Return a duration as text in seconds, minutes or hours.
 
     Examples:
         >>> _duration_text(7.4), _duration_text(300), _duration_text(9000)

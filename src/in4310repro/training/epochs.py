@@ -1,4 +1,4 @@
-"""Epochs of one setting: optimizer steps, then validation, starting from any position; reads and writes no files."""
+"""Training epochs of one optimizer setting: steps, then validation. No file is read or written."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from in4310repro.training.positions import Position
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingInputs:
-    """Inputs for training one setting: its initial network, images and configuration."""
+    """Inputs for training with one optimizer setting: the initial network, images and configuration."""
 
     model: torch.nn.Module
     training: ImageSet
@@ -53,10 +53,13 @@ class Step(NamedTuple):
 
 
 def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError if a training step certainly needs more memory than this machine has.
+    """Raise ValueError if a training step needs more memory than this machine has.
+
+    The estimate is a lower bound; nothing is checked on a GPU.
 
     Raises:
-        ValueError: the message names the settings, the memory that they need and the machine's.
+        ValueError: the step is too large; the message names the options, the memory needed and the machine's
+            memory.
     """
     if numerics.device == "cpu":
         what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
@@ -68,11 +71,11 @@ def _never() -> bool:
 
 
 class Epochs:
-    """The network of a setting, its optimizer, and how far they are trained; `run` trains them.
+    """A network and its optimizer at some point of their training; `run` trains them to the end.
 
     Args:
-        task: what to train.
-        interrupted: whether this process was asked to stop.
+        task: network, images and configuration of the training.
+        interrupted: a function that returns whether this process was asked to stop.
     """
 
     def __init__(self, task: TrainingInputs, interrupted: Callable[[], bool] = _never) -> None:
@@ -110,18 +113,18 @@ class Epochs:
 
     @property
     def title(self) -> str:
-        """The setting's name and the number of the current epoch, as text."""
+        """The name of the optimizer setting and the number of the current epoch, as text."""
         return f"{self.task.setting.name}, epoch {self.position.epoch + 1} of {self.task.config.epochs}"
 
     def run(self, after_step: Callable[[], None], after_epoch: Callable[[HistoryRow], None]) -> None:
         """Train all remaining epochs, and call `after_epoch` with the metrics of each epoch.
 
         Args:
-            after_step: called after each step, when the position includes it and `last` is this step.
-            after_epoch: called after each epoch, when the position includes it.
+            after_step: called after each step, once `position` and `last` include that step.
+            after_epoch: called after each epoch, once `position` includes that epoch.
 
         Raises:
-            ValueError: a loss is no longer finite, or processes no longer have the same weights.
+            ValueError: a loss is not finite, or the processes no longer have the same weights.
         """
         position = self.position
         while position.epoch < self.task.config.epochs:
@@ -131,7 +134,7 @@ class Epochs:
             after_epoch(row)
 
     def _check_in_sync(self, row: HistoryRow) -> None:
-        """Check that all processes have equal weights, and set `stop` if any process was asked to stop."""
+        """Raise ValueError if processes have unequal weights; set `stop` if any process was asked to stop."""
         said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
         heard = [json.loads(each) for each in self.task.context.processes.gather(said)]
         self.stop = any(stop for *_, stop in heard)
@@ -143,15 +146,15 @@ class Epochs:
                 )
 
     def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
-        """Train the rest of an epoch; return the mean loss over its images, and images per second.
+        """Train the rest of the current epoch; return the mean loss over its images, and images per second.
 
-        Starts after the batches that the position counts as done, and advances the position except its epoch.
+        Batches that `position` counts as done are skipped. `position` is updated after each step, except its epoch.
 
         Args:
-            after_step: called after each step, when the position includes it and `last` is this step.
+            after_step: called after each step, once `position` and `last` include that step.
 
         Raises:
-            ValueError: the loss is no longer finite.
+            ValueError: the loss is not finite.
         """
         config, position, images = self.task.config, self.position, self.task.training
         ranges = training_ranges(len(images), config.batch_size)[position.batch :]
@@ -191,7 +194,7 @@ class Epochs:
         return position.loss / len(images), speed
 
     def validate(self, train_loss: float, speed: float) -> HistoryRow:
-        """Validate the network after an epoch; return the epoch's losses and metrics.
+        """Evaluate the network on the validation images; return the losses and metrics of the epoch.
 
         Raises:
             ValueError: the loss is not finite.
@@ -209,7 +212,7 @@ class Epochs:
         )
 
     def _local_share(self, batch: range) -> range:
-        """Return the positions of the images that this process computes of a batch."""
+        """Return the positions of those images of a batch that this process computes."""
         processes = self.task.context.processes
         if self.task.context.numerics.portable:
             own = shares.images_of(len(batch), processes.connection)
@@ -218,7 +221,7 @@ class Epochs:
         return batch[own.start : own.stop]
 
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
-        """Take one optimizer step; return the mean loss over the whole batch, all processes' images included."""
+        """Take one optimizer step; return the mean loss over the batch, including the images of other processes."""
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
@@ -255,7 +258,7 @@ class Epochs:
         )
 
     def _refuse_non_finite(self, name: str, loss: float) -> None:
-        """Raise ValueError, with a possible reason, if the loss is not finite."""
+        """Raise ValueError if the loss is not finite; the message suggests a remedy."""
         if math.isfinite(loss):
             return
         advice = f"a learning_rate below {self.task.setting.learning_rate} may keep it finite"

@@ -1,4 +1,4 @@
-"""Training of a run: all settings from equal initial weights, selection on validation, then scores of the test set."""
+"""Training of a run: train all optimizer settings, select the best on validation, and score the test set."""
 
 from __future__ import annotations
 
@@ -51,21 +51,24 @@ def train(
     keep_epochs: bool = False,
     log_steps: str | None = None,
 ) -> FinishedRun:
-    """Train every setting from equal initial weights, select on validation, and score the test set once.
+    """Train every optimizer setting, select the best network on validation, and score the test set once.
 
-    All inputs are checked, and all images decoded, before anything is computed.
+    All settings start from equal initial weights. All inputs are checked, and all images decoded, before
+    training.
 
     Args:
-        config: every option that changes the run's numbers.
-        context: arithmetic and progress; this process is the first of its processes, and the others call `follow`.
-        folder: the run folder; a run that is already there moves aside.
-        resume: continue the run that is there instead; without one this is an error, as on the command line.
-        keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends on it.
-        log_steps: a format to log every step in, see `step_log`; no result depends on it.
+        config: every option that changes the run's results.
+        context: arithmetic and progress; this process must be the first of its processes, and the others call
+            `follow`.
+        folder: the run folder; a run that is already there is moved to another folder.
+        resume: continue the run in the folder instead of starting a new one; an error if there is none.
+        keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends
+            on it.
+        log_steps: the format of a log of every step, see `step_log`; no result depends on it.
 
     Raises:
-        ValueError: whatever is wrong with the data, the weights or the settings; on resuming, no run or whatever
-            differs; too little disk for the epochs that are kept.
+        ValueError: the data, the weights or the settings are invalid; the disk has too little space for kept
+            epochs; or there is no run to resume, or it was begun with other inputs.
     """
     if resume:
         refuse_without_run(folder)
@@ -94,10 +97,10 @@ def train(
 
 
 def follow(config: Config, context: Context) -> None:
-    """Train in a process other than the first, which calls `train` with the same arguments; uses no run folder.
+    """Train in a process other than the first, which calls `train` with the same arguments; write no files.
 
     Raises:
-        ValueError: as `train`.
+        ValueError: the data, the weights or the options are invalid, or the processes differ in them.
     """
     context = _with_shared_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
@@ -123,10 +126,10 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with an arithmetic that all of its processes can use together.
+    """Return the context with the arithmetic mode that all of its processes use together.
 
     Raises:
-        ValueError: the processes cannot train together; raised before the first message between them.
+        ValueError: several processes on the CPU would use native arithmetic.
     """
     numerics, size = replicas.numerics_of(context.numerics, context.processes), context.processes.size
     if size > 1 and not numerics.portable and numerics.device == "cpu":
@@ -163,7 +166,7 @@ def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
 
 
 def _contexts_of_settings(config: Config, context: Context) -> list[Context]:
-    """Return one context per setting, whose progress display counts the setting as part of the training."""
+    """Return a context for each optimizer setting; its progress display shows the time left of all settings."""
     whole, count = context.progress.whole(), len(config.settings)
     titles = [f"setting {number} of {count}" for number in range(1, count + 1)]
     return [replace(context, progress=whole.part(index, count, title)) for index, title in enumerate(titles)]
@@ -178,7 +181,7 @@ def _make_task(
     *,
     keep_epochs: bool,
 ) -> Task:
-    """Return the task of training a network with one optimizer setting, from the prescribed initial weights."""
+    """Return the inputs for training one optimizer setting from the initial weights that the protocol prescribes."""
     before = plan.config.training.setting_before(setting)
     last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
     return Task(
@@ -196,7 +199,7 @@ def _make_task(
 
 
 def _fit_setting(task: Task) -> list[HistoryRow]:
-    """Train a setting unless it is already fully trained; return its history."""
+    """Train one optimizer setting, unless its training is complete already; return its history."""
     history = finished_history(task.files, task.setting, task.config.training)
     if not history:
         task.context.processes.broadcast_json(task.setting.name)
@@ -212,7 +215,7 @@ def _fit_setting(task: Task) -> list[HistoryRow]:
 def _score_test_set(
     files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[HistoryRow]], context: Context
 ) -> None:
-    """Score the test set with the selected network; nothing reads the test set before the selection."""
+    """Score the test set with the selected network; only now, after the selection, is the test set used."""
     setting, _ = select(histories, plan.config.select)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     weights = files.read_tensors(name)

@@ -1,7 +1,7 @@
 """Extension of a finished run by more epochs: turn it into an interrupted run that can be resumed.
 
-Until its configuration is replaced, in one step, it is the finished run that it was; from then on the same command
-continues it, and whatever a kill leaves behind is put right by the next one.
+The run remains finished until its configuration is replaced, in one step. From then on, the same command
+continues the run, even after the process was killed.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ RESULTS = (names.FEATURES, names.SCORES, names.METRICS)
 
 
 def is_finished(folder: Path) -> bool:
-    """Return whether a run exists and its training is complete."""
+    """Return whether the folder has a run with complete results."""
     return (folder / names.METRICS).is_file()
 
 
 def check_epochs(folder: Path, before: int, wanted: int) -> None:
-    """Raise ValueError if a run with this number of epochs cannot be extended to the requested number.
+    """Raise ValueError if a run cannot be extended to the wanted number of epochs.
 
     Raises:
         ValueError: the run is not finished, or already has more epochs.
@@ -45,17 +45,18 @@ def check_epochs(folder: Path, before: int, wanted: int) -> None:
 def begin(files: RunFolder, config: Config) -> None:
     """Write a checkpoint at each setting's last epoch, from which training continues with more epochs.
 
-    Nothing that belongs to the finished run is changed. What follows has the bits of a run that was trained with so
-    many epochs from the start: nothing in an epoch depends on how many there are, but for the hash that the chain
-    starts with, and that is put into every entry anew.
+    Files of the finished run are not changed. The extended run has the same bits as a run that was trained with
+    more epochs from the start, since no step depends on the number of epochs. Only the first hash of the chain
+    depends on it, and the chain is linked anew.
 
     Args:
-        files: of a finished run.
-        config: its configuration with more epochs.
+        files: the folder of a finished run.
+        config: the run's configuration with more epochs.
 
     Raises:
-        ValueError: the run is damaged; its last epoch was not kept, or other tensors were; a learning rate depends on
-            the number of epochs, or one setting's start on another's end; the disk is too small.
+        ValueError: the run is damaged; its last epoch was not kept, or its tensors differ from the recorded
+            hashes; the learning rate depends on the number of epochs; a setting starts from the end of another;
+            or the disk is too full.
     """
     run = FinishedRun.open(files.folder)
     _refuse_what_depends_on_epochs(run)
@@ -77,7 +78,7 @@ def begin(files: RunFolder, config: Config) -> None:
 
 
 def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
-    """Remove the results from before an extension of a run that has begun and not ended."""
+    """Remove the results of the shorter run if an extension has begun and is not complete."""
     if is_finished(files.folder) and any(
         _has_fewer_epochs(files, each.name, training.epochs) for each in training.settings
     ):
@@ -85,7 +86,7 @@ def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
 
 
 def _has_fewer_epochs(files: RunFolder, setting: str, epochs: int) -> bool:
-    """Return whether a setting's history has fewer epochs; False if it is missing or damaged."""
+    """Return whether a setting's history is shorter than `epochs`; False if it is missing or damaged."""
     try:
         return len(files.read_record(names.of_setting(setting, names.HISTORY), list[HistoryRow])) < epochs
     except (ValueError, OSError):
@@ -108,7 +109,7 @@ def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
 
 
 def _kept_file(run: FinishedRun, setting: str) -> Path:
-    """Return the file of the state after a setting's last epoch, after comparing its hashes with the recorded ones.
+    """Return the file of a setting's state after its last epoch, after checking its hashes.
 
     Raises:
         ValueError: the file is missing or damaged, or its hashes differ from the recorded ones.

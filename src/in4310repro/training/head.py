@@ -1,4 +1,4 @@
-"""Fit of the last layer alone, by multinomial logistic regression on features that are computed once."""
+"""Fit of the last layer alone: multinomial logistic regression on features that are computed once per image."""
 
 from __future__ import annotations
 
@@ -41,21 +41,21 @@ class Head(NamedTuple):
 
 
 class Features(NamedTuple):
-    """Inputs of the last layer for the training and validation images of a setting."""
+    """Inputs of the last layer, for all training images and all validation images."""
 
     training: Embedding
     validation: Embedding
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Fit the last layer once for each penalty strength; return the metrics, one row per strength.
+    """Fit the last layer once for each penalty strength; return a row of metrics per strength.
 
-    Every fit starts at 0, independently of the others. The files are those of `training.fit`; an interrupted run
-    continues with the strength after the last one in them.
+    Every fit starts from zero weights, independently of the others. The files are those of `training.fit`. An
+    interrupted run continues with the first strength that is not yet in them.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
-        KeyboardInterrupt: interrupted; raised after the current fit has ended.
+        KeyboardInterrupt: the process was asked to stop; raised after the current fit has ended.
     """
     with interrupts() as interrupted:
         record = Record(task)
@@ -79,10 +79,11 @@ def follow(inputs: TrainingInputs) -> None:
 
 
 def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
-    """Return the last layer's inputs for the training and validation images; see `embed` for `cache`.
+    """Return the inputs of the last layer for all training and validation images; see `embed` for `cache`.
 
     Raises:
-        ValueError: as `embed`, or a fit would need more memory than the machine has.
+        ValueError: the network does not end in one linear layer, a feature is not finite, the disk is too full,
+            or a fit would need more memory than the machine has.
     """
     config = inputs.config
     embeddings = [
@@ -105,7 +106,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
 def fit_row(
     inputs: TrainingInputs, model: torch.nn.Module, features: Features, number: int, strength: float
 ) -> HistoryRow:
-    """Fit the last layer at one penalty strength, load it into the network, and return its metrics.
+    """Fit the last layer with one penalty strength, load it into the network, and return a row of metrics.
 
     Args:
         inputs: the images and the configuration.
@@ -137,15 +138,16 @@ def fit_row(
 
 
 def fit_head(features: Embedding, labels: Int64[np.ndarray, " image"], classes: int, strength: float) -> Head:
-    """Fit a logistic regression of labels on features with scikit-learn's L-BFGS in float64; return its weights.
+    """Fit a logistic regression of labels on features by scikit-learn's L-BFGS in float64; return its weights.
 
-    Its last bits depend on the processor, since BLAS adds; on the number of threads they do not, since it is given one.
+    The last bits depend on the processor, since BLAS computes the sums. They do not depend on the number of
+    threads, since BLAS may use only one.
 
     Args:
         features: the features of each image.
         labels: the class of each image, from 0.
         classes: the number of classes.
-        strength: scikit-learn's C: the sum of the losses is weighted by it, beside half of the squared weights.
+        strength: scikit-learn's C, the weight of the summed losses relative to half the sum of squared weights.
     """
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -168,8 +170,9 @@ def largest_derivative(
 ) -> float:
     """Return the largest absolute partial derivative of `fit_head`'s objective; it is about 0 at the minimum.
 
-    That is the mean loss and, divided by strength and number of images, half of the squared weights. With two classes
-    scikit-learn penalises the difference of the two rows, which is twice either of them.
+    The objective is the mean loss plus a penalty: half the sum of squared weights, divided by strength and
+    number of images. With two classes, scikit-learn penalises the difference of the two rows, which is twice
+    either of them.
 
     Args:
         fitted: the weights, as float32.
@@ -191,7 +194,7 @@ def largest_derivative(
 def scores_of_features(
     layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Scores:
-    """Return scores computed from the last layer's inputs; equal to the bit to `predict` with equal batches.
+    """Return scores computed from the last layer's inputs; with equal batches, equal to the bit to `predict`.
 
     Args:
         layer: the network's last layer.
@@ -210,7 +213,7 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the position after the finished fits of an interrupted run; the start if their files are damaged."""
+    """Return the position of an interrupted run after its complete fits; the start if its files are damaged."""
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):

@@ -1,4 +1,4 @@
-"""Constructors of the optimizers in `OPTIMIZERS`, portable or torch's, and the learning rate's schedule."""
+"""Constructors of the optimizers in `OPTIMIZERS`, in portable or native arithmetic, and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def build(
     *,
     portable: bool,
 ) -> torch.optim.Optimizer:
-    """Construct the optimizer of a setting, portable or torch's own.
+    """Construct the optimizer of a setting, in portable or native arithmetic.
 
     Args:
-        setting: the kind, one of `OPTIMIZERS`, learning rates, weight decay and momentum, which SGD alone has.
+        setting: the optimizer's name in `OPTIMIZERS`, learning rates, weight decay, and momentum (SGD only).
         body: trained parameters of the network except the head, already on their device.
         head: parameters of the head, which has its own learning rate.
-        portable: by the kernels of `arithmetic`, otherwise torch's; state and state dict are the same.
+        portable: use the kernels of `arithmetic` instead of torch's; state and state dict are the same.
 
     Raises:
         ValueError: the optimizer has no portable step.
@@ -46,13 +46,13 @@ def build(
 
 
 def state_copies(setting: OptimizerSetting) -> int:
-    """Return how many tensors an optimizer keeps per parameter that are as large as the parameter."""
+    """Return how many tensors of a parameter's shape the setting's optimizer keeps for each parameter."""
     state = OPTIMIZERS[setting.optimizer].state_with(setting.momentum)
     return sum(kept.has_shape_of_parameter for kept in state.values())
 
 
 def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return which state the optimizer keeps for each parameter of a group, by name."""
+    """Return the meaning, by name, of each tensor that the optimizer keeps per parameter of a group."""
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 
@@ -64,11 +64,12 @@ def states_of(
     Args:
         optimizer: the optimizer, with parameters of the right shapes.
         tensors: tensors on the CPU.
-        of_all: whether every parameter must have a state; otherwise one that never had a gradient may have none.
+        of_all: whether every parameter must have a state; otherwise one that never had a gradient may have
+            none.
 
     Raises:
-        ValueError: one is missing or belongs to no parameter, or is not what the optimizer keeps: of the dtype and
-            shape of its parameter, and a number of steps that can be counted, for all parameters the same.
+        ValueError: a tensor is missing, belongs to no parameter, or has a wrong dtype, shape or value; or the
+            numbers of steps differ between parameters.
     """
     states: dict[int, dict[str, torch.Tensor]] = {}
     groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]
@@ -94,11 +95,6 @@ def states_of(
 
 
 def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """Return a tensor of optimizer state after checking its dtype, shape and range.
-
-    Raises:
-        ValueError: the dtype or shape is wrong, or the value is out of range.
-    """
     if kept is Kept.COUNT:
         return check_count(value, key)
     if kept.has_shape_of_parameter:
@@ -112,14 +108,15 @@ def _check_kept(kept: Kept, key: str, value: torch.Tensor, parameter: torch.Tens
 def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -> float:
     """Return the factor in (0, 1] by which a step's learning rate is multiplied.
 
-    It rises linearly to 1 during the warm-up. Then it stays at 1 (`constant`), or falls as half a cosine wave that
-    would reach 0 after the last step (`cosine`: Loshchilov and Hutter, "SGDR", ICLR 2017, without restarts).
+    It rises linearly to 1 during the warm-up. Then it stays at 1 (`constant`), or falls as half a cosine wave
+    that would reach 0 after the last step (`cosine`: Loshchilov and Hutter, "SGDR", ICLR 2017, without
+    restarts).
 
     Args:
-        step: from 0.
-        steps: of the whole training.
+        step: number of the step, from 0.
+        steps: number of steps of the whole training.
         schedule: `constant` or `cosine`.
-        warm_up: share of the steps, in [0, 1).
+        warm_up: fraction of the steps, in [0, 1).
     """
     warm_up_steps = int(warm_up * steps)
     if step < warm_up_steps:
@@ -131,6 +128,6 @@ def learning_rate_factor(step: int, steps: int, schedule: str, warm_up: float) -
 
 
 def set_learning_rates(optimizer: torch.optim.Optimizer, factor: float) -> None:
-    """Set the learning rates of all parameter groups for the next step: the initial rates times a factor."""
+    """Set the learning rate of each parameter group to its initial rate times a factor."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] * factor

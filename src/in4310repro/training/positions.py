@@ -1,4 +1,4 @@
-"""Positions in a training: the epoch and batch reached, as stored in a checkpoint, and a check of them."""
+"""Positions in a training: the epoch and batch reached, as stored in a checkpoint, and their check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Position:
 
 
 class PositionRecord(TypedDict):
-    """A position as a checkpoint stores it, in JSON."""
+    """A position in a training, as JSON in a checkpoint."""
 
     epoch: Count
     batch: Count
@@ -32,10 +32,11 @@ class PositionRecord(TypedDict):
 
 
 def check_position(position: PositionRecord, epochs: int | None, batches: int | None) -> None:
-    """Check that the values of a position are possible and agree with each other.
+    """Check that the values of a position are possible and consistent.
 
     Raises:
-        ValueError: the number of history rows is not the number of epochs, or epochs or batches exceed the training's.
+        ValueError: the history does not have one row per finished epoch, the position is beyond the end of the
+            training or of an epoch, or the loss is not 0 before the first batch.
     """
     epoch, batch, loss = position["epoch"], position["batch"], position["loss"]
     for name, found in (("history", position["history"]), ("tensors", position["tensors"])):

@@ -1,4 +1,4 @@
-"""Preparation of a training: check its data, network and plan, and decode all images, before the first step."""
+"""Preparation of a training: before the first step, check the data and the network, and decode all images."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from in4310repro.training.epochs import refuse_too_large_a_step
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """The images of a training, and a first split, in which files with equal bytes are in the same part."""
+    """Images of a training with a first split, which keeps files with equal bytes in one part."""
 
     config: Config  # with the split as counts
     images: Catalogue
@@ -44,7 +44,7 @@ class Data:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
-    """Everything that a training starts from and that determines its results."""
+    """All inputs of a training that determine its results: configuration, split, images and initial network."""
 
     config: Config  # with the split as counts, and the modules of its network
     groups: list[Group]  # of images that the split holds on one side, beside files of equal bytes
@@ -67,11 +67,11 @@ class TrainingPlan:
 
 
 def load_data(config: Config, context: Context) -> Data:
-    """List the images of a training and split them; decodes none of them.
+    """List and split the images of a training, without decoding them.
 
     Raises:
-        ValueError: the network is unknown, the optimizer has no portable arithmetic but is to use it, sizes exceed
-            this machine, or the images or the split are invalid.
+        ValueError: the network is unknown; an optimizer cannot use the portable arithmetic asked for; a size
+            exceeds this machine; or the images or the split are invalid.
     """
     if context.numerics.portable and (reason := config.optimizer_obstacle()):
         raise ValueError(f"{reason}; --numerics native has all")
@@ -88,10 +88,12 @@ def load_data(config: Config, context: Context) -> Data:
 
 
 def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Build the network with its initial weights, and fill in options that depend on it; return config and network.
+    """Return the configuration completed for its network, and the network with its initial weights.
+
+    Options about preprocessing and modules that were left to the weights or the network are filled in.
 
     Raises:
-        ValueError: the weights or the settings do not fit the network, or it has no portable arithmetic.
+        ValueError: the weights or the options do not fit the network, or it has no portable arithmetic.
     """
     config, classes = data.config, len(data.split.classes)
     weights = config.network.read_weights(config.weights)
@@ -102,9 +104,9 @@ def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module
 
 
 def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Context) -> TrainingPlan:
-    """Return the plan of a training, with groups, split and fingerprint, after decoding all images.
+    """Decode all images and return the plan of a training, with groups, split and fingerprint.
 
-    The test images are decoded too, so that an unreadable one is reported now and not after hours.
+    The test images are decoded too, so that an unreadable one is reported before the training and not after it.
 
     Args:
         data: the result of `load_data`.
@@ -113,7 +115,7 @@ def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Con
         context: arithmetic, progress and processes of the computation.
 
     Raises:
-        ValueError: an image cannot be decoded, or a group does not fit the split.
+        ValueError: an image cannot be decoded, or a group of look-alikes does not fit the split.
     """
     groups, split = _groups(data, config, network, context), data.split
     if config.group == LOOK_ALIKES:
@@ -149,11 +151,11 @@ def _fingerprint(network: torch.nn.Module, sets: Mapping[str, ImageSet], numeric
 
 
 def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics: Numerics) -> Config:
-    """Return the configuration with the network's default modules if the choice of modules is left to it.
+    """Check that the configuration fits the network; return it with the default modules if none were chosen.
 
     Raises:
-        ValueError: the network gives no scores to images of this size, has no such modules, or computes by functions
-            that have no portable arithmetic.
+        ValueError: the network cannot process images of this size, lacks a chosen module, or has no portable
+            arithmetic.
     """
     network = config.network
     network.check_scores(model, classes, config.image_size)
@@ -170,7 +172,6 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
 
 
 def _refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError for sizes that exceed this machine's memory, before images are read or drawn."""
     pixels = config.image_size**2
     refuse_too_large_a_step(config, numerics)
     refuse_too_large(config, numerics)
@@ -191,7 +192,7 @@ def _catalogue(config: Config, progress: Progress) -> Catalogue:
 
 
 def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:
-    """Return the decoded images of each part; raises one error that names all unreadable files."""
+    """Return the decoded images of each part. If files are unreadable, raise one error that names all of them."""
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:

@@ -1,6 +1,7 @@
-"""Native arithmetic in several processes by torch's DistributedDataParallel, which fixes no order of summation.
+"""Native arithmetic in several processes by torch's DistributedDataParallel, without fixed summation order.
 
-Results differ in the last digits from those of one process; so they have a numeric class of their own.
+Results differ in the last digits from those of one process. Therefore each number of processes has its own
+numeric class.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from in4310repro.system.processes import Processes
 
 
 def numerics_of(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return the arithmetic of several processes; in native arithmetic it depends on their number."""
+    """Return the arithmetic of several processes; a native numeric class depends on their number."""
     if numerics.portable or processes.size == 1:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
@@ -23,18 +24,18 @@ def numerics_of(numerics: Numerics, processes: Processes) -> Numerics:
 
 
 def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the network with batch norm over the images of all processes; GPU only, same state dict."""
+    """Return the network with batch norm over the images of all processes, for GPUs; the state dict is the same."""
     converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return converted
 
 
 def backward(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
-    """Compute the gradients of the mean loss over all processes' images; return this loss.
+    """Compute the gradients of the mean loss over the images of all processes; return this loss.
 
     Args:
         loss: the mean loss over the images of this process.
         share: number of these images divided by the number in the whole batch.
-        processes: the processes that have the remaining images.
+        processes: all processes that have images of the batch.
     """
     # DistributedDataParallel divides by the number of processes.
     weighted = loss * share

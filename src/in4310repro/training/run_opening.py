@@ -24,7 +24,7 @@ from in4310repro.training.step_log import formats_of, refuse_missing_library
 
 
 def with_recorded_orientation(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration, but with the EXIF orientation that the run in a folder has recorded.
+    """Return the configuration with the EXIF orientation option of the run in the folder.
 
     Raises:
         ValueError: the run's configuration is damaged or has an unsupported format.
@@ -48,12 +48,12 @@ def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozens
 
 
 def keeps_epochs(folder: Path) -> bool:
-    """Return whether a run has stored weights and optimizer state of single epochs."""
+    """Return whether a run has saved weights and optimizer state after single epochs."""
     return any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors"))
 
 
 def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
-    """Report the disk space for storing every epoch's weights, except those stored already.
+    """Show the disk space that the saved states after each epoch will take, without those that exist already.
 
     Raises:
         ValueError: the disk has too little space.
@@ -86,11 +86,11 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Open an existing run folder, and prepare it for more epochs if the plan has more.
+    """Open an existing run folder, and prepare the run for more epochs if the plan has more.
 
     Raises:
-        ValueError: it was begun with other settings, other images or in other arithmetic; or with fewer epochs, and it
-            cannot go on (see `extension`).
+        ValueError: the run was begun with other options, other images or another arithmetic, or it cannot be
+            extended to the number of epochs (see `extension`).
     """
     files, config = RunFolder.reopen(folder), plan.config
     number, recorded = _recorded_config(files)
@@ -112,9 +112,9 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
-    """Return a setting's metrics after each epoch; an empty list if the setting is not fully trained.
+    """Return a setting's history, one row per epoch; an empty list if the setting is not fully trained.
 
-    An epoch's row is written after its weights, so a complete history has its best weights beside it.
+    An epoch's row is written after its weights, so the best weights of a complete history exist too.
     """
     name = names.of_setting(setting.name, names.HISTORY)
     if not (files.folder / name).is_file():

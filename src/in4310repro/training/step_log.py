@@ -1,7 +1,7 @@
-"""Logs of all training steps, as CSV or for TensorBoard, for human readers; no result depends on them.
+"""Logs of all training steps for human readers, as CSV or for TensorBoard; no result depends on them.
 
-Before a checkpoint is written the log is on the disk, and a resumed training drops what came after its checkpoint: no
-step is missing and none stands twice.
+The log is synced to the disk before each checkpoint. A resumed training drops the lines after its
+checkpoint, so that every step is logged exactly once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CSV, TENSORBOARD = CHOICES["log_steps"]
 
 
 def formats_of(folder: Path) -> set[str]:
-    """Return the formats of the step logs that a run has."""
+    """Return the formats of a run's existing step logs."""
     logs = [file for file in folder.glob(f"{names.LOGS}/*/*") if names.is_log(file.relative_to(folder).as_posix())]
     return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
 
@@ -35,7 +35,7 @@ def refuse_missing_library(formats: Collection[str]) -> None:
 
 
 class StepLog:
-    """The step logs of one setting, open while the setting is trained."""
+    """The open step logs of one optimizer setting."""
 
     def __init__(self, run: Path, setting: str, formats: Collection[str], done: int) -> None:
         """Open the logs, and drop logged steps that will be done again after an interruption.
@@ -54,7 +54,7 @@ class StepLog:
             self._board = _writer()(str(file.parent), purge_step=done + 1 if done else None)
 
     def add(self, step: Step) -> None:
-        """Write an optimizer step to each log."""
+        """Append an optimizer step to each log."""
         if self._file:
             self._file.add(step)
         if self._board:
@@ -62,7 +62,7 @@ class StepLog:
                 self._board.add_scalar(name, getattr(step, name), step.step)
 
     def sync(self) -> None:
-        """Make sure that all logged steps are on the disk."""
+        """Flush all logged steps to the disk."""
         if self._file:
             self._file.sync()
         if self._board:
@@ -81,7 +81,7 @@ class StepLog:
 
 
 class _Csv:
-    """A CSV log with one line per step; floats are written with all digits needed to read back equal."""
+    """A CSV log with one line per step; floats have all digits needed to read back equal."""
 
     def __init__(self, file: Path, done: int) -> None:
         self._path = file
@@ -103,7 +103,7 @@ class _Csv:
 
 
 def _lines_until(file: Path, done: int) -> list[bytes]:
-    """Return a log's complete lines up to a step; empty if there is no log."""
+    """Return a log's complete lines up to step `done`; an empty list if there is no log."""
     lines = read_bytes(file).splitlines(keepends=True) if file.exists() else []
     return [line for line in lines if line.endswith(b"\n") and 0 < _step_of(line) <= done]
 
@@ -115,7 +115,7 @@ def _step_of(line: bytes) -> int:
 
 
 def _writer() -> Any:
-    """Return TensorBoard's writer; raises ValueError if it is not installed."""
+    """Return TensorBoard's class SummaryWriter. Raise ValueError if TensorBoard is not installed."""
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:

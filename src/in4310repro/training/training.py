@@ -1,4 +1,4 @@
-"""fit(): the training loop; validates after every epoch, saves the best weights, and resumes with equal bits."""
+"""Training loop of one optimizer setting: validate after each epoch, save the best weights, resume exactly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from in4310repro.training.step_log import StepLog
 
 @dataclass(frozen=True, kw_only=True)
 class Task(TrainingInputs):
-    """Inputs for training one setting, and the files to write."""
+    """Inputs for training with one optimizer setting, and the run folder to write to."""
 
     files: RunFolder
     split_sha256: str  # of the bytes of split.csv
@@ -34,16 +34,18 @@ class Task(TrainingInputs):
 
 
 def fit(task: Task) -> list[HistoryRow]:
-    """Train a setting and return its metrics after each epoch.
+    """Train with one optimizer setting; return one row of metrics per epoch.
 
-    Writes `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`) after each epoch,
-    `SETTING/best.safetensors` (parameters and buffers) whenever the metric `select` on validation is better than
-    after every epoch before, `SETTING/checkpoint/`, and `SETTING/epochs/` if epochs are kept. Resumes from an
-    existing checkpoint; the results then equal those of an uninterrupted training to the bit.
+    After each epoch, `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`)
+    are written. `SETTING/best.safetensors` (parameters and buffers) is written if the selection metric on
+    validation is the best so far. Checkpoints go to `SETTING/checkpoint/`, and kept epochs to
+    `SETTING/epochs/`. If there is a checkpoint, the training resumes from it, with results bitwise equal to
+    those of an uninterrupted training.
 
     Raises:
-        ValueError: the loss is no longer finite, or the checkpoint's configuration differs.
-        KeyboardInterrupt: interrupted; raised after the current step, of which a checkpoint is written.
+        ValueError: the loss is not finite, or the checkpoint's configuration differs.
+        KeyboardInterrupt: the process was asked to stop; raised after the current step, with a checkpoint
+            written.
     """
     with interrupts() as interrupted:
         history = _Training(task, interrupted).run()
@@ -53,10 +55,10 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Train a setting in a process other than the first, which calls `fit`; uses no files.
+    """Train with one setting in a process other than the first, which calls `fit`; use no files.
 
     Raises:
-        ValueError: the loss is no longer finite, or processes no longer have the same weights.
+        ValueError: the loss is not finite, or the processes no longer have the same weights.
         KeyboardInterrupt: a process was asked to stop, and all have finished the same step.
     """
     with interrupts() as interrupted:
@@ -73,7 +75,7 @@ def follow(inputs: TrainingInputs) -> None:
 
 
 class Record:
-    """Files of a setting; each epoch adds its metrics and hashes, and its weights if they are the best so far.
+    """Writer of a setting's files: metrics and hashes after each epoch, and the best weights so far.
 
     Args:
         task: the task; its network must still have its initial weights.
@@ -89,7 +91,10 @@ class Record:
     def write(
         self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
     ) -> None:
-        """Add an epoch to `position` and to the files; weights are written before the metrics that refer to them."""
+        """Add an epoch to `position` and to the files.
+
+        Weights are written before the metrics that refer to them.
+        """
         files, setting = self._task.files, self._task.setting.name
         if best_epoch([*position.history, row], self._task.config.select) is row:
             best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
@@ -102,8 +107,6 @@ class Record:
 
 
 class _Training:
-    """The training of one setting: its epochs, its files, and its checkpoints."""
-
     def __init__(self, task: Task, interrupted: Callable[[], bool]) -> None:
         self._task = task
         self._config_json = configuration.to_json(task.config)
@@ -126,7 +129,6 @@ class _Training:
         self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
 
     def run(self) -> list[HistoryRow]:
-        """Train all remaining epochs; return the rows of all epochs."""
         with self._log:
             self._epochs.run(self._after_step, self._after_epoch)
         return self._epochs.position.history

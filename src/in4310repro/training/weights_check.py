@@ -1,6 +1,7 @@
 """Check of ImageNet weights before training, by their top-1 accuracy on images with known ImageNet classes.
 
-Weights that are read wrongly, or images prepared in another way than theirs, train on all the same and only worse.
+Wrongly read weights, or images prepared in another way than the weights need, cause no error in training;
+they only make the results worse.
 """
 
 from __future__ import annotations
@@ -36,14 +37,14 @@ def wordnet_ids() -> list[str]:
 
 @dataclass(frozen=True)
 class Check:
-    """Number of images, and how many of them the weights classify correctly."""
+    """Numbers of images and of correctly classified ones in a check of weights, and the expected accuracy."""
 
     correct: int
     images: int
     expected: float  # top-1 accuracy that is said of them on the validation images of ImageNet
 
     def line(self, weights: str) -> str:
-        """Return the result as a line of text; warns if the accuracy is clearly below the expected one."""
+        """Return the result as a line of text, with a warning if the accuracy is clearly below the expected one."""
         low, high = wilson(self.correct, self.images)
         share = f"{self.correct} of {self.images}, {self.correct / self.images:.2f} ({low:.2f} to {high:.2f})"
         line = f"{weights} name the class of {share} images of --imagenet"
@@ -56,7 +57,7 @@ class Check:
 
 
 def check(config: Config, weights: Weights, context: Context) -> Check | None:
-    """Classify a folder of ImageNet images with the initial weights of a training; return how many are correct.
+    """Classify a folder of ImageNet images with a training's initial weights; return how many are correct.
 
     Args:
         config: the configuration, with the preprocessing that its weights state.
@@ -64,7 +65,8 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
         context: arithmetic, progress and processes of the computation.
 
     Returns:
-        The result; None without weights, a folder, scores of 1,000 classes, or file names with WordNet ids.
+        The result. None if there are no weights, no folder of images, no file names with WordNet ids, or if the
+        weights do not score 1,000 classes.
     """
     if weights.tensors is None or not config.imagenet:
         return None
@@ -87,7 +89,7 @@ def check(config: Config, weights: Weights, context: Context) -> Check | None:
 
 
 def _choose_preprocessing(config: Config) -> Preprocessing:
-    """Return the preprocessing for evaluating ImageNet weights; that of the training for other weights."""
+    """Return the preprocessing for evaluating ImageNet weights; for other weights, that of the training."""
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
@@ -103,7 +105,7 @@ def _expected(config: Config) -> float:
 
 
 def print_result(config: Config, weights: Weights, context: Context) -> None:
-    """Run `check` and print its result; do nothing if progress is not shown."""
+    """Run `check` and show its result; do nothing if progress is not shown."""
     if context.progress.console is None:
         return
     if found := check(config, weights, context):

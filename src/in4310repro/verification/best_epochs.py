@@ -1,4 +1,4 @@
-"""Check of a setting's best epoch: its history row and tensor hashes, against its saved weights."""
+"""Check that the saved weights of each training setting (one optimizer) give its best epoch's recorded values."""
 
 from __future__ import annotations
 

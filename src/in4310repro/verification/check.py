@@ -1,4 +1,4 @@
-"""The parts of a check of `verify`: what it compares, what it finds, and which statements of a run it recomputes."""
+"""Types for the checks of `verify`: a check, its findings, and the statements of a run that it recomputes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SHOWN_BY = (REPLAY, NOT_SHOWN, ELSEWHERE, IN_CLASS)  # in the order of the lines
 
 @dataclass(frozen=True)
 class Note:
-    """A remark for the reader of a verification, about something that is not a difference."""
+    """A remark in the result of a verification that is not a difference."""
 
     sentence: str
 
@@ -49,25 +49,25 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances before a verification: only data that a library ships count as available."""
+        """Return the circumstances assumed before a verification; only data that a library ships count as available."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)
 
     @property
     def weights(self) -> str:
-        """Name of the origin of the initial weights, for sentences."""
+        """Origin of the initial weights as a phrase, such as "the seed"."""
         named = {"none": "the seed", "imagenet": "the ImageNet weights"}
         return named.get(self.run.config.weights, "the weights of a file")
 
     @property
     def fitted(self) -> list[bool]:
-        """For each setting, whether its head was fitted instead of trained by epochs."""
+        """One bool per setting: True if its last layer was fitted, False if it was trained by epochs."""
         return [self.run.config.training.fits_head(setting) for setting in self.run.config.settings]
 
     @property
     def from_a_layer(self) -> bool:
-        """Whether any setting trains only a given layer and those after it."""
+        """True if any setting trains only a given layer and those after it."""
         config = self.run.config
         return any(config.training.trained_part(setting).startswith(FROM) for setting in config.settings)
 
@@ -78,14 +78,15 @@ class Statement:
 
     Attributes:
         what: the statement in words that fit every run.
-        of_run: returns the words for a particular run, empty if the statement does not apply; None: `what`.
+        of_run: returns the words for a particular run, or an empty list if the statement does not apply; if None,
+            the words are `what`.
     """
 
     what: str
     of_run: Callable[[Circumstances], Iterable[str]] | None = None
 
     def words(self, circumstances: Circumstances) -> list[str]:
-        """Return the statement in the words that fit a run; empty if it does not apply to the run."""
+        """Return the statement in the words that fit a run; an empty list if it does not apply to the run."""
         return [self.what] if self.of_run is None else list(self.of_run(circumstances))
 
 
@@ -115,7 +116,7 @@ class Check:
 def of_each_setting(
     find: Callable[[SettingEvidence], Iterable[Finding]],
 ) -> Callable[[Evidence], Iterator[Finding]]:
-    """Return a check of the whole run that applies `find` to each setting, the selected one first."""
+    """Return a check that applies `find` to each training setting of a run, the selected one first."""
 
     def find_all(evidence: Evidence) -> Iterator[Finding]:
         for setting in evidence.settings:
@@ -125,7 +126,7 @@ def of_each_setting(
 
 
 def of_selected(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callable[[Evidence], Iterator[Finding]]:
-    """Return a check of the whole run that applies `find` to the selected setting only."""
+    """Return a check that applies `find` to the selected training setting of a run."""
     return lambda evidence: _guarded(find, evidence.selected)
 
 

@@ -1,4 +1,4 @@
-"""CHECKS: all checks of `verify` in order, with the statements of a run that each does and does not recompute."""
+"""Table of all checks of `verify` in order, with the statements of a run that each does or does not recompute."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ MATCHES = "every file matches the manifest; whoever changes a file can rewrite t
 
 
 def computed_again(circumstances: Circumstances) -> list[str]:
-    """Return the statements of a run, in words, that a verification without differences has recomputed."""
+    """Return the statements of a run that a verification without differences has confirmed, as texts."""
     return [words for check in CHECKS for each in check.computes for words in each.words(circumstances)]
 
 
@@ -27,7 +27,7 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
-    """Group the statements in claims by the kind of evidence that would confirm them."""
+    """Group the texts of claims by the kind of evidence that would confirm them."""
     grouped: dict[str, list[str]] = {}
     for claim in listed:
         grouped.setdefault(claim.shown_by, []).append(claim.what)

@@ -1,4 +1,4 @@
-"""Comparison of two runs: whether they are equal to the bit, or where they first differ and a possible cause."""
+"""Comparison of two runs: bitwise equality, or the first differences and their possible causes."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COMPARED = (
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return messages about the first epoch and tensor that differ, and about all differing recorded inputs.
+    """Return messages on where the results of two runs first differ, and on differences of recorded inputs.
 
-    Empty when all that `COMPARED` lists is equal to the bit; then the fingerprints may differ. The tensors of
-    `best.safetensors` themselves are compared, and with the hashes that history and `tensors.json` have of them.
+    The list is empty if everything named in `COMPARED` is bitwise equal, even if the fingerprints differ. The
+    tensors of `best.safetensors` are compared with each other and with their hashes in `tensors.json`.
 
     Raises:
         ValueError: weights are missing or damaged.
@@ -71,7 +71,7 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
 
 
 def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
-    """Yield messages about the first epoch in which a setting's trainings differ, and about differing weights."""
+    """Yield messages on the first differing epoch of one optimizer setting, and on differing weights."""
     rows = (first.histories[name], second.histories[name])
     tensors = (first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
@@ -97,7 +97,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
 
 
 def _hashes(run: FinishedRun, setting: str) -> dict[str, str]:
-    """Return the sha256 of each tensor in a setting's best weights, by name."""
+    """Return the sha256 of each tensor, by name, in the best weights of an optimizer setting."""
     return tensor_hashes(run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS)))
 
 

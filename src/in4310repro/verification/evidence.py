@@ -1,8 +1,8 @@
-"""The data of a verification: the files of a run, and values recomputed from them, each once and on first use.
+"""Data of a verification: the files of a run and values recomputed from them, each once when first needed.
 
-A "numeric class" is a hash that identifies the arithmetic of a process. In native arithmetic it depends on the results
-of a probe computation, the number of threads and the device; in portable arithmetic, on the version and the results of
-our kernels. Processes of one class are expected to compute equal bits.
+A "numeric class" is a hash that identifies the arithmetic of a process. In native arithmetic it depends on
+the results of a probe computation, the number of threads and the device; in portable arithmetic, on the
+version and the results of our kernels. Processes of one class are expected to compute equal bits.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
 
 
 class DamagedRunError(Exception):
-    """A file that all further checks need is damaged; the message is reported as a difference."""
+    """Error for a damaged file that all further checks need; its message is reported as a difference."""
 
 
 def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
     """Return whether values recomputed here must equal the recorded ones bit for bit.
 
-    Values recorded and recomputed in portable arithmetic must, since its order of operations is fixed. In native
-    arithmetic they must if both numeric classes are the same.
+    They must if both were computed in portable arithmetic, which fixes the order of float operations, or if both
+    numeric classes are the same.
     """
     both_portable = numerics.portable and recorded["numerics"] == "portable"
     return both_portable or recorded["numeric_class"] == numerics.numeric_class
@@ -53,7 +53,7 @@ def refuse_missing_images(split: Split) -> None:
     """Raise ValueError if an image of the split is missing.
 
     Raises:
-        ValueError: names the first one.
+        ValueError: an image is missing; the message names the first one.
     """
     for part, entries in split.parts.items():
         for entry in entries:
@@ -68,10 +68,10 @@ class Evidence:
     """A run, and values recomputed from it on first use; caches on disk are not read.
 
     Attributes:
-        folder: of the run.
-        context: arithmetic and progress of the computation.
-        data: where the run's images are now, if they moved.
-        opened: the run in the folder, if it is open already.
+        folder: the folder of the run.
+        context: arithmetic and progress display of the computation.
+        data: the present folder of the run's images, if they moved.
+        opened: the run, if it has been read from the folder already.
         decoded: the images that `images` returned, by part.
     """
 
@@ -83,7 +83,11 @@ class Evidence:
 
     @cached_property
     def files(self) -> RunFolder:
-        """The run folder, which holds a finished run; raises ValueError as `recorded_files`."""
+        """The folder of the finished run.
+
+        Raises:
+            ValueError: the folder holds no run, or the run is not finished.
+        """
         return recorded_files(self.folder)
 
     @cached_property
@@ -100,7 +104,7 @@ class Evidence:
 
     @cached_property
     def bitwise(self) -> bool:
-        """Whether recomputed values must be equal bit for bit; if not, they are compared within tolerances."""
+        """True if recomputed values must be equal bit for bit; if not, they are compared within tolerances."""
         return requires_bits(self.run.fingerprint, self.context.numerics)
 
     @cached_property
@@ -115,7 +119,7 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images that the run's protocol uses as training, validation or test part, or the `UNSEEN` ones.
+        """Return the images that the run uses as training, validation or test part, or those it never reads (`UNSEEN`).
 
         Raises:
             DamagedRunError: an image cannot be decoded.
@@ -142,7 +146,7 @@ class Evidence:
 
     @cached_property
     def start_at_hand(self) -> bool:
-        """Whether the weights before the first training step are available without a download."""
+        """True if the weights before the first training step are available without a download."""
         return self.run.has_initial_weights
 
     @cached_property
@@ -159,14 +163,14 @@ class Evidence:
 
     @cached_property
     def settings(self) -> list[SettingEvidence]:
-        """The evidence of each optimizer setting, the selected one first."""
+        """Evidence of each training setting (one optimizer), the selected one first."""
         selected, settings = self.run.metrics["setting"], self.run.config.settings
         ordered = sorted(settings, key=lambda each: each.name != selected)
         return [SettingEvidence(self, setting) for setting in ordered]
 
     @cached_property
     def selected(self) -> SettingEvidence:
-        """Evidence of the selected setting."""
+        """Evidence of the selected training setting."""
         return self.settings[0]
 
     @cached_property
@@ -206,12 +210,12 @@ class Evidence:
 
 @dataclass
 class SettingEvidence:
-    """One optimizer setting of a run, and values recomputed from its best weights on first use.
+    """One training setting (one optimizer) of a run, and values recomputed from its best weights when first needed.
 
     Attributes:
-        evidence: of the whole run.
-        setting: its optimizer's settings.
-        failed: whether it could not be recomputed, which ends the checks of this setting.
+        evidence: the evidence of the whole run.
+        setting: the optimizer and its parameters.
+        failed: True once a value could not be recomputed; the checks of this setting then end.
     """
 
     evidence: Evidence
@@ -249,7 +253,11 @@ class SettingEvidence:
 
     @cached_property
     def network(self) -> torch.nn.Module:
-        """Network with the best weights, on the device; callers must not change it; raises as `load_network`."""
+        """Network with the best weights, on the device; callers must not change it.
+
+        Raises:
+            ValueError: the weights are damaged or belong to another network.
+        """
         return self.load_network()
 
     @cached_property
@@ -269,7 +277,7 @@ class SettingEvidence:
 
     @cached_property
     def unseen_scores(self) -> Scores | None:
-        """Recomputed scores of the images that the deviation `shared-split` never reads; None without the deviation."""
+        """Recomputed scores of the images that a shared split never reads; None if the run's split is not shared."""
         return self._predict(UNSEEN) if self.evidence.run.config.protocol.shares_split else None
 
     def _predict(self, part: str, epoch: int = 0) -> Scores:

@@ -1,4 +1,4 @@
-"""Check of fitted heads: each fit is repeated from the images, the split and the layers that are not trained."""
+"""Check of fitted heads (last layers): each fit is repeated from the images, the split and the untrained layers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def score_tolerance(strength: float) -> float:
 
 
 def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield messages and notes on a fitted head that differs from its fit repeated here; none if it was not fitted.
+    """Yield differences and notes on a fitted head against its fit repeated here; none if it was not fitted.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -54,7 +54,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
 
 
 class HeadFits:
-    """The fits of a setting's head, repeated here and compared with the recorded ones."""
+    """Fits of a setting's head (last layer), repeated here and compared with the recorded fits."""
 
     def __init__(self, setting: SettingEvidence) -> None:
         evidence = setting.evidence
@@ -136,7 +136,6 @@ class HeadFits:
         yield Note(_describe_other_bits(place, saved["test"], fitted["test"], self._run.config.protocol))
 
     def _embedded_parts(self, features: head.Features) -> dict[str, tuple[Embedding, ImageSet]]:
-        """Return the features and the images of the training, validation and test parts, by part."""
         inputs, config = self._inputs, self._run.config
         test = embed(
             inputs.model, config.network, self._test, config.evaluation_batch_size,
@@ -171,7 +170,7 @@ class HeadFits:
 
 
 def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol: Protocol) -> str:
-    """Describe a saved head that equals the repeated fit only within tolerances, with the test metrics of both."""
+    """Return a sentence comparing the test metrics of a saved head with those of its repeated fit."""
     then, now = (each.metrics(by_logits=protocol.ranks_logits) for each in (saved, fitted))
     listed = [
         f"{each.label} {then[name]:.4f} and {now[name]:.4f}"  # type: ignore[literal-required]
@@ -221,7 +220,7 @@ def _body_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
-    """Yield a message for each metric of a row that no scores within the tolerance of the repeated fit's can give."""
+    """Yield a message for each recorded metric outside the range that scores near the repeated fit's can give."""
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])
     worst, best = ends(labels, exact - tolerance, exact + tolerance)

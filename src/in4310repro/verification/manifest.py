@@ -19,12 +19,12 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
     """Return a message for each listed file that is missing, changed or a link, and for a damaged manifest.
 
-    A manifest is damaged unless its bytes are those that a run writes: sorted by name, each name once, and one line
-    break at the end.
+    A manifest is damaged unless its bytes are those that a run writes: sorted by name, each name once, and one
+    line break at the end.
 
     Args:
-        files: of the run.
-        among: names of the files to check; None: all of them.
+        files: the files of the run.
+        among: names of the files to check; None checks all of them.
     """
     try:
         sentences = [_changed(files, name) for name in files.changed_files(among)]
@@ -51,8 +51,8 @@ def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
     The hash is that of the manifest without the entry of the feature maps, which may be measured again.
 
     Args:
-        files: of the run.
-        sha256: the expected hash, as `verify` and a report print it; None: nothing is compared.
+        files: the files of the run.
+        sha256: the expected hash, as `verify` and a report show it; None to compare nothing.
 
     Raises:
         ValueError: `sha256` is not 64 lower-case hex digits.

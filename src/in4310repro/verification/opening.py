@@ -37,7 +37,7 @@ def recorded_files(folder: Path) -> RunFolder:
 
 
 def changed_essentials(files: RunFolder) -> list[str]:
-    """Return a message for each fault of the files without which nothing can be recomputed.
+    """Return a message for each fault of the manifest, configuration and fingerprint, which all checks need.
 
     Raises:
         ValueError: the configuration is intact, but this version cannot read its format.

@@ -1,4 +1,4 @@
-"""Comparison of a run's recorded pixel hashes with pixels decoded again."""
+"""Comparison of newly decoded pixels with the pixel hashes that a run recorded."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from in4310repro.runs.finished import FinishedRun
 
 
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
-    """Yield an error message if a part's images decode to pixels that differ from the recorded ones.
+    """Yield an error message if the hash of an image set's pixels differs from the hash that the run recorded.
 
-    A run of a version that recorded no hashes of pixels is not checked.
+    Nothing is checked if the run's version recorded no hashes of pixels.
 
     Args:
         run: a finished run.

@@ -15,7 +15,7 @@ from in4310repro.verification.check import Finding, Note
 
 
 def preset_findings(run: FinishedRun) -> Iterator[Finding]:
-    """Yield a message if the preset does not exist, and notes on settings of the run that differ from it."""
+    """Yield a message if the preset does not exist, and notes on configuration values that differ from it."""
     place, named = run.folder / names.CONFIG, run.config.preset
     if named not in PRESETS:
         near = did_you_mean(named, PRESETS)

@@ -38,8 +38,8 @@ def record_differences(
         computed: the record computed from `scores`.
         scores: the recomputed scores.
         protocol: the protocol of the run.
-        bitwise: whether every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size (at
-            least of 1), and metrics by their tolerance in `metrics.METRICS`: metrics of the order of scores must lie in
+        bitwise: whether every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size
+            (at least of 1), and metrics by their tolerance in `metrics.METRICS`. Average precisions must lie in
             their `precision_ranges`. A metric that older runs lack may be absent.
     """
     for key in dict.fromkeys([*saved, *computed]):
@@ -84,7 +84,7 @@ def _shown(value: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return the lowest and highest average precision of each class over all scores within the tolerance."""
+    """Return the lowest and highest average precision that each class can have with scores within their tolerance."""
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)

@@ -1,4 +1,4 @@
-"""verify(): recomputes everything that follows from weights, images, seed and split, and compares it with the run."""
+"""The function `verify`, which recomputes what follows from a run's weights, images, seed and split."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ class Verification:
     manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON values by name; `computed_again` has the name `proven` there."""
+        """Return all fields as JSON values by name, with `computed_again` under the name `proven`."""
         return {"proven" if key == "computed_again" else key: value for key, value in asdict(self).items()}
 
 
 def verify(folder: Path, context: Context, data: str | None = None, opened: FinishedRun | None = None) -> Verification:
     """Recompute everything that follows from a run's weights, images, seed and split, and compare it with the run.
 
-    The checks are those of `CHECKS`. Images are decoded again and scenes are generated again, so that no cache can hide
-    anything. In portable arithmetic results must have equal bits; in native arithmetic they must if the numeric class
-    is that of the run.
+    The checks are those of `CHECKS`. Images are decoded again and scenes are generated again, so that no cache
+    can hide anything. Results must have equal bits in portable arithmetic (a fixed order of float operations),
+    and in native arithmetic if the numeric class is that of the run.
 
     Args:
-        folder: of the run.
+        folder: the folder of the run.
         context: arithmetic and progress of the computation.
-        data: where the run's images are now, if they moved.
-        opened: the run in the folder, if it is open already; it keeps the weights that are read for it.
+        data: the present folder of the run's images, if they moved.
+        opened: the run, if it has been read from the folder already; it keeps the weights that are read for it.
 
     Raises:
         ValueError: the folder is no run, the run is not finished, or an image of an intact run is missing.

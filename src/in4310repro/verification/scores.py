@@ -32,11 +32,11 @@ class Range(NamedTuple):
 
 
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
-    """Return how far each image's logits may deviate when recomputed with other hardware or libraries.
+    """Return how far each image's logits may deviate if the numeric class differs from the run's.
 
-    That is, in another numeric class than the run's. The tolerance is a share of the size of the image's logits around
-    their mean. The median size over all images is used if it is larger, since a sum that happens to be small is as
-    inexact as its terms are large. The largest size is not used, since a single image can be made to have any size.
+    The tolerance is a share of the size of the image's logits around their mean. The median size over all images
+    is used if it is larger, since a sum that happens to be small is as inexact as its terms are large. The
+    largest size is not used, since a single image can be made to have any size.
     """
     sizes = abs(logits - logits.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
     tolerance: Float64[np.ndarray, "image 1"] = LOGIT_TOLERANCE * np.maximum(sizes, np.median(sizes))

@@ -1,4 +1,4 @@
-"""Three ways to falsify a run, each with a matching manifest, to show what detects them (`demo --break`)."""
+"""Three falsifications of a run, each with a rewritten manifest, to show what detects them (`demo --break`)."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from in4310repro.runs.folder import RunFolder
 
 @dataclass(frozen=True)
 class Change:
-    """A change to a run: a sentence that describes it, and the files that it changed."""
+    """A falsification of a run: a sentence that describes it, and the names of the changed files."""
 
     sentence: str
     files: tuple[str, ...]
 
 
 def copy_run(run: Path, folder: Path) -> RunFolder:
-    """Copy a run, except the files that are only needed to resume it or to train its epochs again."""
+    """Copy a run, without the checkpoints and saved epochs that only resuming and replaying need."""
     left_out = shutil.ignore_patterns(names.CHECKPOINTS, names.KEPT_EPOCHS)
     return RunFolder(Path(shutil.copytree(run, folder, ignore=left_out)))
 
 
 def undo(change: Change, run: Path, copy: RunFolder) -> None:
-    """Undo a change to a copy of a run: restore the changed files from the run."""
+    """Restore the changed files in a copy of a run from the run itself."""
     for name in (*change.files, names.MANIFEST):
         shutil.copyfile(run / name, copy.folder / name)
 
@@ -50,7 +50,7 @@ def flip_bit(copy: RunFolder) -> Change:
 
 
 def raise_accuracy(copy: RunFolder) -> Change:
-    """Raise the lowest class accuracy by 0.1."""
+    """Raise the lowest class accuracy by 0.1; lower it by 0.1 if it is at least 0.9."""
     metrics = copy.read_json(names.METRICS)
     accuracies = metrics["class_accuracy"]
     before = min(accuracies)
@@ -62,7 +62,7 @@ def raise_accuracy(copy: RunFolder) -> Change:
 
 
 def leak_image(copy: RunFolder) -> Change:
-    """Add one test image to the training set."""
+    """Add one test image to the training part of the split."""
     split = from_csv(copy.folder / names.SPLIT, Path())
     leaked = split.parts["test"][0]
     training = tuple(sorted((*split.parts["training"], leaked), key=lambda entry: entry.path))
@@ -71,7 +71,7 @@ def leak_image(copy: RunFolder) -> Change:
 
 
 def printed_accuracies(copy: RunFolder) -> str:
-    """Return the class accuracies of a run as a report prints them."""
+    """Return a run's class accuracies and their mean as Markdown, in the format of a report."""
     metrics = copy.read_json(names.METRICS)
     pairs = zip(metrics["classes"], metrics["class_accuracy"], strict=True)
     rows = [f"| {name} | {accuracy:.4f} |" for name, accuracy in pairs]

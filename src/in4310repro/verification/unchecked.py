@@ -36,7 +36,8 @@ def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[s
     Args:
         folder: the run folder.
         checked: paths of the checked files, below the folder.
-        settings: number of epochs of each setting of the run; files of any other setting or epoch have unknown kind.
+        settings: number of epochs of each setting of the run; files of a setting or epoch not listed here are of
+            unknown kind.
     """
     listed = unchecked_in(folder, checked)
     return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]

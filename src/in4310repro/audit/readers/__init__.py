@@ -1,4 +1,4 @@
-"""Readers of printed results, one file per format: `read` tries them all, `show` lists what was recognised."""
+"""Readers of reported results, one module per format: `read` tries them all, `show` lists what they recognised."""
 
 from in4310repro.audit.readers.listing import show
 from in4310repro.audit.readers.reading import read

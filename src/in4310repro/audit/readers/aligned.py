@@ -1,4 +1,4 @@
-"""Tables aligned with spaces: sklearn's classification_report, YOLO's validation, tables below a line of measures."""
+"""Read tables aligned with spaces, such as sklearn's classification_report and YOLO's validation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WIDEST = 40  # columns
 
 
 def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: a header with at least two known column names, and rows with as many numbers as the header."""
+    """Yield each table: a header with two or more known column names, and rows with as many numbers."""
     start = 0
     while start < len(lines):
         names = read_header(lines[start]) if start + 1 not in skipped else None
@@ -44,7 +44,7 @@ def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Gri
 
 
 def read_header(line: str) -> list[str] | None:
-    """Return the column names if a line is a header: no numbers, and two measures or a class and a measure."""
+    """Return the column names if a line is a header: two known names or more and no numbers; else None."""
     if len(line) > LINE or not HEADING.search(line):
         return None
     text = BRACKETS.sub(" ", BAR.sub("", COMMENT.sub("", line.translate(ALIKE)).rstrip()))
@@ -99,7 +99,7 @@ def _rows(
 
 
 def _place(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
-    """Return the cells of a summary row that has fewer values than columns: each value goes to the nearest heading."""
+    """Return the cells of a row with fewer values than columns: each value is below the nearest heading."""
     spans = [match.span() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
     cells = [""] * width
     position = len(text)
@@ -120,7 +120,7 @@ def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
 
 
 def split_cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
-    """Return name and values of a row, or None if it is no row; an accuracy row may have only value and support."""
+    """Return name and values of a row; None if the line is no row of the table."""
     words = WORD.findall(text)
     if _last(names) and words[width:] and all(is_numeric(word) or is_missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]

@@ -1,4 +1,4 @@
-"""Values of label lines that belong to no class: statistics, and means of some of the classes."""
+"""Find values in lines of label and value that belong to no class, such as means of some classes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ALIKE = 3  # lines of one form that make another form stand out
 
 
 def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
-    """Yield the values that belong to no class, as their label or their position below a mean shows."""
+    """Yield the values that belong to no class, judged by their label or their position below a mean."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
@@ -42,7 +42,7 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values below the first mean that follows two or more classes, if there are at most three."""
+    """Return the class values below the first mean after two or more classes; none if over three."""
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]
     below = [value for value in column if after and value.line > min(after)]

@@ -1,4 +1,4 @@
-"""Confusion matrices without a heading: rows of integers directly above or below an accuracy or a different score."""
+"""Read confusion matrices without a heading: rows of integers directly above or below a line with a score."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ NO_MATRIX = "the numbers in lines {} to {} are no confusion matrix"
 
 
 def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return square blocks of integers beside a score as confusion matrices; uncertain ones have `doubts`."""
+    """Return square blocks of integers next to a score as confusion matrices; `doubts` if uncertain."""
     pieces = [
         Piece(
             table=Table(name=f"the numbers from line {first}", values=(), matrix=_matrix(rows, first)),
@@ -54,7 +54,7 @@ def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _blocks(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[tuple[int, list[list[str]]]]:
-    """Yield each block of consecutive lines that hold only integers: the number of its first line, and its rows."""
+    """Yield the first line number and the rows of each block of lines that hold only integers."""
     start = None
     for number in range(1, len(lines) + 2):
         text = lines[number - 1] if number <= len(lines) else ""
@@ -78,7 +78,7 @@ def _values(rows: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 def _can_be_counts(values: np.ndarray) -> bool:
-    """Return whether a block can hold image counts, and not masks, repeated values, years or evenly spaced numbers."""
+    """Return whether integers can be image counts: not masks, years, repeated or evenly spaced numbers."""
     lines = [*values.tolist(), *values.T.tolist()]
     if values.sum() < FEWEST or values.max() <= 1 or len({tuple(sorted(row)) for row in values.tolist()}) == 1:
         return False
@@ -104,7 +104,7 @@ def _is_beside_score(lines: Sequence[str], first: int, rows: int) -> bool:
 
 
 def _next_line(lines: Sequence[str], places: range) -> str:
-    """Return the first line with text; at most one blank line and one separator line before it are skipped."""
+    """Return the first line with text, past at most one blank and one separator line; else ""."""
     passed: list[bool] = []
     for number in places[:3]:
         text = lines[number - 1][:LINE]
@@ -144,11 +144,11 @@ def _matrix(rows: Sequence[Sequence[str]], first: int) -> ConfusionMatrix:
 
 
 def _is_clear(values: np.ndarray) -> bool:
-    """Return whether a block is almost certainly a confusion matrix with rows and columns in the same class order.
+    """Return whether a block is almost certainly a confusion matrix in one class order.
 
-    Most images are on the diagonal. For two of three classes, the diagonal has the largest count of its row and column.
-    No other column order puts more on the diagonal, unlike for clusters. The numbers are neither symmetric, as
-    distances are, nor all round, as settings are.
+    Most images are on the diagonal. For two of three classes, the diagonal has the largest count of its row and
+    column. No other column order puts more on the diagonal, unlike for clusters. The numbers are neither
+    symmetric, as distances are, nor all round, as settings are.
     """
     diagonal, total, classes = np.diagonal(values), values.sum(), len(values)
     most = (diagonal == values.max(axis=1)) & (diagonal == values.max(axis=0)) & (diagonal > 0)

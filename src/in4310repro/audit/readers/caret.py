@@ -1,4 +1,4 @@
-"""Statistics by class as R's caret prints them: a column for each class (`Class: A`), a row for each statistic."""
+"""Read R caret's statistics by class: a column for each class (`Class: A`), a row for each statistic."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ALIKE = {"Pos Pred Value": "Precision", "Sensitivity": "Recall"}  # printed twic
 
 
 def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables; a table that R wrapped at the screen width is put back together."""
+    """Yield the tables; parts that R wrapped at the screen width are joined again."""
     start = 0
     while start < len(lines):
         names = _names(lines[start]) if start + 1 not in skipped else []
@@ -40,7 +40,7 @@ def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _join(row: Row, part: Row) -> Row:
-    """Return a row with the cells of its continuation appended; both begin with the same name."""
+    """Return a row with the cells of its continuation row appended, without the repeated name."""
     return Row(cells=(*row.cells, *part.cells[1:]), lines=(*row.lines, *part.lines[1:]))
 
 
@@ -63,6 +63,6 @@ def _rows(lines: Sequence[str], start: int, width: int) -> tuple[list[Row], int]
 
 
 def _drop_repeats(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows without those that print the statistic of a different row under a second name."""
+    """Return the rows without those that repeat another row's statistic under a second name."""
     names = {row.cells[0] for row in rows}
     return [row for row in rows if ALIKE.get(row.cells[0]) not in names]

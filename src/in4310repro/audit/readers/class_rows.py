@@ -1,4 +1,4 @@
-"""Tables with a class in each row, and columns for networks, image sets, class sizes or counts."""
+"""Read tables with a class in each row, and columns for networks, image sets, class sizes or counts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Line:
 
 
 def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
-    """Return a draft for each network, image set and section, and the cells that could not be read as values.
+    """Return a draft table for each network, image set and section, and the cells that are no values.
 
     Raises:
         ValueError: a row with values has an empty class name.
@@ -51,7 +51,7 @@ def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unrea
 
 
 def find_measure(table: Grid, columns: Columns) -> Measure | None:
-    """Return the measure of columns named after networks: that of corner cell, title, or a summary row such as mAP."""
+    """Return the metric that the corner cell, the title or a summary row such as mAP names; else None."""
     for text in (table.names[columns.label], table.title):
         if heading(text).measure:
             return heading(text).measure
@@ -63,7 +63,7 @@ def find_measure(table: Grid, columns: Columns) -> Measure | None:
 def _lines(
     table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """Yield each row with values and its section; a row without values, or the first class again, starts a section."""
+    """Yield section and content of each row; a row without values or the first class again starts a section."""
     labels = [row.cells[columns.label] for row in table.body]
     groups = collect_group_names(table, columns)
     section, first, repeats, start = "", "", 0, 0
@@ -103,21 +103,21 @@ def _lines(
 
 
 def _correct(row: Row, columns: Columns) -> int | None:
-    """Return the number of correct images of a row, from a separate column or from a cell such as 13/200."""
+    """Return the number of correct images in a row, from its own column or from a cell such as 13/200."""
     if columns.correct is not None:
         return count(row.cells[columns.correct])
     return next((pair[0] for column in columns.sizes if (pair := parse_ratio(row.cells[column]))), None)
 
 
 def _size(row: Row, columns: Columns) -> int | None:
-    """Return the number of samples of a row: that of its last size column, which in YOLO tables counts instances."""
+    """Return the number of samples of a row, from the last size column: instances in tables of YOLO."""
     cells = [row.cells[column] for column in reversed(columns.sizes)]
     counted = [pair[1] for cell in cells if (pair := parse_ratio(cell))]
     return next((size for size in [*map(count, cells), *counted] if size is not None), None)
 
 
 def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -> Iterator[Unread]:
-    """Add a cell, its class size and its count to a draft; yield a cell that has digits but is no value."""
+    """Add a cell's value, class size and count to a draft; yield it as unread if it has digits but no value."""
     if line.summary:
         draft.total = draft.total or line.size
     elif line.size is not None and not line.aside:
@@ -165,7 +165,7 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
 
 
 def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
-    """Return network and image set of each column; a second column with the same two is named after its heading."""
+    """Return network and image set of each column; if both repeat, the whole heading is the network's name."""
     title_set = heading(table.title).image_set
     keys: dict[int, tuple[str, str | None]] = {}
     measures: set[tuple[Measure | None, str, str | None]] = set()

@@ -1,4 +1,4 @@
-"""Results printed behind comment marks: `## Accuracy : 0.99` by knitr, `# ` below a program, `[java] ` by Ant."""
+"""Remove comment marks before results, such as `## Accuracy : 0.99` by knitr and `[java] ` by Ant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""conlleval and its copies: phrase counts, an accuracy of tokens, and precision, recall and F1 of each entity."""
+"""Read the output of conlleval: phrase counts, accuracy of tokens, and the scores of each entity type."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCALED = 3  # scores on a line that make it one of these
 
 
 def read_conll(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return one table for each evaluation that conlleval printed."""
+    """Return one table for each evaluation in the output of conlleval."""
     pieces: list[Piece] = []
     taken: set[int] = set()
     counts: tuple[int, int, int, int] | None = None

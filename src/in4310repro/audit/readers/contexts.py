@@ -1,4 +1,4 @@
-"""Numbers that are not results: dates, versions, settings, durations, numbers of objects, names, code."""
+"""Recognise numbers that are not results: dates, versions, settings, durations, object counts, names, code."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ LABEL = re.compile(r"[|:=\t]| {2,}")  # what ends the label of a line
 
 
 def is_setting(name: str) -> bool:
-    """Return whether a heading or label names a setting, a duration, a size or a number of objects."""
+    """Return whether a heading or label names a hyperparameter, a duration, a size or a number of objects."""
     return NO_RESULT.fullmatch(" ".join(re.sub(r"[_-]", " ", name).split())) is not None
 
 
@@ -149,7 +149,7 @@ def classify_context(line: str) -> str:
 
 
 def remove_context(line: str) -> str:
-    """Return the line with numbers removed that are no results, such as dates and settings."""
+    """Return the line without numbers that are no results, such as dates and hyperparameters."""
     return _remove(line)[0]
 
 

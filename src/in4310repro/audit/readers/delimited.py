@@ -1,4 +1,4 @@
-"""Tables with separators (comma, semicolon, tab), wide or long, alone in a file or among other lines."""
+"""Read tables with commas, semicolons or tabs between cells, alone in a file or among other lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ READER = "delimited table"
 
 
 def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: a header that names a measure, and lines with as many cells as the header."""
+    """Yield each table: a header line, and the lines below it with as many cells."""
     start = 0
     while start < len(lines):
         end = start + 1
@@ -39,7 +39,7 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Return whether cells are a header: names that include a measure or begin with a blank or a class word."""
+    """Return whether cells are a header: only names, with a metric among them or a class word first."""
     if len(cells) < 2 or any(is_numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
         return False
     measures = sum(heading(cell).measure is not None for cell in cells)
@@ -58,7 +58,7 @@ def _is_long(cell: str) -> bool:
 def read_rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Return the rows with as many cells as the header and any number or missing-value mark, and the end index."""
+    """Return the rows of the header's width with a number or missing mark, and the index after the last row."""
     rows = []
     end = start
     for index in range(start, len(lines)):

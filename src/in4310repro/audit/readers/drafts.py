@@ -1,4 +1,4 @@
-"""A table that is still being read, and rules for the names and averages of its values."""
+"""Draft, a table that is still being read, and rules for the names and averages of its values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Draft:
     best: bool = False
 
     def add(self, value: Value) -> None:
-        """Add a value, unless it is a summary that pandas repeated in several columns of its row."""
+        """Add a value, unless it is an average that pandas repeated in several columns of its row."""
         same = (value.measure, value.average, value.printed.text)
         given = ((each.measure, each.average, each.printed.text) for each in self.values if each.class_name is None)
         if value.class_name is not None or same not in given:
@@ -31,7 +31,7 @@ class Draft:
 
 
 def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
-    """Return for each row the cells left of its label; a blank cell takes the name from the row above."""
+    """Return the cells left of each row's label; a blank cell takes the name from the row above."""
     filled = ("",) * len(columns.groups)
     names = []
     for row in table.body:
@@ -42,5 +42,5 @@ def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
 
 
 def default_average(measure: Measure) -> Average | None:
-    """Return the average of an overall value whose label names none: a bare precision often is that of one class."""
+    """Return OVERALL for accuracy and error; None for other metrics, which often are of one class."""
     return Average.OVERALL if measure in (Measure.ACCURACY, Measure.ERROR) else None

@@ -1,4 +1,4 @@
-"""JSON and Python dictionaries within a text: in Markdown, below a heading or after a name."""
+"""Read JSON and Python dictionaries within a text, for example in Markdown or after a name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TITLE = re.compile(r"[\w)]")
 
 
 def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return the tables in every JSON or Python object or list that occupies whole lines, and their lines."""
+    """Return the tables in all JSON or Python objects that occupy whole lines."""
     pieces: list[Piece] = []
     taken: set[int] = set()
     start = 0
@@ -42,7 +42,7 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _is_result(piece: Piece, text: str) -> bool:
-    """Return whether an object holds results; flat objects by class are excluded, as the list reader takes them."""
+    """Return whether an object holds results; one-line objects by class are left to the list reader."""
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
     nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1
@@ -54,13 +54,13 @@ def _short(line: str) -> bool:
 
 
 def _title(lines: Sequence[str], start: int, end: int) -> str:
-    """Return the heading above an object; the line that opens a code block is skipped."""
+    """Return the heading above an object, or above the code block that begins with it."""
     above = start - 1 if start and FENCE.match(lines[start - 1]) else start
     return find_title(lines, above, end)
 
 
 def _end(lines: Sequence[str], start: int, text: str) -> int | None:
-    """Return the index after the line that closes all brackets; None if none does, or if text follows the brackets."""
+    """Return the index after the line that closes all brackets; None if none does or if text follows them."""
     depth = 0
     for index in range(start, min(len(lines), start + LONGEST)):
         plain = QUOTED.sub("", text if index == start else lines[index])
@@ -74,7 +74,7 @@ def _end(lines: Sequence[str], start: int, text: str) -> int | None:
 
 
 def _move_piece(piece: Piece, by: int, title: str) -> Piece:
-    """Return the piece with the line numbers of the whole text and the heading above it as its name."""
+    """Return the piece with `by` added to its line numbers and the title in front of its table's name."""
     table = move(piece.table, by)
     name = " · ".join(
         part
@@ -91,7 +91,7 @@ def _move_piece(piece: Piece, by: int, title: str) -> Piece:
 
 
 def move(table: Table, by: int) -> Table:
-    """Return the table with a number of lines added to the line number of each value."""
+    """Return the table with `by` added to the line number of each value."""
     matrix = table.matrix and replace(
         table.matrix, rows=tuple(tuple(_number(cell, by) for cell in row) for row in table.matrix.rows)
     )

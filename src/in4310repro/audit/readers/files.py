@@ -1,4 +1,4 @@
-"""The text of a file in any encoding; one clear error for an unreadable file."""
+"""Load the text of a file in any usual encoding, or raise one clear error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 
 
 def load_text(path: Path) -> str:
-    """Return the text of a file: UTF-8 or UTF-16 with or without byte order mark, Latin-1, or a PDF's.
+    """Return the text of a PDF, or of a file in UTF-8, UTF-16 or Latin-1.
 
     Raises:
         ValueError: no such file, a folder or device, an empty or binary file, or a PDF that cannot be read.
@@ -36,7 +36,7 @@ def load_text(path: Path) -> str:
 
 
 def decode_text(content: bytes) -> str:
-    """Return the text of a file's bytes."""
+    """Decode bytes as UTF-8, as UTF-16 with or without byte order mark, or else as Latin-1."""
     for mark, encoding in MARKS:
         if content.startswith(mark):
             return content.decode(encoding, errors="replace")
@@ -52,6 +52,6 @@ def decode_text(content: bytes) -> str:
 
 
 def is_binary(text: str) -> bool:
-    """Return whether more than one in a hundred characters is a control character that text files do not have."""
+    """Return whether over 1 % of the first 20,000 characters are control characters that no text file has."""
     head = text[:20_000]
     return sum(ord(character) < 32 and character not in "\t\n\r\f\v\x1b\b" for character in head) * 100 > len(head)

@@ -1,4 +1,4 @@
-"""A table as rows of cells, independent of its format: one header row, cells without markup."""
+"""Grid: a table as rows of cells without markup, with one header row, independent of the file format."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Grid:
-    """A printed table. The first `header` rows are its header; of several, the upper ones name groups of columns."""
+    """A table as rows of cells; the first `header` rows name the columns."""
 
     rows: tuple[Row, ...]
     header: int
@@ -94,7 +94,7 @@ def _list_lines(line: int | Sequence[int], width: int) -> tuple[int, ...]:
 
 
 def _is_title(cells: Sequence[str]) -> bool:
-    """Return whether only the first cell of the first row is filled: then the row is a title, not a header."""
+    """Return whether the row is a title and no header: only its first cell has text."""
     return len(cells) > 2 and bool(cells[0]) and not any(cells[1:]) and not CLASS.fullmatch(cells[0].lower())
 
 
@@ -117,13 +117,13 @@ def flip(table: Grid, corner: str) -> Grid:
 
 
 def add_labels(table: Grid) -> Grid:
-    """Return the grid with an empty label column in front, for a table without row names."""
+    """Return the grid with an empty first column for row names, which the table lacks."""
     rows = tuple(Row(cells=("", *row.cells), lines=(row.lines[0], *row.lines)) for row in table.rows)
     return replace(table, rows=rows)
 
 
 def _header_rows(rows: Sequence[Row], given: int) -> int:
-    """Return the number of header rows: the given ones, and further rows with several names and no number."""
+    """Return the number of header rows: `given`, and further rows with several names and no number."""
     count = given or int(bool(rows) and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
     for row in rows[count:-1]:
         cells = [cell for cell in row.cells[1:] if cell]
@@ -155,7 +155,7 @@ def _drop_empty_columns(table: Grid) -> Grid:
 
 
 def _merge_headers(table: Grid) -> Grid:
-    """Return the grid with one header row: an upper name applies to all columns up to the next upper name."""
+    """Return the grid with one header row; an upper name spans all columns up to the next upper name."""
     if table.header < 2:
         return table
     upper, *lower = [list(row.cells) for row in table.rows[: table.header]]
@@ -167,14 +167,14 @@ def _merge_headers(table: Grid) -> Grid:
 
 
 def _shift(cells: list[str], width: int) -> list[str]:
-    """Return the second header row, moved by one column if it has no cell below a first one that spans both rows."""
+    """Return a lower header row, shifted right by one column if the first cell above spans both rows."""
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
     return cells
 
 
 def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
-    """Return the upper names repeated over the columns below them, by position or by the period of the lower names."""
+    """Return the upper header row with each name repeated over all lower columns that it spans."""
     names = [name for name in upper[1:] if name]
     columns = sum(map(bool, lower))
     packed = names and columns and upper[1 : 1 + len(names)] == names and columns % len(names) == 0
@@ -192,7 +192,7 @@ def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
 
 
 def _unfold(table: Grid) -> Grid:
-    """Return a table whose columns repeat (category, AP, category, AP) as a longer table without repeated columns."""
+    """Return a table with repeated columns (category, AP, category, AP) as a longer one without repeats."""
     names = [name.lower() for name in table.names]
     if not names or not CLASS.fullmatch(names[0]):
         return table

@@ -1,4 +1,4 @@
-"""Reads a grid: classes may be rows or columns, beside networks, class sizes, counts and summary rows."""
+"""Read a grid whose classes are rows or columns, beside networks, class sizes, counts and summary rows."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BOXES = re.compile(
 
 
 def read_grid(table: Grid) -> Result:
-    """Return the tables of a grid; an empty result if it has no measured values of classes or networks.
+    """Return the tables of a grid; an empty result if it has no values of classes or networks.
 
     Raises:
         ValueError: a row with values has an empty class name.
@@ -43,7 +43,7 @@ def read_grid(table: Grid) -> Result:
 
 
 def is_unrelated(table: Grid) -> bool:
-    """Return whether no heading, row or title names a measure and some number is outside 0 to 100."""
+    """Return whether a table holds no scores: it names no metric and some number is outside 0 to 100."""
     words = [table.title, *table.names, *[row.cells[0] for row in table.body]]
     if any(heading(text).measure for text in words) or CLASSWISE.search(table.title):
         return False
@@ -74,7 +74,7 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """Return a training log's last row as a table; empty if the label column counts epochs or columns name classes."""
+    """Return the last row of a training log as a table; empty if columns name classes or the rows epochs."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
@@ -82,7 +82,7 @@ def _last_epoch(table: Grid, columns: Columns) -> Result:
 
 
 def _pivot(table: Grid) -> Grid:
-    """Return a table of one value per row, with the measures in a column, as a table with a column for each measure."""
+    """Return a table of class, metric and value with one column for each metric; others unchanged."""
     names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
@@ -116,7 +116,7 @@ def _pivot(table: Grid) -> Grid:
 
 
 def _add_header(table: Grid) -> Grid:
-    """Return the table with a header added if it has none and its columns are class, measure and value."""
+    """Return a table with columns class, metric and value with this header added if it has none."""
     if table.header or table.width != 3 or not all(is_numeric(cell) for cell in table.column(2)):
         return table
     measures = table.column(1)
@@ -128,7 +128,7 @@ def _add_header(table: Grid) -> Grid:
 
 
 def is_of_tests(table: Grid) -> bool:
-    """Return whether a table compares targets with outcomes and does not list classes."""
+    """Return whether a table compares target values with outcomes, and does not list classes."""
     names = [name.lower() for name in table.names]
     of_classes = any(re.search(r"\b(?:class|categor|label|klasse)", name) for name in names[:2])
     targets = any(
@@ -139,7 +139,7 @@ def is_of_tests(table: Grid) -> bool:
 
 
 def _orient(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
-    """Return the grid transposed if its columns are classes or its rows are measures; else None."""
+    """Return the grid transposed if its columns are classes or its rows are metrics; else None."""
     corner = table.names[columns.label]
     if kind is Kind.METRICS:
         named = CLASS.fullmatch(corner.lower()) and any(of.text.lower() not in NO_NETWORK for _, of in columns.values)
@@ -151,7 +151,7 @@ def _orient(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
 
 
 def _is_wide(columns: Columns) -> bool:
-    """Return whether several columns each name both a measure and a class: Acc_sea, AP forest."""
+    """Return whether two or more columns each name both a metric and a class: Acc_sea, AP forest."""
     named = {
         of.rest.lower() for _, of in columns.values if of.measure and of.rest and not NETWORK_NAME.fullmatch(of.rest)
     }
@@ -160,7 +160,7 @@ def _is_wide(columns: Columns) -> bool:
 
 
 def _is_of_program(columns: Columns) -> bool:
-    """Return whether three or more column names differ only in a class, as programs print them: test_acc_sea."""
+    """Return whether three or more column names differ only in the class, such as test_acc_sea."""
     forms = Counter(
         of.text.lower().replace(of.rest.lower(), "{}") for _, of in columns.values if of.measure and of.rest
     )
@@ -168,7 +168,7 @@ def _is_of_program(columns: Columns) -> bool:
 
 
 def _columns_are_classes(table: Grid, columns: Columns) -> bool:
-    """Return whether the columns are classes: most name no measure, and a mean or the title shows that they do."""
+    """Return whether most columns name no metric, and a mean or the title shows that they are classes."""
     plain = [of for _, of in columns.values if not of.measure and of.rest]
     many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
     told = any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
@@ -213,7 +213,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
 
 
 def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
-    """Return the lines of the headings and of rows that have values, sizes or a cell marked as missing."""
+    """Return the line numbers of the headings and of rows with values, sizes or missing marks."""
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     dealt = [row for row in table.body if numbers & set(row.lines) or any(map(is_missing, row.cells[1:]))]
@@ -222,7 +222,6 @@ def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
 
 
 def _lines_of_sizes(table: Grid, row: Row) -> list[int]:
-    """Return the lines of the class sizes in a row of a transposed grid."""
     return [line for name, line in zip(table.names, row.lines, strict=True) if SIZE.fullmatch(name.lower())]
 
 

@@ -1,4 +1,4 @@
-"""What a score is about, tokens or entities: scores of entities beside an accuracy of tokens are not parts of it."""
+"""Decide if scores are about tokens or entities: a token accuracy is no average of entity scores."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMES = re.compile(
 
 
 def assign_items(table: Table, lines: Sequence[str]) -> Table:
-    """Return the table with the unit of its values: entities or tokens if names, labels or nearby lines say so."""
+    """Return the table with its values marked as of entities or tokens if names or nearby lines say so."""
     item = _find_item(table, lines)
     if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
         return table
@@ -46,5 +46,4 @@ def _find_item(table: Table, lines: Sequence[str]) -> Item:
 
 
 def _item_of_value(value: Value, item: Item) -> Item:
-    """Return the unit of a value; an accuracy in a table of entities is that of tokens."""
     return Item.TOKEN if item is Item.ENTITY and value.measure is Measure.ACCURACY else item

@@ -1,4 +1,4 @@
-"""Joins overall values and confusion matrices with the class tables that they belong to."""
+"""Join overall values and confusion matrices with the class tables that they belong to."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OF_IMAGES = {
 
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Return the pieces, with each matrix and each summary merged into the nearest class table that fits it."""
+    """Merge each confusion matrix and each overall value into the nearest class table that fits it."""
     tables = _merge_matrices(pieces, lines)
     # Nothing is joined with a table of several models: a line before it belongs to one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
@@ -52,7 +52,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
 
 
 def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Return the class tables with fitting matrices merged in, then the remaining matrices as separate tables."""
+    """Return class tables with their confusion matrices merged in, then the unmatched matrices."""
     tables = [piece for piece in pieces if piece.table.matrix is None and has_classes(piece.table)]
     alone = []
     for piece in pieces:
@@ -84,10 +84,10 @@ def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
 
 
 def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
-    """Return the matrix with a table's class names and orientation; None if they cannot be of the same images.
+    """Return the matrix with a table's class names and orientation; None if they are of different images.
 
-    The table must have as many classes, and at least half of the row sums must be its class sizes. If more column sums
-    are, the matrix is transposed. If no sizes are printed, the names must be the same.
+    The table must have as many classes, and at least half of the row sums must be its class sizes. If more
+    column sums are, the matrix is transposed. If no sizes are printed, the names must be the same.
     """
     classes = list(dict.fromkeys(value.class_name for value in table.values if value.class_name is not None))
     named = matrix.classes == tuple(classes)
@@ -114,7 +114,7 @@ def _distance(one: Piece, other: Piece) -> int:
 
 
 def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
-    """Return whether a summary can belong to a table: near, with no heading between, of the same set and measures."""
+    """Return whether a summary can be of a table: near it, of the same image set, with no heading between."""
     distance, of, table = _distance(loose, piece), loose.table.image_set, piece.table.image_set
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
     apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
@@ -127,12 +127,12 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
 
 
 def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
-    """Return whether a table lies between a summary and the table that the summary may belong to."""
+    """Return whether table `other` lies between a line with an average and the table that it may belong to."""
     return min(loose.last, piece.last) < other.first and other.last < max(loose.first, piece.first)
 
 
 def _has_as_many(loose: Piece, piece: Piece) -> bool:
-    """Return whether a count printed with a summary covers as many images as a table's confusion matrix."""
+    """Return whether a count beside an average covers as many images as the table's confusion matrix."""
     matrix = piece.table.matrix
     images = matrix and sum(cell.value for row in matrix.rows for cell in row)
     return (
@@ -147,7 +147,7 @@ def _same_measure(measure: Measure, piece: Piece) -> bool:
 
 
 def _has_another(value: Value, piece: Piece) -> bool:
-    """Return whether the table has a clearly different value for the same summary, so that the owner is unclear."""
+    """Return whether the table already has a clearly different value for the same average."""
     return any(
         other.class_name is None
         and (other.measure, other.average) == (value.measure, value.average)

@@ -1,4 +1,4 @@
-"""JSON: classification_report's output_dict, values by class, parallel lists, records, confusion matrices."""
+"""Read JSON: classification_report's output_dict, values by class, parallel lists, records, matrices."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ NESTED = 30  # objects within objects
 
 @dataclass(frozen=True, kw_only=True)
 class Numeral:
-    """A number as the text in the file, with its line."""
+    """A number as it is written in the file, with its line."""
 
     text: str
     line: int
@@ -42,7 +42,7 @@ class Numeral:
 
 @dataclass(kw_only=True)
 class Gathered:
-    """The values of one object, including those of its inner objects whose keys name a measure."""
+    """Values of one JSON object, including those of inner objects whose keys name a metric."""
 
     values: list[Value] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -76,7 +76,7 @@ def _as_json(text: str) -> str:
 
 
 def read_object(content: Any) -> list[Piece]:
-    """Return the tables of nested objects whose numbers are Numerals."""
+    """Return the tables of nested objects, in which each number is a Numeral."""
     pieces: list[Piece] = []
     _walk(content, (), pieces, None)
     return pieces
@@ -92,7 +92,7 @@ def _load(text: str) -> Any:
 
 
 class _Lines:
-    """Finds the line of each number: json calls an instance for each number in the order of the text."""
+    """Callback for json that finds the line of each number; json calls it in the order of the text."""
 
     def __init__(self, text: str) -> None:
         self.tokens = TOKEN.finditer(text)
@@ -108,7 +108,7 @@ class _Lines:
 
 
 def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
-    """Append the tables of an object to `pieces`, then do the same for inner objects that were not used."""
+    """Append the tables of an object to `pieces`, then those of its inner objects that were not used."""
     if len(path) > NESTED:
         return
     table = _as_grid(node, " ".join(path))
@@ -132,7 +132,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:
-    """Store the value if its key names a measure, sizes, class names or a matrix; else return the key as unused."""
+    """Store a value whose key names a metric, sizes, classes or a matrix; else return the key as unused."""
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value
@@ -214,7 +214,7 @@ def _texts(node: Any) -> list[list[tuple[str, int]]]:
 
 
 def _as_grid(node: Any, title: str) -> Grid | None:
-    """Return a report with an object for each class, a flat object, or a list of records as a grid; else None."""
+    """Return an object by class, a flat object or a list of records as a grid; None for anything else."""
     if isinstance(node, Mapping):
         if _is_flat(node) and len([key for key in node if (of := heading(key)).measure and of.rest]) >= WIDE:
             keys = list(node)
@@ -248,7 +248,7 @@ def _measures(node: Mapping[str, Any]) -> bool:
 
 
 def _row(name: str, node: Any, keys: Sequence[str]) -> Row:
-    """Return a row of a report; a single number, such as the accuracy, goes into the first column."""
+    """Return a row of a report; a single number, such as the accuracy, goes into the first value column."""
     if isinstance(node, Numeral):
         texts = [node.text if key == keys[0] else "" for key in keys]
         return Row(cells=(name, *texts), lines=(node.line, *[node.line for _ in keys]))

@@ -1,4 +1,4 @@
-"""Lines with label and value: `Accuracy of plane : 83 %`, `AP for bus = 0.79<br />`, or names below a heading."""
+"""Read lines with label and value: `Accuracy of plane : 83 %`, `AP for bus = 0.79<br />`, `plane 0.91`."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ RULE = re.compile(r"[\s=\-_*~`#+|:.]*")
 
 @dataclass(frozen=True, kw_only=True)
 class LineValue:
-    """A value printed after its label, with the line number."""
+    """A value after its label in a line of the report, with the line number."""
 
     subject: Subject
     cell: Measured
@@ -86,7 +86,7 @@ class LineValue:
 
 @dataclass(kw_only=True)
 class Context:
-    """The measure of the heading above, which applies to lines with only a name and a number."""
+    """Metric that the heading above gives to lines with only a name and a number."""
 
     measure: Measure | None = None
     heading: bool = False  # False: inferred from the class values above, for `Mean: 0.9`
@@ -97,12 +97,12 @@ class Context:
 def read_labels(
     lines: Sequence[str], skipped: frozenset[int], told: Mapping[int, Measure] = MappingProxyType({})
 ) -> tuple[list[LineValue], list[Unread]]:
-    """Return the values of all label lines, and the lines that look like measurements but have an unknown form.
+    """Return the values of all lines with label and value, and similar lines of unknown form.
 
     Args:
         lines: all lines of the text.
         skipped: numbers of the lines that a different reader has taken.
-        told: by line number, the measure of values in lists without a heading.
+        told: by line number, the metric of values in lists without a heading.
     """
     values: list[LineValue] = []
     unread: list[Unread] = []
@@ -144,7 +144,7 @@ def clean(raw: str) -> str:
 
 
 def _read_reversed(line: str, number: int) -> Iterator[LineValue]:
-    """Yield the value of a line such as `93.12% = plane AP`, with or without a detector's further text after it."""
+    """Yield the value of a line such as `93.12% = plane AP`, which may go on after that."""
     match = REVERSED.fullmatch(line)
     cell = parse_measured(match["value"], number) if match else None
     of = parse_subject(f"AP for class {match['name']}") if match else None
@@ -160,7 +160,7 @@ def is_heading(line: str) -> bool:
 
 
 def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
-    """Yield the values of a line; a class name at its start applies to all of them."""
+    """Yield the values of a line; a class name at the line's start applies to all of them."""
     pairs = _pairs(line)
     spaced = SPACED.fullmatch(line) if not pairs and not PAIR.search(line) and DIGIT.search(line) else None
     if spaced and (context.heading or parse_subject(spaced["label"])) and "," not in spaced["label"]:
@@ -207,7 +207,7 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
 
 
 def _pairs(line: str) -> list[re.Match[str]]:
-    """Return the label and value pairs of a line; none if it is a sentence or if a label has two values."""
+    """Return the matches of label and value in a line; none if it is a sentence or a label has two values."""
     pairs = (
         [pair for pair in PAIR.finditer(line) if not _in_brackets(line[: pair.start()])] if DIGIT.search(line) else []
     )
@@ -220,12 +220,12 @@ def _pairs(line: str) -> list[re.Match[str]]:
 
 
 def _in_brackets(before: str) -> bool:
-    """Return whether the text before a position has an unclosed bracket, as before the colon in `mAP@[.5:.95]`."""
+    """Return whether `before` has an unclosed square bracket, as in `mAP@[.5:.95]` before the colon."""
     return before.count("[") > before.count("]")
 
 
 def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str, str | None, Measure | None]:
-    """Split labels such as `plane: accuracy` and `Per-class accuracy: plane` into label, name and measure."""
+    """Split labels such as `plane: accuracy` and `Per-class accuracy: plane` into label, name and metric."""
     parts = re.split(r" ?: | - ", label, maxsplit=1)
     if len(parts) == 2 and parts[0]:
         if parse_pure(parts[1]) and not heading(parts[0]).summary and not parse_pure(parts[0]):
@@ -258,7 +258,7 @@ def _value(label: str, text: str, number: int, context: Context, name: str | Non
 
 
 def _unread(line: str, raw: str, number: int) -> Iterator[Unread]:
-    """Yield the line if it looks like a measurement: few words, among them a measure and a number, and no code."""
+    """Yield the line as unread if it looks like a result: few words, a metric, a number and no code."""
     looks = MEASURING.search(line) and GIVEN.search(line)
     if looks and len(line.split()) <= WORDS and not CODE.search(line) and not re.search(r"\bloss|iou\b", line, re.I):
         yield Unread(line=number, text=raw.strip()[:LINE], why="looks like a measurement in a form that is not known")

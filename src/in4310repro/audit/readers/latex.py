@@ -1,4 +1,4 @@
-"""LaTeX tables: tabular with multirow and multicolumn, rules of booktabs, bold numbers and escaped percent signs."""
+"""Read LaTeX tables with multirow, multicolumn, booktabs rules, bold numbers and escaped percent signs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
 
 
 def _skip_columns(text: str) -> str:
-    """Return the text without the column specification at its start."""
+    """Return the text after the column specification at its start."""
     while text.lstrip()[:1] in ("{", "["):
         text = text.lstrip()
         text = text[find_closing(text) + 1 :]
@@ -64,7 +64,7 @@ def _skip_columns(text: str) -> str:
 
 
 def find_closing(text: str) -> int:
-    """Return the index of the bracket that closes the first character's bracket; the last index if none does."""
+    """Return the index of the bracket that closes the first character; the last index if none does."""
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
     for index, character in enumerate(text):
@@ -75,7 +75,7 @@ def find_closing(text: str) -> int:
 
 
 def _rows(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the rows between double backslashes, each with the number of its last line."""
+    """Yield the cells of each row up to its double backslash, with the number of the row's last line."""
     text, number = "", first
     for number, line in enumerate(lines, start=first):
         code = re.sub(r"(?<!\\)%.*", "", line).replace(mark, "\\\\")
@@ -114,7 +114,7 @@ def _strip_commands(cell: str) -> str:
 
 
 def _fill(rows: Sequence[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Return the rows with the text of each multirow cell repeated in all rows that it spans."""
+    """Return the rows with the text of each multirow cell repeated in all rows that the cell spans."""
     open_names: dict[int, tuple[int, str]] = {}
     filled = []
     for line, cells in rows:

@@ -1,4 +1,4 @@
-"""Lines that no reader used, except those whose numbers are recognised as something other than results."""
+"""Sort the lines that no reader used: possible results, and lines whose numbers are not results."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def find_leftovers(
     told: Mapping[int, str],
     repeats: Callable[[str], bool],
 ) -> tuple[list[Unread], list[Context]]:
-    """Return the unused lines as two lists: possible results, and lines whose numbers are not results.
+    """Return the unused lines in two lists: possible results, and lines of dates, settings and the like.
 
     Args:
         lines: all lines of the text.

@@ -1,4 +1,4 @@
-"""Values listed on one line: `Per-class accuracy: [0.91 0.88]`, `{'sea': 0.91, 'ice': 0.88}`."""
+"""Read values listed on one line: `Per-class accuracy: [0.91 0.88]`, `{'sea': 0.91, 'ice': 0.88}`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ONE_ENTRY = re.compile(r" ?(?:[\"'][^\"']{1,60}[\"']|\d{1,9}) ?:[^:]*")
 
 
 def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return the value lists whose label is a measure, with or without class names."""
+    """Return the lists of values whose label is a metric, with or without class names."""
     pieces: list[Piece] = []
     for number, line in enumerate(lines, start=1):
         if number in skipped or len(line) > LINE:
@@ -49,7 +49,7 @@ def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _continues(before: Piece, after: Piece) -> bool:
-    """Return whether two lists are on consecutive lines, of the same classes and of different measures."""
+    """Return whether two lists stand on consecutive lines and have the same classes but different metrics."""
     names = [[value.class_name for value in piece.table.values] for piece in (before, after)]
     measures = [{value.measure for value in piece.table.values} for piece in (before, after)]
     return after.first == before.last + 1 and set(names[0]) == set(names[1]) and not measures[0] & measures[1]
@@ -78,7 +78,7 @@ def _read_named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
 
 
 def _is_class(text: str, name: str) -> bool:
-    """Return whether the only entry in braces is a class, and not a measure as in `{'accuracy': 0.9}`."""
+    """Return whether the only entry in braces is a class, not a metric as in `{'accuracy': 0.9}`."""
     return bool(ONE_ENTRY.fullmatch(text)) and parse_pure(name) is None
 
 
@@ -89,7 +89,7 @@ def _read_inline(line: str, number: int) -> Piece | None:
 
 
 def _items(form: re.Pattern[str], parts: Sequence[str]) -> list[tuple[str, str]]:
-    """Return name and value of each part; an empty list if any part does not match the form."""
+    """Return name and value of each part; an empty list if some part does not match `form`."""
     found = [(item["name"].strip(" :="), item["value"]) for part in parts if (item := form.fullmatch(part.strip()))]
     return found if len(found) == len(parts) else []
 

@@ -1,4 +1,4 @@
-"""The listing of what was recognised, printed before any verdict."""
+"""List what was recognised in a report, before any verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds the lines that training logs print, by epoch or batch or as progress bars; they hold no class values."""
+"""Find the lines that training logs print by epoch, batch or progress bar; they hold no class values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LINE = 2000  # characters: what is longer is data and no line that somebody read
 
 
 def find_running(lines: Sequence[str]) -> frozenset[int]:
-    """Return the numbers, from 1, of the lines that a training log prints, by epoch or batch or as a progress bar."""
+    """Return the numbers, from 1, of the lines that a training log or a progress bar prints."""
     short = [line[:LINE] for line in lines]
     found = {number for number, line in enumerate(short, start=1) if RUNNING.search(line) and NUMBERED.search(line)}
     losses = {number for number, line in enumerate(short, start=1) if LOSS.search(line) and NUMBERED.search(line)}

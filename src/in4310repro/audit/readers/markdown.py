@@ -1,4 +1,4 @@
-"""Markdown tables, with or without outer pipes, and tables drawn with lines of plus signs or box characters."""
+"""Read Markdown tables, with or without outer pipes, and tables drawn with plus signs or box characters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ESCAPED = "\x00"  # in place of \| while a row is cut
 
 
 def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: consecutive lines with bars, among them a line of dashes below the header."""
+    """Yield the tables: consecutive lines with vertical bars, and a line of dashes below the header."""
     for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _has_bars(lines[index])):
         indices = list(run)
         # The line that ends a drawn table, and right below it the line that begins another.
@@ -39,7 +39,7 @@ def _is_rule(line: str) -> bool:
 
 
 def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
-    """Yield the tables in consecutive lines with bars; each header among them begins a table."""
+    """Yield the tables in consecutive lines with bars; each header line begins a table."""
     rules = [index for index in range(start, end) if _is_rule(lines[index])]
     rows = [index for index in range(start, end) if index not in rules and _cells(lines[index])]
     first = [index for index in rules if bisect_left(rows, index)]
@@ -58,7 +58,7 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
-    """Return the rows of a drawn table; text that is wrapped onto the next line is joined to its row."""
+    """Return the rows of a drawn table, with text that was wrapped onto the next line put back."""
     rows: list[tuple[int, list[str]]] = []
     for line, row in cells:
         goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
@@ -70,7 +70,7 @@ def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tupl
 
 
 def _join(row: list[str], width: int) -> list[str]:
-    """Return a row with its surplus cells joined to the first one, if bars in the row's name have split it."""
+    """Return a row with surplus cells joined to the first one, if bars in the row's name caused them."""
     more = len(row) - width
     if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
         return row
@@ -78,7 +78,6 @@ def _join(row: list[str], width: int) -> list[str]:
 
 
 def _cells(line: str) -> list[str]:
-    """Return the cells of a row; bars at its start and end are the table's frame."""
     text = line.translate(BARS).replace("\\|", ESCAPED).strip().lstrip(">").strip()
     text = CODE.sub(lambda found: found[0].replace("|", ESCAPED), text)
     if text.startswith("|"):

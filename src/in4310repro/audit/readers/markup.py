@@ -1,4 +1,4 @@
-"""Tables of reStructuredText (list-table, csv-table) and AsciiDoc, which may have a line for each cell."""
+"""Read tables of reStructuredText (list-table, csv-table) and AsciiDoc, which may use a line per cell."""
 
 from __future__ import annotations
 

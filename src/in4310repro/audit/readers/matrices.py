@@ -1,4 +1,4 @@
-"""Confusion matrices: as numpy prints them, with names at the top and side, or as rows of numbers below a heading."""
+"""Read confusion matrices: as numpy prints them, with class names at top and side, or as bare rows."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ PREDICTED_ROWS = re.compile(r"pred\w*\s*[\\/|]+\s*(?:actual|true|gt|ground|label
 
 
 def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return the confusion matrices in lines that no table reader has taken."""
+    """Return the confusion matrices in all lines outside `skipped`."""
     pieces: list[Piece] = []
     lines = [line[:LONGEST] for line in lines]
     start = 0
@@ -66,7 +66,7 @@ def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def matrix_of_grid(table: Grid) -> Piece | None:
-    """Return the matrix if the rows and columns of a grid have the same names, with or without totals; else None."""
+    """Return the matrix if a grid's rows and columns have the same names, apart from totals; else None."""
     names = [name.strip().lower() for name in table.names[1:]]
     labels = [row.cells[0].strip().lower() for row in table.body]
     sizes = range(min(len(names), len(labels)), 1, -1)
@@ -84,7 +84,7 @@ def matrix_of_grid(table: Grid) -> Piece | None:
 
 
 def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[str]) -> ConfusionMatrix | None:
-    """Return the matrix of rows of numbers, each given as text and line; None if they are no matrix."""
+    """Return the matrix of rows whose numbers are given as (text, line); None if they are no matrix."""
     if not all(rows):
         return None
     parsed = [tuple(cell for text, line in row for cell in parse_numbers([text], line) or ()) for row in rows]
@@ -101,12 +101,12 @@ def _are_same(names: Sequence[str], labels: Sequence[str]) -> bool:
 
 
 def _bare_name(name: str) -> str:
-    """Return the class name without the words of `Predicted as sea` or `sea (true)`."""
+    """Return `sea` for names such as `Predicted as sea` or `sea (true)`."""
     return OF_MATRIX.sub("", name)
 
 
 def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix that numpy, Python or PyTorch printed in square brackets, and the index after it."""
+    """Return a matrix in the brackets of numpy, Python or PyTorch, and the index after its last line."""
     opening = OPEN.search(lines[start][:LINE])
     if not opening:
         return None
@@ -128,7 +128,7 @@ def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, 
 
 
 def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix with class names as header and row names, as pandas prints it, and the index after it."""
+    """Return a matrix with class names as header and row names, and the index after its last line."""
     names = [name for name in lines[start][:LINE].split() if name.lower() not in CORNER]
     corner = len(names) < len(lines[start][:LINE].split())
     if len(names) < 2 or (all(map(VALUE.fullmatch, names)) and not _are_numbered(names, corner)):
@@ -151,7 +151,7 @@ def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
 
 
 def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], most: int) -> list[tuple[str, list[str]]]:
-    """Return name and numbers of each row if the row names, of at most `most` words each, repeat the header's."""
+    """Return name and numbers of each row if the row names repeat the header's names; else an empty list."""
     rows: list[tuple[str, list[str]]] = []
     while names:
         index = start + len(rows)
@@ -166,14 +166,14 @@ def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], mos
 
 
 def _are_numbered(names: Sequence[str], corner: bool) -> bool:
-    """Return whether names are consecutive integers that start at 0 or 1, or at any number if the corner has a word."""
+    """Return whether names are consecutive integers from 0 or 1, or from any number if the corner has a word."""
     whole = [int(name) for name in names if name.isdigit()]
     in_order = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
     return in_order and (corner or whole[0] in (0, 1))
 
 
 def _read_classified_as(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix of Weka, Mahout or DL4J, with `| a = name` at the end of each row, and the index after it."""
+    """Return a matrix of Weka, Mahout or DL4J (rows end in `| a = name`), and the index after its last line."""
     below = next((index for index in range(start, min(start + 3, len(lines))) if _is_row(lines[index])), None)
     if below is None or (below > start and not _is_heading(lines[start], lines[below])):
         return None
@@ -191,14 +191,14 @@ def _is_row(line: str) -> bool:
 
 
 def _is_heading(line: str, row: str) -> bool:
-    """Return whether a line is the header of such a matrix: a letter or number for each column."""
+    """Return whether a line heads a matrix of Weka: one name of at most four letters for each column."""
     columns = len(row.split("|")[0].split())
     names = line[:LINE].lower().partition("<--")[0].split()
     return len(names) == columns and all(len(name) <= LETTERS for name in names)
 
 
 def _read_outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return the matrix of two classes from named TN, FP, FN and TP counts, and the index after them."""
+    """Return the matrix of two classes from counts named TN, FP, FN, TP, and the index after its last line."""
     found: dict[str, Printed] = {}
     for index in range(start, min(start + WINDOW, len(lines))):
         for match in OUTCOMES.finditer(lines[index][:LINE]):
@@ -218,7 +218,7 @@ def _read_outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
 
 
 def _read_cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix printed with one cell on each line, missing cells as zero, and the index after it."""
+    """Return a matrix with one cell per line, absent cells as 0, and the index after its last line."""
     cells: dict[tuple[str, str], Printed] = {}
     end = start
     while end < len(lines) and (match := LABELLED.fullmatch(lines[end][:LINE])):
@@ -233,7 +233,7 @@ def _read_cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix
 
 
 def _read_bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix of rows of numbers below a line that announces a confusion matrix, and the index after it."""
+    """Return a matrix of unnamed rows below a line that announces one, and the index after its last line."""
     words = lines[start][:LINE].split()
     above = [line for line in lines[max(0, start - 3) : start] if line.strip()]
     if len(words) < 2 or not above or not CONFUSION.search(above[-1][:LINE]):

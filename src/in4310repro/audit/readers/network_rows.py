@@ -1,4 +1,4 @@
-"""Tables with a network in each row: classes in the headings (Acc_sea, AP_sea), or overall values only."""
+"""Read tables with a network in each row, and classes in the headings (Acc_sea) or overall values only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_NETWORK = ("value", "values", "score", "result", "our result")
 
 
 def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
-    """Yield a draft for each row; the column headings name the classes."""
+    """Yield a draft table for each row; the column headings name the classes."""
     groups = collect_group_names(table, columns)
     for index, row in enumerate(table.body):
         names = [name for name in (*groups[index], row.cells[columns.label]) if name]
@@ -39,7 +39,7 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
 
 
 def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
-    """Yield the drafts of each row of a table of networks; values of the best epoch get a draft of their own."""
+    """Yield draft tables for each row of a table of networks; best-epoch values are a separate table."""
     title_set = heading(table.title).image_set
     groups = collect_group_names(table, columns)
     for index, row in enumerate(table.body):
@@ -70,10 +70,10 @@ def _add(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> 
 
 
 def _is_count(cell: Measured) -> bool:
-    """Return whether a number has no percent sign and is above 100, so that it cannot be a share."""
+    """Return whether a number is above 100 and has no percent sign, so that it cannot be a score."""
     return cell.printed is not None and not cell.printed.percent and cell.printed.value > 100
 
 
 def _find_other_threshold(of: Heading) -> str:
-    """Return the heading if it is an AP at a named IoU threshold, else an empty string."""
+    """Return the heading's text if it is an AP at a named IoU threshold, else an empty string."""
     return of.text if of.measure is Measure.AVERAGE_PRECISION and of.threshold else ""

@@ -1,4 +1,4 @@
-"""Names that are not class names: statistics, means of some classes, folds, and titles of incomplete lists."""
+"""Patterns of names that are no class names: statistics, means of some classes, folds, incomplete lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Notebooks as displayed: outputs are read as text and HTML tables; code is shown as context but not read."""
+"""Read notebooks as displayed: outputs as text and HTML tables; code is shown as context but not read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCRIPTS = re.compile(r"<(script|style)\b.*?</\1>", re.IGNORECASE | re.DOTALL)
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """The code of a notebook cell, which is shown but not read, or its text and outputs."""
+    """Code of a notebook cell, or its text and outputs; code is shown but not read for results."""
 
     name: str
     lines: tuple[str, ...]
@@ -28,7 +28,7 @@ class Cell:
 
 
 def cells_of(text: str) -> list[Cell] | None:
-    """Return the cells of a notebook in order, code separate from outputs; None if the text is no notebook."""
+    """Return the code and outputs of a notebook as Cells in order; None if the text is no notebook."""
     if '"cells"' not in text and '"worksheets"' not in text:
         return None
     try:
@@ -61,7 +61,7 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
 
 
 def _text(output: dict[str, Any]) -> str:
-    """Return the text of an output: its stream, or else the first of HTML, Markdown, LaTeX and plain text it has."""
+    """Return an output's stream, or else its first form with text: HTML, Markdown, LaTeX, plain text."""
     if "text" in output:
         return _join(output["text"])
     data = output.get("data") or {key: output[key] for key in ("html", "latex") if key in output}
@@ -90,7 +90,7 @@ def _tables(html: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Return a quoted string as its text: notebooks display a value that was not printed with quotes and escapes."""
+    """Return the text of a quoted string with escapes, as notebooks display a value that was not printed."""
     quoted = text.strip()
     if len(quoted) > 1 and quoted[0] in "'\"" and quoted[-1] == quoted[0] and "\\n" in quoted:
         return quoted[1:-1].replace("\\n", "\n").replace("\\t", "\t")

@@ -1,4 +1,4 @@
-"""Numbers as people print them: their decimals are kept; commas, percent signs, k/n and plus-minus are understood."""
+"""Parse numbers as people print them: decimals are kept; commas, percent signs, k/n and +/- are understood."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ MISSING = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A printed value with its count k/n, standard deviation or number of images, if printed."""
+    """A value as printed in a cell, with its count k/n, standard deviation or number of images, if given."""
 
     printed: Printed | None  # None: a count alone
     count: tuple[int, int] | None = None
@@ -50,7 +50,7 @@ class Measured:
 
 
 def parse(text: str, line: int) -> Printed:
-    """Return a number printed like 0.9882, 98.82 % or 98,82 %.
+    """Return the number in a text such as 0.9882, 98.82 % or 98,82 %.
 
     Raises:
         ValueError: the text is not a decimal number.
@@ -72,7 +72,7 @@ def parse(text: str, line: int) -> Printed:
 
 
 def parse_measured(text: str, line: int) -> Measured | None:
-    """Return the value of a cell with its count or standard deviation; None if the cell holds no measured value.
+    """Return the value of a cell with its count or standard deviation; None if it holds neither value nor count.
 
     A number with decimals in brackets is a standard deviation, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
     """
@@ -117,7 +117,7 @@ def parse_ratio(text: str) -> tuple[int, int] | None:
 
 
 def images(text: str) -> int | None:
-    """Return the number of images that a remark names, such as n=300 or 500 radar samples; None if it names none."""
+    """Return the number of images that a text names, such as n=300 or 500 radar samples; else None."""
     match = _IMAGES.search(text.translate(ALIKE)[:400])
     return count(match[1] or match[2]) if match else None
 
@@ -128,7 +128,7 @@ def is_missing(text: str) -> bool:
 
 
 def to_percent(printed: Printed) -> Printed:
-    """Return the number marked as a percentage, if it was printed without a percent sign."""
+    """Return the number marked as a percentage; its value is divided by 100 unless it already was one."""
     if printed.percent:
         return printed
     return Printed(

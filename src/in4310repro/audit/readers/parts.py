@@ -1,4 +1,4 @@
-"""Reads consecutive lines with all readers in turn: each takes the lines that it understands."""
+"""Read consecutive lines with all readers in turn; each takes the lines that it understands."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed, read_bare
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Everything that was read from some consecutive lines."""
+    """Tables and unread lines that were found in some consecutive lines."""
 
     pieces: tuple[Piece, ...]
     unread: tuple[Unread, ...] = ()
@@ -60,7 +60,7 @@ class Part:
 
 
 def read_part(lines: Sequence[str]) -> Part:
-    """Return everything that the readers recognise in some consecutive lines."""
+    """Return the tables and unread lines that the readers find in some consecutive lines."""
     lines = blank_comment_marks(lines)
     in_log = find_running(lines)
     objects = read_embedded(lines, frozenset())
@@ -79,7 +79,7 @@ def read_part(lines: Sequence[str]) -> Part:
 
 
 def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, dict[int, str]]:
-    """Return the contents of the tables, and by line the reason why a table gave no values."""
+    """Return the contents of the tables, and by line number the reason why a table gave no values."""
     others: dict[int, str] = {}
     pieces: list[Piece] = []
     unread: list[Unread] = []
@@ -106,7 +106,7 @@ def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, di
 def _label_values(
     lines: Sequence[str], taken: frozenset[int], in_log: frozenset[int]
 ) -> tuple[list[LineValue], list[Unread]]:
-    """Return the values of label lines in order, and the lines that look like measurements of unknown form."""
+    """Return the values of lines with a label, and the lines that look like results of unknown form."""
     of_programs = program_values(lines, taken)
     taken |= {value.line for value in of_programs} | in_log
     labelled, unread = read_labels(lines, taken, measures_of_lists(lines, taken))
@@ -115,7 +115,7 @@ def _label_values(
 
 
 def _explain_left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
-    """Return by line the reason why its value is not used: an unused measure, a repetition or a training log."""
+    """Return by line number why its value is not used: an unchecked metric, a repetition or a training log."""
     times = Counter(value.label for value in values)
     printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)
     again = [v for v in values if printed[v.label, v.cell.printed and v.cell.printed.text] > 1]

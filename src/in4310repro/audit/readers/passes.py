@@ -1,4 +1,4 @@
-"""Groups the values of label lines into tables: one for each pass of a program over the classes."""
+"""Group the values of lines with a label into tables, one for each pass of a program over the classes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMS = 3  # lines of the form `plane accuracy` that make a list of classes; few
 
 @dataclass(kw_only=True)
 class Pass:
-    """The values that a program printed in one pass over the classes."""
+    """Values that a program printed in one pass (loop) over the classes."""
 
     values: list[LineValue] = field(default_factory=list)  # of classes in order, then summaries
     by_class: dict[tuple[Measure, str | None, str], LineValue] = field(default_factory=dict)
@@ -53,7 +53,7 @@ class Pass:
         return max(self.lines)
 
     def nearest(self, line: int) -> int:
-        """Return the number of the line with a class value that is closest to the given line.
+        """Return the line number of the class value that is closest to the given line.
 
         If two lines are equally close, return the upper one.
         """
@@ -63,7 +63,7 @@ class Pass:
 def tables_of_lines(
     values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int], tables: frozenset[int]
 ) -> list[Piece]:
-    """Return a table for each pass and its summaries, then a table for each summary that belongs to no pass.
+    """Return a table for each pass with its averages, then one for each average that belongs to no pass.
 
     Args:
         values: the values of label lines.
@@ -94,7 +94,7 @@ def tables_of_lines(
 
 
 def _settle(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values; the name in `plane accuracy` is a class if three such lines are near, else a network."""
+    """Read the name in `plane accuracy` as a class if three such lines are near, else as a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
     settled = []
@@ -112,12 +112,12 @@ def _settle(values: Sequence[LineValue]) -> list[LineValue]:
 
 
 def _places(values: Sequence[LineValue], measure: Measure) -> list[int]:
-    """Return the sorted line numbers of the class values of a measure."""
+    """Return the sorted line numbers of the class values of a metric."""
     return sorted(v.line for v in values if v.subject.measure is measure and v.subject.class_name is not None)
 
 
 def _split_passes(values: Sequence[LineValue], lines: Sequence[str], tables: frozenset[int]) -> list[Pass]:
-    """Return the passes: a repeated class, a caption, a table or a different image set begins a new one."""
+    """Split the values into passes; a repeated class, a caption, a table or another image set begins one."""
     passes: list[Pass] = []
     for value in values:
         current = passes[-1] if passes else None
@@ -136,7 +136,6 @@ def _key(value: LineValue) -> tuple[Measure, str | None, str]:
 
 
 def _begins_next(current: Pass, value: LineValue, lines: Sequence[str], tables: frozenset[int]) -> bool:
-    """Return whether a class value starts a new pass instead of continuing the current one."""
     last = current.values[-1].line
     captioned = any(CAPTION.fullmatch(line) for line in lines[last : value.line])
     if captioned or not tables.isdisjoint(range(last, value.line)):
@@ -159,7 +158,7 @@ def _caption(current: Pass, lines: Sequence[str]) -> str:
 
 
 def _merge(passes: Sequence[Pass]) -> list[Pass]:
-    """Return the passes; two that are separated only because a class is printed twice become one."""
+    """Join passes that are separated only because a class is printed twice."""
     merged: list[Pass] = []
     for each in passes:
         if merged and _is_cut(merged[-1], each):
@@ -171,14 +170,14 @@ def _merge(passes: Sequence[Pass]) -> list[Pass]:
 
 
 def _is_cut(before: Pass, after: Pass) -> bool:
-    """Return whether two adjacent passes share at most one class, so that they are one pass with a misprinted name."""
+    """Return whether two adjacent passes are one pass with a misprinted name: they share at most one class."""
     names = [{value.subject.class_name for value in each.values} for each in (before, after)]
     beside = after.first - before.last <= 1 and not (before.name or after.name)
     return beside and before.image_set == after.image_set and not names[0] <= names[1] and len(names[0] & names[1]) <= 1
 
 
 def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
-    """Yield a class value that differs from an earlier one of the same class and measure in the same table."""
+    """Yield each class value that differs from an earlier one of the same class and metric in its table."""
     given: dict[tuple[Measure, str], Value] = {}
     for value in values:
         if value.class_name is None:
@@ -190,7 +189,7 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
 
 
 def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
-    """Return the last group of passes if training log lines split them into three or more groups, else all."""
+    """Return the last group of passes if lines of a training log separate three groups or more, else all."""
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
         apart = before is None or not running.isdisjoint(range(before.last, each.first))
@@ -199,7 +198,7 @@ def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pa
 
 
 def _find_pass(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
-    """Return the nearest pass that a summary can belong to, or None; of two equally near, the upper one."""
+    """Return the nearest pass that an average can belong to, the upper of two; None if there is none."""
     if value.subject.best or value.subject.network:
         return None
     start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)
@@ -227,13 +226,13 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
 
 
 def _has_same_threshold(value: LineValue, current: Pass) -> bool:
-    """Return whether all values of this measure in the pass have the summary's IoU threshold or name none."""
+    """Return whether the pass's values of this metric have the IoU threshold of `value`, or none."""
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
 
 def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
-    """Yield the values; if there is a training log, omit those without count whose label occurs 3 times or more."""
+    """Yield the values; beside a training log, omit those without count whose label occurs 3 times or more."""
     repeated = Counter(value.label for value in loose)
     for value in loose:
         if value.cell.count or not (running and repeated[value.label] >= FORMS):
@@ -263,7 +262,7 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
 
 
 def _doubt_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
-    """Yield a reason for doubt for each mean AP that names an IoU threshold while the class APs do not."""
+    """Yield a doubt for each mean AP that names an IoU threshold while the class APs name none."""
     for value in values:
         of = value.subject
         if of.class_name is not None or not of.threshold:

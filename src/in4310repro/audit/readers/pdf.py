@@ -1,4 +1,4 @@
-"""Text of a PDF by pypdf, a dependency of the extra `audit`."""
+"""Extract the text of a PDF with pypdf, a dependency of the extra `audit`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from in4310repro.system.packages import install_command
 
 
 def text_of_pdf(path: Path) -> str:
-    """Return the text of all pages, laid out as printed so that columns remain columns.
+    """Return the text of all pages in their layout, so that columns remain columns.
 
     Raises:
         ValueError: pypdf is not installed, or the file is damaged or has no text.

@@ -26,7 +26,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Everything that one reader found in a text."""
+    """Tables and unread lines that one reader found in a text."""
 
     pieces: tuple[Piece, ...] = ()
     unread: tuple[Unread, ...] = ()
@@ -52,7 +52,7 @@ def make_value(
 
 
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
-    """Return the values, with percentages that were printed without a percent sign marked as percentages.
+    """Return the values; percentages that were printed without a percent sign are marked as percentages.
 
     The class values of a measure are percentages if most of them are above 1; those above 1 are also percentages if one
     of them is at least 2, which no share is. An average is one only if it is itself above 1, as people also print
@@ -65,7 +65,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Return values and asides (values of rows that are no classes), judged together for missing percent signs."""
+    """Apply `scale_values` to class values and to values of rows that are no classes, judged together."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 
@@ -90,7 +90,7 @@ def _scale(value: Value, mostly: bool, some: bool) -> Value:
 
 
 def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return the given class sizes, and for other classes the n of counts k/n such as 286/300."""
+    """Return the given class sizes; a class without one gets n of its count k/n, such as 286/300."""
     counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
     return {**counted, **sizes}
 
@@ -101,7 +101,7 @@ def has_classes(table: Table) -> bool:
 
 
 def name_tables(tables: Sequence[Table]) -> Iterator[Table]:
-    """Yield the tables with distinct names: a number is appended to a name that occurred before."""
+    """Yield the tables with distinct names; a repeated name gets a number appended."""
     given: dict[str, int] = {}
     for table in tables:
         given[table.name] = given.get(table.name, 0) + 1

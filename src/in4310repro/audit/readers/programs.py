@@ -1,4 +1,4 @@
-"""Lines in the format of one program: counts of Weka and Mahout, APs of darknet and Keras-RetinaNet."""
+"""Read lines in the format of one program: counts of Weka and Mahout, APs of darknet and Keras-RetinaNet."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the accuracy and count that PyTorch's example programs print after an epoch or at the end."""
+    """Yield accuracy and count as PyTorch's example programs print them after an epoch or at the end."""
     line = lines[number - 1]
     found = COUNTED.search(line)
     of = parse_subject(found["label"]) if found else None
@@ -90,7 +90,7 @@ def _read_counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the value of a model card, whose measure is named some lines above: `type: accuracy`, `value: 0.93`."""
+    """Yield the value of a model card, whose metric is named above it: `type: accuracy`, `value: 0.93`."""
     found = CARD.fullmatch(lines[number - 1])
     near = takewhile(lambda line: not CARD.fullmatch(line), reversed(lines[max(0, number - 1 - ABOVE) : number - 1]))
     above = [match[1] for line in near if (match := TYPE.fullmatch(line))] if found else []
@@ -114,7 +114,7 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
 
 
 def _read_entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the score of an entity type in a model card, recognised by its `Number` line, even if called Total."""
+    """Yield the score of an entity type in a model card; a `Number` line near it shows the type."""
     found = ENTITY.fullmatch(lines[number - 1])
     near = lines[max(0, number - 1 - ABOVE) : number + ABOVE] if found else []
     counted = {kind["name"] for line in near if (kind := ENTITIES.fullmatch(line))}

@@ -1,4 +1,4 @@
-"""Finds the number of folds, runs or seeds that the printed numbers are means over."""
+"""Find the number of folds, runs or seeds over which the reported numbers are means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reads a whole source (a text, a table, an object or a notebook) as one document."""
+"""Read a whole source (a text, a table, an object or a notebook) into one Document."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
 
 
 def read(source: str | Path) -> Document:
-    """Return the document that is recognised in a report's text (a string) or in a file (a path).
+    """Return the Document that is recognised in a report's text (a string) or in a file (a Path).
 
     Raises:
         ValueError: the file is unreadable or invalid TOML, a class has no name, or no printed result was understood.
@@ -48,7 +48,7 @@ def read(source: str | Path) -> Document:
 
 
 def read_text(text: str, name: str) -> Document:
-    """Return the document that is recognised in a text, whose format is detected."""
+    """Return the Document that is recognised in a text; the format is detected."""
     cells = cells_of(text)
     if cells is not None:
         return _read_notebook(cells, name)
@@ -58,7 +58,7 @@ def read_text(text: str, name: str) -> Document:
 
 
 def lines_of(text: str) -> tuple[str, ...]:
-    """Return the lines of a text; of a line that a progress bar has overwritten repeatedly, only the last state."""
+    """Split a text into lines; if a progress bar has overwritten a line, keep only its last state."""
     text = COLORS.sub("", text)
     if "\n" not in text:
         return tuple(text.split("\r"))
@@ -66,7 +66,7 @@ def lines_of(text: str) -> tuple[str, ...]:
 
 
 def _read_notebook(cells: Sequence[Cell], name: str) -> Document:
-    """Return the document of a notebook; each output is read by itself, so that no results are joined across cells."""
+    """Return the Document of a notebook; each output is read separately from the others."""
     lines: list[str] = []
     pieces: list[Piece] = []
     unread: list[Unread] = []
@@ -119,7 +119,7 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
 
 
 def _place(piece: Piece, lines: Sequence[str]) -> Table:
-    """Return the table of a piece with its kind, its line numbers and the section heading above it."""
+    """Return the table of a piece with its kind, its line numbers and the section heading above it set."""
     table = piece.table
     kind = table.kind
     if table.matrix is not None and not table.values:

@@ -1,4 +1,4 @@
-"""Sentences and lists that repeat values of a table: `the cat class is the weakest (F1=0.805)`."""
+"""Recognise sentences that only repeat values of a table: `the cat class is the weakest (F1=0.805)`."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DIGIT = re.compile(r"\d")
 
 
 class Repeats:
-    """The set of all values that were read, used to recognise lines that only repeat some of them."""
+    """Set of all values that were read, to recognise lines that only repeat some of them."""
 
     def __init__(self, printed: Iterable[Printed]) -> None:
         self.values = {each.value for each in printed}
         self.rounded: dict[int, set[Fraction]] = {}
 
     def repeats(self, line: str) -> bool:
-        """Return whether each number of a line is a known value, possibly with fewer decimals, or no result."""
+        """Return whether all results in a line are known values, possibly rounded to fewer decimals."""
         if len(line) > LINE or not self.values:
             return False
         values = VALUE.findall(remove_context(line))
@@ -39,7 +39,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return the values rounded to a number of decimals, along with the unrounded values."""
+        """Return the values rounded to a number of decimals, together with the exact values."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

@@ -1,4 +1,4 @@
-"""Roles of the rows and columns of a grid: classes, networks, measures, numbers of images."""
+"""Find the roles of a grid's rows and columns: classes, networks, metrics or numbers of images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ BELOW = 3  # rows below the first summary that are no classes; where there are m
 
 
 class Kind(StrEnum):
-    """What the rows of a table stand for."""
+    """Content of a table's rows: classes, networks, metrics or epochs."""
 
     CLASSES = "classes"
     NETWORKS = "networks"
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Column indices of a grid by what the columns hold: names, values, class sizes or correct images."""
+    """Indices of a grid's columns by content: names, values, class sizes and correct images."""
 
     label: int  # the names of classes or networks
     groups: tuple[int, ...]  # further names before it: a network, a data set, an image set
@@ -51,7 +51,7 @@ class Columns:
 
 
 def kind_of(table: Grid, columns: Columns) -> Kind:
-    """Return what the rows stand for, judged by the label column's heading, the row names and the title."""
+    """Return the content of the rows, judged by the label column's heading, the row names and the title."""
     name = table.names[columns.label].lower().strip(" :#")
     labels = [row.cells[columns.label] for row in table.body]
     # Beside a loss, a column of epochs or steps is a log, too.
@@ -89,14 +89,14 @@ def _mostly_measures(labels: Sequence[str], columns: Columns) -> bool:
 
 
 def evidence_of_classes(table: Grid, columns: Columns) -> bool:
-    """Return whether class sizes, a summary row or the title show that the rows are classes."""
+    """Return whether class sizes, an average row or the title show that the rows are classes."""
     labels = [row.cells[columns.label] for row in table.body]
     summaries = any(is_summary(labels, index) for index in range(len(labels)))
     return bool(columns.sizes) or summaries or CLASSWISE.search(table.title) is not None
 
 
 def is_summary(labels: Sequence[str], index: int) -> bool:
-    """Return whether a row is a mean or total of the other rows, and not a class."""
+    """Return whether a row is a mean or total of the other rows instead of a class."""
     of = heading(labels[index])
     short = len(of.text) <= CODES and of.text.isalpha()
     at_end = index >= len(labels) - AT_THE_END or index == 0
@@ -109,14 +109,14 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
 
 
 def _restarts_below(labels: Sequence[str], index: int) -> bool:
-    """Return whether the first name occurs again in the next two rows, so that a second group of rows begins."""
+    """Return whether the first name recurs in the two rows below, where a second group of rows begins."""
     return labels[0] in labels[index + 1 : index + 3]
 
 
 def is_aside(labels: Sequence[str], index: int) -> bool:
-    """Return whether a row is neither class nor summary: a statistic, a mean of some classes, or below a summary.
+    """Return whether a row is neither a class nor a mean of all classes, such as a statistic.
 
-    This is judged by its words and its place. Checks of means also try such a row as a class.
+    This is judged by its name and its position. Checks of means also try such a row as a class.
     """
     label = labels[index]
     of = heading(label)
@@ -133,23 +133,23 @@ def is_aside(labels: Sequence[str], index: int) -> bool:
 
 
 def _are_codes(labels: Sequence[str]) -> bool:
-    """Return whether most names are codes of at most two letters, so that AA and OA may be class codes."""
+    """Return whether most names have at most two letters, so that AA and OA may be class codes."""
     return 2 * sum(len(label) <= CODES and label.isalpha() for label in labels) > len(labels)
 
 
 def is_skipped(label: str) -> bool:
-    """Return whether a column is a standard deviation, a difference or a measure that no check uses: std, delta."""
+    """Return whether a column is not checked: a standard deviation, a difference or an unused metric."""
     return SPREADS.fullmatch(label.lower()) is not None or is_other(label)
 
 
 def is_other(label: str) -> bool:
-    """Return whether a row or column label is a measure that no check uses."""
+    """Return whether a row or column label is a metric that no check uses."""
     of = heading(label)
     return of.measure is Measure.OTHER and not of.rest and not of.average
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Return the column indices by what the columns hold; None if no column has numbers or none has names."""
+    """Return the columns by content; None if no column has numbers or no column has names."""
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
@@ -185,22 +185,22 @@ def columns_of(table: Grid) -> Columns | None:
 
 
 def _are_sizes(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a column holds class sizes: by its heading, or as counts such as 13/200."""
+    """Return whether a column holds class sizes, judged by its heading or by counts such as 13/200."""
     return SIZE.fullmatch(_plain(name)) is not None or _images_of_set(name, cells) or _are_counts(name, cells)
 
 
 def _are_counts(name: str, cells: Sequence[str]) -> bool:
-    """Return whether each cell of a column is a count such as 13/200 and the heading names no measure."""
+    """Return whether each cell of a column is a count such as 13/200 and the heading names no metric."""
     return bool(cells) and not heading(name).measure and all(parse_ratio(cell) is not None for cell in cells)
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Return whether a column is left out; "baseline" among columns of networks is a network and stays."""
+    """Return whether to leave a column out; a "baseline" column stays if the columns are networks."""
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
 
 def _images_of_set(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a column named Train or Test holds image counts: only integers, and one of them above 100."""
+    """Return whether a column named Train or Test holds image counts: integers, with one above 100."""
     of = heading(name)
     whole = all(count(cell) is not None for cell in cells)
     return of.image_set is not None and not of.measure and not of.rest and whole and _is_above_percent(cells)
@@ -213,14 +213,14 @@ def _is_above_percent(cells: Sequence[str]) -> bool:
 
 
 def _is_mostly_above_percent(cells: Sequence[str]) -> bool:
-    """Return whether most numbers are above 100 and so are no shares, even if the heading names a measure."""
+    """Return whether most numbers are above 100 and so are no shares, whatever the heading says."""
     found = [parse_measured(strip_signs(cell), 0) for cell in cells]
     values = [each.printed for each in found if each is not None and each.printed is not None]
     return 2 * sum(not each.percent and each.value > 100 for each in values) > len(values)
 
 
 def _are_integers(table: Grid, label: int, column: int) -> bool:
-    """Return whether a column holds integers; rows named after a measure, such as accuracy, are ignored."""
+    """Return whether a column holds integers; rows named after a metric, such as accuracy, are ignored."""
     rows = [row for row in table.body if not heading(row.cells[label]).measure and not is_missing(row.cells[column])]
     return bool(rows) and all(count(row.cells[column]) is not None or parse_ratio(row.cells[column]) for row in rows)
 
@@ -244,7 +244,7 @@ def _plain(name: str) -> str:
 
 
 def _is_unused(name: str) -> bool:
-    """Return whether a column heading names something that no check uses: parameters, times, detections."""
+    """Return whether a column heading names something that no check uses, such as parameters or times."""
     return re.fullmatch(
         r"(?:.{0,20}\b(?:params?|parameters|flops|gflops|fps|time|size|memory|epochs?|dets|detections|tp|fp|fn|tn|images"
         r"|labels|train\w*|lr|depth|layers|threshold|latency|ms|seconds|loss|target|goal|expected|required|weight|share)\b.{0,20}|#.{0,20})",
@@ -253,7 +253,7 @@ def _is_unused(name: str) -> bool:
 
 
 def average_of(label: str, measure: Measure, column: Average | None) -> tuple[Measure, Average | None]:
-    """Return measure and average of a value in a summary row, from the row's label and the measure of its column."""
+    """Return metric and average of a value in a summary row, from the row's label and its column's metric."""
     of = heading(label)
     if of.samples or (of.measure is Measure.OTHER and measure is not Measure.OTHER):
         return Measure.OTHER, of.average

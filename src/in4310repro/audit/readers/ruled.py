@@ -1,4 +1,4 @@
-"""Tables whose columns are marked by dashes: simple tables of reStructuredText and Pandoc, and tabulate's."""
+"""Read tables with columns marked by dashes: simple tables of reStructuredText and Pandoc, and tabulate's."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 1000  # lines of a table
 
 
 def ruled_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: a header above a line of dashes, one dash run per column, and rows cut at the same columns."""
+    """Yield each table: a header, a line with a run of dashes for each column, and rows cut at these columns."""
     index = 0
     while index < len(lines):
         rule = _rule(lines, index, skipped)
@@ -51,7 +51,7 @@ def _rule(lines: Sequence[str], index: int, skipped: frozenset[int]) -> list[tup
 
 
 def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool) -> int:
-    """Return the index after the last row: dashes end a table, and a blank line ends one without frame."""
+    """Return the index after the last row; dashes end a table, and so does a blank line unless it is framed."""
     for index in range(body, min(body + LONGEST, len(lines))):
         if index + 1 in skipped or _rule(lines, index, skipped):
             return index

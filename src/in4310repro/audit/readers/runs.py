@@ -1,4 +1,4 @@
-"""Lists of names and numbers without a heading: their measure is taken from a mean printed next to them."""
+"""Find the metric of lists of names and numbers without a heading, from a mean printed next to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ NEAR = 3  # lines in which another set would stand
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return the measure of each line of a list without heading, from a mean at most two lines above or below it."""
+    """Return by line number the metric of lists without a heading, from a mean within three lines."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _find_runs(plain):
@@ -35,7 +35,7 @@ def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int
 
 
 def _find_runs(plain: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Yield the index of the first line of each list, and the index after its last line."""
+    """Yield the start and end index (exclusive) of each list of three or more entries."""
     start = 0
     while start < len(plain):
         end = start
@@ -66,7 +66,7 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values; a lone "train" or "test" among class values is a class if no other set name is near."""
+    """Read a lone "train" or "test" among class values as a class if no other set name is near."""
     settled = list(values)
     for place, value in enumerate(values):
         of = value.subject

@@ -1,4 +1,4 @@
-"""Scores below headings that each name a class: `## sea`, then `precision: 0.91`, `recall: 0.88`, `support: 120`."""
+"""Read scores below headings that each name a class: `## sea`, then `precision: 0.91`, `support: 120`."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
 
 
 def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
-    """Yield the sections as a grid if the word "class", a support or an average shows that they are classes."""
+    """Yield the sections as one grid if something shows that they are classes, such as a support."""
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)

@@ -1,4 +1,4 @@
-"""Subject of a label before a number: a class, the mean over classes, the whole image set or a network."""
+"""Parse the label before a number: it names a class, a mean over classes, an image set or a network."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ALL_CLASSES = re.compile(r"(?:the |all )+(?:\d{1,5} )?(?:the )?(?:classes|catego
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What a value is about: its measure, and a class, an average, an image set or a network."""
+    """Meaning of a label: a metric, and a class, an average, an image set or a network."""
 
     measure: Measure
     class_name: str | None = None
@@ -54,7 +54,7 @@ class Subject:
 
 @lru_cache(maxsize=REMEMBERED)
 def parse_subject(label: str, measure: Measure | None = None) -> Subject | None:
-    """Return the subject of a label, or None; `measure` applies if the label itself names no measure."""
+    """Return the meaning of a label, or None; `measure` is used if the label itself names no metric."""
     label = strip_marks(label).strip(" :=|,;.")
     whole = heading(label)
     if whole.measure is None:
@@ -83,13 +83,13 @@ def parse_subject(label: str, measure: Measure | None = None) -> Subject | None:
 
 
 def parse_pure(label: str) -> Measure | None:
-    """Return the measure if the label names nothing else: `Accuracy`, `Per-class AP (%)`; else None."""
+    """Return the metric if the label names nothing else, as in `Per-class AP (%)`; else None."""
     found = heading(label)
     return None if found.rest or found.average not in (None, Average.MACRO) else found.measure
 
 
 def _parse_of(head: Heading, name: str, whole: Heading) -> Subject:
-    """Return the subject of a label of the form `Accuracy of NAME`."""
+    """Return the meaning of a label of the form `Accuracy of NAME`."""
     best = bool(head.rest)
     explicit = EXPLICIT.fullmatch(name)
     if explicit and not ALL_CLASSES.fullmatch(name):
@@ -144,7 +144,7 @@ def _class(head: Heading, name: str, clear: bool) -> Subject:
 
 
 def _parse_without_measure(label: str, whole: Heading, measure: Measure) -> Subject:
-    """Return the subject of a label that names no measure itself: `plane`, `class 3` or `Mean`."""
+    """Return the meaning of a label that names no metric itself: `plane`, `class 3` or `Mean`."""
     if whole.summary or (not whole.rest and whole.image_set):
         average = whole.average or Average.OVERALL
         return Subject(measure=measure, average=average, image_set=whole.image_set, images=images(label))

@@ -1,4 +1,4 @@
-"""Decides by their support whether rows such as `acc` or `all` are classes or summaries of all classes."""
+"""Decide by their support if rows such as `acc` or `all` are classes or summaries of all classes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SURE = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 
 
 def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
-    """Return by index whether rows that are named like a summary are one, judged by their support.
+    """Decide by the support for each row that is named like a summary if it is a summary or a class.
 
     `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are never
     classes. A mean may have the mean support of the classes.

@@ -1,4 +1,4 @@
-"""Scores that text programs print: spaCy's one-letter names, and scores of generated text, which no check uses."""
+"""Patterns of scores that text programs print: spaCy's one-letter names, and text scores that no check uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The title of a table: the caption, heading or bold line right above it, or the caption right below."""
+"""Find the title of a table: the caption, heading or bold line right above it, or the caption below."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LONGEST = 160
 
 
 def find_title(lines: Sequence[str], first: int, end: int) -> str:
-    """Return the title printed above or below the lines from index `first` to `end` (exclusive); "" if none is."""
+    """Return the title above or below the lines from index `first` to `end` (exclusive); "" if there is none."""
     for line in lines[end : end + 2]:
         if CAPTION.match(strip_marks(line)[:LONGEST]):
             return strip_marks(line)[:LONGEST]

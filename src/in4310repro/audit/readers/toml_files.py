@@ -1,4 +1,4 @@
-"""TOML files: [[table]] sections whose values are strings, to keep all decimals, or sections by measure."""
+"""Read TOML: [[table]] sections with values as strings, which keep all decimals, or sections by metric."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ OTHERS = ("name", "image_set", "overall_accuracy", "sizes", "total")
 
 
 def read_toml(text: str) -> list[Piece]:
-    """Return one table for each [[table]] section, or the tables of sections by measure.
+    """Return one table for each [[table]] section, or the tables of sections by metric.
 
     Raises:
         ValueError: invalid TOML, an unknown key, or a value that is not a string.
@@ -55,7 +55,7 @@ class _Literal(str):
 
 
 def _numerals(node: Any, lines: Sequence[str]) -> Any:
-    """Return the content with each number as a Numeral, on the first line whose values include its text."""
+    """Return the content with each number as a Numeral, on the first line that contains its text."""
     if isinstance(node, dict):
         return {key: _numerals(value, lines) for key, value in node.items()}
     if isinstance(node, list):

@@ -1,4 +1,4 @@
-"""Numbers that were not used although others on their line were: grouped by column in tables, else one by one."""
+"""List unused numbers on lines with used values: by column in tables, else one by one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield numbers that share a line with a value but are no value, size, count, name or setting themselves.
+    """Yield numbers on a line with a value that are no value, size, count, name or setting themselves.
 
     Args:
         lines: all lines of the text.
@@ -92,13 +92,13 @@ def _list_left(
 
 
 def _plain(text: str) -> str:
-    """Return the line with variants of a sign unified, and with bars instead of commas between cells."""
+    """Return the line with look-alike signs unified, and with bars instead of commas between cells."""
     text = MARKUP.sub(lambda match: USED * len(match[0]), text.translate(ALIKE))
     return text.replace(",", "|") if text.count(",") >= COMMAS and ", " not in text and ";" not in text else text
 
 
 def _is_known(number: str, known: Collection[int]) -> bool:
-    """Return whether a number equals a known number of images or predictions, also if printed as 40.0."""
+    """Return whether a number, such as 40 or 40.0, is a known number of images or predictions."""
     plain = re.sub(r"\.0+$", "", number.replace(",", ""))
     return plain.isdigit() and int(plain) in known
 
@@ -121,7 +121,7 @@ def _remove_used(text: str, line: int, pieces: Sequence[Piece], names: Sequence[
 
 
 def _counts(tables: Sequence[Table]) -> set[int]:
-    """Return all numbers of images and predictions that were read, and the row, column and total sums of matrices."""
+    """Return all numbers of images and predictions that were read, and the sums in confusion matrices."""
     found = {size for table in tables for size in (*table.sizes.values(), *table.predictions.values())}
     found |= {table.total for table in tables if table.total is not None}
     for table in tables:
@@ -141,13 +141,13 @@ def _cells(text: str) -> list[str]:
 
 
 def _column(text: str, place: int) -> int:
-    """Return the column of a character position, counted from the end of the row; 0 if the line is no table row."""
+    """Return the column at a character position, counted from the row's end; 0 if the line is no table row."""
     cells = len(_cells(text))
     return len(_cells(text[place:])) if cells > 2 else 0
 
 
 def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
-    """Return the cells of each line above a row that may be the header of its table."""
+    """Return the cells of each line above a row that may be the table's header."""
     above = [
         _cells(_plain(lines[number - 1])) for number in range(max(1, piece.first), min(line, piece.first + HEADER))
     ]
@@ -166,7 +166,7 @@ def _label(before: str) -> str:
 
 
 def _is_of_no_use(name: str) -> bool:
-    """Return whether a heading or label is an unused measure, a setting or a number of objects."""
+    """Return whether a heading or label is an unused metric, a setting or a number of objects."""
     of = heading(name)
     return (of.measure is Measure.OTHER and not of.rest) or is_setting(name) or bool(classify_context(f"{name}: 5"))
 

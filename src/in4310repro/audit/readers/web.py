@@ -1,4 +1,4 @@
-"""HTML tables, with cells that span rows or columns."""
+"""Read HTML tables, whose cells may span rows or columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDEST = 200  # columns or rows that a cell may span
 
 
 class _Tables(HTMLParser):
-    """Parser that collects the rows of each HTML table: their lines, and cells with their spans."""
+    """Parser that collects the rows of each HTML table: their line, and their cells with rowspan and colspan."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -66,7 +66,7 @@ class _Tables(HTMLParser):
 
 
 def parse_span(text: str | None) -> int:
-    """Return the number of rows or columns of a cell from its attribute, at least 1."""
+    """Return the number of rows or columns that a cell's attribute says it spans, at least 1."""
     return max(1, min(int(text), WIDEST)) if text and text.isascii() and text.isdigit() else 1
 
 
@@ -85,7 +85,7 @@ def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
 
 
 def rows_of_tables(html: str) -> list[list[list[str]]]:
-    """Return the cells of each row of each table of an HTML page."""
+    """Return the cell texts of an HTML page by table, row and column."""
     parser = _Tables()
     parser.feed(html)
     parser.close()
@@ -93,7 +93,7 @@ def rows_of_tables(html: str) -> list[list[list[str]]]:
 
 
 def _rows(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple[int, list[str]]]:
-    """Return the rows; a cell's text is repeated in each row that it spans, but only in the first column."""
+    """Return line and cells of each row; spanned rows repeat a cell's text, spanned columns stay empty."""
     rows: list[tuple[int, list[str]]] = []
     hanging: dict[int, tuple[int, str]] = {}
     for line, cells in table:

@@ -1,4 +1,4 @@
-"""Meaning of the words of a heading or label: measure, average and image set; the remaining words are a name."""
+"""Parse a heading or label into metric, average and image set; the remaining words are a name."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ class Heading:
 
     @property
     def summary(self) -> bool:
-        """True if the words only name an average over classes, and nothing that could be a class."""
+        """True if the words name only an average over classes, and nothing that could be a class."""
         return not self.rest and (self.average is not None or self.samples)
 
 
@@ -204,7 +204,7 @@ def strip_marks(text: str) -> str:
 
 @lru_cache(maxsize=REMEMBERED)
 def heading(text: str) -> Heading:
-    """Return the meaning of the words of a heading or label."""
+    """Return the metric, average, image set and remaining name that a heading or label states."""
     text = strip_marks(text)[:LONGEST]
     lowered = re.sub(r"[_\u2013—-]", " ", text.lower())
     lowered = SYMBOLS.sub(" ", lowered)
@@ -243,7 +243,7 @@ def heading(text: str) -> Heading:
 
 
 def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
-    """Return the measure, the average that its name implies (mAP, OA), its threshold, and the label without them."""
+    """Return metric, the average that its name implies (mAP, OA), threshold, and the rest of the label."""
     whole = " ".join(FILLER.sub(" ", lowered).split())
     if whole in LETTERS:
         return LETTERS[whole], None, "", " " * len(lowered)
@@ -261,7 +261,7 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
 
 
 def _rest(text: str, left: str) -> str:
-    """Return the text from its first to its last remaining word, with the closing bracket if one is open."""
+    """Return the text from its first to its last remaining word, with a closing bracket if one is missing."""
     words = [match.span() for match in re.finditer(r"\S+", left)]
     rest = text[words[0][0] : words[-1][1]].strip() if words else ""
     if rest.count("(") > rest.count(")"):

@@ -46,7 +46,7 @@ def confident_joint(
 
 
 def doubts(labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]) -> list[Doubt]:
-    """Return the images assigned to a class more probable than the given one, the largest difference first."""
+    """Return the images confidently assigned to a class more probable than their label, largest difference first."""
     seeming, images = confident_classes(labels, probabilities), np.arange(len(labels))
     margins = np.where(seeming >= 0, probabilities[images, seeming] - probabilities[images, labels], 0)
     ordered = np.argsort(-margins, kind="stable")[: (margins > 0).sum()]

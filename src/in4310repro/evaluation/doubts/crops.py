@@ -1,4 +1,4 @@
-"""Pairs of images of which one is a part of the other, found by features and confirmed by comparing details."""
+"""Pairs of images in which one is a crop of the other, found by features and confirmed by image details."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ KEPT = 200  # prepared images in memory, of half a megabyte each
 
 @dataclass(frozen=True)
 class Crop:
-    """Positions of two images, one of which is a part of the other or shows all of it."""
+    """Two images, by position: `part` shows a part of `whole`, or all of it."""
 
     whole: int
     part: int
@@ -67,10 +67,10 @@ def crops(
 
 
 def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
-    """Return the pairs whose distance is below `NEARER` times that to the last known neighbour of one image.
+    """Return pairs nearer to each other than `NEARER` times one image's distance to its last known neighbour.
 
-    Distances are compared with that of the last neighbour, since their size depends on the network. Each pair is
-    returned once, in the order of the positions.
+    Distances are relative to the last neighbour's, since their size depends on the network. Each pair is returned
+    once, in the order of the positions.
     """
     distances = 1 - neighbours.similarities
     near = distances[:, :CANDIDATES] < NEARER * distances[:, -1:]

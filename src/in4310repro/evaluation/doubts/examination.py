@@ -1,4 +1,4 @@
-"""examine(): finds copies, look-alikes and doubtful labels in a folder of images, from their features."""
+"""Search for copies, look-alikes and doubtful labels in a folder of images, by features of the images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from in4310repro.system.progress import SILENT, Progress
 
 
 def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
-    """Return the images that can be decoded, in the order of the catalogue, after checking that they suffice.
+    """Return the images that can be decoded, in the catalogue's order; raise ValueError if a class has too few.
 
     Args:
         images: the catalogue of the folder.
@@ -98,7 +98,7 @@ def examine(
 
 
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
-    """Return a key for each image, equal for copies, that decides its fold: the smallest sha256 of its copies."""
+    """Return for each image the smallest sha256 among its copies, a key that puts copies into the same fold."""
     smallest: dict[int, str] = {}
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)

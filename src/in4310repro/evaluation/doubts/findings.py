@@ -13,7 +13,7 @@ OF_SPLIT = ("copy_leaks", "look_alike_leaks", "doubts_by_part")  # findings that
 
 @dataclass(frozen=True, kw_only=True)
 class CropPair:
-    """Two images, one of which shows a part of the other or all of it."""
+    """Two images, by path: `part` shows a part of `whole`, or all of it."""
 
     whole: str
     part: str
@@ -32,7 +32,7 @@ class LookAlike:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """An image that a classifier trained without it assigns to a class that differs from its label."""
+    """An image whose label differs from the class that a classifier trained without the image assigns."""
 
     path: str
     label: str

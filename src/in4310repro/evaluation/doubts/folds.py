@@ -20,7 +20,7 @@ ITERATIONS, TOLERANCE = 1000, 1e-3
 
 
 def fold_of(key: str, seed: int) -> int:
-    """Return the fold of an image, drawn at random from seed and key."""
+    """Return the number of an image's cross-validation fold, drawn at random from seed and key."""
     return int(generator_for(seed, "fold", key).integers(FOLDS))
 
 
@@ -34,11 +34,11 @@ def out_of_fold(
 ) -> Float64[np.ndarray, "image label"]:
     """Return each image's class probabilities, by logistic regression on the images of the remaining folds.
 
-    Features are standardised by their mean and deviation over all images, which do not depend on labels. The regression
-    is scikit-learn's, so the last digits depend on its version and on the machine.
+    Features are standardised by their mean and deviation over all images, which do not depend on labels. The
+    regression is scikit-learn's, so the last digits depend on its version and on the machine.
 
     Args:
-        features: of each image.
+        features: the features of each image.
         labels: the class of each image, from 0.
         keys: key of each image that decides its fold; copies have equal keys.
         classes: names of the classes, for the message.

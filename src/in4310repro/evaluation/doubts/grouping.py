@@ -31,7 +31,7 @@ def groups(
         network: the network with its weights before training; it is moved to the device.
         config: gives preprocessing, image size and batch size.
         context: arithmetic, progress and processes of the computation.
-        cache: as `embed` and `load_images`.
+        cache: if False, pixels and features are computed now, and no cache is read.
 
     Raises:
         ValueError: an image cannot be read, or the network does not end in one linear layer.

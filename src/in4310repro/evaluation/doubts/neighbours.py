@@ -17,7 +17,7 @@ BELOW_SIGN, COLUMN_BITS = np.int32(2**31 - 1), 32
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The nearest neighbours of each image, nearest first."""
+    """The nearest neighbours of each image and their similarities, nearest first."""
 
     images: Int32[np.ndarray, "image neighbour"]
     similarities: Float[np.ndarray, "image neighbour"]  # cosines of the features beyond their mean
@@ -101,7 +101,7 @@ def _sort(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Return integers that sort neighbours: by falling similarity; ties go to the smaller position."""
+    """Return integer keys that sort neighbours by falling similarity; ties go to the smaller position."""
     bits = similarities.view(np.int32)
     # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)

@@ -1,4 +1,4 @@
-"""The network whose features are used, from a finished run or a file of weights."""
+"""Loading of the network whose features are compared, from a finished run or a file of weights."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def features_of(
 ) -> Float32[np.ndarray, "image feature"]:
     """Return the input of the network's last layer for each image; cached by images and weights.
 
-    The EXIF orientation is applied, as `data.check` does, whatever a run of the network did.
+    The EXIF orientation is applied, as in `data.check`, even if the run that trained the network ignored it.
 
     Raises:
         ValueError: an image cannot be read, or has features that are not finite.

@@ -21,7 +21,7 @@ from in4310repro.system.progress import SILENT, Progress
 
 @dataclass(frozen=True, kw_only=True)
 class Resemblances:
-    """Resemblances between images, which are given by their positions."""
+    """Pairs and groups of images that resemble each other; images are given by their positions."""
 
     crops: list[Crop]
     copies: list[int]  # of each image the number of its group, see `linked`

@@ -13,7 +13,7 @@ EACH = 100  # images of each kind
 
 
 def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
-    """Draw equally many doubted and undoubted images to be judged, in an order that does not tell them apart.
+    """Draw equally many doubted and undoubted images to be judged, mixed in random order.
 
     Args:
         paths: paths of the images to choose from, such as the test images.
@@ -32,7 +32,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """All doubted or all undoubted images: their number, and the judgements of a sample."""
+    """Judgements of a sample of the doubted images, or of the undoubted ones, and the number of all of them."""
 
     images: int
     judged: int
@@ -74,9 +74,9 @@ def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str
     """Return the estimates from judgements of the images that `draw_sample` drew.
 
     Args:
-        labels: class by path, of all images that the estimates are about.
+        labels: the class of each image that the estimates are about, by path.
         doubted: paths of the images with doubtful labels; may include further images.
-        said: by path, all classes that the judge found fitting.
+        said: all classes that the judge found fitting for an image, by path.
 
     Raises:
         ValueError: a judged image is not in `labels`, or no doubted or no undoubted image was judged.

@@ -1,1 +1,1 @@
-"""Measurements of feature maps, of a run on its image sets or of any folder of images, with resumable results."""
+"""Measurements of feature maps, for a run's network on its image sets or for any network on a folder of images."""

@@ -34,7 +34,7 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
 
 
 def value_record(histogram: Histogram) -> ValueFeatures:
-    """Return the quantiles of the values and their counts by power of two, which need no images or channels.
+    """Return the quantiles of a module's values, and the number of values by power of two.
 
     Raises:
         ValueError: no value is finite.

@@ -1,4 +1,4 @@
-"""measure(): passes batches of images through a network and returns the statistics of its modules."""
+"""Measurement of a network's modules: their statistics while batches of images pass through the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Samples = Literal["images", "positions", "flat"] | None
 
 @dataclass(frozen=True, kw_only=True)
 class Measurement:
-    """The modules of a network to be measured, and options; the values are those of `FeatureStatistics`."""
+    """Modules of a network to be measured, and options with the values of `FeatureStatistics`."""
 
     modules: ModuleChoice
     samples: Samples = "images"

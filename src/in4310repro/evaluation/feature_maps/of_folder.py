@@ -36,21 +36,21 @@ USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviat
 def measure_folder(
     request: Request, context: Context, out: Path | None = None, *, resume: bool = False
 ) -> FolderResult | None:
-    """Return the statistics of a folder as a record; None in torchrun processes of rank above 0.
+    """Return the feature statistics of a folder's images as a record; None in processes of rank above 0.
 
-    The result is the same to the bit for any number of processes and of interruptions.
+    The result has the same bits for any number of torchrun processes and any number of interruptions.
 
     Args:
         request: what to measure.
         context: arithmetic and progress of the computation.
-        out: the file that the result will be written to. Each process saves a partial result beside it: at the end,
-            when it is interrupted, when a file cannot be decoded, and every few minutes. `remove_partial_results`
-            removes these files. None: nothing is saved.
+        out: the file that the result will be written to. Each process saves a partial result beside it: at the
+            end, when it is interrupted, when a file cannot be decoded, and every few minutes.
+            `remove_partial_results` removes these files. None: nothing is saved.
         resume: continue from the saved file.
 
     Raises:
-        ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a result
-            that cannot be written, or a partial result without `resume` or of another measurement.
+        ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a
+            result that cannot be written, or a partial result without `resume` or of another measurement.
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)
@@ -108,7 +108,7 @@ def sample_files(request: Request) -> list[Path]:
 
 
 def describe_measurement(request: Request, model: nn.Module, arithmetic: str, start: int) -> dict[str, object]:
-    """Return all that a partial result must have in common with the measurement that continues it.
+    """Return the values that must be equal for a measurement to continue from a partial result.
 
     `data` and `eigenvalues` are not included, since they change no statistic.
     """
@@ -133,7 +133,7 @@ class _FileBatches:
         """Load a partial result if there is one, skip the batches that it includes, and save to it from now on.
 
         Raises:
-            ValueError: as `PartialResult.begin`.
+            ValueError: the result cannot be written, or the partial result cannot be continued.
         """
         if not partial.begin(list(chain(*self._file_batches)), resume=resume) and resume:
             self._context.progress.message(f"{partial.file} is not there; all its images are measured")

@@ -1,4 +1,4 @@
-"""Feature maps of a run's network on three image sets: shares of values <= 0, and covariance spectra."""
+"""Feature maps of a run's network on three image sets: fractions of values <= 0, and covariance spectra."""
 
 from __future__ import annotations
 
@@ -77,19 +77,20 @@ def image_sets(
         progress: shows the progress.
 
     Raises:
-        ValueError: a folder or an image that cannot be read, or images that are not the run's.
+        ValueError: a folder or an image cannot be read, or the images are not those of the run.
     """
     return [subset(run.test_images(data, progress), settings.images, settings.seed), *comparison_sets(settings)]
 
 
 def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
-    """Measure the feature maps of a run and write features.json to its folder; arguments as `measure_run`.
+    """Measure the feature maps of a run and write features.json to its folder; arguments as for `measure_run`.
 
     Returns:
         The run with its feature maps.
 
     Raises:
-        ValueError: as in `measure_run`.
+        ValueError: a module is unknown, an image set cannot be read, or the weights changed since the training
+            began.
     """
     features = measure_run(run, config, context, data)
     run.files.write_json(names.FEATURES, features)
@@ -97,9 +98,10 @@ def write_features(run: FinishedRun, config: Config, context: Context, data: str
 
 
 def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
-    """Return the shares of values <= 0 and covariance spectra of the modules on three image sets.
+    """Return each module's fraction of values <= 0 and covariance spectrum, on each of three image sets.
 
-    The network has the weights before training; if those were random, it is the trained network that was selected.
+    The network has the weights before training; if those were random, it is the trained network that was
+    selected.
 
     Args:
         run: gives the network and the test images.
@@ -108,7 +110,8 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
         data: where the run's images are now, if they moved.
 
     Raises:
-        ValueError: an unknown module, image sets that cannot be read, or weights that changed since the training began.
+        ValueError: a module is unknown, an image set cannot be read, or the weights changed since the training
+            began.
     """
     refuse_too_large(config, context.numerics)
     if config.weights == "none":
@@ -142,7 +145,7 @@ def network_name(run: FinishedRun) -> str:
 def measure_sets(
     model: torch.nn.Module, sets: Sequence[ImageSet], settings: FeatureSettings, context: Context
 ) -> list[ImageSetFeatures]:
-    """Return the statistics of each image set, measured with the deviations in the settings.
+    """Return the feature statistics of each image set, measured by the protocol in the settings.
 
     Args:
         model: the network, on the device.
@@ -180,12 +183,11 @@ class _Batches:
 
     @property
     def part(self) -> range:
-        """Indices of this process's images: whole blocks, each of which holds whole batches of the published size."""
+        """Indices of this process's images: whole blocks of 64, which divide into batches of the published size."""
         blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
         return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
 
     def load(self) -> Generator[torch.Tensor, None, None]:
-        """Yield the batches, and report progress."""
         with self.context.progress.task(f"feature maps of {self.images.name}", len(self.part)) as advance:
             for batch in evaluation_batches(self.images, self.size, part=self.part):
                 yield batch.images.to(self.context.numerics.device)

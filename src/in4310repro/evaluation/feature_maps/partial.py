@@ -1,4 +1,4 @@
-"""Partial results: the statistics that a process has so far, in a file from which a later call continues."""
+"""Files with the statistics that a process has so far, from which a later call can continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from in4310repro.system.tensors import metadata_of, tensors_sha256
 
 
 def with_ending(out: Path, ending: str) -> Path:
-    """Return the path of a result with another ending: FILE.csv for FILE.json or FILE, and ending ".csv"."""
+    """Return a result's path with its ending replaced: FILE.csv for FILE or FILE.json and the ending ".csv"."""
     return out.with_name(out.name.removesuffix(".json") + ending)
 
 
@@ -35,7 +35,7 @@ def remove_partial_results(out: Path) -> None:
 
 
 class PartialResult:
-    """The file with the partial statistics of one process; use its methods to change it.
+    """File with the statistics that one process has so far for an unfinished result.
 
     Args:
         out: the file of the result.
@@ -68,8 +68,8 @@ class PartialResult:
             Whether there was a partial result.
 
         Raises:
-            ValueError: the result cannot be written to `out`; another process writes it; or there is a partial result,
-                but `resume` is false, or it is corrupt or belongs to another measurement.
+            ValueError: the result cannot be written to `out`, or another process is writing it. Or there is a partial
+                result, but `resume` is false, or the partial result is corrupt or of a different measurement.
         """
         self._claim()
         others = [str(file) for file in partial_results(self._out) if file not in self._all_ranks]

@@ -104,7 +104,10 @@ def to_csv(result: FolderResult) -> str:
 
 
 def to_text(result: FolderResult) -> str:
-    """Return a table of share <= 0, quantiles and never-positive channels of each module; "-" for unknown values."""
+    """Return a table for a terminal: fraction of values <= 0, quantiles and never-positive channels per module.
+
+    Unknown values are shown as "-".
+    """
     rows = [HEADING]
     for name, module in result["modules"].items():
         values = [_quantile(module, share) for share in SHOWN]

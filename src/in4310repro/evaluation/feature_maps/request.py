@@ -34,7 +34,11 @@ class Request:
 
     @property
     def network(self) -> Network:
-        """Network with the name `model`; raises ValueError if there is none."""
+        """Network with the name `model`.
+
+        Raises:
+            ValueError: there is no such network.
+        """
         return open_network(self.model)
 
     def measurement(self, first_image: int) -> Measurement:
@@ -44,7 +48,7 @@ class Request:
             first_image: index of the first image that this process measures.
 
         Raises:
-            ValueError: as `parse_modules`.
+            ValueError: `modules` has an empty name, or a pattern that is not a regular expression.
         """
         return Measurement(
             modules=parse_modules(self.modules or ""),
@@ -60,7 +64,7 @@ def parse_modules(modules: str) -> ModuleChoice:
     """Parse modules as given on the command line: `NAME,NAME`, `leaves`, or `/PATTERN/` matching whole names.
 
     Raises:
-        ValueError: an empty name, or a pattern that is no regular expression.
+        ValueError: a name is empty, or a pattern is not a regular expression.
     """
     if modules == "leaves":
         return "leaves"
@@ -79,7 +83,7 @@ def parse_axes(options: Sequence[str]) -> dict[str, int]:
     """Parse channel axes as given on the command line: one `NAME=AXIS` for each module.
 
     Raises:
-        ValueError: no name, no axis from 1, or a name that comes twice.
+        ValueError: the name is missing, the axis is not 1 to 9, or a name is repeated.
 
     Examples:
         >>> parse_axes(["features.1.0.block.4=3", "attention[1]=1"])

@@ -1,4 +1,4 @@
-"""Sources of networks, one module each, and the table of them; add a source by a module and an entry."""
+"""Sources of networks (libraries or user code), one module each, and the table `SOURCES` that lists them."""
 
 from in4310repro.models.sources.base import Facts, Source
 from in4310repro.models.sources.functions import Functions

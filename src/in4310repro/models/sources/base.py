@@ -1,4 +1,4 @@
-"""Interface of a source of networks."""
+"""Interface of a source of networks, such as torchvision."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Source(ABC):
 
     @abstractmethod
     def create(self, name: str, classes: int) -> object:
-        """Construct the network, expected to be a torch.nn.Module with this number of scores.
+        """Construct the network; the result should be a torch.nn.Module with `classes` outputs.
 
         Raises:
             ValueError: the constructor is not found or fails.

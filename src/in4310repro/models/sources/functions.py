@@ -29,7 +29,7 @@ class Functions(Source):
             )
 
     def create(self, name: str, classes: int) -> object:
-        """Import the function, and call it to create the network."""
+        """Import the user's function and call it with num_classes=classes to create the network."""
         module, _, function = name.partition(":")
         # As Python does with a file that it is given: modules in the current folder are found.
         if "" not in sys.path:

@@ -46,7 +46,7 @@ class Timm(Source):
             raise ValueError(f"timm {timm.__version__} has no model {short!r}{meant}")
 
     def create(self, name: str, classes: int) -> object:
-        """Let timm construct the network."""
+        """Return the network that timm constructs."""
         return _timm().create_model(_short(name), num_classes=classes)
 
     def read_imagenet(self, name: str) -> Content:

@@ -37,7 +37,7 @@ class Torchvision(Source):
         return names
 
     def create(self, name: str, classes: int) -> object:
-        """Let torchvision construct the network, without auxiliary heads."""
+        """Return the network that torchvision constructs, without auxiliary heads."""
         from torchvision import models
 
         # ImageNet weights of these two networks were trained with another normalisation, which they undo.

@@ -1,1 +1,1 @@
-"""Replay: epochs of a run trained again, each from its saved start, and compared to the bit (docs/replay.md)."""
+"""Replay: train epochs of a run again from their saved starts, and compare the results bitwise (docs/replay.md)."""

@@ -1,4 +1,4 @@
-"""One epoch trained again and compared with its record: tensors, optimizer state, losses and metrics."""
+"""Training of one epoch again, and comparison with its record: tensors, optimizer state, losses and metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from in4310repro.training.positions import Position
 
 @dataclass(frozen=True, kw_only=True)
 class EpochRecord:
-    """The record of one epoch of a setting: its hashes and its history row."""
+    """The record of one epoch: its entry in the hash chain and its history row."""
 
     epoch: int  # from 1
     entry: EpochHashes
@@ -37,10 +37,11 @@ class Kept:
 
 
 def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
-    """Read the saved state after an epoch, and check that it has the hashes recorded for the epoch.
+    """Read the state saved after an epoch, and check its hashes against the epoch's record.
 
     Raises:
-        ValueError: the file is damaged, or its state does not have the recorded hashes; the message names the epoch.
+        ValueError: the file is damaged, or its state does not have the recorded hashes; the message names the
+            epoch.
     """
     epoch = before["epoch"]
     file = path_below(folder, names.kept_epoch(setting, epoch))
@@ -60,14 +61,14 @@ def train_again(
     """Train an epoch again and return its new record.
 
     Args:
-        inputs: with the network as it was before the epoch.
+        inputs: the inputs of the training, with the network as it was before the epoch.
         recorded: the run's record of the epoch.
-        kept: the state before the epoch; None for the first.
+        kept: the state before the epoch; None for the first epoch.
         interrupted: called after each step; returns whether to stop.
 
     Raises:
         ValueError: a loss is not finite, or the kept state does not fit the network or the optimizer.
-        KeyboardInterrupt: when interrupted.
+        KeyboardInterrupt: `interrupted` returned true.
     """
 
     def stop() -> None:
@@ -86,7 +87,7 @@ def train_again(
 
 
 def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[str]:
-    """Yield a clause for each difference between two records of an epoch, except its speed."""
+    """Yield a clause for each difference between two records of an epoch, except in training speed."""
     saved, now = recorded.entry["tensors"], computed.entry["tensors"]
     other = [name for name in dict.fromkeys([*saved, *now]) if saved.get(name) != now.get(name)]
     if other:

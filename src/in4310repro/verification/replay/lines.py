@@ -1,4 +1,4 @@
-"""The output lines of a replay: which epochs were trained again, and what equal bits do and do not show."""
+"""Output lines of a replay: the epochs that were trained again, and what bitwise equal results prove or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NOT_SHOWN = (
 
 
 def result_lines(result: Replay) -> list[str]:
-    """Return the output lines of a replay without differences: what it shows and what it does not show."""
+    """Return the output lines of a replay without differences."""
     plan = result.plan
     drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
     lines = [
@@ -32,7 +32,7 @@ def result_lines(result: Replay) -> list[str]:
 
 
 def difference_lines(result: Replay) -> list[str]:
-    """Return a list with the output line that explains the differences of a replay."""
+    """Return one output line, in a list, on how to interpret the differences of a replay."""
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"
@@ -43,7 +43,7 @@ def difference_lines(result: Replay) -> list[str]:
 
 
 def missing_line(result: Replay) -> str:
-    """Return a line on the epochs that were not trained again, with the reasons; empty if all were."""
+    """Return a line on the epochs that could not be trained again, with reasons; empty if there are none."""
     epochs_by_reason: dict[str, list[int]] = {}
     for epoch, reason in result.missing.items():
         epochs_by_reason.setdefault(reason, []).append(epoch)
@@ -54,7 +54,7 @@ def missing_line(result: Replay) -> str:
 
 
 def percent(chance: float) -> str:
-    """Format a probability as `18 %`; one below 1 is never printed as 100 %.
+    """Return a probability as text such as `18 %`; a probability below 1 never becomes 100 %.
 
     Examples:
         >>> percent(0.176), percent(0.997), percent(1.0)

@@ -1,4 +1,4 @@
-"""replay(): trains some epochs of a run's selected setting again, from the states that the run saved."""
+"""Replay of a run: train some epochs of the selected setting again, from the states that the run saved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_SEED = 2**32  # of a seed that is drawn here, so that a person can copy 
 
 @dataclass(frozen=True, kw_only=True)
 class Replay:
-    """The result of a replay: the epochs that were and were not trained again, and their differences from the run."""
+    """Result of a replay: the epochs that were trained again, those that could not be, and the differences."""
 
     plan: Plan
     training_sha256: str  # of the last entry of the chain
@@ -35,16 +35,17 @@ class Replay:
 
 
 def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numerics) -> Plan:
-    """Choose the epochs of the selected setting that a replay trains again.
+    """Choose the epochs of the selected setting to train again.
 
     Args:
         run: the finished run.
-        draws: number of random epochs in addition to the first, the last and the selected one; fewer if fewer are left.
+        draws: number of random epochs, besides the first, the last and the selected one.
         seed: seed of the random choice; None: a random seed.
         numerics: the arithmetic of this process.
 
     Raises:
-        ValueError: this arithmetic is not the run's; a training step is too large for this machine.
+        ValueError: the selected setting has no epochs; this process has another arithmetic than the run; or a
+            training step is too large for this machine.
     """
     if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
         raise ValueError(
@@ -58,21 +59,21 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
 
 
 def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
-    """Train the first, the last, the selected and some random epochs of the selected setting again, and compare them.
+    """Train the planned epochs of the selected setting again, and compare their results with the run's.
 
-    Each epoch starts from the saved state of the epoch before it, which must have the recorded hashes. The first starts
-    from the initial weights, drawn or read again. Every tensor, the optimizer state, the training loss and the
-    validation row are compared to the bit. The images are decoded again.
+    Each epoch starts from the saved state of the epoch before, which must have the recorded hashes. The first
+    epoch starts from the initial weights, which are made again. The images are decoded again. Every tensor, the
+    optimizer state, the training loss and the validation row are compared bitwise.
 
     Args:
         run: a run that was verified.
         plan: the result of `plan_replay`.
         context: arithmetic, progress and processes of the computation.
-        data: the folder of the images; None: the one named in the configuration, or the generated scenes.
+        data: the folder of the images; None: the one named in the configuration, or that of the drawn scenes.
 
     Raises:
         ValueError: an image is missing or has changed since the run was made.
-        KeyboardInterrupt: after a step.
+        KeyboardInterrupt: the process was asked to stop; raised after a step.
     """
     setting = run.config.training.setting(plan.setting)
     again = _Training(run, setting, _load_images(run, context, data), context)
@@ -130,7 +131,7 @@ def _load_images(run: FinishedRun, context: Context, data: str | None) -> dict[s
 
 @dataclass(frozen=True)
 class _Training:
-    """The training of one setting, of which any epoch can be repeated."""
+    """The training of one optimizer setting, with a method to repeat any of its epochs."""
 
     run: FinishedRun
     setting: OptimizerSetting
@@ -138,7 +139,7 @@ class _Training:
     context: Context
 
     def pixel_differences(self) -> Iterator[str]:
-        """Yield a message for each part of the split whose decoded pixels differ from the run's."""
+        """Yield a message for each part of the split whose pixels, decoded now, differ from the run's."""
         for part, images in self.images.items():
             yield from pixel_differences(self.run, part, images, bitwise=True)
 
@@ -146,8 +147,8 @@ class _Training:
         """Train an epoch again and return a message for each difference from its record.
 
         Raises:
-            MissingStateError: the state before it is unavailable.
-            KeyboardInterrupt: when interrupted.
+            MissingStateError: the state before the epoch is unavailable.
+            KeyboardInterrupt: `interrupted` returned true.
         """
         entry, row = self.run.tensors[self.setting.name][epoch - 1], self.run.histories[self.setting.name][epoch - 1]
         recorded, where = EpochRecord(epoch=epoch, entry=entry, row=row), f"{self.setting.name}, epoch {epoch}"

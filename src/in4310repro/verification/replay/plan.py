@@ -1,4 +1,4 @@
-"""Choice of the epochs to train again, three fixed and some random, and the chance to find a falsified one."""
+"""Choice of the epochs that a replay trains again, and the probability that it finds a falsified epoch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from in4310repro.system.randomness import generator_for
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The epochs of a setting that a replay trains again, counted from 1."""
+    """The epochs of an optimizer setting that a replay trains again, counted from 1."""
 
     setting: str
     known: tuple[int, ...]  # the first, the last and the selected one, in order
@@ -20,7 +20,7 @@ class Plan:
 
     @property
     def epochs(self) -> list[int]:
-        """Epochs to train again, in order."""
+        """All epochs to train again, in ascending order."""
         return sorted((*self.known, *self.drawn))
 
 
@@ -28,7 +28,7 @@ def check_request(draws: int | None, seed: int | None) -> None:
     """Raise ValueError if `--replay` or `--draw` has an invalid value.
 
     Raises:
-        ValueError: one is negative, or a seed comes without a number of draws.
+        ValueError: a number is negative, or `--draw` is given without `--replay`.
     """
     if draws is None and seed is not None:
         raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
@@ -40,15 +40,15 @@ def check_request(draws: int | None, seed: int | None) -> None:
 def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -> Plan:
     """Choose the epochs of a setting to train again: the first, the last, the selected and some random ones.
 
-    The random ones depend on the seed alone, and every choice of this many epochs is equally likely: the remaining
-    epochs are sorted by a random number each, and the first ones are taken.
+    The random epochs depend only on the seed, and every set of them is equally likely: the remaining epochs are
+    sorted by a random number each, and the first ones are taken.
 
     Args:
-        setting: its name.
-        epochs: of its training.
+        setting: the name of the setting.
+        epochs: number of epochs of its training.
         selected: the epoch whose weights scored the test set, from 1.
         draws: number of random epochs; all remaining ones if there are fewer (see `describe_cap`).
-        seed: of the draw, not negative.
+        seed: seed of the random choice, not negative.
 
     Raises:
         ValueError: a number is negative (`check_request`).
@@ -65,7 +65,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
-    """Return a sentence saying that fewer epochs are drawn than requested; an empty text if enough are left to draw."""
+    """Return a sentence saying that fewer random epochs are left than requested; empty if enough are left."""
     if draws <= plan.others:
         return ""
     known = ", ".join(map(str, plan.known))
@@ -78,7 +78,9 @@ def describe_cap(plan: Plan, draws: int) -> str:
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
-    """Return the probability that a draw includes a falsified epoch: 1 - C(N - m, K) / C(N, K), hypergeometric.
+    """Return the probability that K random epochs include a falsified one: 1 - C(N - m, K) / C(N, K).
+
+    This is the hypergeometric distribution.
 
     Args:
         false: m, number of falsified epochs among those that may be drawn.
@@ -93,9 +95,9 @@ def chance_to_find(false: int, others: int, draws: int) -> float:
 
 
 def chances(plan: Plan) -> list[tuple[int, float]]:
-    """Return pairs: a number of falsified epochs among those not fixed, and the chance that the draw includes one.
+    """Return pairs of a number of falsified epochs, and the probability that the random epochs include one.
 
-    The numbers are 1, 5, half of these epochs, and all of them.
+    The numbers are 1, 5, half of the epochs that may be drawn, and all of them.
     """
     counts = sorted({count for count in (1, 5, plan.others // 2, plan.others) if 0 < count <= plan.others})
     return [(count, chance_to_find(count, plan.others, len(plan.drawn))) for count in counts]

@@ -1,4 +1,4 @@
-"""The state before an epoch: the initial weights, or the saved state after the previous epoch."""
+"""State before an epoch: the initial weights, or the state saved after the epoch before."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from in4310repro.verification.replay.plan import Plan
 
 
 class MissingStateError(Exception):
-    """The state before an epoch is unavailable."""
+    """Error raised if the state before an epoch is unavailable."""
 
 
 class Start(NamedTuple):
-    """The state before an epoch: the network, and the saved state after the previous epoch."""
+    """State before an epoch: the network, and the state saved after the epoch before."""
 
     model: torch.nn.Module
     kept: Kept | None  # None before the first epoch, where no optimizer has a state
@@ -43,13 +43,16 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start
 
 
 def describe_missing_epochs(run: FinishedRun, plan: Plan) -> str:
-    """Return a clause on the planned epochs without a saved state before them; an empty text if there are none."""
+    """Return a clause that lists the planned epochs without a saved starting state; empty if there are none."""
     missing = [epoch for epoch in plan.epochs if epoch > 1 and not _kept_file(run, plan.setting, epoch).exists()]
     return _describe_missing(run, plan.setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
 
 
 def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Module:
-    """Return the network before the first step, with its weights drawn or read again."""
+    """Return the network before the first step of a setting's training, after checking its hash.
+
+    The weights are random, or read from the file of weights or of the setting before.
+    """
     expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:
         if before := run.config.training.setting_before(setting):
@@ -66,7 +69,7 @@ def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Mo
 
 
 def _kept_file(run: FinishedRun, setting: str, epoch: int) -> Path:
-    """Return the path of the saved state before an epoch; the epoch is at least 2."""
+    """Return the path of the state saved before an epoch; the epoch is at least 2."""
     return run.folder / names.kept_epoch(setting, epoch - 1)
 
 
