@@ -21,7 +21,7 @@ AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation 
 
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
-    """Return images of six classes in turn whose brightness tells the class."""
+    """Return images of six classes in turn; their brightness depends on the class."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 6
     noise = generator.integers(0, 40, (count, size, size, 3))
@@ -41,12 +41,12 @@ def write_images(root: Path, *paths: str, size: int = 8) -> Path:
 
 
 def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -> Path:
-    """Write `root/CLASS/0.png`, `1.png`, ..., a number for each class, all different; return the root."""
+    """Write that many images, all different, into each class folder, as `root/CLASS/0.png`; return the root."""
     return write_images(root, *(f"{name}/{n}.png" for name, count in counts.items() for n in range(count)), size=size)
 
 
 def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
-    """Return the container of a place in a JSON value, such as `supports/test`, and its key.
+    """Return the container of a path in a JSON value, such as `supports/test`, and its last key.
 
     A number is the index of an item of a list.
     """
@@ -57,11 +57,11 @@ def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
 
 
 def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
-    """Return the entries of a `tensors.json`, each with the hash of the one before, by the formula of docs/replay.md.
+    """Return the entries of a `tensors.json`, each with the previous entry's hash (formula: docs/replay.md).
 
     Args:
         entries: as a forger changed them.
-        start_sha256: what the first is to hold; None leaves it.
+        start_sha256: the hash that the first entry holds; None keeps its own.
     """
     previous = start_sha256 or entries[0]["previous"]
     for entry in entries:
@@ -72,7 +72,7 @@ def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
 
 
 def rechain(folder: Path) -> None:
-    """Make the chains of a run agree with its changed files, and the manifest with the chains."""
+    """Update the hash chains of a run to its changed files, then the manifest to the chains."""
     run = RunFolder.open(folder)
     config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
     for setting in config.settings:
@@ -82,7 +82,7 @@ def rechain(folder: Path) -> None:
 
 
 def made_up_scores(count: int = 40) -> Scores:
-    """Return random softmax scores and labels of six classes, of images 000.png, 001.png, ..."""
+    """Return random softmax scores and labels of six classes for images 000.png, 001.png, ..."""
     softmax = np.random.default_rng(0).dirichlet(np.ones(6), count).astype(np.float32)
     labels = np.random.default_rng(1).integers(0, 6, count)
     return Scores(tuple(f"{number:03d}.png" for number in range(count)), labels, softmax, 1.0)

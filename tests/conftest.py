@@ -1,4 +1,4 @@
-"""What the tests share: arithmetic set before torch computes, a cache of their own, one tiny run."""
+"""Fixtures of all tests: arithmetic chosen before torch computes, a cache for the session, one tiny run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ IMPORTED = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Set the arithmetic before anything computes; a process that only distributes tests needs none."""
+    """Choose the arithmetic before anything computes; a process that only distributes tests needs none."""
     if not config.getoption("numprocesses", None):
         for name in IMPORTED:
             importlib.import_module(name)
@@ -74,7 +74,7 @@ def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: py
 
 @pytest.fixture(scope="session")
 def finished_run(_cache_of_this_session: None) -> Path:
-    """The folder of a whole tiny run, features included; to be read, not changed."""
+    """Return the folder of a complete tiny run with features, which a test must not change."""
     from tests.golden_cases import finish_run
 
     return finish_run("tiny")
@@ -82,19 +82,19 @@ def finished_run(_cache_of_this_session: None) -> Path:
 
 @pytest.fixture
 def own_run(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny run that a test may damage."""
+    """Return a copy of the tiny run that a test may damage."""
     return Path(shutil.copytree(finished_run, tmp_path / "tiny"))
 
 
 @pytest.fixture
 def own_records(finished_run: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny run without its weights, which are nearly all of it: 134 MB."""
+    """Return a copy of the tiny run without its weights, which are 134 MB and nearly all of it."""
     return Path(shutil.copytree(finished_run, tmp_path / "tiny", ignore=shutil.ignore_patterns("*.safetensors")))
 
 
 @pytest.fixture
 def linked_run(own_records: Path, finished_run: Path) -> Path:
-    """The tiny run, copied, its weights as hard links: `RunFolder` may replace them, no test may write into them."""
+    """Return a copy of the tiny run with hard-linked weights: replacing them is safe, writing into them is not."""
     for weights in finished_run.glob("*/*.safetensors"):
         os.link(weights, own_records / weights.relative_to(finished_run))
     return own_records
@@ -102,7 +102,7 @@ def linked_run(own_records: Path, finished_run: Path) -> Path:
 
 @pytest.fixture
 def copied_scenes() -> Callable[[Path], Path]:
-    """Return a function that copies the tiny preset's scenes to a folder, as a person moves a data set."""
+    """Return a function that copies the tiny preset's scenes to a folder, as if a user had moved a data set."""
     from in4310repro.data.embedded import embedded_catalogue
 
     tiny = PRESETS["tiny"]
@@ -134,18 +134,16 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 @pytest.fixture
 def replace_train(monkeypatch: pytest.MonkeyPatch) -> Replace:
-    """Return a function that puts another in the place of `experiment.train`."""
     return functools.partial(monkeypatch.setattr, "in4310repro.training.experiment.train")
 
 
 @pytest.fixture
 def replace_fit(monkeypatch: pytest.MonkeyPatch) -> Replace:
-    """Return a function that puts another in the place of the training of a setting."""
     return functools.partial(monkeypatch.setattr, "in4310repro.training.experiment.fit")
 
 
 def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
-    """One line on standard error, with these parts in it, and exit code 2."""
+    """Assert exit code 2 and one line on standard error that contains these parts."""
     code, _, error = call(*words)
     assert code == 2
     # Progress may stand above it.
@@ -156,7 +154,7 @@ def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put tests that are marked as long first, so that no worker waits for them at the end."""
+    """Run tests marked as long first, so that no worker waits for them at the end."""
 
     def length(item: pytest.Item) -> int:
         marker = item.get_closest_marker("long")
@@ -167,12 +165,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def golden_tiers(request: pytest.FixtureRequest) -> Callable[[Comparison], None]:
-    """Return a function that records the tier of a test's comparison for the summary at the end."""
+    """Return a function that records how strictly a test compared golden values, for the summary at the end."""
     return lambda comparison: request.node.user_properties.append((TIERS_KEY, dict(comparison.tiers)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many golden values were compared at which tier, so that a weaker comparison shows."""
+    """Print how many golden values were compared at each tier, so that a weaker comparison shows."""
     total: Counter[str] = Counter()
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
         for name, tiers in getattr(report, "user_properties", []):
@@ -183,7 +181,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _environment(numerics: Numerics) -> str:
-    """Describe the arithmetic of the comparison, and say whether golden files were written in it."""
+    """Describe the arithmetic in use, and say if golden files were written with it."""
     from tests.golden_cases import FOLDER
 
     try:

@@ -65,7 +65,7 @@ def numerics(device: str = "cpu") -> Numerics:
 
 
 def scene_pixels() -> dict[str, Claim]:
-    """Return the sha256 of every class, over the pixels of its scenes, for both presets that draw them."""
+    """Return the sha256 of the scenes' pixels for each class, for both presets that draw them."""
     claims = {}
     for preset in ("tiny", "demo"):
         config = PRESETS[preset]
@@ -76,7 +76,7 @@ def scene_pixels() -> dict[str, Claim]:
 
 
 def split_and_order() -> dict[str, Claim]:
-    """Return the parts of the tiny preset, and the order and pixels of its training images by epoch."""
+    """Return the split of the tiny preset, and the order and pixels of its training images by epoch."""
     config = PRESETS["tiny"]
     images = embedded_catalogue(config.scenes, config.image_size, config.seed)
     parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
@@ -99,7 +99,7 @@ def initial_weights() -> dict[str, Claim]:
 
 
 def make_run(preset: str, device: str, folder: Path) -> None:
-    """Train and measure feature statistics in a process; of several such processes, the first does the work."""
+    """Train and measure features in a process; if several are started, only the first does the work."""
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
@@ -115,7 +115,7 @@ def _make_folder() -> Path:
 
 @functools.cache
 def start_run(preset: str, device: str = "cpu") -> tuple[Path, BaseProcess]:
-    """Start a process that makes a whole run of a preset; return the run's folder and the process."""
+    """Start a process that makes a complete run of a preset; return the run's folder and the process."""
     folder = (SHARED or _make_folder()) / f"{preset}-{device}"
     context: Any = multiprocessing.get_context("spawn" if device == "cuda" else METHOD)
     process = context.Process(target=make_run, args=(preset, device, folder), daemon=True)
@@ -125,7 +125,7 @@ def start_run(preset: str, device: str = "cpu") -> tuple[Path, BaseProcess]:
 
 @functools.cache
 def finish_run(preset: str, device: str = "cpu") -> Path:
-    """Return the folder of a whole run of a preset, made once."""
+    """Return the folder of a complete run of a preset, which is made once."""
     folder, process = start_run(preset, device)
     process.join()
     if process.exitcode:
@@ -134,7 +134,7 @@ def finish_run(preset: str, device: str = "cpu") -> Path:
 
 
 def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
-    """Return hashes of everything that a run computes; they are compared in the same numeric class only."""
+    """Return hashes of everything that a run computes, compared only within a numeric class (equal-bit processors)."""
     run = FinishedRun.open(finish_run(preset, device))
     claims: dict[str, Any] = {}
     for setting, rows in run.histories.items():
@@ -169,13 +169,11 @@ def eigenvalue_claims(sets: list[ImageSetFeatures]) -> dict[str, Claim]:
 
 
 def read_features(run: FinishedRun) -> FeatureMaps:
-    """Return the feature maps of a run that has them."""
     assert run.features is not None, f"{run.folder} has no measured feature maps"
     return run.features
 
 
 def headline_numbers(run: FinishedRun) -> dict[str, Any]:
-    """Return the main numbers of a run."""
     values: dict[str, Any] = {
         "test mean_class_accuracy": run.metrics["mean_class_accuracy"],
         "test mean_average_precision": run.metrics["mean_average_precision"],
@@ -187,7 +185,7 @@ def headline_numbers(run: FinishedRun) -> dict[str, Any]:
 
 
 def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
-    """Return claims that hold to the bit here, and in another numeric class within measured tolerances."""
+    """Return claims that hold to the bit here, and within measured tolerances on processors with other bits."""
     tolerances = read_json(TOLERANCES)["numbers"]
     return {
         name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()
@@ -195,7 +193,7 @@ def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
 
 
 def run_numbers(preset: str) -> dict[str, Claim]:
-    """Return the headline numbers of a run, with measured tolerances for other numeric classes."""
+    """Return the main numbers of a run, with measured tolerances for processors with other bits."""
     run = FinishedRun.open(finish_run(preset))
     claims = claim_with_tolerance(headline_numbers(run), "statistical")
     supports = run.metrics["supports"]
@@ -223,12 +221,12 @@ def first_losses(seed: int, active: Numerics) -> dict[str, list[float]]:
 
 
 def first_steps() -> dict[str, Claim]:
-    """Return the first losses, which allow a tight tolerance in other numeric classes."""
+    """Return the first losses, which allow a tight tolerance on processors with other bits."""
     return claim_with_tolerance(first_losses(PRESETS["tiny"].seed, numerics()), "numerical")
 
 
 def run_notebook(name: str) -> dict[str, Any]:
-    """Run the cells of a notebook of docs/ that do not compare with golden files; return its variables."""
+    """Run the cells of a docs/ notebook that do not use golden files, and return its variables."""
     cells = read_json(FOLDER.parent / "docs" / f"{name}.ipynb")["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code" and not cell["metadata"]]
     variables: dict[str, Any] = {"__name__": name}
@@ -238,7 +236,7 @@ def run_notebook(name: str) -> dict[str, Any]:
 
 
 def statistics_tutorial() -> dict[str, Claim]:
-    """Return the numbers of a page of docs/; torch's convolutions make them equal within a tolerance only."""
+    """Return numbers of the statistics notebook, which torch's convolutions reproduce only within a tolerance."""
     pyplot.switch_backend("agg")
     conv1 = run_notebook("statistics")["conv1"]
     pyplot.close("all")
@@ -286,7 +284,6 @@ TRAINED = ("tiny_bits", "demo_bits")
 
 
 def course_folder(name: str) -> Path | None:
-    """Return the folder that an environment variable names; None where it is not set."""
     return Path(os.environ[name]) if os.environ.get(name) else None
 
 
@@ -308,7 +305,7 @@ def course_images(folder: Path) -> dict[str, Claim]:
 
 
 def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict[str, Claim]:
-    """Return the results of the corrected run, and of the published one of seed 0 within its spread."""
+    """Return results of the corrected run and of the published run of seed 0, with tolerances from their spread."""
     fair = corrected.metrics
     claims = {}
     name: Literal["mean_class_accuracy", "mean_average_precision"]
@@ -417,7 +414,7 @@ def _read_fingerprint(case: str) -> Fingerprint:
 
 
 def write(case: str, device: str, reason: str) -> list[str]:
-    """Write one golden file, or all that are stale only by their class; return the names of the files."""
+    """Write one golden file, or all that are stale only by their numeric class; return the names of the files."""
     active, versions = numerics(device), None
     if case == "environments":
         return renew(FOLDER, CASES, reason, active, os.environ)

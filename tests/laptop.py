@@ -1,7 +1,7 @@
-"""A process as on a laptop: `python -m tests.laptop COMMAND ...` runs commands, `--imports` imports every module.
+"""Simulate a laptop: `python -m tests.laptop COMMAND ...` runs commands, `--imports` imports every module.
 
-No module that only POSIX systems have can be imported, nor any that `pip install in4310repro` does not bring; and, as
-on Windows, a file that this process has open or mapped is neither renamed nor removed.
+Modules that only POSIX systems have cannot be imported, nor those that `pip install in4310repro` does not
+install. As on Windows, a file that this process has open or mapped can be neither renamed nor removed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LOCK = ".lock"
 
 
 class Missing(MetaPathFinder):
-    """Finds nothing where a module is not there on every laptop."""
+    """Import finder that refuses modules that are not on every laptop."""
 
     def __init__(self, names: set[str]) -> None:
         self._names = names
@@ -34,7 +34,7 @@ class Missing(MetaPathFinder):
 
 
 def brought_by_extras() -> set[str]:
-    """Modules of the distributions that only an extra of this package names."""
+    """Return the modules of distributions that only an extra of this package requires."""
     mandatory: set[str] = set()
     extra: set[str] = set()
     for requirement in metadata.requires("in4310repro") or []:
@@ -45,7 +45,7 @@ def brought_by_extras() -> set[str]:
 
 
 def refuse_in_use(event: str, arguments: tuple[object, ...]) -> None:
-    """An audit hook: raises PermissionError where a file that is open or mapped is renamed or removed."""
+    """Raise PermissionError if an open or mapped file is renamed or removed (an audit hook)."""
     if event not in ("os.rename", "os.remove"):
         return
     for argument in arguments[:2]:
@@ -57,7 +57,7 @@ def refuse_in_use(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def in_use() -> set[str]:
-    """Files that this process has open or mapped, where the system tells."""
+    """Return the files that this process has open or mapped; empty if the system does not list them."""
     if not Path("/proc/self/fd").exists():
         return set()
     maps = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
@@ -71,7 +71,7 @@ def in_use() -> set[str]:
 
 
 def main(words: list[str]) -> None:
-    """Run commands, which `then` separates, or import all modules."""
+    """Run commands separated by the word `then`, or import all modules."""
     missing = POSIX_ONLY | brought_by_extras()
     sys.meta_path.insert(0, Missing(missing))
     # Which would raise what the finder raises, and not say None.

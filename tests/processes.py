@@ -1,4 +1,4 @@
-"""Processes beside a test: forked from one that has imported everything, and one that holds a lock."""
+"""Helpers for processes beside a test: one forked after all imports, and one that holds a lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if METHOD == "forkserver":
 
 @contextmanager
 def held_by_another_process(place: Path) -> Iterator[None]:
-    """Another process works on a folder or a file for as long as the block runs."""
+    """Let another process lock a folder or a file while the block runs."""
     imports = "import sys; from pathlib import Path; from in4310repro.system.locks import lock"
     code = f"{imports}; lock(Path(sys.argv[1])); print()"
     words = [sys.executable, "-c", f"{code}; sys.stdout.flush(); sys.stdin.read()", str(place)]

@@ -1,4 +1,4 @@
-"""Files that are no files, where the system has them; elsewhere the test that needs one is skipped."""
+"""Paths that are no regular files; a test is skipped where the system lacks the type that it needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The map of the rooms is the package as it is, and as the import contract has it."""
+"""The map of subpackages in the docs agrees with the package and with the import contract."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The benchmark at a small size: its files, its list of tools that are missing, and that its errors are errors."""
+"""The benchmark at a small size: its files, the tools it reports as missing, and its error values."""
 
 import functools
 import json

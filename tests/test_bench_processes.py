@@ -1,4 +1,4 @@
-"""The benchmark of processes: counted messages, and the model of a step by hand."""
+"""The benchmark of processes: counted messages, and the model of a step's duration against values by hand."""
 
 from __future__ import annotations
 

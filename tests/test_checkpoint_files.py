@@ -1,4 +1,4 @@
-"""Files of checkpoints: their names, which stay, what each holds, and which are refused, without a training."""
+"""Checkpoint files without a training: names, which are kept, contents, and which are refused."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}
 
 
 def at(epoch: int, batch: int = 0, loss: float = 0.0) -> Position:
-    """Return a position with a row for each epoch before it."""
+    """Return a training position with a history row for each epoch before it."""
     numbers = range(1, epoch + 1)
     return Position(
         epoch=epoch,
@@ -73,7 +73,7 @@ Trained = tuple[torch.nn.Module, torch.optim.Optimizer]
 
 
 def train_briefly(kind: type[Any] = torch.optim.AdamW, steps: int = 1, seed: int = 0, **settings: float) -> Trained:
-    """Return a network with a channels_last weight after some steps, and its optimizer."""
+    """Return a network with a channels_last weight, and its optimizer, after some steps."""
     generator = torch.Generator().manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3)).to(  # type: ignore[call-overload]
         memory_format=torch.channels_last
@@ -162,7 +162,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path
 
 
 def write_forged(folder: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> Path:
-    """Write a file whose name has the right hash."""
+    """Write a checkpoint with any content, under a name with the right hash."""
     data = tensor_bytes(tensors, metadata)
     file = folder / f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
     file.write_bytes(data)
@@ -265,7 +265,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def replace_tensor(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, str], Tensors]:
-    """Return a change of one tensor; MOMENT in its name stands for the optimizer's state."""
+    """Return a change of one tensor; MOMENT in its key is replaced by the name of the optimizer's state."""
     return lambda tensors, moment: (
         tensors
         | {(name := key.replace("MOMENT", moment)): change(tensors[name] if name in tensors else torch.zeros(1))}
@@ -308,7 +308,7 @@ WRONG_COUNTS = {
 
 
 def assert_both_refuse(folder: Path, kind: str, tensors: Tensors, words: str) -> None:
-    """Assert that checkpoint and kept epoch with these tensors are refused and change neither network nor optimizer."""
+    """Assert that a checkpoint and a kept epoch with these tensors are refused and change nothing."""
     make, settings, _ = KINDS[kind]
     file = write_forged(folder, {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)}, tensors)
     ours, untouched = (train_briefly(make, seed=1, **settings) for _ in range(2))

@@ -317,7 +317,7 @@ def test_every_command_has_help(name: str, option: str, call: Call) -> None:
 
 
 def options_of(name: str) -> dict[str, bool]:
-    """The options of a command, and whether its help shows them."""
+    """Return the options of a command, each with True if its help shows it."""
     command: Any = get_command(application.app)
     parameters = command.commands[name].params
     return {max(each.opts, key=len): not each.hidden for each in parameters if each.param_type_name == "option"}

@@ -1,4 +1,4 @@
-"""The run on all photographs: what is committed agrees with itself, and whoever has the images can check it."""
+"""The run on all photographs: its committed files agree, and anyone with the images can check them."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def file() -> dict[str, Any]:
 
 @pytest.fixture
 def part_of_file(file: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
-    """The file with the values of images, or of runs, alone."""
+    """Return a function that keeps only the file's values whose names have a given beginning."""
     return lambda part: file | {"values": {name: v for name, v in file["values"].items() if name.startswith(part)}}
 
 

@@ -1,4 +1,4 @@
-"""The preset of a training on photographs of one's own that names none."""
+"""The default preset of a training on a user's own photographs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HEAD = "photographs-head"
 
 @pytest.fixture
 def install_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Return a function after which the package with the weights is installed, or is not."""
+    """Return a function that makes the package with the weights appear installed or missing."""
     return lambda installed: monkeypatch.setattr(packages, "has_weights", lambda: installed)
 
 

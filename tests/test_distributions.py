@@ -1,4 +1,4 @@
-"""What is published installs: the wheel and the source, in an empty environment, on a machine without a compiler."""
+"""The published distributions: wheel and source install in an empty environment without a compiler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long(200)]
 
 
 def run(*words: str | Path, **environment: str) -> str:
-    """Return the output of a command; its errors are part of the failure."""
+    """Return the output of a command; if the command fails, its errors are part of the test's failure."""
     command = [f"{word}" for word in words]
     around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=around | environment, check=False)
@@ -31,7 +31,7 @@ def run(*words: str | Path, **environment: str) -> str:
 
 @pytest.fixture(scope="module")
 def distributions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The files of the source and of the wheel that is built from it, by their last ending."""
+    """Return the source distribution and the wheel built from it, by file suffix."""
     folder = tmp_path_factory.mktemp("distributions")
     run(sys.executable, "-m", "build", "--outdir", folder, ROOT)
     return {file.suffix: file for file in folder.iterdir()}

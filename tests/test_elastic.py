@@ -1,4 +1,4 @@
-"""A training that loses a process and goes on with another number of them, with the bits of one that lost none."""
+"""A training that loses a process and continues with another number of processes has unchanged bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends when something goes wrong: one line, and an exit code that says whose error it is."""
+"""The end of a command after an error: one line, and an exit code that tells whose error it is."""
 
 import os
 import re
@@ -35,7 +35,7 @@ def raising(error: BaseException) -> Callable[..., None]:
 
 @pytest.fixture
 def end_by(call: Call, replace_train: Replace, monkeypatch: pytest.MonkeyPatch) -> EndBy:
-    """Return a function that gives exit code and standard error of a training that raises.
+    """Return a function that runs a training which raises, and returns exit code and standard error.
 
     Its tracebacks go to a folder.
     """
@@ -127,7 +127,7 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(call
 def test_an_interrupt_says_what_is_kept_once_there_is_something(
     call: Call, tmp_path: Path, replace_train: Replace
 ) -> None:
-    """Also where a run was there before: it is another one, which was not continued."""
+    """The same holds in a folder with an earlier run, which was not continued."""
     (tmp_path / "runs/tiny").mkdir(parents=True)
     (tmp_path / "runs/tiny/config.json").write_text("before")
 

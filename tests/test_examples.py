@@ -1,4 +1,4 @@
-"""The examples in docstrings run, and what users call most has one."""
+"""The examples in docstrings run, and the most used functions have one."""
 
 import doctest
 import importlib

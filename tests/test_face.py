@@ -1,11 +1,15 @@
-"""What `import in4310repro` offers, and what a terminal of another encoding shows of its command."""
+"""The names that `import in4310repro` offers, and the command's output on terminals of other encodings."""
 
 from __future__ import annotations
 
+import importlib
 import os
+import pkgutil
+import re
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -20,16 +24,32 @@ def test_the_version_is_that_of_the_installation_and_costs_no_library() -> None:
     assert done.stdout.split() == [metadata.version("in4310repro"), "set()"]
 
 
-def test_what_the_package_does_not_offer_is_an_error_that_says_where_to_look() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'train'; help\(in4310repro\)"):
-        _ = in4310repro.train
+def test_what_the_package_does_not_offer_is_an_error_that_says_what_it_does() -> None:
+    with pytest.raises(AttributeError, match=r"no attribute 'fit'; valid are .*train"):
+        _ = in4310repro.fit
+
+
+def test_every_name_of_the_face_is_there_and_none_is_that_of_a_room() -> None:
+    rooms = {each.name for each in pkgutil.iter_modules(in4310repro.__path__)}
+    for name in in4310repro.__all__:
+        assert getattr(in4310repro, name) is not None
+        assert name not in rooms
+        assert name in dir(in4310repro)
+
+
+def test_the_examples_of_the_page_on_the_face_run_and_use_every_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).parents[1] / "docs/api/python.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "docs/api/python.md", "exec"), names)  # noqa: S102 - our own page
+    assert set(in4310repro.__all__) - {"__version__"} <= set(names)
 
 
 def test_the_docstring_names_pages_and_libraries_that_are_there() -> None:
-    import importlib
-    import re
-    from pathlib import Path
-
     said = in4310repro.__doc__ or ""
     for name in re.findall(r"`in4310repro\.([\w.]+)`", said):
         module, _, attribute = f"in4310repro.{name}".rpartition(".")
@@ -37,7 +57,7 @@ def test_the_docstring_names_pages_and_libraries_that_are_there() -> None:
             importlib.import_module(f"in4310repro.{name}")
         except ImportError:
             assert hasattr(importlib.import_module(module), attribute), name
-    pages = re.findall(r"(?:docs/)?[\w-]+\.md", said)
+    pages = re.findall(r"[\w/-]+\.md", said)
     assert len(pages) > 4
     for page in pages:
         assert (Path(__file__).parents[1] / page).is_file(), page

@@ -1,4 +1,4 @@
-"""Golden files: every case against its file, and every way in which a comparison must fail."""
+"""Golden files: every case against its file, and every reason for which a comparison must fail."""
 
 import copy
 import itertools
@@ -25,7 +25,7 @@ from tests.golden_cases import CASES, FOLDER, SLOW, TRAINED
 
 
 class EpochDoneError(Exception):
-    """Ends a training that has run long enough."""
+    """Raised to end a training that has run long enough."""
 
 
 class OneEpoch(Progress):
@@ -94,7 +94,7 @@ def file(numerics: Numerics) -> dict[str, Any]:
 
 
 def list_environment(mode: str, numerics: Numerics) -> Environments:
-    """Return a list of environments that contains the one of these tests' file."""
+    """Return a list of environments that contains the environment of the file in these tests."""
     place: dict[str, Any] = {"numeric_class": numerics.numeric_class, "versions": VERSIONS, "device_name": "cpu"}
     return Environments(provenance={}, environments=(Environment(numerics=mode, files={"x.json": "made up"}, **place),))
 
@@ -102,7 +102,7 @@ def list_environment(mode: str, numerics: Numerics) -> Environments:
 def compare_file(
     file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str] = VERSIONS
 ) -> Comparison:
-    """Compare the file, written by a native process of these tests' class, in a native process."""
+    """Compare a native process with the file, which was written by a native process with the same numeric class."""
     return compare("x", file, got, replace(numerics, mode="native"), versions, list_environment("native", active()))
 
 
@@ -177,7 +177,7 @@ def test_a_portable_class_that_the_list_calls_native_is_a_difference(file: dict[
 def compare_unlisted(
     case: str, file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]
 ) -> list[str]:
-    """Compare at the tier that the file itself names, as before there was a list of environments."""
+    """Compare at the tier that the file itself names, as the package did before there was a list of environments."""
     if file["case"] != case:
         return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
@@ -322,20 +322,19 @@ def test_a_numerical_claim_holds_within_its_tolerance_in_every_class(file: dict[
 
 
 def read_claims(content: dict[str, Any]) -> dict[str, Claim]:
-    """Return the claims of a golden file."""
     traits = ("value", "tier", "otherwise", "tolerance", "reason")
     return {key: Claim(**{trait: entry[trait] for trait in traits}) for key, entry in content["values"].items()}
 
 
 def nudge(value: Any, by: float) -> Any:
-    """Return the value, moved by a little more than its tolerance."""
+    """Return the value, moved by slightly more than its tolerance."""
     if isinstance(value, list):
         return [*value[:-1], nudge(value[-1], by)]
     return value + "x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value + by
 
 
 def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Yield faults of a golden file: the key, the file, and whether the fault shows in another class."""
+    """Yield faults of a golden file: the key, the file, and True if the fault shows in another numeric class too."""
     for key, entry in content["values"].items():
         least = abs(entry["value"]) * 1e-15 if isinstance(entry["value"], float) else 1e-12
         moved_file = copy.deepcopy(content)

@@ -237,7 +237,7 @@ def golden_file(numeric_class: str = "a") -> dict[str, Any]:
 
 
 def make_environments(*classes: tuple[str, str]) -> Environments:
-    """Return environments of these classes and modes; the first one has the file."""
+    """Return environments of these numeric classes and modes; the first one lists the file."""
     return Environments(
         provenance={},
         environments=tuple(

@@ -1,4 +1,4 @@
-"""Files of the golden folder: each is as it was written, and each word of it is checked."""
+"""The golden folder: its files are unchanged, and each value in them is checked."""
 
 import copy
 import json
@@ -36,7 +36,6 @@ def copied_folder(tmp_path: Path) -> Path:
 
 
 def change(value: Any) -> Any:
-    """Return another value of the same kind, as near as possible."""
     if isinstance(value, dict):
         return {name: change(inner) for name, inner in value.items()}
     if isinstance(value, list):
@@ -48,7 +47,7 @@ def change(value: Any) -> Any:
 
 
 def change_each_word(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield a file with each field of its origin, each version and each trait of each value changed in turn."""
+    """Yield copies of a file, each with one field of its origin, one version or one trait of a value changed."""
     for name in golden.PROVENANCE:
         if name not in ("versions", "values"):
             yield name, content | {name: change(content[name])}
@@ -151,7 +150,7 @@ def test_a_file_that_is_listed_twice_is_a_fault(copied_folder: Path) -> None:
 
 
 def update_hash(folder: Path, name: str) -> golden.Environments:
-    """Return the list edited by hand with a matching sha256."""
+    """Return the list of environments, edited to the file's present sha256."""
     environments = golden.read_environments(FOLDER)
     lines = [
         replace(each, files={**each.files, name: file_sha256(folder / name)}) if name in each.files else each
@@ -161,7 +160,7 @@ def update_hash(folder: Path, name: str) -> golden.Environments:
 
 
 def list_leaves(content: Any, *path: Any) -> Iterator[tuple[Any, ...]]:
-    """Yield the place of each text and number in JSON."""
+    """Yield the path of each text and number in a JSON value."""
     if isinstance(content, dict | list):
         for key in content if isinstance(content, dict) else range(len(content)):
             yield from list_leaves(content[key], *path, key)

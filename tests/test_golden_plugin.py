@@ -32,7 +32,7 @@ OPTIONS = ("-p", "in4310repro.golden.plugin", "-p", "no:cacheprovider", "-p", "n
 
 
 class Project:
-    """A checkout with tests, which this process runs."""
+    """A git checkout with tests, which this process runs."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester, self.folder = pytester, pytester.path

@@ -1,4 +1,4 @@
-"""The content of golden files and of their list as `update` and `renew` write them, word by word."""
+"""The content of golden files and of their list as `update` and `renew` write them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VERSIONS = fingerprint(HERE)["versions"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return the folder of golden files in a clean tree; it does not exist yet."""
+    """Return a path for the folder of golden files in a clean tree; the folder does not exist yet."""
     monkeypatch.setattr(
         writing, "clean_commit", lambda _folder, golden_too=False: COMMIT if not golden_too else "f" * 40
     )
@@ -206,7 +206,6 @@ def test_a_renewal_computes_a_file_again_that_is_of_another_class_or_has_other_b
 
 
 def remove_from_list(folder: Path, *names: str) -> None:
-    """Remove files from the list."""
     listed = read_environments(folder)
     for name in names:
         listed = replace(listed, environments=listed.without(name))

@@ -1,4 +1,4 @@
-"""What only a machine with a CUDA device can show: native arithmetic repeats on the same card."""
+"""Tests that need a CUDA device: native arithmetic repeats its bits on the same card."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 def train_on_card(folder: Path) -> FinishedRun:
-    """A tiny run in a new process: the cuBLAS workspace is set before CUDA starts."""
+    """Train a tiny run in a new process, because the cuBLAS workspace must be set before CUDA starts."""
     command = [sys.executable, "-m", "in4310repro", "train", "--preset", "tiny", "--out", str(folder)]
     subprocess.run([*command, "--numerics", "native", "--device", "cuda"], check=True, env=dict(os.environ))
     return FinishedRun.open(folder)

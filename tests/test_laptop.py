@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_as_laptop(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a process as on a laptop; encodings that were left to the locale appear in its standard error."""
+    """Run a process as on a laptop; its standard error warns of encodings that were left to the locale."""
     return subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-m", "tests.laptop", *words],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Numbers beyond their range in options and files of settings, and caches that cannot be, are no error of ours."""
+"""Numbers out of range in options and settings, and impossible caches, are reported as the user's error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IN_FILES = ("inf", "nan", "-1", "1e400", f"1{'0' * 400}", "9" * 5000)
 
 
 def numeric_options(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield the words of each command and its options that take a number, with what it needs before them."""
+    """Yield each numeric option of each command, with the words needed before it."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from numeric_options(inner, (*path, name))
     if not hasattr(command, "commands"):

@@ -1,4 +1,4 @@
-"""Runs of older formats, whose pictures were read without their EXIF orientation, are read so for ever."""
+"""Runs of older formats, which ignored the EXIF orientation of pictures, are always read in that way."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Older = tuple[Path, int]  # a run folder, and its format
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn scenes of three classes, every second of which lies on its side and says so."""
+    """Return scenes of three classes; every second one lies on its side and has an orientation tag."""
     root, tags = tmp_path_factory.mktemp("photographs"), Image.Exif()
     tags[0x0112] = 6
     for name in ("forest", "sea", "street"):
@@ -53,7 +53,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def turn_into_format(folder: Path, number: int) -> Path:
-    """Turn a run that ignored the orientation into one of an older version, to the bytes of its files."""
+    """Turn a run that ignored the orientation into an older version's format, with equal bytes of its files."""
     files = RunFolder.open(folder)
     files.write_json("config.json", to_json(FinishedRun.open(folder).config, number))
     if number == 3:
@@ -66,7 +66,7 @@ def turn_into_format(folder: Path, number: int) -> Path:
 def older(
     request: pytest.FixtureRequest, photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory
 ) -> Older:
-    """A finished run of an older format with kept epochs."""
+    """Return a finished run of an older format with kept epochs."""
     open_network(MODEL).trust()
     config = change(SMALL, {"data": f"{photographs}", "orientation": "ignored"}, "options")
     folder = tmp_path_factory.mktemp("older") / "run"
@@ -77,7 +77,7 @@ def older(
 
 @pytest.fixture(scope="module")
 def newer(photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same training by this version."""
+    """Return the same training by this version."""
     open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("newer") / "run"
     experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), Context(numerics), folder)
@@ -113,7 +113,7 @@ def test_its_pictures_are_other_pixels_than_those_of_a_newer_run(older: Older, n
 def test_a_run_that_claims_the_other_reading_is_found(
     number: int, older: Older, newer: Path, numerics: Numerics, tmp_path: Path
 ) -> None:
-    """A run trained in one reading does not verify in the other, even where its chain is made to fit."""
+    """A run trained with one reading of pictures fails in the other, even if its hash chain is made to fit."""
     folder = Path(shutil.copytree(newer if number == 4 else older[0], tmp_path / "run"))
     config = FinishedRun.open(folder).config
     claimed = to_json(replace(config, orientation="ignored" if number == 4 else "exif"), number)

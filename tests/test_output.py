@@ -1,4 +1,4 @@
-"""What commands print: lines, nothing but errors with --quiet, one JSON document with --json."""
+"""The output of commands: lines of text, only errors with --quiet, one JSON document with --json."""
 
 import json
 import re
@@ -27,7 +27,7 @@ Mean accuracy over all classes: {mean:.4f}
 
 
 def read_document(call: Call, *words: str, code: int = 0) -> Any:
-    """Return the one JSON document that a command prints with --json; assert that it prints nothing else."""
+    """Return the only JSON document that a command prints with --json."""
     ended, printed, _ = call(*words, "--json")
     assert ended == code
     return json.loads(printed)
@@ -169,7 +169,7 @@ def test_an_error_is_no_document(call: Call) -> None:
 
 
 def commands() -> dict[str, Any]:
-    """Every command by its words."""
+    """Return all commands by the words that call them."""
     root: Any = get_command(application.app)
     data = root.commands["data"].commands
     return {name: command for name, command in root.commands.items() if name != "data"} | {
@@ -178,7 +178,7 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_example_of_a_help_is_a_command_line() -> None:
-    """Each is parsed: a command and options that exist, with values of their types."""
+    """Each example is parsed: its command and options exist, and values have their types."""
     root: Any = get_command(application.app)
     for words, command in {"": root, **commands()}.items():
         lines = helping.examples(command)

@@ -1,4 +1,4 @@
-"""Images of one's own: split, names of folders, and a page that speaks of them alone."""
+"""A user's own images: the split, folder names, and a page that mentions no other images."""
 
 from __future__ import annotations
 

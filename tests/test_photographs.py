@@ -1,4 +1,4 @@
-"""Runs on the photographs from ImageNet weights: what is committed agrees, and whoever has the runs can check it."""
+"""Runs on the photographs from ImageNet weights: committed files agree, and anyone with the runs can check them."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""What `--resume` needs: a run, on the command line and in Python; under torchrun's restarts it may also begin one."""
+"""`--resume` needs a run, in the command and in Python; after torchrun's restarts it may also begin one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`--select`: the metric on validation that chooses epoch and setting, in the configuration and in a whole run."""
+"""`--select`: the validation metric that chooses epoch and setting (one optimizer), alone and in a whole run."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +44,7 @@ def test_the_configuration_names_the_metric_only_where_it_is_not_that_of_older_r
 
 @pytest.fixture(scope="module", params=["mean_average_precision", "macro_f1"])
 def run(request: pytest.FixtureRequest, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that selects by another metric than the default."""
+    """Return a run that selects by a metric other than the default."""
     open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("selected") / "run"
     experiment.train(by(request.param), Context(numerics), folder, keep_epochs=True)

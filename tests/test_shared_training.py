@@ -1,4 +1,4 @@
-"""Trainings by several processes: the bytes of one, and what is refused."""
+"""Training by several processes: the bytes of training by one, and refused configurations."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def images_of(number: int) -> ImageSet:
 
 
 def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor]:
-    """The weights after an epoch, its loss among them."""
+    """Train an epoch in native arithmetic; return the weights, and the loss under `loss`."""
     images = images_of(20)
     torch.manual_seed(0)
     model = shares.plain_layers(6)

@@ -1,4 +1,4 @@
-"""What a command imports before it has anything to compute."""
+"""The modules that a command imports before it has anything to compute."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Commands under torchrun: the files of one process, by however many."""
+"""Commands under torchrun: any number of processes writes the files of one process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WRITTEN = (
 
 
 def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
-    """A command by so many processes on each of so many machines, which are all this one; in the folder."""
+    """Run a command in the folder by that many processes on each of that many machines, all simulated on this one."""
     launcher: tuple[str, ...] = ()
     if processes * nodes > 1:
         rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{find_free_port()}")
@@ -48,7 +48,7 @@ def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
 
 
 def run_whole_chain(folder: Path, processes: int, *, training: int, reading: int) -> dict[str, bytes]:
-    """Return the files of train, report, evaluate and predict on a number of machines each."""
+    """Return the files of train, report, evaluate and predict, each run on its own number of machines."""
     write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
     run(folder, *TRAIN, "--out", "run", processes=processes, nodes=training)
     for words in (

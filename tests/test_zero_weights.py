@@ -1,4 +1,4 @@
-"""Weights that are zero: a network may begin with them, and a file in which others are zero was cut off."""
+"""Zero weights: a network may begin with some, but a file with unexpected zeros was truncated."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ SHAPES = {"token": (1, 1, 8), "matrix": (8, 8), "scale": (8, 1, 1), "kernel": (2
 
 
 class Beginning(nn.Module):
-    """Has zeros of several shapes, as class tokens and scales of residual branches are; one is never used."""
+    """A network with zeros of several shapes, like class tokens and residual scales; one tensor is never used."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Processes that torchrun starts beside a test: one command, what it prints, and the process of each rank."""
+"""Processes that torchrun starts beside a test: one command, its output, and the process of each rank."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PATIENCE = 120.0  # seconds until a test fails; torchrun waits 30 for a process 
 
 
 class Started:
-    """A command that torchrun has started in a folder, where each process has written its number."""
+    """A command started by torchrun in a folder, into which each process writes its process id."""
 
     def __init__(self, folder: Path, processes: int, words: Sequence[str], launch: Sequence[str] = ()) -> None:
         self.folder, self.size = folder, processes
@@ -33,7 +33,7 @@ class Started:
             )  # fmt: skip
 
     def number(self, rank: int) -> int:
-        """The number of the process of a rank, which has begun its work then."""
+        """Return the process id of a rank, once that process has begun its work."""
         file = self.folder / f"{rank}.process"
         wait_until(lambda: file.is_file() and file.read_text() != "")
         return int(file.read_text())
@@ -44,7 +44,7 @@ class Started:
             os.kill(process, number)
 
     def ends(self) -> int:
-        """Return the exit code of torchrun; assert that no process of the command is left."""
+        """Return the exit code of torchrun, after a check that no process of the command is left."""
         code = self.process.wait(PATIENCE)
         for rank in range(self.size):
             if (self.folder / f"{rank}.process").exists():
@@ -52,14 +52,13 @@ class Started:
         return code
 
     def said(self) -> list[str]:
-        """Return the lines of our command; those of torchrun do not count."""
         lines = self.output.read_text(errors="replace").splitlines()
         return [line for line in lines if line.startswith(("in4310repro: ", "printed "))]
 
 
 @contextmanager
 def start_torchrun(*arguments: object, **options: object) -> Iterator[Started]:
-    """Start a command by torchrun; kill whatever is left of it when the block ends."""
+    """Start a command by torchrun, and kill its remaining processes when the block ends."""
     command = Started(*arguments, **options)  # type: ignore[arg-type]
     try:
         yield command
@@ -73,7 +72,6 @@ def start_torchrun(*arguments: object, **options: object) -> Iterator[Started]:
 
 
 def is_alive(number: int) -> bool:
-    """Return whether a process exists and has not ended."""
     try:
         return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
@@ -94,6 +92,6 @@ def wait_until(condition: object) -> None:
 
 
 def status(folder: Path) -> tuple[int, str, int]:
-    """Exit code, message and rank of a run's status."""
+    """Return exit code, message and rank of a run's status file."""
     recorded = read_json(folder / "status.json")
     return recorded["code"], recorded["message"], recorded["rank"]

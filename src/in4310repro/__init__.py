@@ -1,29 +1,72 @@
-"""Train image classification networks as an assignment prescribes, and check the numbers in its report.
+"""Train networks for image classification as a published report assigns it, and check the numbers that come out.
 
-The command line is the main interface: see `in4310repro --help` and the repository's README.md. These
-Python functions and modules may be used by themselves; everything else is internal and may change.
-
-* `in4310repro.features.FeatureStatistics`: statistics of any module's outputs in one pass; docs/features.md
-* `in4310repro.metrics`: class accuracy and average precision
-* `in4310repro.golden`: golden files, and a pytest plugin; docs/golden-files.md
-* `in4310repro.audit.examine.audit`: contradictions among a report's numbers; docs/audit.md
-* `in4310repro.experiment.train`: the function behind `in4310repro train`; docs/runs.md lists its files
-* `in4310repro.verification.verify`: the function behind `in4310repro verify`; docs/verification.md
-
-`__version__` is the version of the installed package.
+The command line is the face of the package: `in4310repro --help`, and README.md of the repository. These names are its
+face in Python, each with an example in docs/api/python.md; they are imported on first use, so that `import in4310repro`
+loads no library. `in4310repro.features`, `in4310repro.metrics`, `in4310repro.audit`, `in4310repro.golden` and
+`in4310repro.arithmetic` are libraries by themselves (docs/features.md, docs/audit.md, docs/golden-files.md,
+docs/arithmetic.md); the other rooms are what the commands are made of and may change (docs/architecture.md).
 """
 
 from __future__ import annotations
 
-__all__ = ["__version__"]
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING
 
-__version__: str
+if TYPE_CHECKING:
+    from in4310repro.audit.examine import audit as audit_text
+    from in4310repro.evaluation.evaluation import evaluate
+    from in4310repro.evaluation.labelling import label as predict
+    from in4310repro.features import FeatureStatistics
+    from in4310repro.runs.config import Config
+    from in4310repro.runs.finished import FinishedRun
+    from in4310repro.runs.presets import PRESETS
+    from in4310repro.system.context import Context
+    from in4310repro.training.experiment import train
+    from in4310repro.verification.compare import compare_runs
+    from in4310repro.verification.routine import verify
+
+    __version__: str
+
+__all__ = [
+    "PRESETS",
+    "Config",
+    "Context",
+    "FeatureStatistics",
+    "FinishedRun",
+    "__version__",
+    "audit_text",
+    "compare_runs",
+    "evaluate",
+    "predict",
+    "train",
+    "verify",
+]
+
+# None is the name of a room: the import of a room would replace it.
+_PLACES = {
+    "PRESETS": ("runs.presets", "PRESETS"),
+    "Config": ("runs.config", "Config"),
+    "Context": ("system.context", "Context"),
+    "FeatureStatistics": ("features", "FeatureStatistics"),
+    "FinishedRun": ("runs.finished", "FinishedRun"),
+    "audit_text": ("audit.examine", "audit"),
+    "compare_runs": ("verification.compare", "compare_runs"),
+    "evaluate": ("evaluation.evaluation", "evaluate"),
+    "predict": ("evaluation.labelling", "label"),
+    "train": ("training.experiment", "train"),
+    "verify": ("verification.routine", "verify"),
+}
 
 
-def __getattr__(name: str) -> str:
-    """Return `__version__`, which is looked up only when it is accessed so that commands start fast."""
+def __getattr__(name: str) -> object:
+    """Import a name of the face on first use."""
     if name == "__version__":
-        from importlib import metadata
+        return metadata.version(__name__)
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; valid are {', '.join(__all__)}")
+    module, attribute = _PLACES[name]
+    return getattr(import_module(f"{__name__}.{module}"), attribute)
 
-        return metadata.version("in4310repro")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; help({__name__}) lists what stands by itself")
+
+def __dir__() -> list[str]:
+    return [*globals(), *(name for name in __all__ if name not in globals())]

@@ -1,4 +1,4 @@
-"""What tests of the kernels share."""
+"""Fixtures for the tests of the compiled kernels."""
 
 from collections.abc import Callable
 
@@ -9,5 +9,5 @@ from in4310repro.arithmetic import library
 
 @pytest.fixture
 def remove_library(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return a function after which no library of kernels fits the processor."""
+    """Return a function that makes every compiled library unavailable."""
     return lambda: monkeypatch.setattr(library, "available", lambda: None)

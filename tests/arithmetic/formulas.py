@@ -1,4 +1,4 @@
-"""Arithmetic of docs/arithmetic.md in NumPy, slow and plain; one computation by every library and number of threads."""
+"""Slow, plain NumPy reference for docs/arithmetic.md, and helpers that compute with every library."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def fused_double(left: float, right: float, addend: float) -> float:
 
 
 def part_of(steps: int) -> int:
-    """Return the steps of a part: the largest power of two whose square is at most twice the steps, at most 32."""
+    """Return the number of steps in a part: the largest power of two whose square is at most 2 * steps, up to 32."""
     return min(32, 1 << ((2 * steps).bit_length() - 1) // 2)
 
 
 def chain(rows: Doubles) -> Doubles:
-    """Rows added one after the other to zero."""
+    """Add rows to zero, one after the other."""
     total = np.zeros(rows.shape[1:], rows.dtype)
     for row in rows:
         total = total + row
@@ -68,7 +68,7 @@ def tree(leaves: list[Numbers]) -> Numbers:
 
 
 def batch_sum(values: Doubles) -> Doubles:
-    """The sum over [image, position, channel] as a batch is summed; [channel]."""
+    """Sum each channel of [image, position, channel] in the order that is used for a batch."""
     leaves = []
     for first in range(0, len(values), 8):
         rows = values[first : first + 8].reshape(-1, values.shape[2])
@@ -81,7 +81,7 @@ def batch_sum(values: Doubles) -> Doubles:
 
 
 def rows_of(maps: Tensor) -> Floats:
-    """[image, channel, height, width] as [image, position, channel]."""
+    """Reorder [image, channel, height, width] to [image, position, channel]."""
     return np.asarray(maps.detach().permute(0, 2, 3, 1).flatten(1, 2).contiguous().numpy())
 
 
@@ -99,7 +99,6 @@ def libraries() -> list[library.Library]:
 
 @contextmanager
 def compute_with(kernels: library.Library, threads: int) -> Iterator[None]:
-    """Compute inside with a library and a number of threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -111,7 +110,7 @@ def compute_with(kernels: library.Library, threads: int) -> Iterator[None]:
 
 
 def assert_same_bits_everywhere(compute: Callable[[], list[Tensor]]) -> None:
-    """Every instruction set and number of threads gives equal tensors."""
+    """Assert that every instruction set and number of threads gives equal tensors."""
     reference = compute()
     for kernels in libraries():
         for threads in THREADS:
@@ -127,7 +126,7 @@ def root_mean_square(error: Tensor) -> float:
 
 @contextmanager
 def record_calls() -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the calls of kernels made inside: the name and the arguments of each, a structure as its fields."""
+    """Yield a list of the kernel calls made in the block: name and arguments, each structure as its fields."""
     calls: list[tuple[Any, ...]] = []
     call = library.Library.call
 

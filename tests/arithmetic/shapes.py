@@ -1,4 +1,4 @@
-"""Convolutions that the tests compute: their sizes, drawn values, gradients by any implementation, random ones."""
+"""Convolution cases of the tests: their sizes, drawn values, gradients and errors."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ class Case:
         return maps.to(memory_format=torch.channels_last), gradient.to(memory_format=torch.channels_last)
 
     def draw_weight(self, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Weight and bias."""
         generator = torch.Generator().manual_seed(seed + 1_000_000)
         weight = torch.randn((self.outputs, self.channels // self.groups, *self.kernel), generator=generator)
         return weight, torch.randn(self.outputs, generator=generator)
@@ -87,7 +86,7 @@ Doubles = NDArray[np.float64]
 
 
 def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Doubles]:
-    """Root mean square error of ours over torch's for each of NAMES, and its standard deviation over draws.
+    """Return our root mean square error over torch's for each of NAMES, and its standard deviation over draws.
 
     The deviation is the jackknife's: what leaving out one draw at a time changes. A ratio is 0 where ours is exact.
     """
@@ -103,7 +102,7 @@ def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def squared_errors(case: Case, draws: int, seed: int = 0) -> Doubles:
-    """Return sums of squares, [draw, who, what]: errors of ours and of torch's, and the values, for each of NAMES."""
+    """Return sums of squares [draw, who, what]: our errors, torch's errors and the values, for each of NAMES."""
     return np.array([_squared_errors(case, seed + draw) for draw in range(draws)])
 
 

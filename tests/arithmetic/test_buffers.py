@@ -1,4 +1,4 @@
-"""Blocks of memory: which results lie on one, how large it is, when it is used again and when it is given back."""
+"""Memory blocks: which results lie on one, how large it is, and when it is reused or freed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
 
 @pytest.fixture(autouse=True)
 def _undisturbed() -> Iterator[None]:
-    """No free blocks, and none that the collection of garbage frees meanwhile."""
+    """Start without free blocks, and stop the garbage collector from freeing any meanwhile."""
     gc.collect()
     gc.disable()
     buffers.release()
@@ -29,7 +29,7 @@ def _undisturbed() -> Iterator[None]:
 
 
 def in_use(make: Any) -> int:
-    """Return the bytes of the blocks that a result takes."""
+    """Return the bytes of the memory blocks that a result takes."""
     before = Sizes.used
     result = make()
     taken = Sizes.used - before
@@ -84,7 +84,7 @@ def test_bytes_in_use_and_free_are_counted() -> None:
 
 
 def of_bytes(number: int) -> tuple[int, int, int, int]:
-    """Return the shape of a map of a number of bytes; nothing is written, so that a large one takes no memory."""
+    """Return the shape of a float32 map of that many bytes; nothing is written to it, so it costs no memory."""
     return (1, 1, number // 4, 1)
 
 
@@ -123,7 +123,7 @@ def test_batches_in_evaluation_take_no_new_memory_once_their_blocks_are_there() 
 
 
 class Advised(mmap.mmap):
-    """Memory that records the advice it is given."""
+    """A memory map that records the advice (madvise) it is given."""
 
     made: ClassVar[list[tuple[int, tuple[int, ...]]]] = []  # sizes, and the advice
 

@@ -1,4 +1,4 @@
-"""Compilers have no freedom: GCC and clang, at every level of optimisation, give the bits of the installed library."""
+"""Builds by GCC and clang at every optimisation level give the bits of the installed library."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def extensions(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[Any]]:
 
 
 def build_library(compiler: str, level: str, extension: Any, folder: Path) -> Path:
-    """The library as setup.py has it, but for the compiler and the level."""
+    """Compile an extension with setup.py's flags, except for the compiler and the optimisation level."""
     flags = [level if flag == "-O3" else flag for flag in extension.extra_compile_args]
     assert level in flags
     macros = [f"-D{name}={value}" for name, value in extension.define_macros]

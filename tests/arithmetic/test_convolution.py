@@ -1,4 +1,4 @@
-"""Convolution and its gradient by the maps: bits of the formula, errors, instruction sets and threads, taps outside."""
+"""Convolution and the gradient of its maps: bits of the formula, errors, instruction sets, taps outside the map."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Step = tuple[int, Floats, Floats]  # number, factors
 
 @dataclass(frozen=True)
 class Order:
-    """Steps of a segment and of a part, where the bias comes in, which steps count, and how many are few."""
+    """Order of a sum: steps of a segment and of a part, when the bias is added, which steps count, how many are few."""
 
     segment: int = 128
     part: Callable[[int], int] = part_of
@@ -66,7 +66,7 @@ OTHER_ORDERS = {
 
 
 def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
-    """The chain over segments of chains over parts of chains over steps, the first segment from `start`."""
+    """Add steps to parts, parts to segments and segments to each other; `order` tells where `start` is added."""
     if not steps:
         return start
     if number <= order.few and not depthwise:
@@ -93,7 +93,7 @@ def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order,
 
 
 def forward_formula(case: Case, maps: Tensor, weight: Tensor, bias: Tensor, order: Order | None = None) -> Tensor:
-    """The convolution as docs/arithmetic.md writes it, element by element of a map."""
+    """Compute the convolution element by element, as docs/arithmetic.md writes it."""
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     values = maps.contiguous().numpy().reshape(case.images, case.groups, inner, *case.size)
     weights = weight.numpy().reshape(case.groups, outer, inner, *case.kernel)
@@ -112,7 +112,7 @@ def forward_formula(case: Case, maps: Tensor, weight: Tensor, bias: Tensor, orde
 
 
 def backward_formula(case: Case, gradient: Tensor, weight: Tensor, order: Order | None = None) -> Tensor:
-    """The gradient of the maps, likewise."""
+    """Compute the gradient of the maps element by element, as docs/arithmetic.md writes it."""
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     values = gradient.contiguous().numpy().reshape(case.images, case.groups, outer, *case.result)
     weights = weight.numpy().reshape(case.groups, outer, inner, *case.kernel)
@@ -210,7 +210,6 @@ def test_200_random_convolutions_are_nearer_to_double_than_torch_and_have_equal_
 
 @pytest.mark.parametrize("case", [Case(3, 20, (5, 4), 7), Case(2, 19, (5, 4), 19, groups=19)], ids=str)
 def test_an_infinite_value_outside_of_the_taps_is_not_seen(case: Case) -> None:
-    """An infinite value at the upper left corner of the maps reaches the results whose taps hold it, and no other."""
     (maps, _), (weight, bias) = case.draw(), case.draw_weight()
     maps[0, :, 0, 0] = float("inf")
     finite = by_ours(case, maps, weight, bias).isfinite().all(dim=1)

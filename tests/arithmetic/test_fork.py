@@ -1,4 +1,4 @@
-"""What a forked child computes stays in the child: results of kernels are memory of one process."""
+"""Results that a forked child process computes do not change those of its parent."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ assert 4 * torch.Size(SHAPE).numel() >= buffers.LEAST
 
 
 def begin_child(act: Callable[[], object]) -> int:
-    """Do something in a forked child, whose process id is returned; it ends with 0 unless something is raised."""
+    """Call `act` in a forked child and return its process id; the child exits with 0 unless `act` raised."""
     child = os.fork()
     if not child:
         code = 1
@@ -67,7 +67,7 @@ def test_a_child_that_uses_a_free_block_again_leaves_the_parents_new_result_alon
 
 
 class Sums(Dataset[Tensor]):
-    """Maps that a worker of a data loader computes by a kernel, on blocks and maps that it has from its parent."""
+    """Data set whose workers compute maps by a kernel, on memory inherited from the parent process."""
 
     def __init__(self, maps: Tensor) -> None:
         self.maps = maps

@@ -1,4 +1,4 @@
-"""Pooling: errors beside torch's, torch's own maximum to the bit, equal bits anywhere, refusals."""
+"""Pooling: errors beside torch's, torch's maximum to the bit, equal bits anywhere, refused input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single layers and blocks: torch's results for every setting that they take, and which modules become one pass."""
+"""Single layers and blocks: torch's results for every setting, and which modules are fused into one pass."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def draw(*shape: int, seed: int = 0) -> Tensor:
 
 
 def drawn(module: nn.Module) -> nn.Module:
-    """The module with other weights and statistics than it begins with."""
+    """Return the module with weights and statistics drawn at random."""
     generator = torch.Generator().manual_seed(1)
     for value in module.state_dict().values():
         if value.is_floating_point():
@@ -228,7 +228,7 @@ def test_batch_norms_of_blocks_are_one_pass_with_the_sum_and_the_relu() -> None:
 
 def test_what_is_no_batch_norm_of_ours_is_called_by_itself() -> None:
     class Watched(layers.BatchNorm2d):
-        """A batch norm of somebody else."""
+        """A batch norm subclass that a user wrote."""
 
     model = nn.Sequential(Watched(3), layers.ReLU())
     assert passes(portable(nn.Sequential(layers.BatchNorm2d(3), layers.ReLU())), draw(2, 3, 4, 4)) == [1]
@@ -260,7 +260,7 @@ def test_only_gradients_of_gradients_are_recorded() -> None:
 
 
 class Own(nn.Module):
-    """A module that calls another, with a parameter of its own or without one."""
+    """A module that calls an inner module, with or without a parameter of its own."""
 
     def __init__(self, parameter: nn.Parameter | None = None) -> None:
         super().__init__()
@@ -268,7 +268,7 @@ class Own(nn.Module):
 
 
 class OwnConvolution(nn.Conv2d):
-    """A convolution whose forward() may be anything."""
+    """A convolution subclass whose forward() may compute anything."""
 
 
 def own(module: nn.Module) -> nn.Module:

@@ -1,4 +1,4 @@
-"""Compiled libraries: which is taken, what a kernel is given, what it returns; nothing is believed unchecked."""
+"""Compiled libraries: which one is taken, and the checks of what a kernel is given and returns."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_checked_values_are_the_values_themselves_with_their_gradient() -> None:
 
 
 class Kernel:
-    """A function of a library that keeps what it was given."""
+    """Stand-in for a library's function that keeps the arguments it was given."""
 
     arguments: Any
 

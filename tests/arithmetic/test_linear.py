@@ -31,7 +31,7 @@ def computed(drawn: list[Tensor], function=linear) -> list[Tensor]:  # type: ign
 
 
 def products(left: Floats, right: Floats, start: Floats) -> Floats:
-    """left right^T from `start`: a chain over the columns in float64, where each product is exact."""
+    """Return left @ right.T plus `start`, added column by column in float64, where each product is exact."""
     total = np.broadcast_to(start, (len(left), len(right))).astype(np.float64)
     for column in range(left.shape[1]):
         total = total + left[:, column, None].astype(np.float64) * right[None, :, column].astype(np.float64)
@@ -39,7 +39,7 @@ def products(left: Floats, right: Floats, start: Floats) -> Floats:
 
 
 def leaf_sum(left: Floats, right: Floats) -> Floats:
-    """left^T right over up to eight rows: the chain of parts of four, chains of fused products."""
+    """Return left.T @ right over up to eight rows: fused products within groups of four rows, whose sums are added."""
     leaf = np.zeros((left.shape[1], right.shape[1]), np.float32)
     for first in range(0, len(left), 4):
         part = np.zeros_like(leaf)
@@ -68,7 +68,7 @@ def test_linear_has_the_bits_of_the_formula(sizes: Sizes) -> None:
 
 
 def test_chains_follow_the_order_of_features_and_outputs() -> None:
-    """One is lost beside 2^60, in float64 too, unless -2^60 has come before it."""
+    """A 1 added to 2^60 is lost, in float64 too, unless -2^60 was added before it."""
     big = 2.0**60
     for values, expected in (((big, 1.0, -big), 0.0), ((big, -big, 1.0), 1.0), ((1.0, big, -big), 0.0)):
         assert linear(torch.tensor([values]), torch.ones(1, 3)).tolist() == [[expected]]

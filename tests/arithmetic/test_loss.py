@@ -1,4 +1,4 @@
-"""Cross-entropy and softmax: own exp and log, errors beside torch's, equal bits anywhere."""
+"""Cross-entropy and softmax by the package's own exp and log: errors beside torch's, equal bits anywhere."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Tensors whose values are not in memory: those that torch knows to be zeros, and those whose memory was freed.
+"""Tensors without values in memory: those known to be zeros, and those whose memory was freed.
 
-They run in another process, since what they guard against ends it; the last line says in which case.
+Each case runs in another process, because the fault it guards against ends the process. The last line of
+output names the case.
 """
 
 import subprocess
@@ -78,7 +79,7 @@ TAKEN = {
 
 
 def messages_of_process(cases: dict[str, str]) -> dict[str, str]:
-    """Case -> the message of its ValueError, empty where there is none."""
+    """Run all cases in one process; return the message of each case's ValueError, empty if none was raised."""
     parts = [
         f"""
 print({name!r}, end=": ", flush=True)

@@ -1,4 +1,4 @@
-"""portable(model): torchvision's networks with the same names, states and hooks, and equal bits of whole steps."""
+"""portable(model): torchvision's networks keep names, states and hooks, and whole steps give equal bits."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def sha256(tensors: list[Tensor]) -> str:
 
 
 def errors(model: nn.Module, exact: nn.Module, seed: int) -> list[float]:
-    """Root mean square error of scores and of each gradient, as a share of what is exact."""
+    """Return the relative root mean square error of the scores and of each gradient, against an exact model."""
     images, labels = batch(4, seed=seed)
     truth, scores = exact(images.double()), model(images)
     torch.nn.functional.cross_entropy(truth, labels).backward()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""What has no kernel is refused in a sentence with what was given and what is valid; what is at the limit is not."""
+"""Input without a kernel is refused with a sentence of what was given and what is valid; limits are taken."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The self-test of the kernels: a hash of each, equal anywhere, another one where a kernel is another."""
+"""The self-test of the kernels: one hash for each kernel, equal anywhere, and different for a changed kernel."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_values_are_by_the_generators_formula() -> None:
 
 
 def test_another_version_or_hash_is_another_numeric_class() -> None:
-    """A change that moves a bit of a kernel raises VERSION, is recorded here and has the golden files rewritten."""
+    """A change that moves a bit of a kernel must raise VERSION, be recorded here and rewrite the golden files."""
     of_now = hashlib.sha256(json.dumps([VERSION, self_test()]).encode()).hexdigest()[:12]
     assert (VERSION, of_now) == (2, "0105ef9b2f58")
 

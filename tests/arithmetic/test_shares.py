@@ -1,4 +1,4 @@
-"""Processes that share a batch: the bits of one process, and orders of the sum that have others."""
+"""Processes that share a batch give the bits of one process; wrong orders of the sum do not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def network(name: str) -> nn.Module:
 
 
 def step(name: str, images: int, connection: shares.Connection | None = None) -> str:
-    """The sha256 of loss, gradients and buffers after one pass over a batch, alone or in shares."""
+    """Return the sha256 of loss, gradients and buffers after one pass over a batch, by one process or several."""
     generator = torch.Generator().manual_seed(images)
     maps = torch.randn(images, 3, SIDE, SIDE, generator=generator)
     labels = torch.randint(0, 6, (images,), generator=generator)
@@ -65,7 +65,7 @@ def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], t
 
 
 def by_processes(size: int, folder: Path, cases: list[tuple[str, int]], *, twin: bool = False) -> list[list[str]]:
-    """The hashes of each case as each rank has them."""
+    """Return the hashes of all cases, in one list for each rank."""
     mp: Any = multiprocessing
     mp.start_processes(rank_main, args=(size, str(folder), cases, twin), nprocs=size, start_method=METHOD)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]

@@ -1,4 +1,4 @@
-"""Declarations of compiled functions are those of the C++ files, and every tensor is checked against them."""
+"""Declarations of compiled functions agree with the C++ files, and every tensor is checked against them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ rooms = pytest.mark.parametrize("room", ROOMS)
 
 
 def read_exports(folder: Path) -> dict[str, tuple[str, list[tuple[str, str]]]]:
-    """Return the exports of a folder's C++ files: name -> type of the result, and type and name of each parameter."""
+    """Return the exported C++ functions of a folder: name -> type of the result, type and name of each parameter."""
     found = {}
     for file in folder.glob("*.cpp"):
         for text in re.findall(r"^EXPORTED ([^{]*?)(?: try)? \{", file.read_text(), flags=re.MULTILINE):

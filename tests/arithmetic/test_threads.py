@@ -1,4 +1,4 @@
-"""The pool of threads: every item once, in children and beside other callers, in a floating-point state of its own."""
+"""The thread pool: every item once, in forked children too, with its own floating-point state."""
 
 from __future__ import annotations
 

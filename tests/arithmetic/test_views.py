@@ -1,4 +1,4 @@
-"""Every public function takes a tensor for its values, however it lies in memory, or refuses it: one table."""
+"""Every public function takes a tensor however it lies in memory, or refuses it: one table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def normalised(maps: Tensor, weight: Tensor, bias: Tensor, other: Tensor) -> Ten
 
 
 def take_steps(kind: type[Any], parameter: Tensor, gradient: Tensor, **settings: float) -> Tensor:
-    """A parameter after two steps, from a copy of its own."""
+    """Return a copy of the parameter after two optimizer steps."""
     leaf = nn.Parameter(parameter.detach().clone(memory_format=torch.contiguous_format))
     optimizer = kind([leaf], lr=0.1, **settings)
     for _ in range(2):
@@ -48,7 +48,7 @@ def take_steps(kind: type[Any], parameter: Tensor, gradient: Tensor, **settings:
 
 
 def of_features(function: Compute) -> Compute:
-    """A function of the compiled kernel of the statistics."""
+    """Return `function` with the compiled kernel of the statistics as its first argument."""
     return lambda *tensors: function(kernel.active_kernel(), *tensors)
 
 
@@ -192,7 +192,7 @@ OTHERS = {
 
 
 class Own(Tensor):
-    """A subclass that holds what it says."""
+    """A subclass without changes: its values are those in its memory."""
 
 
 def negative(value: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ def negative(value: Tensor) -> Tensor:
 
 
 def imaginary(value: Tensor) -> Tensor:
-    """The imaginary part of a conjugate: a view with a negative bit and steps of two."""
+    """Return the values as the imaginary part of a conjugate: a view with a negative bit and steps of two."""
     return torch.complex(torch.zeros_like(value), -value).conj().imag
 
 
@@ -216,7 +216,7 @@ def every_other(value: Tensor) -> Tensor:
 
 
 def turned(value: Tensor) -> Tensor:
-    """The same values, the axes in memory in the opposite order."""
+    """Return the same values with their axes in memory in the opposite order."""
     axes = list(range(value.ndim))[::-1]
     return value.permute(axes).contiguous().permute(axes)
 
@@ -266,7 +266,7 @@ def places() -> list[Any]:
 
 
 def assert_near(found: Tensor, expected: Tensor, case: str, *, tolerance: float = 1e-5) -> None:
-    """Compare values alone; a failure names the case."""
+    """Compare values, not memory layouts; a failure message names the case."""
     torch.testing.assert_close(
         found,
         expected,

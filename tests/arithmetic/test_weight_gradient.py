@@ -67,7 +67,7 @@ def by_torch(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
 
 
 def chain_of(leaves: list[Floats]) -> Floats:
-    """Left plus right, from the left."""
+    """Add leaves (sums over a group of images) one after the other."""
     total = leaves[0]
     for leaf in leaves[1:]:
         total = total + leaf
@@ -79,7 +79,7 @@ def cut(products: list[Product], length: int) -> list[list[Product]]:
 
 
 def double_chain(products: list[Product], zero: Floats) -> Floats:
-    """Return the sum computed in float64, where a product of two float32 is exact, rounded once."""
+    """Return the sum computed in float64 and rounded once; a product of two float32 is exact in float64."""
     total = zero.astype(np.float64)
     for left, right in products:
         total = total if left is None else total + left.astype(np.float64) * right.astype(np.float64)
@@ -94,7 +94,7 @@ def fused_chain(products: list[Product], total: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Order:
-    """Positions of a part, a section and a segment, images of a leaf, how leaves are added; few positions."""
+    """Order of a sum: positions of a part, a section and a segment, images of a leaf, and how leaves are added."""
 
     part: Callable[[int], int] = part_of
     few: int = 64
@@ -114,7 +114,7 @@ OTHER_ORDERS = {
 
 
 def formula(case: Case, maps: Tensor, gradient: Tensor, order: Order | None = None) -> Tensor:
-    """The sums as docs/arithmetic.md writes them, tap by tap."""
+    """Compute the sums tap by tap, as docs/arithmetic.md writes them."""
     order = order or Order()
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     result = np.zeros((case.groups, outer, inner, *case.kernel), np.float32)
@@ -199,7 +199,6 @@ def test_200_random_weight_gradients_agree_with_double_and_have_equal_bits_on_ev
     "case", [Case(9, 5, (4, 6), 18), Case(3, 3, (4, 6), 18), Case(9, 19, (4, 6), 19, groups=19)], ids=str
 )
 def test_positions_whose_tap_is_outside_add_nothing(case: Case) -> None:
-    """An infinite gradient at the upper left corner reaches the taps that are inside of the map there, and no other."""
     maps, gradient = case.draw()
     gradient[0, :, 0, 0] = float("inf")
     finite = weight_gradient(case, maps, gradient).isfinite().all(dim=0).all(dim=0)
@@ -214,7 +213,7 @@ def test_gradients_and_maps_in_any_layout_give_the_same_bits() -> None:
 
 
 def test_a_batch_is_the_tree_of_its_leaves() -> None:
-    """16 images are two leaves: their gradients added."""
+    """A batch of 16 images is two leaves (groups of 8 images summed first), whose gradients are added."""
     case = Case(16, 7, (6, 5), 20)
     maps, gradient = case.draw()
     half = Case(8, 7, (6, 5), 20)

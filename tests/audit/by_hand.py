@@ -1,4 +1,4 @@
-"""Tables and cells by hand, without a reader: a number as it is printed, a value of it, a sheet of values."""
+"""Tables and cells made by hand, without a reader of documents."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ E = Fraction(1, 2**24)
 
 
 def number(text: str, line: int = 1) -> Printed:
-    """A number as it is printed: `0.95`, `95.3%`, `-1`."""
+    """Parse a number as reports print it: `0.95`, `95.3%`, `-1`."""
     whole, _, decimals = text.rstrip(" %").partition(".")
     percent = text.endswith("%")
     return Printed(
@@ -42,38 +42,35 @@ def value(
     line: int = 1,
     **others: Any,
 ) -> Value:
-    """A value of a class; without a name a summary."""
+    """Return a value of a class, or a summary if no name is given."""
     return Value(measure=measure, printed=number(text, line), class_name=name, average=average, **others)
 
 
 def column(measure: Measure, **texts: str) -> list[Value]:
-    """Values of classes, one a line from 1."""
+    """Return one value for each class, on lines 1, 2 and so on."""
     return [value(text, name, measure, line=line) for line, (name, text) in enumerate(texts.items(), start=1)]
 
 
 def table(*values: Value, **others: Any) -> Table:
-    """A table of the name `t`."""
     return Table(**{"name": "t", "values": values, **others})
 
 
 def document(*tables: Table, lines: int = 30, **others: Any) -> Document:
-    """A document of so many empty lines, unless they are given."""
+    """Return a document of that many empty lines, unless `others` gives its lines."""
     return Document(**{"source": "x", "lines": ("",) * lines, "tables": tables, **others})
 
 
 def sheet_of(*values: Value, options: Options | None = None, **others: Any) -> Sheet:
-    """A sheet of one table."""
     made = table(*values, **others)
     return sheet(made, document(made), options or Options())
 
 
 def cell(text: str, name: str = "a", measure: Measure = Measure.ACCURACY) -> Cell:
-    """One value by itself as a share."""
     return make_cells([value(text, name, measure)])[0]
 
 
 def matrix(*rows: str, classes: str = "ab", shares: bool = False, line: int = 7) -> ConfusionMatrix:
-    """A confusion matrix of rows such as `8 4`."""
+    """Return a confusion matrix from rows such as `8 4`."""
     return ConfusionMatrix(
         classes=tuple(classes),
         rows=tuple(tuple(number(text, line) for text in row.split()) for row in rows),
@@ -82,6 +79,6 @@ def matrix(*rows: str, classes: str = "ab", shares: bool = False, line: int = 7)
 
 
 def about(center: str | Fraction, half: str | Fraction, roundoffs: int | Fraction) -> Interval:
-    """A number with what rounding moves it, and so many roundoffs of float32."""
+    """Return center +- half, widened by that many unit roundoffs of float32."""
     reach = Fraction(half) + roundoffs * E
     return Interval(low=Fraction(center) - reach, high=Fraction(center) + reach)

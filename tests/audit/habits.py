@@ -1,4 +1,4 @@
-"""All printing habits by name, and reports drawn from them: consistent by construction."""
+"""All printing habits by name, and consistent reports drawn from them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ HABITS: dict[str, Habit] = {
 
 
 def report(habit: str, seed: int) -> Report:
-    """One consistent report in one habit; the same seed gives the same text."""
+    """Return a consistent report in one habit; equal seeds give equal text."""
     return HABITS[habit](np.random.default_rng([seed, *habit.encode()]))
 
 
 def reports(count: int, first_seed: int = 0) -> Iterator[Report]:
-    """Consistent reports, all habits in turn."""
+    """Yield consistent reports, one habit after the other."""
     names = list(HABITS)
     for number in range(count):
         yield report(names[number % len(names)], first_seed + number // len(names))

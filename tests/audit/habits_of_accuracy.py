@@ -15,28 +15,27 @@ Habit = Callable[[np.random.Generator], Report]
 
 
 def sizes_of(outcome: Outcome) -> dict[str, int]:
-    """Images of each class that has some."""
+    """Return the number of images of each class that has any."""
     return {name: size for name, size in zip(outcome.names, outcome.sizes, strict=True) if size}
 
 
 def values_of(outcome: Outcome, printing: Printing) -> dict[str, str]:
-    """The printed accuracy of each class."""
+    """Return the accuracy of each class as text."""
     return {name: printing(k, n) for name, k, n in zip(outcome.names, outcome.correct, outcome.sizes, strict=True) if n}
 
 
 def macro(outcome: Outcome, printing: Printing) -> str:
-    """The plain mean over the classes that have images."""
+    """Return the plain mean over the classes that have images, as text."""
     present = [(k, n) for k, n in zip(outcome.correct, outcome.sizes, strict=True) if n]
     return printing.mean([k for k, _ in present], [n for _, n in present])
 
 
 def any_printing(generator: np.random.Generator) -> Printing:
-    """One of all printings."""
     return list(PRINTINGS.values())[int(generator.integers(len(PRINTINGS)))]
 
 
 def printed_lines(name: str, printing: Printing, make: Callable[[np.random.Generator], Outcome] = ordinary) -> Habit:
-    """Lines of class accuracies with their macro mean."""
+    """Return the habit of printing a line for each class accuracy and one for their macro mean."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = make(generator)
@@ -47,12 +46,11 @@ def printed_lines(name: str, printing: Printing, make: Callable[[np.random.Gener
 
 
 def overall(outcome: Outcome, printing: Printing) -> str:
-    """The accuracy over all images."""
     return printing(sum(outcome.correct), outcome.images)
 
 
 def weighted_under(name: str, mean_lines: Sequence[str]) -> Habit:
-    """The accuracy over all images under some label."""
+    """Return the habit of printing the accuracy over all images under one of the given labels."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome, printing = ordinary(generator), any_printing(generator)
@@ -63,7 +61,7 @@ def weighted_under(name: str, mean_lines: Sequence[str]) -> Habit:
 
 
 def over_batches(generator: np.random.Generator) -> Report:
-    """The test accuracy as a mean over batches of 64, the last of which is short."""
+    """Print the test accuracy as a mean over batches of 64; the last batch is shorter."""
     outcome = ordinary(generator)
     hits = outcome.labels == outcome.predictions
     mean = np.mean([hits[start : start + 64].mean() for start in range(0, len(hits), 64)])
@@ -138,7 +136,7 @@ def empty_class_zero(generator: np.random.Generator) -> Report:
 
 
 def with_counts(generator: np.random.Generator) -> Report:
-    """95.3% (286/300) in every row."""
+    """Print each row as 95.3% (286/300)."""
     outcome = ordinary(generator)
     rows = []
     for name, k, n in zip(outcome.names, outcome.correct, outcome.sizes, strict=True):
@@ -153,7 +151,7 @@ def with_counts(generator: np.random.Generator) -> Report:
 
 
 def cut_with_counts(generator: np.random.Generator) -> Report:
-    """The tutorial's %d %% with counts behind it."""
+    """Print the PyTorch tutorial's `%d %%` with the counts behind it."""
     outcome = balanced(generator, int(generator.integers(90, 1100)))
     rows = [
         f"Accuracy of {name:>5s} : {mark(str(int(100 * k / n)), 'class', 'accuracy', name, 2)} % ({k}/{n})"
@@ -167,7 +165,7 @@ def cut_with_counts(generator: np.random.Generator) -> Report:
 
 
 def float32_sum(generator: np.random.Generator) -> Report:
-    """Class accuracies in float32, their mean as a double."""
+    """Compute class accuracies in float32 and their mean in double precision."""
     outcome = ordinary(generator)
     printing = Printing(compute=float32_item, write=fixed(17), average=sum_over_count)
     text = layouts.lines(generator, values_of(outcome, printing), macro(outcome, printing))
@@ -175,7 +173,7 @@ def float32_sum(generator: np.random.Generator) -> Report:
 
 
 def marked_utf16(generator: np.random.Generator) -> Report:
-    """A Windows editor's UTF-16 with its mark and its line ends."""
+    """Write UTF-16 with a byte order mark and Windows line ends."""
     outcome = ordinary(generator)
     printing = PRINTINGS["percent to 2 decimals"]
     text = layouts.lines(generator, values_of(outcome, printing), macro(outcome, printing)).replace("\n", "\r\n")

@@ -33,28 +33,26 @@ def csv_table(cells: Cells) -> str:
 
 
 def padded(cells: Cells) -> tuple[list[int], list[list[str]]]:
-    """The widths of the columns, and the cells filled to them."""
+    """Return the widths of the columns, and the cells padded to them."""
     widths = [max(2, *map(visible_length, column)) for column in zip(*cells, strict=True)]
     rows = [[cell + " " * (w - visible_length(cell)) for cell, w in zip(row, widths, strict=True)] for row in cells]
     return widths, rows
 
 
 def simple_table(cells: Cells) -> str:
-    """A simple table of reStructuredText."""
     widths, rows = padded(cells)
     rule = "  ".join("=" * width for width in widths)
     return "\n".join([rule, "  ".join(rows[0]), rule, *["  ".join(row) for row in rows[1:]], rule]) + "\n"
 
 
 def tabulated(cells: Cells) -> str:
-    """tabulate's simple format, which is Pandoc's simple table."""
+    """Write tabulate's simple format, which is also Pandoc's simple table."""
     widths, rows = padded(cells)
     rule = "  ".join("-" * width for width in widths)
     return "\n".join(["  ".join(rows[0]), rule, *["  ".join(row) for row in rows[1:]]]) + "\n"
 
 
 def grid_table(cells: Cells) -> str:
-    """A grid table of reStructuredText."""
     widths, rows = padded(cells)
     rules = ["+" + "+".join(sign * (width + 2) for width in widths) + "+" for sign in "-="]
     lines = ["| " + " | ".join(row) + " |" for row in rows]
@@ -63,20 +61,20 @@ def grid_table(cells: Cells) -> str:
 
 
 def asciidoc(cells: Cells) -> str:
-    """A table of AsciiDoc, a row a line."""
+    """Write an AsciiDoc table, one row per line."""
     rows = ["|" + " |".join(row) for row in cells]
     return "\n".join(['[options="header"]', "|===", rows[0], "", *rows[1:], "|==="]) + "\n"
 
 
 def asciidoc_by_cell(cells: Cells) -> str:
-    """A table of AsciiDoc, a cell a line."""
+    """Write an AsciiDoc table, one cell per line."""
     columns = ",".join("1" for _ in cells[0])
     rows = ["\n".join(f"|{cell}" for cell in row) for row in cells]
     return "\n\n".join([f'[cols="{columns}"]\n|===\n{rows[0]}', *rows[1:]]) + "\n|===\n"
 
 
 def scores_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
-    """Precision, recall, F1 and support of each class with their averages, in some markup."""
+    """Return the habit of printing precision, recall, F1, support and averages in some markup."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -94,7 +92,7 @@ def scores_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
 
 
 def accuracies_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
-    """Accuracies of each class with mean and overall below, in some markup."""
+    """Return the habit of printing class accuracies, their mean and the overall accuracy in some markup."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -107,7 +105,7 @@ def accuracies_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habi
 
 
 def counted(generator: np.random.Generator) -> dict[str, tuple[int, int, int]]:
-    """Right, predicted and true entities of each kind."""
+    """Draw the numbers of right, predicted and true entities for each kind of entity."""
     found = generator.integers(80, 900, size=len(ENTITIES))
     right = (found * generator.uniform(0.6, 0.95, size=len(ENTITIES))).astype(int)
     true = (right / generator.uniform(0.6, 0.95, size=len(ENTITIES))).astype(int)
@@ -120,13 +118,13 @@ def triple(right: int, predicted: int, true: int) -> tuple[float, float, float]:
 
 
 def over_all(kinds: dict[str, tuple[int, int, int]]) -> tuple[float, float, float]:
-    """The same over all entities at once."""
+    """Return precision, recall and F1 over all entities."""
     right, predicted, true = (sum(column) for column in zip(*kinds.values(), strict=True))
     return triple(right, predicted, true)
 
 
 def spacy_evaluation(generator: np.random.Generator) -> Report:
-    """What `spacy evaluate` prints: scores over all entities, then those of each kind."""
+    """Print the output of `spacy evaluate`: scores over all entities, then those of each kind of entity."""
     kinds = counted(generator)
     total = [f"NER {letter}    {100 * value:.2f}" for letter, value in zip("PRF", over_all(kinds), strict=True)]
     head = ["TOK      99.87", *total, "SENT F   90.57", "SPEED    11483"]
@@ -148,7 +146,7 @@ def spacy_metrics(generator: np.random.Generator) -> Report:
 
 
 def seqeval_card(generator: np.random.Generator) -> Report:
-    """A model card with the scores of each kind of entity, over all of them, and the accuracy of tokens."""
+    """Write a model card with scores of each kind of entity, scores of all entities and the accuracy of tokens."""
     kinds = dict(zip(("Per", "Total", "Value", "Street"), counted(generator).values(), strict=True))
     lines = ["It achieves the following results on the evaluation set:", "- Loss: 0.0412"]
     words = ("Precision", "Recall", "F1")
@@ -164,7 +162,7 @@ def seqeval_card(generator: np.random.Generator) -> Report:
 
 
 def with_equals(generator: np.random.Generator) -> Report:
-    """Scores with equals signs behind the name of the entity, an accuracy of tokens at the end of the first line."""
+    """Print scores as name=value behind the entity's name; the accuracy of tokens ends the first line."""
     kinds = counted(generator)
     lines = [("OVERALL", over_all(kinds), f" acc={generator.uniform(0.97, 0.999):.6f}")]
     lines += [(name, triple(*kind), "") for name, kind in kinds.items()]
@@ -173,7 +171,7 @@ def with_equals(generator: np.random.Generator) -> Report:
 
 
 def percent_before(generator: np.random.Generator) -> Report:
-    """Overall and mean accuracy and kappa before their labels, then the report, as for hyperspectral images."""
+    """Print overall accuracy, mean accuracy and kappa before their labels, as programs for hyperspectral images do."""
     outcome = ordinary(generator)
     right = accuracy_of(outcome)
     mean = float(np.mean([k / n for k, n in zip(outcome.correct, outcome.sizes, strict=True)]))
@@ -185,7 +183,7 @@ def percent_before(generator: np.random.Generator) -> Report:
 
 
 def notebook(generator: np.random.Generator) -> Report:
-    """A notebook with two models: the accuracy and the report of each in cells of their own, training logs between."""
+    """Write a notebook with two models, each with its accuracy and report, and training logs between them."""
     cells = []
     outcomes = [ordinary(generator), ordinary(generator)]
     for number, outcome in enumerate(outcomes, start=1):
@@ -207,7 +205,7 @@ def _cell(count: int, code: str, output: str) -> dict[str, object]:
 
 
 def branches(generator: np.random.Generator) -> Report:
-    """JSON with validation and test beside each other, each with its scores and its report."""
+    """Write JSON with two sections, validation and test, each with its scores and its report."""
     content: dict[str, object] = {"epochs": 20, "best_val_accuracy": 0.9312}
     for name in ("validation", "test"):
         outcome = ordinary(generator)
@@ -220,7 +218,7 @@ def branches(generator: np.random.Generator) -> Report:
 
 
 def large_batches(generator: np.random.Generator) -> Report:
-    """A mean over batches of some size of equal classes, whose accuracies stand beside it."""
+    """Print a mean over batches beside the accuracies of equally large classes."""
     outcome: Outcome = balanced(generator, int(generator.choice([50, 100, 200])))
     right, size = outcome.labels == outcome.predictions, int(generator.choice(BATCHES))
     mean = np.mean([right[start : start + size].mean() for start in range(0, len(right), size)])

@@ -27,12 +27,11 @@ ENTITIES = ("LOC", "MISC", "ORG", "PER")
 
 
 def accuracy_of(outcome: Outcome) -> float:
-    """The share of all images that are right."""
     return float(np.mean(outcome.labels == outcome.predictions))
 
 
 def matrix_of(outcome: Outcome) -> str:
-    """print(confusion_matrix(...)) with its cells marked."""
+    """Return confusion_matrix(...) as NumPy prints it, with its cells marked."""
     width = len(str(outcome.matrix.max()))
     rows = [
         " ".join(mark(str(count), "cell", "matrix", f"{i} {j}", width) for j, count in enumerate(row))
@@ -42,7 +41,7 @@ def matrix_of(outcome: Outcome) -> str:
 
 
 def shown(generator: np.random.Generator, value: float) -> str:
-    """A share in one of the ways in which people print it."""
+    """Return a share in one of the ways people print it."""
     forms = (f"{value:.4f}", f"{value:.2f}", f"{100 * value:.2f}%", f"{100 * value:.1f} %", f"{value}")
     return forms[int(generator.integers(len(forms)))]
 
@@ -88,7 +87,7 @@ def two_classes_beside_matrix(generator: np.random.Generator) -> Report:
 
 
 def report_and_marked_matrix(generator: np.random.Generator) -> Report:
-    """A report, then its matrix, rows true or predicted."""
+    """Print a report, then its matrix with the true or the predicted classes as rows."""
     outcome = ordinary(generator)
     text = mark_report(written(outcome, digits=4), outcome.names)
     text = f"{text}\n\nConfusion matrix:\n{matrix_of(outcome)}\n"
@@ -96,7 +95,7 @@ def report_and_marked_matrix(generator: np.random.Generator) -> Report:
 
 
 def other_predictions(generator: np.random.Generator) -> Report:
-    """The training accuracy, a baseline and the best epoch beside a report of the test set."""
+    """Print training, baseline and best validation accuracies beside a report of the test set."""
     outcome = ordinary(generator)
     others = ("Training accuracy: 0.9987", "Best validation accuracy: 0.9012", "Baseline accuracy: 0.4310")
     lines = "\n".join(str(each) for each in generator.permutation(others)[: int(generator.integers(1, 4))])
@@ -105,7 +104,7 @@ def other_predictions(generator: np.random.Generator) -> Report:
 
 
 def models_in_turn(generator: np.random.Generator) -> Report:
-    """Several models, each with a heading, an accuracy and a report or a matrix, the accuracy before or after."""
+    """Print several models in turn, each with a heading, an accuracy, and a report or a matrix."""
     before, parts = generator.integers(2), []
     sizes = [int(n) for n in generator.integers(40, 300, size=len(SCENES))]
     for model in ("Logistic regression", "Support vectors", "Random forest"):
@@ -128,7 +127,7 @@ def batches_beside_report(generator: np.random.Generator) -> Report:
 
 
 def entities(generator: np.random.Generator) -> Report:
-    """conlleval's accuracy of tokens above scores of entities."""
+    """Print conlleval's accuracy of tokens above the scores of entities."""
     found = generator.integers(300, 900, size=4)
     correct = (found * generator.uniform(0.6, 0.9, size=4)).astype(int)
     gold = (correct / generator.uniform(0.6, 0.9, size=4)).astype(int)
@@ -152,7 +151,7 @@ def entities(generator: np.random.Generator) -> Report:
 
 
 def several_labels(generator: np.random.Generator) -> Report:
-    """A report of images with several labels or none: micro and samples averages, and subset accuracy above."""
+    """Print a report of images with several labels or none, with the subset accuracy above it."""
     names, images = SCENES[: int(generator.integers(3, 7))], int(generator.integers(80, 400))
     truth = generator.random((images, len(names))) < generator.uniform(0.1, 0.6, size=len(names))
     guess = truth ^ (generator.random(truth.shape) < generator.uniform(0.02, 0.4, size=len(names)))
@@ -176,7 +175,7 @@ def table_of_folds(generator: np.random.Generator) -> Report:
 
 
 def said_once(generator: np.random.Generator) -> Report:
-    """The size of all classes in a sentence about tests."""
+    """Print in one sentence the number of images that every class has."""
     size = int(generator.integers(20, 200))
     outcome = balanced(generator, size)
     classes = len(outcome.names)

@@ -16,18 +16,18 @@ from tests.audit.simulation import OBJECTS, SCENES, ordinary, simulate
 
 
 def written(name: str, compute: Callable[[int, int], float], write: Callable[[float], str]) -> Habit:
-    """Lines of accuracies in one number format."""
+    """Return the habit of printing lines of accuracies in one number format."""
     return printed_lines(name, Printing(compute=compute, write=write))
 
 
 def without_zero(value: float) -> str:
-    """.933, as R and SPSS print it."""
+    """Return .933 for 0.933, as R and SPSS print it."""
     text = f"{value:.3f}"
     return text.removeprefix("0") if text.startswith("0") else text
 
 
 def mean_printed_otherwise(name: str, classes: str, mean: str) -> Habit:
-    """Class accuracies in one of PRINTINGS, their mean in another."""
+    """Print class accuracies in one format of PRINTINGS and their mean in another one."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -39,7 +39,7 @@ def mean_printed_otherwise(name: str, classes: str, mean: str) -> Habit:
 
 
 def log_prefix(generator: np.random.Generator) -> Report:
-    """The time and the level before each line."""
+    """Print the time and the log level before each line."""
     outcome = ordinary(generator)
     printing = PRINTINGS["percent to 2 decimals"]
     text = layouts.lines(generator, values_of(outcome, printing), macro(outcome, printing))
@@ -48,7 +48,7 @@ def log_prefix(generator: np.random.Generator) -> Report:
 
 
 def fold_lines(generator: np.random.Generator) -> Report:
-    """The accuracy of each fold, mean and deviation: folds are no classes."""
+    """Print the accuracy of each fold, then mean and deviation; folds must not be read as classes."""
     accuracies = [int(generator.integers(70, 99)) / 120 + 0.1 for _ in range(5)]
     rows = [f"Fold {number}: {value:.4f}" for number, value in enumerate(accuracies, start=1)]
     tail = mark(f"{np.mean(accuracies):.4f}", "mean", "fold", "mean")
@@ -89,7 +89,7 @@ def bold_cells(generator: np.random.Generator) -> Report:
 
 
 def numpy_array(generator: np.random.Generator) -> Report:
-    """print(accuracies) of an array, without names."""
+    """Print a NumPy array of accuracies, without class names."""
     outcome = ordinary(generator)
     shares = np.array([k / n for k, n in zip(outcome.correct, outcome.sizes, strict=True)])
     mean = mark(f"{shares.mean()}", "mean", "accuracy", "mean")
@@ -98,7 +98,7 @@ def numpy_array(generator: np.random.Generator) -> Report:
 
 
 def torch_tensor(generator: np.random.Generator) -> Report:
-    """print(accuracies) of a tensor: four decimals."""
+    """Print a torch tensor of accuracies, which has four decimals."""
     outcome = ordinary(generator)
     shares = torch.tensor([k / n for k, n in zip(outcome.correct, outcome.sizes, strict=True)])
     mean = mark(f"{mean_in_float32(shares.tolist())}", "mean", "accuracy", "mean")
@@ -122,7 +122,7 @@ def plain_json(generator: np.random.Generator) -> Report:
 
 
 def matrix_turned(generator: np.random.Generator) -> Report:
-    """A matrix whose rows are predicted classes, as it says, with recalls."""
+    """Print a matrix with recalls; its heading says that its rows are predicted classes."""
     outcome = ordinary(generator)
     turned = zip(outcome.names, outcome.matrix.T, strict=True)
     cells = [["Predicted \\ True", *outcome.names], *([n, *map(str, row)] for n, row in turned)]
@@ -175,7 +175,7 @@ def two_sets_in_columns(generator: np.random.Generator) -> Report:
 
 
 def frame(generator: np.random.Generator) -> Report:
-    """print(frame) of pandas: an index, right-aligned columns, six decimals."""
+    """Print a pandas frame: an index, right-aligned columns, six decimals."""
     outcome = ordinary(generator)
     values = values_of(outcome, PRINTINGS["share to 6 decimals"])
     width = max(map(len, values))

@@ -37,7 +37,7 @@ def as_dictionary(outcome: Outcome) -> dict[str, dict[str, float] | float]:
 
 
 def text_report(digits: int) -> Habit:
-    """classification_report(digits=...)."""
+    """Return the habit of printing classification_report(digits=...)."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -68,7 +68,7 @@ def never_predicted(generator: np.random.Generator) -> Report:
 
 
 def without_images(generator: np.random.Generator) -> Report:
-    """Labels given by hand, one of them without images: it counts as zero in the macro average."""
+    """Print a report with given labels, one of them without images; it counts as 0 in the macro average."""
     outcome = ordinary(generator)
     names = [*outcome.names, "absent"]
     with warnings.catch_warnings():
@@ -81,7 +81,7 @@ def without_images(generator: np.random.Generator) -> Report:
 
 
 def some_labels(generator: np.random.Generator) -> Report:
-    """Labels of a part of the classes: micro avg stands in the place of accuracy."""
+    """Print a report of some of the classes, in which micro avg replaces accuracy."""
     outcome = ordinary(generator)
     names = list(outcome.names[:-1])
     raw = classification_report(outcome.labels, outcome.predictions, labels=range(len(names)), target_names=names)
@@ -94,7 +94,6 @@ def some_labels(generator: np.random.Generator) -> Report:
 
 
 def kappa_and_balanced(generator: np.random.Generator) -> Report:
-    """Balanced accuracy and kappa below a report."""
     outcome = ordinary(generator)
     text = mark_report(written(outcome, digits=4), outcome.names)
     balanced = balanced_accuracy_score(outcome.labels, outcome.predictions)
@@ -105,7 +104,7 @@ def kappa_and_balanced(generator: np.random.Generator) -> Report:
 
 
 def scores_on_a_line(generator: np.random.Generator) -> Report:
-    """Precision, recall and F1 of a class on one line; a class that is never predicted has no precision."""
+    """Print precision, recall and F1 of each class on one line; a class never predicted has no precision."""
     names = ("a", "b", "c", "d", "e", "f", "g")[: int(generator.integers(3, 8))]
     outcome = simulate(generator, names, [int(n) for n in generator.integers(2, 40, size=len(names))])
     predictions = np.where(outcome.predictions == 0, 1, outcome.predictions)
@@ -127,7 +126,7 @@ def scores_on_a_line(generator: np.random.Generator) -> Report:
 
 
 def percent_scores(generator: np.random.Generator) -> Report:
-    """Scores in percent by their headings, most of them zero: one class is always predicted."""
+    """Print scores in percent under their headings; most are zero, because one class is always predicted."""
     names = tuple(f"class{number}" for number in range(int(generator.integers(3, 9))))
     outcome = simulate(generator, names, [int(n) for n in generator.integers(1, 12, size=len(names))])
     always = np.full_like(outcome.labels, int(generator.integers(len(names))))

@@ -14,7 +14,7 @@ from tests.audit.simulation import OBJECTS, SCENES, Outcome, ordinary, simulate,
 
 
 def average_precision(name: str, compute: Callable[[Outcome], Sequence[float]], write: Callable[[float], str]) -> Habit:
-    """Lines of average precisions with mAP."""
+    """Return the habit of printing lines of average precisions with mAP."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator, 200)
@@ -29,14 +29,13 @@ def average_precision(name: str, compute: Callable[[Outcome], Sequence[float]], 
 
 
 def interpolated(points: int) -> Callable[[Outcome], Sequence[float]]:
-    """Average precisions over points of recall."""
+    """Return a function for average precisions interpolated at that many points of recall."""
     return lambda outcome: [
         voc_average_precision(outcome.labels == c, outcome.scores[:, c], points) for c in range(len(outcome.names))
     ]
 
 
 def float32_scores(outcome: Outcome) -> list[float]:
-    """Average precisions kept in a float32 tensor."""
     return [float(torch.tensor(score, dtype=torch.float32).item()) for score in outcome.average_precisions()]
 
 
@@ -75,7 +74,7 @@ def objects_table(generator: np.random.Generator) -> Report:
 
 
 def pairs_table(generator: np.random.Generator) -> Report:
-    """Three pairs of class and AP a row, in percent without a sign, the mean in a table before."""
+    """Print three pairs of class and AP per row, in percent without a sign, below a table with the mean."""
     scores = generator.uniform(10, 95, size=len(OBJECTS))
     mean = mark(f"{scores.mean():.3f}", "mean", "ap", "AP")
     head = f"|   AP   |  AP50  |\n|:------:|:------:|\n| {mean} | {scores.max():.3f} |\n"
@@ -95,7 +94,6 @@ def pairs_table(generator: np.random.Generator) -> Report:
 
 
 def keras_log(generator: np.random.Generator) -> Report:
-    """Keras's lines of epochs, then accuracies."""
     outcome = ordinary(generator)
     epochs = [
         f"Epoch {e}/3\n76/76 [==============================] - 9s 118ms/step - loss: {1.2 / e:.4f} - accuracy: "
@@ -134,7 +132,6 @@ def torch_log(generator: np.random.Generator) -> Report:
 
 
 def top_five(generator: np.random.Generator) -> Report:
-    """Top-1 and top-5 of several networks."""
     outcome = simulate(generator, tuple(f"c{i}" for i in range(20)), [50] * 20)
     ranks = np.argsort(-outcome.scores, axis=1)
     cells = [["Model", "Top-1 (%)", "Top-5 (%)"]]
@@ -145,7 +142,7 @@ def top_five(generator: np.random.Generator) -> Report:
 
 
 def python_dictionary(generator: np.random.Generator) -> Report:
-    """print({'plane': 0.83, ...})."""
+    """Print a Python dictionary such as {'plane': 0.83, ...}."""
     outcome = ordinary(generator)
     parts = [
         f"'{n}': {mark(repr(k / s), 'class', 'accuracy', n)}"

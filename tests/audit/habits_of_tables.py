@@ -14,7 +14,7 @@ from tests.audit.simulation import SCENES, ordinary, simulate
 
 
 def table(name: str, write: Callable[[Sequence[Sequence[str]]], str], turn: bool = False, suffix: str = ".md") -> Habit:
-    """One table with sizes, accuracies, and both means."""
+    """Return the habit of printing one table with sizes, accuracies and both means."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -52,7 +52,7 @@ def several_networks(generator: np.random.Generator) -> Report:
 
 
 def several_sets(generator: np.random.Generator) -> Report:
-    """Validation and test of other sizes, one after the other, in full doubles."""
+    """Print a validation and a test set of different sizes, one after the other, as full doubles."""
     texts = []
     for part in ("Validation", "Test"):
         outcome = simulate(generator, SCENES, [int(n) for n in generator.integers(200, 600, size=6)])
@@ -64,7 +64,7 @@ def several_sets(generator: np.random.Generator) -> Report:
 
 
 def wide_csv(generator: np.random.Generator) -> Report:
-    """A row for each network and set, a column for each class, round(x, 4)."""
+    """Write a row for each network and set and a column for each class, rounded by round(x, 4)."""
     rows = [["model", "split", "loss", "mean_acc", *(f"Acc_{name}" for name in SCENES)]]
     for split in ("val", "test"):
         sizes = [int(n) for n in generator.integers(300, 560, size=6)]
@@ -98,7 +98,7 @@ def long_csv(generator: np.random.Generator) -> Report:
 
 
 def semicolons(generator: np.random.Generator) -> Report:
-    """A spreadsheet's file with decimal commas."""
+    """Write a spreadsheet's semicolon-separated file with decimal commas."""
     outcome = ordinary(generator)
     printing = PRINTINGS["decimal comma, share"]
     columns = {
@@ -110,7 +110,7 @@ def semicolons(generator: np.random.Generator) -> Report:
 
 
 def thousands(generator: np.random.Generator) -> Report:
-    """Sizes such as 2,421."""
+    """Print class sizes with a comma before the thousands, such as 2,421."""
     outcome = simulate(generator, SCENES, [int(n) for n in generator.integers(900, 9000, size=6)])
     printing = Printing(compute=percentage, write=fixed(1, "%"))
     columns = {
@@ -163,7 +163,7 @@ def epochs_csv(generator: np.random.Generator) -> Report:
 
 
 def any_table(generator: np.random.Generator) -> Report:
-    """Any printing of the lines in any table, with or without sizes, macro mean, and accuracy over all images."""
+    """Print accuracies in any number format and any table, with or without sizes and means."""
     outcome, printing = ordinary(generator), any_printing(generator)
     columns: dict[str, dict[str, str]] = {}
     with_sizes = bool(generator.integers(2))

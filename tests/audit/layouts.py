@@ -1,4 +1,4 @@
-"""Where the numbers of a report stand: lines, tables in either direction, CSV, LaTeX."""
+"""Layouts for the numbers of a report: lines, tables in either direction, CSV, LaTeX."""
 
 from __future__ import annotations
 
@@ -40,12 +40,10 @@ MAP_LINES = ("Mean AP = {value}", "mAP: {value}", "Mean average precision: {valu
 
 
 def pick(generator: np.random.Generator, options: Sequence[str]) -> str:
-    """One of the options."""
     return options[int(generator.integers(len(options)))]
 
 
 def line(template: str, value: str, role: str, column: str, name: str = "") -> str:
-    """One line with its value marked."""
     return template.format(name=name, value=mark(value, role, column, name or "mean"))
 
 
@@ -68,14 +66,14 @@ SUMMARIES = ("macro avg", "weighted avg", "mean", "overall", "map")
 
 
 def role_of(column: str, row: str) -> str:
-    """What a cell of a table is."""
+    """Return the role of a table's cell: size, mean or class."""
     if any(word in column.lower() for word in ("support", "samples", "images", "total", "gts")):
         return "size"
     return "mean" if any(word in row.lower() for word in SUMMARIES) else "class"
 
 
 def grid(columns: Columns, corner: str = "Class") -> list[list[str]]:
-    """Heading and rows, values marked."""
+    """Return the heading and the rows, with their values marked."""
     rows = list(dict.fromkeys(row for values in columns.values() for row in values))
     body = [
         [
@@ -88,30 +86,27 @@ def grid(columns: Columns, corner: str = "Class") -> list[list[str]]:
 
 
 def turned(cells: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Rows as columns."""
+    """Transpose rows and columns."""
     return [list(row) for row in zip(*cells, strict=True)]
 
 
 def markdown(cells: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
     rows = ["| " + " | ".join(row) + " |" for row in cells]
     return "\n".join([rows[0], "|" + "---|" * len(cells[0]), *rows[1:]]) + "\n"
 
 
 def latex(cells: Sequence[Sequence[str]]) -> str:
-    """A LaTeX table with rules."""
     rows = [" & ".join(cell.replace("%", r"\%").replace("_", r"\_") for cell in row) + r" \\" for row in cells]
     body = [r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule"]
     return "\n".join([r"\begin{tabular}{l" + "c" * (len(cells[0]) - 1) + "}", *body, r"\end{tabular}"]) + "\n"
 
 
 def csv(cells: Sequence[Sequence[str]], separator: str = ",") -> str:
-    """A file of separated values."""
     return "\n".join(separator.join(row) for row in cells) + "\n"
 
 
 def columns_of_text(cells: Sequence[Sequence[str]]) -> str:
-    """Columns apart by spaces, without rules."""
+    """Return columns separated by spaces, without rules."""
     return (
         "\n".join("  ".join(cell + " " * (22 - visible_length(cell)) for cell in row).rstrip() for row in cells) + "\n"
     )

@@ -1,4 +1,4 @@
-"""Made-up reports from whole counts, and the original's numbers as its text prints them."""
+"""Made-up reports from whole counts, and the original report's numbers as its text prints them."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ def table(
 
 
 def report(seed: int, printing: Printing = repr) -> tuple[str, list[int], list[list[int]]]:
-    """Text, class sizes and counts of a made-up report: four tables of honest, independent results."""
+    """Return the text, class sizes and correct images of a made-up report: four consistent, independent tables."""
     generator = random.Random(seed)
     sizes = [generator.randint(300, 700) for _ in range(6)]
     counts = [[generator.randint(int(0.7 * n), n - 1) for n in sizes] for _ in range(4)]
@@ -66,7 +66,7 @@ def report(seed: int, printing: Printing = repr) -> tuple[str, list[int], list[l
 
 
 def with_wrong_digit(text: str, seed: int) -> str:
-    """The text with one of the first five decimals of one value replaced by another digit."""
+    """Replace one of the first five decimals of one value by another digit."""
     generator = random.Random(seed)
     lines = text.splitlines()
     place = generator.choice([number for number, line in enumerate(lines) if ": " in line])
@@ -78,7 +78,7 @@ def with_wrong_digit(text: str, seed: int) -> str:
 
 
 def original_text() -> str:
-    """The four tables of the original report; its numbers are doubles in full, so repr gives back its digits."""
+    """Return the four tables of the original report; repr of its doubles gives back every digit."""
     return "\n".join(
         lines_of(
             f"Figure {number}",

@@ -14,7 +14,7 @@ Plant = Callable[[Report, np.random.Generator], Report | None]
 
 
 def with_value(report: Report, cell: Cell, text: str) -> Report:
-    """The report with one value replaced; cells behind it move."""
+    """Return the report with one value replaced and the later cells moved."""
     shift = len(text) - len(cell.text)
     cells = tuple(
         replace(other, text=text)
@@ -27,22 +27,22 @@ def with_value(report: Report, cell: Cell, text: str) -> Report:
 
 
 def one(generator: np.random.Generator, cells: Sequence[Cell]) -> Cell | None:
-    """One of the cells."""
+    """Draw one of the cells; return None if there are none."""
     return cells[int(generator.integers(len(cells)))] if cells else None
 
 
 def of_classes(report: Report) -> list[Cell]:
-    """Class values with a decimal digit."""
+    """Return the cells of class values that have a decimal digit."""
     return [cell for cell in report.of_role("class") if share_decimals(cell.text)]
 
 
 def possible(text: str, like: str) -> bool:
-    """Whether a value is still a share or percentage: nobody leaves 1.7 standing."""
+    """Return True if a value is still a share or percentage; nobody would overlook 1.7."""
     return number(text) <= (100 if is_percent(like) else 1)
 
 
 def replaced(position: int) -> Plant:
-    """One decimal of a class value, taken as a share, replaced: 1 is the tens of a percentage, -1 the last."""
+    """Replace one decimal of a class value, taken as a share: 1 is the tens of a percentage, -1 the last."""
 
     def plant(report: Report, generator: np.random.Generator) -> Report | None:
         cell = one(generator, [c for c in of_classes(report) if share_decimals(c.text) >= abs(position)])
@@ -61,7 +61,7 @@ def replaced(position: int) -> Plant:
 
 
 def swapped(report: Report, generator: np.random.Generator) -> Report | None:
-    """Two neighbouring different digits of a class value swapped."""
+    """Swap two different neighbouring digits of a class value."""
     cell = one(generator, of_classes(report))
     if cell is None:
         return None
@@ -74,14 +74,14 @@ def swapped(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def wrong_row(report: Report, generator: np.random.Generator) -> Report | None:
-    """The value of another class in this row."""
+    """Put the value of another class into a class's row."""
     cell = one(generator, report.of_role("class"))
     others = [c.text for c in report.of_role("class") if cell and c.column == cell.column and c.text != cell.text]
     return with_value(report, cell, str(generator.choice(others))) if cell and others else None
 
 
 def means_with_parts(report: Report) -> list[tuple[Cell, list[Cell]]]:
-    """Summaries that are a plain mean of printed class values, with these."""
+    """Return each summary that is the plain mean of printed class values, with the cells of these values."""
     found = []
     for mean in report.of_role("mean"):
         parts = [cell for cell in report.of_role("class") if cell.column == mean.column]
@@ -92,7 +92,7 @@ def means_with_parts(report: Report) -> list[tuple[Cell, list[Cell]]]:
 
 
 def like(value: float, text: str) -> str:
-    """A value printed as another one is."""
+    """Return a value formatted like `text`."""
     match = NUMBER.search(text)
     assert match
     written = f"{value:.{decimals_of(text)}f}"
@@ -100,7 +100,7 @@ def like(value: float, text: str) -> str:
 
 
 def class_dropped(report: Report, generator: np.random.Generator) -> Report | None:
-    """The mean of all classes but one."""
+    """Replace a mean by the mean of all classes but one."""
     means = means_with_parts(report)
     if not means:
         return None
@@ -112,7 +112,7 @@ def class_dropped(report: Report, generator: np.random.Generator) -> Report | No
 
 
 def other_mean(report: Report, generator: np.random.Generator) -> Report | None:
-    """The mean of another network, a few points away."""
+    """Replace a mean by that of another network, a few points away."""
     means = means_with_parts(report)
     if not means:
         return None
@@ -124,7 +124,7 @@ def other_mean(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def other_count(report: Report, generator: np.random.Generator) -> Report | None:
-    """A count of correct images that is not its percentage."""
+    """Replace a number of correct images by one that does not give its percentage."""
     cell = one(generator, report.of_role("count"))
     if cell is None:
         return None
@@ -136,7 +136,7 @@ def other_count(report: Report, generator: np.random.Generator) -> Report | None
 
 
 def other_cell(report: Report, generator: np.random.Generator) -> Report | None:
-    """A cell of a confusion matrix with one digit more or less: 141 as 147."""
+    """Replace one digit of a confusion matrix's cell, for example 141 by 147."""
     cell = one(generator, report.of_role("cell"))
     if cell is None:
         return None
@@ -147,7 +147,7 @@ def other_cell(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def other_line(report: Report, generator: np.random.Generator) -> Report | None:
-    """A value over all classes beside a report or a matrix, one to ten points away."""
+    """Move a value over all classes, beside a report or a matrix, by one to ten points."""
     cell = one(generator, report.of_role("beside"))
     if cell is None:
         return None
@@ -158,7 +158,7 @@ def other_line(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def scores_of_rows(report: Report) -> dict[str, dict[str, Cell]]:
-    """The cells of precision, recall, F1 and support of each class, where all are printed."""
+    """Return the cells of precision, recall, F1 and support of each class that has all four."""
     rows: dict[str, dict[str, Cell]] = {}
     for cell in [*report.of_role("class"), *report.of_role("size")]:
         rows.setdefault(cell.row, {})[cell.column.lower().removesuffix("-score")] = cell
@@ -168,7 +168,7 @@ def scores_of_rows(report: Report) -> dict[str, dict[str, Cell]]:
 
 
 def with_row(report: Report, row: str, right: float, predicted: float) -> Report:
-    """The report with the scores of a class for other counts of right and predicted images."""
+    """Return the report with a class's scores recomputed from these numbers of right and predicted images."""
     size = int(scores_of_rows(report)[row]["support"].text)
     values = {"precision": right / predicted, "recall": right / size, "f1": 2 * right / (size + predicted)}
     for column, value in values.items():
@@ -178,7 +178,7 @@ def with_row(report: Report, row: str, right: float, predicted: float) -> Report
 
 
 def too_many_predictions(report: Report, generator: np.random.Generator) -> Report | None:
-    """Precision and F1 of a class for more wrong predictions than there are images of the other classes."""
+    """Replace a class's precision and F1 by those of more wrong predictions than the other classes have images."""
     rows = scores_of_rows(report)
     row = str(generator.choice(list(rows))) if rows else None
     if row is None:
@@ -191,7 +191,7 @@ def too_many_predictions(report: Report, generator: np.random.Generator) -> Repo
 
 
 def two_models(report: Report, generator: np.random.Generator) -> Report | None:
-    """Some rows of scores of another network on the same images, the rest and the averages as they were."""
+    """Replace some rows of scores by another network's on the same images; the averages stay unchanged."""
     rows = scores_of_rows(report)
     if len(rows) < 3:
         return None

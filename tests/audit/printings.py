@@ -1,4 +1,4 @@
-"""How people compute an accuracy and write it down: arithmetic in three precisions, then formatting."""
+"""Ways in which people compute an accuracy and write it down: three precisions, then formatting."""
 
 from __future__ import annotations
 
@@ -14,23 +14,20 @@ Write = Callable[[float], str]
 
 
 def mean_in_float32(values: Sequence[float]) -> float:
-    """torch.tensor(values).mean().item()."""
     return float(torch.tensor(values, dtype=torch.float32).mean().item())
 
 
 def sum_over_count(values: Sequence[float]) -> float:
-    """sum(values) / len(values)."""
     return sum(values) / len(values)
 
 
 def mean_by_numpy(values: Sequence[float]) -> float:
-    """np.mean(values)."""
     return float(np.mean(values))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Printing:
-    """One person's way from counts to text."""
+    """One person's way to compute an accuracy from counts and to write it as text."""
 
     compute: Callable[[int, int], float]  # of k images of n; a share, or a percentage
     write: Write
@@ -40,114 +37,102 @@ class Printing:
         return self.write(self.compute(correct, size))
 
     def mean(self, correct: Sequence[int], sizes: Sequence[int]) -> str:
-        """The plain mean over the classes, from unrounded values."""
+        """Return the plain mean over the classes as text, computed from unrounded values."""
         return self.write(self.average([self.compute(k, n) for k, n in zip(correct, sizes, strict=True)]))
 
 
 def share(k: int, n: int) -> float:
-    """In double precision."""
     return k / n
 
 
 def percentage(k: int, n: int) -> float:
-    """In double precision, multiplied first, as in the tutorials."""
+    """Return the percentage in double precision, multiplied first, as in the tutorials."""
     return 100 * k / n
 
 
 def percentage_of_share(k: int, n: int) -> float:
-    """In double precision, divided first."""
+    """Return the percentage in double precision, divided first."""
     return k / n * 100
 
 
 def one_minus_error(k: int, n: int) -> float:
-    """Through the error rate."""
     return 1 - (n - k) / n
 
 
 def percentage_of_one_minus_error(k: int, n: int) -> float:
-    """Through the error rate, then in percent."""
     return (1 - (n - k) / n) * 100
 
 
 def times_inverse(k: int, n: int) -> float:
-    """As a sum of 1/n."""
     return k * (1 / n)
 
 
 def hundred_minus_error(k: int, n: int) -> float:
-    """Through the error rate, in percent."""
     return 100 - 100 * (n - k) / n
 
 
 def float32_item(k: int, n: int) -> float:
-    """(predicted == labels).float().mean().item(): a double that holds a float32."""
+    """Compute (predicted == labels).float().mean().item(): a double that holds a float32."""
     return float((torch.tensor(float(k)) / n).item())
 
 
 def float32_percentage(k: int, n: int) -> float:
-    """100. * correct / total with a tensor of correct images."""
+    """Compute 100. * correct / total with a tensor of correct images."""
     return float((100.0 * torch.tensor(float(k)) / n).item())
 
 
 def float32_percentage_of_mean(k: int, n: int) -> float:
-    """100 * correct.float().mean()."""
+    """Compute 100 * correct.float().mean()."""
     return float((torch.tensor(float(k)) / n * 100).item())
 
 
 def float32_one_minus_error(k: int, n: int) -> float:
-    """1 - err with a tensor."""
     return float((1 - torch.tensor(float(n - k)) / n).item())
 
 
 def float32_integer_division(k: int, n: int) -> float:
-    """correct / total with two integer tensors."""
+    """Compute correct / total with two integer tensors."""
     return float((torch.tensor(k) / torch.tensor(n)).item())
 
 
 def float16_item(k: int, n: int) -> float:
-    """A share kept in half precision."""
     return float((torch.tensor(float(k)) / n).half().item())
 
 
 def numpy_float32(k: int, n: int) -> float:
-    """np.float32: prints fewer digits than a double."""
     return float(np.float32(k) / np.float32(n))
 
 
 def fixed(decimals: int, sign: str = "") -> Write:
-    """Half to even on the binary number, zeros kept: f'{x:.4f}'."""
+    """Round half to even on the binary number and keep zeros, as f'{x:.4f}' does."""
     return lambda value: f"{value:.{decimals}f}{sign}"
 
 
 def half_up(decimals: int, sign: str = "") -> Write:
-    """Half away from zero on the shortest decimal form, as spreadsheets do."""
+    """Round half away from zero on the shortest decimal form, as spreadsheets do."""
     step = Decimal(1).scaleb(-decimals)
     return lambda value: f"{Decimal(repr(float(value))).quantize(step, ROUND_HALF_UP)}{sign}"
 
 
 def truncated(decimals: int, sign: str = "") -> Write:
-    """Cut off."""
     step = Decimal(1).scaleb(-decimals)
     return lambda value: f"{Decimal(repr(float(value))).quantize(step, ROUND_DOWN)}{sign}"
 
 
 def zeros_dropped(decimals: int, sign: str = "") -> Write:
-    """str(round(x, 4)): 0.93 for 0.9300."""
+    """Drop trailing zeros, as str(round(x, 4)) gives 0.93 for 0.9300."""
     return lambda value: f"{round(float(value), decimals)}{sign}"
 
 
 def general(value: float) -> str:
-    """17 significant digits: '%.17g'."""
     return "%.17g" % value  # noqa: UP031
 
 
 def comma(decimals: int, sign: str = "") -> Write:
-    """A decimal comma."""
     return lambda value: f"{value:.{decimals}f}{sign}".replace(".", ",")
 
 
 def as_percent_of_share(decimals: int) -> Write:
-    """f'{x:.2%}'."""
     return lambda value: f"{value:.{decimals}%}"
 
 

@@ -14,7 +14,7 @@ MARKED = re.compile(f"{OPEN}([^{BETWEEN}]*){BETWEEN}([^{CLOSE}]*){CLOSE}")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One printed value: where it stands and what it is of."""
+    """One printed value: its place in the text, and its role, row and column."""
 
     role: str  # "class", "mean", "count" or "size"
     column: str
@@ -25,8 +25,6 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """One generated report."""
-
     habit: str
     text: str
     suffix: str
@@ -37,48 +35,46 @@ class Report:
 
     @property
     def decimals(self) -> int:
-        """The most decimals that a class value has, as a share: 93.4 % has three."""
+        """Largest number of decimals of a class value written as a share; 93.4 % has three."""
         return max((share_decimals(cell.text) for cell in self.cells if cell.role == "class"), default=0)
 
     def of_role(self, role: str) -> list[Cell]:
-        """The cells of one role."""
         return [cell for cell in self.cells if cell.role == role]
 
 
 def decimals_of(text: str) -> int:
-    """Digits behind the point or comma, those of an exponent included."""
+    """Return the number of digits behind the point or comma; an exponent moves the point."""
     digits = re.search(r"[.,](\d+)(?:e([-+]\d+))?", text)
     return max(0, len(digits[1]) - int(digits[2] or 0)) if digits else 0
 
 
 def number(text: str) -> float:
-    """The number in a printed value, as printed."""
+    """Return the number in a printed value; nan if there is none."""
     match = NUMBER.search(text)
     return float(match[0].replace(",", ".")) if match else float("nan")
 
 
 def is_percent(text: str) -> bool:
-    """Whether a value is a percentage, by its sign or its size."""
+    """Return True if a value is a percentage, by its sign or its size."""
     return "%" in text or number(text) > 1.000001
 
 
 def share_decimals(text: str) -> int:
-    """Decimals of a value written as a share."""
+    """Return the number of decimals of a value written as a share; 93.4 % has three."""
     return decimals_of(text) + 2 * is_percent(text)
 
 
 def mark(text: str, role: str, column: str, row: str, width: int = 0) -> str:
-    """A value that stays findable, filled with spaces on the left to a width."""
+    """Return a value with marks of its role, column and row, padded on the left to a width."""
     return " " * (width - len(text)) + f"{OPEN}{role}|{column}|{row}{BETWEEN}{text}{CLOSE}"
 
 
 def visible_length(marked: str) -> int:
-    """Letters of a text without its marks."""
+    """Return the length of a text without its marks."""
     return len(MARKED.sub(lambda match: match[2], marked))
 
 
 def report_of(habit: str, marked: str, **fields: object) -> Report:
-    """The report of a text with marked values."""
     text, cells, position = "", [], 0
     for match in MARKED.finditer(marked):
         text += marked[position : match.start()]

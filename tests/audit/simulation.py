@@ -26,7 +26,7 @@ POOLS = (SCENES, PHOTOGRAPHS, OBJECTS, HYPHENS, SPACES, CYRILLIC, CHINESE, GERMA
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one network says of one test set."""
+    """Predictions of one network on one test set."""
 
     names: tuple[str, ...]
     labels: Integers  # image
@@ -46,12 +46,10 @@ class Outcome:
 
     @property
     def correct(self) -> list[int]:
-        """Correct images of each class."""
         return [int(count) for count in np.diag(self.matrix)]
 
     @property
     def images(self) -> int:
-        """Images of the test set."""
         return len(self.labels)
 
     def average_precisions(self) -> list[float]:

@@ -1,4 +1,4 @@
-"""Nobody is accused for an ordinary way of computing, averaging or printing; each beside a wrong twin that is found."""
+"""Ordinary ways to compute, average or print give no finding, while a wrong version of each is found."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ NAMES = ("sea", "street", "forest", "glacier", "mountain", "buildings")
 
 
 def lines(values: Sequence[str], summary: str = "", name: str = "Accuracy for class") -> str:
-    """A report of one value a line."""
+    """Return a report with one value per line."""
     rows = [f"{name} {label}: {value}" for label, value in zip(NAMES, values, strict=False)]
     return "\n".join([*rows, summary])
 
 
 def worst(text: str, sizes: Sequence[int] = (), **options: int) -> Rank | None:
-    """The worst rank that the audit gives, sizes in the order of the classes."""
+    """Return the worst rank among the audit's findings; `sizes` follow the order of the classes."""
     result = audit(text, sizes=dict(zip(NAMES, sizes, strict=False)), power=False, **options)  # type: ignore[arg-type]
     return min((finding.rank for finding in result.findings), key=list(Rank).index, default=None)
 
@@ -121,7 +121,7 @@ def test_a_weighted_average_under_a_plain_mean_is_no_accusation() -> None:
 
 
 def table(columns: Sequence[Sequence[str]]) -> str:
-    """A Markdown table of networks by class."""
+    """Return a Markdown table with a row for each class and a column for each network."""
     names = [f"network {number}" for number in range(len(columns))]
     rows = ["| Class | " + " | ".join(f"{name} accuracy" for name in names) + " |", "|---" * (len(columns) + 1) + "|"]
     for label, *cells in zip(NAMES, *columns, strict=False):

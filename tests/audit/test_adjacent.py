@@ -1,4 +1,4 @@
-"""Precision, recall and F1 over all classes in one text: what is joined, and what may excuse an F1 beyond both."""
+"""Precision, recall and F1 over all classes in one text: which belong together, and what excuses an odd F1."""
 
 from __future__ import annotations
 

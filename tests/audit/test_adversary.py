@@ -1,4 +1,4 @@
-"""Honest results in unusual shapes, of which none is accused, and dishonest ones, which are all found."""
+"""Honest results in unusual forms are never accused, and dishonest ones are all found."""
 
 from __future__ import annotations
 

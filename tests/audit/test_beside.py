@@ -1,4 +1,4 @@
-"""What stands side by side: a matrix, a report, an accuracy before or after."""
+"""Results side by side: a matrix or report with an accuracy before or after it."""
 
 from __future__ import annotations
 

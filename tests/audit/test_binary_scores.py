@@ -1,4 +1,4 @@
-"""Sensitivity, specificity, predictive values, accuracy and F1 of one binary test, held against all whole counts."""
+"""Sensitivity, specificity, predictive values, accuracy and F1 of a binary test, against all whole counts."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def about(score: Fraction, decimals: int) -> Interval:
 
 
 def by_trying_all(scores: Mapping[Measure, Interval], splits: list[tuple[int, int]]) -> bool:
-    """Return whether some whole counts give all scores: every TP and TN of every split, by exact fractions."""
+    """Return True if some whole counts give all scores, by trying every TP and TN of every split."""
     return any(
         all(measure not in found or found[measure] in interval for measure, interval in scores.items())
         for positives, negatives in splits

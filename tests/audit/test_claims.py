@@ -1,4 +1,4 @@
-"""Single checks by hand: what is claimed, on what it rests, and which conditions excuse it."""
+"""Single checks by hand: the claim, its evidence, and the conditions that excuse it."""
 
 from __future__ import annotations
 

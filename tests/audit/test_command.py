@@ -1,4 +1,4 @@
-"""The audit as a command: its options as they are typed, one outcome a file, one exit code for all."""
+"""The audit as a command: options as typed, one outcome for each file, one exit code for all."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ HEAD = "| Class | Precision | Recall | F1 | Support |\n|---|---|---|---|---|\n"
 
 
 def scores_by_brute_force(size: int, predicted: int) -> set[tuple[str, str, str]]:
-    """All printed precisions, recalls and F1 of a class of so many images, with up to so many predictions."""
+    """Return the printed precision, recall and F1 for all counts of right and predicted images within the bounds."""
     texts = set()
     for right, chosen in itertools.product(range(1, size + 1), range(1, predicted + 1)):
         if right <= chosen:
@@ -122,7 +122,7 @@ def test_one_choice_of_sizes_is_found_and_two_are_not_one() -> None:
 
 
 def alternating(decimals: int, sizes: tuple[int, int]) -> str:
-    """Four tables of two classes, of one image set and the other in turn."""
+    """Return four tables of two classes, taken from two image sets in turn."""
     generator = np.random.default_rng(9)
     blocks = []
     for number in range(4):

@@ -1,4 +1,4 @@
-"""docs/audit.md against the product: its JSON schema, its options, its exit codes."""
+"""docs/audit.md agrees with the program: JSON schema, options and exit codes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def paths(value: Any, path: str = "") -> Iterator[str]:
 
 
 def known(path: str, patterns: set[str]) -> str | None:
-    """The documented path that this one is, `*` standing for any key."""
+    """Return the documented pattern that matches a path, `*` standing for any key."""
     for pattern in sorted(patterns, key=len, reverse=True):
         if re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]*"), path):
             return pattern

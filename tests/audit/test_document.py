@@ -1,4 +1,4 @@
-"""Printed numbers by hand, and the sizes of the scenes' classes against the split that has them."""
+"""Printed numbers made by hand, and the class sizes of the scenes against the split."""
 
 from fractions import Fraction
 

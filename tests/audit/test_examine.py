@@ -1,4 +1,4 @@
-"""The audit as a whole: the original, made-up reports with and without a wrong digit, and what is said in words."""
+"""The whole audit: the original report, made-up reports with and without a wrong digit, and the wording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why the classes of a table may not be all, reason by reason."""
+"""Reasons why a table may not list all classes, one by one."""
 
 from __future__ import annotations
 

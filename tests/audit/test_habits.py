@@ -1,4 +1,4 @@
-"""The generator of reports: its arithmetic is that of users, and planted errors are what they are called."""
+"""The generator of reports computes as users do, and planted errors are what their names say."""
 
 from __future__ import annotations
 

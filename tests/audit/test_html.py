@@ -1,4 +1,4 @@
-"""The page of an audit: marked values, findings beside them, and hostile names that do nothing."""
+"""The HTML page of an audit: marked values, findings beside them, and hostile names without effect."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def made_up(names: tuple[str, str] = ("sea", "street")) -> Audit:
 
 
 class Elements(HTMLParser):
-    """Collects elements with their attributes, and the text."""
+    """Collect the elements of a page with their attributes, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Intervals of shares, the counts in them and the numbers that half precision has, each against brute force."""
+"""Intervals of shares, the counts within them and the numbers of half precision, each against brute force."""
 
 from __future__ import annotations
 

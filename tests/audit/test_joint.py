@@ -1,4 +1,4 @@
-"""All classes at once: what is predicted adds up to the images, what is right to the accuracy."""
+"""All classes together: predicted images add up to all images, correct ones to the accuracy."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_wrong_predictions_of_a_class_are_at_most_the_images_of_the_others(preci
 
 
 def printed(matrix: np.ndarray) -> list[Value]:
-    """The scores of a matrix to two decimals, with its accuracy."""
+    """Return the scores of a matrix to two decimals, with its accuracy."""
     values = []
     for place, name in enumerate("abcdef"[: len(matrix)]):
         right, size, predicted = matrix[place, place], matrix[place].sum(), matrix[:, place].sum()

@@ -1,4 +1,4 @@
-"""Rows and lines that are no classes: they accuse nobody, and the classes beside them are still checked."""
+"""Rows and lines that are no classes give no finding, and the classes beside them are still checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Oddities: the binomial tail and the chance of equal counts against scipy and simulation."""
+"""Remarks on odd results: the binomial tail and the chance of equal counts, against scipy and simulation."""
 
 from fractions import Fraction
 

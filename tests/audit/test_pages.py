@@ -1,4 +1,4 @@
-"""What is written of an audit, word for word: the text, the sentences of the page, passages, the JSON; and oddities."""
+"""The audit's output word for word: text, sentences of the page, passages, JSON and oddities."""
 
 from __future__ import annotations
 

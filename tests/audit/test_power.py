@@ -1,4 +1,4 @@
-"""Errors that are planted in a report, one by one; what is remarked; what is refused before anything is read."""
+"""Errors planted in a report one by one, remarks about them, and options refused before anything is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MACRO = Average.MACRO
 
 
 class Draws:
-    """A generator whose draws are given, as places among what can be drawn."""
+    """A generator whose draws are given as indices of the options."""
 
     def __init__(self, *places: int) -> None:
         self.places = list(places)
@@ -49,7 +49,7 @@ class Draws:
 
 
 def planted(plant: Plant, text: str, *places: int, others: tuple[str, ...] = ()) -> str | None:
-    """What is printed in the place of a number, which stands in a column with others."""
+    """Plant an error in the number `text`, in a column with other numbers; return the new text."""
     own = value(text, "a")
     made = plant(own, [own, *(value(each, "b") for each in others)], Draws(*places))  # type: ignore[arg-type]
     if made is not None:
@@ -145,7 +145,7 @@ NAMES = (
 
 
 def accusing(rank: Rank | None, kinds: list[str] | None = None) -> Any:
-    """An audit that finds every value that is not in the report, and a list of the groups that it was asked about."""
+    """Return an audit that accuses each value not in the report, and appends the groups it is given to `kinds`."""
     kinds = [] if kinds is None else kinds
 
     def accuse(group: Any) -> Any:

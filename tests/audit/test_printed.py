@@ -1,4 +1,4 @@
-"""Real printed results: each is read as it is, and judged by what is true of it."""
+"""Results printed by real projects: each is read correctly, and its findings are true."""
 
 from __future__ import annotations
 

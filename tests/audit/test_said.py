@@ -1,4 +1,4 @@
-"""Sizes of all classes in one sentence."""
+"""A sentence that states the size of all classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Single values and scores of a class against their images, by hand and by trying all counts."""
+"""Values and scores of one class against its number of images, by hand and by trying all counts."""
 
 from __future__ import annotations
 
@@ -352,7 +352,7 @@ def test_every_class_of_any_score_is_looked_at_in_order() -> None:
 
 
 def by_trying(size: int, row: dict[Measure, str], most: int) -> set[tuple[int, int]]:
-    """Right and predicted images whose scores are within half a last place of the printed ones."""
+    """Return the pairs of right and predicted images whose scores round to the printed ones."""
 
     def near(share: Fraction, measure: Measure) -> bool:
         return measure not in row or abs(share - Fraction(row[measure])) <= Fraction("0.005") + 4 * E

@@ -1,4 +1,4 @@
-"""Cells, units, errors and sheets by hand; which numbers a precision has, against all of them."""
+"""Cells, their rounding units and errors, and sheets, by hand; the numbers of a precision, by brute force."""
 
 from __future__ import annotations
 

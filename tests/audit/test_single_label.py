@@ -1,4 +1,4 @@
-"""An accuracy beside classes that it is not of: tokens beside entities, all labels beside some of them."""
+"""An accuracy beside classes that it does not cover: tokens beside entities, all labels beside some of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Percentages without a sign are read as such however many of them are at most 1."""
+"""Percentages without a sign are read as percentages, however many of them are at most 1."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The published validation: its table is its data, and a small sample of it holds here."""
+"""The published validation: its table agrees with its data, and a small sample is repeated here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means held against their parts, with weights that are known or not, and the lists of classes that they may be of."""
+"""Means held against their parts, with known or unknown weights, and the classes that they may cover."""
 
 from __future__ import annotations
 

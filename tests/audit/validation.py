@@ -41,7 +41,7 @@ UNSEEN_BY_PEER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Consistent:
-    """What was said of one consistent report."""
+    """The audit's answers for one consistent report."""
 
     habit: str
     seed: int
@@ -57,7 +57,7 @@ class Consistent:
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """What was said of one report with one error."""
+    """The audit's answers for one report with one planted error."""
 
     kind: str
     decimals: str
@@ -67,7 +67,7 @@ class Planted:
 
 
 def examined(made: Report, sizes: Mapping[str, int] | None = None) -> Audit:
-    """The audit of a generated report, read from a file as users would."""
+    """Audit a generated report, read from a file as a user's would be."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"report{made.suffix}"
         path.write_bytes(made.text.encode(made.encoding))
@@ -75,12 +75,11 @@ def examined(made: Report, sizes: Mapping[str, int] | None = None) -> Audit:
 
 
 def worst(result: Audit) -> str | None:
-    """The worst rank among the findings."""
     return min((finding.rank for finding in result.findings), key=list(Rank).index, default=None)
 
 
 def consistent(case: tuple[str, int]) -> list[Consistent]:
-    """Audits one consistent report: as it is and, where its sizes are not printed, with its sizes given."""
+    """Audit a consistent report as it is and, if its sizes are not printed, with its sizes given."""
     habit, seed = case
     made = report(habit, seed)
     settings: list[Mapping[str, int]] = [{}]
@@ -112,19 +111,18 @@ def _peer(made: Report, sizes: Mapping[str, int]) -> bool | None:
 
 
 def group_of(decimals: int) -> str:
-    """The group that a number of decimals is in."""
     return next(name for name, most in GROUPS.items() if decimals <= most)
 
 
 def settings_of(made: Report) -> list[tuple[str, Mapping[str, int]]]:
-    """Whether the class sizes are known, and what is given: printed sizes are known without being given."""
+    """Return pairs of "known" or "unknown" and the class sizes to give; printed sizes need not be given."""
     if made.sizes_printed:
         return [("known", {})]
     return [("unknown", {}), *([("known", made.sizes)] if made.sizes else [])]
 
 
 def planted(case: tuple[str, int, str]) -> list[Planted]:
-    """Plants one error in one report and audits it, without and with the sizes of the classes."""
+    """Plant one error in a report and audit it, without and with the class sizes."""
     habit, seed, kind = case
     made = report(habit, seed)
     wrong = _with_error(habit, seed, kind)
@@ -149,13 +147,13 @@ def planted(case: tuple[str, int, str]) -> list[Planted]:
 
 
 def cases(count: int, first_seed: int = 0) -> list[tuple[str, int]]:
-    """Habits in turn, in a fixed mixed order, with a new seed each round."""
+    """Return pairs of habit and seed: all habits in a fixed mixed order, with a new seed each round."""
     names = [str(name) for name in np.random.default_rng(0).permutation(list(HABITS))]
     return [(names[number % len(names)], first_seed + number // len(names)) for number in range(count)]
 
 
 def with_errors(count: int, first_seed: int) -> list[tuple[str, int, str]]:
-    """The same for each kind of error, over the habits that it can be planted in."""
+    """Return `cases` for each kind of error, over the habits that it can be planted in."""
     wanted: list[tuple[str, int, str]] = []
     for kind in KINDS:
         names = [name for name, seed in cases(len(HABITS)) if _with_error(name, seed, kind)]
@@ -168,7 +166,7 @@ def _with_error(habit: str, seed: int, kind: str) -> Report | None:
 
 
 def measured(good: Sequence[Consistent], bad: Iterable[Planted]) -> dict[str, Any]:
-    """The result as JSON: counts alone, so that the same reports give the same file."""
+    """Return the result as JSON of counts alone, so that the same reports give the same file."""
     compared = [case for case in good if case.peer is not None]
     return {
         "habits": len(HABITS),
@@ -208,7 +206,7 @@ def _detection(bad: Iterable[Planted]) -> Iterator[dict[str, Any]]:
 
 
 def run(count: int, errors: int, jobs: int, first_seed: int = 0) -> tuple[list[Consistent], list[Planted]]:
-    """All cases, over some processes; progress as lines on stderr."""
+    """Run all cases over some processes, and print progress on stderr."""
     good: list[Consistent] = []
     bad: list[Planted] = []
     wrong = with_errors(errors, first_seed + 10_000)
@@ -225,7 +223,7 @@ def run(count: int, errors: int, jobs: int, first_seed: int = 0) -> tuple[list[C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures, prints, and writes what is measured; 1 if a consistent report was accused."""
+    """Run, print and write the validation; return 1 if a consistent report was accused."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reports", type=int, default=2000, help="consistent reports")
     parser.add_argument("--errors", type=int, default=80, help="reports for each kind of error")

@@ -1,4 +1,4 @@
-"""The validation's result as Markdown, and its place in docs/audit.md."""
+"""The validation's result as Markdown, and its insertion into docs/audit.md."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ FEWEST = 10  # planted errors of which a percentage is printed
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """What was measured, in words and two tables."""
     good = result["consistent"]
     lines = [
         f"{good['reports']:,} consistent reports in {result['habits']} printing habits, {good['audits']:,} audits with "
@@ -38,7 +37,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def _rate_of_none(good: Mapping[str, Any]) -> str:
-    """Say how often there could be one where there was none, for reports like these."""
+    """State the highest rate of false accusations (95 %) if none was found."""
     if good["false_accusations"]:
         return ""
     return (
@@ -87,13 +86,13 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def update(page: Path, result: Mapping[str, Any]) -> None:
-    """Puts the table between the page's marks."""
+    """Put the table between the page's marks."""
     text = page.read_text(encoding="utf-8")
     page.write_text(replaced(text, table(result)), encoding="utf-8")
 
 
 def replaced(text: str, new: str, name: str = NAME) -> str:
-    """The page with what stands between the marks of that name replaced.
+    """Return the page with the text between the marks of that name replaced.
 
     Raises:
         ValueError: the page has no such marks.

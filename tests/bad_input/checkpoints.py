@@ -1,4 +1,4 @@
-"""Rows: runs that were interrupted, and are resumed."""
+"""Rows of bad input: interrupted runs that are resumed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Make = Callable[[Sandbox], object]
 
 
 def interrupt_run(box: Sandbox) -> None:
-    """A run whose test set is not scored yet."""
+    """Make an interrupted run whose test set is not scored yet."""
     folder = box.whole_run()
     for name in ("metrics.json", "scores.npz", "features.json"):
         (folder / name).unlink()
@@ -33,7 +33,7 @@ def interrupt_run(box: Sandbox) -> None:
 
 
 def still_ends(box: Sandbox) -> None:
-    """The command as it should have been typed ends the run."""
+    """Check that the command ends the run if it is typed correctly."""
     outcome = box.call(RESUME.split())
     assert outcome.code == 0, outcome.err
     assert (box.work / RUN / "metrics.json").is_file()
@@ -62,7 +62,7 @@ def without(name: str) -> Make:
 
 
 def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] | None = None) -> Make:
-    """A run whose last setting has this checkpoint, with the right hash in its name."""
+    """Make a run whose last setting (one optimizer's training) has this checkpoint, named by its right hash."""
 
     def make(box: Sandbox) -> None:
         interrupt_run(box)
@@ -75,7 +75,7 @@ def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] |
 
 
 def with_state(state: dict[str, torch.Tensor]) -> Make:
-    """A run whose first setting has a checkpoint of its network and configuration, with this state of AdamW."""
+    """Make a run whose first setting (one optimizer's training) has a checkpoint with this state of AdamW."""
 
     def make(box: Sandbox) -> None:
         interrupt_run(box)

@@ -1,4 +1,4 @@
-"""Rows: what is typed, and files that `audit` is given."""
+"""Rows of bad input: commands as typed, and files given to `audit`."""
 
 from __future__ import annotations
 

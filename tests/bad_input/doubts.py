@@ -1,4 +1,4 @@
-"""Rows: `data check` by the features of a network."""
+"""Rows of bad input: `data check` by the features of a network."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ Make = Callable[[Sandbox], object]
 
 @functools.cache
 def state(name: str) -> dict[str, torch.Tensor]:
-    """Weights that fit; to be read, not changed."""
+    """Return weights that fit the network; the caller must not change them."""
     return dict(models.build(name, 2, seed=1).state_dict())
 
 
 def weights(name: str = NETWORK, factor: float = 1.0) -> Make:
-    """Photographs, and a file of weights that says how images are prepared; its first tensor is multiplied."""
+    """Make photographs, and a file of weights whose first tensor is multiplied by a factor."""
 
     def make(box: Sandbox) -> None:
         first, *others = state(name).items()
@@ -56,7 +56,7 @@ def of_run(images: int = 10) -> Make:
 
 
 def unreadable(name: str) -> Make:
-    """A run, and photographs of which those of a class are texts."""
+    """Make a run, and photographs of which one class's files are texts."""
 
     def make(box: Sandbox) -> None:
         box.run()
@@ -67,13 +67,13 @@ def unreadable(name: str) -> Make:
 
 
 def without_a_class(box: Sandbox) -> None:
-    """A run, and photographs of a single class, whose findings are written before the error ends the command."""
+    """Make a run, and photographs of a single class, whose findings are written before the error."""
     box.run()
     box.photos(classes=("cat",), images=10)
 
 
 def plain(box: Sandbox) -> None:
-    """A run, and photographs that are all of one colour."""
+    """Make a run, and photographs that are all plain red."""
     box.run()
     for file in box.photos(images=10).rglob("*.png"):
         Image.new("RGB", (32, 32), "red").save(file)

@@ -1,4 +1,4 @@
-"""Rows: variables of the environment, caches, disks, and errors of the program itself."""
+"""Rows of bad input: environment variables, caches, disks, and errors of the program itself."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def variables(prepare: Callable[[Sandbox], object], **values: str) -> Callable[[
 
 
 def own_cache(box: Sandbox) -> Path:
-    """A cache in the sandbox, filled by a command that reads the test images."""
+    """Fill a cache in the sandbox by a command that reads the test images, and return its path."""
     box.run()
     cache = box.root / "home/cache"
     box.environment["IN4310REPRO_CACHE"] = str(cache)
@@ -70,7 +70,7 @@ def the_pixel_cache_is_a_file(box: Sandbox) -> None:
 
 
 def fails(error: BaseException, target: object, name: str) -> Callable[[Sandbox], object]:
-    """A function of the program that raises, in a sandbox with a run."""
+    """Make a sandbox with a run, in which one function of the program raises an error."""
 
     def raises(*_arguments: object, **_options: object) -> None:
         raise error

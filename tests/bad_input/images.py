@@ -1,4 +1,4 @@
-"""Rows: images and folders of images."""
+"""Rows of bad input: images and folders of images."""
 
 from __future__ import annotations
 
@@ -29,8 +29,6 @@ def photos(box: Sandbox) -> None:
 
 
 def with_file(name: str, content: str | bytes) -> Make:
-    """A good folder with one more file."""
-
     def make(box: Sandbox) -> None:
         box.photos()
         box.write(f"photos/{name}", content)
@@ -39,8 +37,6 @@ def with_file(name: str, content: str | bytes) -> Make:
 
 
 def with_tiff(pixels: np.ndarray, mode: str | None = None) -> Make:
-    """A good folder with a TIFF of these pixels."""
-
     def make(box: Sandbox) -> None:
         root = box.photos()
         image = Image.fromarray(pixels) if mode is None else Image.fromarray(pixels).convert(mode)
@@ -54,7 +50,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
-    """A PNG that claims a size, whatever its data hold."""
+    """Return a PNG that claims this size, whatever its data hold."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     ends = chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + ends
@@ -67,7 +63,7 @@ def truncated(box: Sandbox) -> None:
 
 
 def special(kind: str, name: str = "photos/cat/x.png") -> Make:
-    """A good folder in which one file is a FIFO, a socket, or a link to a device or to a FIFO."""
+    """Make a good folder in which one file is a FIFO, a socket, or a link to a device or a FIFO."""
 
     def make(box: Sandbox) -> None:
         box.photos()
@@ -94,7 +90,7 @@ def linked(target: str, name: str) -> Make:
 
 
 def two_normal_forms(of_class: bool) -> Make:
-    """Names that differ by Unicode normalisation alone."""
+    """Make two names that differ only in their Unicode normalisation."""
 
     def make(box: Sandbox) -> None:
         names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]

@@ -1,4 +1,4 @@
-"""One row of the table of bad input: how it is made, what is typed, what must be said, and what must be left alone."""
+"""A row of the table of bad input: its making, the command, the required sentence, what must stay unchanged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def nothing(_box: Sandbox) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Bad input and what a command must make of it."""
+    """Bad input, and the outcome that a command must have."""
 
     group: str
     name: str  # a sentence
@@ -41,13 +41,11 @@ class Row:
 
     @property
     def process(self) -> bool:
-        """True where the command needs a process of its own."""
+        """True if the command needs a process of its own."""
         return self.act is not None
 
 
 def each_of(*makers: Callable[[Sandbox], object]) -> Callable[[Sandbox], None]:
-    """One maker of several."""
-
     def make(box: Sandbox) -> None:
         for each in makers:
             each(box)
@@ -56,7 +54,7 @@ def each_of(*makers: Callable[[Sandbox], object]) -> Callable[[Sandbox], None]:
 
 
 def rows_of(group: str) -> Callable[..., Row]:
-    """Make the rows of a group: name, command, exit code, then the key words of the sentence."""
+    """Return a function that makes the rows of a group from name, command, exit code and key words."""
 
     def row(
         name: str,
@@ -86,7 +84,7 @@ def rows_of(group: str) -> Callable[..., Row]:
 
 
 def faults(row: Row, box: Sandbox) -> list[str]:
-    """Return a sentence for each difference between a command's outcome and its row; empty where all is well."""
+    """Return a sentence for each difference between a command's outcome and its row; empty if there is none."""
     row.make(box)
     before = snapshot(box.root)
     outcome = run(row, box)
@@ -106,12 +104,11 @@ def faults(row: Row, box: Sandbox) -> list[str]:
 
 
 def run(row: Row, box: Sandbox) -> Outcome:
-    """The command, in this process or in one of its own."""
     return in_own_process(row, box) if row.act else in_this_process(row, box)
 
 
 def in_own_process(row: Row, box: Sandbox) -> Outcome:
-    """Run the command as a process of its own that something is done to."""
+    """Run the command as a process of its own, on which `row.act` acts."""
     assert row.act
     environment = os.environ | {name: value for name, value in box.environment.items() if value is not None}
     # The names of modules as they are imported tell how far a start is.
@@ -131,5 +128,4 @@ def in_own_process(row: Row, box: Sandbox) -> Outcome:
 
 
 def in_this_process(row: Row, box: Sandbox) -> Outcome:
-    """Run the command through the entry of the command line."""
     return box.call(shlex.split(row.command))

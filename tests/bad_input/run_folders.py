@@ -1,4 +1,4 @@
-"""Rows: run folders that a stranger made or changed."""
+"""Rows of bad input: run folders that a stranger made or changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Make = Callable[[Sandbox], object]
 
 
 def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> Make:
-    """Two equal runs, in one of which a JSON file is changed and, unless said otherwise, entered in the manifest."""
+    """Make two equal runs; change a JSON file of one and, if `sealed`, update its manifest entry."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)
@@ -41,7 +41,7 @@ def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> 
 
 
 def put(key: str, value: object) -> Callable[[Any], None]:
-    """Set the value of a place (see `inside_json`)."""
+    """Set the value at a path inside a JSON value (see `inside_json`)."""
 
     def change(content: Any) -> None:
         inner, last = inside_json(content, key)
@@ -83,7 +83,7 @@ def gone(name: str) -> Make:
 
 
 def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
-    """Scores in which something is changed, entered in the manifest."""
+    """Make two runs; change the arrays of one's scores, and update its manifest entry."""
 
     def make(box: Sandbox) -> None:
         folder = box.run(RUN)
@@ -100,7 +100,7 @@ def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
 
 
 def claim(box: Sandbox) -> None:
-    """An array whose header claims 10^12 values."""
+    """Make an array whose header claims 10^12 values."""
     box.run(RUN)
     box.run(OTHER)
     buffer = io.BytesIO()
@@ -114,7 +114,7 @@ def claim(box: Sandbox) -> None:
 
 
 def bomb(box: Sandbox) -> None:
-    """An array of zeros that takes 4 GB once it is unpacked."""
+    """Make an array of zeros that takes 4 GB once it is unpacked."""
     box.run(RUN)
     box.run(OTHER)
     buffer, header = io.BytesIO(), io.BytesIO()
@@ -157,7 +157,7 @@ def stranger(preset: str) -> Make:
 
 
 def linked(name: str, target: str) -> Make:
-    """A file or folder of the run is a link to one outside."""
+    """Replace a file or folder of the run by a link to one outside the run."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)
@@ -185,7 +185,7 @@ def fifo(name: str) -> Make:
 
 
 def flipped(name: str, place: float, *, whole: bool = False) -> Make:
-    """One bit of a file, so far into it, is the other one; the manifest is as it was."""
+    """Flip one bit at a relative position of a file; the manifest stays unchanged."""
 
     def make(box: Sandbox) -> None:
         folder = box.whole_run(RUN) if whole else box.run(RUN)
@@ -204,7 +204,7 @@ def unfinished(box: Sandbox) -> None:
 
 
 def photograph(box: Sandbox) -> None:
-    """The scores name a picture of this machine; the split does not."""
+    """Make scores that name a picture of this machine, which the split does not name."""
 
     def change(content: dict[str, Any]) -> None:
         paths = content["paths"].astype("U200")
@@ -220,7 +220,7 @@ def no_secret(box: Sandbox) -> None:
 
 
 def forged_record(names: list[object]) -> Make:
-    """An earlier report whose record lists files that are not its own; the next one neither measures nor draws."""
+    """Make an earlier report whose record lists files that are not its own; the next report draws nothing."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)
@@ -313,7 +313,7 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
 
 
 def zeroed(entries: list[Any]) -> list[Any]:
-    """A chain whose hashes of tensors are zeros."""
+    """Replace the hashes of tensors in a chain by zeros."""
     return relink([entry | {"tensors": dict.fromkeys(entry["tensors"], "0" * 12)} for entry in entries])
 
 

@@ -1,4 +1,4 @@
-"""Commands in one process inside a folder that holds everything they may touch, and what they printed and changed."""
+"""Run commands inside a folder that holds everything they may touch; record their output and changes."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resource
 
 
 class HangError(BaseException):
-    """A command computed longer than `LIMIT`, or waited longer than `IDLE`."""
+    """Raised if a command computed longer than `LIMIT` or waited longer than `IDLE`."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a command left: its exit code, None where an exception or a time limit ended it, and what it printed."""
+    """Outcome of a command: exit code (None after an exception or a time limit) and output."""
 
     code: int | None
     out: str
@@ -56,21 +56,21 @@ class Outcome:
 
     @property
     def sentences(self) -> list[str]:
-        """The lines that the program prints about an error."""
+        """Lines of standard error in which the program reports an error."""
         return [line for line in self.err.splitlines() if line.startswith(PROGRAM)]
 
     @property
     def stray(self) -> list[str]:
-        """Lines on standard error that no user should see."""
+        """Lines of output that no user should see, such as tracebacks and warnings."""
         marks = ("Traceback (most recent call last)", "Warning:", "Exception ignored")
         return [line for line in (*self.err.splitlines(), *self.out.splitlines()) if any(m in line for m in marks)]
 
 
 @contextlib.contextmanager
 def time_limit(seconds: float, tick: float | None = None) -> Iterator[list[float]]:
-    """Raise HangError after so many seconds of processor time, and note it in the list that is yielded.
+    """Raise HangError after that many seconds of processor time, and add them to the list that is yielded.
 
-    Likewise after `IDLE` seconds without any. Without a limit where the system has no timers.
+    HangError is also raised after `IDLE` seconds without processor time. A system without timers has no limit.
     """
     passed: list[float] = []
     if not hasattr(signal, "setitimer"):
@@ -102,7 +102,7 @@ def time_limit(seconds: float, tick: float | None = None) -> Iterator[list[float
 
 @contextlib.contextmanager
 def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | None]) -> Iterator[None]:
-    """Run the block as a shell would: in a folder, with a command line and an environment, put back afterwards."""
+    """Run the block in a folder, with a command line and an environment, and restore all three afterwards."""
     here, arguments, before = Path.cwd(), sys.argv, dict(os.environ)
     os.chdir(folder)
     sys.argv = ["in4310repro", *words]
@@ -125,7 +125,7 @@ def call(
     environment: Mapping[str, str | None] | None = None,
     limit: float | None = None,
 ) -> Outcome:
-    """Run a command as typed in a folder, for at most a number of seconds of processor time; None: `LIMIT`."""
+    """Run a command in a folder for at most `limit` (default: `LIMIT`) seconds of processor time."""
     out, err = io.StringIO(), io.StringIO()
     code: int | None = None
     passed: list[float] = []
@@ -150,7 +150,7 @@ def call(
 
 
 def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
-    """Return kind and content of everything below a folder by path; links are not followed."""
+    """Return the kind and the content of each file and folder below the root, by path; links are not followed."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
@@ -173,7 +173,7 @@ def changes(before: Mapping[str, tuple[object, ...]], after: Mapping[str, tuple[
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """Give a large file a second name, or copy it where the file system has no hard links."""
+    """Hard-link a large file; copy a small one, and any where the file system has no hard links."""
     try:
         if Path(source).stat().st_size < HASHED:
             raise OSError(errno.EXDEV, "small")
@@ -183,13 +183,13 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def write_json(folder: Path, name: str, value: Any) -> None:
-    """Replace a JSON file, without writing into other hard links of it."""
+    """Replace a JSON file instead of writing into it, because it may have other hard links."""
     (folder / name).unlink()
     (folder / name).write_text(json.dumps(value, indent=1) + "\n")
 
 
 def seal(folder: Path, *names: str) -> None:
-    """Enter files in the manifest of a run, as a forger would; without names, all files."""
+    """Update the hashes of files in a run's manifest, as a forger would; without names, of all files."""
     recorded: dict[str, str] = json.loads((folder / "manifest.json").read_text())
     manifest = {name: sha256 for name, sha256 in recorded.items() if (folder / name).exists()}
     for name in names or manifest:
@@ -199,7 +199,7 @@ def seal(folder: Path, *names: str) -> None:
 
 
 def make_one_setting(finished_run: Path, folder: Path) -> Path:
-    """The tiny run as it would have ended with its selected setting alone, under the name `CHOSEN`: a third to hash."""
+    """Return a run cut down to its selected setting (one optimizer's training), named `CHOSEN`: a third to hash."""
     metrics = json.loads((finished_run / "metrics.json").read_text())
     config = json.loads((finished_run / "config.json").read_text())
     manifest = json.loads((finished_run / "manifest.json").read_text())
@@ -220,9 +220,9 @@ def make_one_setting(finished_run: Path, folder: Path) -> Path:
 
 
 class Sandbox:
-    """A folder that holds all that a command may touch: `work`, where it runs, a home, and the files of others.
+    """A folder that holds all that a command may touch: `work`, where it runs, a home, and files of others.
 
-    What a row of the table needs beyond these is made on request; every maker returns the path that it made.
+    Methods add what a row of the table needs; each returns the path that it made.
     """
 
     def __init__(self, root: Path, finished_run: Path, one_setting: Path) -> None:
@@ -244,7 +244,7 @@ class Sandbox:
             Image.new("RGB", (8, 8), "red").save(root / "victim" / name)
 
     def call(self, words: Sequence[str]) -> Outcome:
-        """A command in the working folder; temporary files go into the sandbox too."""
+        """Run a command in the working folder, with the sandbox as its place for temporary files."""
         before, tempfile.tempdir = tempfile.tempdir, str(self.root / "temporary")
         try:
             with self.undo:
@@ -253,15 +253,15 @@ class Sandbox:
             tempfile.tempdir = before
 
     def run(self, path: str = "runs/tiny") -> Path:
-        """A copy of the run of one setting; weights are second names of one file, so replace them whole."""
+        """Copy the run of one setting; its weights are hard links, so replace them instead of writing into them."""
         return Path(shutil.copytree(self._one_setting, self.work / path, copy_function=link_or_copy))
 
     def whole_run(self, path: str = "runs/tiny") -> Path:
-        """A copy of the tiny run with all its settings, likewise."""
+        """Copy the tiny run with all its settings; its weights are hard links, as in `run`."""
         return Path(shutil.copytree(self._finished_run, self.work / path, copy_function=link_or_copy))
 
     def photos(self, path: str = "photos", classes: Sequence[str] = ("cat", "dog"), images: int = 9) -> Path:
-        """A folder of class folders with small pictures, no two alike."""
+        """Make a folder of class folders with small pictures that all differ."""
         root = self.work / path
         generator = np.random.default_rng(SEED)
         for name in classes:
@@ -272,7 +272,7 @@ class Sandbox:
         return root
 
     def write(self, path: str, content: str | bytes) -> Path:
-        """A file in the working folder; a second name of another file is given up first."""
+        """Write a file in the working folder; an old file is deleted first, because it may have other hard links."""
         file = self.work / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
@@ -280,13 +280,13 @@ class Sandbox:
         return file
 
     def edit_json(self, path: str, change: Callable[[Any], Any]) -> Path:
-        """A JSON file with its value changed in place, or replaced by what the change returns."""
+        """Change the value of a JSON file in place, or replace it by what the change returns."""
         value = json.loads((self.work / path).read_text())
         returned = change(value)
         return self.write(path, json.dumps(value if returned is None else returned, indent=1))
 
     def replace(self, path: str, old: str, new: str) -> Path:
-        """A text file in which the first place of a text holds another."""
+        """Replace the first occurrence of a text in a file."""
         text = (self.work / path).read_text()
         assert old in text, f"{path} has no {old!r}"
         return self.write(path, text.replace(old, new, 1))

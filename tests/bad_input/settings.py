@@ -1,4 +1,4 @@
-"""Rows: TOML files of settings."""
+"""Rows of bad input: TOML files of settings (each one optimizer's training)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def toml(content: str | bytes) -> Callable[[Sandbox], object]:
 
 
 def setting(more: str) -> Callable[[Sandbox], object]:
-    """A setting with something changed: its later keys win over the good ones."""
+    """Write a settings file with changed keys, which override the good ones."""
     keys = dict(line.split(" = ", 1) for line in (*GOOD.splitlines(), *more.splitlines()))
     return toml("[[settings]]\n" + "".join(f"{name} = {value}\n" for name, value in keys.items()))
 

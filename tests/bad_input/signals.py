@@ -1,4 +1,4 @@
-"""Rows: signals at several moments, each to a process of its own."""
+"""Rows of bad input: signals at several moments, each sent to a process of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RUN = ("work/runs*",)
 
 
 def when(text: str, number: int) -> Act:
-    """Send a signal once standard error holds a text."""
+    """Return a function that sends a signal once standard error holds a text."""
 
     def act(process: subprocess.Popen[bytes], printed: Callable[[], str]) -> None:
         end = time.monotonic() + PATIENCE

@@ -1,4 +1,4 @@
-"""Rows: splits, as tables that are checked and as sizes that are typed."""
+"""Rows of bad input: splits, as tables to check and as sizes on the command line."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ HEADING = "path,class,sha256,part"
 
 
 def rows(box: Sandbox) -> list[list[str]]:
-    """The rows of a correct split of a folder, made beside it."""
+    """Return the rows of a correct split of a folder."""
     root = box.photos()
     files = sorted(file for file in root.rglob("*.png"))
     parts = ["training"] * 5 + ["validation", "validation", "test", "test"]
@@ -27,7 +27,7 @@ def rows(box: Sandbox) -> list[list[str]]:
 
 
 def table(change: Callable[[list[list[str]]], object], heading: str = HEADING) -> Callable[[Sandbox], object]:
-    """A split in which something is changed."""
+    """Write a split table with one change."""
 
     def make(box: Sandbox) -> None:
         lines = rows(box)
@@ -45,7 +45,7 @@ def cell(row_number: int, column: int, value: str) -> Callable[[Sandbox], object
 
 
 def text(content: str | bytes) -> Callable[[Sandbox], object]:
-    """A file in the place of the split."""
+    """Write any content as the file of the split."""
 
     def make(box: Sandbox) -> None:
         box.photos()

@@ -1,4 +1,4 @@
-"""All rows, and the table of them in docs/bad-input.md: python -m tests.bad_input.table."""
+"""All rows of bad input, and their table in docs/bad-input.md: python -m tests.bad_input.table."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 
 
 def table(rows: list[Row]) -> str:
-    """A table of every group, with the number of its rows."""
+    """Return a table of all groups, with the number of rows of each."""
     counts = Counter(row.group for row in rows)
     codes = Counter(row.code for row in rows)
     listed = ", ".join(f"{number} end with {code}" for code, number in sorted(codes.items()))
@@ -58,13 +58,13 @@ def _group(group: str, rows: list[Row]) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """A text for a cell: what cannot be printed is escaped, what is long is cut."""
+    """Return a text as a table's cell: unprintable characters are escaped, long text is cut."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|")
     return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
 
 
 def replaced(page: str, name: str, content: str) -> str:
-    """The page with what stands between two marks replaced.
+    """Return the page with the text between two marks replaced.
 
     Raises:
         ValueError: the page has no such marks.
@@ -78,7 +78,6 @@ def replaced(page: str, name: str, content: str) -> str:
 
 
 def update(name: str, content: str) -> None:
-    """Replace a part of the page between its marks."""
     page = replaced(PAGE.read_text(encoding="utf-8"), name, content)
     PAGE.write_text(page, encoding="utf-8")
 

@@ -1,4 +1,4 @@
-"""Every row of the table of bad input: exit code, sentence, and what must be as it was."""
+"""Every row of the table of bad input: exit code, sentence, and what must stay unchanged."""
 
 from __future__ import annotations
 
@@ -73,7 +73,6 @@ def test_a_row_that_is_wrong_fails(wrong: Row, fault: str, box: Sandbox) -> None
 
 @pytest.fixture
 def replace_main(monkeypatch: pytest.MonkeyPatch) -> Replace:
-    """Return a function that puts another in the place of the whole command line."""
     return functools.partial(monkeypatch.setattr, cli, "main")
 
 

@@ -1,4 +1,4 @@
-"""Rows: files of initial weights."""
+"""Rows of bad input: files of initial weights."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Make = Callable[[Sandbox], object]
 
 @functools.cache
 def state() -> dict[str, torch.Tensor]:
-    """Weights that fit; to be read, not changed."""
+    """Return weights that fit the network; the caller must not change them."""
     return dict(models.build("resnet18", 6, seed=1).state_dict())
 
 
 def safetensors(change: Callable[[dict[str, torch.Tensor]], object]) -> Make:
-    """A file in which something is changed."""
+    """Write a safetensors file with one change to its tensors."""
 
     def make(box: Sandbox) -> None:
         tensors = dict(state())
@@ -63,8 +63,6 @@ def raw(name: str, content: bytes) -> Make:
 
 
 def write_pickle(content: Callable[[], Any]) -> Make:
-    """Write a value with torch.save."""
-
     def make(box: Sandbox) -> None:
         buffer = io.BytesIO()
         torch.save(content(), buffer)
@@ -90,7 +88,7 @@ def half_written(name: str, share: float) -> Make:
 
 
 class Code:
-    """Unpickled, it would write a file."""
+    """An object that would write a file when unpickled."""
 
     def __reduce__(self) -> tuple[Any, tuple[str]]:
         return os.system, ("touch ran",)

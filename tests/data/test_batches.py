@@ -1,4 +1,4 @@
-"""Loaders: what the network sees, in evaluation and in training."""
+"""Data loaders: the input of the network in evaluation and in training."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The check of a folder: it reports planted faults, and nothing else."""
+"""The check of a folder reports planted faults and nothing else."""
 
 import csv
 import errno
@@ -25,7 +25,7 @@ CLASSES = ("forest", "sea", "street")
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Nine different drawn scenes of three classes."""
+    """Return a folder of nine different drawn scenes of three classes."""
     for name in CLASSES:
         (tmp_path / name).mkdir()
         for number in range(3):
@@ -145,7 +145,7 @@ def test_many_copies_are_read_once_and_make_one_short_line(folder: Path, monkeyp
 
 
 def add_every_fault(folder: Path) -> None:
-    """Give a tree every kind of fault at once."""
+    """Add every kind of fault to a folder."""
     (folder / "empty").mkdir()
     (folder / "bird" / "deeper").mkdir(parents=True)
     (folder / "sea" / "old").mkdir()
@@ -270,7 +270,7 @@ PARTS_OF = dict(zip(PATHS, ["training", "validation", "test"] * 3, strict=True))
 
 
 def write_split(folder: Path, parts: dict[str, str], *rows: list[str]) -> Path:
-    """A split of these paths, with further rows of path, class and part at its end."""
+    """Write a split of these paths, then further rows of path, class and part (training, validation or test)."""
     file = folder.parent / "split.csv"
     listed = [[path, path.split("/")[0], part] for path, part in parts.items()] + list(rows)
     with file.open("w", newline="") as lines:

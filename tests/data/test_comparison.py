@@ -1,4 +1,4 @@
-"""Image sets to compare with, in every layout that their folders come in."""
+"""Image sets for comparison, in every layout of their folders."""
 
 import pickle
 from pathlib import Path

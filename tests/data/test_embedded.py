@@ -1,4 +1,4 @@
-"""The drawn scenes as files: lossless, drawn once, and refused when they were changed."""
+"""Drawn scenes as files: lossless, drawn once, and refused if they were changed."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -69,7 +69,7 @@ def drawn_split() -> Split:
 
 
 def changed(split: Split, part: str, **values: object) -> Split:
-    """The split whose first entry of a part has other values."""
+    """Return the split with other values in the first entry of a part (training, validation or test)."""
     first, *others = split.parts[part]
     return replace(split, parts={**split.parts, part: (replace(first, **values), *others)})  # type: ignore[arg-type]
 

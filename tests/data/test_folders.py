@@ -1,4 +1,4 @@
-"""Catalogues: any class-per-folder tree, sorted and hashed, with its faults named."""
+"""Catalogues: any tree with a folder for each class, sorted and hashed, with its faults named."""
 
 import hashlib
 import os

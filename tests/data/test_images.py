@@ -1,4 +1,4 @@
-"""Decoding and its cache: square RGB pixels, whatever the file was."""
+"""Decoding and its cache: square RGB pixels from any image file."""
 
 import contextlib
 import io

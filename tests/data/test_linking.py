@@ -1,4 +1,4 @@
-"""Groups of copies: the connected components of what links them."""
+"""Groups of copies are the connected components of their links."""
 
 import numpy as np
 import pytest

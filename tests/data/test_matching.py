@@ -1,4 +1,4 @@
-"""Parts of pictures: found at their size, also darker and compressed; other pictures are none."""
+"""Crops of pictures are found at their size, even darker or compressed; other pictures are not."""
 
 import io
 

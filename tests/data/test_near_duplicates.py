@@ -1,4 +1,4 @@
-"""Groups of near-duplicates: those that all pairs would give, without comparing all pairs."""
+"""Groups of near-duplicates equal those from a comparison of all pairs, without comparing all pairs."""
 
 import numpy as np
 import pytest
@@ -9,12 +9,11 @@ from in4310repro.data.orientations import INVERSE
 
 
 def differing_bits_by_text(first: int, second: int) -> int:
-    """The number of bits in which two hashes differ."""
     return sum(a != b for a, b in zip(f"{first:064b}", f"{second:064b}", strict=True))
 
 
 def groups_by_all_pairs(hashes: list[int], bits: int) -> list[list[int]]:
-    """Return the components of two or more images in the graph of close pairs."""
+    """Return the groups (connected components) of two or more images in the graph of close pairs."""
     label = list(range(len(hashes)))
     for i in range(len(hashes)):
         for j in range(i):
@@ -31,7 +30,7 @@ def random_hashes(count: int, seed: int) -> list[int]:
 
 
 def flipped(value: int, count: int, generator: np.random.Generator) -> int:
-    """The hash with so many of its bits flipped."""
+    """Return the hash with that many of its bits flipped."""
     for bit in generator.choice(64, count, replace=False):
         value ^= 1 << int(bit)
     return value
@@ -69,7 +68,7 @@ def comparisons(hashes: list[int]) -> int:
 
 
 def alike(count: int) -> list[int]:
-    """Different hashes, each within 6 bits of all others."""
+    """Return different hashes, each within 6 bits of all others."""
     generator = np.random.default_rng(0)
     return [flipped(0, 3, generator) for _ in range(count)]
 

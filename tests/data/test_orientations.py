@@ -1,4 +1,4 @@
-"""The hashes of eight orientations from one transform: those of imagehash of the turned pictures."""
+"""The hashes of eight orientations, from one transform, equal imagehash's hashes of the turned pictures."""
 
 import imagehash
 import numpy as np

@@ -1,4 +1,4 @@
-"""The file of decoded pixels: filled by threads and processes at once, after a kill, on a full disk, within a limit."""
+"""The file of decoded pixels: filled by several processes, after a kill, on a full disk, within a size limit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the images that are decoded."""
+    """Return a list to which the name of each decoded image is added."""
     names: list[str] = []
     decode = images.decode
 
@@ -53,7 +53,6 @@ def load(folder: Path, size: int = 16, progress: Progress = SILENT) -> ImageSet:
 
 
 def files() -> list[Path]:
-    """Return all files in the cache, hidden ones too."""
     return sorted((cache.cache_folder() / "pixels").iterdir())
 
 
@@ -82,7 +81,7 @@ images.load_images("images", root, entries, 16)
 
 
 def start(folder: Path, log: Path, processes: int = 1, doing: str = "pass") -> list[int]:
-    """Start processes that load the images at the same moment; return their exit codes."""
+    """Start processes that load the images at the same moment, and return their exit codes."""
     code = OTHER.replace("{doing}", doing)
     words = [sys.executable, "-c", code, str(folder), str(log), str(processes)]
     running = [subprocess.Popen(words, env=dict(os.environ)) for _ in range(processes)]
@@ -110,7 +109,7 @@ def test_decoding_goes_on_after_a_kill_and_gives_the_same_file(
 
 
 def read_log(log: Path) -> tuple[list[str], set[str]]:
-    """Names of the images that processes decoded, and the numbers of the processes."""
+    """Return the names of the images that processes decoded, and the process ids."""
     lines = [line.split() for line in log.read_text().splitlines()]
     return sorted(name for _, name in lines), {process for process, _ in lines}
 
@@ -257,7 +256,7 @@ def test_a_link_in_the_cache_is_not_written_through(folder: Path, tmp_path: Path
 
 
 def sizes_loaded(folder: Path, *sizes: int) -> list[Path]:
-    """The files of sets of some sizes, each last used a minute after the one before, long ago."""
+    """Load sets of several sizes and return their cache files, last used long ago and a minute apart."""
     made = []
     for minute, size in enumerate(sizes):
         before = set(files()) if (cache.cache_folder() / "pixels").exists() else set()

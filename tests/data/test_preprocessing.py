@@ -1,4 +1,4 @@
-"""How images are prepared belongs to the weights: it is read with them, given with options, and stands in the run."""
+"""The preparation of images belongs to the weights: it is read with them, set by options and kept in the run."""
 
 import hashlib
 import io

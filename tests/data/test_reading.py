@@ -1,4 +1,4 @@
-"""Pictures are read upright: every orientation and format, beside Pillow and rotations of arrays by hand."""
+"""Pictures are read upright: every orientation and format, against Pillow and arrays rotated by hand."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ PILLOW_READS_ALL_XMP = int(PIL.__version__.split(".")[0]) >= 12
 
 
 def block(value: object) -> bytes:
-    """EXIF with one entry, as Pillow writes it."""
+    """Return EXIF data with one entry, as Pillow writes it."""
     tags = Image.Exif()
     tags[TAG] = value
     return tags.tobytes()
 
 
 def entry(kind: int, count: int, field: bytes, order: str = "<") -> bytes:
-    """EXIF with one entry for the orientation, of any type and number of values, as bytes."""
+    """Return EXIF data with one orientation entry of any type and number of values."""
     start = b"II*\0" if order == "<" else b"MM\0*"
     return start + struct.pack(f"{order}IHHHI", 8, 1, TAG, kind, count) + field + bytes(4)
 
@@ -161,7 +161,7 @@ def test_both_orders_of_bytes_and_all_whole_numbers_are_read(kind: int, order: s
 
 
 def raw_profile(block_of_exif: bytes, header: str = "\nexif\n") -> PngImagePlugin.PngInfo:
-    """EXIF as a text of a PNG, as ImageMagick writes it: a name, a length, and lines of hexadecimal digits."""
+    """Return EXIF data as a PNG text, as ImageMagick writes it: name, length, lines of hexadecimal digits."""
     digits = block_of_exif.hex()
     lines = "\n".join(digits[place : place + 72] for place in range(0, len(digits), 72))
     return texts({metadata.RAW_PROFILE: f"{header}{len(block_of_exif):8}\n{lines}\n"})
@@ -183,7 +183,7 @@ def as_element(value: object) -> str:
 
 
 def with_xmp(file: Path, packet: str, exif_block: bytes = b"") -> Path:
-    """A file of each format that holds XMP, written without the help of Pillow where its versions differ."""
+    """Write an image with XMP in any format, without Pillow's help where its versions differ."""
     picture, wanted = Image.fromarray(STORED), {"exif": exif_block} if exif_block else {}
     if file.suffix == ".png":
         info = PngImagePlugin.PngInfo()
@@ -315,7 +315,7 @@ def test_warnings_of_other_threads_are_as_they_were_after_many_decode_at_once(tm
 
 @pytest.fixture
 def telephone(tmp_path: Path) -> Path:
-    """Drawn scenes of three classes, of which one lies on its side with an orientation beside its upright copy."""
+    """Return a folder of scenes of three classes; a copy of one lies on its side and has an orientation tag."""
     for name in ("forest", "sea", "street"):
         (tmp_path / name).mkdir()
         for number in range(3):

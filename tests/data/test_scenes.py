@@ -1,4 +1,4 @@
-"""The drawn scenes: functions of their arguments, the same at every size, with the same bits on every processor."""
+"""Drawn scenes depend on their arguments only: same picture at each size, same bits on each processor."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.RShift, ast.BitA
 
 
 def unportable_operations(source: str, defined: set[str]) -> set[str]:
-    """Attributes of np, calls, operators and imports in a module that are neither listed above nor defined by us."""
+    """Return the operations of a module that are neither listed above nor defined by the package."""
     operations = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "np":
@@ -55,7 +55,7 @@ def functions_of(source: str) -> set[str]:
 
 
 def halved(picture: UInt8[np.ndarray, "tall wide channel"]) -> Float64[np.ndarray, "height width channel"]:
-    """Means of blocks of 2 x 2 pixels."""
+    """Return the means of blocks of 2 x 2 pixels."""
     height, width, channels = picture.shape
     blocks = picture.reshape(height // 2, 2, width // 2, 2, channels).astype(np.float64)
     return np.asarray(blocks.mean(axis=(1, 3)))

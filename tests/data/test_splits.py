@@ -1,4 +1,4 @@
-"""Splits: stratified over contents, exact in size, written and read as a table."""
+"""Splits: stratified over file contents, exact in size, written and read as a table."""
 
 import functools
 from collections import Counter
@@ -20,7 +20,7 @@ SUPPORTS = {
 
 
 def made_up(counts: dict[str, int], pairs: tuple[tuple[str, str], ...] = ()) -> Catalogue:
-    """A catalogue of files with different contents, except for pairs of byte-identical ones."""
+    """Return a catalogue of files with different contents, except for byte-identical pairs."""
     classes = tuple(sorted(counts))
     numbers = {f"{name}/{n:05d}.jpg": f"{name}{n}" for name in classes for n in range(counts[name])}
     for number, (first, second) in enumerate(pairs):
@@ -64,7 +64,6 @@ EIGHT_PAIRS = made_up({"a": 60, "b": 60}, tuple((f"a/{n:05d}.jpg", f"b/{n:05d}.j
 
 
 def leaked_contents(first: Iterable[Entry], second: Iterable[Entry]) -> set[str]:
-    """Contents that are in both parts."""
     return {entry.sha256 for entry in first} & {entry.sha256 for entry in second}
 
 
@@ -167,7 +166,7 @@ def test_a_part_without_images_of_a_class_is_named() -> None:
 
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Split, Path]:
-    """A split of image files, and its table."""
+    """Return a split of image files, and the path of its table."""
     root = write_images(tmp_path / "images", *(f"{'ab'[n % 2]}/{n}.png" for n in range(24)))
     split = stratified_split(catalogue(root), (12, 6, 6), 0)
     (tmp_path / "split.csv").write_bytes(to_csv(split))

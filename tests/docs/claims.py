@@ -37,7 +37,6 @@ shares, for a mean of class accuracies otherwise the one that follows from the W
 
 
 def read() -> dict[str, Any]:
-    """Return the list of claims and of other numbers."""
     return tomllib.loads(LIST.read_text(encoding="utf-8"))
 
 
@@ -47,14 +46,14 @@ def pages() -> list[str]:
 
 
 def numbers_on(page: str) -> set[str]:
-    """Return the numbers of a page, as `numbers_in` finds them."""
     return numbers_in((ROOT / page).read_text(encoding="utf-8"))
 
 
 def numbers_in(text: str) -> set[str]:
-    """Return the numbers in a text that a file has to hold, outside of code, links and generated parts.
+    """Return the numbers in a text that a file must support, outside code, links and generated text.
 
-    These are numbers of three or more digits, with a point or with an exponent, percentages, and both of "N of M".
+    These are percentages, both numbers of "N of M", and numbers with three digits or more, a point or an
+    exponent.
     """
     text = re.sub(r"<!-- ([a-z-]+): begin -->.*?<!-- \1: end -->", "", text, flags=re.S)
     text = re.sub(r"```.*?```|`[^`]*`|^    .*?$|\]\([^)]*\)|https?://\S+", " ", text, flags=re.S | re.M)
@@ -69,7 +68,7 @@ def _has_to_be_held(number: re.Match[str], text: str) -> bool:
 
 
 def values_of(claim: dict[str, Any]) -> list[float]:
-    """Return what the file of a claim holds under its keys."""
+    """Return the values under the keys of a claim's file."""
     content = json.loads((ROOT / claim["file"]).read_text(encoding="utf-8"))
     keys = claim.get("keys") or [claim["key"]]
     return [float(value) for key in keys for value in _under(content, key.split("|"))]
@@ -94,7 +93,7 @@ def _under(content: Any, parts: Sequence[str]) -> Iterator[Any]:
 
 
 def expected(claim: dict[str, Any]) -> list[str]:
-    """Return the numbers that pages should say, with as many decimals as they say them."""
+    """Return the numbers that pages must print, with as many decimals as they print."""
     values = values_of(claim)
     if claim.get("take") != "all":
         values = sorted({min(values), max(values)})
@@ -112,7 +111,7 @@ def _scale(claim: dict[str, Any]) -> float:
 
 
 def interval(claim: dict[str, Any]) -> str:
-    """Format the interval of each number of a claim, where one is known."""
+    """Return the interval of each number of a claim as text, if one is known."""
     if "interval_key" in claim:
         low, high = values_of(claim | {"key": claim["interval_key"] + "|*"})
         return f"{_scale(claim) * low:.2g} to {_scale(claim) * high:.2g}"
@@ -127,7 +126,7 @@ def interval(claim: dict[str, Any]) -> str:
 
 
 def table() -> str:
-    """Render the page."""
+    """Return the page of all claims as Markdown."""
     heading = ("claim", "number", "95 %", "file and key", "pages", "command", "tier", "who can repeat it")
     rows = [heading, ("---",) * len(heading)]
     for claim in read()["claim"]:
@@ -148,7 +147,7 @@ def table() -> str:
 
 
 def cost_table() -> str:
-    """Render the costs on docs/features.md from the bench's file."""
+    """Return the table of costs on docs/features.md from the benchmark's file."""
     layouts = json.loads((ROOT / "reports/bench/features.json").read_text(encoding="utf-8"))["layouts"]
     rows = [("", *layouts, "largest error"), ("---",) * (len(layouts) + 2)]
     for found in zip(*layouts.values(), strict=True):
@@ -159,7 +158,6 @@ def cost_table() -> str:
 
 
 def with_cost_table(text: str) -> str:
-    """Return docs/features.md with the table of costs written anew."""
     before, begin, rest = text.partition("<!-- cost: begin -->\n")
     _, end, after = rest.partition("<!-- cost: end -->")
     return f"{before}{begin}{cost_table()}\n{end}{after}"

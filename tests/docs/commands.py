@@ -1,4 +1,4 @@
-"""The commands and blocks of code on README, docs/ and its notebooks."""
+"""The commands and code blocks in README, docs/ and its notebooks."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 @dataclass(frozen=True)
 class Page:
-    """A page by its name, with its blocks of code as (language, text), and its other text."""
-
     name: str
     blocks: tuple[tuple[str, str], ...]
     text: str
 
 
 def list_pages() -> list[Page]:
-    """Return README, the guide for contributors and the pages of docs/; a notebook's build runs its code cells."""
+    """Return README, CONTRIBUTING and the pages of docs/; notebooks are run by their own build."""
     files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [parse_page(name_page(file), file.read_text(encoding="utf-8")) for file in files] + [
         parse_page(
@@ -36,12 +34,11 @@ def list_pages() -> list[Page]:
 
 
 def name_page(file: Path) -> str:
-    """Return the name of a page: its path in docs/, or beside it."""
+    """Return the name of a page: its path in docs/, or in the repository if it lies outside docs/."""
     return file.relative_to(ROOT).as_posix().removeprefix("docs/")
 
 
 def parse_page(name: str, text: str) -> Page:
-    """Return a page of Markdown."""
     return Page(name, tuple((lang, block) for lang, block in FENCE.findall(text)), FENCE.sub("", text))
 
 

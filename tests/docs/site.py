@@ -1,4 +1,4 @@
-"""Check of a built site: loads from elsewhere, cut content; `nox -s docs` runs python -m tests.docs.site FOLDER."""
+"""Check of a built site for external loads and cut content; `nox -s docs` runs python -m tests.docs.site FOLDER."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IN_STYLES = re.compile(r"(?:@import\s*|url\()\s*[\"']?((?:https?:)?//[^\"')\s]+)
 
 
 class _Page(HTMLParser):
-    """Collects the addresses that a page loads when it is opened."""
+    """Collect the addresses that a page loads when it is opened."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,7 +51,7 @@ class _Page(HTMLParser):
 
 
 def find_loads(text: str, suffix: str) -> list[str]:
-    """Return the addresses elsewhere that a page or a style sheet loads."""
+    """Return the external addresses that a page or a style sheet loads."""
     if suffix == ".css":
         return IN_STYLES.findall(text)
     page = _Page()
@@ -60,7 +60,7 @@ def find_loads(text: str, suffix: str) -> list[str]:
 
 
 def find_faults(folder: Path) -> Iterator[str]:
-    """Return a sentence for each address that a file of a site loads from elsewhere, and for a site without pages."""
+    """Yield a sentence for each external address that a site loads, or one if the site has no pages."""
     files = sorted(file for file in folder.rglob("*") if file.suffix in (".html", ".css"))
     if not files:
         yield f"{folder} has no pages"
@@ -75,7 +75,7 @@ CUT = """[...document.querySelectorAll('.md-typeset__scrollwrap, .md-content pre
 
 
 def find_cuts(folder: Path, chromium: str) -> Iterator[str]:
-    """Return a sentence for each command and table of a site that a browser of 1,280 pixels does not show whole."""
+    """Yield a sentence for each command and table that a browser 1,280 pixels wide does not show whole."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -89,7 +89,7 @@ def find_cuts(folder: Path, chromium: str) -> Iterator[str]:
 
 
 def main(folder: Path) -> int:
-    """Print every fault of a site; return 1 where there is one."""
+    """Print every fault of a site; return 1 if there is one."""
     found = list(find_faults(folder))
     if chromium := shutil.which("chromium"):
         found += find_cuts(folder, chromium)

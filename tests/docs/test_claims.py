@@ -1,4 +1,4 @@
-"""No number on README or a page that its file does not hold."""
+"""Every number on README and the pages is held by its file."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Every command on README and docs/: run here, or parsed to its checked configuration and listed with a reason."""
+"""Every command on README and docs/ is run here, or its configuration is checked and a reason is listed."""
 
 from __future__ import annotations
 

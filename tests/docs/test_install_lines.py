@@ -1,4 +1,4 @@
-"""Every `pip install` on a page, in a message or in a hint works in a clone."""
+"""Every `pip install` on a page, in a message or in a hint works in a cloned repository."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KNOWN |= {package.requirement for package in packages.PACKAGES.values()}
 
 
 def find_faults(text: str) -> list[str]:
-    """Return the commands of a text that fail in a clone."""
+    """Return the install commands of a text that fail in a cloned repository."""
     wrong = []
     for match in INSTALLED.finditer(text):
         words = match.group(1).split()

@@ -1,4 +1,4 @@
-"""Tables of measurements on pages are what their committed files give."""
+"""Tables of measurements on pages agree with their committed files."""
 
 from in4310repro.system.files import read_json
 from tests.sessions import kernel_errors, portability_page

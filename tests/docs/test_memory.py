@@ -1,4 +1,4 @@
-"""Memory by number of images: the figure matches its numbers, which keep the limit; slowly measured again."""
+"""Memory by number of images: the figure agrees with its numbers, which keep the limit; a slow test measures."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""README and the pages of docs/: short, without repetition, with working links."""
+"""README and the pages of docs/ are short and without repetition, and their links work."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The pages of studies are what their committed numbers give, so that no number on them is typed in by hand."""
+"""The pages of studies follow from their committed numbers, so that no number is typed by hand."""
 
 from pathlib import Path
 from typing import Any

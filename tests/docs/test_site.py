@@ -1,4 +1,4 @@
-"""The check of a built site: a browser loads nothing from elsewhere by itself."""
+"""The check of a built site: a browser loads nothing external by itself."""
 
 from pathlib import Path
 

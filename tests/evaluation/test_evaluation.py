@@ -1,4 +1,4 @@
-"""A run's network measured again: on its own test set, and refused on other classes."""
+"""A run's network measured again on its own test set, and refused on other classes."""
 
 import csv
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Images without labels: the class and the scores that the run's network gives them."""
+"""Images without labels: their class and scores by the run's network."""
 
 import csv
 import json

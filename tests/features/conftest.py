@@ -1,4 +1,4 @@
-"""A small network with everything that misleads hooks, and the fixtures of these tests."""
+"""A small network with everything that misleads hooks, and fixtures for the tests of features."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,7 +10,7 @@ from in4310repro.features import kernel
 
 
 class Tangled(nn.Module):
-    """In-place activations, one run twice, a sum in place on batch norm's output, run order unlike attribute order."""
+    """Network with in-place activations, one of them run twice, and submodules that run in another order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Tangled(nn.Module):
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small tensors: a second thread would only wait."""
+    """Compute with one thread: tensors are so small that a second one would only wait."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -43,13 +43,13 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def remove_kernel(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Return a function after which there is no compiled kernel, as where no compiler was found."""
+    """Return a function that removes the compiled kernel, as if no compiler had been found."""
     return lambda: monkeypatch.setattr(kernel, "active_kernel", lambda: None)
 
 
 @pytest.fixture(params=["compiled", "torch"])
 def either_way(request: pytest.FixtureRequest, remove_kernel: Callable[[], None]) -> None:
-    """Run the test once with the compiled kernel and once with torch's operations in its place."""
+    """Run the test with the compiled kernel, and again with torch's operations."""
     if request.param == "torch":
         remove_kernel()
     elif kernel.active_kernel() is None:
@@ -57,12 +57,11 @@ def either_way(request: pytest.FixtureRequest, remove_kernel: Callable[[], None]
 
 
 def count_hooks(module: nn.Module) -> dict[str, int]:
-    """Return the number of hooks of a module by kind."""
     return {name: len(value) for name, value in vars(module).items() if name.endswith("_hooks")}
 
 
 def draw_tangled() -> Tangled:
-    """The network with weights and statistics of seed 3."""
+    """Return the network with weights and statistics drawn by seed 3."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
         network = Tangled()
@@ -80,7 +79,7 @@ def tangled() -> Tangled:
 
 @pytest.fixture
 def images() -> Tensor:
-    """26 images of 14 x 14, of different brightness and contrast: the last of 4 batches of 8 has two."""
+    """Return 26 images of 14 x 14 with different brightness and contrast; the last of 4 batches has two."""
     generator = torch.Generator().manual_seed(4)
     noise = torch.randn(26, 3, 14, 14, generator=generator)
     scale, mean = torch.rand(2, 26, 1, 1, 1, generator=generator)

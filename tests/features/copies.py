@@ -1,4 +1,4 @@
-"""Oracles: copies of feature maps, and NumPy in float64 on them. They share no code with the package."""
+"""Reference values: copies of feature maps, and NumPy in float64 on them, without code of the package."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def maps_by_copies(network: nn.Module, name: str, batches: Sequence[Tensor]) -> list[Tensor]:
-    """Outputs of one module, one entry per call, copied inside the hook; evaluation mode, no gradients."""
+    """Return a module's outputs, one per call, copied inside a hook, in evaluation mode without gradients."""
     copies: list[Tensor] = []
     handle = network.get_submodule(name).register_forward_hook(lambda *call: copies.append(call[2].clone()))
     was_training = network.training
@@ -24,7 +24,7 @@ def maps_by_copies(network: nn.Module, name: str, batches: Sequence[Tensor]) -> 
 
 
 def rows_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
-    """Samples of maps with channels on axis 1, minus one constant per channel so that NumPy's own error stays small."""
+    """Return samples of maps (channels on axis 1), minus a constant per channel to keep NumPy's own error small."""
     numbers: NDArray[Any] = maps.double().numpy()
     numbers = numbers.reshape(*numbers.shape[:2], -1)
     numbers = numbers - numbers[0, :, 0][:, None]
@@ -39,7 +39,7 @@ def covariance_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
 
 
 def error_of(covariance: Tensor, expected: NDArray[Any]) -> float:
-    """Worst of the covariance's relative Frobenius error and the relative errors of the 8 largest eigenvalues."""
+    """Return the larger of the covariance's relative Frobenius error and the worst of its 8 largest eigenvalues."""
     frobenius = np.linalg.norm(covariance.numpy() - expected) / np.linalg.norm(expected)
     expected_values = np.linalg.eigvalsh(expected)[::-1][:8]
     measured = np.linalg.eigvalsh(covariance.numpy())[::-1][:8]

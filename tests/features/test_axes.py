@@ -1,4 +1,4 @@
-"""The axis of the channels: known by hand for each module, whatever comes between it and the layer that it follows."""
+"""The axis of the channels, known by hand for each module, whatever operations follow its layer."""
 
 import re
 from collections.abc import Callable
@@ -24,7 +24,7 @@ TOKENS = torch.randn(6, 5, 12, generator=torch.Generator().manual_seed(4))
 
 
 class Made(nn.Module):
-    """A module with parts, and a forward pass that a function describes."""
+    """A module with submodules, whose forward pass is a given function."""
 
     def __init__(self, function: Callable[..., Any], **parts: nn.Module) -> None:
         super().__init__()
@@ -37,12 +37,12 @@ class Made(nn.Module):
 
 
 def conv(outputs: int = 7, kernel: int = 1, stride: int = 2) -> nn.Conv2d:
-    """Return a convolution from 14 x 14 to 7 x 7 positions, so that all axes are as long as that of channels."""
+    """Return a convolution from 14 x 14 to 7 x 7 positions, so that all axes are as long as the channels' axis."""
     return nn.Conv2d(3, outputs, kernel, stride)
 
 
 def attention(m: Any, x: Tensor) -> Tensor:
-    """Compute attention with heads by functions."""
+    """Compute multi-head attention by functions instead of modules."""
     q, k, v = m.qkv(x).reshape(6, 5, 3, 4, 5).permute(2, 0, 3, 1, 4)
     weights = (q @ k.transpose(-2, -1)).softmax(dim=-1)
     mixed: Tensor = m.act((weights @ v).transpose(1, 2).reshape(6, 5, 20))
@@ -326,7 +326,7 @@ def test_a_compiled_model_says_that_only_layers_are_known() -> None:
 
 
 def watchers() -> tuple[dict[str, int], int]:
-    """Return the number of torch's global hooks of each kind, and of its function modes."""
+    """Return the number of torch's global hooks by kind, and the number of its function modes."""
     tables = vars(torch.nn.modules.module).items()
     hooks = {name: len(table) for name, table in tables if name.startswith("_global_") and isinstance(table, dict)}
     modes: Callable[[], list[object]] = torch.overrides._get_current_function_mode_stack
@@ -373,7 +373,7 @@ def test_a_watched_model_computes_the_same_bits_by_the_same_kernels(name: str) -
 
 
 class Deciding(nn.Module):
-    """Moves its channels, or not, by what it is given; of 3 x 3 x 3 values no shape tells which."""
+    """A module that moves its channels' axis depending on its input; 3 x 3 x 3 values do not show the axis."""
 
     def __init__(self, *, once: bool) -> None:
         super().__init__()
@@ -431,7 +431,7 @@ def by_attribute(model: nn.Module, *, last: bool) -> Tensor:
 
 
 class Moving(nn.Module):
-    """Moves its channels or not by a keyword or by an attribute, without any other module that would show it."""
+    """A module that moves its channels' axis by a keyword or an attribute; no other module shows it."""
 
     last = False
 
@@ -447,7 +447,7 @@ class Moving(nn.Module):
 
 @pytest.mark.parametrize("call", [by_keyword, by_attribute])
 def test_each_pass_has_its_own_axes_where_shapes_are_equal(call: Callable[..., Tensor]) -> None:
-    """Both ways give 7 x 7 x 7 values, the second one with the channels on the last axis."""
+    """Both ways give 7 x 7 x 7 values; the second one has the channels on the last axis."""
     model = Moving().eval()
     with FeatureStatistics(model, ["act"], "images") as statistics:
         first, second, third = (call(model, last=last).detach().double() for last in (False, True, False))

@@ -1,4 +1,4 @@
-"""The tree of blocks: the same bits however the images are dealt out."""
+"""Sums by a tree of blocks: the same bits however the images are distributed over processes."""
 
 import math
 import random
@@ -38,7 +38,7 @@ def measure(samples: Samples | None, indices: list[range], first_image: int = 0)
 
 
 def bits(statistics: FeatureStatistics) -> list[object]:
-    """Return all values of the results; spectra stand for the matrices that they come from."""
+    """Return all values of the results; spectra represent the matrices that they come from."""
     values: list[object] = []
     for name, result in statistics.result().items():
         values += [name, result.images, result.values, result.non_positive, result.zeros, result.rows]
@@ -50,7 +50,7 @@ def bits(statistics: FeatureStatistics) -> list[object]:
 
 
 def shards(samples: Samples | None, number: int) -> list[FeatureStatistics]:
-    """One FeatureStatistics a rank, as `number` processes would have them."""
+    """Return one FeatureStatistics per rank, as `number` processes would compute them."""
     dealt = [batches(IMAGES, 16, rank, number) for rank in range(number)]
     return [measure(samples, mine, mine[0].start) for mine in dealt]
 

@@ -1,4 +1,4 @@
-"""Errors of covariance and eigenvalues against NumPy on the same maps."""
+"""Errors of covariance and eigenvalues, against NumPy on the same maps."""
 
 from typing import Literal
 
@@ -26,7 +26,7 @@ BOUND = {"fast": 1e-6, "exact": 1e-12}
 
 
 def correlated_maps(ratio: float, images: int = 70, channels: int = 24, side: int = 9) -> Tensor:
-    """Maps whose means are `ratio` deviations away from 0, with images that differ from each other."""
+    """Return maps of different images, whose means are `ratio` standard deviations away from 0."""
     generator = torch.Generator().manual_seed(11)
     mixing = torch.randn(channels, channels, generator=generator) / channels**0.5
     noise = torch.randn(images, channels, side, side, generator=generator)
@@ -69,7 +69,7 @@ def test_long_short_and_degenerate_maps_stay_in_bounds(shape: tuple[int, int, in
 
 
 def covariance_by_plain_float32_sums(maps: Tensor) -> Tensor:
-    """The mistake: E[x x^T] - E[x] E[x]^T in float32."""
+    """Compute E[x x^T] - E[x] E[x]^T in float32, the mistake that the tests must find."""
     rows = maps.movedim(1, -1).reshape(-1, maps.shape[1])
     mean = rows.mean(dim=0)
     return (rows.T @ rows / len(rows) - torch.outer(mean, mean)).double()

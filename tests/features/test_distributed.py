@@ -1,4 +1,4 @@
-"""Processes of a gloo group, and what needs a GPU."""
+"""Processes of a gloo group, and tests that need a GPU."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -56,7 +56,7 @@ def numbers(statistics: FeatureStatistics) -> dict[str, Tensor]:
 
 
 def rank_main(rank: int, folder: str) -> None:
-    """Four processes measure together, then the first two alone; the last rank of each group writes the result."""
+    """Measure with four processes, then with the first two; the last rank of each group writes the result."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=4)
     for world_size in (4, 2):

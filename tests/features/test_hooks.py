@@ -1,4 +1,4 @@
-"""Hooks leave no trace, whatever happens."""
+"""Hooks leave no trace in the network, whatever happens."""
 
 import copy
 import gc
@@ -18,7 +18,7 @@ from tests.features.copies import covariance_by_numpy, error_of
 
 
 def traces(network: nn.Module) -> list[object]:
-    """Return everything that hooks, modes or attributes would change."""
+    """Return everything in a network that hooks, modes or attributes would change."""
     return [
         (name, module.training, sorted(vars(module)), count_hooks(module)) for name, module in network.named_modules()
     ]
@@ -90,7 +90,7 @@ def test_a_module_that_never_ran_is_an_error(tangled: Tangled, images: Tensor) -
 
 
 def measure_after_compiling(model: nn.Module, images: Tensor, *, skip_hook_guards: bool) -> FeatureStatistics:
-    """Statistics of a model whose code was compiled before the hooks were placed."""
+    """Measure a model whose code was compiled before the hooks were added."""
     torch.compiler.reset()
     config: Any = torch._dynamo.config
     with config.patch(skip_nnmodule_hook_guards=skip_hook_guards), torch.no_grad():
@@ -138,7 +138,7 @@ def test_no_map_outlives_its_layer(tangled: Tangled, images: Tensor) -> None:
 
 
 class Failing(nn.Module):
-    """Fails on demand."""
+    """A module that raises MemoryError if `fails` is set."""
 
     fails = False
 

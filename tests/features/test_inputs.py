@@ -1,4 +1,4 @@
-"""Images are counted right, or the pass is refused with what to do."""
+"""Images are counted correctly, or the pass is refused with advice."""
 
 import dataclasses
 import re
@@ -14,7 +14,7 @@ from in4310repro.features import FeatureStatistics
 
 
 class Calling(nn.Module):
-    """A model that is a function of its inner module and its inputs."""
+    """A model that applies a function to its inner module and its inputs."""
 
     def __init__(self, function: Callable[..., object]) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Calling(nn.Module):
 
 @dataclasses.dataclass
 class Batch:
-    """Images and something that is none."""
+    """A batch with a tensor of images and a field that is no tensor."""
 
     images: Tensor
     name: str = "validation"
@@ -35,7 +35,7 @@ class Batch:
 
 @dataclasses.dataclass
 class Sized:
-    """Images whose number says nothing."""
+    """A batch whose first tensor does not show the number of images."""
 
     scale: Tensor
     images: Tensor

@@ -1,4 +1,4 @@
-"""The compiled kernel: the same bits on every instruction set, in every memory layout, on any number of threads."""
+"""The compiled kernel: equal bits on every instruction set, memory layout and number of threads."""
 
 import hashlib
 import inspect
@@ -33,7 +33,7 @@ from tests.features.copies import covariance_by_numpy, error_of
 
 
 def runs_here(instruction_set: str) -> bool:
-    """Return whether the processor has an instruction set, by its flags: torch may be told to use less."""
+    """Return True if the processor's flags list an instruction set, even if torch was told to use less."""
     flags = {
         "base": set(),
         "avx2": {"avx2", "fma"},
@@ -70,12 +70,12 @@ def maps_of(shape: tuple[int, ...]) -> Tensor:
 
 
 def values_of_all_sizes(shape: tuple[int, ...]) -> Tensor:
-    """Values of all sizes, so that the order of a sum shows in its bits; those of like numbers are often exact."""
+    """Return values of all sizes, so that the order of a sum shows in its bits."""
     return maps_of(shape) * 10 ** (12 * torch.rand(shape, generator=torch.Generator().manual_seed(1)) - 6)
 
 
 def layouts(maps: Tensor) -> dict[str, Tensor]:
-    """The same values in different places of memory, the plain one first."""
+    """Return the same values in several memory layouts, the contiguous one first."""
     images, channels, height, width = maps.shape
     wider = torch.full((images, channels + 3, height + 2, width + 5), torch.nan)
     wider[:, 1 : channels + 1, 1 : height + 1, 2 : width + 2] = maps
@@ -97,12 +97,11 @@ def layouts(maps: Tensor) -> dict[str, Tensor]:
 
 
 def shift_of(maps: Tensor) -> Tensor:
-    """Near the mean, and the same in every layout."""
+    """Return a shift near the mean that is the same in every memory layout."""
     return maps[0].contiguous().mean(dim=(1, 2))
 
 
 def outputs_of(kernel: Kernel, maps: Tensor, *, exact: bool = False) -> Outputs:
-    """Return all results of the kernel for some maps."""
     channels = maps.shape[1]
     shift = shift_of(maps)
     sums = torch.zeros(-(-channels // 16) * 16, dtype=torch.float64)
@@ -194,7 +193,7 @@ def test_every_instruction_set_agrees_with_numpy(shape: tuple[int, ...], name: s
 
 
 def products_by_float32_of_unshifted(maps: Tensor) -> Matrix:
-    """The mistake: float32 products of the values themselves."""
+    """Compute float32 products of unshifted values, the mistake that the tests must find."""
     rows = maps.movedim(1, -1).reshape(-1, maps.shape[1])
     mean = rows.mean(dim=0)
     return (rows.T @ rows / len(rows) - torch.outer(mean, mean)).double().numpy()
@@ -354,7 +353,7 @@ def test_maps_that_the_kernel_would_take_for_something_else_are_refused(values: 
 
 
 class Wrapped(Tensor):
-    """A tensor that stands for another."""
+    """A tensor subclass that wraps another tensor."""
 
 
 def test_only_plain_values_in_the_memory_of_a_processor_go_to_the_kernel() -> None:

@@ -1,4 +1,4 @@
-"""Five architectures of torchvision: all their leaves, against copies of the maps."""
+"""Five architectures of torchvision: all modules without submodules, against copies of their maps."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ SECONDS = ("vgg16_bn", "vit_b_16")
 
 
 def all_counts_by_copies(network: nn.Module, images: Tensor) -> dict[str, tuple[int, int, int]]:
-    """Calls, values and values <= 0 of each leaf, in one forward pass with plain hooks."""
+    """Return calls, values and values <= 0 of each module without submodules, by plain hooks in one pass."""
     counts: dict[str, tuple[int, int, int]] = {}
 
     def add(name: str, maps: Tensor) -> None:
@@ -76,7 +76,7 @@ def test_all_leaves_and_one_covariance_agree_with_copies(name: str) -> None:
 
 
 def maps_of_first(network: nn.Module, module: str, images: Tensor) -> list[Tensor]:
-    """Copies of the module's output, the first tensor where it returns several."""
+    """Return copies of a module's output, or of its first tensor if it returns several."""
     copies: list[Tensor] = []
 
     def keep(_module: nn.Module, _args: object, output: object) -> None:
@@ -119,7 +119,7 @@ def test_a_channels_last_model_under_autocast_gives_the_statistics_of_its_bfloat
 
 
 def small_swin() -> nn.Module:
-    """Windows in the axis of the images, channels last, and tables of biases that have no images."""
+    """Return a small Swin: windows in the axis of the images, channels last, and tables of biases without images."""
     network: nn.Module = models.SwinTransformer(
         patch_size=[4, 4],
         embed_dim=24,
@@ -133,7 +133,7 @@ def small_swin() -> nn.Module:
 
 
 def small_maxvit() -> nn.Module:
-    """Windows and grids, convolutions and tokens."""
+    """Return a small MaxViT: windows and grids, convolutions and tokens."""
     options = zoo.MAXVIT | {"stem_channels": 16, "block_channels": [32, 64], "block_layers": [1, 1]}
     network: nn.Module = models.MaxVit(**options)
     return network

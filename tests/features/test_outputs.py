@@ -18,7 +18,7 @@ Samples = Literal["images", "positions", "flat"]
 
 
 class Made(nn.Module):
-    """A module that makes something of its input."""
+    """A module whose output is a given function of its input."""
 
     def __init__(self, function: Callable[[Any], object]) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Wrapper(Tensor):
 
 @dataclass
 class Outputs:
-    """What some models return."""
+    """An output with an optional tensor, as some models return it."""
 
     logits: Tensor
     mask: Tensor | None = None
@@ -132,7 +132,7 @@ def test_a_tensor_inside_of_vmap_is_refused() -> None:
 
 
 class Attention(nn.Module):
-    """Attention whose tokens come first, as many as there are images."""
+    """Attention with tokens on the first axis, as many tokens as images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -223,7 +223,7 @@ def test_statistics_that_leave_out_something_else_do_not_merge() -> None:
 
 
 def made_by(program: str) -> tuple[nn.Module, nn.Module]:
-    """A model, and what torch makes of it."""
+    """Return a model, and its version made by a torch program such as jit or quantization."""
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
     jit: Any = torch.jit
     quantization: Any = torch.ao.quantization

@@ -1,4 +1,4 @@
-"""FeatureResult as a value: to JSON and back to the bit, and its spectrum drawn."""
+"""FeatureResult: to JSON and back to the bit, and its spectrum as a drawing."""
 
 import json
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""Counts against NumPy on the same values."""
+"""Counts of zero and non-positive values, against NumPy on the same values."""
 
 import math
 

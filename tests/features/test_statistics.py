@@ -1,4 +1,4 @@
-"""FeatureStatistics on a network full of traps, against copies of its maps."""
+"""FeatureStatistics on a network full of traps for hooks, against copies of its maps."""
 
 import re
 from typing import Any, Literal
@@ -98,7 +98,7 @@ def test_eigenvalues_are_the_covariances_largest_first(tangled: Tangled, images:
 
 
 class Nested(nn.Module):
-    """A module that returns a dictionary with a tuple in it, and None."""
+    """A module that returns a dictionary with a tuple and None in it."""
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         return {"maps": (images * 2, None), "logits": images.mean(dim=(2, 3)) - 1}

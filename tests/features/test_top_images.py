@@ -1,4 +1,4 @@
-"""The images that excite a channel most, and channels that are never positive, against a sort of everything."""
+"""The images that excite a channel most, and channels that are never positive, against a full sort."""
 
 import json
 import math
@@ -23,7 +23,7 @@ Numbers = NDArray[Any]
 
 
 def maps_with_ties(shape: tuple[int, ...], seed: int = 0, special: float = 0.02) -> Tensor:
-    """Values of which many are equal and some of a kind that misleads; the last channel is never positive."""
+    """Return values of which many are equal and some misleading; the last channel is never positive."""
     generator = torch.Generator().manual_seed(seed)
     values = (torch.randn(shape, generator=generator) * 4).round()
     chosen = torch.rand(shape, generator=generator) < special
@@ -34,14 +34,14 @@ def maps_with_ties(shape: tuple[int, ...], seed: int = 0, special: float = 0.02)
 
 
 def responses_by_numpy(maps: Tensor) -> Numbers:
-    """The largest finite value of each image and channel; channels on axis 1."""
+    """Return the largest finite value of each image and channel; the maps have channels on axis 1."""
     numbers: Numbers = maps.double().numpy().reshape(*maps.shape[:2], -1)
     found: Numbers = np.where(np.isfinite(numbers), numbers, -np.inf).max(axis=2)
     return found
 
 
 def first_by_numpy(responses: Numbers, number: int) -> tuple[list[list[int]], list[list[float]]]:
-    """Return the top images of each channel by a full sort; -1 and -inf where there are fewer."""
+    """Return the top images of each channel by a full sort, filled with -1 and -inf."""
     images, values = [], []
     for channel in responses.T:
         order = [image for image in np.lexsort((np.arange(len(channel)), -channel)) if channel[image] > -np.inf]
@@ -154,7 +154,7 @@ def test_pooled_calls_name_an_image_once_by_its_largest_response(tangled: Tangle
 
 
 def parts_of(maps: Tensor) -> list[FeatureStatistics]:
-    """Statistics of every block of 64 images by itself."""
+    """Return the statistics of each block of 64 images."""
     model, parts = nn.Sequential(nn.Identity()), []
     for start in range(0, len(maps), BLOCK):
         with FeatureStatistics(

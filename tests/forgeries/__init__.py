@@ -1,1 +1,1 @@
-"""Forged runs: each is an honest one in which a forger changed something and made the rest fit."""
+"""Forged runs: a forger changes something in an honest run and makes the rest fit."""

@@ -1,4 +1,4 @@
-"""Changes that most forgeries are made of, each with the manifest written anew."""
+"""Changes that most forgeries consist of; each rewrites the manifest."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ METRICS = "metrics.json"
 
 
 def sealed(change: Callable[[Forger], object]) -> Forge:
-    """A change, after which the chains and the manifest are written anew."""
+    """Make a change, then rewrite the hash chains and the manifest."""
 
     def forge(forger: Forger) -> None:
         change(forger)
@@ -30,7 +30,7 @@ def put(name: str, place: str, value: object) -> Forge:
 
 
 def edit(name: str, change: Callable[[Any], object]) -> Forge:
-    """A JSON file changed in place, or replaced by what the change returns."""
+    """Change a JSON file in place, or replace it by what the change returns."""
 
     def forge(forger: Forger) -> None:
         content = forger.json(name)

@@ -1,4 +1,4 @@
-"""What stays open: an honest run that was chosen, or honest work on images that are not what their names say."""
+"""Forgeries that stay undetected: an honest run chosen by its test score, or honest work on mislabelled images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def accuracy(work: Path) -> float:
 
 
 def choose(forger: Forger) -> None:
-    """Show the one of two runs that is better on the test set; no value of it is forged."""
+    """Show the better of two runs by its test score; no value of it is forged."""
     other = forger.starts("seed 1")
     if accuracy(other) > accuracy(forger.work):
         for file in (other / "runs/tiny").rglob("*"):
@@ -24,7 +24,7 @@ def choose(forger: Forger) -> None:
 
 
 def nothing(_forger: Forger) -> None:
-    """The honest work on what was chosen before."""
+    """Change nothing: the forgery was the choice of the data."""
 
 
 row = forgeries_of("doors that stay open", by="nothing")

@@ -1,4 +1,4 @@
-"""Forgeries of the folder itself: lines of the manifest, damage, links, files of others."""
+"""Forgeries of the folder itself: lines of the manifest, damage, links, and files of others."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANIFEST, CONFIG = "manifest.json", "config.json"
 
 
 def without_its_line(name: str, change: Callable[[Forger], object]) -> Forge:
-    """A file changed and its line removed from the manifest."""
+    """Change a file and remove its line from the manifest."""
 
     def forge(forger: Forger) -> None:
         change(forger)
@@ -44,7 +44,7 @@ def manifest(change: Callable[[bytes], bytes]) -> Forge:
 
 
 def flipped(word: bytes, bit: int, after: int = 0) -> Forge:
-    """One bit of the byte where a text begins in the manifest, or so many bytes after it."""
+    """Flip one bit of the manifest, `after` bytes behind the start of a text."""
     return lambda forger: forger.flip(MANIFEST, forger.read(MANIFEST).index(word) + after, bit)
 
 
@@ -57,7 +57,7 @@ def upper_case(forger: Forger) -> None:
 
 
 def twice(forger: Forger) -> None:
-    """Two lines of one file: the first has the hash of what was there."""
+    """Write two manifest lines for one file; the first has the hash of the original content."""
     line = next(line for line in forger.read(MANIFEST).decode().splitlines() if METRICS in line)
     metrics = forger.json(METRICS)
     perfect(metrics)
@@ -77,7 +77,7 @@ def outside_line(forger: Forger) -> None:
 
 
 def gone(*names: str, line: bool = False) -> Forge:
-    """Files deleted; with `line`, from the manifest too."""
+    """Delete files; with `line`, also from the manifest."""
 
     def forge(forger: Forger) -> None:
         for name in names:
@@ -89,7 +89,7 @@ def gone(*names: str, line: bool = False) -> Forge:
 
 
 def linked(name: str) -> Forge:
-    """A file of the run is a link to one outside of it, with the same bytes."""
+    """Replace a file of the run by a link to one outside it with the same bytes."""
 
     def forge(forger: Forger) -> None:
         outside = forger.work / "elsewhere"
@@ -101,14 +101,14 @@ def linked(name: str) -> Forge:
 
 
 def linked_setting(forger: Forger) -> None:
-    """A setting's folder is a link to another's."""
+    """Replace the folder of a setting (one optimizer's training) by a link to another setting's."""
     shutil.rmtree(forger.run / LAST)
     (forger.run / LAST).symlink_to(SELECTED)
     forger.seal()
 
 
 def last_weights(forger: Forger) -> None:
-    """A file of a run of another protocol, with its line."""
+    """Add a file that only a run of another protocol has, with its manifest line."""
     forger.write(f"{LAST}/last.safetensors", forger.read(f"{LAST}/best.safetensors"))
     forger.seal()
 
@@ -165,7 +165,7 @@ ROWS += [
 
 
 def added(forger: Forger) -> None:
-    """Files of every kind that nothing is compared with, none of which a training wrote."""
+    """Add files of every kind that nothing is compared with, none of them written by a training."""
     for name in (
         "logs/adamw/steps.csv",
         "logs/best/steps.csv",

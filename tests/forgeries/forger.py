@@ -1,4 +1,4 @@
-"""What a forger has: an honest run's files, the package itself, and tools that make all other files fit a change."""
+"""Tools of a forger: an honest run's files, the package itself, and means to make other files fit a change."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SELECTED, OTHER, LAST = "adamw", "rmsprop", "sgd"  # settings of the tiny run
 
 
 class Forger:
-    """A run in a working folder, and what changes it; files are replaced, never written into: they may be linked."""
+    """A run in a working folder that can be changed; files are replaced, because they may be hard links."""
 
     def __init__(self, work: Path, starts: Callable[[str], Path], numerics: Numerics) -> None:
         self.work, self.run, self.numerics = work, work / "runs/tiny", numerics
@@ -46,7 +46,6 @@ class Forger:
     # Files.
 
     def write(self, name: str, data: bytes) -> None:
-        """Replace or add a file of the run."""
         file = self.run / name
         file.unlink(missing_ok=True)
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -62,14 +61,13 @@ class Forger:
         self.write(name, json_bytes(value))
 
     def put(self, name: str, place: str, value: object) -> None:
-        """Set the value at a place of a JSON file, such as `supports/test/sea`."""
+        """Set the value at a path inside a JSON file, such as `supports/test/sea`."""
         content = self.json(name)
         inner, last = inside_json(content, place)
         inner[last] = value
         self.write_json(name, content)
 
     def replace(self, name: str, old: str, new: str) -> None:
-        """Replace the first occurrence of a text in a file."""
         text = self.read(name).decode()
         assert old in text, f"{name} has no {old!r}"
         self.write(name, text.replace(old, new, 1).encode())
@@ -80,13 +78,13 @@ class Forger:
         self.write(name, bytes(data))
 
     def seal(self, *without: str) -> None:
-        """Write the manifest anew, as the package does: with every file of the folder but those named."""
+        """Rewrite the manifest as the package does, with every file of the folder except those named."""
         files = sorted(file.relative_to(self.run).as_posix() for file in self.run.rglob("*") if file.is_file())
         listed = [name for name in files if name not in (names.MANIFEST, *without) and not names.is_kept_epoch(name)]
         self.write_json(names.MANIFEST, {name: sha256_of(self.run / name) for name in listed})
 
     def rechain(self) -> None:
-        """Make the chain of every setting begin with the other files' values, and link each entry to the one before."""
+        """Make the hash chain of every setting (one optimizer's training) agree with the other files."""
         # Of the settings before, whose last weights a warm start takes.
         chained: dict[str, Any] = {}
         config, split = self.config(), self.split()
@@ -118,7 +116,7 @@ class Forger:
         return self.ordered(setting, read_tensors(self.run / f"{setting}/best.safetensors"))
 
     def ordered(self, setting: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Tensors in the order of the network: that of a file that was read is another one each time."""
+        """Return the tensors in the order of the network, which a file that was read does not keep."""
         first = [name for name in self.json(files_of(setting)[1])[0]["tensors"] if name in tensors]
         return {name: tensors[name] for name in [*first, *sorted(tensors.keys() - {*first})]}
 
@@ -126,7 +124,7 @@ class Forger:
         self.write(f"{setting}/best.safetensors", tensor_bytes(state, to_metadata(self.config().preprocessing)))
 
     def write_split(self, parts: dict[str, Sequence[Entry]]) -> None:
-        """A split with these parts; sizes in the configuration and supports follow."""
+        """Write a split with these parts, and update the sizes in the configuration and the supports."""
         ordered = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in parts.items()}
         split = Split(Path(), self.split().classes, ordered)
         self.write("split.csv", to_csv(split))
@@ -136,7 +134,7 @@ class Forger:
     # What follows from them.
 
     def predicted(self, setting: str, part: str, epoch: int = 0) -> Scores:
-        """Scores of a part by a setting's weights, as they are now."""
+        """Compute the scores of a part (training, validation or test) by a setting's present weights."""
         config, split = self.config(), self.split()
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
@@ -144,13 +142,13 @@ class Forger:
         return predict(self.numerics.place(model), images, config.evaluation, Context(self.numerics), epoch=epoch)
 
     def remeasure(self) -> None:
-        """The metrics of the scores as they are now."""
+        """Recompute the metrics from the present scores."""
         arrays = self.arrays()
         scores = Scores(tuple(arrays["paths"]), arrays["labels"], arrays["softmax"], 0.0)
         self.write_json("metrics.json", self.json("metrics.json") | dict(scores.metrics()))
 
     def rescore(self) -> None:
-        """Scores and metrics of the setting that the histories select, by its weights as they are now."""
+        """Recompute scores and metrics by the present weights of the setting that the histories select."""
         settings = [setting.name for setting in self.config().settings]
         setting, row = select({name: self.json(f"{name}/history.json") for name in settings}, "mean_class_accuracy")
         scores = self.predicted(setting, "test")
@@ -165,7 +163,7 @@ class Forger:
         self.write_json("metrics.json", self.json("metrics.json") | new | dict(scores.metrics()))
 
     def revalidate(self, setting: str) -> None:
-        """The row of a setting's best epoch, and that epoch's tensors, by its weights as they are now."""
+        """Recompute the history row and the chain entry of a setting's best epoch by its present weights."""
         history, tensors, state = *map(self.json, files_of(setting)), self.weights(setting)
         row: dict[str, Any] = max(history, key=lambda each: each["mean_class_accuracy"])
         scores = self.predicted(setting, "validation", row["epoch"])
@@ -180,7 +178,7 @@ class Forger:
         self.write_json(files_of(setting)[1], tensors)
 
     def refeature(self) -> None:
-        """The feature maps, measured again."""
+        """Measure the feature maps again."""
         self.finish()
         # A forger is stopped by no refusal of files that contradict each other.
         with mock.patch(f"{CHECKS}.refuse_contradictions"), mock.patch(f"{CHECKS}.refuse_broken_chains"):
@@ -195,7 +193,7 @@ class Forger:
         self.finish()
 
     def finish(self) -> None:
-        """The chains and the manifest, written anew."""
+        """Rewrite the hash chains and the manifest."""
         self.rechain()
         self.seal()
 
@@ -205,7 +203,7 @@ def files_of(setting: str) -> tuple[str, str]:
 
 
 def make_worst(row: dict[str, Any]) -> None:
-    """An epoch in which no image was right."""
+    """Change the row of an epoch to one in which no image was right."""
     row["class_accuracy"] = [0.0] * len(row["class_accuracy"])
     row["mean_class_accuracy"] = 0.0
 
@@ -214,7 +212,6 @@ _HASHES: dict[tuple[int, int, int], str] = {}
 
 
 def sha256_of(file: Path) -> str:
-    """The sha256 of a file; a second name of a file that was hashed before is not read again."""
     status = file.stat()
     key = (status.st_dev, status.st_ino, status.st_mtime_ns)
     if key not in _HASHES:

@@ -1,4 +1,4 @@
-"""Makes a forgery, runs `verify` on it through the command line's own entry, and says what caught it."""
+"""Make a forgery, run `verify` on it through the command line's entry, and report what caught it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLOAT = re.compile(r"\d+\.\d{7,}(e-?\d+)?")
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a forgery: who caught it, with which sentences, and what was printed."""
+    """The outcome of a forgery: what caught it, the sentences about it, and stray output."""
 
     by: By
     sentences: tuple[str, ...]
@@ -33,7 +33,7 @@ class Verdict:
     trusted: bool  # by one who compares files with the manifest alone
 
     def sentence(self, words: tuple[str, ...]) -> str:
-        """The first sentence with all of these words, else the first; empty where nothing is said."""
+        """Return the first sentence with all these words, else the first one, else an empty text."""
         fitting = (each for each in self.sentences if all(word in each for word in words))
         return next(fitting, next(iter(self.sentences), ""))
 
@@ -56,7 +56,7 @@ def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics:
 
 
 def read_sentences(outcome: Outcome, work: Path) -> tuple[str, ...]:
-    """The sentences of an outcome below its verdict, without what differs between machines: hashes, working folder."""
+    """Return the sentences below the verdict, without hashes and the working folder, which differ by machine."""
     lines = [line.removeprefix(DIFFERENCE) for line in outcome.out.splitlines()[1:]]
     lines += [line.removeprefix(PROGRAM) for line in outcome.sentences]
     if outcome.code is None:
@@ -82,7 +82,7 @@ def faults(forgery: Forgery, verdict: Verdict) -> list[str]:
 
 
 def trusts(folder: Path) -> bool:
-    """The faulty twin of `verify`: whether every file that the manifest lists has the hash that it lists."""
+    """Return True if each file has the hash of its manifest line: the naive check that forgeries defeat."""
     try:
         listed: dict[str, str] = json.loads((folder / "manifest.json").read_text())
         return bool(listed) and all(sha256_of(folder / name) == sha256 for name, sha256 in listed.items())

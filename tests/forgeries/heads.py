@@ -1,4 +1,4 @@
-"""Forgeries of a fitted head, and of what a setting trains."""
+"""Forgeries of a fitted head, and of the part of the network that a setting trains."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HISTORY, BEST = f"{HEAD}/history.json", f"{HEAD}/best.safetensors"
 
 
 def fitted(forger: Forger, part: str, strength: float) -> State:
-    """The weights with a head that is fitted to a part of the images."""
+    """Return the weights with a head fitted to a part (training, validation or test) of the images."""
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
 
     def images(name: str) -> ImageSet:
@@ -44,13 +44,13 @@ def fitted(forger: Forger, part: str, strength: float) -> State:
 
 
 def of_test_images(forger: Forger) -> None:
-    """A head that is fitted to the test images, and everything that can be computed anew."""
+    """Fit the head to the test images, and recompute everything that depends on it."""
     forger.write_weights(HEAD, fitted(forger, "test", STRENGTHS[-1]))
     forger.make_fit(HEAD)
 
 
 def another_strength(forger: Forger) -> None:
-    """The head of another strength, chosen since the others are said to be worse; what follows is computed anew."""
+    """Show the head of another strength by lowering the accuracies of the rest, and recompute what follows."""
     history = forger.json(HISTORY)
     best = best_epoch(history, "mean_class_accuracy")["epoch"]
     other = next(row for row in reversed(history) if row["epoch"] != best)
@@ -75,10 +75,10 @@ def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def moved_unseen_by(*parts: str, share: float = 1.0) -> Forge:
-    """A head with a change that no image of these parts sees and that makes every test image right.
+    """Change the head so that scores of these parts stay unchanged and every test image is right.
 
     Args:
-        parts: whose scores stay as they are.
+        parts: training, validation or test; their scores stay as they are.
         share: of the change.
     """
 
@@ -115,7 +115,7 @@ def exchanged(rows: list[dict[str, Any]]) -> None:
 
 
 def chosen(forger: Forger) -> None:
-    """The row of another strength is said to be the best, and the metrics name it."""
+    """Call the row of another strength the best, and name it in the metrics."""
     history = forger.json(HISTORY)
     other = 1 if best_epoch(history, "mean_class_accuracy")["epoch"] != 1 else 2
     row = history[other - 1]
@@ -128,7 +128,7 @@ def chosen(forger: Forger) -> None:
 
 
 def worst(rows: list[dict[str, Any]]) -> None:
-    """The best of the fits that were not chosen is said to be the worst."""
+    """Call the best of the fits that were not chosen the worst."""
     best = best_epoch(rows, "mean_class_accuracy")["epoch"]  # type: ignore[arg-type]
     make_worst(max((row for row in rows if row["epoch"] != best), key=lambda row: row["mean_class_accuracy"]))
 

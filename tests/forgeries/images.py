@@ -1,4 +1,4 @@
-"""Forgeries of images: those in the folder that `--data` names, and the scenes in the verifier's cache."""
+"""Forgeries of images: in the folder that `--data` names, and in the verifier's cache of scenes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.forgeries.starts import PHOTOS
 
 
 def poison(forger: Forger, work: Path) -> None:
-    """The verifier's cache holds, in the place of each scene of a class, one scene that the network knows."""
+    """Replace each scene of one class in the verifier's cache by a scene that the network knows."""
     config = forger.config()
     os.environ["IN4310REPRO_CACHE"] = str(work)
     folder = embedded_folder(config.scenes, config.image_size, config.seed)
@@ -32,7 +32,7 @@ def poison(forger: Forger, work: Path) -> None:
 
 
 def poisoned_cache(forger: Forger) -> None:
-    """Scores on a poisoned cache, and the split of what lies there."""
+    """Compute scores on a poisoned cache, and write the split of its files."""
     before = os.environ["IN4310REPRO_CACHE"]
     try:
         poison(forger, forger.work / "cache")
@@ -47,7 +47,7 @@ def poisoned_cache(forger: Forger) -> None:
 
 
 def poisoned_images_alone(forger: Forger) -> None:
-    """The cache alone, with the run as it was."""
+    """Poison the cache, and leave the run unchanged."""
     before = os.environ["IN4310REPRO_CACHE"]
     try:
         poison(forger, forger.work / "cache")
@@ -56,7 +56,7 @@ def poisoned_images_alone(forger: Forger) -> None:
 
 
 def photos_changed(change: Callable[[Forger, Any], object]) -> Forge:
-    """Images of the folder that `--data` names, and a split of them as they are now."""
+    """Change images of the folder that `--data` names, and write the split of the changed files."""
 
     def forge(forger: Forger) -> None:
         change(forger, forger.work / PHOTOS)
@@ -90,7 +90,7 @@ def only_in_the_split(forger: Forger) -> None:
 
 
 def brighten(forger: Forger) -> None:
-    """A pixel of a test image; nothing else."""
+    """Change a pixel of a test image, and nothing else."""
     file = first_test_image(forger, forger.work / PHOTOS)
     data = bytearray(file.read_bytes())
     data[-20] ^= 0x40

@@ -18,7 +18,7 @@ FEATURES = "features.json"
 
 
 def nudge(by: float, *, numeric_class: str = "") -> Forge:
-    """The first image's scores moved, the largest up; the metrics fit them."""
+    """Move the first image's scores, the largest one up, and recompute the metrics."""
 
     def forge(forger: Forger) -> None:
         arrays = forger.arrays()
@@ -34,7 +34,7 @@ def nudge(by: float, *, numeric_class: str = "") -> Forge:
 
 
 def claim_native(fingerprint: dict[str, Any]) -> None:
-    """Arithmetic that may have other bits, with the class that its probe makes."""
+    """Claim native arithmetic, whose bits may differ, with the numeric class that its probe gives."""
     fingerprint["numerics"] = "native"
     # features.json names no threads where portable arithmetic measured.
     words = fingerprint["probe"], fingerprint.setdefault("threads", 2), fingerprint["device_name"]
@@ -47,7 +47,7 @@ def native(forger: Forger) -> None:
 
 
 def scaled(factor: float, change: Callable[[Any, Any], object]) -> Forge:
-    """The last layer scaled up, so that scores saturate, everything computed anew; then scores moved, said native.
+    """Scale the last layer so that scores saturate, recompute the run, then move scores and claim native arithmetic.
 
     Args:
         factor: of the layer.
@@ -70,13 +70,13 @@ def scaled(factor: float, change: Callable[[Any, Any], object]) -> Forge:
 
 
 def lift(scores: Any, own: Any) -> None:
-    """Small scores moved by less than 1e-6, those of the own class above all others."""
+    """Raise small scores of the own class to 9e-7, and set the other small scores to 0."""
     small = scores < 1e-7
     scores[small & own], scores[small & ~own] = 9e-7, 0
 
 
 def part_ties(scores: Any, own: Any) -> None:
-    """Scores of 0 told apart by less than the least number of float32."""
+    """Break ties of scores at 0: give the own class 1e-38, less than the least normal number of float32."""
     scores[(scores == 0) & own] = 1e-38
 
 
@@ -87,7 +87,7 @@ def say_native(forger: Forger) -> None:
 
 
 def right(forger: Forger) -> None:
-    """Every score of a true class becomes the largest."""
+    """Make the score of the true class the largest for every image."""
     arrays = forger.arrays()
     for scores, label in zip(arrays["softmax"], arrays["labels"], strict=True):
         best = int(scores.argmax())
@@ -122,7 +122,7 @@ def not_a_number(arrays: dict[str, Any]) -> None:
 
 
 def comment(forger: Forger) -> None:
-    """A second archive's comment: the arrays are read as before."""
+    """Add a comment to the zip archive of the scores, which are read as before."""
     with zipfile.ZipFile(forger.run / "scores.npz") as archive:
         members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     (forger.run / "scores.npz").unlink()
@@ -151,7 +151,7 @@ def invented_set(features: dict[str, Any]) -> None:
 
 
 def move(features: dict[str, Any]) -> None:
-    """A share by 5e-5 and eigenvalues by 5e-7 of their size."""
+    """Move a share by 5e-5, and eigenvalues by a relative 5e-7."""
     module = features["sets"][0]["modules"]["conv1"]
     module["non_positive"] += 5e-5
     module["eigenvalues"] = [value * (1 + 5e-7) for value in module["eigenvalues"]]
@@ -185,7 +185,7 @@ def one_bin_further(activations: dict[str, Any]) -> None:
 
 
 def one_value_elsewhere(activations: dict[str, Any]) -> None:
-    """A count moved from a power of two to the next: the sum is as it was."""
+    """Move one count from a power of two to another; the sum stays unchanged."""
     first, second = list(activations["powers_of_two"])[:2]
     activations["powers_of_two"][first] += 1
     activations["powers_of_two"][second] -= 1

@@ -43,7 +43,7 @@ def unseen(metrics: dict[str, Any]) -> None:
 
 
 def twice(forger: Forger) -> None:
-    """A key that stands there twice: one parser takes the first, another the last."""
+    """Write a key twice: some parsers take the first value, others the last."""
     value = forger.json(METRICS)["mean_class_accuracy"]
     forger.replace(
         METRICS, f'"mean_class_accuracy": {value}', f'"mean_class_accuracy": 0.99,\n "mean_class_accuracy": {value}'
@@ -51,7 +51,7 @@ def twice(forger: Forger) -> None:
 
 
 def best_row(*changes: tuple[str, object]) -> Forge:
-    """The history's best row and, where they say the same, the metrics."""
+    """Change the history's best row, and the values of it that the metrics repeat."""
 
     def forge(forger: Forger) -> None:
         history, metrics = forger.json(HISTORY), forger.json(METRICS)

@@ -1,4 +1,4 @@
-"""Forgeries that only a training shows: `verify --replay` on a run that kept its epochs, or from the first epoch."""
+"""Forgeries that only `verify --replay` shows, on a run that kept its epochs or from the first epoch."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def row_of(epoch: int, key: str, value: object) -> Forge:
 
 
 def an_epoch_more(forger: Forger) -> None:
-    """A last epoch, worse than the best, that was never trained."""
+    """Add a last epoch that was never trained and is worse than the best."""
     rows, entries = forger.json(HISTORY), forger.json(TENSORS)
     more = {"epoch": len(rows) + 1}
     forger.put(CONFIG, "epochs", len(rows) + 1)
@@ -43,7 +43,7 @@ def an_epoch_more(forger: Forger) -> None:
 
 
 def an_epoch_less(forger: Forger) -> None:
-    """The last epoch was never trained; where it was the best, its weights are those of the one before."""
+    """Remove the last epoch; if it was the best, use the weights of the epoch before."""
     for name in (HISTORY, TENSORS):
         forger.write_json(name, forger.json(name)[:-1])
     forger.put(CONFIG, "epochs", len(forger.json(HISTORY)))
@@ -55,7 +55,7 @@ def an_epoch_less(forger: Forger) -> None:
 
 
 def other_best_epoch(forger: Forger) -> None:
-    """The weights of an epoch that was not the best on validation, whose betters are made worse."""
+    """Show the weights of an epoch that was not the best on validation, and lower the better epochs."""
     rows = forger.json(HISTORY)
     for row in rows:
         if row["epoch"] != SPLICED:
@@ -69,19 +69,19 @@ def other_best_epoch(forger: Forger) -> None:
 
 
 def better(weights: dict[str, torch.Tensor]) -> None:
-    """Weights from elsewhere; a thousandth more will do."""
+    """Scale the last layer by 1.001, in place of using weights from elsewhere."""
     weights["fc.weight"] *= 1.001
 
 
 def kept_alone(forger: Forger) -> None:
-    """A kept state is another, the chain is as it was."""
+    """Change a kept state, and leave the hash chain unchanged."""
     weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     better(weights)
     write_kept(forger, SPLICED, weights, state)
 
 
 def kept_and_its_entry(forger: Forger) -> None:
-    """A kept state is another, the chain commits to it, and the training goes on as it did."""
+    """Change a kept state and its entry in the hash chain; the later training stays as it was."""
     weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     weights = forger.ordered(SELECTED, weights)
     better(weights)
@@ -94,7 +94,7 @@ def kept_and_its_entry(forger: Forger) -> None:
 
 
 def spliced(forger: Forger) -> None:
-    """A kept state is another, and what follows was trained from it: one epoch is false."""
+    """Change a kept state and train on from it: only one epoch is false."""
     kept_and_its_entry(forger)
     weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     entries, rows = forger.json(TENSORS), forger.json(HISTORY)
@@ -140,7 +140,7 @@ def write_kept(forger: Forger, epoch: int, weights: dict[str, torch.Tensor], sta
 
 
 def as_double(forger: Forger) -> None:
-    """The same values as float64, whose feature maps are the same."""
+    """Store the same values as float64, which gives the same feature maps."""
     changed(SELECTED, double)(forger)
     forger.revalidate(SELECTED)
     forger.rescore()
@@ -154,13 +154,13 @@ def without_kept(forger: Forger) -> None:
 
 
 def elsewhere(forger: Forger) -> None:
-    """Weights of another seed, and arithmetic that no other machine has."""
+    """Use weights of another seed, and claim arithmetic that no other machine has."""
     say_native(forger)
     of_seed_1(forger)
 
 
 def from_scratch(forger: Forger) -> None:
-    """A run that began from trained weights says that it began from drawn ones."""
+    """Claim that a run started from random weights, although it started from trained ones."""
     forger.put(CONFIG, "weights", "none")
     config = forger.config()
     drawn = models.build(config.model, len(forger.split().classes), config.seed).state_dict()
@@ -168,7 +168,7 @@ def from_scratch(forger: Forger) -> None:
 
 
 def corrected(forger: Forger) -> None:
-    """A run with the deviation warm-start says `corrected`."""
+    """Claim the corrected protocol for a run with the deviation warm-start."""
     forger.put(CONFIG, "protocol", [])
     for last in forger.run.glob(f"*/{names.LAST_WEIGHTS}"):
         last.unlink()

@@ -38,13 +38,13 @@ def page(name: str, change: Callable[[bytes], bytes]) -> Forge:
 
 
 def picture(forger: Forger) -> None:
-    """Another number in a drawing, and in the page that shows it."""
+    """Change a number in a drawing and in the page that shows it."""
     for name in ("figure04.svg", "index.html"):
         page(name, lambda data: data.replace(b">.333</text>", b">.933</text>", 1))(forger)
 
 
 def another_photograph(forger: Forger) -> None:
-    """The second photograph in the place of the first, wherever it is shown: photographs are not decoded again."""
+    """Replace the first photograph by the second wherever it is shown; photographs are not decoded again."""
     text = (forger.work / REPORT / "index.html").read_bytes()
     first, second = list(dict.fromkeys(re.findall(rb"data:image/jpeg;base64,[A-Za-z0-9+/=]+", text)))[:2]
     for name in ("index.html", "figure07.svg"):
@@ -61,7 +61,7 @@ def beside(forger: Forger) -> None:
 
 
 def of_another_run(forger: Forger) -> None:
-    """The run of another seed beside the report of the first."""
+    """Put the run of another seed beside the report of the first run."""
     other = forger.starts("seed 1") / "runs/tiny"
     for file in other.rglob("*"):
         if file.is_file():

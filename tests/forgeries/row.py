@@ -1,4 +1,4 @@
-"""One forgery: how it is made of an honest run, what shows it, and words of the sentence that says so."""
+"""One forgery: how to make it from an honest run, what shows it, and words of the sentence that says so."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Forge = Callable[[Forger], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Forgery:
-    """A forged run; `by` is the first of `verify`, `verify --replay` and nothing that shows it."""
+    """A forged run; `by` is the first that shows it: `verify`, `verify --replay` or nothing."""
 
     group: str
     name: str  # what is forged
@@ -33,7 +33,7 @@ class Forgery:
 
 
 def forgeries_of(group: str, **common: object) -> Callable[..., Forgery]:
-    """Make the rows of a group: the forged value, the forgery, and words of the sentence."""
+    """Return a function that makes the rows of a group: the forged value, the forgery, and words of the sentence."""
 
     def row(name: str, forge: Forge, *words: str, **more: object) -> Forgery:
         return Forgery(group=group, name=name, forge=forge, words=words, **{**common, **more})  # type: ignore[arg-type]

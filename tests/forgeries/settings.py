@@ -16,7 +16,7 @@ CONFIG, FINGERPRINT = "config.json", "fingerprint.json"
 
 
 def by_hand(forger: Forger) -> None:
-    """Another setting is selected, and no history says so."""
+    """Select another setting (one optimizer's training) in the metrics; no history supports it."""
     row = forger.json(f"{OTHER}/history.json")[1]
     forger.put(METRICS, "setting", OTHER)
     for key, source in (
@@ -28,7 +28,7 @@ def by_hand(forger: Forger) -> None:
 
 
 def by_lowered_history(setting: str) -> Forge:
-    """Another setting is selected, since the histories of those before it were lowered; everything else fits."""
+    """Select another setting by lowering the histories of those before it; everything else fits."""
 
     def forge(forger: Forger) -> None:
         for other in (SELECTED, OTHER, LAST):
@@ -45,7 +45,7 @@ def by_lowered_history(setting: str) -> Forge:
 
 
 def sabotaged(forger: Forger) -> None:
-    """Every setting but one is shown with weights that were never trained, and all that follows from these."""
+    """Give all settings but one weights that were never trained, and recompute what follows."""
     config = forger.config()
     drawn = models.build(config.model, len(forger.split().classes), config.seed).state_dict()
     # Nearly a bias alone: it says one class of every image.
@@ -61,7 +61,7 @@ def sabotaged(forger: Forger) -> None:
 
 
 def invented_start(forger: Forger) -> None:
-    """The run says that it began from a file that nobody has; the feature maps, which are of it, are invented."""
+    """Claim a start from a weights file that nobody has, and invent the feature maps of it."""
     forger.put(CONFIG, "weights", "mine.safetensors")
     forger.put(FINGERPRINT, "initial_weights_sha256", "0" * 64)
     forger.put("features.json", "network", "resnet18 with mine.safetensors weights, not fine-tuned")
@@ -69,7 +69,7 @@ def invented_start(forger: Forger) -> None:
 
 
 def another_order(forger: Forger) -> None:
-    """The first of equals is selected: the other of them comes first."""
+    """Swap the order of two equal settings, of which the first is selected."""
     settings = forger.json(CONFIG)["settings"]
     forger.put(CONFIG, "settings", [settings[1], settings[0], settings[2]])
     forger.rescore()
@@ -86,7 +86,7 @@ def drop_from_configuration(forger: Forger) -> None:
 
 
 def drop(setting: str) -> Forge:
-    """A setting is nowhere."""
+    """Remove a setting everywhere."""
 
     def forge(forger: Forger) -> None:
         kept = [each for each in forger.json(CONFIG)["settings"] if each["name"] != setting]
@@ -109,7 +109,7 @@ def exchange_settings(forger: Forger) -> None:
 
 
 def relabelled(forger: Forger) -> None:
-    """A run of all deviations that says `corrected`."""
+    """Claim the corrected protocol for a run with all deviations."""
     forger.put(CONFIG, "protocol", [])
     metrics = forger.json(METRICS)
     metrics.pop("unseen", None)
@@ -119,7 +119,7 @@ def relabelled(forger: Forger) -> None:
 
 
 def relabelled_and_measured(forger: Forger) -> None:
-    """The same, and what the weights say by the corrected protocol is computed anew."""
+    """Claim the corrected protocol, and recompute its values from the weights."""
     relabelled(forger)
     for setting in (SELECTED, OTHER, LAST):
         forger.revalidate(setting)
@@ -138,7 +138,7 @@ def unknown_key(forger: Forger) -> None:
 
 
 def unknown_preset(forger: Forger) -> None:
-    """A run whose learning rate is not the preset's, under a preset's name that nobody can look up."""
+    """Change the learning rate of a run, under a preset's name that nobody can look up."""
     forger.put(CONFIG, "preset", "better")
     forger.put(CONFIG, "settings/0/learning_rate", 0.5)
 

@@ -1,4 +1,4 @@
-"""Forgeries of splits and images; whatever follows from them is computed anew."""
+"""Forgeries of splits and images; all values that depend on them are recomputed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parts_of(forger: Forger) -> Parts:
 
 
 def moved(change: Callable[[Parts], object]) -> Forge:
-    """A split with other parts, and everything that the weights say of them."""
+    """Change the parts of a split, and recompute everything that follows from the weights."""
 
     def forge(forger: Forger) -> None:
         parts = parts_of(forger)
@@ -46,7 +46,7 @@ def swap_parts(parts: Parts) -> None:
 
 
 def exchange(parts: Parts) -> None:
-    """A test image for a training image of its class."""
+    """Exchange a test image and a training image of its class."""
     image = parts["test"][0]
     other = next(entry for entry in parts["training"] if entry.label == image.label)
     parts["test"][0] = other
@@ -58,7 +58,7 @@ def exchange_validation(parts: Parts) -> None:
 
 
 def drop_errors(forger: Forger) -> None:
-    """The test images that are predicted wrongly stand nowhere; one of a class is left, so that it has a support."""
+    """Leave out the wrongly predicted test images, except one of each class, so that it has a support."""
     arrays, parts = forger.arrays(), parts_of(forger)
     good = arrays["softmax"].argmax(axis=1) == arrays["labels"]
     for label in set(arrays["labels"]):
@@ -70,7 +70,7 @@ def drop_errors(forger: Forger) -> None:
 
 
 def relabelled(part: str) -> Forge:
-    """The classes of a part's images are those that the network predicts; paths lie in the folders of these."""
+    """Relabel a part's images by the network's predictions, and move their paths to those classes."""
 
     def forge(forger: Forger) -> None:
         split, scores = forger.split(), forger.predicted("adamw", part)
@@ -92,7 +92,7 @@ def relabelled(part: str) -> Forge:
 
 
 def under_another_name(parts: Parts) -> None:
-    """Test images that are also training images, under names of their own."""
+    """Use test images as training images too, under other names."""
     parts["training"] += [replace(entry, path=entry.path.replace(".bmp", "b.bmp")) for entry in parts["test"]]
 
 
@@ -103,7 +103,7 @@ def copies(forger: Forger) -> None:
 
 
 def fewer_scenes(forger: Forger) -> None:
-    """The last scene of every class is left out, which `scenes` says too."""
+    """Leave out the last scene of every class, and lower `scenes` in the configuration."""
     parts = parts_of(forger)
     kept = {part: [entry for entry in entries if "0007" not in entry.path] for part, entries in parts.items()}
     forger.write_split(dict(kept))
@@ -116,7 +116,7 @@ def text(change: Callable[[str], str]) -> Forge:
 
 
 def renamed(old: str, new: str) -> Forge:
-    """A class that has another name everywhere, at the same place in the order of the classes."""
+    """Rename a class everywhere, at the same place in the order of the classes."""
 
     def forge(forger: Forger) -> None:
         forger.write(SPLIT, forger.read(SPLIT).replace(old.encode(), new.encode()))

@@ -1,4 +1,4 @@
-"""The honest runs that a forger begins with, each in a working folder of its own and made once."""
+"""The honest runs that a forger starts from, each made once in its own working folder."""
 
 from __future__ import annotations
 
@@ -34,12 +34,11 @@ weight_decay = 0.01
 
 
 def scenes(seed: int) -> Callable[[Path], None]:
-    """Draw the scenes of a seed into a folder."""
     return lambda folder: write_scenes(folder, SCENES, SIZE, seed)
 
 
 def wrong_labels(folder: Path) -> None:
-    """Half of the scenes of two classes lie in each other's folder."""
+    """Exchange half of the scenes of two classes, so that their labels are wrong."""
     scenes(0)(folder)
     for number in range(SCENES // 2):
         sea, street = folder / f"sea/{number:04d}.bmp", folder / f"street/{number:04d}.bmp"
@@ -49,7 +48,7 @@ def wrong_labels(folder: Path) -> None:
 
 
 def near_copies(folder: Path) -> None:
-    """Each scene stands there once more, with one value of a pixel changed."""
+    """Add a copy of each scene that differs in one value of a pixel."""
     scenes(0)(folder)
     for file in sorted(folder.rglob("*.bmp")):
         content = bytearray(file.read_bytes())
@@ -58,7 +57,7 @@ def near_copies(folder: Path) -> None:
 
 
 def ground(folder: Path) -> None:
-    """Bytes are put behind the end of one test image until the split has it in training."""
+    """Append bytes to one test image until the split puts it into training."""
     scenes(0)(folder)
     sizes = parse_sizes(PRESETS["tiny"].split, 6 * SCENES)
     chosen = stratified_split(catalogue(folder), sizes, 0).parts["test"][0].path
@@ -88,7 +87,7 @@ STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
 
 
 def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
-    """A function that makes an honest run once, for all processes that share a folder, and returns where it works."""
+    """Return a function that makes an honest run once for all processes that share a folder, and returns its folder."""
 
     @functools.cache
     def start(name: str) -> Path:
@@ -128,7 +127,7 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
 
 
 def command(words: str, work: Path) -> None:
-    """A command that must end well."""
+    """Run a command, and raise RuntimeError if it fails."""
     done = call(words.split(), work, limit=LONG)
     if done.code != 0:
         raise RuntimeError(f"in4310repro {words} ended with {done.code}: {done.err[-2000:]}")

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def written(page: str) -> dict[tuple[str, str], str]:
-    """The lines of the table that stand in the page, without their numbers, by group and name."""
+    """Return the table lines on the page, without their numbers, by group and name."""
     groups, lines = {heading(row.group): row.group for row in ROWS}, {}
     names, group = {(row.group, cell(row.name)): row.name for row in ROWS}, ""
     for text in page.splitlines():
@@ -62,7 +62,7 @@ def heading(group: str) -> str:
 
 
 def judged(rows: list[Forgery]) -> Iterator[tuple[int, Forgery, Verdict]]:
-    """Each forgery, numbered from 1, and what became of it."""
+    """Yield each forgery, numbered from 1, with its verdict."""
     numerics = activate("auto", "cpu")
     with tempfile.TemporaryDirectory(prefix="forgeries-") as name:
         folder = Path(name)
@@ -74,19 +74,19 @@ def judged(rows: list[Forgery]) -> Iterator[tuple[int, Forgery, Verdict]]:
 
 
 def line(row: Forgery, verdict: Verdict) -> str:
-    """The cells of a row: what is forged, what caught it, the sentence; where nothing did, what would show it."""
+    """Return a table row: the forged value, what caught it, and the sentence or what would show it."""
     sentence = row.shown_by if row.by == "nothing" else f"`{cell(verdict.sentence(row.words))}`"
     return f"| {cell(row.name)} | {CAUGHT[verdict.by]} | {sentence} |"
 
 
 def cell(text: str) -> str:
-    """A text for a cell: what cannot be printed is escaped, what is long is cut."""
+    """Return a text as a table's cell: unprintable characters are escaped, long text is cut."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|").replace("`", "'")
     return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
 
 
 def page_with(page: str, lines: Mapping[tuple[str, str], str]) -> str:
-    """The page with the table of all forgeries in its place; one that was never judged has no line."""
+    """Return the page with the table of all forgeries; one that was never judged has no line."""
     counts = Counter(row.by for row in ROWS)
     text = [
         f"{len(ROWS)} forgeries: {counts['verify']} are caught by `verify`, {counts['replay']} by `verify --replay`, "

@@ -1,4 +1,4 @@
-"""Every forgery of the table: what catches it, the sentence that says so, and the twin that sees nothing."""
+"""Every forgery of the table: what catches it, the sentence about it, and a naive check that misses it."""
 
 from __future__ import annotations
 

@@ -44,14 +44,14 @@ def as_another_setting(forger: Forger) -> None:
 
 
 def of_seed_1(forger: Forger) -> None:
-    """Weights of a run of another seed, and everything that can be computed anew."""
+    """Use weights of a run of another seed, and recompute everything that depends on them."""
     run = forger.starts("seed 1") / "runs/tiny"
     forger.write(BEST, (run / BEST).read_bytes())
     forger.make_fit()
 
 
 def trained_on_test(forger: Forger) -> None:
-    """A last layer fitted to the test images: with fewer of them than features, any scores can be had."""
+    """Fit the last layer to the test images; they are fewer than its features, so any scores are possible."""
     config, split, state = forger.config(), forger.split(), forger.weights(SELECTED)
     images = load_images("test", split.root, split.parts["test"], config.image_size, cache=False)
     model = config.network.restore(len(split.classes), state, BEST)
@@ -89,7 +89,7 @@ def metadata(forger: Forger) -> None:
 
 
 def size_of_metadata(size: int | None) -> Forge:
-    """The metadata with another size of images, or as files were written that said none."""
+    """Write another image size into the metadata, or none as in older files."""
 
     def forge(forger: Forger) -> None:
         how = forger.config().preprocessing
@@ -100,7 +100,7 @@ def size_of_metadata(size: int | None) -> Forge:
 
 
 def spaced_header(forger: Forger) -> None:
-    """The header written with spaces: other bytes, the same tensors."""
+    """Write the header with spaces: other bytes, the same tensors."""
     data = forger.read(BEST)
     length = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + length])).encode()

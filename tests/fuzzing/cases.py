@@ -1,4 +1,4 @@
-"""One case of the fuzzing: a damaged file, the command that reads it, and the outcome."""
+"""One case of fuzzing: a damaged file, the command that reads it, and the outcome."""
 
 from __future__ import annotations
 
@@ -66,8 +66,6 @@ SETTINGS: dict[str, Any] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """The damaged file, the command, its outcome, and the faults of the outcome."""
-
     number: int
     kind: str  # of file
     command: str
@@ -76,14 +74,13 @@ class Case:
 
     @property
     def ending(self) -> str:
-        """Ending of the command for the table."""
         names = {0: "accepted", 1: "difference", 2: "refused"}
         return "fault" if self.faults else names.get(self.outcome.code or 0, "fault")
 
 
 @dataclass(frozen=True)
 class Bases:
-    """Undamaged runs: one of one setting, and one of each protocol without weights."""
+    """Undamaged runs: one with a single setting (one optimizer), and one of each protocol without weights."""
 
     one_setting: Path
     corrected: Path
@@ -91,7 +88,7 @@ class Bases:
 
 
 def make_bases(finished_run: Path, folder: Path) -> Bases:
-    """Make three runs out of the tiny one, each as the program itself would leave it."""
+    """Make three runs out of the tiny one, each as the program itself would write it."""
     bases = Bases(make_one_setting(finished_run, folder / "one"), folder / "corrected", folder / "published")
     for each in (bases.corrected, bases.published):
         shutil.copytree(finished_run, each, ignore=shutil.ignore_patterns("*.safetensors"))
@@ -106,7 +103,7 @@ def make_bases(finished_run: Path, folder: Path) -> Bases:
 
 
 def damage(name: str, data: bytes, generator: Generator) -> bytes:
-    """Return the content of a run's file, damaged in a way that suits its kind."""
+    """Return the content of a run's file, damaged in a way that suits its format."""
     damage = {
         ".json": damages.damage_json_text,
         ".csv": damages.damage_table,
@@ -118,7 +115,7 @@ def damage(name: str, data: bytes, generator: Generator) -> bytes:
 
 @dataclass(frozen=True)
 class Ways:
-    """Ways to damage a run: the commands that read it, the damage, and the file (None: drawn)."""
+    """Ways to damage a run: the commands that read it, the damage, and the file (None: drawn at random)."""
 
     commands: tuple[str, ...] = COMMANDS
     damage: Callable[[str, bytes, Generator], bytes] = damage
@@ -181,7 +178,7 @@ def _damage_run(box: Sandbox, bases: Bases, number: int, generator: Generator, w
 
 
 def _same_manifest(original: bytes, new: bytes) -> bool:
-    """Return whether a damaged manifest lists nothing but hashes of the original."""
+    """Return True if a damaged manifest lists only hashes of the original."""
     try:
         return bool(json.loads(original).items() >= json.loads(new).items())
     except (ValueError, AttributeError, RecursionError):
@@ -222,7 +219,7 @@ _MAKERS = {"run": _damage_run, "TOML": _damage_settings, "split": _damage_split,
 
 @contextlib.contextmanager
 def skip_long_work(*, drawing: bool) -> Iterator[None]:
-    """End a training before its first step; without `drawing`, let a report draw and measure nothing."""
+    """End a training before its first step; without `drawing`, reports neither draw nor measure."""
 
     def begin(*_task: object) -> None:
         raise typer.Exit(0)

@@ -1,4 +1,4 @@
-"""Damages to JSON, TOML, tables, texts, archives and bytes, each a function of a generator."""
+"""Random damages to JSON, TOML, tables, texts, archives and bytes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,6 @@ Path = tuple[str | int, ...]
 
 
 def pick(generator: Generator, choices: Any) -> Any:
-    """Return one of the choices."""
     return choices[int(generator.integers(len(choices)))]
 
 
@@ -66,7 +65,7 @@ def list_places(value: Any, path: Path = ()) -> Iterator[Path]:
 
 
 def damage_json(value: Any, generator: Generator, numbers: tuple[Any, ...] = NUMBERS) -> Any:
-    """Return a JSON value with one item deleted, renamed, repeated, swapped, nested, or of another type or size."""
+    """Damage one item of a JSON value: delete, rename, repeat, swap or nest it, or change its type or size."""
     changed = copy.deepcopy(value)
     where = list(list_places(changed))
     if not where or generator.random() < 0.03:
@@ -145,14 +144,13 @@ def damage_bytes(data: bytes, generator: Generator) -> bytes:
 
 
 def flip_bit(data: bytes, place: int, bit: int) -> bytes:
-    """Return the data with one bit flipped."""
     changed = bytearray(data)
     changed[place] ^= 1 << bit
     return bytes(changed)
 
 
 def damage_table(data: bytes, generator: Generator) -> bytes:
-    """Return a CSV file with rows or columns lost, repeated or swapped, or a cell of another kind."""
+    """Damage a CSV file: lose, repeat or swap rows or columns, or change the type of a cell."""
     if generator.random() < 0.2:
         return damage_bytes(data, generator)
     rows = [list(row) for row in csv.reader(io.StringIO(data.decode()))]
@@ -183,7 +181,7 @@ def damage_table(data: bytes, generator: Generator) -> bytes:
 
 
 def damage_arrays(data: bytes, generator: Generator) -> bytes:
-    """Return an npz file with an array lost, renamed, of another type, length or values, or with a false header."""
+    """Damage an npz file: lose or rename an array, change its type, length or values, or falsify a header."""
     if generator.random() < 0.3:
         return damage_bytes(data, generator)
     with np.load(io.BytesIO(data)) as file:
@@ -225,7 +223,7 @@ def _damage_array(array: Any, kind: str, generator: Generator) -> Any:
 
 
 def _falsify_header(arrays: dict[str, Any], name: str, generator: Generator) -> bytes:
-    """Return an archive in which one array's header claims another shape than its data have."""
+    """Return an archive in which one array's header claims a shape that its data do not have."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
         for each, array in arrays.items():
@@ -243,7 +241,7 @@ def _falsify_header(arrays: dict[str, Any], name: str, generator: Generator) -> 
 
 
 def damage_tensors(data: bytes, generator: Generator) -> bytes:
-    """Return a safetensors file with its header's JSON or length, or any bit, damaged."""
+    """Damage a safetensors file in its header's JSON, its header's length or any bit."""
     length = int.from_bytes(data[:8], "little")
     chance = generator.random()
     if chance < 0.5:
@@ -284,7 +282,7 @@ def damage_toml(value: dict[str, Any], generator: Generator) -> bytes:
 
 
 def damage_print(data: bytes, generator: Generator) -> bytes:
-    """Return a printed result with numbers, lines or signs of its text changed, or any bit."""
+    """Damage a printed result: numbers, lines or signs of its text, or any bit."""
     if generator.random() < 0.25:
         return damage_bytes(data, generator)
     text = data.decode()
@@ -309,7 +307,6 @@ def damage_print(data: bytes, generator: Generator) -> bytes:
 
 
 def _replace_match(text: str, pattern: str, new: str, generator: Generator) -> bytes:
-    """Return the text with one match of a pattern replaced."""
     matches = list(re.finditer(pattern, text))
     if not matches:
         return text.encode()

@@ -1,4 +1,4 @@
-"""The results of the fuzzing as a table."""
+"""The results of the fuzzing as a table of Markdown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ENDINGS = ("accepted", "difference", "refused", "fault")
 
 
 def table(cases: Sequence[Case], seconds: float) -> str:
-    """Return how the commands ended, by kind of file."""
+    """Return a table of how the commands ended, by kind of file."""
     counts = Counter((case.kind, case.ending) for case in cases)
     commands = Counter(case.command.split()[0] for case in cases)
     listed = ", ".join(f"`{command}` {number:,}" for command, number in sorted(commands.items()))

@@ -1,4 +1,4 @@
-"""100 damaged files (nox -s soak: 200), and mistakes that the fuzzing must find."""
+"""Fuzzing of 100 damaged files (nox -s soak: 200), and mistakes that it must find."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_verification_that_ignores_the_manifest_is_found(
 
 
 def raise_speed(_name: str, data: bytes, _generator: Any) -> bytes:
-    """Damage a value that no verification computes again, so that only a hash can show it."""
+    """Damage a value that no verification recomputes, so that only a hash shows it."""
     rows = json.loads(data)
     rows[0]["images_per_second"] += 1.0
     return json_bytes(rows)

@@ -1,4 +1,4 @@
-"""Scores: the images at both ends of a ranking, and metrics that need what a file does not hold."""
+"""Scores: the images at both ends of a ranking, and metrics that need more than a file holds."""
 
 import dataclasses
 

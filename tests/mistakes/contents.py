@@ -1,4 +1,4 @@
-"""Mistakes 1 to 3, of the split: contents that two loaders share."""
+"""Mistakes 1 to 3, of the split: image contents that two loaders share."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def loaded(parts: Split) -> Parts:
 
 
 def by_names(images: Catalogue) -> Split:
-    """Drawn over file names, and checked on them."""
+    """Draw a split over file names, and check it by file names too."""
     order = np.random.default_rng(0).permutation(len(images.entries))
     ends = np.cumsum(SIZES)
     cut = {part: order[end - size : end] for part, size, end in zip(PARTS, SIZES, ends, strict=True)}
@@ -61,7 +61,7 @@ def by_names(images: Catalogue) -> Split:
 
 @functools.cache
 def with_copies() -> tuple[Parts, Parts]:
-    """Parts of a folder in which 60 of 240 files are copies of others: ours, and those drawn over names."""
+    """Return our split and one drawn over file names, for a folder in which 60 of 240 files are copies."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         write_scenes(root, 30, SIZE, 0)

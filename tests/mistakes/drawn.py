@@ -1,4 +1,4 @@
-"""Drawn scenes of 16 pixels, and classifiers that are computed in float64: real scores for next to no time."""
+"""Drawn scenes of 16 pixels, and classifiers computed in float64: real scores in little time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Yielded:
-    """What a loader gave, in its order: paths, normalised images as float64, labels."""
+    """Output of a loader, in its order: paths, normalised images as float64, labels."""
 
     paths: tuple[str, ...]
     images: Array  # image channel height width
@@ -33,7 +33,6 @@ Parts = Mapping[str, Yielded]
 
 
 def yielded(batches: Iterator[Batch]) -> Yielded:
-    """Return paths, images and labels of all batches of a loader."""
     listed = list(batches)
     images = np.concatenate([batch.images.numpy() for batch in listed]).astype(np.float64)
     labels = np.concatenate([batch.labels.numpy() for batch in listed])
@@ -51,18 +50,18 @@ def split() -> Split:
 
 
 def image_sets() -> dict[str, ImageSet]:
-    """The three parts that `train` gives to its loaders."""
+    """Return the training, validation and test images that `train` gives to its loaders."""
     return handed_over().sets
 
 
 @functools.cache
 def our_parts() -> Parts:
-    """Return the images that our loaders yield of the three parts."""
+    """Return the images that our loaders yield for training, validation and test."""
     return {part: yielded(evaluation_batches(image_sets()[part], 16)) for part in PARTS}
 
 
 def accuracies(labels: Array, predicted: Array) -> list[float]:
-    """Share of the images of each class that are predicted as it, by counting."""
+    """Return the share of correct images of each class, by counting."""
     return [float(np.mean([p == label for p in predicted[labels == label]])) for label in np.unique(labels)]
 
 
@@ -78,12 +77,12 @@ def nearest(training: Yielded, test: Yielded) -> Array:
 
 
 def nearest_accuracy(parts: Parts, measured: str = "test") -> float:
-    """Mean class accuracy of the nearest neighbour: a network that has learnt its training images by heart."""
+    """Return the mean class accuracy of a nearest-neighbour classifier, which has memorised its training images."""
     return mean_accuracy(parts[measured].labels, nearest(parts["training"], parts[measured]))
 
 
 def inputs(images: Array) -> Array:
-    """Images as rows with a one at the end."""
+    """Return images as rows, each with a 1 at its end."""
     return np.hstack([images.reshape(len(images), -1), np.ones((len(images), 1))])
 
 
@@ -93,7 +92,7 @@ def softmax(logits: Array) -> Array:
 
 
 def regression(training: Yielded, steps: int, rate: float, images: Array | None = None) -> list[Array]:
-    """Weights of a softmax regression from zero, after each step of gradient descent over all images."""
+    """Return the weights of a softmax regression after each step of gradient descent over all images, from zero."""
     rows = inputs(training.images if images is None else images)
     truth = np.eye(6)[training.labels]
     weights = [np.zeros((rows.shape[1], 6))]
@@ -118,5 +117,5 @@ def losses(scores: Array, labels: Array) -> float:
 
 
 def from_to(what: str, ours: float, twin: float, *, digits: int = 3) -> str:
-    """A number as it is and as the twin reads it."""
+    """Format our number and the number that the mistake gives instead."""
     return f"{what} {ours:.{digits}f}, read as {twin:.{digits}f}"

@@ -1,4 +1,4 @@
-"""What `train` itself hands over: its three sets of images, and the weights that each setting begins with."""
+"""The three image sets and the initial weights that `train` passes to each setting (one optimizer's training)."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ CONFIG = replace(
 
 
 class DoneError(Exception):
-    """Ends a training or a prediction that has shown what was asked."""
+    """Raised to end a training or a prediction once the test has its answer."""
 
 
 @dataclass(frozen=True)
 class HandedOver:
-    """Images by part, and the sha256 of the weights that each setting begins with."""
+    """Images by part (training, validation, test), and the sha256 of the weights that each setting begins with."""
 
     sets: dict[str, ImageSet]
     starts: list[str]
@@ -43,7 +43,7 @@ class HandedOver:
 
 @functools.cache
 def handed_over() -> HandedOver:
-    """`train` with another loop in the place of ours: it keeps what it is given, and spoils the network."""
+    """Run `train` with a training loop that records its arguments and changes the network."""
     result = HandedOver({}, [])
 
     def keep(task: Task) -> list[HistoryRow]:

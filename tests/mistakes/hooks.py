@@ -1,7 +1,7 @@
-"""Mistakes 36 to 48, of hooks: shares of values <= 0 of a network that misleads them, on 26 drawn scenes.
+"""Mistakes 36 to 48, of hooks: shares of values <= 0 of a network that misleads hooks, on 26 drawn scenes.
 
-A twin computes what the mistake computes, from the same network and images as ours. The check compares with an oracle
-on copies of the maps.
+A faulty version computes what the mistake computes, from the same network and images as ours. The check
+compares both with copies of the maps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Network = Tangled
 
 @functools.cache
 def images() -> Tensor:
-    """26 test scenes of all classes, normalised: the last of 4 batches of 8 has two."""
+    """Return 26 normalised test scenes of all classes; the last of 4 batches of 8 has two."""
     places = np.linspace(0, len(drawn.our_parts()["test"].labels) - 1, 26).astype(int)
     return torch.from_numpy(drawn.our_parts()["test"].images[places]).float()
 
@@ -64,7 +64,7 @@ def our_shares() -> Shares:
 def hooked(
     network: Network, source: Iterator[Tensor], of: Callable[[Tensor], Tensor], names: list[str] = NAMES
 ) -> dict[str, list[float]]:
-    """One number per call of each module: what the twins build on."""
+    """Return one number per call of each module; the faulty versions build on these numbers."""
     numbers: dict[str, list[float]] = {name: [] for name in names}
     handles = [
         network.get_submodule(name).register_forward_hook(
@@ -87,7 +87,7 @@ def share(maps: Tensor) -> Tensor:
 
 
 def weighted(shares: dict[str, list[float]], sizes: list[int]) -> Shares:
-    """Mean over images of the shares of batches; calls of one batch are adjacent."""
+    """Return the mean of the batches' shares, weighted by images; calls of one batch are adjacent."""
     return {
         name: float(np.average(values, weights=np.repeat(sizes, len(values) // len(sizes))))
         for name, values in shares.items()
@@ -201,7 +201,7 @@ SHARE_TWINS: list[tuple[int, str, Callable[[Network, Tensor], Shares]]] = [
 
 
 def values_of_two_passes() -> tuple[int, int]:
-    """Values counted in each of two passes, each measured by itself."""
+    """Return the number of values counted in each of two passes, each measured by itself."""
     network, counted = draw_tangled(), []
     for _ in range(2):
         with FeatureStatistics(network, ["conv1"]) as statistics:

@@ -1,4 +1,4 @@
-"""Mistakes 15 to 17, of training: which weights are kept, and when it ends."""
+"""Mistakes 15 to 17, of training: the choice of the weights to keep, and the end of training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.mistakes.training import BRIEF, State, fit, network, plain_epoch, sgd
 
 @dataclass(frozen=True)
 class Kept:
-    """Accuracy and sha256 of the weights after each epoch, and the sha256 of what was kept as the best."""
+    """Accuracy and sha256 of the weights after each epoch, and the sha256 of the weights kept as the best."""
 
     epochs: list[tuple[float, str]]
     best: str
@@ -42,7 +42,7 @@ def measured(accuracy: float) -> Scores:
 
 @functools.cache
 def our_best() -> Kept:
-    """Return the epochs of a `fit` whose second one of three is the best, and the hash of the weights it keeps."""
+    """Return the epochs of a `fit` whose second of three is the best, and the hash of the weights it keeps."""
     config = replace(BRIEF, epochs=3)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -55,7 +55,7 @@ def our_best() -> Kept:
 
 
 def best_of(keep: Callable[[nn.Module, State, bool], State]) -> Kept:
-    """Three epochs, after each of which something is kept, with what was kept and whether the epoch was the best."""
+    """Train three epochs; after each, `keep` returns the state to keep, knowing if the epoch was the best."""
     model, epochs = network(), []
     kept, optimizer = State(), sgd(model)
     for epoch, accuracy in enumerate(ACCURACIES):
@@ -71,7 +71,7 @@ def check_best(kept: Kept) -> None:
 
 
 def last_for_best(_ours: Kept, _twin: Kept) -> str:
-    """State the best and the last accuracy of a regression whose rate is too high, so that they differ."""
+    """State the best and the last accuracy of a regression; its learning rate is too high, so that they differ."""
     parts = drawn.our_parts()
     validation = parts["validation"]
     curve = [
@@ -83,7 +83,7 @@ def last_for_best(_ours: Kept, _twin: Kept) -> str:
 
 @dataclass(frozen=True)
 class Stopped:
-    """What was asked for, losses on validation epoch by epoch, and how many epochs were trained."""
+    """Requested epochs and patience, validation losses epoch by epoch, and the number of trained epochs."""
 
     epochs: int
     patience: int | None
@@ -99,7 +99,7 @@ def our_epochs() -> Stopped:
 
 @functools.cache
 def overfitted() -> list[float]:
-    """Validation loss of a regression that learns its training images by heart, each of 40 epochs of 5 steps."""
+    """Return the validation losses of a regression that overfits, for each of 40 epochs of 5 steps."""
     parts = drawn.our_parts()
     rows, labels = drawn.inputs(parts["validation"].images), parts["validation"].labels
     return [drawn.losses(rows @ weights, labels) for weights in drawn.regression(parts["training"], 200, 0.02)[4::5]]

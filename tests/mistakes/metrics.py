@@ -1,4 +1,4 @@
-"""Mistakes 22 to 30, of metrics: real scores of 60 drawn test scenes, of classes that are not equally frequent."""
+"""Mistakes 22 to 30, of metrics: real scores of drawn test scenes, whose classes are not equally frequent."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH = 16
 
 @functools.cache
 def scored() -> tuple[Array, Array, Array]:
-    """Labels, softmax and logits: of the 72 test scenes, 12 of the first class and ever fewer of the others."""
+    """Return labels, softmax and logits of test scenes: 12 of the first class, and fewer of each later class."""
     test = drawn.our_parts()["test"]
     ranks = np.array([int((test.labels[:i] == label).sum()) for i, label in enumerate(test.labels)])
     kept = ranks < 12 - test.labels
@@ -88,7 +88,7 @@ def precision() -> list[float]:
 
 
 def of_batches() -> list[float]:
-    """Mean class accuracy of each batch, over the classes that it has."""
+    """Return the mean class accuracy of each batch, over the classes that occur in it."""
     labels, softmax, _ = scored()
     starts = range(0, len(labels), BATCH)
     order = np.random.default_rng(0).permutation(len(labels))
@@ -110,7 +110,7 @@ Curves = list[tuple[float, float]]
 
 @functools.cache
 def measured() -> dict[str, list[float]]:
-    """Validation accuracy of three settings after each of eight steps."""
+    """Return the validation accuracies of three settings (learning rates) after each of eight steps."""
     parts = drawn.our_parts()
     training, validation = parts["training"], parts["validation"]
     rates = {"small": 0.002, "middle": 0.02, "large": 0.2}

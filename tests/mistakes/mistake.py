@@ -1,4 +1,4 @@
-"""One mistake as a faulty twin beside ours: a check that passes ours and fails the twin, and the size of the error."""
+"""One mistake: a faulty version beside ours, a check that only ours passes, and the size of the error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """What a public solution does wrong, and what it costs on drawn scenes."""
+    """A mistake of public solutions, and its cost on drawn scenes."""
 
     number: int  # in the list of mistakes seen in public solutions
     name: str
@@ -21,10 +21,10 @@ class Mistake:
 
     @property
     def finder(self) -> str:
-        """The property that the check tests, in one line."""
+        """The property that the check tests: the first line of its docstring."""
         return (self.check.__doc__ or "").strip().splitlines()[0].removesuffix(".")
 
 
 def size_of(mistake: Mistake) -> str:
-    """Return the twin's error on drawn scenes; a dash where no number moves."""
+    """Return the faulty version's error on drawn scenes; a dash if no number changes."""
     return mistake.size(mistake.ours(), mistake.twin()) if mistake.size else "-"

@@ -1,4 +1,4 @@
-"""Mistakes 9 to 13, of preprocessing: from a file to what the network sees."""
+"""Mistakes 9 to 13, of preprocessing: from an image file to the network's input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.mistakes.mistake import Mistake
 
 
 def pixels_of(read: Callable[[Path], Array]) -> Array:
-    """The first scene of each class as a reader gives it from its file."""
+    """Return the first scene of each class, as `read` returns it from its file."""
     return np.stack([read(drawn.catalogue().root / name / "0000.bmp") for name in scenes.CLASSES])
 
 
@@ -85,7 +85,7 @@ Seen = tuple[Yielded, Yielded]
 
 
 def seen_with(test: ImageSet) -> Seen:
-    """Return the images that training and evaluation see."""
+    """Return the images that the network gets in training and in evaluation."""
     training = training_batches(drawn.image_sets()["training"], 16, "flip-shift", 0, 0)
     return drawn.yielded(training), drawn.yielded(evaluation_batches(test, 16))
 
@@ -101,7 +101,7 @@ def check_equal_sizes(seen: Seen) -> None:
 
 
 def pooled(images: Array) -> Array:
-    """Maps of 24 drawn filters, averaged over positions, as a network of any input size takes them."""
+    """Return maps of 24 random filters, averaged over positions, like a network that takes any input size."""
     filters = torch.from_numpy(np.random.default_rng(0).standard_normal((24, 3, 5, 5)))
     maps = torch.nn.functional.conv2d(torch.from_numpy(np.ascontiguousarray(images)), filters)
     return maps.relu().mean(dim=(2, 3)).numpy()
@@ -116,7 +116,7 @@ def at_another_size(ours: Seen, twin: Seen) -> str:
 
 @functools.cache
 def of_two_shapes() -> tuple[ImageSet, dict[str, Array]]:
-    """24 scenes, 4 of which are not square: as ours loads them, and as an image library opens them."""
+    """Return 24 scenes, 4 of them not square: as our loader and as an image library open them."""
     with tempfile.TemporaryDirectory() as name:
         for index, label in enumerate(scenes.CLASSES):
             (Path(name) / label).mkdir()
@@ -140,7 +140,7 @@ def only_square_ones() -> Yielded:
 
 
 def batches_that_can_be_stacked() -> Yielded:
-    """A loader that leaves out a batch for which stacking raises."""
+    """Return the output of a loader that leaves out a batch if stacking it raises an error."""
     opened = of_two_shapes()[1]
     kept: dict[str, Array] = {}
     for start in range(0, len(opened), 8):

@@ -29,7 +29,7 @@ Verifier = Callable[[Scores, Scores], list[str]]
 
 @functools.cache
 def network() -> nn.Module:
-    """The regression on drawn scenes as a network."""
+    """Return the regression on drawn scenes as a network."""
     linear = nn.Linear(3 * SIZE**2, 6)
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(drawn.weights()[:-1].T))
@@ -54,7 +54,7 @@ def last_bit(softmax: Array) -> None:
 
 
 def same_labels(softmax: Array) -> None:
-    """Every score moves towards the one label that it gives."""
+    """Replace each image's scores by 1 for its predicted class and 0 for the others."""
     softmax[:] = np.eye(6, dtype=np.float32)[softmax.argmax(axis=1)]
 
 
@@ -95,7 +95,7 @@ def tolerance_widened() -> Verifier:
 
 
 def passes(_ours: Verifier, twin: Verifier) -> str:
-    """State the largest error of scores that the twin accepts."""
+    """State the largest error of scores that the faulty verifier accepts."""
     scores = predicted()
     changes = [with_softmax(scores, change) for change in (last_bit, same_labels, rows_exchanged)]
     off = [np.abs(each.softmax - scores.softmax).max() for each in changes if not twin(each, scores)]
@@ -103,7 +103,7 @@ def passes(_ours: Verifier, twin: Verifier) -> str:
 
 
 def shuffled() -> Scores:
-    """Scores in the order of a shuffled loader, with the paths in the order of the list."""
+    """Return scores in the order of a shuffled loader, under paths in the order of the list."""
     images = drawn.image_sets()["test"]
     order = np.random.default_rng(0).permutation(len(images))
     mixed = ImageSet("test", images.paths, images.keys, images.labels[order], images.pixels[order])

@@ -1,4 +1,4 @@
-"""Mistakes 4 to 8, of the split: sizes, strata, selection, labels, and the table of it."""
+"""Mistakes 4 to 8, of the split: sizes, strata, selection, labels and the split's table."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ Candidates = list[tuple[dict[str, float], dict[str, float], str]]
 
 @functools.cache
 def candidates() -> list[tuple[dict[str, float], dict[str, float]]]:
-    """Validation and test accuracy of ten networks on each of ten splits: nearest neighbours of blurred images."""
+    """Return validation and test accuracies of ten nearest-neighbour classifiers on each of ten splits."""
     parts = drawn.our_parts()
     images = np.concatenate([parts[part].images for part in PARTS])
     labels = np.concatenate([parts[part].labels for part in PARTS])
@@ -111,7 +111,7 @@ def gain(ours: Candidates, twin: Candidates) -> str:
 
 
 def listed(names: Iterator[Any], backwards: bool) -> Iterator[Any]:
-    """A directory walk that lists names in another order, as another file system does."""
+    """Walk a directory with its names in another order, as on another file system."""
     for folder, inner, files in names:
         inner.sort(reverse=backwards)
         yield folder, inner, sorted(files, reverse=backwards)
@@ -121,7 +121,7 @@ LabelMaps = list[tuple[str, ...]]
 
 
 def maps_of(classes_of: Any) -> LabelMaps:
-    """The classes in the order of their labels, for two orders of listing the same folder."""
+    """Return the classes in the order of their labels, for two orders of listing the same folder."""
     walk = os.walk
     maps = []
     for backwards in (False, True):
@@ -155,7 +155,7 @@ Table = tuple[list[str], bool]
 
 
 def table_of(parts: Split) -> Table:
-    """Paths in a table of a split, and whether its images are found once their folder was moved."""
+    """Return the paths in a split's table, and True if its images are found after their folder was moved."""
     with tempfile.TemporaryDirectory() as name:
         first, second, file = Path(name) / "first", Path(name) / "second", Path(name) / "split.csv"
         write_scenes(first, 3, SIZE, 0)

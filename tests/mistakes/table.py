@@ -28,13 +28,12 @@ shows which way a number moves, and is no estimate of the error on photographs.
 
 
 def page() -> str:
-    """The page with the table of all mistakes."""
     rows = (f"| {each.number} | {each.name} | {each.finder} | {size_of(each)} |\n" for each in MISTAKES)
     return HEAD + "".join(rows)
 
 
 def differences(written: str, computed: str) -> list[str]:
-    """Lines in which two pages differ; a number may differ by one in its last digit, which libraries round."""
+    """Return the lines in which two pages differ; a last digit may differ by one, because libraries round it."""
     one, other = written.splitlines(), computed.splitlines()
     if len(one) != len(other):
         return [f"{len(one)} lines are written and {len(other)} computed"]

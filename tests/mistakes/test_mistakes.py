@@ -1,4 +1,4 @@
-"""The mistakes seen in public solutions, each as a faulty twin: one check passes ours and fails the twin."""
+"""Mistakes seen in public solutions: for each, a check that our code passes and a faulty version fails."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Mistakes 14 and 18 to 21, of training: a small network on 48 drawn scenes, a few steps of each."""
+"""Mistakes 14 and 18 to 21, of training: a small network on 48 drawn scenes, a few steps for each mistake."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ State = dict[str, Tensor]
 
 
 def network(seed: int = 0) -> nn.Sequential:
-    """A small network with every kind of state that a ResNet has."""
+    """Return a small network with every kind of state that a ResNet has."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body = [nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
@@ -59,7 +59,7 @@ def batches(epoch: int = 0) -> Iterator[Batch]:
 
 
 def fit(model: nn.Module, config: Config = BRIEF) -> list[HistoryRow]:
-    """Our training of one setting, in a folder that is then removed."""
+    """Train one setting (one optimizer) by our code, in a folder that is then removed."""
     with tempfile.TemporaryDirectory() as name:
         files = RunFolder.create(Path(name) / "run")
         return training.fit(task(model, config, files))
@@ -79,7 +79,7 @@ def task(model: nn.Module, config: Config, files: RunFolder) -> training.Task:
 
 
 def plain_epoch(model: nn.Module, optimizer: Optimizer, epoch: int = 0) -> float:
-    """The loop that the twins share; returns the mean loss over the images."""
+    """Train one epoch by the loop of the faulty versions, and return the mean loss over the images."""
     model.train()
     total = 0.0
     for batch in batches(epoch):
@@ -99,7 +99,7 @@ Starts = list[tuple[str, float]]
 
 
 def our_starts() -> Starts:
-    """Return the starts of `train` where the first setting's network is changed as if it had been trained."""
+    """Return each setting's initial weights (sha256) in a `train` whose loop changes the network it is given."""
     return [(sha256, 0.0) for sha256 in handed_over().starts]
 
 
@@ -127,7 +127,7 @@ Trained = tuple[State, State, list[float]]
 
 @functools.cache
 def our_training() -> Trained:
-    """Weights before and after, and the loss of each epoch."""
+    """Return the weights before and after a training, and the loss of each epoch."""
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     rows = fit(model, replace(BRIEF, epochs=2))
@@ -231,7 +231,7 @@ def frozen_moved(_ours: Trained, twin: Trained) -> str:
 
 
 class Asking(nn.Module):
-    """Notes the device of its input, and ends there."""
+    """A module that notes the device of its input and then stops the pass."""
 
     def __init__(self, devices: list[str]) -> None:
         super().__init__()

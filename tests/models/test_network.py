@@ -1,4 +1,4 @@
-"""Networks opened by name: their heads, sizes, modules and arithmetic, and what the commands say of them."""
+"""Networks opened by name: heads, sizes, modules, arithmetic, and the commands' output about them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def text(num_classes):
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The name of a module beside which the test stands, and that the user has not named yet."""
+    """Return the name of a module in the working folder that the user has not trusted yet."""
     name = f"own_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(OWN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -235,7 +235,7 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """One convolution, then blocks of tokens."""
+    """One convolution, then transformer blocks."""
 
     def __init__(self, blocks: int) -> None:
         super().__init__()

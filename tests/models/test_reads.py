@@ -1,4 +1,4 @@
-"""Files of weights through the commands: each is opened once, and what is recorded belongs to one version of it."""
+"""Weights files in commands: each is opened once, and the record describes the version that was read."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def state(number: int) -> dict[str, torch.Tensor]:
 
 
 def write_weights(file: Path, number: int = 1) -> Path:
-    """Write one of two versions, which also differ in how images are prepared for them."""
+    """Write one of two versions of the weights, which also differ in how images are prepared for them."""
     if file.suffix == ".pth":
         torch.save(state(number), file)
     else:
@@ -40,7 +40,7 @@ def write_weights(file: Path, number: int = 1) -> Path:
 
 @pytest.fixture
 def on_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, Callable[[], object]], None]]:
-    """Have something done whenever a file has been opened."""
+    """Yield a function that sets an action for whenever a file has been opened."""
     watched: dict[Path, Callable[[], object]] = {}
     plain = io.open
 

@@ -1,4 +1,4 @@
-"""The table of sources: what is asserted of one source is asserted of each."""
+"""The table of model sources: each test runs for every source."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def dropping(num_classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Sample:
-    """Networks of one source."""
+    """Names of networks of one source, and what is true of them."""
 
     name: str
     misspelt: str  # and what is meant by it
@@ -58,7 +58,7 @@ SAMPLES: dict[type[Source], Sample] = {
 
 
 def made_up_timm() -> ModuleType:
-    """A module with the functions of timm that are called, and one network."""
+    """Return a stand-in for the module timm, with one network and the functions that are called."""
     module, how = ModuleType("timm"), SimpleNamespace(
         mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5], interpolation="bicubic", crop_pct=0.9, input_size=(3, 96, 96)
     )  # fmt: skip
@@ -77,7 +77,7 @@ def made_up_timm() -> ModuleType:
 
 @pytest.fixture(params=SOURCES, ids=lambda source: type(source).__name__)
 def sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sample:
-    """A sample of each source in the table; a source without one fails."""
+    """Return the sample of each source in the table; a source without a sample fails the test."""
     monkeypatch.setitem(sys.modules, "timm", made_up_timm())
     return SAMPLES[type(request.param)]
 

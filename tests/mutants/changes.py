@@ -41,7 +41,7 @@ UNCHANGED_FIELDS = {"annotation", "returns", "decorator_list", "format_spec"}
 
 @dataclass(frozen=True)
 class Change:
-    """One change: its place, the line without and with it, and the changed text of the module."""
+    """One change: its position, the line before and after it, and the changed text of the module."""
 
     kind: str
     function: str  # qualified name; "" at the top of the module
@@ -70,7 +70,7 @@ class Site:
     replacement: ast.AST
 
     def put(self, node: ast.AST) -> ast.AST:
-        """Put a node in the place; return the node that was there."""
+        """Put a node at the site, and return the node that was there."""
         held = getattr(self.parent, self.field)
         old: ast.AST = held if self.index is None else held[self.index]
         if self.index is None:
@@ -81,7 +81,7 @@ class Site:
 
 
 def make_changes(source: str, number: int | None = None, seed: int | str = 0) -> list[Change]:
-    """Return `number` changes of a module, drawn by the seed; all for None or if there are fewer."""
+    """Return `number` changes of a module, drawn by the seed; all of them if `number` is None or too large."""
     tree = ast.parse(source)
     sites = list(_find_sites(tree, tree, ""))
     if number is not None and number < len(sites):
@@ -96,19 +96,17 @@ def make_changes(source: str, number: int | None = None, seed: int | str = 0) ->
 
 
 def count_changes(source: str) -> int:
-    """Return the number of possible changes of a module."""
     tree = ast.parse(source)
     return sum(1 for _ in _find_sites(tree, tree, ""))
 
 
 def list_keys(source: str) -> set[tuple[str, str, str]]:
-    """Return the keys of all changes of a module."""
     tree = ast.parse(source)
     return {(site.function, *_lines(site)) for site in _find_sites(tree, tree, "")}
 
 
 def rewrite(source: str) -> str:
-    """Return the module without a change, rewritten in the same way as changed ones: without comments."""
+    """Return the module unchanged, but written like changed ones: without comments."""
     return ast.unparse(ast.parse(source))
 
 
@@ -180,7 +178,7 @@ def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[
 
 
 def _branches(parent: ast.AST, field: str) -> tuple[bool, ...]:
-    """Return the constants that may replace a condition; an endless loop would tell nothing."""
+    """Return the constants that may replace a condition; a `while` never gets True, which would not end."""
     if field == "test" and isinstance(parent, ast.If | ast.IfExp):
         return (True, False)
     if field == "test" and isinstance(parent, ast.While):

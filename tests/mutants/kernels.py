@@ -160,7 +160,7 @@ FAULTS = (
 
 
 class Build:
-    """Compiles the libraries of a copy as setup.py does; objects of unchanged sources are reused."""
+    """Compile the libraries of a copy as setup.py does; reuse the objects of unchanged sources."""
 
     def __init__(self, copy: Copy) -> None:
         self._root = copy.root
@@ -209,7 +209,7 @@ class Build:
 
 
 def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...] = FAULTS) -> list[dict[str, Any]]:
-    """Return the outcome of the tests for each fault; they must pass on kernels without a fault first."""
+    """Return the outcome of the tests for each fault; kernels without a fault must pass first."""
     rows = {}
     for fault, outcome in run_tasks(pool, _try, faults):
         say(f"{fault.source}: {fault.fault}: {outcome.ending}, {outcome.seconds:.1f} s")

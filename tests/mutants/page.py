@@ -39,7 +39,6 @@ Entry = dict[str, Any]
 
 
 def entries(rows: Sequence[Row], sample: int, seed: int) -> dict[str, Entry]:
-    """Return the entries of the modules in the JSON file."""
     return {
         row.module.file: {
             "room": row.module.room,
@@ -57,7 +56,7 @@ def entries(rows: Sequence[Row], sample: int, seed: int) -> dict[str, Entry]:
 
 
 def count_equivalent(file: str, entry: Entry, known: Sequence[Reason]) -> int:
-    """Return the number of survivors of a module that have a reason."""
+    """Return the number of a module's survivors (changes that no test noticed) for which a reason is listed."""
     return sum(_reason(file, survivor, known) is not None for survivor in entry["survivors"])
 
 
@@ -120,7 +119,7 @@ def _reason(file: str, survivor: dict[str, Any], known: Sequence[Reason]) -> str
 
 
 def _difference(before: str, after: str, around: int = 30) -> tuple[str, str]:
-    """Cut two lines to the part that differs and a little on either side."""
+    """Cut two lines to the text that differs and a little on either side of it."""
     shorter = min(len(before), len(after))
     start = next((i for i in range(shorter) if before[i] != after[i]), shorter)
     end = next((i for i in range(shorter - start) if before[-1 - i] != after[-1 - i]), shorter - start)
@@ -153,7 +152,6 @@ def update(
 
 
 def page(content: dict[str, Any], known: Sequence[Reason]) -> str:
-    """Render the page."""
     modules = content["modules"]
     drawn = sorted({(entry["sample"], entry["seed"]) for entry in modules.values()})
     said = "; ".join(f"{sample or 'all'} changes of a module by seed {seed}" for sample, seed in drawn)
@@ -164,6 +162,5 @@ def page(content: dict[str, Any], known: Sequence[Reason]) -> str:
 
 
 def faults_table(faults: Sequence[dict[str, Any]]) -> str:
-    """Return the table of faulty kernels and the outcome of their tests."""
     rows = [f"| `{each['source']}` | {each['fault']} | {each['ending']} |" for each in faults]
     return "\n".join(["| source | fault | the tests |", "|---|---|---|", *rows])

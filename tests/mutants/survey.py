@@ -1,4 +1,4 @@
-"""Trials of the changes of many modules by several processes, after a control without changes."""
+"""Trials of the changes of many modules by several processes, after a control run without changes."""
 
 from __future__ import annotations
 
@@ -26,8 +26,6 @@ HERE: dict[str, Copy] = {}  # of this process
 
 @dataclass
 class Row:
-    """Results of a module's changes."""
-
     module: Module
     sites: int  # changes that there are
     tried: int = 0
@@ -63,7 +61,7 @@ def _begin(root: Path, folder: Path) -> None:
 def survey(
     modules: Sequence[Module], root: Path, pool: Executor, sample: int | None, seed: int, say: Callable[[str], None]
 ) -> list[Row]:
-    """Run the tests without changes and with each chosen change; report survivors at once; return a row per module."""
+    """Run the tests without changes, then with each chosen change; return one row per module."""
     rows = {module.file: _row(module, root) for module in modules}
     groups: dict[tuple[str, ...], dict[str, str]] = {}
     for row in rows.values():

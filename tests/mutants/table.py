@@ -155,7 +155,7 @@ def list_modules(root: Path) -> list[Module]:
 def _list_room(
     root: Path, room: str, names: dict[str, tuple[str, ...]], folder: str, others: tuple[str, ...]
 ) -> list[Module]:
-    """Return the modules of a folder, each with its test files, named by module or `others`."""
+    """Return the modules of a folder with their test files: those that `names` lists, else `others`."""
     paths = _list_files(root, room)
     return [
         _make_module(root, path, tuple(f"{folder}/{n}.py" for n in names.get(path.stem, others)), room)

@@ -1,4 +1,4 @@
-"""Tests of the mutation tests: the changes made, survivors of tests that assert nothing, and the page."""
+"""The mutation testing itself: its changes, survivors of tests without assertions, and its page."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""The tests that run a line, recorded by coverage; these run first.
+"""Run first the tests that run a changed line, as recorded by coverage.
 
-The others follow: what a test reads may have been computed in a fixture, or once for many tests.
+The other tests follow, because a value that they read may have been computed in a fixture, or once for many
+tests.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ Contexts = dict[int, list[str]]  # line -> names of tests; "" outside of them
 
 @dataclass(frozen=True)
 class First:
-    """A plugin of pytest: tests with these names, as coverage records them, run before the others."""
+    """Pytest plugin that runs tests with these names, as coverage records them, before the others."""
 
     names: frozenset[str] = frozenset()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Move the tests that run the line to the front, in the order of their files."""
+        """Move the tests that run the line to the front; keep the order of their files."""
         items.sort(key=lambda item: _name(item) not in self.names)
 
 
@@ -46,7 +47,6 @@ def record(file: Path, folder: Path) -> Iterator[None]:
 
 
 def read(file: Path, module: Path) -> Contexts:
-    """Return the recorded contexts of a module."""
     data = coverage.CoverageData(str(file))
     data.read()
     return data.contexts_by_lineno(str(module))

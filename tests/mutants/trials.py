@@ -1,4 +1,4 @@
-"""Trials of single changes, in processes forked from one that has imported the libraries and no module of ours."""
+"""Trials of single changes, in processes forked from one that imported the libraries but not the package."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def killed(self) -> bool:
-        """Return whether the tests notice the change."""
+        """True if the tests notice the change."""
         return self.ending not in ("passed", "no tests")
 
 
@@ -101,7 +101,7 @@ class Copy:
     def trial(
         self, texts: Mapping[str, str], files: tuple[str, ...], limit: float, first: First | None = None
     ) -> Outcome:
-        """Run test files with other texts of some files, and restore the files."""
+        """Run test files with changed texts of some files, then restore the files."""
         originals = {self.root / file: (self.root / file).read_bytes() for file in texts}
         try:
             for file, text in texts.items():
@@ -175,7 +175,7 @@ class Copy:
 
 
 class SharedRuns:
-    """Whole runs that several tests read, made once by the unchanged modules."""
+    """Complete runs that several tests read, made once by the unchanged modules."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

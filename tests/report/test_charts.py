@@ -1,4 +1,4 @@
-"""Charts draw an exhibit's numbers, whatever classes, settings and modules are called."""
+"""Charts draw the numbers they are given, whatever the names of classes, settings and modules."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""No sentence of a report claims more of two values than their intervals allow."""
+"""Sentences of a report about two values claim no more than their intervals allow."""
 
 from dataclasses import replace
 from pathlib import Path

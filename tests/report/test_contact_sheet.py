@@ -1,4 +1,4 @@
-"""The contact sheet: pictures or names, and names that cannot act as HTML."""
+"""The contact sheet: pictures or names; names with HTML stay text."""
 
 from html.parser import HTMLParser
 from pathlib import Path
@@ -47,7 +47,7 @@ def made_up(number: int = 1) -> Doubts:
 
 
 class Read(HTMLParser):
-    """Collects the addresses and scripts that a browser would load, and the words that it would show."""
+    """Collect the addresses and scripts that a browser would load, and the words it would show."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The supposed protocol from ImageNet weights: probabilities by exact sums, and the section that the page gets."""
+"""Evidence for the supposed protocol from ImageNet weights: exact probabilities, and the page's section."""
 
 import functools
 import json

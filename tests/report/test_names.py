@@ -1,4 +1,4 @@
-"""A data set with hostile names, trained, reported and ablated once: names stay text, nothing private is published.
+"""A data set with hostile names, trained, reported and ablated: names stay text, nothing private is shown.
 
 The commands are those of nox's own sessions, with one TOML file for both.
 """
@@ -131,7 +131,7 @@ INLINE = {"text", "softbreak", "code_inline", "strong_open", "strong_close", "im
 
 
 def read_rows(file: Path) -> list[list[str]]:
-    """Return the rows of all tables of a Markdown page, after a check that it only links to the report's files."""
+    """Return the rows of all tables of a Markdown page, after a check that it links to the report's files only."""
     tokens = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(file.read_text(encoding="utf-8"))
     assert all(FOLDED.fullmatch(token.content) for token in tokens if token.type == "html_block")
     rows: list[list[str]] = []
@@ -148,7 +148,7 @@ def read_rows(file: Path) -> list[list[str]]:
 
 
 class Page(HTMLParser):
-    """Collects the tags of a page, its addresses, and the text of its cells."""
+    """Collect the tags, the addresses and the cell texts of a page."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()

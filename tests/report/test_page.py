@@ -1,4 +1,4 @@
-"""The report: every figure shows the numbers of its file, and only those, under the right names."""
+"""The report: every figure shows exactly the numbers of its file, under the right names."""
 
 import copy
 import json
@@ -133,7 +133,7 @@ def test_both_pages_begin_with_the_verdict(written: Path, finished_run: Path) ->
 
 
 class Text(HTMLParser):
-    """Collects the text of a page, the labels of its drawings, the cells of its tables, and its links."""
+    """Collect the text, the labels of drawings, the cells of tables and the links of a page."""
 
     def __init__(self, file: Path) -> None:
         super().__init__()
@@ -167,7 +167,7 @@ class Text(HTMLParser):
 
 
 def rows_by_anchor(html: str) -> dict[str, list[str]]:
-    """Return the cells of each row of a page that has an anchor."""
+    """Return the cells of each table row that has an anchor, by anchor."""
     rows = re.findall(r'<tr id="(n\d+)"><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', html)
     return {anchor: [unescape(cell) for cell in cells] for anchor, *cells in rows}
 
@@ -422,7 +422,6 @@ def test_controls_and_signs_of_direction_in_a_strangers_run_are_shown_on_both_pa
 
 
 def rename_classes(run: FinishedRun, classes: list[str]) -> FinishedRun:
-    """Return the run with other names of its classes."""
     supports = {
         part: dict(zip(classes, counts.values(), strict=True)) for part, counts in run.metrics["supports"].items()
     }

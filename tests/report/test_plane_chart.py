@@ -1,4 +1,4 @@
-"""The map as a drawing: a dot for each image in the colour of its class, and names that cannot act as HTML."""
+"""The feature map as a drawing: a dot per image in the colour of its class; names with HTML stay text."""
 
 import re
 

@@ -29,7 +29,7 @@ from tests.sessions import published as published_session
 
 @pytest.fixture
 def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
-    """Return a corrected run, and copies recorded as supposed ones, each with another seed."""
+    """Return a corrected run, and copies with other seeds that are recorded under the supposed protocol."""
     made = []
     for place, name in enumerate(("corrected", "published-0", "published-1")):
         # The page needs no weights.

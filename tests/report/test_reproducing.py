@@ -1,4 +1,4 @@
-"""The command that a page prints, run in an empty folder."""
+"""The command that a report shows, run in an empty folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import Call
 
 
 def read_command(report: Path) -> str:
-    """Return the command of a page, after a check that every figure has the same."""
+    """Return the command on a report's page, after a check that all its figures show the same one."""
     (command,) = set(re.findall(r"Made by `(.*)`", (report / "report.md").read_text(encoding="utf-8")))
     return str(command)
 

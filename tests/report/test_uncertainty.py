@@ -1,4 +1,4 @@
-"""Intervals and curves, each compared with an independent computation."""
+"""Intervals and curves, each against an independent computation."""
 
 import itertools
 import random
@@ -32,7 +32,7 @@ def make_scores(seed: int, images: int = 40, classes: int = 3, decimals: int = 2
 
 
 def resample(scores: Scores, seed: int, draws: int) -> list[list[int]]:
-    """Return the images of each draw, class by class from one stream."""
+    """Return the images of each bootstrap draw, class by class from one random stream."""
     generator = generator_for(seed, "bootstrap of the test set")
     chosen: list[list[int]] = [[] for _ in range(draws)]
     for label in range(scores.softmax.shape[1]):

@@ -1,4 +1,4 @@
-"""A run that nobody trained: two classes, eight images, two settings of two epochs; its records agree."""
+"""An untrained run with consistent records: two classes, eight images, two settings (optimizers), two epochs."""
 
 from __future__ import annotations
 
@@ -35,8 +35,6 @@ INITIAL = "e" * 64
 
 @dataclass(frozen=True)
 class Records:
-    """What the files of a run hold."""
-
     config: Config
     fingerprint: Any
     split: Split
@@ -93,7 +91,7 @@ def chained(setting: str, start_sha256: str) -> list[Any]:
 
 
 def start_sha256(config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training") -> str:
-    """Return the hash of a start by the formula of docs/replay.md, written out."""
+    """Return the hash of a training's start by the formula of docs/replay.md."""
     return canonical_sha256(
         {
             "config": {
@@ -118,7 +116,7 @@ def start_sha256(config: Config, setting: OptimizerSetting, initial: str, traini
 
 
 def canonical_sha256(value: Any) -> str:
-    """H of docs/replay.md."""
+    """Compute H, the hash of docs/replay.md."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
 
 
@@ -183,7 +181,7 @@ def records(config: Config = CONFIG) -> Records:
 
 
 def write(folder: Path, made: Records) -> RunFolder:
-    """The records as files, without weights."""
+    """Write the records as files, without weights."""
     files = RunFolder.create(folder)
     files.write_json("config.json", to_json(made.config))
     files.write_json("fingerprint.json", made.fingerprint)

@@ -1,4 +1,4 @@
-"""npz files: what is not as it was written is refused in a sentence."""
+"""npz files whose content the program did not write are refused with a sentence."""
 
 from __future__ import annotations
 

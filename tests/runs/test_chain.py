@@ -1,4 +1,4 @@
-"""The chain of a training, by the formula of docs/replay.md."""
+"""The hash chain of a training, by the formula of docs/replay.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said after a training whose network may be guessing."""
+"""The message after a training whose network may be guessing."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from in4310repro.runs.presets import PRESETS
 
 
 def run_with(run: FinishedRun, training: list[int], validation: list[int], right: list[int]) -> FinishedRun:
-    """A run with so many images of each class, and so many of the validation images right."""
+    """Return the run with these numbers of images of each class, and of correct validation images."""
     named = {"training": training, "validation": validation, "test": [2] * 6}
     supports = {part: dict(zip(run.classes, counts, strict=True)) for part, counts in named.items()}
     shares = [correct / count for correct, count in zip(right, validation, strict=True)]

@@ -1,4 +1,4 @@
-"""Presets, TOML files and overrides: what is valid, and the message where a value is not."""
+"""Presets, TOML files and overrides: valid values, and the message about an invalid one."""
 
 import inspect
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""Whether records agree: every contradiction is refused with its file, its key and what is needed."""
+"""Agreement of a run's records: each contradiction is refused with its file, its key and what is needed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def configured(**values: Any) -> Change:
 
 
 def entries(*paths: str, part: str, classes: tuple[str, ...] = made_up.CLASSES) -> Change:
-    """A part of the split with these images."""
+    """Return a change that gives a part of the split (training, validation or test) these images."""
 
     def change(made: Records) -> Records:
         parts = {**made.split.parts, part: tuple(map(made_up.entry, paths))}
@@ -60,7 +60,7 @@ def softmax(*rows: tuple[float, float]) -> Change:
 
 
 def relabelled(made: Records) -> Records:
-    """The second image of the test part is said to be of the other class."""
+    """Change the class of the second test image to the other class."""
     first, second, third = made.split.parts["test"]
     parts = {**made.split.parts, "test": (first, replace(second, label=0), third)}
     return replace(made, split=replace(made.split, parts=parts))
@@ -72,7 +72,7 @@ def of_one_class(made: Records) -> Records:
 
 
 def linked(change: Change) -> Change:
-    """The chain of setting two follows what was changed."""
+    """Return the change with the hash chain of setting two updated to it."""
 
     def changed(made: Records) -> Records:
         changed = change(made)

@@ -1,4 +1,4 @@
-"""Deviations from the assignment: each does what it says, is off by default, and is never unlabelled."""
+"""Deviations from the assignment: each has its effect, is off by default, and is always labelled."""
 
 import copy
 import json
@@ -107,7 +107,7 @@ def test_an_unknown_protocol_is_refused_with_the_valid_ones(wrong: str) -> None:
 
 @pytest.fixture(scope="module")
 def published(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """A whole tiny run with every deviation, feature maps included."""
+    """Return a complete tiny run with every deviation, feature maps included."""
     config = replace(TINY, protocol=EVERY, epochs=1)
     run = experiment.train(config, Context(numerics), tmp_path_factory.mktemp("published") / "run")
     return of_run.write_features(run, config, Context(numerics))
@@ -143,7 +143,7 @@ def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, 
 def record_starts(
     config: Config, numerics: Numerics, folder: Path, replace_fit: Replace, monkeypatch: pytest.MonkeyPatch
 ) -> list[Task]:
-    """Return the task of each setting; a setting fills every weight with its number."""
+    """Return the task of each setting (one optimizer's training); each fills the weights with its own number."""
     tasks: list[Task] = []
 
     def watched(task: Task) -> list[object]:

@@ -1,4 +1,4 @@
-"""A finished run: read once, checked once; what is missing or of another form is refused by the name of its file."""
+"""A finished run is read and checked once; a missing or malformed file is refused by its name."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_scores_of_another_form_are_refused(changes: dict[str, Any], sentence: s
 
 
 def with_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[FinishedRun, list[Any]]:
-    """A run whose network is one layer, and what it is made with."""
+    """Return a run whose network is one layer, and a list of the calls that build the network."""
     made, calls = made_up.records(), []
 
     def restore(network: Network, classes: int, state: Any, source: str) -> torch.nn.Module:
@@ -172,7 +172,7 @@ def test_other_weights_than_were_scored_are_saved_and_not_selected(
 
 
 def with_images(folder: Path) -> FinishedRun:
-    """A run of images that are there."""
+    """Return a run whose images exist as files."""
     root = write_images(folder / "images", *(path for paths in PATHS.values() for path in paths), size=32)
     made = made_up.records()
     hashed = {

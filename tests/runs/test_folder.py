@@ -1,4 +1,4 @@
-"""The run folder: files are whole or absent, and a changed byte is found."""
+"""The run folder: files are complete or absent, and a changed byte is found."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""A stranger's run folder: its faults are said in a sentence, and nothing outside of it is read or written."""
+"""A stranger's run folder: faults are reported in a sentence, and nothing outside it is read or written."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 
 def put(place: str, value: Any) -> Change:
-    """A JSON file whose value at a place, such as `supports/test`, is another one."""
+    """Return a change of the value at a path inside a JSON file, such as `supports/test`."""
 
     def change(file: Path) -> bytes:
         content = json.loads(file.read_text())
@@ -70,7 +70,7 @@ def become(content: bytes) -> Change:
 
 
 def rows(change: Callable[[list[str]], list[str]]) -> Change:
-    """A table whose rows below the heading are others."""
+    """Return a change of the rows below a table's heading."""
 
     def changed(file: Path) -> bytes:
         heading, *lines = file.read_text().splitlines()
@@ -84,7 +84,7 @@ def replace_in_first(old: str, new: str) -> Change:
 
 
 def arrays(**changes: Callable[[Any], Any]) -> Change:
-    """Scores of which some arrays are others."""
+    """Return a change of some arrays of the scores."""
 
     def change(file: Path) -> bytes:
         with np.load(file) as content:
@@ -94,7 +94,7 @@ def arrays(**changes: Callable[[Any], Any]) -> Change:
 
 
 def archive(shape: str, data: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """Scores whose headers claim a shape."""
+    """Return scores whose array headers claim a shape."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
     buffer = io.BytesIO()
@@ -207,7 +207,7 @@ def test_a_changed_file_is_refused_in_one_sentence_with_its_key(
 
 
 def seal(run: Path, name: str, content: bytes) -> None:
-    """A forged file that the manifest agrees with."""
+    """Write a forged file, and update the manifest to it."""
     RunFolder.open(run).write_bytes(name, content)
 
 

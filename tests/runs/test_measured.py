@@ -1,4 +1,4 @@
-"""What metrics.json says: the selected epoch, the images of each class, and the metrics of the scores."""
+"""The content of metrics.json: the selected epoch, the images of each class, and the metrics of the scores."""
 
 from dataclasses import replace
 

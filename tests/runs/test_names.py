@@ -1,4 +1,4 @@
-"""Names of files: which are of a run, and which are epochs that were kept."""
+"""File names: those that belong to a run, and those of kept epochs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Every optimizer of the table: torch's step, the state that it names, and trainings that go on with the same bits."""
+"""Every optimizer of the table: torch's step, its named state, and trainings that resume with the same bits."""
 
 import signal
 from dataclasses import replace
@@ -157,7 +157,7 @@ def test_portable_arithmetic_refuses_a_native_optimizer_before_anything_is_writt
 
 
 class Interrupting(Progress):
-    """Asks this process to stop once the first epoch is over."""
+    """Progress that interrupts this process after the first epoch."""
 
     def message(self, line: str) -> None:
         if "epoch 1:" in line:

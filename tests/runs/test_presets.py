@@ -1,4 +1,4 @@
-"""The command that makes a configuration again, and what of a configuration can be published."""
+"""The command that repeats a configuration, and the values of a configuration that can be published."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection on validation: the best epoch of any setting, the first of equals."""
+"""Selection on validation: the best epoch of all settings; ties go to the first."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""A run in processes that have no run folder: the first one's files, and nothing that is not needed."""
+"""A run in processes without a run folder: they receive the first process's files, and only those needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.system.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class Beside(Processes):
-    """Two processes, of which the second hears what the first has said."""
+    """Two processes; the second receives what the first broadcasts."""
 
     size: int = 2
     said: tuple[list[bytes]] = ([],)

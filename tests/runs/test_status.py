@@ -1,4 +1,4 @@
-"""How a command under torchrun ended, in the folder of its run."""
+"""The record of how a command under torchrun ended, in the folder of its run."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def run_rank(rank: int, size: int, port: int, folder: Path) -> None:
 
 
 class Elastic:
-    """The undisturbed run, and the seconds that a run takes by number of processes."""
+    """The undisturbed run, and the duration of a run by number of processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Errors of the kernels beside torch's on the same data (minutes).
+"""Errors of the kernels beside torch's on the same data; takes minutes.
 
     python -m tests.sessions.kernel_errors
 
@@ -75,7 +75,7 @@ def name_kind(case: Case) -> str:
 
 
 def convolutions() -> dict[str, Any]:
-    """Measure the layers of each kind: ranges of ratios, how many are above 1, mean errors as a share of the result."""
+    """Measure each kind of layer: ranges of error ratios, ratios above 1, and mean relative errors."""
     squares: dict[str, list[Doubles]] = {}
     for number, (name, case) in enumerate(list_cases()):
         draws = DRAWS if name != RANDOM else 2 * DRAWS
@@ -98,7 +98,6 @@ def _summary(found: list[Doubles]) -> dict[str, Any]:
 
 
 def layers_table(layers: dict[str, Any]) -> str:
-    """Render a row for each kind of layer."""
     lines = [f"| layers | shapes | {' | '.join(NAMES)} | above |", f"|{'---|' * (3 + len(NAMES))}"]
     for name, found in layers.items():
         cells = [f"{low:.2f} to {high:.2f}" for low, high in (found["ratios"][each] for each in NAMES)]
@@ -110,7 +109,7 @@ def layers_table(layers: dict[str, Any]) -> str:
 
 
 def means_table(layers: dict[str, Any]) -> str:
-    """Render mean errors of the random layers, as a share of the result."""
+    """Return a table of the mean relative errors of the random layers."""
     shares = layers[RANDOM]["mean shares"]
     lines = [f"| | {' | '.join(NAMES)} |", f"|{'---|' * (1 + len(NAMES))}"]
     lines += [
@@ -121,14 +120,13 @@ def means_table(layers: dict[str, Any]) -> str:
 
 
 def with_tables(text: str, numbers: dict[str, Any]) -> str:
-    """Return docs/arithmetic.md with its tables written anew."""
     text = replaced(text, other_kernel_errors.table(numbers["kernels"]), "kernels")
     text = replaced(text, layers_table(numbers["layers"]), "layers")
     return replaced(text, means_table(numbers["layers"]), "means")
 
 
 def main() -> None:
-    """Measure, and write the file and the tables."""
+    """Measure the errors, and write the JSON file and the tables."""
     here = fingerprint(activate("portable", "cpu"))
     # Our rounding does not depend on the number of threads; torch's does a little.
     torch.set_num_threads(1)

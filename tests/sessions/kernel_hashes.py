@@ -186,7 +186,7 @@ def _statistics(statistics: kernel.Kernel, maps: Tensor) -> list[Tensor]:
 
 
 def compute_hashes(instruction_set: str, threads: int) -> dict[str, str]:
-    """Return 8 hex digits of each kernel's results with one instruction set."""
+    """Return 8 hex digits of the hash of each kernel's results, with one instruction set."""
     libraries = {name: library.open_library(name) for name in library.SETS}
     library.SETS = (instruction_set,)  # type: ignore[assignment]
     kernel.active_kernel = lambda: kernel.load_kernel(instruction_set)  # type: ignore[assignment]

@@ -29,7 +29,6 @@ FOLDER = Path(__file__).parents[2] / "reports/labels"
 
 
 def compute_numbers(findings: dict[str, Any], run: FinishedRun, said: dict[str, list[str]]) -> dict[str, Any]:
-    """Return all numbers of the page."""
     test = run.split.parts["test"]
     labels = {entry.path: run.classes[entry.label] for entry in test}
     doubts = findings["doubts"]
@@ -87,7 +86,6 @@ def accuracy(run: FinishedRun, without: Collection[str]) -> dict[str, Any]:
 
 
 def page(values: dict[str, Any]) -> str:
-    """Render the numbers as Markdown."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     environment.filters["of_label"] = lambda confused, label: sum(
         images for words, images in confused.items() if words.startswith(f"{label}, ")

@@ -47,7 +47,7 @@ def make_small_network(num_classes: int) -> nn.Module:
 
 
 def draw_images(folder: Path, images: int) -> None:
-    """Write images of noise in class folders, as BMP: one header for all, then the pixels."""
+    """Write noise images into class folders, as BMP files that share one header."""
     stream = io.BytesIO()
     Image.new("RGB", (SIDE, SIDE)).save(stream, "BMP")
     header = stream.getvalue()[: -3 * SIDE**2]
@@ -60,7 +60,7 @@ def draw_images(folder: Path, images: int) -> None:
 
 
 def list_commands(data: Path, run: Path) -> dict[str, list[str]]:
-    """Return the words of each command, in an order in which they can run."""
+    """Return the words of each command, in an order in which the commands can run."""
     own, images = ["--model", ME], ["--data", f"{data}"]
     training = "--preset tiny --epochs 1 --optimizer SGD --batch-size 64 --numerics native"
     measured = "--weights none --numerics native --image-size 32 --batch-size 64 --images 1000000"
@@ -74,7 +74,7 @@ def list_commands(data: Path, run: Path) -> dict[str, list[str]]:
 
 
 def measure(numbers: Sequence[int], names: Sequence[str] = COMMANDS) -> Peaks:
-    """Measure the peak of anonymous memory by command and number of images; print each."""
+    """Measure and print the peak of anonymous memory by command and number of images."""
     peaks: Peaks = {name: [] for name in names}
     for images in numbers:
         with tempfile.TemporaryDirectory(prefix="memory-") as place:
@@ -113,7 +113,7 @@ def measure_peak(words: list[str], folder: Path) -> int:
 
 
 def read_anonymous(process: int) -> int:
-    """Return the bytes of anonymous memory that a process holds now; 0 after its end."""
+    """Return the bytes of anonymous memory that a process holds now; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -127,7 +127,7 @@ def compute_growth(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) ->
 
 
 def draw_figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
-    """Draw each command's memory above that at the fewest images, and the limit, as an SVG file."""
+    """Draw each command's memory beyond that for the fewest images, and the limit, as an SVG file."""
     left, right, height = 40.0, 322.0, 180.0
     signs, above = legend(list(peaks), 14)
     top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6
@@ -147,7 +147,6 @@ def draw_figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> st
 
 
 def draw_figure_of(numbers: Path) -> str:
-    """Draw the figure of a file of numbers."""
     content = read_json(numbers)
     return draw_figure(content["images"], content["peak_bytes"])
 

@@ -1,4 +1,4 @@
-"""Errors of batch norm, linear layers and softmax beside torch's: a part of kernel_errors.py."""
+"""Errors of batch norm, linear layers and softmax beside torch's; used by kernel_errors.py."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Function = Callable[..., Tensor]
 
 
 def measure() -> dict[str, Any]:
-    """Return for each kernel and data what was computed, and the errors of both, ours and torch's, of each."""
+    """Return our errors and torch's for each kernel, kind of data and result."""
     found: dict[str, Any] = {}
     for mean in (0, 1000):
         errors = _errors(_batch_norm, _torch_batch_norm, MAPS, (MAPS[1],), (MAPS[1],), mean=mean)
@@ -62,7 +62,7 @@ def _errors(
     gradients: bool = True,
     largest: bool = False,
 ) -> NDArray[np.float64]:
-    """Return errors, [who, what]: root mean square as a share of the result, or the largest difference itself."""
+    """Return errors [ours or torch's, result]: the relative root mean square, or the largest difference if asked."""
     squares, sizes, worst = [], [], []
     for draw in range(DRAWS):
         values = [_drawn(draw, place, shape, mean if place == 0 else 0) for place, shape in enumerate(shapes)]
@@ -93,7 +93,6 @@ def _computed(function: Function, values: Sequence[Tensor], gradients: bool) -> 
 
 
 def table(kernels: Mapping[str, Mapping[str, Sequence[float]]]) -> str:
-    """Render a row for each kernel and data."""
     lines = ["| kernel, data | of | here | torch |", "|---|---|---|---|"]
     for name, found in kernels.items():
         for what, (ours, torchs) in found.items():

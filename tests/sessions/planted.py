@@ -64,7 +64,6 @@ def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINI
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """Return the result in words and as a table."""
     lines = [
         f"{result['images']} scenes of each class, {result['side']} px, seed {result['seed']}, features by "
         f"`{result['training']}`, whose mean class accuracy on test scenes is {result['accuracy']:.3f}. Of "

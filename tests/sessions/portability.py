@@ -182,7 +182,7 @@ def run_stages(place: str) -> Hashes:
 
 
 def find_first_difference(expected: Hashes, got: Hashes) -> str | None:
-    """Return the first stage but the control, and its first entry, in which two places differ."""
+    """Return the first stage, except the control, and its first entry that differ between two machines."""
     for stage, values in expected.items():
         for name, value in values.items():
             equal = _close(value, got[stage].get(name)) if stage == EIGENVALUES else got[stage].get(name) == value
@@ -198,7 +198,7 @@ def _close(expected: list[float], got: list[float] | None) -> bool:
 
 
 def table(by_place: dict[str, Hashes]) -> str:
-    """Return a table of stages by places: 8 hex digits each, or the largest difference of eigenvalues."""
+    """Return a table of stages by machine: 8 hex digits, or the largest difference of eigenvalues."""
     first = next(iter(by_place.values()))
     width = max(map(len, first))
     lines = [" " * width + "".join(f"  {name:>17}" for name in by_place)]
@@ -224,7 +224,7 @@ def _largest_difference(expected: dict[str, list[float]], got: dict[str, list[fl
 
 
 def record(by_place: dict[str, Hashes]) -> dict[str, Any]:
-    """Return what is committed: a hash of each stage at each place, and how far eigenvalues are from the first's."""
+    """Return the record to commit: a hash of each stage on each machine, and the differences of eigenvalues."""
     first = next(iter(by_place.values()))
     here = fingerprint(activate("portable", "cpu"))
     return {
@@ -242,7 +242,7 @@ def record(by_place: dict[str, Hashes]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print the table of the places named (default: all); exit with 1 if a stage differs or the control does not."""
+    """Print the table of the machines named (default: all); exit with 1 if a stage differs or the control does not."""
     if sys.argv[1:2] == [STAGES]:
         json.dump(dict(run_here(Path(sys.argv[2]))), sys.stdout)
         return

@@ -1,4 +1,4 @@
-"""The table in docs/bits.md of the places where bits were compared, from docs/portability.json."""
+"""The table in docs/bits.md of the machines whose bits were compared, from docs/portability.json."""
 
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,11 @@ HERE = "here"
 
 
 def with_table(text: str, numbers: dict[str, Any]) -> str:
-    """Return docs/bits.md with its table written anew."""
     return replaced(text, table(numbers), MARK)
 
 
 def table(numbers: dict[str, Any]) -> str:
-    """Render the places, and how many of the stages have the bits of the first place."""
+    """Return a table of machines, with the number of stages whose bits equal the first machine's."""
     rows: list[tuple[str, ...]] = [
         ("processor", "torch", "stages with equal bits", "eigenvalues differ by at most", "control")
     ]

@@ -1,4 +1,4 @@
-"""Write reports/published.md again from its committed numbers, without the runs: python -m tests.sessions.published."""
+"""Rewrite reports/published.md from its committed numbers, without the runs: python -m tests.sessions.published."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ ABLATIONS = [REPORTS / name / "ablation.json" for name in ("ablation-course", "a
 
 
 def write(reports: Path) -> list[Path]:
-    """Write the page from the numbers of the runs; everything derived from them is computed again."""
+    """Write the page from the numbers of the runs; all derived values are recomputed."""
     printed = audit(REPORTS / PRINTED)
     numbers, found = read_json(REPORTS / "published" / "numbers.json"), read_json(REPORTS / imagenet_evidence.FILE)
     numbers["consequences"] = consequences(numbers["corrected"], numbers["published"])

@@ -1,4 +1,4 @@
-"""Replays of a run's epochs with every instruction set of this processor, compared bit for bit.
+"""Replays of a run's epochs with every instruction set of this processor, compared to the bit.
 
     python -m tests.sessions.replay
 
@@ -42,14 +42,14 @@ def verify_with(instruction_set: str, words: Sequence[str]) -> None:
 
 
 def verify_in_process(instruction_set: str, run: Path, emulator: Sequence[str] = ()) -> tuple[int, str]:
-    """Return exit code and output of `verify --replay` in a process with one instruction set."""
+    """Return the exit code and output of `verify --replay` in a new process with one instruction set."""
     words = [*emulator, sys.executable, "-m", "tests.sessions.replay", instruction_set, str(run), *OPTIONS]
     done = subprocess.run(words, env=os.environ, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + (done.stderr[-1000:] if done.returncode > 1 else "")
 
 
 def change_loss(run: Path, folder: Path) -> Path:
-    """Copy a run with one training loss changed, consistently with the manifest."""
+    """Copy a run, and change one training loss and the manifest."""
     shutil.copytree(run, folder, copy_function=os.link)
     copy = RunFolder.open(folder)
     for setting in copy.read_json("config.json")["settings"]:
@@ -61,7 +61,7 @@ def change_loss(run: Path, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Print the output by instruction set; exit with 1 if one differs, or if the control does not."""
+    """Print the output by instruction set; exit with 1 if one differs or the control does not."""
     if words := sys.argv[1:]:
         verify_with(words[0], words[1:])
         return

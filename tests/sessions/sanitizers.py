@@ -1,4 +1,4 @@
-"""Kernels built with sanitizers, and the tests of kernels, checkpoints and replay against them.
+"""Kernels built with sanitizers, and the tests of kernels, checkpoints and replay that run on them.
 
     nox -s sanitizers
     nox -s sanitizers -- address                                # or `threads` alone
@@ -82,7 +82,7 @@ getattr(library, sys.argv[2])(*map(ctypes.c_ssize_t, (4, 1000)), values)
 
 @dataclass(frozen=True)
 class Watch:
-    """A sanitizer: its compiler flags, its library, and the functions of the twin that it must report."""
+    """A sanitizer: its compiler flags, its library, and the faulty functions that it must report."""
 
     flags: tuple[str, ...]
     library: str
@@ -120,7 +120,7 @@ def find_library(name: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _use_c_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn off our own memory blocks; a plugin of pytest: `-p tests.sessions.sanitizers`."""
+    """Turn off the package's own memory blocks; loaded as a pytest plugin by `-p tests.sessions.sanitizers`."""
     from in4310repro.arithmetic import buffers
 
     monkeypatch.setattr(buffers, "LEAST", 1 << 62)
@@ -134,7 +134,7 @@ def list_extensions() -> list[Any]:
 
 
 def compile_to(file: Path, watch: Watch, flags: Sequence[str], sources: Sequence[str], links: Sequence[str]) -> None:
-    """Compile an instrumented library at -O1, which keeps each memory access where it was written."""
+    """Compile an instrumented library at -O1, which keeps every memory access of the source."""
     quick = [flag for flag in flags if flag != "-O3"]
     words = ["g++", "-shared", "-fPIC", "-g", "-O1", "-fno-omit-frame-pointer", *quick, *watch.flags, *sources, *links]
     subprocess.run([*words, "-o", str(file)], cwd=ROOT, check=True)
@@ -157,7 +157,7 @@ def build(watch: Watch, folder: Path) -> Path:
 
 
 def check_control(watch: Watch, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each function of the twin that is wrongly reported or wrongly not reported."""
+    """Yield a sentence for each function of a faulty library that is wrongly reported or not reported."""
     source, twin = folder / "twin.cpp", folder / "twin.so"
     source.write_text(TWIN)
     [kernels] = [each for each in list_extensions() if ".arithmetic." in each.name]
@@ -182,7 +182,7 @@ def take_reports(folder: Path) -> list[str]:
 
 
 def run_tests(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
-    """Yield the faults and reports of the tests under one kind of sanitizers."""
+    """Yield the failed tests and the reports under one sanitizer."""
     watch = WATCHES[kind]
     (folder / "reports").mkdir()
     package = build(watch, folder)
@@ -205,7 +205,7 @@ def run_tests(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the named kinds (default: both); exit with 1 if there is a report or a test fails."""
+    """Run the named sanitizers (default: both); exit with 1 if there is a report or a test fails."""
     kinds = [word for word in sys.argv[1:] if word in WATCHES] or list(WATCHES)
     options = [word for word in sys.argv[1:] if word not in WATCHES]
     found = []

@@ -1,4 +1,4 @@
-"""Training by one to five processes with every file compared; writes the table in docs/shares.md.
+"""Training by one to five processes, whose files are all compared; writes the table in docs/shares.md.
 
 Two operands of a sum commute, so a wrong order shows from three leaves or three processes on; batches of 20 and 32
 images have three and four leaves.
@@ -64,7 +64,7 @@ def plain_layers(num_classes: int) -> nn.Module:
 
 
 def make_config(model: str, batch_size: int) -> Config:
-    """Return one setting of the tiny preset on 40 scenes an epoch."""
+    """Return the tiny preset with one setting (one optimizer's training) and 40 training scenes."""
     tiny = PRESETS["tiny"]
     split, numerics = "40/10/10", "portable"
     return replace(
@@ -73,14 +73,14 @@ def make_config(model: str, batch_size: int) -> Config:
 
 
 def find_free_port() -> int:
-    """Return a port that nobody listens at."""
+    """Return a port on which no process listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 def describe_rank(rank: int, size: int, port: int) -> None:
-    """Set the environment variables that torchrun sets."""
+    """Set the environment variables that torchrun sets for a rank."""
     os.environ |= {"RANK": f"{rank}", "LOCAL_RANK": f"{rank}", "WORLD_SIZE": f"{size}"}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": f"{port}"}
 
@@ -107,7 +107,7 @@ def run_rank(rank: int, size: int, port: int, config: Config, folder: Path, devi
 
 
 def add_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:
-    """Add in the order of an all-reduce along a ring: from the last node to the first, without the tree."""
+    """Add in the order of a ring all-reduce: from the last node to the first, without the tree."""
     first, *others = reversed(list(sums.values()))
     for value in others:
         first += value
@@ -117,7 +117,6 @@ def add_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch
 def train_together(
     size: int, config: Config, folder: Path, *, device: str = "cpu", from_the_last: bool = False
 ) -> None:
-    """Train a run by `size` processes."""
     run_together(run_rank, size, (config, folder, device, from_the_last))
 
 
@@ -146,7 +145,6 @@ def hash_run(folder: Path, config: Config) -> str:
 
 
 def rows(folder: Path) -> Iterator[str]:
-    """Yield the lines of the table."""
     yield f"| network | batch | {' | '.join(f'{size}' for size in SIZES)} | control, 3 |"
     yield f"|{' --- |' * (len(SIZES) + 3)}"
     for title, model in NETWORKS.items():
@@ -162,7 +160,7 @@ def rows(folder: Path) -> Iterator[str]:
 
 
 def describe_place() -> str:
-    """Say where the page was made: the processor, torch and the version of the kernels."""
+    """Return a line that names the processor, torch and the version of the kernels."""
     from in4310repro.system.fingerprint import fingerprint
     from in4310repro.system.numerics import activate
 
@@ -174,7 +172,7 @@ def describe_place() -> str:
 
 
 def main() -> int:
-    """Write the page; return 1 if the bits depend on the number of processes, or a control's do not differ."""
+    """Write the page; return 1 if bits depend on the number of processes, or a control's bits do not."""
     with tempfile.TemporaryDirectory() as folder:
         lines = list(rows(Path(folder)))
     write_file(PAGE, (HEAD + "\n".join(lines) + "\n" + describe_place()).encode())

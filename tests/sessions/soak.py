@@ -1,4 +1,4 @@
-"""Killed and resumed training processes, with every file compared with an undisturbed run.
+"""Training processes that are killed and resumed, whose files are compared with an undisturbed run.
 
 Most processes are killed at a random moment, some in the middle of a write. `nox -s soak` kills 20 per optimizer, the
 tests three. A fork server with torch loaded starts a process in a tenth of a second.
@@ -48,7 +48,7 @@ def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -
 
 
 def die_in_a_write(word: str, number: int) -> None:
-    """Kill this process when half of the `number`-th file whose path contains the word is written."""
+    """Kill this process halfway through writing the `number`-th file whose path contains the word."""
     replace, writes_to_go = Path.replace, [number]
 
     def die_or_replace(self: Path, target: Path) -> Path:
@@ -62,13 +62,13 @@ def die_in_a_write(word: str, number: int) -> None:
 
 
 def make_config(position: int) -> Config:
-    """Return the tiny preset with one setting, two steps per epoch and a checkpoint after each."""
+    """Return the tiny preset with one setting (one optimizer), two steps per epoch and a checkpoint after each."""
     tiny = PRESETS["tiny"]
     return replace(tiny, settings=(tiny.settings[position],), split="16/12/20", checkpoint_steps=1)
 
 
 class Soak:
-    """Undisturbed runs to compare with, and the fork server that starts all processes."""
+    """Undisturbed runs for comparison, and the fork server that starts all processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -99,7 +99,7 @@ class Soak:
         return folder
 
     def kill_and_resume(self, position: int, generator: Any, write: str = "") -> tuple[int, list[str]]:
-        """Kill a run at a drawn moment or write, sometimes kill its resumption too, and let it finish.
+        """Kill a run at a random moment or write, sometimes kill its resumption too, then let it finish.
 
         Returns:
             The number of processes killed before their end, and the names of the files that differ.
@@ -116,7 +116,7 @@ class Soak:
         return kills, mismatches
 
     def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
-        """Resume the run in the folder and kill the process; return whether it was killed before its end."""
+        """Resume the run in the folder and kill the process; return True if it was killed before its end."""
         target = (write, 1 + int(generator.integers(NUMBERS[write]))) if write else None
         process = self.start(position, folder, target)
         process.join(timeout=None if target else float(generator.random()) * self.seconds[position])
@@ -126,7 +126,7 @@ class Soak:
 
 
 def find_differing_files(first: Path, second: Path) -> list[str]:
-    """Return the files of two runs that differ in more than times."""
+    """Return the files of two runs that differ in more than durations."""
     names = {file.relative_to(run).as_posix() for run in (first, second) for file in run.rglob("*") if file.is_file()}
     mismatches = [f"{name}, changed after its manifest entry" for name in RunFolder.open(second).changed_files()]
     if RunFolder.open(first).manifest().keys() != RunFolder.open(second).manifest().keys():
@@ -144,7 +144,6 @@ def find_differing_files(first: Path, second: Path) -> list[str]:
 
 
 def remove_speed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a history row without its speed."""
     return {name: value for name, value in row.items() if name != SPEED}
 
 

@@ -1,4 +1,4 @@
-"""Differences of the demo's numbers between numeric classes: measured, written, and used by the goldens.
+"""Differences of the demo's numbers between numeric classes (machines with equal bits), for the golden files.
 
 `nox -s tolerances` trains the demo with 8 seeds in 3 numeric classes (portable, native, native on one thread) and
 writes `tolerances.json`. A golden value holds in another class when it lies within three times the root mean square
@@ -55,7 +55,7 @@ def measure_in_process(name: str, seed: int, processors: set[int]) -> dict[str, 
 
 
 def measure_class(name: str) -> list[dict[str, Any]]:
-    """Measure a numeric class with every seed; those of one thread are measured in parallel."""
+    """Measure a numeric class with every seed; runs of one thread go in parallel."""
     processors = os.sched_getaffinity(0)
     groups = [{processor} for processor in processors] if name.endswith("1-thread") else [processors]
     lanes = len(groups)
@@ -70,13 +70,13 @@ def measure_class(name: str) -> list[dict[str, Any]]:
 
 
 def compute_tolerance(values: np.ndarray[Any, Any]) -> float:
-    """Return the allowed difference, from values by class and seed (and, for a list of numbers, entry)."""
+    """Return the allowed difference, from values indexed by class, seed and (for a list of numbers) entry."""
     differences = np.stack([np.abs(values[one] - values[other]) for one, other in combinations(range(len(values)), 2)])
     return float(max(3 * np.sqrt((differences**2).mean()), differences.max()))
 
 
 def main() -> None:
-    """Measure everything or, with a mode and a seed, one run."""
+    """Measure everything or, given a mode and a seed, one run."""
     if len(sys.argv) == 3:
         measure(sys.argv[1], int(sys.argv[2]))
         return

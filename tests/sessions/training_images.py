@@ -1,4 +1,4 @@
-"""The value of training images: accuracy by their number, and without doubtful ones, copies or look-alikes.
+"""The value of training images: accuracy by their number, and without doubtful images, copies or look-alikes.
 
     python -m tests.sessions.training_images --data mandatory1/data --findings doubts.json
 
@@ -64,7 +64,7 @@ def scratch_config(data: str) -> Config:
 
 
 def draw_subset(entries: Sequence[Entry], images: int, seed: int) -> list[int]:
-    """Return the positions of `images` images in proportion to the classes; smaller draws are subsets."""
+    """Return positions of `images` images in proportion to the classes; a smaller draw is a subset of a larger one."""
     ranked: dict[int, list[tuple[float, int]]] = defaultdict(list)
     for position, entry in enumerate(entries):
         ranked[entry.label].append((generator_for(seed, "training images", entry.sha256).random(), position))
@@ -114,7 +114,7 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
 
 
 def measure_curve(kind: str, config: Config, progress: Progress) -> None:
-    """Add the missing measurements of a seed to the numbers, one number of images at a time."""
+    """Add a seed's missing measurements to the stored numbers, one number of images at a time."""
     numerics = activate(config.numerics, config.device)
     plan: TrainingPlan | None = None
     for images in IMAGES:
@@ -128,14 +128,14 @@ def measure_curve(kind: str, config: Config, progress: Progress) -> None:
 
 
 class Features(NamedTuple):
-    """Images of a part, and the inputs of the last layer for them."""
+    """Images of a part (training, validation or test), and the inputs of the last layer for them."""
 
     images: ImageSet
     rows: Embedding
 
 
 def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: Progress) -> None:
-    """Fit the head of a seed with and without some training images."""
+    """Fit the head of a seed with and without some of the training images."""
     if read_number("worth", f"{seed}"):
         return
     config = head_config(data, seed)
@@ -191,7 +191,7 @@ def read_features(
 
 
 def add_test_images(parts: Mapping[str, Features]) -> Features:
-    """Return the training images together with those of the test part."""
+    """Return the training images joined with the test images."""
     first, second = parts["training"], parts["test"]
     images = ImageSet(
         "training",
@@ -204,7 +204,7 @@ def add_test_images(parts: Mapping[str, Features]) -> Features:
 
 
 class Fitted(NamedTuple):
-    """The number of images a head was fitted to, and its scores of the test part."""
+    """The number of images to which a head was fitted, and its scores of the test images."""
 
     training: int
     scores: Scores
@@ -234,7 +234,7 @@ def score_without(
 def choose_strength(
     network: torch.nn.Module, parts: Mapping[str, Features], config: Config, numerics: Numerics
 ) -> float:
-    """Return the penalty that validation selects of the four strongest; weaker ones were never selected."""
+    """Return the penalty that validation selects among the four strongest; weaker ones were never selected."""
     rows = []
     for strength in STRENGTHS[:4]:
         _, scores = score_without(network, parts, (), strength, config, numerics, "validation")
@@ -244,7 +244,7 @@ def choose_strength(
 
 
 def summarize(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
-    """Return both means, and the accuracy on the images without a doubtful label."""
+    """Return both mean metrics, and the accuracy on the images whose label is not doubted."""
     found, right = scores.metrics(), find_correct(scores)
     undoubted = np.array([path not in doubted for path in scores.paths])
     counts = [int(right[undoubted].sum()), int(undoubted.sum())]
@@ -270,7 +270,6 @@ def find_correct(scores: Scores) -> NDArray[np.bool_]:
 
 
 def read_number(*keys: str, default: Any = None) -> Any:
-    """Return a value of the stored numbers."""
     value = read_json(NUMBERS) if NUMBERS.exists() else {}
     for key in keys:
         value = value.get(key, {}) if isinstance(value, dict) else {}
@@ -278,7 +277,7 @@ def read_number(*keys: str, default: Any = None) -> Any:
 
 
 def keep(value: Any, *keys: str) -> None:
-    """Store a value in the numbers; read them anew, since another process may have written them."""
+    """Store a value in the numbers, after reading them again: another process may have changed them."""
     numbers = read_json(NUMBERS) if NUMBERS.exists() else {}
     inner = numbers
     for key in keys[:-1]:
@@ -288,7 +287,7 @@ def keep(value: Any, *keys: str) -> None:
 
 
 def draw_figures(data: str, progress: Progress) -> None:
-    """Draw the curve and the map of the test images."""
+    """Draw the accuracy curve, and the feature map of the test images."""
     numbers, config = read_json(NUMBERS), head_config(data, 0)
     numerics = activate(config.numerics, config.device)
     plan = make_training_plan(config, Context(numerics, progress))
@@ -302,7 +301,7 @@ def draw_figures(data: str, progress: Progress) -> None:
 
 
 def draw_curve_of(numbers: Mapping[str, Any]) -> str:
-    """Draw the curve from its numbers alone."""
+    """Return the accuracy curve as an SVG file."""
     return svg.file([draw_curve(numbers["curve"])], "Accuracy by training images", read_asset("chart.css"))
 
 
@@ -347,7 +346,6 @@ def mean_points(seeds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[
 
 
 def page(data: str) -> str:
-    """Render the numbers as Markdown."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     template = environment.from_string(Path(__file__).with_suffix(".md.jinja").read_text("utf-8"))
     options = {

@@ -1,4 +1,4 @@
-"""All leaves of 59 models of torchvision and timm: compared with NumPy, or refused with a reason.
+"""Modules without submodules of 59 torchvision and timm models: compared with NumPy, or refused with a reason.
 
     nox -s zoo
 
@@ -115,8 +115,6 @@ CASES = TORCHVISION | {f"timm/{name}": side for name, side in TIMM.items()}
 
 @dataclass
 class Comparison:
-    """Result of one model."""
-
     counted: int = 0  # number of outputs of leaves, by module and call
     covariances: int = 0
     refusals: dict[str, str] = field(default_factory=dict)  # module left out -> the sentence that refused it
@@ -148,7 +146,7 @@ def make(name: str) -> tuple[nn.Module, Inputs]:
 
 
 def compare(network: nn.Module, images: Inputs) -> Comparison:
-    """Measure all leaves of a model and compare them with copies of their outputs.
+    """Measure all modules without submodules of a model, and compare them with copies of their outputs.
 
     Raises:
         AssertionError: a number differs.
@@ -182,7 +180,7 @@ def measure(
     leave_out: list[str],
     comparison: Comparison,
 ) -> dict[str, FeatureResult]:
-    """Return the results of all leaves; leaves that are refused are left out one after the other."""
+    """Return the results of all modules without submodules; refused ones are left out one after the other."""
     trial: Literal["images", "positions"] | None = samples
     while True:
         torch.manual_seed(1)
@@ -210,7 +208,7 @@ def measure_deviation(result: FeatureResult, values: NDArray[Any], axis: int) ->
 
 
 def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int], NDArray[Any]]]:
-    """Return each tensor of each leaf's outputs in float64, with the possible axes of its channels.
+    """Return each output tensor of each module without submodules, in float64, with its possible channel axes.
 
     The class of a layer with parameters gives its axis. Other outputs have as many channels as the previous layer with
     parameters gives, or as the next one takes.
@@ -241,7 +239,7 @@ def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int
 
 
 def count_channels(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
-    """Return the channels that the latest layer with parameters gives or takes, at each output; 0 before it."""
+    """Return the channels that the latest layer with parameters gives or takes, for each output; 0 before any layer."""
     numbers: list[int] = []
     last = 0
     for module, values in copies:
@@ -273,7 +271,7 @@ def list_tensors(output: object) -> Iterator[tuple[str, Tensor]]:
 
 
 def find_axis(module: nn.Module, values: NDArray[Any]) -> int | None:
-    """Return the channel axis by the layer's class; None if the class leaves it open."""
+    """Return the channel axis that follows from the layer's class; None if the class does not determine it."""
     kind = type(module).__name__
     if kind in ("Linear", "NonDynamicallyQuantizableLinear", "LayerNorm", "RMSNorm"):
         return values.ndim - 1
@@ -292,7 +290,7 @@ def covariance_by_numpy(values: NDArray[Any], axis: int) -> NDArray[Any]:
 
 
 def main(write: Callable[[str], object] = sys.stdout.write) -> int:
-    """Print one row for each model, and each kind of refusal once; return 1 if a model differs, 2 without timm."""
+    """Print a row for each model and each reason of refusal once; return 1 if a model differs, 2 without timm."""
     if importlib.util.find_spec("timm") is None:
         write("timm is not installed, and 27 of the 59 models are its: pip install -e '.[bench]'\n")
         return 2

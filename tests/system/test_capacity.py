@@ -1,4 +1,4 @@
-"""Sizes that this machine cannot hold are refused with what they would take, before anything is read or drawn."""
+"""Sizes that this machine cannot hold are refused with the memory needed, before anything is read or drawn."""
 
 from pathlib import Path
 

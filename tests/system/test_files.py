@@ -1,4 +1,4 @@
-"""Files: regular ones alone are read and replaced, at once, and an error of the disk is a sentence with the file."""
+"""Only regular files are read and replaced, atomically; an error of the disk is a sentence with the file's name."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
 
 @pytest.fixture
 def irregular(tmp_path: Path) -> Iterator[dict[str, Path]]:
-    """Yield one entry of each kind that is no regular file."""
+    """Yield one path of each type that is no regular file."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     (tmp_path / "folder").mkdir()

@@ -1,4 +1,4 @@
-"""The fingerprint: what could explain another result."""
+"""The fingerprint: everything that could explain another result."""
 
 import torch
 

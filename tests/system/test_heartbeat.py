@@ -1,4 +1,4 @@
-"""Processes under torchrun whose fellows are killed, stopped, busy or in error: one message, one exit code, no hang."""
+"""Processes under torchrun, one of them killed, stopped, busy or in error: one message, one exit code, no hang."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_process_that_has_done_its_part_is_not_missed(rank: int, script: Path,
 
 @pytest.mark.soak
 def test_processes_that_were_all_stopped_for_long_go_on(script: Path, tmp_path: Path) -> None:
-    """A laptop that slept stops all processes: none of them misses the others meanwhile."""
+    """A laptop that slept stops all processes at once, so that none of them misses another one."""
     with start_torchrun(tmp_path, 2, (str(script), "endless")) as command:
         command.send(signal.SIGSTOP, 0, 1)
         time.sleep(16)
@@ -197,7 +197,7 @@ def test_a_signal_to_torchrun_is_the_end_of_a_step_and_its_checkpoint(
 
 @pytest.mark.soak
 def test_a_signal_that_torchrun_repeats_is_one_signal(script: Path, tmp_path: Path) -> None:
-    """Ctrl-C reaches the processes from the terminal, where they are of its group, and from torchrun."""
+    """Ctrl-C reaches the processes twice: from the terminal, as members of its process group, and from torchrun."""
     with start_torchrun(tmp_path, 2, (str(script), "endless")) as command:
         command.send(signal.SIGINT, 0, 1)
         command.process.send_signal(signal.SIGINT)
@@ -228,7 +228,7 @@ def test_torchrun_that_is_killed_ends_its_processes(script: Path, tmp_path: Path
 
 @pytest.mark.soak
 def test_two_machines_say_it_once(script: Path, tmp_path: Path) -> None:
-    """Two agents on one host; the first has a process that is killed, of which the second hears by its silence."""
+    """Two agents on one host: one's process is killed, and the other notices only that its messages stop."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         place = f"127.0.0.1:{free.getsockname()[1]}"

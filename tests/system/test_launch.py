@@ -1,4 +1,4 @@
-"""What torchrun tells a process: which one prints, what is advised, and which signals are one."""
+"""Effects of torchrun's variables on a process: which one prints, advice, and repeated signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks: one process at a time, and none that a killed process leaves behind."""
+"""Locks: one process at a time, and a killed process leaves no lock."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Arithmetic modes: portable wherever the kernels were built, native as torch computes, each with its own class."""
+"""Arithmetic modes: portable if the kernels were built, native as torch computes, each with its own class."""
 
 import os
 import subprocess
@@ -12,7 +12,6 @@ from in4310repro.system.numerics import Numerics, activate, native_class, probe
 
 
 def run_fresh(code: str, **environment: str) -> str:
-    """Return the output of a new interpreter."""
     command = [sys.executable, "-c", f"from in4310repro.system.numerics import activate\n{code}"]
     variables = os.environ | environment
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""Names from outside are text: what stays below its folder is valid, and nothing else."""
+"""Names from outside are texts: only a path inside its folder is valid."""
 
 from pathlib import Path
 

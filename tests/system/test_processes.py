@@ -1,4 +1,4 @@
-"""The environment that torchrun makes, and what processes tell each other."""
+"""The environment variables of torchrun, and the messages between processes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Progress: a bar that vanishes on a terminal, lines elsewhere, and the time left for a whole of several parts."""
+"""Progress: a bar that disappears on a terminal, lines elsewhere, and the time left for work in several parts."""
 
 import io
 import os

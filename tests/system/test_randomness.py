@@ -1,4 +1,4 @@
-"""Random generators: functions of a seed and names, and NumPy's own."""
+"""Random generators: each depends only on a seed and names, and draws NumPy's numbers."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""JSON values against their records: the first fault is one sentence with the file, the key and the value."""
+"""JSON values against their records: the first fault gives one sentence with the file, the key and the value."""
 
 from typing import Any
 

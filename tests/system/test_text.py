@@ -1,4 +1,4 @@
-"""Names as text: on a Markdown page and on a terminal they are what they are, and do nothing."""
+"""Names as text: on a Markdown page and on a terminal they are shown as they are and have no effect."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ SHOWN = {"text", "softbreak"}
 
 
 def inline(source: str) -> list[Token]:
-    """Return the inline tokens of a page, by GitHub's rules for tables and strike-through."""
+    """Return the inline tokens of a page, with GitHub's rules for tables and strike-through."""
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(source)
     assert "html_block" not in {token.type for token in parsed}
     return [child for token in parsed for child in token.children or ()]
 
 
 def text_of(source: str) -> str:
-    """Return the text that a page shows; assert that it holds no markup."""
+    """Return the text that a page shows, after a check that it holds no markup."""
     tokens = inline(source)
     assert {token.type for token in tokens} <= SHOWN, source
     return "".join(token.content for token in tokens)

@@ -1,4 +1,4 @@
-"""The ablation: deviations beside the corrected protocol, each changing what it is about and nothing else.
+"""The ablation: runs with one deviation each beside the corrected protocol, and the numbers that change.
 
 What it measures on drawn scenes has the direction of the experiment on the photographs.
 """
@@ -51,7 +51,7 @@ def experiment(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def changed(report: Any, protocol: str) -> set[str]:
-    """The kinds of numbers that a protocol changes."""
+    """Return the types of numbers that a protocol changes."""
     corrected, others = report["numbers"][CORRECTED], report["numbers"][protocol]
     return {name.split(",")[0] for name in corrected if others[name] != corrected[name]}
 

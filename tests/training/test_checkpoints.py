@@ -1,4 +1,4 @@
-"""Exact resume: a training that was cut off anywhere ends with the bits of one that was not."""
+"""Exact resume: a training that was interrupted anywhere ends with the bits of an uninterrupted one."""
 
 import functools
 import hashlib
@@ -31,11 +31,11 @@ STEPS = replace(TINY, checkpoint_steps=1)
 
 
 class CutOffError(Exception):
-    """A training that stops in the middle of nowhere."""
+    """Raised in the middle of a training."""
 
 
 class CutAfter(Progress):
-    """Raises after a number of steps, as a power cut would."""
+    """Progress that raises after a number of steps, like a power cut."""
 
     def __init__(self, steps: int, then: Callable[[], None] | None = None) -> None:
         object.__setattr__(self, "left", steps)
@@ -86,7 +86,7 @@ def train_with_cuts(
 
 @functools.cache
 def train_undisturbed(position: int) -> tuple[Any, dict[str, Any]]:
-    """The training that nothing cut off, made once."""
+    """Return the history and best weights of an uninterrupted training, which is made once."""
     return train_with_cuts(Path(tempfile.mkdtemp()) / "whole", position)
 
 
@@ -114,7 +114,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(
 
 
 def drop_part(position: Position, part: str) -> Position:
-    """The position as a careless checkpoint would have kept it."""
+    """Return the position as a careless checkpoint would have kept it: without one of its values."""
     return replace(position, **{part: getattr(Position(), part)})
 
 
@@ -146,7 +146,7 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
 
 @pytest.fixture
 def cut_off(tmp_path: Path) -> Path:
-    """A checkpoint folder with two files, of batches 4 and 5 of the first epoch."""
+    """Return a checkpoint folder with two files, of batches 4 and 5 of the first epoch."""
     cut = replace(
         task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), context=Context(active(), CutAfter(6))
     )

@@ -1,4 +1,4 @@
-"""A dry run: every stage of a training sees a batch, nothing is written, and a training does what it foretells."""
+"""A dry run: every stage of a training gets a batch, nothing is written, and its forecast comes true."""
 
 import re
 import shutil
@@ -30,7 +30,7 @@ COMMAND = ("train", "--preset", "tiny", "--dry-run")
 
 
 class Stumbling(nn.Module):
-    """Fails in one stage."""
+    """A network that fails in one stage."""
 
     def __init__(self, stage: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The whole chain on drawn scenes: files, equal starts, an untouched test set, and two processes with equal bits."""
+"""The whole chain on drawn scenes: files, equal starts, an untouched test set, two processes with equal bits."""
 
 import csv
 import os

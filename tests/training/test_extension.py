@@ -1,4 +1,4 @@
-"""A finished run that goes on with more epochs ends with the bytes of one that was trained with so many."""
+"""A finished run extended by more epochs has the bytes of a run trained with all of them at once."""
 
 import os
 import shutil
@@ -36,12 +36,12 @@ def network(num_classes: int) -> nn.Module:
 
 
 class KilledError(BaseException):
-    """The process ends here."""
+    """Raised in place of the end of the process."""
 
 
 @pytest.fixture(scope="module")
 def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
-    """Runs of 2 and of 3 epochs, each of which is kept; to be read, not changed."""
+    """Return runs of 2 and of 3 epochs that are all kept; tests must not change them."""
     folder = tmp_path_factory.mktemp("extended")
     for config in (TWO, THREE):
         experiment.train(config, Context(numerics), folder / f"{config.epochs}", keep_epochs=True)
@@ -50,12 +50,12 @@ def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of
 
 @pytest.fixture
 def run(runs: Path, tmp_path: Path) -> Path:
-    """A copy of the run of 2 epochs whose weights are hard links: files may be replaced, none may be written into."""
+    """Return a copy of the run of 2 epochs with hard-linked weights, which must be replaced and not written into."""
     return Path(shutil.copytree(runs / "2", tmp_path / "run", copy_function=os.link))
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> list[Path]:
-    """End the process before or after the numbered file is put in place; return the files put in place so far."""
+    """End the process before or after the numbered file is put in place; return a list of the files put in place."""
     replaced, written = Path.replace, list[Path]()
 
     def replace_or_die(self: Path, target: Path) -> Path:
@@ -106,7 +106,7 @@ def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics
 
 
 def unspeedy(folder: Path) -> dict[str, str]:
-    """The manifest without the files that hold how long something took."""
+    """Return the manifest without the files that contain durations."""
     return {name: sha256 for name, sha256 in RunFolder(folder).manifest().items() if "history" not in name}
 
 
@@ -187,7 +187,7 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
 
 
 def refusal(config: Config, run: Path, numerics: Numerics) -> str:
-    """Return the error of a run that cannot be continued; assert that every file of it is unchanged."""
+    """Return the error of a run that cannot be continued, after a check that no file of it changed."""
     before = {file: file.read_bytes() for file in run.rglob("*.json")}
     with pytest.raises(ValueError, match=r"\w") as raised:
         experiment.train(config, Context(numerics), run, resume=True)

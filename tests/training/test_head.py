@@ -1,4 +1,4 @@
-"""A head that is fitted: the minimum it claims, bits of its scores, resumption, and what verify finds."""
+"""A fitted head: its minimum, the bits of its scores, resumption, and forgeries that verify finds."""
 
 import json
 import shutil
@@ -52,7 +52,7 @@ def drawn(classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 def gradient(weight: torch.Tensor, bias: torch.Tensor, values: NDArray[np.float32], labels: NDArray[np.int64],
              strength: float) -> float:  # fmt: skip
-    """The largest derivative of C x sum of cross-entropies + |weight|^2 / 2, over C n, by autograd."""
+    """Return the largest derivative of C x (sum of cross-entropies) + |weight|^2 / 2, divided by C n."""
     w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
     scores = torch.from_numpy(values).double() @ w.T + b
     loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels), reduction="sum")

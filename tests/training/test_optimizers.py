@@ -1,4 +1,4 @@
-"""The optimizers agree with torch's in either arithmetic, and the learning rate with its schedule."""
+"""The optimizers agree with torch in both arithmetic modes, and the learning rate with its schedule."""
 
 import math
 from collections.abc import Callable
@@ -18,7 +18,6 @@ REFERENCES: dict[str, Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer
 
 
 def gradients(steps: int, scale: float = 1.0) -> list[torch.Tensor]:
-    """The gradients of a fixed sequence of steps."""
     generator = np.random.default_rng(1)
     return [torch.from_numpy(generator.normal(size=(40, 30)).astype(np.float32)) * scale for _ in range(steps)]
 
@@ -26,7 +25,6 @@ def gradients(steps: int, scale: float = 1.0) -> list[torch.Tensor]:
 def optimize(
     optimizer: torch.optim.Optimizer, parameter: torch.nn.Parameter, steps: int = 20, scale: float = 1.0
 ) -> torch.Tensor:
-    """The parameter after steps on those gradients."""
     for gradient in gradients(steps, scale):
         parameter.grad = gradient
         optimizer.step()

@@ -1,4 +1,4 @@
-"""The loop: equal starts, every image seen, best weights kept, and bits that repeat."""
+"""The training loop: equal starts, every image seen, best weights kept, and bits that repeat."""
 
 import functools
 import tempfile
@@ -32,7 +32,7 @@ def fitted(folder: Path, setting: OptimizerSetting, config: Config = TINY) -> tu
 
 
 def network(seed: int) -> torch.nn.Module:
-    """A small network with every kind of state that a ResNet has."""
+    """Return a small network with every kind of state that a ResNet has."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers = [torch.nn.Conv2d(3, 16, 3, stride=2), torch.nn.BatchNorm2d(16), torch.nn.ReLU()]
@@ -55,7 +55,7 @@ def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, file
 
 @functools.cache
 def once(position: int) -> tuple[list[HistoryRow], RunFolder]:
-    """The training of a setting, made once and looked at by several tests."""
+    """Return the training of one setting (one optimizer), made once for several tests."""
     return fitted(Path(tempfile.mkdtemp()), TINY.settings[position])
 
 

@@ -1,4 +1,4 @@
-"""Whether ImageNet weights know ImageNet: the count by hand, a warning that can fail, and what cannot be asked."""
+"""The check that ImageNet weights know ImageNet: the count by hand, a failing warning, and refused questions."""
 
 import io
 from dataclasses import replace
@@ -26,7 +26,7 @@ HOW = Preprocessing(mean=(0.4, 0.5, 0.6), size=48)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Weights of 1,000 classes, and images that are named after what they say of four and after another class."""
+    """Return weights of 1,000 classes, and images in folders named after a predicted class or another class."""
     folder = tmp_path_factory.mktemp("weights")
     (folder / "images").mkdir()
     model = models.build("resnet18", 1000, seed=0)

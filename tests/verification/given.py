@@ -1,4 +1,4 @@
-"""Evidence of which parts are given in place of being read or computed."""
+"""Evidence for verification, with some values given instead of read or computed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from in4310repro.verification.evidence import Evidence
 
 
 def evidence_of(run: FinishedRun, numerics: Numerics, data: str | None = None, **known: Any) -> Evidence:
-    """Return evidence of a run as it is in memory, in which these properties are known."""
+    """Return evidence of a run in memory with these properties given."""
     evidence = Evidence(run.folder, Context(numerics), data)
     for name, value in {"run": run, **known}.items():
         setattr(evidence, name, value)

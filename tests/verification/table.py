@@ -19,7 +19,6 @@ SHOWN = {
 
 
 def with_tables(page: str, checks: Sequence[Check] = CHECKS) -> str:
-    """Return the page with both tables as these checks give them."""
     return replaced(replaced(page, "checks", _checks(checks)), "claims", _claims(checks))
 
 

@@ -1,4 +1,4 @@
-"""What is computed again and what is claimed: one list, on the terminal, on the page and in the docs."""
+"""Recomputed and merely claimed values: one list, on the terminal, on the page and in the docs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Two runs compared: equal ones are equal, others differ from where they were made to."""
+"""The comparison of two runs: equal runs are equal, and changed runs differ from the changed point on."""
 
 from dataclasses import replace
 from pathlib import Path

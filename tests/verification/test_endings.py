@@ -1,4 +1,4 @@
-"""Bytes behind the end of a picture, by Pillow's own files."""
+"""Bytes after the end of a picture, tested on files that Pillow wrote."""
 
 import io
 from pathlib import Path

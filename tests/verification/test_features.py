@@ -25,7 +25,7 @@ def evidence(finished_run: Path, numerics: Numerics) -> Evidence:
 
 
 def with_features(evidence: Evidence, change: Callable[[Any], object], **known: Any) -> Evidence:
-    """Return evidence of the same run with other feature maps in its record; its network and images are given."""
+    """Return evidence of the same run with changed feature maps in its record; network and images are given."""
     features = copy.deepcopy(evidence.run.features)
     change(features)
     given = {"measured_network": evidence.measured_network, "feature_sets": evidence.feature_sets} | known

@@ -1,4 +1,4 @@
-"""The fingerprint: no numeric class opens a tolerance in portable arithmetic; initial weights are drawn again."""
+"""The fingerprint: no claimed numeric class loosens portable arithmetic, and initial weights are drawn again."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The form of files: what means the same in other bytes is found."""
+"""The form of files: other bytes with the same meaning are found."""
 
 import json
 import zipfile

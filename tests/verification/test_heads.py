@@ -1,4 +1,4 @@
-"""Metrics of a fit that is made again: what scores within the tolerance leave open is no difference."""
+"""Metrics of a fit that is repeated: no difference is reported within the tolerance of the scores."""
 
 from typing import Any
 

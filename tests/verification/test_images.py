@@ -1,4 +1,4 @@
-"""The split and its images: drawn again, and no image changed, missing or added."""
+"""The split and its images: the split is drawn again, and no image is changed, missing or added."""
 
 import re
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def run(own_records: Path) -> FinishedRun:
 
 
 def forged(run: FinishedRun, **parts: tuple[object, ...]) -> FinishedRun:
-    """The run with other parts of its split, in its file too."""
+    """Return the run with other parts (training, validation, test) of its split, also in its file."""
     split = Split(run.split.root, run.split.classes, {**run.split.parts, **parts})  # type: ignore[dict-item]
     run.files.write_bytes("split.csv", to_csv(split))
     return replace(run, split=split)

@@ -1,4 +1,4 @@
-"""The manifest: every bit of it counts, and no file of a run goes without its line."""
+"""The manifest: every bit of it counts, and every file of a run needs a line."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from in4310repro.verification.manifest import files_without_line, wrong_in_manif
 
 @pytest.fixture
 def small(tmp_path: Path) -> RunFolder:
-    """Two files and their manifest."""
+    """Return a run folder of two files and their manifest."""
     files = RunFolder.create(tmp_path / "run")
     files.write_json("config.json", to_json(PRESETS["tiny"]))
     files.write_json("metrics.json", {"loss": 0.5})

@@ -1,4 +1,4 @@
-"""Metrics that joined the table are verified as those before them: a forged value ends with exit code 1."""
+"""Metrics added to the table later are verified like the first ones: a forged value gives exit code 1."""
 
 from pathlib import Path
 

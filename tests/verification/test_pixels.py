@@ -1,4 +1,4 @@
-"""The decoded pixels in a run's fingerprint: hashed image by image, and compared when images are decoded anew."""
+"""The decoded pixels in a run's fingerprint: hashed image by image, and compared when images are decoded again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Records held against scores: every key, exactly where bits are required, and no further off than scores can be."""
+"""Records held against scores: every key, exactly if bits are required, else within the tolerance of scores."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""verify() from end to end: an untouched run passes, and what another file would have hidden is found."""
+"""verify() from end to end: an untouched run passes, and a fault is found even if another file would hide it."""
 
 import re
 from collections.abc import Callable

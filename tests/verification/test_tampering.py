@@ -1,4 +1,4 @@
-"""A copy of a run is falsified in three ways, each is found, and the run itself is as it was."""
+"""A copy of a run is falsified in three ways, each is found, and the run itself stays unchanged."""
 
 import functools
 import json
@@ -42,7 +42,6 @@ def test_each_change_is_found_and_no_byte_of_the_run_is_another(call: Call, fini
 
 @pytest.fixture
 def replace_attempts(monkeypatch: pytest.MonkeyPatch) -> Replace:
-    """Return a function that puts another in the place of the changes and their checks."""
     return functools.partial(monkeypatch.setattr, demo, "_attempts")
 
 

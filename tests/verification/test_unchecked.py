@@ -1,4 +1,4 @@
-"""What lies in a folder and is not checked: files of every kind, links, hidden and empty ones, any names."""
+"""Files in a folder that are not checked: any type, links, hidden and empty files, any names."""
 
 import os
 import sys

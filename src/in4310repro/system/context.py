@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from in4310repro.system.numerics import Numerics
+from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.processes import ALONE, Processes
 from in4310repro.system.progress import SILENT, Progress
 
@@ -17,7 +17,7 @@ class Context:
     result; in portable arithmetic, neither does the number of processes.
     """
 
-    numerics: Numerics
+    numerics: Numerics = field(default_factory=activate)  # portable where it is available
     progress: Progress = SILENT
     processes: Processes = ALONE
 

@@ -1,4 +1,4 @@
-"""What a reader made of a text, short enough to be written in a test."""
+"""Descriptions of a read document that are short enough for a test."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def summaries(table: Table, measure: Measure = Measure.ACCURACY) -> dict[str, st
 
 
 def only(source: str | Path) -> Table:
-    """The one table of a source of which every line was understood."""
+    """Return the only table of a source, after a check that every line was understood."""
     document = read(source)
     assert [each for each in document.unread if each.measuring] == []
     (table,) = document.tables
@@ -29,7 +29,7 @@ def measures(document: Document) -> set[Measure]:
 
 
 def everything(document: Document) -> list[str]:
-    """All that was read, a line for each table, value and line that was not understood."""
+    """Return a line for each table, each value and each line that was not understood."""
     told = [f"as {', '.join(document.formats)}" + (f"; {document.folds} folds" if document.folds else "")]
     for table in document.tables:
         told.append(f"{table.name}{_facts(table)}")

@@ -1,4 +1,4 @@
-"""Blocks of whole numbers beside a score: which are confusion matrices, and which accuse nobody."""
+"""Blocks of whole numbers beside a score: which are confusion matrices, and which must give no finding."""
 
 from __future__ import annotations
 

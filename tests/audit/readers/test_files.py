@@ -1,4 +1,4 @@
-"""Files: encodings, PDFs, what is no file, and texts that nobody meant to be read."""
+"""Files: encodings, PDFs, paths that are no files, and texts that nobody meant to be read."""
 
 import json
 import os
@@ -188,7 +188,7 @@ def test_folds_that_the_text_mentions_are_counted() -> None:
 
 
 def pdf_of(lines: list[str]) -> bytes:
-    """A page with some lines of text."""
+    """Return a one-page PDF with these lines of text."""
     content = "BT /F1 12 Tf 72 720 Td 14 TL " + " ".join(f"({line}) Tj T*" for line in lines) + " ET"
     objects = [
         "<< /Type /Catalog /Pages 2 0 R >>",

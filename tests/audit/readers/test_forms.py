@@ -1,4 +1,4 @@
-"""Forms that programs print: colours, boxes, values before names, sections of TOML, one measure a row."""
+"""Forms that programs print: colours, boxes, values before names, sections of TOML, one score per row."""
 
 from __future__ import annotations
 

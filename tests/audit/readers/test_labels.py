@@ -1,4 +1,4 @@
-"""Label lines: forms of a line, passes over the classes, summaries beside them, logs, and what was not understood."""
+"""Lines of label and value: their forms, repeated lists of classes, summaries, logs, and lines not understood."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""No number is dropped in silence: a line that no rule used is named, or its numbers are seen to be no results."""
+"""No number is dropped silently: an unused line is listed unless its numbers are clearly no results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers: every way to print one, and what is none."""
+"""Numbers: every printed form that is read, and texts that are no number."""
 
 from fractions import Fraction
 

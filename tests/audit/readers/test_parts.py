@@ -168,7 +168,7 @@ def test_a_text_is_read_in_each_encoding(encoding: str) -> None:
 
 
 def zeros(length: int, places: range) -> bytes:
-    """Letters with zeros at some places."""
+    """Return letters with zero bytes at some places."""
     return bytes(0 if index in places else 97 for index in range(length))
 
 
@@ -1135,7 +1135,7 @@ def test_a_caption_of_latex_stands_near_its_table_alone(above: int, below: int, 
 
 
 def latex_rows(*body: str) -> list[tuple[str, ...]]:
-    """The cells of the rows of a table with these lines; none where no table is found."""
+    """Return the cells of each row of a LaTeX table with these lines; empty if no table is found."""
     lines = [r"\begin{tabular}{ll}", *body, r"\end{tabular}"]
     return [row.cells for made in latex.latex_grids(lines, frozenset()) for row in made.rows]
 

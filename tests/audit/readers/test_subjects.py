@@ -1,4 +1,4 @@
-"""Labels: what a value is of, as far as its words say."""
+"""Labels: the class or average that a value belongs to, as far as the words say."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Documents in the forms that people print, each with all that is to be read of it in a file beside it."""
+"""Documents in many printed forms, each beside a file that lists all that must be read in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCES = sorted(path for folder in (FOLDER, SHORT) for path in folder.iterdir()
 
 
 def reading(path: Path) -> str:
-    """All that was read of a document, and all that was not."""
+    """Return all that was read in a document and all that was not, as text."""
     document = read(path)
     left = [
         f"left {each.line} {each.text}" + (f": {each.why}" if each.why != WHY else "")

@@ -31,7 +31,7 @@ Pair = frozenset[str]
 
 @dataclass(frozen=True)
 class Truth:
-    """What was planted, by paths below the folder."""
+    """The planted faults, by paths below the folder."""
 
     wrong: dict[str, str] = field(default_factory=dict)  # path -> the class that is drawn
     copies: dict[str, set[Pair]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
@@ -39,7 +39,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Found:
-    """How many were planted, how many were found, and how many of what was found was planted."""
+    """Numbers of planted faults, of those found, of all findings, and of findings that were planted."""
 
     planted: int
     recalled: int
@@ -48,7 +48,7 @@ class Found:
 
 
 def plant(folder: Path, images: int, side: int, seed: int) -> Truth:
-    """Draw a number of scenes of each class into class folders, with faults.
+    """Draw that many scenes of each class into class folders, and plant faults.
 
     Copies lie in the folder of their original and have another number; no image has two faults.
     """
@@ -75,7 +75,6 @@ def plant(folder: Path, images: int, side: int, seed: int) -> Truth:
 
 
 def _copied(picture: Image.Image, kind: str, draws: np.random.Generator) -> bytes:
-    """The file of a copy."""
     stream, quality = io.BytesIO(), int(draws.integers(*QUALITIES))
     if kind == "turned":
         picture.transpose(TURNS[int(draws.integers(len(TURNS)))]).save(stream, "PNG")
@@ -90,10 +89,10 @@ def _copied(picture: Image.Image, kind: str, draws: np.random.Generator) -> byte
 
 
 def measured(truth: Truth, findings: check.Findings, doubts: Doubts) -> dict[str, Found]:
-    """Return the faults that were found, by kind.
+    """Return the numbers of planted and found faults, by kind of fault.
 
-    A copy is recalled where any kind of link leads from it to its original. Of the pairs of a kind that were found,
-    those are right that were planted as copies of any kind: a crop that leaves little away is a near-duplicate too.
+    A copy counts as found if any kind of link leads from it to its original. A pair that was found is right if it
+    was planted as a copy of any kind, because a slightly cropped copy is a near-duplicate too.
     """
     linked = {pair for group in doubts.copies for pair in _pairs(group)}
     planted = set().union(*truth.copies.values())
@@ -120,7 +119,7 @@ def _found(
 
 
 def shares(found: Mapping[str, Found]) -> dict[str, tuple[float, float]]:
-    """Precision and recall of each kind; a precision of what was not found at all is 1."""
+    """Return precision and recall of each kind of fault; a precision is 1 if nothing was found."""
     return {
         kind: (each.right / each.found if each.found else 1.0, each.recalled / each.planted)
         for kind, each in found.items()

@@ -1,4 +1,4 @@
-"""Confident learning: its definition in loops, and cleanlab."""
+"""Confident learning, against its definition in loops and against cleanlab."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from in4310repro.evaluation.doubts.confident import confident_joint, doubts, thr
 
 
 def made_up(seed: int, peak: float) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of 4 classes, a tenth of them wrong, and probabilities that are highest for the true class mostly."""
+    """Draw labels of 4 classes, a tenth of them wrong, and probabilities that mostly favour the true class."""
     generator = np.random.default_rng(seed)
     true = generator.integers(4, size=400)
     probabilities = np.array([generator.dirichlet(np.where(np.arange(4) == each, peak, 0.5)) for each in true])
@@ -15,7 +15,7 @@ def made_up(seed: int, peak: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_loops(labels: np.ndarray, probabilities: np.ndarray) -> tuple[list[list[int]], dict[int, int]]:
-    """The joint and the class that each confident image seems to be of, as the paper defines them."""
+    """Return the joint counts and the apparent class of each confident image, as the paper defines them."""
     mean = [np.mean([p[j] for label, p in zip(labels, probabilities, strict=True) if label == j]) for j in range(4)]
     joint, seems = [[0] * 4 for _ in range(4)], {}
     for place, (label, p) in enumerate(zip(labels, probabilities, strict=True)):

@@ -1,4 +1,4 @@
-"""Crops: candidates stand out among their neighbours, and the pictures decide."""
+"""Crops: candidates are closer than other neighbours, and the pictures decide."""
 
 import numpy as np
 from PIL import Image

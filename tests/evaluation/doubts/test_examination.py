@@ -1,4 +1,4 @@
-"""The examination of a folder: planted faults are found, counted and named, and nothing of it is certain."""
+"""The examination of a folder: planted faults are found, counted and named, and nothing is called certain."""
 
 import io
 import json
@@ -23,7 +23,7 @@ WRONG, CROP, COPY, ALIKE = "sea/wrong.png", "forest/crop.png", "forest/copy.jpg"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn scenes with a wrong label, a crop and a copy, and two images that only their features make alike."""
+    """Return scenes with a wrong label, a crop, a copy, and two images that only their features make similar."""
     root = tmp_path_factory.mktemp("scenes")
     for name in scenes.CLASSES:
         (root / name).mkdir()
@@ -42,7 +42,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def features_of(paths: list[str]) -> np.ndarray:
-    """Return made-up features: the drawn class, and a direction of its own for each picture."""
+    """Return made-up features: the drawn class plus a random direction for each picture."""
     generator, rows = np.random.default_rng(0), []
     own = {path: generator.standard_normal(8) for path in paths}
     own[CROP] = own["forest/0.png"] + 0.1

@@ -1,4 +1,4 @@
-"""Probabilities out of fold: no image is classified by what has seen it or a copy of it."""
+"""Probabilities out of fold: no classifier judges an image if it was fitted to that image or a copy."""
 
 import re
 
@@ -11,7 +11,7 @@ CLASSES = ("a", "b", "c")
 
 
 def made_up(images: int = 90) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Features that tell the class, labels and keys."""
+    """Return features that show the class, labels and keys."""
     generator = np.random.default_rng(0)
     labels = np.arange(images) % 3
     features = (np.eye(3)[labels] * 3 + generator.standard_normal((images, 3))).astype(np.float32)

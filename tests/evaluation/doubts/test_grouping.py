@@ -1,4 +1,4 @@
-"""A split that holds look-alikes on one side: the groups are those of a table of all pairs, and verify finds others."""
+"""A split that keeps look-alikes in one part: the groups equal those of all pairs, and verify finds changes."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def network(num_classes: int) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A head on features of drawn weights, its split drawn with look-alikes on one side."""
+    """Train a head on features of random weights, with a split that keeps look-alikes in one part."""
     folder = tmp_path_factory.mktemp("grouped")
     open_network(f"{__name__}:network").trust()
     state = models.build(f"{__name__}:network", 6, seed=3).state_dict()
@@ -51,7 +51,7 @@ def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def mutual(features: NDArray[np.float64], labels: NDArray[np.int64]) -> list[list[int]]:
-    """Pairs of different classes that are each other's nearest, from the table of all pairs."""
+    """Return pairs of different classes that are each other's nearest, from the table of all pairs."""
     beyond = features - features.mean(axis=0)
     cosines = beyond @ beyond.T / np.outer(*[np.linalg.norm(beyond, axis=1)] * 2)
     np.fill_diagonal(cosines, -2)

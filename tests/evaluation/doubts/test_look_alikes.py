@@ -1,4 +1,4 @@
-"""Look-alikes: each the nearest of the other, of different classes, and no copies."""
+"""Look-alikes: two images of different classes that are each other's nearest and no copies."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours: those of a table of all pairs, in blocks of any size."""
+"""Nearest neighbours equal those from a table of all pairs, in blocks of any size."""
 
 import numpy as np
 import pytest

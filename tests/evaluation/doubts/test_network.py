@@ -1,4 +1,4 @@
-"""Whose features are taken, and the command: a run or a file, with everything that a file leaves open."""
+"""The network whose features are used, and the command: a run, or a weights file with missing metadata."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.conftest import Call, refused
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Weights of a network of 7 classes that say how images are prepared."""
+    """Return a file of weights for 7 classes that says how images are prepared."""
     state = models.build("shufflenet_v2_x0_5", 7, seed=3).state_dict()
     how = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop_ratio=0.9)
     (tmp_path / "net.safetensors").write_bytes(tensor_bytes(state, to_metadata(how)))

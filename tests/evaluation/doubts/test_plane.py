@@ -1,4 +1,4 @@
-"""The map of features: near by their features is near on the plane, which a draw without features is not."""
+"""The map of features: images with near features are near on the plane, unlike on a random map."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Planted truth: the committed table is its data, and a smaller one is measured again."""
+"""Planted faults: the committed table agrees with its data, and a smaller one is measured again."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which images are judged, and the share of wrong labels that follows."""
+"""Which images a person judges, and the resulting share of wrong labels."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The record of a module's values, by hand."""
+"""The record of a module's activations, against values by hand."""
 
 import torch
 from torch import Tensor, nn

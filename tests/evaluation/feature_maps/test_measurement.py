@@ -1,4 +1,4 @@
-"""One way to measure a network, for runs and for folders."""
+"""One way to measure the features of a network, for runs and for folders."""
 
 from collections.abc import Generator
 

@@ -1,4 +1,4 @@
-"""Statistics of a folder: files, refusals, partial results, and one result for any number of processes."""
+"""Statistics of a folder: files, refusals, partial results, and equal results for any number of processes."""
 
 import csv
 import itertools
@@ -68,7 +68,7 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
 
 @pytest.fixture(scope="module")
 def maps(pictures: Path) -> NDArray[np.float64]:
-    """Return the maps of conv1, image by channel by position, in the order of the paths."""
+    """Return the maps of conv1 as [image, channel, position], in the order of the paths."""
     model = models.build("resnet18", 1000, 0).eval()
     pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
     with torch.no_grad():
@@ -282,7 +282,7 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
 
 
 def interrupt(options: Request, out: Path) -> Path:
-    """The partial result that is left when image 40 cannot be read."""
+    """Return the partial result that remains if image 40 cannot be read."""
     with pytest.MonkeyPatch.context() as patched:
         stop_at(40, lambda: fail(ValueError), patched)
         with pytest.raises(ValueError, match="32 images are saved, and --resume continues after them"):

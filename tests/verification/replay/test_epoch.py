@@ -1,4 +1,4 @@
-"""One epoch trained again: an honest one is equal to the bit, a forged one is not, whatever was written around it."""
+"""One epoch trained again: an honest epoch is equal to the bit, a forged one is not."""
 
 import copy
 import functools
@@ -33,7 +33,7 @@ OPTIMIZERS = pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmspr
 
 @functools.cache
 def kept_training(position: int) -> Path:
-    """The folder of a training of five epochs, each of which is kept."""
+    """Return the folder of a training of five epochs that are all kept."""
     folder = Path(tempfile.mkdtemp()) / "run"
     training.fit(replace(task(network(0), FIVE, FIVE.settings[position], RunFolder(folder)), keep_epochs=True))
     return folder
@@ -55,7 +55,7 @@ def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
 def find_differences(
     folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = ""
 ) -> list[str]:
-    """Return the differences between the folder's claims and an epoch trained again from the kept state before it."""
+    """Train an epoch again from the kept state before it; return the differences from the folder's claims."""
     name = name or setting.name
     claim = record_of(folder, name, epoch)
     kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None
@@ -91,7 +91,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
 
 
 def forge_epoch(folder: Path, position: int) -> Path:
-    """A copy whose third epoch no training gave; its row, its kept state and all that follows fit the forgery."""
+    """Copy a run and forge its third epoch, so that its row, its kept state and all later entries fit."""
     setting = FIVE.settings[position]
     shutil.copytree(kept_training(position), folder)
     run = RunFolder(folder)
@@ -114,12 +114,12 @@ def forge_epoch(folder: Path, position: int) -> Path:
 
 
 def compares_nothing(_claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
-    """A twin that trains and does not look."""
+    """Compare nothing: a faulty check that only trains."""
     return iter(())
 
 
 def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
-    """A twin that hashes files and never asks whether a training gives them."""
+    """Compare hashes only: a faulty check that never asks if a training gives them."""
     if claimed.entry["epoch"] != claimed.epoch:
         yield "another epoch"
 
@@ -190,7 +190,7 @@ def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
 
 @OPTIMIZERS
 def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_step(position: int) -> None:
-    """The chain may commit to it: whoever forges a run forges its chain."""
+    """The hash chain may commit to such a state, because whoever forges a run also forges its chain."""
     folder, setting = kept_training(position), FIVE.settings[position]
     claim = record_of(folder, setting.name, 2)
     kept = read_kept(folder, setting.name, record_of(folder, setting.name, 1).entry)

@@ -1,4 +1,4 @@
-"""What is printed of a replay says what it is worth, and no more."""
+"""The text about a replay claims what the replay proves, and no more."""
 
 from dataclasses import replace
 

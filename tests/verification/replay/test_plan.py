@@ -1,4 +1,4 @@
-"""Which epochs are drawn, and how often a draw meets a false one."""
+"""The draw of epochs to replay, and the chance that it contains a false one."""
 
 import itertools
 import re
@@ -73,13 +73,13 @@ def test_the_chance_for_twenty_epochs_is_that_of_the_literature_table(false: int
 
 
 def chance_by_enumeration(false: int, others: int, draws: int) -> float:
-    """The share of all draws that hold one of the first epochs, which stand for the false ones."""
+    """Return the share of all draws that contain a false epoch, by enumeration; the first epochs are the false ones."""
     sets = list(itertools.combinations(range(others), draws))
     return sum(min(drawn, default=others) < false for drawn in sets) / len(sets)
 
 
 def chance_by_drawing_with_replacement(false: int, others: int, draws: int) -> float:
-    """The wrong formula: as if an epoch could be drawn twice."""
+    """Return the chance by a wrong formula: as if an epoch could be drawn twice."""
     return 1 - (1 - false / others) ** draws
 
 
