@@ -180,7 +180,7 @@ def unchecked() -> ModuleType:
     checked = {key: sys.modules.pop(key) for key in [*sys.modules] if key == name or key.startswith(f"{name}.")}
     finders, sys.meta_path[:] = [*sys.meta_path], [each for each in sys.meta_path if "jaxtyping" not in repr(each)]
     try:
-        module = importlib.import_module(name)
+        module = importlib.import_module(f"{name}.measurement")
     finally:
         sys.meta_path[:] = finders
         sys.modules.update(checked)

@@ -11,13 +11,11 @@ import pytest
 from PIL import Image
 
 from in4310repro.evaluation.evaluation import evaluate, to_text
-from in4310repro.metrics import ClassMetrics, class_metrics
-from in4310repro.metrics.scores import Scores
-from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
+from in4310repro.metrics import class_metrics
+from in4310repro.runs.deviations import CORRECTED_PROTOCOL, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from tests.builders import made_up_scores
 from tests.conftest import Call
 
 
@@ -45,20 +43,13 @@ def test_weights_with_one_changed_bit_are_not_measured(own_run: Path, numerics: 
 
 
 def test_a_protocol_of_logits_is_that_of_the_measurement_and_else_of_the_run(
-    finished_run: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+    finished_run: Path, numerics: Numerics
 ) -> None:
-    asked: list[Protocol] = []
-
-    def noted(_: Scores, protocol: Protocol, **_options: bool) -> ClassMetrics:
-        asked.append(protocol)
-        return measured
-
-    measured = made_up_scores().metrics()
-    monkeypatch.setattr(Scores, "metrics", noted)
     run = FinishedRun.open(finished_run)
-    for protocol in (parse("ap-from-logits"), CORRECTED_PROTOCOL, None):
-        evaluate(run, Context(numerics), protocol=protocol)
-    assert asked == [parse("ap-from-logits"), CORRECTED_PROTOCOL, run.config.protocol]
+    for protocol, by_logits in ((parse("ap-from-logits"), True), (CORRECTED_PROTOCOL, False), (None, False)):
+        evaluated, scores = evaluate(run, Context(numerics), protocol=protocol)
+        assert class_metrics(evaluated) == scores.metrics(by_logits=by_logits)
+    assert scores.metrics(by_logits=True) != scores.metrics()
 
 
 def test_a_folder_of_the_test_images_gives_the_metrics_of_the_test_set(

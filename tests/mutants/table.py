@@ -41,6 +41,7 @@ FEATURE_TESTS = {
     "top_images": ("test_top_images",),
 }
 ARITHMETIC_TESTS = {
+    "collectives": ("../features/test_blocks",),
     "buffers": ("test_buffers", "test_memory", "test_fork"),
     "convolutions": ("test_refusals", "test_layers", "test_convolution"),
     "exports": ("test_signatures",),
@@ -70,6 +71,11 @@ GOLDEN: dict[str, tuple[str, ...]] = {
     "writing": ("test_golden_writes", "test_golden_writing"),
 }
 RUNS: dict[str, tuple[str, ...]] = {
+    "config": ("test_config",),
+    "deviations": ("test_deviations",),
+    "optimizer_table": ("test_optimizer_table",),
+    "presets": ("test_presets",),
+    "settings": ("test_config",),
     "arrays": ("test_arrays",),
     "chain": ("test_chain",),
     "chance": ("test_chance",),

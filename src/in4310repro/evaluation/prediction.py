@@ -60,8 +60,8 @@ def predict(
 
     Examples:
         >>> import numpy as np
-        >>> from in4310repro.context import Context
-        >>> from in4310repro.numerics import activate
+        >>> from in4310repro.system.context import Context
+        >>> from in4310repro.system.numerics import activate
         >>> images = ImageSet("two", ("a", "b"), ("a", "b"), np.array([0, 1]), np.zeros((2, 8, 8, 3), np.uint8))
         >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, 2))
         >>> scores = predict(model, images, EvaluationSettings(), Context(activate("native", "cpu")))

@@ -3,19 +3,13 @@
 `scores.Scores` holds the softmax scores of images; `table.METRICS` names each metric with its function and tolerance.
 """
 
-from in4310repro.metrics.calibration import (
-    CALIBRATION_BINS,
-    CalibrationBin,
-    Details,
-    calibration_bins,
-    details,
-)
-from in4310repro.metrics.counting import confusion_matrix
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from in4310repro.metrics.counts import Counts
 from in4310repro.metrics.intervals import NORMAL_QUANTILE, Interval, wilson
-from in4310repro.metrics.measurement import average_precision, class_accuracy, class_metrics, ends, line, summary
-from in4310repro.metrics.ranking import thresholds
-from in4310repro.metrics.record import ClassMetrics
 from in4310repro.metrics.table import (
     COUNTS,
     DEFAULT_SELECTION,
@@ -28,6 +22,20 @@ from in4310repro.metrics.table import (
     Tolerance,
     is_newer,
 )
+
+if TYPE_CHECKING:
+    from in4310repro.metrics.calibration import CALIBRATION_BINS, CalibrationBin, Details, calibration_bins, details
+    from in4310repro.metrics.measurement import (
+        average_precision,
+        class_accuracy,
+        class_metrics,
+        confusion_matrix,
+        ends,
+        line,
+        summary,
+        thresholds,
+    )
+    from in4310repro.metrics.record import ClassMetrics
 
 __all__ = [
     "CALIBRATION_BINS",
@@ -59,3 +67,27 @@ __all__ = [
     "thresholds",
     "wilson",
 ]
+
+# These load torch or pydantic, which a configuration does not need.
+_PLACES = {
+    "calibration": ("CALIBRATION_BINS", "CalibrationBin", "Details", "calibration_bins", "details"),
+    "measurement": (
+        "average_precision",
+        "class_accuracy",
+        "class_metrics",
+        "confusion_matrix",
+        "ends",
+        "line",
+        "summary",
+        "thresholds",
+    ),
+    "record": ("ClassMetrics",),
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a name on first use."""
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}; valid are {', '.join(__all__)}")

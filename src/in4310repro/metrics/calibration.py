@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import math
-import sys
-from typing import TYPE_CHECKING
 
+import torch
 from jaxtyping import Float, Float64, Int64
 from typing_extensions import TypedDict
 
-from in4310repro.metrics.counting import confusion_matrix
 from in4310repro.metrics.inputs import check
+from in4310repro.metrics.measurement import confusion_matrix
 from in4310repro.system.schema import Share
-
-# Needed by annotations alone, which tests check: importing this package does not load torch.
-if TYPE_CHECKING or "torch" in sys.modules:
-    import torch
 
 CALIBRATION_BINS = 15
 

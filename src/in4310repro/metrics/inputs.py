@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING
-
+import torch
 from jaxtyping import Float, Int64
-
-# Needed by annotations alone, which tests check: importing this package does not load torch.
-if TYPE_CHECKING or "torch" in sys.modules:
-    import torch
 
 
 def check(
@@ -25,8 +19,6 @@ def check(
     Raises:
         ValueError: the message names the first wrong value and what would be valid.
     """
-    import torch
-
     _check_shapes(labels, scores)
     if not bool(scores.isfinite().all()):
         image = int((~scores.isfinite()).any(dim=1).nonzero()[0])
@@ -41,8 +33,6 @@ def check(
 
 def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
     """Raise ValueError unless each image has one integer label and one row of floating-point scores."""
-    import torch
-
     for name, value in (("labels", labels), ("scores", scores)):
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{name} is of type {type(value).__name__}; a torch.Tensor is valid")

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, NamedTuple, cast
 
-from jaxtyping import Float, Float64, Int64
+import torch
+from jaxtyping import Bool, Float, Float64, Int64
 
-from in4310repro.metrics.counting import count
 from in4310repro.metrics.counts import Counts, recall
 from in4310repro.metrics.inputs import check
-from in4310repro.metrics.ranking import Ranking, average_precisions
 from in4310repro.metrics.record import ClassMetrics
 from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS
-
-# Needed by annotations alone, which tests check: importing this package does not load torch.
-if TYPE_CHECKING or "torch" in sys.modules:
-    import torch
 
 
 def class_accuracy(
@@ -45,8 +40,6 @@ def class_accuracy(
         >>> [round(value, 4) for value in class_accuracy(labels, scores).tolist()]
         [0.6667, 1.0]
     """
-    import torch
-
     check(labels, scores)
     return torch.tensor(recall(count(labels, scores)), dtype=torch.float64, device=scores.device)
 
@@ -75,8 +68,6 @@ def average_precision(
         >>> [round(value, 4) for value in average_precision(labels, scores).tolist()]
         [0.8333, 0.5]
     """
-    import torch
-
     check(labels, scores)
     values = average_precisions(Ranking(labels, scores, list(range(scores.shape[1]))))
     return torch.tensor(values, dtype=torch.float64, device=scores.device)
@@ -153,8 +144,6 @@ def ends(
         ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels and
             scores do not fit to each other.
     """
-    import torch
-
     own = torch.nn.functional.one_hot(labels, low.shape[1]).bool()
     worst, best = torch.where(own, low, high), torch.where(own, high, low)
     for each in (worst, best):
@@ -171,9 +160,61 @@ def ends(
 
 def _best_of_others(scores: Float[torch.Tensor, "image label"]) -> Float[torch.Tensor, "image label"]:
     """Return, for each image and class, the highest score among all classes except this one."""
-    import torch
-
     none = torch.full_like(scores[:, :1], -torch.inf)
     top = torch.cat([scores, none], dim=1).topk(2, dim=1)
     is_top = torch.zeros_like(scores, dtype=torch.bool).scatter(1, top.indices[:, :1], value=True)
     return torch.where(is_top, top.values[:, 1:], top.values[:, :1])
+
+
+def confusion_matrix(
+    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+) -> Int64[torch.Tensor, "label predicted"]:
+    """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix` does.
+
+    The predicted class is the one with the highest score; ties go to the lower index. A class may have no image.
+    """
+    classes = scores.shape[1]
+    return torch.bincount(labels * classes + scores.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
+
+
+def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
+    """Return the numbers of correct, actual and predicted images of each class, from the confusion matrix."""
+    matrix = confusion_matrix(labels, scores)
+    return Counts(matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist())
+
+
+class Ranking(NamedTuple):
+    """True labels, scores by which the images are ranked for each class, and the classes to measure."""
+
+    labels: Int64[torch.Tensor, " image"]
+    scores: Float[torch.Tensor, "image label"]
+    classes: list[int]
+
+
+def average_precisions(ranking: Ranking) -> list[float]:
+    """Return the one-vs-rest average precision of each class; see `average_precision`."""
+    labels, scores, classes = ranking
+    return [_average_precision(labels == label, scores[:, label]) for label in classes]
+
+
+def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]) -> float:
+    """Return a class's average precision, given whether each image belongs to it and the image's score."""
+    added, true_positives, predicted = thresholds(relevant, scores)
+    precision = true_positives.double() / predicted.double()
+    # Rounded once: a sum in vectors has other bits on another processor.
+    return math.fsum((added.double() * precision).tolist()) / int(true_positives[-1])
+
+
+def thresholds(
+    relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
+) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
+    """Return counts per distinct score s, highest first: class images at s, class images >= s, all images >= s."""
+    ordered, order = scores.sort(descending=True, stable=True)
+    # Counted in integers: CUDA has no deterministic cumulative sum of floats.
+    true_positives = relevant[order].long().cumsum(dim=0)
+    # A threshold lies after the last of the images with equal scores.
+    at_threshold = torch.ones_like(relevant)
+    at_threshold[:-1] = ordered[1:] != ordered[:-1]
+    predicted = torch.arange(1, len(scores) + 1, device=scores.device)[at_threshold]
+    true_positives = true_positives[at_threshold]
+    return torch.diff(true_positives, prepend=true_positives.new_zeros(1)), true_positives, predicted

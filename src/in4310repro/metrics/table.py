@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from in4310repro.metrics.counts import accuracy, macro_f1, recall
-from in4310repro.metrics.ranking import average_precisions
 
 COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of another one reads
 
@@ -45,6 +44,13 @@ class Metric:
 def mean(values: Sequence[float]) -> float:
     """Return the unweighted mean over classes, rounded once."""
     return math.fsum(values) / len(values)
+
+
+def average_precisions(ranking: Any) -> list[float]:
+    """Return the average precision of each class, as `measurement.average_precisions` does, which loads torch."""
+    from in4310repro.metrics import measurement
+
+    return measurement.average_precisions(ranking)
 
 
 # A metric reads nothing that stands below it. In the order in which records and tables show them.
