@@ -19,7 +19,7 @@ if METHOD == "forkserver":
 @contextmanager
 def held_by_another_process(place: Path) -> Iterator[None]:
     """Let another process lock a folder or a file while the block runs."""
-    imports = "import sys; from pathlib import Path; from in4310repro.system.locks import lock"
+    imports = "import sys; from pathlib import Path; from in4310repro.system.files import lock"
     code = f"{imports}; lock(Path(sys.argv[1])); print()"
     words = [sys.executable, "-c", f"{code}; sys.stdout.flush(); sys.stdin.read()", str(place)]
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

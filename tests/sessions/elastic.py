@@ -26,7 +26,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from in4310repro.runs import names
 from in4310repro.runs.presets import to_toml
 from in4310repro.system.files import write_file
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 from tests.processes import METHOD
 from tests.sessions.shares import describe_place, describe_rank, make_config
 from tests.sessions.soak import find_differing_files

@@ -22,7 +22,7 @@ from torch import Tensor
 from in4310repro import arithmetic
 from in4310repro.arithmetic import convolutions, functions, library, matrices, pooling
 from in4310repro.features import kernel
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 from tests.sessions import arm64
 
 # images, channels, height, width, outputs, kernel height, kernel width, stride, padding, groups

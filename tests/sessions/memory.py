@@ -25,7 +25,7 @@ from torch import nn
 from in4310repro.report.render import read_asset
 from in4310repro.report.svg import Panel, axes, file, join, label, legend, linear, mark, path
 from in4310repro.system.files import json_bytes, read_json, write_file
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 ROOT = Path(__file__).parents[2]
 NUMBERS, FIGURE = ROOT / "docs/memory.json", ROOT / "docs/images/memory.svg"

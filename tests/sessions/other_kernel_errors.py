@@ -12,7 +12,7 @@ from torch import Tensor
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic import functions, matrices
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 DRAWS = 6
 MAPS = (32, 64, 16, 16)

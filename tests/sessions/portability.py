@@ -38,8 +38,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.files import file_sha256, json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
-from in4310repro.system.numerics import Numerics, activate
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import experiment
 from tests.sessions import arm64

@@ -26,7 +26,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.records import SPEED
 from in4310repro.system.context import Context
 from in4310repro.system.files import file_sha256, read_json
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 from tests.processes import METHOD
 
 # Files in whose write a process is killed: checkpoints, the scores, and kept epochs.

@@ -41,9 +41,8 @@ from in4310repro.runs.selection import best_epoch, select
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, read_json, write_file
-from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.progress import Progress
-from in4310repro.system.randomness import generator_for
 from in4310repro.training import head, training
 from in4310repro.training.preparation import TrainingPlan, build_network, load_data, make_plan
 

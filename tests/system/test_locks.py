@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from in4310repro.system.locks import lock
+from in4310repro.system.files import lock
 from tests.processes import held_by_another_process
 
-HOLD = "import sys, pathlib; from in4310repro.system.locks import lock; lock(pathlib.Path(sys.argv[1])); "
+HOLD = "import sys, pathlib; from in4310repro.system.files import lock; lock(pathlib.Path(sys.argv[1])); "
 
 
 def test_a_place_that_another_holds_is_refused_until_it_is_free(tmp_path: Path) -> None:

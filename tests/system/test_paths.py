@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.system.paths import folder_name, path_below, regular_file, relative_path
+from in4310repro.system.files import folder_name, path_below, regular_file, relative_path
 
 
 @pytest.mark.parametrize("path", ["1.png", "sea/1.png", "a b/c,d.png", "größe/ü.png", "a..b/..c.png", "-/_"])

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 
 def test_a_generator_depends_on_the_seed_and_every_name() -> None:

@@ -18,8 +18,8 @@ from in4310repro.runs import names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.context import Context
+from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import Progress
-from in4310repro.system.randomness import generator_for
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints, optimizers, training
 from in4310repro.training.positions import Position

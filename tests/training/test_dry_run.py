@@ -14,8 +14,8 @@ from torch import nn
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import FeatureSettings, OptimizerSetting
-from in4310repro.system.capacity import most_used
 from in4310repro.system.context import Context
+from in4310repro.system.machine import most_used
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import dry_run, experiment
 from in4310repro.training.dry_run import Rehearsal, describe, rehearse

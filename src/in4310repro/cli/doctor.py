@@ -12,9 +12,9 @@ from in4310repro import arithmetic
 from in4310repro.data.cache import bytes_by_folder, cache_folder, limit
 from in4310repro.features import kernel_description
 from in4310repro.models.network import open_network
-from in4310repro.system import packages
-from in4310repro.system.capacity import memory, nearest, size_text
+from in4310repro.system import machine
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
+from in4310repro.system.machine import memory, nearest, size_text
 from in4310repro.system.numerics import Numerics, activate
 
 # Bytes, above what the demo was measured to take: 0.15e9 of disk when it is done, with checkpoints beside it while it
@@ -47,10 +47,10 @@ def examine(folder: Path) -> Iterator[Finding]:
     yield _disk("cache", cache_folder())
     yield _cache()
     yield from _data()
-    for module, package in packages.PACKAGES.items():
-        if not packages.is_installed(module):
+    for module, package in machine.PACKAGES.items():
+        if not machine.is_installed(module):
             said = f"{module} is not installed; it is for {package.purpose}"
-            yield Finding(topic="optional", text=said, wanted=packages.install_command(module))
+            yield Finding(topic="optional", text=said, wanted=machine.install_command(module))
 
 
 def _source(found: Fingerprint) -> Iterator[Finding]:
@@ -111,7 +111,7 @@ def _cache() -> Finding:
 
 def _data() -> Iterator[Finding]:
     yield Finding(topic="scenes", text="the demo draws its own; no download")
-    if packages.has_weights():
+    if machine.has_weights():
         yield Finding(topic="weights", text="ImageNet's for photographs of your own are installed")
     here = open_network("resnet18").has_weights("imagenet")
     yield Finding(

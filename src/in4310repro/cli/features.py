@@ -58,7 +58,7 @@ def features(
     from in4310repro.evaluation.feature_maps.request import Request, parse_axes
     from in4310repro.features import kernel_description
     from in4310repro.report import figures
-    from in4310repro.system import capacity
+    from in4310repro.system import machine
     from in4310repro.system.files import json_bytes, write_file
     from in4310repro.system.fingerprint import fingerprint
 
@@ -81,8 +81,8 @@ def features(
     )
     request.network.trust()
     if active.device == "cpu":
-        need = batch_size * image_size**2 * capacity.EVALUATION_BYTES
-        capacity.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)
+        need = batch_size * image_size**2 * machine.EVALUATION_BYTES
+        machine.refuse_beyond_memory(f"--batch-size {batch_size} at --image-size {image_size} takes", need)
     keep_if(lambda: bool(partial_results(out)), "the statistics so far are kept, and --resume continues from them")
     result = measure_folder(request, context_of(active), out, resume=resume)
     if result is None:

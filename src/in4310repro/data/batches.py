@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from in4310repro.data.images import DEFAULT, ImageSet
 from in4310repro.data.preprocessing import Preprocessing
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import IO
 
 import platformdirs
 
-from in4310repro.system.capacity import nearest, size_text
+from in4310repro.system.machine import nearest, size_text
 
 CACHED = ("pixels", "scenes", "features")  # folders in that of the cache
 SUFFIX = ".pixels"

@@ -16,7 +16,7 @@ from in4310repro.data.folders import image_files
 from in4310repro.data.images import DEFAULT, ImageSet, crop_square, decode
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.system.files import open_regular
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 CIFAR_BATCHES = "cifar-10-batches-py"
 CROP = 192  # width and height of the crops of photographs, pixels

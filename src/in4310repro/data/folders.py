@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from in4310repro.system.files import file_sha256, reason
-from in4310repro.system.packages import install_command
-from in4310repro.system.paths import relative_path
+from in4310repro.system.files import file_sha256, reason, relative_path
+from in4310repro.system.machine import install_command
 from in4310repro.system.progress import SILENT, Progress
 
 # Formats of telephones, supported if the library for them is installed.

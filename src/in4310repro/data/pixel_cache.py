@@ -31,8 +31,8 @@ from jaxtyping import Bool, UInt8
 from numpy.typing import NDArray
 
 from in4310repro.data import cache
-from in4310repro.system.capacity import nearest, refuse_beyond_disk, size_text
 from in4310repro.system.files import name_file_in_errors
+from in4310repro.system.machine import nearest, refuse_beyond_disk, size_text
 from in4310repro.system.progress import Progress
 
 HASH_BYTES = 32

@@ -15,9 +15,8 @@ from pathlib import Path
 
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.linking import link
-from in4310repro.system.files import LARGEST_TEXT, file_sha256, read_bytes
-from in4310repro.system.paths import relative_path
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.files import LARGEST_TEXT, file_sha256, read_bytes, relative_path
+from in4310repro.system.numerics import generator_for
 
 PARTS = ("training", "validation", "test")
 COLUMNS = ["path", "class", "sha256", "part"]

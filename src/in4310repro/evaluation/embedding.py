@@ -22,9 +22,9 @@ from in4310repro.data.images import ImageSet, decoder
 from in4310repro.evaluation.prediction import gather_rows
 from in4310repro.models import trained_part
 from in4310repro.models.network import Network
-from in4310repro.system.capacity import refuse_beyond_disk
 from in4310repro.system.context import Context
-from in4310repro.system.locks import lock
+from in4310repro.system.files import lock
+from in4310repro.system.machine import refuse_beyond_disk
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensors_sha256
 

@@ -14,11 +14,10 @@ from in4310repro.data.images import ImageSet
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config
 from in4310repro.runs.settings import EvaluationSettings
-from in4310repro.system.capacity import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
 from in4310repro.system.context import Context
-from in4310repro.system.numerics import Numerics
+from in4310repro.system.machine import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
+from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.processes import ALONE, Processes
-from in4310repro.system.randomness import generator_for
 
 Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, losses
 

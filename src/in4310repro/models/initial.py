@@ -7,7 +7,7 @@ import math
 import torch
 from torch import nn
 
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 # Modules whose weights are drawn by name; what others hold is what their network's constructor draws.
 DRAWN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)

@@ -16,9 +16,8 @@ from in4310repro.report.page import FIGURE, PAGES, list_drawn_figures, make_draw
 from in4310repro.report.photographs import RANKING, list_shown_paths
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system.differences import differences
-from in4310repro.system.files import json_bytes, read_bytes, read_json
-from in4310repro.system.paths import regular_file
+from in4310repro.system.files import json_bytes, read_bytes, read_json, regular_file
+from in4310repro.system.schema import differences
 
 PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 

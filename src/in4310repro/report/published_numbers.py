@@ -16,7 +16,7 @@ from in4310repro.runs.config import to_json
 from in4310repro.runs.deviations import CORRECTED, PUBLISHED, padded_images, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
-from in4310repro.system.differences import differences
+from in4310repro.system.schema import differences
 
 
 class SettingSummary(ClassMetrics):

@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from in4310repro.metrics import COUNTS, METRICS, RANKING, Counts, Interval, thresholds
 from in4310repro.metrics.scores import Scores
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 Number = TypeVar("Number", bound=np.integer[Any])
 

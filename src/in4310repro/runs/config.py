@@ -35,10 +35,9 @@ from in4310repro.runs.settings import (
     OptimizerSetting,
     TrainingSettings,
 )
-from in4310repro.system.capacity import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
-from in4310repro.system.files import LARGEST_TEXT, read_bytes, strip_advice
+from in4310repro.system.files import LARGEST_TEXT, folder_name, read_bytes, strip_advice
+from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.system.numerics import MODES
-from in4310repro.system.paths import folder_name
 from in4310repro.system.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them

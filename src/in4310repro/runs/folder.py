@@ -21,9 +21,16 @@ from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.runs.arrays import array_bytes, read_arrays
 from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, SPLIT, STATUS
 from in4310repro.runs.records import Manifest
-from in4310repro.system.files import file_sha256, json_bytes, read_json, write_file
-from in4310repro.system.locks import lock
-from in4310repro.system.paths import path_below, refuse_link_out, regular_file
+from in4310repro.system.files import (
+    file_sha256,
+    json_bytes,
+    lock,
+    path_below,
+    read_json,
+    refuse_link_out,
+    regular_file,
+    write_file,
+)
 from in4310repro.system.schema import check
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 

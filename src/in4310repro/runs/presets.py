@@ -18,7 +18,7 @@ from in4310repro.models.sources import lite
 from in4310repro.runs.config import FIVE_MODULES, FORMAT, ONLY_IN_FILES, Config, change, read_toml, to_json
 from in4310repro.runs.optimizer_table import FITS_HEAD
 from in4310repro.runs.settings import OptimizerSetting
-from in4310repro.system.paths import LONGEST_NAME
+from in4310repro.system.files import LONGEST_NAME
 from in4310repro.system.text import did_you_mean, publishable_place
 
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are

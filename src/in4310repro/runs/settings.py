@@ -9,7 +9,7 @@ from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.network import ALL, FROM, HEAD
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.runs.optimizer_table import FITS_HEAD
-from in4310repro.system.paths import folder_name
+from in4310repro.system.files import folder_name
 from in4310repro.system.text import did_you_mean
 
 # scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.

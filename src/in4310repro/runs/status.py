@@ -9,9 +9,7 @@ from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import Status
 from in4310repro.system import signals
-from in4310repro.system.files import json_bytes, write_file
-from in4310repro.system.locks import lock
-from in4310repro.system.paths import path_below
+from in4310repro.system.files import json_bytes, lock, path_below, write_file
 from in4310repro.system.schema import LONGEST
 from in4310repro.system.text import visible
 

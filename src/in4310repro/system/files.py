@@ -1,7 +1,9 @@
-"""File access: atomic writes, reading restricted to regular files, hashes, and JSON."""
+"""File access: reading of regular files only, atomic writes, hashes, JSON, paths that stay in a folder, and locks."""
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import errno
 import hashlib
 import json
@@ -12,11 +14,18 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BufferedReader
-from pathlib import Path
-from typing import IO, Any
+from pathlib import Path, PureWindowsPath
+from typing import IO, TYPE_CHECKING, Any
+
+# filelock, which loads asyncio, is imported where something is locked: `--help` locks nothing.
+if TYPE_CHECKING:
+    from filelock import FileLock
 
 LARGEST_TEXT = 2**28  # bytes of a file of JSON, TOML or CSV
 LARGEST = 2**32  # bytes of any file that is read whole
+LONGEST_NAME = 60  # characters of a folder's name; file systems take 255 bytes
+DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
+_HELD: dict[Path, FileLock] = {}  # by path of the lock's file
 REASONS = {
     errno.ENOSPC: "no space is left on the disk",
     errno.EROFS: "the disk is read-only",
@@ -91,23 +100,13 @@ def _refuse_irregular(path: Path, status: os.stat_result) -> None:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """Return the content of a regular file.
-
-    Raises:
-        ValueError: the path leads to a folder, named pipe, socket or device, or the file is too large.
-        OSError: the file does not exist or cannot be opened.
-    """
+    """Return the content of a regular file; raise as `open_regular` does."""
     with open_regular(path, largest) as file:
         return file.read()
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a regular UTF-8 file.
-
-    Raises:
-        ValueError: the file is not regular or is too large, or its bytes are not UTF-8 (UnicodeDecodeError).
-        OSError: the file does not exist or cannot be opened.
-    """
+    """Return the text of a UTF-8 file; raise as `open_regular` does, and UnicodeDecodeError for other bytes."""
     return read_bytes(path, LARGEST_TEXT).decode()
 
 
@@ -163,23 +162,13 @@ def _need(error: OSError, path: Path, size: int | None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Create or replace a file in one step with these bytes; return its path.
-
-    Raises:
-        ValueError: the path is empty, or leads to a folder, named pipe, socket or device.
-        OSError: the file cannot be written; the message names it.
-    """
+    """Create or replace a file in one step with these bytes; return its path. Raise as `write_atomically` does."""
     write_atomically(path, lambda file: file.write(data), len(data))
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes in lower-case hex.
-
-    Raises:
-        ValueError: the path leads to a folder, named pipe, socket or device, or the file is too large.
-        OSError: the file does not exist or cannot be opened.
-    """
+    """Return the sha256 of a file's bytes in lower-case hex; raise as `open_regular` does."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -214,3 +203,136 @@ def strip_advice(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "it is nested too deep"
     return "a number has too many digits" if "integer string conversion" in str(error) else str(error)
+
+
+def relative_path(path: str) -> str:
+    """Return the path `FOLDER/FILE` after checking that it is printable, and relative on every system.
+
+    Raises:
+        ValueError: the path is empty, has a root, a drive, `.`, `..`, a backslash or an unprintable character.
+
+    Examples:
+        >>> relative_path("sea/1.png")
+        'sea/1.png'
+        >>> relative_path("sea/../../1.png")
+        Traceback (most recent call last):
+        ValueError: 'sea/../../1.png' is not valid: FOLDER/FILE is, relative, without .., drive or backslash
+    """
+    strays = any(part in ("", ".", "..") for part in path.split("/"))
+    if strays or "\\" in path or PureWindowsPath(path).drive or not path.isprintable():
+        raise ValueError(f"{path[:100]!r} is not valid: FOLDER/FILE is, relative, without .., drive or backslash")
+    return path
+
+
+def folder_name(name: str, what: str) -> str:
+    """Return the name after checking that it is a valid folder name on every system.
+
+    Args:
+        name: the name of a preset or a setting.
+        what: what the name is for, in the error message.
+
+    Raises:
+        ValueError: the name has characters besides letters, digits, - and _; has no letter or digit; is too
+            long; or is the name of a Windows device.
+    """
+    letters = name.replace("-", "").replace("_", "")
+    if not letters.isalnum() or len(name) > LONGEST_NAME or name.upper() in DEVICES_OF_WINDOWS:
+        raise ValueError(
+            f"{what} {name[:100]!r} names a folder: up to {LONGEST_NAME} letters and digits are valid, with - and _ "
+            "beside them, but for the names of Windows' devices"
+        )
+    return name
+
+
+def path_below(folder: Path, name: str) -> Path:
+    """Return the path of a file inside a folder; the file need not exist.
+
+    Raises:
+        ValueError: the name is not a relative path, or a link leads out of the folder.
+    """
+    path = folder / relative_path(name)
+    refuse_link_out(path, folder)
+    return path
+
+
+def refuse_link_out(path: Path, folder: Path) -> None:
+    """Raise ValueError if a path leads out of its folder when links are followed."""
+    try:
+        stays = path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        # Links in a circle.
+        stays = False
+    if not stays:
+        raise ValueError(f"{path} is a link that leads out of {folder}; put the file itself there")
+
+
+def regular_file(folder: Path, name: str) -> Path:
+    """Return the path of an existing regular file inside a folder.
+
+    Raises:
+        ValueError: the name is not a relative path, a link leads out of the folder, or there is no such regular
+            file.
+    """
+    path = path_below(folder, name)
+    if not path.exists():
+        raise ValueError(f"{path} is not there")
+    if not path.is_file():
+        raise ValueError(f"{path} is no regular file")
+    return path
+
+
+def lock(place: Path) -> None:
+    """Lock a folder or file until this process ends.
+
+    The lock is a file beside the locked one, which is removed when the process ends. A killed process leaves
+    the file behind, but the file then no longer locks anything.
+
+    Raises:
+        ValueError: another process has locked it.
+        OSError: the lock's file cannot be written.
+    """
+    place.parent.mkdir(parents=True, exist_ok=True)
+    path = place.with_name(f".{place.name}.lock").absolute()
+    if path in _HELD:
+        return
+    from filelock import FileLock, Timeout
+
+    held = FileLock(path)
+    try:
+        while not _is_at_path(held, path):
+            held.release()
+    except Timeout:
+        # FileLock takes a folder that cannot be written for one that is held. Not beforehand: where a system has no
+        # locks, a file that is there is one that is held.
+        path.touch()
+        raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
+    _HELD[path] = held
+    atexit.register(_remove, path)
+
+
+def _is_at_path(held: Any, path: Path) -> bool:
+    """Acquire the lock; return whether its file is still the one at the path.
+
+    If the previous holder has removed the file after it was opened here, the next process locks a new file.
+
+    Raises:
+        Timeout: another process holds the lock.
+    """
+    before = _status(path)
+    held.acquire(blocking=False)
+    after = _status(path)
+    return after is not None and (before is None or os.path.samestat(before, after))
+
+
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _remove(path: Path) -> None:
+    """Remove a lock's file and release the lock; Windows cannot remove a file that a process has open."""
+    with contextlib.suppress(OSError):
+        path.unlink()
+    _HELD.pop(path).release()

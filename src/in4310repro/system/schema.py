@@ -1,15 +1,17 @@
-"""Checks of JSON values against a record type; the error names the first wrong value."""
+"""Checks of JSON values against a record type; the error names the first wrong value. Differences of two values."""
 
 from __future__ import annotations
 
 import functools
 import re
 import reprlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
-from in4310repro.system.paths import relative_path
+from in4310repro.system.files import relative_path
 
 # As floating-point numbers hold them exactly.
 LARGEST = 2**53
@@ -76,3 +78,28 @@ def _sentence(fault: str, place: tuple[int | str, ...], message: str, value: Any
         return f"{source} has {key}, which does not belong there"
     needed = re.sub(r"^\w+ should", "it should", message.removeprefix("Value error, "))
     return f"{source}: {key or 'its value'} is {_SHORT.repr(value)}; {needed}"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One entry with different values; None stands for a missing entry."""
+
+    path: str  # keys joined by dots
+    first: Any
+    second: Any
+
+
+def differences(first: Any, second: Any, path: str = "") -> Iterator[Difference]:
+    """Yield each entry in which two JSON values differ; a list is compared as a single entry."""
+    if isinstance(first, Mapping) and isinstance(second, Mapping):
+        for key in dict.fromkeys([*first, *second]):
+            yield from differences(first.get(key), second.get(key), f"{path}.{key}" if path else key)
+    elif first != second:
+        yield Difference(path, first, second)
+
+
+def refuse_other_configuration(recorded: Mapping[str, Any], requested: Mapping[str, Any], place: str) -> None:
+    """Raise ValueError if two configurations differ; the message lists all differing values."""
+    listed = [f"{each.path} {each.second!r} (recorded: {each.first!r})" for each in differences(recorded, requested)]
+    if listed:
+        raise ValueError(f"{place} belongs to another configuration: {'; '.join(sorted(listed))}")

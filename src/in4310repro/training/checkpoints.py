@@ -21,9 +21,8 @@ from in4310repro.runs import config as configuration
 from in4310repro.runs import names
 from in4310repro.runs.optimizer_table import Kept
 from in4310repro.runs.settings import OptimizerSetting
-from in4310repro.system.differences import refuse_other_configuration
 from in4310repro.system.files import read_bytes, write_file
-from in4310repro.system.schema import check
+from in4310repro.system.schema import check, refuse_other_configuration
 from in4310repro.system.tensors import load_state, metadata_of, read_tensors, tensor_bytes
 from in4310repro.training import optimizers
 from in4310repro.training.positions import Position, PositionRecord, check_position

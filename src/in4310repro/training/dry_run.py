@@ -23,8 +23,8 @@ from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import moves_to
 from in4310repro.runs.settings import STRENGTHS, EvaluationSettings, OptimizerSetting
-from in4310repro.system.capacity import most_used, nearest, refuse_beyond_disk, size_text
 from in4310repro.system.context import Context
+from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, size_text
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import checkpoints

@@ -20,10 +20,9 @@ from in4310repro.models import trained_part
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
-from in4310repro.system.capacity import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.system.context import Context
-from in4310repro.system.numerics import Numerics
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.machine import TRAINING_BYTES, refuse_beyond_memory
+from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import optimizers, replicas
 from in4310repro.training.positions import Position

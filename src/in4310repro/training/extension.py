@@ -15,8 +15,8 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import TrainingSettings
-from in4310repro.system.capacity import refuse_beyond_disk
-from in4310repro.system.paths import path_below
+from in4310repro.system.files import path_below
+from in4310repro.system.machine import refuse_beyond_disk
 from in4310repro.system.tensors import read_tensors, tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.positions import Position

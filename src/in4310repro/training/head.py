@@ -21,7 +21,7 @@ from in4310repro.models import trained_part
 from in4310repro.runs import chain, names
 from in4310repro.runs.records import EpochHashes, HistoryRow
 from in4310repro.runs.settings import STRENGTHS
-from in4310repro.system.capacity import refuse_beyond_memory
+from in4310repro.system.machine import refuse_beyond_memory
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import interrupts
 from in4310repro.system.tensors import tensors_sha256

@@ -23,9 +23,9 @@ from in4310repro.models import trained_part
 from in4310repro.runs.config import FIVE_MODULES, LOOK_ALIKES, Config, with_preprocessing
 from in4310repro.runs.presets import SHARES, with_counts
 from in4310repro.runs.settings import ImageSettings
-from in4310repro.system.capacity import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
+from in4310repro.system.machine import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256

@@ -12,11 +12,11 @@ from in4310repro.runs.config import LOOK_ALIKES, Config, check_choice
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting, TrainingSettings
-from in4310repro.system.capacity import refuse_beyond_disk, size_text
-from in4310repro.system.differences import refuse_other_configuration
 from in4310repro.system.files import read_bytes
 from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.machine import refuse_beyond_disk, size_text
 from in4310repro.system.progress import Progress
+from in4310repro.system.schema import refuse_other_configuration
 from in4310repro.training import extension
 from in4310repro.training.checkpoints import kept_epoch_bytes
 from in4310repro.training.preparation import TrainingPlan

@@ -14,9 +14,8 @@ from typing import Any, Self
 
 from in4310repro.runs import names
 from in4310repro.runs.config import CHOICES
-from in4310repro.system.files import name_file_in_errors, read_bytes, write_file
-from in4310repro.system.packages import install_command
-from in4310repro.system.paths import path_below
+from in4310repro.system.files import name_file_in_errors, path_below, read_bytes, write_file
+from in4310repro.system.machine import install_command
 from in4310repro.training.epochs import Step
 
 CSV, TENSORBOARD = CHOICES["log_steps"]

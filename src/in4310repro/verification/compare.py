@@ -13,7 +13,7 @@ from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import SPEED, HistoryRow
 from in4310repro.runs.selection import best_epoch
-from in4310repro.system.differences import differences
+from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensor_hashes
 from in4310repro.verification import changed_files, wrong_in_manifest
 

@@ -12,8 +12,8 @@ from in4310repro.features.histogram import RELATIVE_ERROR
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures, ModuleFeatures
-from in4310repro.system.differences import differences
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.schema import differences
 from in4310repro.verification.evidence import Evidence, requires_bits
 from in4310repro.verification.records import sentence
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from in4310repro.system.packages import install_command
+from in4310repro.system.machine import install_command
 
 
 def text_of_pdf(path: Path) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 
+from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import SILENT, Progress
-from in4310repro.system.randomness import generator_for
 
 FOLDS = 5
 # Of the squared weights of standardised features, beside the mean loss of an image. Of 0.007, 0.07 and 0.007 / 10 the

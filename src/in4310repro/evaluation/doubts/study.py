@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from in4310repro.data.comparison import sample_positions
 from in4310repro.metrics import Interval, wilson
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 EACH = 100  # images of each kind
 

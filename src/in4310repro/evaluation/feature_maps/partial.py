@@ -11,9 +11,8 @@ from pathlib import Path
 import safetensors.torch
 
 from in4310repro.features import FeatureStatistics
-from in4310repro.system.differences import refuse_other_configuration
-from in4310repro.system.files import read_bytes, reason, write_file
-from in4310repro.system.locks import lock
+from in4310repro.system.files import lock, read_bytes, reason, write_file
+from in4310repro.system.schema import refuse_other_configuration
 from in4310repro.system.tensors import metadata_of, tensors_sha256
 
 

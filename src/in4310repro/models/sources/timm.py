@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from in4310repro.data.preprocessing import INTERPOLATIONS, Preprocessing
 from in4310repro.models.sources.base import Source
 from in4310repro.models.sources.lite import without_download
-from in4310repro.system import packages
+from in4310repro.system import machine
 
 if TYPE_CHECKING:
     from in4310repro.models.content import Content
@@ -38,7 +38,7 @@ class Timm(Source):
         try:
             timm = _timm()
         except ImportError:
-            raise ValueError(f"the network {name} needs timm: {packages.install_command('timm')}") from None
+            raise ValueError(f"the network {name} needs timm: {machine.install_command('timm')}") from None
         short = _short(name)
         if not timm.is_model(short):
             near = difflib.get_close_matches(short, timm.list_models(), 1)

@@ -11,8 +11,8 @@ import torch
 from in4310repro.metrics import is_newer
 from in4310repro.runs import chain, names
 from in4310repro.runs.records import SPEED, EpochHashes, HistoryRow
-from in4310repro.system.differences import differences
-from in4310repro.system.paths import path_below
+from in4310repro.system.files import path_below
+from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.epochs import Epochs, TrainingInputs

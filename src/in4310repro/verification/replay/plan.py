@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from in4310repro.system.randomness import generator_for
+from in4310repro.system.numerics import generator_for
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ import torch
 
 from in4310repro import models
 from in4310repro.data.cache import cache_folder
-from in4310repro.system import capacity
+from in4310repro.system import machine
 from tests.conftest import Call, refused
 
 GIB = 2**30
@@ -15,7 +15,7 @@ GIB = 2**30
 
 @pytest.fixture(autouse=True)
 def _small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capacity, "memory", lambda: 8 * GIB)
+    monkeypatch.setattr(machine, "memory", lambda: 8 * GIB)
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,14 @@ def test_a_training_keeps_more_for_its_gradients_than_it_is_refused_for() -> Non
         logits = model(torch.zeros(2, 3, 64, 64))
     del logits
     # And as much again, or near it, for the gradients of what is kept.
-    assert sum(kept.values()) / (2 * 64**2) > capacity.TRAINING_BYTES / 2
+    assert sum(kept.values()) / (2 * 64**2) > machine.TRAINING_BYTES / 2
 
 
 def test_the_memory_of_a_container_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    if capacity.memory() is None:
+    if machine.memory() is None:
         pytest.skip("this system does not tell its memory")
     (tmp_path / "limit").write_text("123456\n")
-    assert capacity.memory(tmp_path / "limit") == 123456
+    assert machine.memory(tmp_path / "limit") == 123456
     (tmp_path / "limit").write_text("max\n")
-    assert (capacity.memory(tmp_path / "limit") or 0) > 123456
+    assert (machine.memory(tmp_path / "limit") or 0) > 123456
