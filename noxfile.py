@@ -130,7 +130,7 @@ def bench(session: nox.Session) -> None:
     columns = ("--benchmark-columns=median,iqr,ops", "--benchmark-sort=mean", "--benchmark-warmup=on")
     # Without the run-time checks of types, which would be timed too.
     session.run(sys.executable, "-m", "pytest", "tests/sessions/kernels.py", "-q", "-o", "addopts=", *columns)
-    _python(session, "-m", "in4310repro", "bench")
+    _python(session, "-m", "benchmarks")
 
 
 @nox.session(default=False)

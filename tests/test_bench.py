@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import arithmetic, scaling
+from benchmarks import contenders as contenders_module
+from benchmarks.contenders import contenders, feature_statistics, peer
+from benchmarks.errors import reference_covariances, relative_error
+from benchmarks.features import BenchmarkOptions, benchmark, peak_memory
+from benchmarks.measurement import measure
+from benchmarks.peers import PEERS, PlainSums
+from benchmarks.workloads import Workload, convolution_operations, layers
 from in4310repro.arithmetic import library, softmax
-from in4310repro.bench import arithmetic, scaling
-from in4310repro.bench import contenders as contenders_module
-from in4310repro.bench.contenders import contenders, feature_statistics, peer
-from in4310repro.bench.errors import reference_covariances, relative_error
-from in4310repro.bench.features import BenchmarkOptions, benchmark, peak_memory
-from in4310repro.bench.measurement import measure
-from in4310repro.bench.peers import PEERS, PlainSums
-from in4310repro.bench.workloads import Workload, convolution_operations, layers
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 

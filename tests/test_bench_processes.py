@@ -12,13 +12,13 @@ import torch
 from torch import distributed as dist
 from torch import multiprocessing, nn
 
+from benchmarks import messages
+from benchmarks.messages import GRADIENTS, SMALL, STOP, SentMessages, count_messages
+from benchmarks.processes import ProcessesOptions, benchmark
+from benchmarks.processes_table import compare_with_model, find_paying_batch, processes_table
+from benchmarks.step_time import Link, Work, fit_work, gradient_bytes, message_widths, small_bytes, step_time
 from in4310repro import models
 from in4310repro.arithmetic import cross_entropy, portable, shares, tree
-from in4310repro.bench import messages
-from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, SentMessages, count_messages
-from in4310repro.bench.processes import ProcessesOptions, benchmark
-from in4310repro.bench.processes_table import compare_with_model, find_paying_batch, processes_table
-from in4310repro.bench.step_time import Link, Work, fit_work, gradient_bytes, message_widths, small_bytes, step_time
 from in4310repro.system.numerics import Numerics
 from tests.docs.commands import ROOT
 from tests.processes import METHOD

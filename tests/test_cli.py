@@ -305,7 +305,7 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        *("train", "report", "verify", "compare", "evaluate", "features", "audit", "bench", "fingerprint", "data"),
+        *("train", "report", "verify", "compare", "evaluate", "features", "audit", "fingerprint", "data"),
         *("ablation", "published", "doctor", "cache", "modules", "predict", "demo"),
     ],
 )
@@ -347,7 +347,7 @@ def test_what_maintainers_need_stands_below_everything_else(call: Call) -> None:
         for line in below.partition("Output:")[0].splitlines()
         if line.startswith("  ") and line[2] != " "
     ]
-    assert named == ["ablation", "published", "bench", "fingerprint", "cache"]
+    assert named == ["ablation", "published", "fingerprint", "cache"]
     assert all(f"\n  {name} " in before for name in ("train", "report", "verify", "predict", "data", "doctor"))
 
 

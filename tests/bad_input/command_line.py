@@ -105,7 +105,6 @@ ROWS = [
     row("a corrected run is called published", "published runs/tiny runs/tiny", 2, "corrected", make=run),
     row("an ablation is of nothing known", "ablation --preset tiny --deviations nothing", 2, "nothing"),
     row("an ablation has an empty name", "ablation --preset tiny --deviations shared-split,", 2, "deviation"),
-    row("a benchmark is repeated 0 times", "bench --repeats 0", 2, "--repeats"),
     row("scenes have one pixel", "data scenes new --image-size 1", 2, "--image-size"),
     row("a measured module is unknown", f"{MAPS} --modules conv9", 2, "conv9", make=photos),
     row("a pattern of modules is no pattern", f"{MAPS} --modules '/(/'", 2, "/(/", make=photos),

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.bench.processes_table import compare_with_model
+from benchmarks.processes_table import compare_with_model
 from in4310repro.verification.replay.plan import chance_to_find
 from tests.docs import claims
 

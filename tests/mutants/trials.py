@@ -47,7 +47,7 @@ LIBRARIES = (
     "typer.testing",
 )
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
-COPIED = ("src", "tests", "golden", "docs", "reports", "pyproject.toml", "setup.py", "noxfile.py", *PAGES)
+COPIED = ("src", "benchmarks", "tests", "golden", "docs", "reports", "pyproject.toml", "setup.py", "noxfile.py", *PAGES)
 MEMORY = 20 << 30  # bytes of addresses: a loop that fills the memory is stopped
 SLOWER = 4.0  # times what the unchanged module takes, and PATIENCE more: then a change runs without end
 PATIENCE = 20.0  # seconds

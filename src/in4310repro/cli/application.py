@@ -12,7 +12,6 @@ import typer
 
 from in4310repro.cli import (
     audit,
-    bench,
     data,
     demo,
     features,
@@ -75,7 +74,7 @@ GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Check and use a run": (runs.verify, runs.compare, runs.evaluate, labelling.predict, demo.demo),
     "Without a run": (features.features, networks.modules, audit.audit),
     "This machine": (machine.doctor,),
-    "For maintainers": (reports.ablation, reports.published, bench.bench, runs.fingerprint, machine.cache),
+    "For maintainers": (reports.ablation, reports.published, runs.fingerprint, machine.cache),
 }
 for group, commands in GROUPS.items():
     for command in commands:

@@ -1,6 +1,6 @@
 """The Markdown tables of the benchmarks of features and arithmetic, made from their records."""
 
-from in4310repro.bench.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow, ScalingRow
+from benchmarks.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow, ScalingRow
 from in4310repro.system.text import markdown
 
 

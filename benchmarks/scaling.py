@@ -10,8 +10,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.records import ScalingRow
 from in4310repro.arithmetic.library import Library
-from in4310repro.bench.records import ScalingRow
 
 CORES = (4, 8, 16)
 # Kernels that read or write more than they compute: passes over maps, parameters and windows.

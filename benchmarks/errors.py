@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from in4310repro.bench.contenders import Covariances, Samples, output_hooks
-from in4310repro.bench.peers import Matrix, to_numpy
+from benchmarks.contenders import Covariances, Samples, output_hooks
+from benchmarks.peers import Matrix, to_numpy
 
 EIGENVALUES = 8  # the largest, whose errors count
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from statistics import fmean
 
+from benchmarks.messages import GRADIENTS, SMALL
+from benchmarks.rank import MODEL
+from benchmarks.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload, SharedRow
+from benchmarks.step_time import Link, StepTime, Work, fit_work, message_widths, step_time
+from benchmarks.workloads import CLASSES
 from in4310repro import models
 from in4310repro.arithmetic import tree
-from in4310repro.bench.messages import GRADIENTS, SMALL
-from in4310repro.bench.rank import MODEL
-from in4310repro.bench.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload, SharedRow
-from in4310repro.bench.step_time import Link, StepTime, Work, fit_work, message_widths, step_time
-from in4310repro.bench.workloads import CLASSES
 from in4310repro.system.text import markdown
 
 MACHINES = (1, 2, 4, 8, 16, 32, 64)

@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor, nn
 from torchvision.models import resnet18
 
-from in4310repro.bench.contenders import Contender, Covariances, bare_pass, contenders, feature_statistics
-from in4310repro.bench.errors import reference_covariances, worst_error
-from in4310repro.bench.measurement import Measurement, measure
-from in4310repro.bench.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
-from in4310repro.bench.tables import feature_tables
+from benchmarks.contenders import Contender, Covariances, bare_pass, contenders, feature_statistics
+from benchmarks.errors import reference_covariances, worst_error
+from benchmarks.measurement import Measurement, measure
+from benchmarks.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
+from benchmarks.tables import feature_tables
 from in4310repro.features import kernel_description
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file

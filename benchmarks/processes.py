@@ -10,8 +10,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from in4310repro.bench.processes_table import processes_table
-from in4310repro.bench.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload
+from benchmarks.processes_table import processes_table
+from benchmarks.records import ProcessesBenchmark, ProcessesRun, ProcessesWorkload
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate
@@ -71,7 +71,7 @@ def measure(image_size: int, batch_size: int, repeats: int, size: int, threads: 
         file = Path(folder) / "measured.json"
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", f"{size}"]
         values = map(str, (image_size, batch_size, repeats, threads, file))
-        words = [*torchrun, "-m", "in4310repro.bench.rank", *values]
+        words = [*torchrun, "-m", "benchmarks.rank", *values]
         ended = subprocess.run(words, env=os.environ | {"OMP_NUM_THREADS": f"{threads}"}, capture_output=True)
         if ended.returncode:
             output = ended.stderr.decode(errors="replace")[-2000:]

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from in4310repro.bench.contenders import Contender, Covariances
+from benchmarks.contenders import Contender, Covariances
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """One process of the benchmark of several processes, started by torchrun; rank 0 writes all measurements.
 
-    torchrun --nproc-per-node 2 -m in4310repro.bench.rank 64 32 5 1 measured.json
+    torchrun --nproc-per-node 2 -m benchmarks.rank 64 32 5 1 measured.json
 
 Arguments: image size in pixels, images in a batch, steps of each kind that are timed, threads of each process, file.
 """
@@ -23,12 +23,12 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.elastic.multiprocessing.errors import record
 
+from benchmarks.measurement import peak_bytes, reset_peak
+from benchmarks.messages import GRADIENTS, SMALL, STOP, count_messages
+from benchmarks.records import RankRow, SharedRow
+from benchmarks.workloads import CLASSES, SGD
 from in4310repro import models
 from in4310repro.arithmetic import shares, tree
-from in4310repro.bench.measurement import peak_bytes, reset_peak
-from in4310repro.bench.messages import GRADIENTS, SMALL, STOP, count_messages
-from in4310repro.bench.records import RankRow, SharedRow
-from in4310repro.bench.workloads import CLASSES, SGD
 from in4310repro.data.images import ImageSet
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks.records import ArithmeticBenchmark, LoopRow, PairedRow, ScalingRow
+from benchmarks.scaling import measure, use_threads
+from benchmarks.tables import arithmetic_table
+from benchmarks.workloads import KERNELS, SGD, Workload, layers, prepare_layer
 from in4310repro.arithmetic.peak import fused_operations
-from in4310repro.bench.records import ArithmeticBenchmark, LoopRow, PairedRow, ScalingRow
-from in4310repro.bench.scaling import measure, use_threads
-from in4310repro.bench.tables import arithmetic_table
-from in4310repro.bench.workloads import KERNELS, SGD, Workload, layers, prepare_layer
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file

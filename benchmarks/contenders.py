@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from in4310repro.bench.peers import PEERS, Matrix, Peer, to_numpy
+from benchmarks.peers import PEERS, Matrix, Peer, to_numpy
 from in4310repro.features import FeatureStatistics
 
 Covariances = dict[str, Matrix]  # by module, channel x channel
