@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.report.comparisons import describe_extremes
-from in4310repro.report.exhibit import figure_source, to_text
+from in4310repro.report.exhibit import describe_extremes, figure_source, to_text
 from in4310repro.system.files import read_json
 from in4310repro.training.ablation import markdown, read_report
 from tests.sessions import labels, training_images

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from in4310repro.report import charts, curve_charts, row_charts, svg
+from in4310repro.report import charts, markup, row_charts
+from in4310repro.report.markup import read_asset
 from in4310repro.report.photographs import draw_ranking
-from in4310repro.report.render import read_asset
 from in4310repro.system.text import visible
 from tests.report.test_figures import METRICS, NAMES, VALUES
 
@@ -36,8 +36,8 @@ NUMBERS: dict[int, dict[str, Any]] = {
 }
 
 
-def elements(panels: list[svg.Panel]) -> ElementTree.Element:
-    text = svg.file(panels, "what it shows <&>", read_asset("chart.css"), "DEVIATION: as <named>")
+def elements(panels: list[markup.Panel]) -> ElementTree.Element:
+    text = markup.file(panels, "what it shows <&>", read_asset("chart.css"), "DEVIATION: as <named>")
     return ElementTree.fromstring(text)  # noqa: S314
 
 
@@ -52,23 +52,23 @@ def test_every_name_is_text_that_can_be_seen(number: int) -> None:
     assert all(text.isprintable() for text in drawn)
     if number in (4, 6, 8, 9, 15):
         longest = charts.LONGEST_NAME if number in (6, 9) else row_charts.LONGEST_ABOVE
-        assert {svg.shorten(name, longest) for name in NAMES} <= set(drawn)
+        assert {markup.shorten(name, longest) for name in NAMES} <= set(drawn)
 
 
 def test_of_many_classes_the_curves_with_the_lowest_average_precision_are_drawn() -> None:
     precision = [0.9, 0.1, *[0.5] * 12]
     names = [f"c{place}" for place in range(14)]
     numbers = {**NUMBERS[13], "classes": names, "average_precision": precision, "curves": dict.fromkeys(names, CURVE)}
-    assert curve_charts.select_curves(numbers) == list(range(1, 13))
-    assert len(charts.draw_panels(13, numbers)) == curve_charts.MOST_CURVES
+    assert charts.select_curves(numbers) == list(range(1, 13))
+    assert len(charts.draw_panels(13, numbers)) == charts.MOST_CURVES
 
 
 def test_a_name_is_shortened_in_its_middle_and_one_that_fits_is_not() -> None:
     for name in ("sea", "layer4.1.conv1", "50 %", "$x$", "0123456789abcdef"):
-        assert svg.shorten(name, 16) == name
-    assert svg.shorten("0123456789" * 3, 16) == "0123456789\u202656789"
-    assert svg.shorten("\u6d77" * 60, 16) == "\u6d77" * 2 + "\u2026" + "\u6d77" * 5
-    assert svg.shorten("a\nb", 16) == visible("a\nb") == "a\\nb"
+        assert markup.shorten(name, 16) == name
+    assert markup.shorten("0123456789" * 3, 16) == "0123456789\u202656789"
+    assert markup.shorten("\u6d77" * 60, 16) == "\u6d77" * 2 + "\u2026" + "\u6d77" * 5
+    assert markup.shorten("a\nb", 16) == visible("a\nb") == "a\\nb"
 
 
 def test_a_point_lies_where_its_value_and_an_interval_where_its_ends_are() -> None:
@@ -93,7 +93,7 @@ def test_the_ranking_shows_its_photographs_scores_and_classes() -> None:
     assert texts(root).count("0.50") == COUNT + 2
 
 
-def read_ticks(panel: svg.Panel) -> list[float]:
+def read_ticks(panel: markup.Panel) -> list[float]:
     return [float(text.text or "") for text in elements([panel]).iter() if text.get("class") == "tick"]
 
 
@@ -137,7 +137,7 @@ def test_spectra_of_three_sets_are_drawn_on_one_scale() -> None:
 
 
 def test_ten_series_have_ten_signs_without_their_colours() -> None:
-    signs = {re.sub(r'class="(\w)\d"', r'class="\1"', svg.mark(0, 0, style)) for style in range(10)}
+    signs = {re.sub(r'class="(\w)\d"', r'class="\1"', markup.mark(0, 0, style)) for style in range(10)}
     assert len(signs) == 10
 
 

@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 
 from in4310repro.metrics.scores import Scores
-from in4310repro.report.comparisons import SAME, compare_with_interval, describe_extremes, describe_overlap
-from in4310repro.report.exhibit import figure_source, to_text
+from in4310repro.report.exhibit import (
+    SAME,
+    compare_with_interval,
+    describe_extremes,
+    describe_overlap,
+    figure_source,
+    to_text,
+)
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit
 from in4310repro.runs.finished import FinishedRun

@@ -11,8 +11,8 @@ from in4310repro.data import check, scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.evaluation.doubts.findings import CropPair, Doubt, Doubts, LookAlike, count_doubts
 from in4310repro.report.contact_sheet import SHOWN, render
+from in4310repro.report.markup import Panel
 from in4310repro.report.photographs import Photograph
-from in4310repro.report.svg import Panel
 
 HOSTILE = "sea/<img src=x onerror=alert(1)>.png"
 

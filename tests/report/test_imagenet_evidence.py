@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from in4310repro.audit.examine import audit
-from in4310repro.report import imagenet_evidence, published_page
-from in4310repro.report.original import original
-from in4310repro.report.published_numbers import format_as_toml
+from in4310repro.report import evidence, published_page
+from in4310repro.report.published_numbers import format_as_toml, original
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
@@ -31,7 +30,7 @@ def exact(correct: int, images: int, accuracy: Fraction, *, more: bool) -> Fract
     ("correct", "accuracy", "more"), [(295, "0.93", True), (280, "0.99", False), (3, "0.9", False)]
 )
 def test_the_probability_is_the_exact_sum_of_a_binomial_distribution(correct: int, accuracy: str, more: bool) -> None:
-    found = imagenet_evidence.log10_of_tail(correct, 300, float(accuracy), more=more)
+    found = evidence.log10_of_tail(correct, 300, float(accuracy), more=more)
     needed = exact(correct, 300, Fraction(accuracy), more=more)
     assert found == pytest.approx(math.log10(needed.numerator) - math.log10(needed.denominator), rel=1e-9)
     # Leaving out the count itself gives another probability.
@@ -42,7 +41,7 @@ def test_the_probability_is_the_exact_sum_of_a_binomial_distribution(correct: in
 def test_the_printed_counts_are_those_of_the_audit(tmp_path: Path) -> None:
     file = tmp_path / "original.toml"
     file.write_text(format_as_toml(original()))
-    counts = imagenet_evidence.printed_counts(audit(file))
+    counts = evidence.printed_counts(audit(file))
     assert counts == {"figure 3 (sgd)": (2972, 3000), "test": (2964, 3000)}
 
 

@@ -16,14 +16,12 @@ import pytest
 from in4310repro.audit import examine
 from in4310repro.report import charts, page
 from in4310repro.report.class_exhibits import validation_exhibit
-from in4310repro.report.conditions import describe_differences
 from in4310repro.report.exhibit import figure_source, to_text
 from in4310repro.report.exhibits import exhibits
-from in4310repro.report.original import original
-from in4310repro.report.places import keep_together
-from in4310repro.report.spectrum_exhibits import spectrum_exhibits
-from in4310repro.report.tiers import make_tier_lookup
-from in4310repro.report.verdict import describe_selection_and_test, make_verdict
+from in4310repro.report.feature_exhibits import spectrum_exhibits
+from in4310repro.report.published_numbers import original
+from in4310repro.report.tiers import keep_together, make_tier_lookup
+from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
 from in4310repro.runs import chance
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun

@@ -4,14 +4,14 @@ import re
 
 import numpy as np
 
-from in4310repro.report import plane_chart
-from in4310repro.report.svg import drawing, measure_text
+from in4310repro.report import contact_sheet
+from in4310repro.report.markup import drawing, measure_text
 
 PLACES = np.array([[0, 0], [1, 1], [0.5, 0.5], [0.5, 1]])
 
 
 def test_each_image_is_a_sign_of_its_class_which_a_legend_names() -> None:
-    drawn = drawing(plane_chart.draw_plane(PLACES, ("sea", "<b>"), np.array([0, 0, 1, 1])), "a map")
+    drawn = drawing(contact_sheet.draw_plane(PLACES, ("sea", "<b>"), np.array([0, 0, 1, 1])), "a map")
     paths = re.findall(r'd="([^"]*)" style="stroke: oklch\(60% 0.16 (\d+)\); ([^"]*)"', drawn)
     points = [("M12 12h0M688 688h0", "30"), ("M350 350h0M350 688h0", "210")]
     assert [path[:2] for path in paths[:2]] == points
@@ -25,15 +25,15 @@ def test_each_image_is_a_sign_of_its_class_which_a_legend_names() -> None:
 
 
 def test_six_classes_have_six_signs_and_a_long_legend_stays_within_the_map() -> None:
-    assert len(set(plane_chart.SIGNS)) == 6
+    assert len(set(contact_sheet.SIGNS)) == 6
     names = [f"{number} a class with a name" for number in range(12)]
-    body = plane_chart.draw_plane(np.tile(PLACES, (3, 1)), names, np.arange(12)).body
+    body = contact_sheet.draw_plane(np.tile(PLACES, (3, 1)), names, np.arange(12)).body
     starts = [(float(x), name) for x, name in re.findall(r'<text x="([^"]*)"[^>]*"start"[^>]*>([^<]*)<', body)]
     assert len(starts) == 12
     assert all(x + measure_text(name) <= 700 for x, name in starts)
 
 
 def test_a_class_without_images_is_not_named() -> None:
-    panel = plane_chart.draw_plane(PLACES[:1], ("sea", "street"), np.array([1]))
+    panel = contact_sheet.draw_plane(PLACES[:1], ("sea", "street"), np.array([1]))
     assert "street" in panel.body
     assert "sea" not in panel.body

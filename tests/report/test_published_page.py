@@ -14,9 +14,8 @@ from scipy import stats
 from in4310repro.audit import examine
 from in4310repro.metrics import class_metrics
 from in4310repro.report import published_page
-from in4310repro.report.consequences import compare_counts, consequences, probability_of_equal_counts
-from in4310repro.report.original import original
-from in4310repro.report.published_numbers import format_as_toml, non_positive_percent, summarize
+from in4310repro.report.evidence import compare_counts, consequences, probability_of_equal_counts
+from in4310repro.report.published_numbers import format_as_toml, non_positive_percent, original, summarize
 from in4310repro.runs.config import to_json
 from in4310repro.runs.deviations import PUBLISHED, parse
 from in4310repro.runs.finished import FinishedRun

@@ -22,8 +22,7 @@ from pathlib import Path
 from PIL import Image
 from torch import nn
 
-from in4310repro.report.render import read_asset
-from in4310repro.report.svg import Panel, axes, file, join, label, legend, linear, mark, path
+from in4310repro.report.markup import Panel, axes, file, join, label, legend, linear, mark, path, read_asset
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.numerics import generator_for
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from in4310repro.audit.examine import audit
-from in4310repro.report import imagenet_evidence
-from in4310repro.report.consequences import consequences
+from in4310repro.report import evidence
+from in4310repro.report.evidence import consequences
 from in4310repro.report.published_page import PRINTED, write_page
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.training.ablation import read_report
@@ -16,14 +16,14 @@ ABLATIONS = [REPORTS / name / "ablation.json" for name in ("ablation-course", "a
 def write(reports: Path) -> list[Path]:
     """Write the page from the numbers of the runs; all derived values are recomputed."""
     printed = audit(REPORTS / PRINTED)
-    numbers, found = read_json(REPORTS / "published" / "numbers.json"), read_json(REPORTS / imagenet_evidence.FILE)
+    numbers, found = read_json(REPORTS / "published" / "numbers.json"), read_json(REPORTS / evidence.FILE)
     numbers["consequences"] = consequences(numbers["corrected"], numbers["published"])
     corrected, published = found["corrected"], found["published"]
     found |= {
         "consequences": consequences(corrected, published),
-        "likelihoods": imagenet_evidence.likelihoods(corrected, published, imagenet_evidence.printed_counts(printed)),
+        "likelihoods": evidence.likelihoods(corrected, published, evidence.printed_counts(printed)),
     }
-    written = write_file(reports / imagenet_evidence.FILE, json_bytes(found))
+    written = write_file(reports / evidence.FILE, json_bytes(found))
     ablations = [read_report(file) for file in ABLATIONS]
     return [written, *write_page(numbers, printed, ablations, reports)]
 

@@ -30,8 +30,8 @@ from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
 from in4310repro.models import trained_part
-from in4310repro.report import plane_chart, svg
-from in4310repro.report.render import read_asset
+from in4310repro.report import contact_sheet, markup
+from in4310repro.report.markup import read_asset
 from in4310repro.runs import chain, names
 from in4310repro.runs.config import LOOK_ALIKES, Config
 from in4310repro.runs.folder import RunFolder
@@ -292,30 +292,30 @@ def draw_figures(data: str, progress: Progress) -> None:
     plan = make_training_plan(config, Context(numerics, progress))
     _, parts = read_features(plan, numerics, progress)
     places = plane(parts["test"].rows.take(range(len(parts["test"].images))), seed=0)
-    on_plane = plane_chart.draw_plane(places, plan.split.classes, parts["test"].images.labels)
+    on_plane = contact_sheet.draw_plane(places, plan.split.classes, parts["test"].images.labels)
     style = read_asset("chart.css")
     alternative = "Test images near each other have similar features"
-    write_file(FOLDER / "map.svg", svg.file([on_plane], alternative, style).encode())
+    write_file(FOLDER / "map.svg", markup.file([on_plane], alternative, style).encode())
     write_file(FOLDER / "curve.svg", draw_curve_of(numbers).encode())
 
 
 def draw_curve_of(numbers: Mapping[str, Any]) -> str:
     """Return the accuracy curve as an SVG file."""
-    return svg.file([draw_curve(numbers["curve"])], "Accuracy by training images", read_asset("chart.css"))
+    return markup.file([draw_curve(numbers["curve"])], "Accuracy by training images", read_asset("chart.css"))
 
 
-def draw_curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> svg.Panel:
+def draw_curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]) -> markup.Panel:
     """Draw mean accuracy over the number of images, on a logarithmic axis, with the range over seeds."""
     points = {kind: mean_points(seeds) for kind, seeds in measured.items()}
-    legend, height = svg.legend(list(points), 14)
+    legend, height = markup.legend(list(points), 14)
     top, bottom = height + 32.0, height + 252.0
-    x = svg.linear(
-        (math.log(IMAGES[0]), math.log(IMAGES[-1])), (48, svg.WIDTH - 24), [(math.log(n), f"{n}") for n in IMAGES]
+    x = markup.linear(
+        (math.log(IMAGES[0]), math.log(IMAGES[-1])), (48, markup.WIDTH - 24), [(math.log(n), f"{n}") for n in IMAGES]
     )
-    y = svg.linear(
+    y = markup.linear(
         (0.5, 1), (bottom, top), [(tenth / 10, f".{tenth}" if tenth < 10 else "1") for tenth in range(5, 11)]
     )
-    parts = [legend, svg.axes(40, top, bottom, x, y, ("training images", "mean class accuracy on test"))]
+    parts = [legend, markup.axes(40, top, bottom, x, y, ("training images", "mean class accuracy on test"))]
     for style, (kind, of_kind) in enumerate(points.items()):
         rows = [row for of_seed in measured[kind].values() for row in of_seed]
         for images, _ in of_kind:
@@ -323,10 +323,10 @@ def draw_curve(measured: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]]
             place = x.pixel(math.log(images))
             # Wider than a mark, which can be higher than the range.
             ends = (min(seeds), max(seeds)) if len(seeds) > 1 else ()
-            parts += [svg.line(place - 8, end, place + 8, end, f"l{style}") for end in ends]
+            parts += [markup.line(place - 8, end, place + 8, end, f"l{style}") for end in ends]
         shown = [(x.pixel(math.log(images)), y.pixel(value)) for images, value in of_kind]
-        parts += [svg.path(shown, f"l{style} bold"), *(svg.mark(*point, style) for point in shown)]
-    return svg.Panel("Accuracy by training images", bottom + 38, svg.join(parts))
+        parts += [markup.path(shown, f"l{style} bold"), *(markup.mark(*point, style) for point in shown)]
+    return markup.Panel("Accuracy by training images", bottom + 38, markup.join(parts))
 
 
 def mean_points(seeds: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[tuple[int, float]]:

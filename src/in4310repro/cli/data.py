@@ -133,7 +133,7 @@ def _check_with(
     from in4310repro.data.splits import from_csv
     from in4310repro.evaluation.doubts import examination, findings, network
     from in4310repro.evaluation.doubts.plane import plane
-    from in4310repro.report import contact_sheet, plane_chart
+    from in4310repro.report import contact_sheet
     from in4310repro.report.photographs import Photograph
     from in4310repro.system.files import json_bytes, write_file
 
@@ -164,7 +164,7 @@ def _check_with(
         files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
         of_classes = np.array([entry.label for entry in entries])
         drawn = sample_positions([entry.path for entry in entries], ON_PLANE, seed)
-        on_plane = plane_chart.draw_plane(plane(features[drawn], seed), images.classes, of_classes[drawn])
+        on_plane = contact_sheet.draw_plane(plane(features[drawn], seed), images.classes, of_classes[drawn])
         sheet = contact_sheet.render(folder.name, found, doubts, files if photographs else {}, on_plane)
         write_file(page, sheet.encode())
         text += f"\nwrote {page}"

@@ -6,17 +6,23 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from in4310repro.report import curve_charts, row_charts
-from in4310repro.report.spectrum_exhibits import INDEX, exponents_of, find_drawn_indices
-from in4310repro.report.svg import (
+from markupsafe import Markup
+
+from in4310repro.report import row_charts
+from in4310repro.report.feature_exhibits import INDEX, exponents_of, find_drawn_indices
+from in4310repro.report.markup import (
     LEFT,
     MARKS,
     RIGHT,
     SHARES,
     Panel,
+    Scale,
     axes,
+    element,
     join,
+    label,
     legend,
+    line,
     linear,
     mark,
     path,
@@ -26,6 +32,7 @@ from in4310repro.report.svg import (
 
 Points = list[tuple[float, float]]
 
+MOST_CURVES = 12
 LONGEST_NAME = 40  # letters of a line of the legend
 PLOT = 170  # height of a plot
 
@@ -41,8 +48,8 @@ def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
         10: _draw_spectra,
         11: _draw_spectra,
         12: _draw_nothing,
-        13: curve_charts.draw_precision_recall,
-        14: curve_charts.draw_reliability,
+        13: draw_precision_recall,
+        14: draw_reliability,
         15: row_charts.draw_activations,
     }
     return drawn.get(number, row_charts.draw_class_metrics)(numbers)
@@ -128,3 +135,64 @@ def _draw_lines(
             parts.append(path(shown, f"l{style % MARKS}{again}{bold}"))
         parts += [mark(*point, style) for point in shown]
     return Panel(title, bottom + 38, join(parts))
+
+
+def _unit_axes(titles: tuple[str, str], top: float) -> tuple[Scale, Scale, Markup]:
+    """Return two scales from 0 to 1, of nearly equal length on the page, and the drawing of their axes."""
+    bottom = top + 190
+    x, y = linear((0, 1), (LEFT, RIGHT - 4), SHARES), linear((0, 1), (bottom, top), SHARES)
+    return x, y, axes(LEFT, top, bottom, x, y, titles)
+
+
+def draw_precision_recall(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw the precision-recall curves of the classes chosen by `select_curves`, as steps."""
+    return [_curve(numbers, place) for place in select_curves(numbers)]
+
+
+def select_curves(numbers: Mapping[str, Any]) -> list[int]:
+    """Return the indices of the classes to draw: the 12 with the lowest average precision, or all if fewer."""
+    precision = numbers["average_precision"]
+    lowest = sorted(range(len(precision)), key=lambda place: precision[place])[:MOST_CURVES]
+    return sorted(lowest)
+
+
+def _curve(numbers: Mapping[str, Any], place: int) -> Panel:
+    name, curve = numbers["classes"][place], numbers["curves"][numbers["classes"][place]]
+    x, y, frame = _unit_axes(("recall", "precision"), 56.0)
+    steps: list[tuple[float, float]] = [(0.0, curve["precision"][0])]
+    for recall, precision in zip(curve["recall"], curve["precision"], strict=True):
+        steps += [(steps[-1][0], precision), (recall, precision)]
+    chance = y.pixel(numbers["chance"][place])
+    title = f"{shorten(name, 28)}: AP {numbers['average_precision'][place]:.3f}"
+    parts = [label(0, 15, title, "title"), frame, line(LEFT, chance, RIGHT - 4, chance, "chance"),
+             path([(x.pixel(recall), y.pixel(precision)) for recall, precision in steps], "l0 bold")]  # fmt: skip
+    return Panel(name, 284, join(parts))
+
+
+def draw_reliability(numbers: Mapping[str, Any]) -> list[Panel]:
+    """Draw accuracy against mean top score for each bin, and the number of images in each bin."""
+    filled = [each for each in numbers["bins"] if each["images"]]
+    x, y, frame = _unit_axes(("mean top score", "share right"), 56.0)
+    parts = [label(0, 15, f"Reliability: ECE {numbers['expected_calibration_error']:.3f}", "title"), frame,
+             line(x.pixel(0), y.pixel(0), x.pixel(1), y.pixel(1), "chance")]  # fmt: skip
+    for each in filled:
+        place, (low, high) = x.pixel(each["mean_score"]), map(y.pixel, each["interval"])
+        parts += [line(place, low, place, high, "range"),
+                  *(line(place - 4, end, place + 4, end, "cap") for end in (low, high))]  # fmt: skip
+    parts += [mark(x.pixel(each["mean_score"]), y.pixel(each["accuracy"]), 0) for each in filled]
+    return [Panel("Reliability", 284, join(parts)), _counts(numbers["bins"])]
+
+
+def _counts(bins: Sequence[Mapping[str, Any]]) -> Panel:
+    top, bottom = 56.0, 246.0
+    ticks = ticks_from_zero(max(each["images"] for each in bins))
+    x = linear((0, 1), (LEFT, RIGHT - 4), SHARES)
+    y = linear((0, ticks[-1][0]), (bottom, top), ticks)
+    parts = [label(0, 15, "Images in each bin", "title"), axes(LEFT, top, bottom, x, y, ("top score", "images"))]
+    for each in bins:
+        if each["images"]:
+            start, end, height = x.pixel(each["lower"]), x.pixel(each["upper"]), y.pixel(each["images"])
+            parts.append(
+                element("rect", x=start + 1, y=height, width=end - start - 2, height=bottom - height, class_="bar")
+            )
+    return Panel("Images in each bin", 284, join(parts))

@@ -17,9 +17,17 @@ from in4310repro.metrics import (
     class_metrics,
     wilson,
 )
-from in4310repro.report.comparisons import describe_extremes
-from in4310repro.report.exhibit import RECORD, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
-from in4310repro.report.original import has_original_classes, original
+from in4310repro.report.exhibit import (
+    RECORD,
+    Cell,
+    Exhibit,
+    FigureTable,
+    Sentence,
+    Source,
+    describe_extremes,
+    figure_source,
+)
+from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.report.uncertainty import DRAWS, bootstrap
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch, unit

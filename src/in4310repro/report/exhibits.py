@@ -9,15 +9,21 @@ from typing import Any
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import top_and_bottom
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
-from in4310repro.report.activation_exhibit import activation_exhibit
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
-from in4310repro.report.comparisons import compare_with_interval, describe_extremes
-from in4310repro.report.exhibit import ABSENT, Cell, Exhibit, FigureTable, Sentence, Source, figure_source
-from in4310repro.report.original import has_original_classes, original
+from in4310repro.report.exhibit import (
+    Cell,
+    Exhibit,
+    FigureTable,
+    Sentence,
+    Source,
+    compare_with_interval,
+    figure_source,
+)
+from in4310repro.report.feature_exhibits import ABSENT_SETS, activation_exhibit, sparsity_exhibit, spectrum_exhibits
+from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
-from in4310repro.report.spectrum_exhibits import ABSENT_SETS, spectrum_exhibits
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import FeatureMaps, HistoryRow
+from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch, unit
 
 RANKED = ("glacier", "mountain", "sea")
@@ -51,9 +57,7 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
         _loss_exhibit(run.histories[selected], selected),
         _accuracy_exhibit(run, selected),
         _ranking_exhibit(run),
-        _sparsity_exhibit(
-            run.features, original()["non_positive_percent"] if has_original_classes(run.classes) else {}
-        ),
+        sparsity_exhibit(run.features, original()["non_positive_percent"] if has_original_classes(run.classes) else {}),
         *spectrum_exhibits(run.features),
         confusion_exhibit(run),
         curves_exhibit(run, test.numbers["intervals"].get("average_precision")),
@@ -215,28 +219,3 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
         findings=((f"Of the images with the highest scores of a class, those of that class are {', '.join(right)}",),),
         table=FigureTable(heading=("score of", "end", "place", "score", "true class", "image"), rows=rows),
     )
-
-
-def _sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
-    test = features["sets"][0]
-    ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
-    printed = {name: value for name, value in printed.items() if name in ours}
-    numbers = {"images": test["images"], "ours": ours, "original": printed}
-    source = figure_source(8, numbers)
-
-    def row(name: str) -> tuple[Cell, ...]:
-        theirs = source.at("original", name, form=".1f") if name in printed else ABSENT
-        return (name, source.at("ours", name, form=".1f"), *([theirs] if printed else []))
-
-    return Exhibit(
-        number=8,
-        short="Sparsity",
-        title="Sparsity, the percentage of values that are not positive",
-        caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
-                 f"{features['network']}, in eval mode.",),
-        numbers=numbers,
-        findings=(("Not positive: ", *describe_extremes(list(ours), source, "ours", form=".1f", unit=" %")),),
-        table=FigureTable(
-            heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
-        ),
-    )  # fmt: skip

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
+
+from markupsafe import Markup
 
 from in4310repro.metrics import SCALARS
-from in4310repro.report import charts, svg
-from in4310repro.report.activation_exhibit import ACTIVATIONS
+from in4310repro.report import charts, markup
+from in4310repro.report.charts import select_curves
 from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.conditions import describe_differences
-from in4310repro.report.exhibit import RECORD, Cell, Exhibit, figure_source, to_text
+from in4310repro.report.exhibit import RECORD, Cell, Exhibit, Sentence, figure_source, to_text
 from in4310repro.report.exhibits import exhibits
-from in4310repro.report.html import html_context
-from in4310repro.report.original import has_original_classes, original
-from in4310repro.report.photographs import RANKING, Photograph, draw_ranking, list_cells, load_photographs
-from in4310repro.report.render import read_asset, render
-from in4310repro.report.score_exhibits import CONFUSION
-from in4310repro.report.tiers import tiers
-from in4310repro.report.verdict import describe_selection_and_test, make_verdict
+from in4310repro.report.feature_exhibits import ACTIVATIONS
+from in4310repro.report.markup import read_asset, render
+from in4310repro.report.photographs import (
+    RANKING,
+    SHOWN,
+    Photograph,
+    draw_ranking,
+    format_score,
+    list_cells,
+    load_photographs,
+)
+from in4310repro.report.published_numbers import has_original_classes, original
+from in4310repro.report.score_exhibits import CONFUSION, CURVES
+from in4310repro.report.tiers import Places, keep_together, make_tier_lookup, tiers
+from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
 from in4310repro.runs import config as configuration
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
@@ -112,7 +123,7 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
         if shown:
             alternative = f"{exhibit.title}. {'. '.join(map(to_text, exhibit.findings))}."
             label = str(exhibit.numbers.get("label", ""))
-            files[f"{exhibit.name}.svg"] = svg.file(shown, alternative, read_asset("chart.css"), label).encode()
+            files[f"{exhibit.name}.svg"] = markup.file(shown, alternative, read_asset("chart.css"), label).encode()
     return files
 
 
@@ -234,3 +245,55 @@ def _headline(test: Exhibit) -> list[tuple[str, Cell, Cell]]:
         return name, source.at(*keys), source.at("intervals", keys[-1], form=".3f") if known else ""
 
     return [row(each.label, "ours", name) for name, each in SCALARS.items() if name in test.numbers["ours"]]
+
+
+def html_context(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, Any]:
+    """Return the values that `index.html.jinja` needs in addition to those that `report.md.jinja` needs.
+
+    Args:
+        run: a finished run.
+        all_exhibits: figures of the run.
+        photographs: JPEG files by path.
+    """
+    places, script = Places(make_tier_lookup(run)), read_asset("page.js")
+    drawn = {exhibit.number: charts.draw_panels(exhibit.number, exhibit.numbers) for exhibit in all_exhibits}
+    return {
+        "link": places.link,
+        "say": places.say,
+        "words": keep_together,
+        "places": places,
+        "score": format_score,
+        "panels": {
+            exhibit.number: [
+                markup.drawing(panel, _describe_panel(panel.title, to_text(finding)))
+                for panel, finding in zip(drawn[exhibit.number], _findings(exhibit), strict=False)
+            ]
+            for exhibit in all_exhibits
+        },
+        "photographs": {path: base64.b64encode(picture).decode() for path, picture in photographs.items()},
+        "counted_cells_of": _counted_cells,
+        "shown": SHOWN,
+        "styles": Markup(read_asset("chart.css") + read_asset("page.css")),  # noqa: S704
+        "script": Markup(script),  # noqa: S704
+        "script_sha256": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
+
+
+def _describe_panel(title: str, finding: str) -> str:
+    return finding if finding.startswith(title) else f"{title}: {finding}"
+
+
+def _findings(exhibit: Exhibit) -> list[Sentence]:
+    """Return the sentence below each panel of a figure; figure 13 has panels for at most 12 classes."""
+    if exhibit.number == CURVES:
+        return [exhibit.findings[1 + place] for place in select_curves(exhibit.numbers)]
+    return list(exhibit.findings)
+
+
+def _counted_cells(exhibit: Exhibit) -> list[dict[str, Any]]:
+    """Return the cells of a confusion matrix that have images, each with its number of images."""
+    source = figure_source(exhibit.number, exhibit.numbers)
+    return [
+        {**cell, "count": source.at("confusion_matrix", cell["true"], cell["predicted"], form="d")}
+        for cell in list_cells(exhibit.numbers)
+    ]

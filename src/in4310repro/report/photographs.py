@@ -15,8 +15,8 @@ from PIL import Image
 from in4310repro.data.images import decode
 from in4310repro.data.preprocessing import APPLIED, Preprocessing
 from in4310repro.report.exhibit import Exhibit
+from in4310repro.report.markup import Panel, element, join, label, shorten
 from in4310repro.report.score_exhibits import CONFUSION
-from in4310repro.report.svg import Panel, element, join, label, shorten
 
 RANKING = 7  # the figure that shows photographs
 PIXELS, QUALITY = 96, 80

@@ -1,4 +1,4 @@
-"""Numbers of the page on the published report: a summary of each run, compared with the published values.
+"""The published numbers of the report that runs are compared with ("the original"), and summaries of runs beside them.
 
 The "supposed protocol" is a hypothesis on how the printed values were measured; the "corrected protocol" tests on
 unseen images.
@@ -6,17 +6,40 @@ unseen images.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import resources
 from typing import NotRequired, TypedDict
 
 from in4310repro.metrics import ClassMetrics, class_metrics
-from in4310repro.report.original import Original, original
 from in4310repro.runs.config import to_json
 from in4310repro.runs.deviations import CORRECTED, PUBLISHED, padded_images, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.schema import differences
+
+
+class Original(TypedDict):
+    """Content of `original.json`: the published numbers of the original report."""
+
+    settings: dict[str, ClassMetrics]  # adamw, rmsprop, sgd on validation, and test
+    classes: list[str]
+    optimizers: list[str]
+    chosen: str  # the selected optimizer
+    non_positive_percent: dict[str, float]  # module -> percent of values <= 0
+
+
+def has_original_classes(classes: Sequence[str]) -> bool:
+    """Return whether a run has the original's classes; only then are its numbers comparable."""
+    return list(classes) == original()["classes"]
+
+
+def original() -> Original:
+    """Return the published numbers of the original report."""
+    file = resources.files("in4310repro.report") / "original.json"
+    printed: Original = json.loads(file.read_text(encoding="utf-8"))
+    return printed
 
 
 class SettingSummary(ClassMetrics):

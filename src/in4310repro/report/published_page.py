@@ -15,20 +15,20 @@ from typing import TypedDict
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
 from in4310repro.metrics import ClassMetrics, Interval, wilson
-from in4310repro.report import figures, imagenet_evidence, page
-from in4310repro.report.conditions import describe_differences
-from in4310repro.report.consequences import Consequence, consequences, format_span
-from in4310repro.report.original import original
+from in4310repro.report import evidence, figures, page
+from in4310repro.report.evidence import Consequence, consequences, format_span
+from in4310repro.report.markup import render
 from in4310repro.report.page import RunRecord
 from in4310repro.report.published_numbers import (
     RunSummary,
     format_as_toml,
     non_positive_percent,
+    original,
     refuse_incomparable,
     summarize,
 )
-from in4310repro.report.render import render
 from in4310repro.report.uncertainty import interval_of_mean
+from in4310repro.report.verdict import describe_differences
 from in4310repro.runs import config as configuration
 from in4310repro.runs.deviations import CORRECTED, PUBLISHED_BATCH_SIZE, Deviation
 from in4310repro.runs.finished import FinishedRun
@@ -99,8 +99,8 @@ def write_evidence(
     if not file.is_file():
         raise ValueError(f"{file} does not exist: write it first by `in4310repro published` of the runs from scratch")
     printed = audit(reports / PRINTED)
-    found = imagenet_evidence.make_evidence(corrected, published, printed)
-    written = write_file(reports / imagenet_evidence.FILE, json_bytes(found))
+    found = evidence.make_evidence(corrected, published, printed)
+    written = write_file(reports / evidence.FILE, json_bytes(found))
     reported = [read_report(each) for each in ablations]
     return [written, *write_page(read_json(file), printed, reported, reports)]
 
@@ -174,7 +174,7 @@ def _context(
     config = configuration.from_json(corrected["config"], "the corrected run")
     conditions = describe_differences(config, corrected["metrics"])
     published = numbers["published"]
-    found = imagenet_evidence.read(reports)
+    found = evidence.read(reports)
     return {
         "numbers": numbers,
         "consequences": numbers["consequences"],
@@ -202,7 +202,7 @@ def _context(
         "fingerprint": corrected["fingerprint"],
         "imagenet": found,
         "imagenet_commands": _imagenet_commands(found) if found else [],
-        "likelihood": imagenet_evidence.format_probabilities,
+        "likelihood": evidence.format_probabilities,
         "audit_command": shlex.join(["in4310repro", "audit", f"{publishable_place(reports.as_posix())}/{PRINTED}"]),
     }
 
@@ -214,7 +214,7 @@ def _standard_error(run: RunSummary) -> float:
     return math.sqrt(sum(variances)) / len(variances)
 
 
-def _imagenet_commands(found: imagenet_evidence.Evidence) -> list[str]:
+def _imagenet_commands(found: evidence.Evidence) -> list[str]:
     runs = found["runs"]
     page_command = shlex.join(["in4310repro", "published", *runs, "--from-imagenet"])
     return [*(_command(record, name) for name, record in runs.items()), page_command]
@@ -229,7 +229,7 @@ def _command(record: RunRecord, name: str) -> str:
     return f"in4310repro train {options} --out {shlex.quote(name)}"
 
 
-def _first_setting(numbers: PublishedNumbers, found: imagenet_evidence.Evidence | None) -> dict[str, str]:
+def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -> dict[str, str]:
     """Return the name of the first training setting, which has no warm start, and its mean class accuracies."""
     name = next(iter(numbers["corrected"]["settings"]))
 

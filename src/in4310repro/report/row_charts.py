@@ -10,7 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from in4310repro.metrics import MEANS, PER_CLASS, SCALARS
-from in4310repro.report.svg import (
+from in4310repro.report.markup import (
     LETTER,
     TITLE,
     WIDTH,

@@ -12,8 +12,18 @@ import torch
 from in4310repro import metrics
 from in4310repro.metrics import Interval, wilson
 from in4310repro.metrics.scores import Scores
-from in4310repro.report.comparisons import SAME, compare_with_interval, describe_extremes, describe_overlap
-from in4310repro.report.exhibit import Cell, Exhibit, FigureTable, Sentence, Source, figure_source
+from in4310repro.report.exhibit import (
+    SAME,
+    Cell,
+    Exhibit,
+    FigureTable,
+    Sentence,
+    Source,
+    compare_with_interval,
+    describe_extremes,
+    describe_overlap,
+    figure_source,
+)
 from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 

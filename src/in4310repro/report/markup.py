@@ -1,6 +1,6 @@
-"""Small charts as SVG, with text elements, in the light and dark colours of the page.
+"""Templates of pages, rendered with their values escaped, and small charts as SVG with text elements.
 
-Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` styles its classes.
+Lengths are in pixels of a drawing that is `WIDTH` wide; `chart.css` styles its classes in light and dark colours.
 """
 
 from __future__ import annotations
@@ -8,12 +8,14 @@ from __future__ import annotations
 import functools
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
+import jinja2
 from markupsafe import Markup, escape
 
-from in4310repro.system.text import visible
+from in4310repro.system.text import Markdown, cells, code, markdown, verbatim, visible
 
 WIDTH, TITLE, LEGEND_LINE = 330, 24, 19
 LETTER = 7.5  # mean width of a letter at the font size of a chart, pixels
@@ -21,6 +23,7 @@ MARGIN, GAP = 12, 30
 LEFT, RIGHT = 40.0, WIDTH - 8.0  # ends of the plot between the axes
 SHARES = [(0.0, "0"), (0.25, ".25"), (0.5, ".5"), (0.75, ".75"), (1.0, "1")]  # ticks of an axis from 0 to 1
 NAMESPACE = "http://www.w3.org/2000/svg"
+TEMPLATES = resources.files("in4310repro.report") / "templates"
 MARKS = 5  # number of signs of series, each with a colour: filled, then hollow
 
 
@@ -199,3 +202,41 @@ def _wrap(text: str, longest: int) -> list[str]:
         else:
             lines.append(word)
     return lines
+
+
+def render(template: str, context: Mapping[str, object]) -> str:
+    """Render a template with its values escaped; raise jinja2.UndefinedError for a name missing from the context."""
+    return _environment(template.endswith(".html.jinja")).get_template(template).render(context)
+
+
+@functools.cache
+def _environment(html: bool) -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("in4310repro.report"),
+        autoescape=jinja2.select_autoescape(["html.jinja"]),
+        finalize=_visible_in_html if html else _as_markdown,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"cells": cells, "code": code, "verbatim": verbatim, "rule": _rule}
+    return environment
+
+
+def read_asset(name: str) -> str:
+    """Return the text of a style or script file of the package."""
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _visible_in_html(value: object) -> object:
+    return visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _as_markdown(value: object) -> Markdown:
+    return value if isinstance(value, Markdown) else markdown(str(value))
+
+
+def _rule(columns: int) -> Markdown:
+    """Return the line of dashes below the heading of a Markdown table, without its first bar."""
+    return Markdown(" --- |" * columns)

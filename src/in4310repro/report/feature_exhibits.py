@@ -1,18 +1,55 @@
-"""Figures 9 to 11: the largest eigenvalues of feature covariances on three image sets, on the same scale."""
+"""Figures 8 to 11 and 15, of the feature maps: sparsity, spectra on three image sets, and the range of values."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
-from in4310repro.report.exhibit import ABSENT, Exhibit, FigureTable, Sentence, figure_source
-from in4310repro.runs.records import FeatureMaps, ImageSetFeatures
+from in4310repro.report.exhibit import (
+    ABSENT,
+    Cell,
+    Exhibit,
+    FigureTable,
+    Sentence,
+    Source,
+    describe_extremes,
+    figure_source,
+)
+from in4310repro.runs.records import SHOWN, FeatureMaps, ImageSetFeatures
 
+ACTIVATIONS = 15
 INDEX = "eigenvalue index"
 ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # the sets that the embedded ones replace
 # Relative to the first eigenvalue. Rounding errors of zero eigenvalues would stretch a logarithmic axis by ten decades.
 SMALLEST_DRAWN = 1e-10
+
+
+def sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
+    """Build figure 8, the percentage of values <= 0 of each module on test images, beside the printed ones."""
+    test = features["sets"][0]
+    ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
+    printed = {name: value for name, value in printed.items() if name in ours}
+    numbers = {"images": test["images"], "ours": ours, "original": printed}
+    source = figure_source(8, numbers)
+
+    def row(name: str) -> tuple[Cell, ...]:
+        theirs = source.at("original", name, form=".1f") if name in printed else ABSENT
+        return (name, source.at("ours", name, form=".1f"), *([theirs] if printed else []))
+
+    return Exhibit(
+        number=8,
+        short="Sparsity",
+        title="Sparsity, the percentage of values that are not positive",
+        caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
+                 f"{features['network']}, in eval mode.",),
+        numbers=numbers,
+        findings=(("Not positive: ", *describe_extremes(list(ours), source, "ours", form=".1f", unit=" %")),),
+        table=FigureTable(
+            heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
+        ),
+    )  # fmt: skip
 
 
 def spectrum_exhibits(features: FeatureMaps) -> list[Exhibit]:
@@ -114,3 +151,54 @@ def _describe_stand_in(name: str) -> str:
     if name == DIGITS:
         what = "scikit-learn's handwritten digits, enlarged"
     return f" These are {what}, since no {ABSENT_SETS[name]} folder was given."
+
+
+def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
+    """Build figure 15, quantiles and never-positive channels by image set; None if they were not measured."""
+    measured: list[dict[str, Any]] = []
+    for images in features["sets"]:
+        modules: dict[str, Any] = {}
+        for name, module in images["modules"].items():
+            if "activations" not in module:
+                return None
+            activations = module["activations"]
+            modules[name] = {
+                "quantiles": activations["quantiles"],
+                "never_positive": len(activations["never_positive"]),
+                "channels": module["channels"],
+            }
+        measured.append({"name": images["name"], "images": images["images"], "modules": modules})
+    numbers = {"sets": measured}
+    source = figure_source(ACTIVATIONS, numbers)
+    return Exhibit(
+        number=ACTIVATIONS,
+        short="Range of values",
+        title="Values of the feature maps, and channels that are never positive",
+        caption=("Quantiles of the finite values at all channels, positions and images, each to 1/64 of it: a line "
+                 "from 1 to 99 %, a point at the median, one scale for all sets; and channels without a value above 0 "
+                 f"in any image. {features['network']}, in eval mode.",),
+        numbers=numbers,
+        findings=tuple(_finding(source, place) for place in range(len(measured))),
+        table=FigureTable(
+            heading=("images", "module", *SHOWN.values(), "never positive", "channels"),
+            rows=tuple(_row(source, place, name) for place, each in enumerate(measured) for name in each["modules"]),
+        ),
+    )  # fmt: skip
+
+
+def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
+    quantiles = (source.at("sets", place, "modules", name, "quantiles", share, form=".3g") for share in SHOWN)
+    counts = (source.at("sets", place, "modules", name, key, form="d") for key in ("never_positive", "channels"))
+    return (source.values["sets"][place]["name"], name, *quantiles, *counts)
+
+
+def _finding(source: Source, place: int) -> Sentence:
+    """Return a sentence on the module with the largest share of channels that are never positive."""
+    images = source.values["sets"][place]
+    modules = images["modules"]
+    most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])
+    if not modules[most]["never_positive"]:
+        return (f"{images['name']}: every channel is positive somewhere",)
+    counts = (source.at("sets", place, "modules", most, key, form="d") for key in ("never_positive", "channels"))
+    never, channels = counts
+    return (f"{images['name']}: {most} has most channels that are never positive, ", never, " of ", channels)
