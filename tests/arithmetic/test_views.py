@@ -15,8 +15,8 @@ from torchvision import tv_tensors
 from in4310repro import arithmetic, features
 from in4310repro.arithmetic import convolutions, functions, matrices, pooling, tree
 from in4310repro.features import kernel
-from in4310repro.features.sparsity import count
-from in4310repro.features.top_images import response_keys
+from in4310repro.features.activations import response_keys
+from in4310repro.features.kernel import count
 
 Compute = Callable[..., Any]
 RUNNING = torch.tensor([0.5, -0.5, 0.25]), torch.tensor([1.0, 2.0, 0.5])

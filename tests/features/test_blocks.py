@@ -12,15 +12,23 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from in4310repro.features import FeatureStatistics, flat
+from in4310repro.features import FeatureStatistics, spectra
 from in4310repro.features.blocks import BLOCK, BlockMoments, image_range, merge_nodes
+from in4310repro.features.covariance import Moments, merge_moments
 from in4310repro.features.distributed import batches, block_range, first_image
-from in4310repro.features.flat import FlatMaps
-from in4310repro.features.moments import Moments, merge_moments
+from in4310repro.features.kernel import Counts
 from in4310repro.features.result import finalize, pool_moments
-from in4310repro.features.sparsity import Counts
-from in4310repro.features.state import StateMetadata, pack, tensors_of_stream, unpack
-from in4310repro.features.stream import Settings, Stream, append_range, join_ranges
+from in4310repro.features.spectra import FlatMaps
+from in4310repro.features.stream import (
+    Settings,
+    StateMetadata,
+    Stream,
+    append_range,
+    join_ranges,
+    pack,
+    tensors_of_stream,
+    unpack,
+)
 from tests.features.copies import error_of
 
 Samples = Literal["images", "positions", "flat"]
@@ -361,7 +369,7 @@ def test_ranks_have_consecutive_blocks_and_begin_at_their_first_image(
 
 
 def test_flat_maps_are_copies_up_to_the_limit() -> None:
-    assert flat.MAX_BYTES == 4 * 1024**3
+    assert spectra.MAX_BYTES == 4 * 1024**3
     maps, kept = torch.arange(8.0).reshape(2, 1, 2, 2), FlatMaps(max_bytes=96)
     for first in (2, 0, 4):
         assert kept.add(first, maps + first).to_ints() == (8, int(first == 0), int(first == 0), 0)
@@ -382,14 +390,14 @@ def test_a_gram_matrix_is_of_finite_rows_minus_their_mean_and_keeps_the_digits_o
     column = torch.tensor([0.0, 1.0, math.nan, 5.0], dtype=torch.float64)
     centred = torch.tensor([-2.0, -1.0, 3.0], dtype=torch.float64)
     rows = torch.stack([column + 2.0**52, column], dim=1)
-    assert torch.equal(flat.gram_matrix(rows), 2 * torch.outer(centred, centred))
-    assert flat.gram_matrix(rows[2:3]).shape == (0, 0)
+    assert torch.equal(spectra.gram_matrix(rows), 2 * torch.outer(centred, centred))
+    assert spectra.gram_matrix(rows[2:3]).shape == (0, 0)
 
 
 def test_a_gram_matrix_is_a_sum_over_all_values_of_maps_of_more_than_32768() -> None:
     rows = torch.randint(9, (3, 32768 + 5), generator=torch.Generator().manual_seed(2)).double()
     rows[2] = 3 - rows[0] - rows[1]  # so that the mean is 1 everywhere
-    assert torch.equal(flat.gram_matrix(rows), (rows - 1) @ (rows - 1).T)
+    assert torch.equal(spectra.gram_matrix(rows), (rows - 1) @ (rows - 1).T)
 
 
 @pytest.mark.parametrize(("samples", "sampled"), [(None, 0), ("images", 5), ("positions", 5 * 12), ("flat", 5)])

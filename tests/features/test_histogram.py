@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics, Histogram
-from in4310repro.features.histogram import RELATIVE_ERROR, count_bins, histogram_of
+from in4310repro.features.activations import RELATIVE_ERROR, count_bins, histogram_of
 from in4310repro.features.kernel import BINS
 from tests.features.conftest import Tangled
 from tests.features.copies import maps_by_copies

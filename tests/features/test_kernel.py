@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from in4310repro import arithmetic
 from in4310repro.arithmetic import library
 from in4310repro.features import FeatureStatistics, kernel
+from in4310repro.features.activations import count_bins
 from in4310repro.features.covariance import means_by_lanes
-from in4310repro.features.histogram import count_bins
 from in4310repro.features.kernel import (
     BINS,
     SIDE,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.features.sparsity import Counts, count, make_dense, widen
+from in4310repro.features.kernel import Counts, count, make_dense, widen
 
 pytestmark = pytest.mark.usefixtures("either_way")
 

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
-from in4310repro.features.state import unpack
-from in4310repro.features.stream import Settings
+from in4310repro.features.stream import Settings, unpack
 from tests.features.conftest import Tangled, count_hooks
 from tests.features.copies import covariance_by_numpy, error_of, maps_by_copies
 

@@ -12,7 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 from torch import Tensor
 
 from in4310repro.features.covariance import ImageRows, PositionRows, estimate_shift
-from in4310repro.features.sparsity import count
+from in4310repro.features.kernel import count
 from in4310repro.system.numerics import activate
 
 activate("native", "cpu")

@@ -3,14 +3,13 @@
 `FeatureStatistics` measures a model's modules while it runs, `FeatureResult` holds what it measured of one.
 """
 
+from in4310repro.features.activations import Histogram, TopImages
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.distributed import batches, first_image, gather
-from in4310repro.features.histogram import Histogram
 from in4310repro.features.hooks import ModuleChoice, choose
 from in4310repro.features.kernel import kernel_description
 from in4310repro.features.result import FeatureResult
 from in4310repro.features.statistics import FeatureStatistics
-from in4310repro.features.top_images import TopImages
 
 __all__ = [
     "BLOCK",

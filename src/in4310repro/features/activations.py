@@ -1,14 +1,222 @@
-"""Streaming histogram of a module's values, and the images with each channel's largest responses."""
+"""Streaming histogram of a module's values, and the images to which each channel responds most.
 
-from collections.abc import Sequence
+A histogram bin holds the magnitudes whose floats agree in the exponent and in the FRACTION_BITS leading bits of the
+fraction; zero has a bin of its own. Counts are integers, so that they add up in any order. A value differs
+from the middle of its bin by at most RELATIVE_ERROR of the value. Subnormal values, below 2^-126, differ from
+it by at most 2^-132.
+
+The response of a channel to an image is the largest finite value over its positions, as a float32. Ties go to
+the lower image index. Therefore the first K of all images can be found from the first K of each subset.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, inf
+from typing import Any
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int64
 from torch import Tensor
 
-from in4310repro.features.histogram import Histogram, count_bins, histogram_of
-from in4310repro.features.kernel import BINS
-from in4310repro.features.top_images import TopImages, first_keys, response_keys, top_images_of, without_repeats
+from in4310repro.features.kernel import BINS, SIDE, kernel_for, make_dense, widen
+
+FRACTION_BITS = 5
+RELATIVE_ERROR = 2.0 ** -(FRACTION_BITS + 1)  # of a quantile
+DROPPED = 23 - FRACTION_BITS  # bits of a float32 that no bin depends on
+INFINITE = 0x7F800000  # bits of the infinite float32
+FINITE_BINS = 1 + (INFINITE >> DROPPED)  # of a sign: zero, and magnitudes that are finite
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Non-empty histogram bins of finite values, in the order of the values; 0 and -0 share a bin.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from in4310repro.features import FeatureStatistics
+        >>> model = nn.Sequential(nn.ReLU())
+        >>> with FeatureStatistics(model, ["0"], histogram=True) as statistics:
+        ...     outputs = model(torch.arange(-50.0, 50.0).reshape(1, 1, 10, 10))
+        >>> histogram = statistics.result()["0"].histogram
+        >>> histogram.quantile(0.5), histogram.quantile(0.9)  # of 0 to 49, of which 51 are zeros; exactly 0 and 39
+        (0.0, 39.5)
+    """
+
+    middles: Float64[Tensor, " bin"]
+    counts: Int64[Tensor, " bin"]
+
+    def quantile(self, share: float) -> float:
+        """Return the quantile for a share of the values in 0..1, as the middle of its histogram bin.
+
+        Its relative distance from the value at position ceil(share n) of the n sorted values is at most 1/64. The
+        share is taken as the decimal number that Python prints for it: 0.1 is exactly one tenth.
+
+        Raises:
+            ValueError: the share is not in 0..1, or no value is finite.
+        """
+        if not 0 <= share <= 1:
+            raise ValueError(f"a quantile at {share}; 0 to 1 is valid")
+        if not len(self.counts):
+            raise ValueError("no value is finite; quantiles of no values are undefined")
+        ranks = self.counts.cumsum(0)
+        rank = max(1, ceil(Fraction(str(float(share))) * int(ranks[-1])))
+        return float(self.middles[int(torch.searchsorted(ranks, rank))])
+
+    def by_exponent(self) -> list[tuple[int, int | None, int]]:
+        """Return (sign, exponent, number of values) per interval [2^exponent, 2^(exponent + 1)) of magnitudes.
+
+        Zero has the sign 0 and the exponent None; subnormal magnitudes, which have no leading 1, all have -127.
+        """
+        _, exponents = torch.frexp(self.middles)
+        exponents = (exponents - 1).clamp(min=-127)
+        found: dict[tuple[int, int | None], int] = {}
+        for sign, exponent, count in zip(
+            self.middles.sign().int().tolist(), exponents.tolist(), self.counts.tolist(), strict=True
+        ):
+            key = (sign, exponent if sign else None)
+            found[key] = found.get(key, 0) + count
+        return [(sign, exponent, count) for (sign, exponent), count in found.items()]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the middles and counts of the bins as lists."""
+        return {"middles": self.middles.tolist(), "counts": self.counts.tolist()}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "Histogram":
+        """Return the histogram that a record from `to_json` describes."""
+        middles = torch.tensor(content["middles"], dtype=torch.float64)
+        return cls(middles, torch.tensor(content["counts"], dtype=torch.int64))
+
+
+def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
+    """Return the histogram with the counts that `count_bins` made."""
+    # The last bin ends at 2^128, which float32 cannot represent.
+    edges = (torch.arange(FINITE_BINS, dtype=torch.int32) << DROPPED).view(torch.float32).double()
+    edges[-1] = 2.0**128
+    middles = torch.cat([edges.new_zeros(1), (edges[:-1] + edges[1:]) / 2])
+    positive, negative = counts[:FINITE_BINS].cpu(), counts[SIDE : SIDE + FINITE_BINS].cpu()
+    zeros = positive[:1] + negative[:1]
+    values = torch.cat([-middles.flip(0)[:-1], middles])
+    ordered = torch.cat([negative.flip(0)[:-1], zeros, positive[1:]])
+    return Histogram(values[ordered > 0], ordered[ordered > 0])
+
+
+def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
+    """Add the values of an output to `counts` of values per bin, in place.
+
+    Bins of negative values, and of -0, follow SIDE bins later. A float64 value is rounded towards 0 to float32.
+    If the result would be 0, the value goes to the first bin of its sign.
+    """
+    values = widen(output)
+    if kernel := kernel_for(values):
+        kernel.histogram(make_dense(values), counts)
+        return
+    bins = _bins(values.resolve_neg()).flatten()
+    counts.scatter_add_(0, bins, torch.ones_like(bins))
+
+
+def _bins(values: Float[Tensor, "..."]) -> Int64[Tensor, "..."]:
+    bits = values.float().view(torch.int32)
+    magnitude = (bits & 0x7FFFFFFF).clamp(max=INFINITE)
+    if values.dtype == torch.float64:
+        # Rounding up may have moved it into the next bin.
+        magnitude -= (values.float().double().abs() > values.abs()).int()
+    bins = torch.where(values == 0, 0, 1 + (magnitude >> DROPPED))
+    return (bins + torch.where(bits < 0, SIDE, 0)).long()
+
+
+NO_IMAGE = -(2**63)  # the key below all others
+INDICES = 2**32  # of images, below which the key of a response holds one
+MAGNITUDE = 0x7FFFFFFF  # the bits of a float32 but for its sign
+
+
+@dataclass(frozen=True)
+class TopImages:
+    """Each channel's images with the largest responses, in decreasing order.
+
+    If fewer images had a finite value in a channel, the remaining entries are image -1 and response -inf.
+
+    Examples:
+        >>> import torch
+        >>> from torch import nn
+        >>> from in4310repro.features import FeatureStatistics
+        >>> model = nn.Sequential(nn.Identity())
+        >>> with FeatureStatistics(model, ["0"], top_images=2) as statistics:
+        ...     outputs = model(torch.tensor([[[[-3.0, 3.0]], [[0.0, -4.0]]], [[[-1.0, 5.0]], [[-2.0, 0.0]]]]))
+        >>> top = statistics.result()["0"].top_images
+        >>> top.images.tolist(), top.responses.tolist()
+        ([[1, 0], [0, 1]], [[5.0, 3.0], [0.0, 0.0]])
+        >>> top.never_positive.tolist()
+        [False, True]
+    """
+
+    images: Int64[Tensor, "channel place"]
+    responses: Float32[Tensor, "channel place"]
+
+    @property
+    def never_positive(self) -> Bool[Tensor, " channel"]:
+        """Mask of the channels that had no finite value above 0 in any image."""
+        return self.responses[:, 0] <= 0
+
+    def to_json(self) -> dict[str, Any]:
+        """Return images and responses as lists, with None for missing responses."""
+        responses = [[None if value == -inf else value for value in row] for row in self.responses.tolist()]
+        return {"images": self.images.tolist(), "responses": responses}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> "TopImages":
+        """Return the top images that a record from `to_json` describes."""
+        responses = [[-inf if value is None else value for value in row] for row in content["responses"]]
+        return cls(torch.tensor(content["images"]), torch.tensor(responses, dtype=torch.float32))
+
+
+def response_keys(
+    maps: Float[Tensor, "image channel height width"], first_image: int
+) -> Int64[Tensor, "channel image"]:
+    """Return integer keys that encode response and image index; a larger key ranks higher."""
+    responses = _responses(widen(maps))
+    bits = responses.view(torch.int32)
+    # Ordered as the floats: the magnitudes of negative ones are in reverse order.
+    ordered = torch.where(bits < 0, bits ^ MAGNITUDE, bits).long()
+    images = torch.arange(first_image, first_image + len(maps), device=maps.device)
+    keys = (ordered << 32) | (INDICES - 1 - images)[:, None]
+    return torch.where(responses == -inf, NO_IMAGE, keys).T
+
+
+def _responses(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
+    if kernel := kernel_for(maps):
+        return kernel.peaks(maps)
+    peaks = torch.where(maps.isfinite(), maps, -inf).amax(dim=(2, 3))
+    # -0 becomes 0.
+    return peaks.float() + 0.0
+
+
+def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tensor, "channel place"]:
+    """Return each channel's `number` largest keys, in decreasing order; NO_IMAGE fills missing ones."""
+    missing = number - keys.shape[1]
+    if missing > 0:
+        keys = torch.nn.functional.pad(keys, (0, missing), value=NO_IMAGE)
+    return keys.topk(number, dim=1).values
+
+
+def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
+    """Return the top images that sorted keys encode."""
+    keys = keys.cpu()
+    absent = keys == NO_IMAGE
+    bits = (keys >> 32).int()
+    responses = torch.where(bits < 0, bits ^ MAGNITUDE, bits).view(torch.float32)
+    images = INDICES - 1 - (keys & (INDICES - 1))
+    return TopImages(torch.where(absent, -1, images), torch.where(absent, -inf, responses))
+
+
+def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
+    """Return sorted keys; if an image has several keys, all but its largest are replaced by NO_IMAGE."""
+    images = keys & (INDICES - 1)
+    same = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1)
+    return torch.where(same.any(dim=2), NO_IMAGE, keys)
+
 
 PREFIX = "activations."  # of the names in a saved state
 LARGEST = torch.finfo(torch.float32).max

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from in4310repro.features.axis_moves import Axes, Call, Convention, Rule
-from in4310repro.features.axis_rules import ContradictionError, rule_of
+from in4310repro.features.axis_rules import ContradictionError, is_elementwise, own_axis, rule_of
 from in4310repro.features.hooks import is_compiled
-from in4310repro.features.nesting import iterate_values
-from in4310repro.features.outputs import is_elementwise, own_axis
+from in4310repro.features.tensors import iterate_values
 
 active_modes: Callable[[], list[TorchFunctionMode]] = torch.overrides._get_current_function_mode_stack
 # These modules use other kernels while functions are being watched.

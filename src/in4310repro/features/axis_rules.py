@@ -1,14 +1,27 @@
-"""Rules for torch's functions, which derive the channel axis of a result from those of the arguments."""
+"""Rules for the channel axis: of a layer by its definition, and of a function's result by those of its arguments."""
 
 import functools
 import re
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from in4310repro.features import axis_moves as moves
 from in4310repro.features.axis_moves import Axes, Call, Rule, combine, join, keep, reshape, stack
+
+# Classes whose code is known; a subclass with its own forward() may do anything.
+KNOWN_CODE = ("torch.nn.", "torch.ao.nn.", "in4310repro.arithmetic.")
+# Modules with channels on the last axis, by the names of torch's classes.
+LAST = {
+    *("Linear", "Bilinear", "Embedding", "EmbeddingBag", "RNN", "LSTM", "GRU", "MultiheadAttention", "Transformer"),
+    *("TransformerEncoder", "TransformerEncoderLayer", "TransformerDecoder", "TransformerDecoderLayer"),
+}
+SECOND = re.compile(
+    r"(?:Sync)?BatchNorm(?:[123]d)?|InstanceNorm[123]d|GroupNorm|LocalResponseNorm|ChannelShuffle|Upsample|Fold|Unfold"
+)
+# Layers by their number of axes after the channel axis.
+BEFORE_SPACE = re.compile(r"(?:Conv|ConvTranspose|\w*Pool|MaxUnpool)([123])d")
 
 
 class ContradictionError(ValueError):
@@ -199,3 +212,47 @@ def rule_of(name: str) -> Rule | None:
         if packet is not None and any(torch.Tag.pointwise in getattr(packet, o).tags for o in packet.overloads()):
             return combine
     return None
+
+
+def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
+    """Return the channel axis that a layer's definition fixes; None if it depends on the input.
+
+    Args:
+        module: the layer.
+        path: the path of the output within the value that the layer returned.
+        ndim: the output's number of axes.
+    """
+    if ndim < 2 or path not in ("", "[0]") or not _runs_known_code(module):
+        return None
+    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
+        return ndim - 1 if len(module.normalized_shape) == 1 else None
+    for kind in type(module).__mro__:
+        name = kind.__name__ if kind.__module__.startswith("torch.") else ""
+        if name in LAST:
+            return ndim - 1
+        if SECOND.fullmatch(name):
+            return 1
+        if name in ("PixelShuffle", "PixelUnshuffle"):
+            return ndim - 3
+        if (spatial := BEFORE_SPACE.fullmatch(name)) and ndim > int(spatial[1]) + 1:
+            return ndim - 1 - int(spatial[1])
+    portable = _place_of_code(module) == "in4310repro.arithmetic.networks"
+    # Blocks of torchvision's networks for maps [image, channel, height, width], whose sums no function of torch shows.
+    return 1 if portable and ndim == 4 and not isinstance(module, nn.Sequential) else None
+
+
+def is_elementwise(module: nn.Module) -> bool:
+    """Return whether a module is an activation or dropout of torch, whose output has the axes of its input."""
+    places = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
+    kinds = [kind for kind in type(module).__mro__ if kind.__module__ in places or kind is nn.Identity]
+    return bool(kinds) and _runs_known_code(module)
+
+
+def _runs_known_code(module: nn.Module) -> bool:
+    return "forward" not in vars(module) and _place_of_code(module).startswith(KNOWN_CODE)
+
+
+def _place_of_code(module: nn.Module) -> str:
+    """Return the name of the Python module that defines a module's forward(); empty for a traced program."""
+    forward = next(vars(kind)["forward"] for kind in type(module).__mro__ if "forward" in vars(kind))
+    return str(getattr(forward, "__module__", ""))

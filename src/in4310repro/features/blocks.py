@@ -14,14 +14,15 @@ from torch import Tensor
 
 from in4310repro.features.covariance import (
     ImageRows,
+    Moments,
     PositionRows,
     Precision,
     check_keys,
     check_tensor,
     estimate_shift,
+    merge_moments,
 )
-from in4310repro.features.moments import Moments, merge_moments
-from in4310repro.features.sparsity import Counts
+from in4310repro.features.kernel import Counts
 
 BLOCK = 64  # images
 

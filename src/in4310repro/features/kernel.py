@@ -1,4 +1,4 @@
-"""Compiled code for float32 maps on a CPU (kernel.cpp); torch's operations replace it if it was not built.
+"""Counts and sums of feature maps: compiled code for float32 values on a CPU (kernel.cpp), else torch's operations.
 
 setup.py compiles it once for each instruction set; those with fused multiply-add give equal bits. Without a
 compiler the package is installed without it.
@@ -7,6 +7,7 @@ compiler the package is installed without it.
 import ctypes
 import functools
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -197,3 +198,45 @@ def locate(
     if 1 not in (channel, position):
         return locate(maps.contiguous())
     return maps, Maps(maps.data_ptr(), images, channels, height * width, image, channel, position)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Counts of values; on a GPU they are int64 scalars, which remain there until they are read."""
+
+    values: int | Tensor = 0
+    non_positive: int | Tensor = 0
+    zeros: int | Tensor = 0
+    non_finite: int | Tensor = 0
+
+    def __add__(self, other: "Counts") -> "Counts":
+        return Counts(
+            self.values + other.values,
+            self.non_positive + other.non_positive,
+            self.zeros + other.zeros,
+            self.non_finite + other.non_finite,
+        )
+
+    def to_ints(self) -> tuple[int, int, int, int]:
+        """Return the four counts as Python integers; waits for the GPU."""
+        return int(self.values), int(self.non_positive), int(self.zeros), int(self.non_finite)
+
+
+def count(maps: Float[Tensor, "..."]) -> Counts:
+    """Count the values of a tensor; -inf counts as non-positive, nan does not."""
+    maps = widen(maps)
+    if kernel := kernel_for(maps):
+        return Counts(maps.numel(), *kernel.count(make_dense(maps)))
+    counts = [mask.sum() for mask in (maps <= 0, maps == 0, ~maps.isfinite())]
+    return Counts(maps.numel(), *(counts if maps.is_cuda else map(int, counts)))
+
+
+def widen(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return float64 maps as they are, and maps of other types as float32."""
+    return maps if maps.dtype in (torch.float32, torch.float64) else maps.float()
+
+
+def make_dense(maps: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
+    """Return contiguous or channels-last maps as they are, and maps with another layout as a contiguous copy."""
+    is_dense = maps.is_contiguous() or maps.is_contiguous(memory_format=torch.channels_last)
+    return maps if is_dense and not maps.is_neg() else maps.resolve_neg().contiguous()

@@ -9,15 +9,12 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor
 
-from in4310repro.features.activations import pool_histogram, pool_top_images
+from in4310repro.features.activations import Histogram, TopImages, pool_histogram, pool_top_images
 from in4310repro.features.blocks import BlockMoments, merge_nodes
-from in4310repro.features.flat import FlatMaps, gram_matrix
-from in4310repro.features.histogram import Histogram
-from in4310repro.features.moments import Moments, merge_moments
-from in4310repro.features.sparsity import Counts
-from in4310repro.features.spectra import Spectrum, spectrum
+from in4310repro.features.covariance import Moments, merge_moments
+from in4310repro.features.kernel import Counts
+from in4310repro.features.spectra import FlatMaps, Spectrum, gram_matrix, spectrum
 from in4310repro.features.stream import Settings, Stream
-from in4310repro.features.top_images import TopImages
 
 if TYPE_CHECKING:
     import matplotlib.axes

@@ -1,10 +1,16 @@
-"""Eigenvalues of a covariance matrix, with trace share and effective rank."""
+"""Eigenvalues of a covariance matrix, with trace share and effective rank.
+
+The spectrum of flattened maps is that of the n x n Gram matrix of n images, much smaller than their covariance matrix.
+It needs the product of every pair of maps, so the maps themselves are kept: n x channels x positions values.
+"""
 
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float, Float64
 from torch import Tensor
+
+from in4310repro.features.kernel import Counts, column_sums, count, self_product
 
 
 @dataclass(frozen=True)
@@ -67,3 +73,80 @@ def spectrum(covariance: Float64[Tensor, "channel channel"]) -> Spectrum:
     finally:
         torch.set_num_threads(threads)
     return Spectrum(ascending.flip(0).clamp(min=0), clamped=max(0.0, -float(ascending[0])))
+
+
+MAX_BYTES = 4 << 30  # bytes
+COLUMN_CHUNK = 1 << 15  # values of each map in one product
+
+
+class FlatMaps:
+    """Flattened maps of all images, stored in batches by the index of each batch's first image.
+
+    Args:
+        max_bytes: the maximal number of bytes of all maps.
+    """
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._batches: dict[int, Tensor] = {}
+
+    @property
+    def row_width(self) -> int | None:
+        """Number of values in a flattened map; None before the first map."""
+        return next((batch.shape[1] for batch in self._batches.values()), None)
+
+    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
+        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of their values.
+
+        Raises:
+            ValueError: the copies would take more memory than `max_bytes`.
+        """
+        total = sum(batch.nbytes for batch in self._batches.values()) + maps.nbytes
+        if total > self._max_bytes:
+            raise ValueError(
+                f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is {self._max_bytes}'
+            )
+        self._batches[first_image] = maps.flatten(start_dim=1).clone()
+        return count(maps)
+
+    def merge(self, other: "FlatMaps") -> None:
+        """Add the maps of another FlatMaps; no image may be in both."""
+        self._batches |= other._batches
+
+    def maps(self) -> Float[Tensor, "image value"]:
+        """Return all maps, flattened, in the order of the images."""
+        return torch.cat([self._batches[first] for first in sorted(self._batches)])
+
+    def state(self) -> dict[str, Tensor]:
+        """Return the maps of each batch by the index of its first image."""
+        return {f"{first}": batch for first, batch in self._batches.items()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Replace the maps by those of a saved state.
+
+        Raises:
+            ValueError: a batch is not a matrix of floating-point values, or batches differ in their width.
+        """
+        widths = sorted({batch.shape[1:] for batch in state.values()})
+        if len(widths) > 1 or not all(batch.ndim == 2 and batch.is_floating_point() for batch in state.values()):
+            described = ", ".join(f"{batch.dtype} of shape {tuple(batch.shape)}" for batch in state.values())
+            raise ValueError(
+                f"flattened maps of {described}; floating-point values [image, value] of one width are valid"
+            )
+        self._batches = {int(first): batch for first, batch in state.items()}
+
+
+def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite finite"]:
+    """Return the float64 Gram matrix (x_i - mean) . (x_j - mean) of the rows whose values are all finite.
+
+    Its eigenvalues are the non-zero ones of the scatter matrix of the rows, which would have value x value
+    entries.
+    """
+    finite = maps[maps.isfinite().all(dim=1)]
+    products = maps.new_zeros(len(finite), len(finite), dtype=torch.float64)
+    for part in torch.split(finite, COLUMN_CHUNK, dim=1) if len(finite) else ():
+        # Minus the first row: a mean of 1e6 standard deviations would cost the digits of the sum.
+        shifted = part.double() - part[:1].double()
+        centred = shifted - column_sums(shifted) / len(shifted)
+        products += self_product(centred.T)
+    return products

@@ -16,19 +16,16 @@ from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
 from in4310repro.features.hooks import (
     ForwardPass,
+    LeaveOut,
     ModuleChoice,
     capture_outputs,
     check_calls_hooks,
     choose,
     evaluation_mode,
 )
-from in4310repro.features.inputs import ImageCounter
-from in4310repro.features.nesting import iterate_values
-from in4310repro.features.outputs import images_of_samples, images_of_values, plain_tensor
 from in4310repro.features.result import FeatureResult, finalize
-from in4310repro.features.selection import LeaveOut
-from in4310repro.features.state import StateMetadata, pack, tensors_of_stream, unpack
-from in4310repro.features.stream import Settings, Stream
+from in4310repro.features.stream import Settings, StateMetadata, Stream, pack, tensors_of_stream, unpack
+from in4310repro.features.tensors import ImageCounter, images_of_samples, images_of_values, iterate_values, plain_tensor
 
 StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
 

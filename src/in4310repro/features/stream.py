@@ -1,18 +1,21 @@
-"""Statistics of one output tensor of one module, updated batch by batch, and their settings."""
+"""Statistics of one output tensor of one module, updated batch by batch, with their settings and saved state."""
 
+import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from in4310repro.features.activations import PREFIX, Activations
 from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
-from in4310repro.features.flat import FlatMaps
-from in4310repro.features.outputs import check_range
-from in4310repro.features.sparsity import Counts, count
+from in4310repro.features.kernel import Counts, count
+from in4310repro.features.spectra import FlatMaps
+from in4310repro.features.tensors import check_range
 
 VALID_VALUES: dict[str, tuple[object, ...]] = {
     "samples": (None, "images", "positions", "flat"),
@@ -212,3 +215,47 @@ def join_ranges(first: list[range], second: list[range]) -> list[range]:
         else:
             joined.append(images)
     return joined
+
+
+METADATA = "metadata"  # a JSON text as uint8
+
+
+class StreamEntry(TypedDict):
+    """State of one stream (the statistics of one output tensor), with its module, call and path."""
+
+    module: str
+    call: int
+    path: str
+    state: StreamState
+
+
+class StateMetadata(TypedDict):
+    """All parts of a state except its tensors, as JSON values."""
+
+    settings: dict[str, object]  # what must be equal for the state to be loaded
+    streams: list[StreamEntry]
+
+
+def pack(metadata: StateMetadata, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies of the tensors in host memory, with the metadata stored as one more tensor."""
+    text = torch.frombuffer(bytearray(json.dumps(metadata).encode()), dtype=torch.uint8)
+    copies = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
+    return copies | {METADATA: text}
+
+
+def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMetadata, dict[str, Tensor]]:
+    """Return the metadata and the tensors of a packed dictionary, with the tensors copied to a device.
+
+    Raises:
+        ValueError: the dictionary was not made by `pack`.
+    """
+    if METADATA not in state:
+        raise ValueError(f"no entry {METADATA!r} in a state of {sorted(state)}; it was not made by state_dict")
+    metadata: StateMetadata = json.loads(bytes(state[METADATA].cpu().tolist()))
+    return metadata, {key: value.to(device, copy=True) for key, value in state.items() if key != METADATA}
+
+
+def tensors_of_stream(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
+    """Return the tensors of one stream, by its position in the state, with the prefix removed from their names."""
+    prefix = f"{index}."
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

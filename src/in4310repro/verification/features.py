@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from in4310repro.data import comparison
 from in4310repro.evaluation.feature_maps import of_run
-from in4310repro.features.histogram import RELATIVE_ERROR
+from in4310repro.features.activations import RELATIVE_ERROR
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures, ModuleFeatures

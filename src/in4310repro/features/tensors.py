@@ -1,6 +1,8 @@
-"""Checks of module outputs: whether they can be measured, and which of their axes hold channels and images."""
+"""Tensors in the inputs and outputs of modules: how many images they hold, and which of them can be measured."""
 
+import dataclasses
 import re
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from jaxtyping import Float
@@ -9,67 +11,111 @@ from torch.nn.utils.rnn import PackedSequence
 
 from in4310repro.arithmetic.signatures import in_memory
 
-# Classes whose code is known; a subclass with its own forward() may do anything.
-KNOWN_CODE = ("torch.nn.", "torch.ao.nn.", "in4310repro.arithmetic.")
-# Modules with channels on the last axis, by the names of torch's classes.
-LAST = {
-    *("Linear", "Bilinear", "Embedding", "EmbeddingBag", "RNN", "LSTM", "GRU", "MultiheadAttention", "Transformer"),
-    *("TransformerEncoder", "TransformerEncoderLayer", "TransformerDecoder", "TransformerDecoderLayer"),
-}
-SECOND = re.compile(
-    r"(?:Sync)?BatchNorm(?:[123]d)?|InstanceNorm[123]d|GroupNorm|LocalResponseNorm|ChannelShuffle|Upsample|Fold|Unfold"
-)
-# Layers by their number of axes after the channel axis.
-BEFORE_SPACE = re.compile(r"(?:Conv|ConvTranspose|\w*Pool|MaxUnpool)([123])d")
+ImageCounter = Callable[..., int]
+HINT = "say how many there are: count_images=FUNCTION, which gets the arguments of the model and returns their number"
+
+
+def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
+    """Return the number of images in the first argument that contains a tensor; positional arguments come first.
+
+    * A tensor has its images on axis 0; a packed sequence has one image per sequence.
+    * A list or tuple of mappings, or of tensors with three axes, has one image per entry, as in torchvision's
+      detection.
+    * All parts of any other list or tuple, of a mapping or of a dataclass must have the same number of images.
+
+    Raises:
+        ValueError: there is no tensor, or the parts of an argument have different numbers.
+    """
+    for argument in (*args, kwargs):
+        if (count := _count(argument)) is not None:
+            return count
+    raise ValueError(f"no input of the model is a tensor or holds one, so that nothing tells its images; {HINT}")
+
+
+def check_count(count: object) -> int:
+    """Return the number of images that a caller's function gave, after checking that it is an int from 0.
+
+    Raises:
+        ValueError: the value is not a possible number of images.
+    """
+    if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+        raise ValueError(f"count_images gave {count!r}; it has to give the number of images, an int from 0")
+    return count
+
+
+def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+    """Return whether the number of images is certain: the first argument with images is a single tensor."""
+    first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
+    return isinstance(first, Tensor | PackedSequence)
+
+
+def check_output(images: int, output: object) -> None:
+    """Check that the model's output has as many images as were counted in its nested input.
+
+    Raises:
+        ValueError: the output is not a list with one entry per image, and has no tensor with one row per image.
+    """
+    numbers = {int(value.size(0)) for _, value in iterate_values(output) if isinstance(value, Tensor) and value.dim()}
+    if isinstance(output, list | tuple):
+        numbers.add(len(output))
+    if images not in numbers:
+        raise ValueError(
+            f"the nested input of the model looks like {images} images, and its output like {sorted(numbers)}; {HINT}"
+        )
+
+
+def _count(argument: object) -> int | None:
+    """Return the number of images in an argument; None if it contains no tensor with an axis."""
+    if isinstance(argument, Tensor):
+        return int(argument.size(0)) if argument.dim() else None
+    if isinstance(argument, PackedSequence):
+        return int(argument.batch_sizes[0])
+    parts = [part for _, part in children(argument) or []]
+    plain_list = isinstance(argument, list | tuple) and not hasattr(argument, "_fields")
+    if parts and plain_list and all(_is_one_image(part) for part in parts):
+        return len(parts)
+    counts = {count for part in parts if (count := _count(part)) is not None}
+    if len(counts) > 1:
+        raise ValueError(f"the parts of the model's nested input look like {sorted(counts)} images; {HINT}")
+    return next(iter(counts), None)
+
+
+def _is_one_image(part: object) -> bool:
+    return isinstance(part, Mapping) or (isinstance(part, Tensor) and part.dim() == 3)
+
+
+# Constants beside tensors, which are not measured.
+CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
+
+
+def children(value: object) -> list[tuple[str, object]] | None:
+    """Return the parts of a container with their paths, as `[key]`, `.field` or `[0]`; None for any other value."""
+    if isinstance(value, Tensor | PackedSequence):
+        return None
+    if isinstance(value, Mapping):
+        return [(f"[{key}]", part) for key, part in value.items()]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
+    if isinstance(value, tuple | list):
+        return [(f"[{position}]", part) for position, part in enumerate(value)]
+    return None
+
+
+def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """Yield each value that is neither container nor constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
+    parts = children(value)
+    if parts is not None:
+        for step, part in parts:
+            yield from iterate_values(part, path + step)
+    elif not isinstance(value, CONSTANTS):
+        yield path, value
+
+
 # Layers by the number of axes of their images besides channels, by the names of torch's classes.
 SPATIAL = re.compile(r"Conv([123])d|ConvTranspose([123])d|(?:Max|Avg|LP)Pool([123])d|BatchNorm([23])d")
 # Magnitudes of float64 values: the shift is a float32 number, and no deviation of like numbers has a square of 0.
 RANGE = (1e-120, torch.finfo(torch.float32).max)
 WITHOUT_STORAGE = torch.Tensor.__torch_dispatch__
-
-
-def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
-    """Return the channel axis that a layer's definition fixes; None if it depends on the input.
-
-    Args:
-        module: the layer.
-        path: the path of the output within the value that the layer returned.
-        ndim: the output's number of axes.
-    """
-    if ndim < 2 or path not in ("", "[0]") or not _runs_known_code(module):
-        return None
-    if isinstance(module, nn.LayerNorm | nn.RMSNorm):
-        return ndim - 1 if len(module.normalized_shape) == 1 else None
-    for kind in type(module).__mro__:
-        name = kind.__name__ if kind.__module__.startswith("torch.") else ""
-        if name in LAST:
-            return ndim - 1
-        if SECOND.fullmatch(name):
-            return 1
-        if name in ("PixelShuffle", "PixelUnshuffle"):
-            return ndim - 3
-        if (spatial := BEFORE_SPACE.fullmatch(name)) and ndim > int(spatial[1]) + 1:
-            return ndim - 1 - int(spatial[1])
-    portable = _place_of_code(module) == "in4310repro.arithmetic.networks"
-    # Blocks of torchvision's networks for maps [image, channel, height, width], whose sums no function of torch shows.
-    return 1 if portable and ndim == 4 and not isinstance(module, nn.Sequential) else None
-
-
-def is_elementwise(module: nn.Module) -> bool:
-    """Return whether a module is an activation or dropout of torch, whose output has the axes of its input."""
-    places = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
-    kinds = [kind for kind in type(module).__mro__ if kind.__module__ in places or kind is nn.Identity]
-    return bool(kinds) and _runs_known_code(module)
-
-
-def _runs_known_code(module: nn.Module) -> bool:
-    return "forward" not in vars(module) and _place_of_code(module).startswith(KNOWN_CODE)
-
-
-def _place_of_code(module: nn.Module) -> str:
-    """Return the name of the Python module that defines a module's forward(); empty for a traced program."""
-    forward = next(vars(kind)["forward"] for kind in type(module).__mro__ if "forward" in vars(kind))
-    return str(getattr(forward, "__module__", ""))
 
 
 def plain_tensor(output: object) -> Tensor:
