@@ -84,7 +84,7 @@ def golden(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def soak(session: nox.Session) -> None:
-    """Kill 60 trainings, and processes of 20 shared ones, resume them, compare every bit; write docs/elastic.md."""
+    """Kill 60 trainings, and processes of 20 shared ones, resume them, compare bits; write docs/processes.md."""
     _python(session, "-m", "tests.sessions.soak")
     _python(session, "-m", "tests.sessions.elastic")
     session.run(sys.executable, "-m", "pytest", "-n", "2", "-m", "soak")
@@ -147,7 +147,7 @@ def ablation(session: nox.Session) -> None:
 
 @nox.session(name="audit-validation", default=False)
 def audit_validation(session: nox.Session) -> None:
-    """Audit 2,000 consistent reports and as many with planted errors; write the table in docs/audit.md (minutes)."""
+    """Audit 2,000 consistent reports and as many with planted errors; write docs/audit-validation.md (minutes)."""
     _python(session, "-m", "tests.audit.validation")
 
 

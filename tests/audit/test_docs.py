@@ -1,4 +1,4 @@
-"""docs/audit.md agrees with the program: JSON schema, options and exit codes."""
+"""docs/audit.md and docs/audit-json.md agree with the program: ranks, options and fields of the JSON."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from in4310repro.cli.application import app
 from tests.audit.habits import report
 from tests.audit.test_html import made_up
 
-PAGE = (Path(__file__).parents[2] / "docs" / "audit.md").read_text(encoding="utf-8")
+PAGE, FIELDS = (
+    (Path(__file__).parents[2] / "docs" / name).read_text(encoding="utf-8") for name in ("audit.md", "audit-json.md")
+)
 PRINTED = Path(__file__).parent / "printed"
 SAMPLES = ("chart_types_weighted.txt", "radar_accuracy_and_samples.txt", "two_classes_report_and_matrix.txt")
 
 
 def documented() -> set[str]:
     """The paths in the first column of the schema's table."""
-    section = PAGE.partition("## JSON")[2].partition("\n## ")[0]
-    return set(re.findall(r"^\| `([^`]+)` \|", section, flags=re.MULTILINE))
+    return set(re.findall(r"^\| `([^`]+)` \|", FIELDS, flags=re.MULTILINE))
 
 
 def paths(value: Any, path: str = "") -> Iterator[str]:

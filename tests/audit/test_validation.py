@@ -18,7 +18,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def test_the_committed_table_is_what_the_committed_data_says() -> None:
     result = json.loads((DOCS / "audit-validation.json").read_text(encoding="utf-8"))
-    page = (DOCS / "audit.md").read_text(encoding="utf-8")
+    page = (DOCS / "audit-validation.md").read_text(encoding="utf-8")
     assert validation_page.replaced(page, validation_page.table(result)) == page
 
 

@@ -1,4 +1,4 @@
-"""The validation's result as Markdown, and its insertion into docs/audit.md."""
+"""The validation's result as Markdown, and its insertion into docs/audit-validation.md."""
 
 from __future__ import annotations
 

@@ -16,9 +16,11 @@ ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("claims.toml")
 PAGE, FEATURES = ROOT / "docs/claims.md", ROOT / "docs/features.md"
 NUMBER = re.compile(r"(?<![\w.,^-])(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?(?!\w)")
-# Written by sessions. Those of `shares` and `elastic` stand on the page alone; the others have tests of their own.
-GENERATED = {
-    f"docs/{name}.md" for name in ("bad-input", "claims", "elastic", "forgeries", "mistakes", "mutants", "shares")
+# Tables, written from rows and files or held by tests of their own.
+TABLES = {
+    f"docs/{name}.md"
+    for names in ("audit-json audit-validation bad-input claims", "forgeries kernel-errors mistakes mutants")
+    for name in names.split()
 }
 INTRODUCTION = """# Claims
 
@@ -28,8 +30,7 @@ A test holds every number of three or more digits, every number with a decimal p
 and every "N of M" in the text and tables of these pages: it is what the file below has, or is listed with a reason in
 `tests/docs/claims.toml` (settings, tolerances, constants, examples, predictions, or what another test computes). Not
 held are other whole numbers of one or two digits, numbers written as words, and what stands in code, in back quotes and
-in links. Tables that a session writes into a page are held by tests of that session instead; [shares](shares.md) and
-[elastic](elastic.md), which sessions write too, are compared with nothing.
+in links. Tables that a program writes into a page are held by tests of that program instead.
 
 Intervals are 95 % and hold sampling error alone: those of the reports (a bootstrap), that of labels of the weighted
 shares, for a mean of class accuracies otherwise the one that follows from the Wilson intervals of its classes (MOVER).
@@ -42,7 +43,7 @@ def read() -> dict[str, Any]:
 
 def pages() -> list[str]:
     """Return README and the pages whose numbers are written by hand."""
-    return ["README.md", *sorted({f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")} - GENERATED)]
+    return ["README.md", *sorted({f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")} - TABLES)]
 
 
 def numbers_on(page: str) -> set[str]:
@@ -102,7 +103,7 @@ def expected(claim: dict[str, Any]) -> list[str]:
 
 def _formatted(value: float, like: str, claim: dict[str, Any]) -> str:
     decimals = len(like.partition(".")[2])
-    text = f"{_scale(claim) * value:.{decimals}f}"
+    text = f"{_scale(claim) * value:{',' * (',' in like)}.{decimals}f}"
     return text[1:] if like.startswith(".") else text
 
 

@@ -87,7 +87,7 @@ def test_every_extra_module_and_test_file_that_is_shown_is_there() -> None:
 
 
 def test_the_table_of_presets_is_that_of_the_package() -> None:
-    text = (ROOT / "docs" / "report-photographs.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "photographs.md").read_text(encoding="utf-8")
     for name in re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE):
         row = next(line for line in text.splitlines() if line.startswith(f"| `{name}` |"))
         config = PRESETS[name]

@@ -1,7 +1,7 @@
 """Tables of measurements on pages agree with their committed files."""
 
 from in4310repro.system.files import read_json
-from tests.sessions import kernel_errors, portability_page
+from tests.sessions import kernel_errors, portability_page, processes_page
 from tests.sessions.portability_page import CONTROL, EIGENVALUES
 
 TOLERANCE = 1e-12  # of the largest eigenvalue
@@ -24,3 +24,12 @@ def test_the_tables_of_kernel_errors_are_what_their_file_gives() -> None:
     numbers, text = read_json(kernel_errors.NUMBERS), kernel_errors.PAGE.read_text(encoding="utf-8")
     assert kernel_errors.with_tables(text, numbers) == text
     assert kernel_errors.with_tables(text.replace("0 of 800", "1 of 800"), numbers) == text
+
+
+def test_the_comparison_of_several_processes_on_the_page_is_what_its_file_gives() -> None:
+    numbers, text = read_json(processes_page.NUMBERS), processes_page.PAGE.read_text(encoding="utf-8")
+    assert processes_page.with_tables(text, numbers) == text
+    assert processes_page.with_tables(text.replace("differs: 0", "differs: 1"), numbers) == text
+    for row in numbers["shares"]["rows"]:
+        assert len(set(row["sha256"].values())) == 1
+        assert (row["control"] in row["sha256"].values()) == (row["batch"] <= 8)

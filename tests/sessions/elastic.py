@@ -1,4 +1,4 @@
-"""Trainings that are killed under torchrun and continued by other numbers of processes; writes docs/elastic.md.
+"""Trainings that are killed under torchrun and continued by other numbers of processes; writes docs/processes.json.
 
 A round starts with 4 processes, kills one of them at a drawn moment, continues with 1, then 3, and finishes with 2.
 Every file is compared with the undisturbed run of one process. This module plays the part of torchrun: it provides the
@@ -25,29 +25,17 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from in4310repro.runs import names
 from in4310repro.runs.presets import to_toml
-from in4310repro.system.files import write_file
 from in4310repro.system.numerics import generator_for
 from tests.processes import METHOD
+from tests.sessions import processes_page
 from tests.sessions.shares import describe_place, describe_rank, make_config
 from tests.sessions.soak import find_differing_files
 
-PAGE = Path("docs/elastic.md")
 SIZES = (4, 1, 3, 2)
 ROUNDS = 20
 PATIENCE = 90.0  # seconds within which the other processes must end after a kill
 # Three leaves a batch, two steps an epoch, and a checkpoint after each step.
 CONFIG = replace(make_config("resnet18", 20), epochs=4, checkpoint_steps=1)
-HEAD = """# Killed, and continued by another number of processes
-
-A training starts at 4 processes; one of them is killed at a drawn moment, the others end and say which one is gone, and
-the same command with `--resume` goes on with 1, with 3, and with 2, which come to the end. The moment is drawn from 10
-to 35 % of the time that so many processes take for a whole run; one that was over before was not killed. Every file,
-those of `tensors.json`, `scores.npz` and `metrics.json` among them, is compared with the run of one process that nobody
-killed. `nox -s soak` writes this page.
-
-| round | 4 processes | 1 process | 3 processes | 2 processes | files that differ |
-| --- | --- | --- | --- | --- | --- |
-"""
 
 
 def run_rank(rank: int, size: int, port: int, folder: Path) -> None:
@@ -161,18 +149,17 @@ def end(process: BaseProcess) -> int | None:
 
 
 def main() -> None:
-    """Play 20 rounds and write their page; exit with 1 if one of them changed a result."""
-    lines, different = [], 0
+    """Play 20 rounds and write their table; exit with 1 if one of them changed a result."""
+    rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         elastic = Elastic(Path(folder))
         for number in range(1, ROUNDS + 1):
             events, wrong = elastic.round(generator_for(1, "elastic", number))
-            lines.append(f"| {' | '.join([str(number), *events, ', '.join(wrong) or 'none'])} |\n")
-            different += bool(wrong)
-            sys.stdout.write(lines[-1])
-            sys.stdout.flush()
-            write_file(PAGE, (HEAD + "".join(lines) + describe_place()).encode())
-    sys.exit(bool(different))
+            named = dict(zip(map(str, SIZES), events, strict=True))
+            rounds.append({"events": named, "differing files": wrong})
+            print(number, *events, *wrong, flush=True)  # noqa: T201
+            processes_page.update("kills", {"made": describe_place(), "rounds": rounds})
+    sys.exit(any(each["differing files"] for each in rounds))
 
 
 if __name__ == "__main__":

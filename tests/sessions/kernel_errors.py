@@ -2,7 +2,7 @@
 
     python -m tests.sessions.kernel_errors
 
-writes docs/kernel-errors.json and the tables in docs/arithmetic.md. The layers are those of torchvision's networks at
+writes docs/kernel-errors.json and docs/kernel-errors.md. The layers are those of torchvision's networks at
 64 px and 200 random ones, in channels_last memory; an error is the root mean square difference from torch in double.
 """
 
@@ -29,7 +29,7 @@ NETWORKS = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "resnext50_32x4d")
 IMAGES, SIDE, DRAWS = 16, 64, 6  # random shapes, which are small, are drawn twice as often
 RANDOM = "random, most of odd sizes"
 ROOT = Path(__file__).parents[2]
-NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/arithmetic.md"
+NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/kernel-errors.md"
 # A ratio counts as above 1 from this many deviations on, plus a margin for its own rounding.
 DEVIATIONS, LEAST = 4, 1e-3
 

@@ -1,4 +1,4 @@
-"""Training by one to five processes, whose files are all compared; writes the table in docs/shares.md.
+"""Training by one to five processes, whose files are all compared; writes docs/processes.json and its table.
 
 Two operands of a sum commute, so a wrong order shows from three leaves or three processes on; batches of 20 and 32
 images have three and four leaves.
@@ -25,10 +25,9 @@ from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
-from in4310repro.system.files import write_file
 from tests.processes import METHOD
+from tests.sessions import processes_page
 
-PAGE = Path("docs/shares.md")
 SIZES = (1, 2, 3, 4, 5)
 BATCHES = (8, 20, 32)
 NETWORKS = {
@@ -38,15 +37,6 @@ NETWORKS = {
 }
 # Files that do not depend on the number of processes, without those of a report.
 COMPARED = (names.SCORES, names.METRICS, names.SPLIT)
-HEAD = """# 1 to 5 processes
-
-One setting of AdamW, two epochs of 40 drawn scenes of 32 px, trained by 1 to 5 processes. The first 12 digits are of
-the sha256 over `tensors.json` (every tensor of network and optimizer after every epoch), the best weights,
-`scores.npz`, `metrics.json` and `split.csv`. `python -m tests.sessions.shares` writes this page; the control adds what
-processes send from the last to the first and not in the tree. A batch of 8 is one leaf: those rows test nothing, and
-their control cannot differ.
-
-"""
 
 
 def depth_wise(num_classes: int) -> nn.Module:
@@ -144,9 +134,8 @@ def hash_run(folder: Path, config: Config) -> str:
     return hashlib.sha256(b"".join(hashlib.sha256(content).digest() for content in contents)).hexdigest()
 
 
-def rows(folder: Path) -> Iterator[str]:
-    yield f"| network | batch | {' | '.join(f'{size}' for size in SIZES)} | control, 3 |"
-    yield f"|{' --- |' * (len(SIZES) + 3)}"
+def measure(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield, by network and batch size, the first digits of each number of processes' hash, and the control's."""
     for title, model in NETWORKS.items():
         for batch_size in BATCHES:
             config = make_config(model, batch_size)
@@ -156,29 +145,36 @@ def rows(folder: Path) -> Iterator[str]:
                 train_together(size, config, run, from_the_last=wrong)
                 hashes.append(hash_run(run, config)[:12])
             print(title, batch_size, *hashes, flush=True)  # noqa: T201
-            yield f"| {title} | {batch_size} | {' | '.join(f'`{each}`' for each in hashes)} |"
+            *equal, control = hashes
+            yield {
+                "network": title,
+                "batch": batch_size,
+                "sha256": dict(zip(map(str, SIZES), equal, strict=True)),
+                "control": control,
+            }
 
 
 def describe_place() -> str:
-    """Return a line that names the processor, torch and the version of the kernels."""
+    """Return a phrase that names the processor, torch and the version of the kernels."""
     from in4310repro.system.fingerprint import fingerprint
     from in4310repro.system.numerics import activate
 
     here = fingerprint(activate("portable", "cpu"))
     return (
-        f"\nMade on {here['processor']} ({here['capability']}), one thread a process, with torch "
-        f"{here['versions']['torch']}, numeric class `{here['numeric_class']}`.\n"
+        f"on {here['processor']} ({here['capability']}), one thread a process, with torch "
+        f"{here['versions']['torch']}, numeric class `{here['numeric_class']}`"
     )
 
 
 def main() -> int:
-    """Write the page; return 1 if bits depend on the number of processes, or a control's bits do not."""
+    """Write the table; return 1 if bits depend on the number of processes, or a control's bits do not."""
     with tempfile.TemporaryDirectory() as folder:
-        lines = list(rows(Path(folder)))
-    write_file(PAGE, (HEAD + "\n".join(lines) + "\n" + describe_place()).encode())
-    hashes = [[cell.strip() for cell in line.split("|")[3:-1]] for line in lines[2:]]
+        rows = list(measure(Path(folder)))
+    processes_page.update("shares", {"made": describe_place(), "rows": rows})
+    hashes = [set(row["sha256"].values()) for row in rows]
     # A batch of one leaf has no order of addition to test.
-    return int(any(len(set(row[:-1])) > 1 for row in hashes) or all(row[-1] in row[:-1] for row in hashes))
+    controlled = any(row["control"] not in each for row, each in zip(rows, hashes, strict=True))
+    return int(any(len(each) > 1 for each in hashes) or not controlled)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,42 @@
+"""What docs/processes.md says was compared, from docs/processes.json, which two sessions write."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from in4310repro.system.files import json_bytes, read_json, write_file
+from tests.audit.validation_page import replaced
+
+ROOT = Path(__file__).parents[2]
+NUMBERS, PAGE = ROOT / "docs/processes.json", ROOT / "docs/processes.md"
+
+
+def update(name: str, measured: dict[str, Any]) -> None:
+    """Replace one part of the numbers, `shares` or `kills`, and what the page says of it."""
+    numbers = read_json(NUMBERS) | {name: measured}
+    write_file(NUMBERS, json_bytes(numbers))
+    write_file(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), numbers).encode())
+
+
+def with_tables(text: str, numbers: dict[str, Any]) -> str:
+    return replaced(replaced(text, shares_table(numbers["shares"]), "shares"), kills_line(numbers["kills"]), "kills")
+
+
+def shares_table(measured: dict[str, Any]) -> str:
+    lines = ["| network | batch | leaves | 1 to 5 processes | control |", "| --- | ---: | ---: | --- | --- |"]
+    for row in measured["rows"]:
+        hashes = set(row["sha256"].values())
+        equal = f"`{hashes.pop()}`" if len(hashes) == 1 else "**different**"
+        control = "equal" if row["control"] in row["sha256"].values() else "differs"
+        lines.append(f"| {row['network']} | {row['batch']} | {-(-row['batch'] // 8)} | {equal} | {control} |")
+    return "\n".join([*lines, "", f"Made {measured['made']}."])
+
+
+def kills_line(measured: dict[str, Any]) -> str:
+    rounds = measured["rounds"]
+    kills = sum("killed" in event for each in rounds for event in each["events"].values())
+    different = sum(bool(each["differing files"]) for each in rounds)
+    return (
+        f"{len(rounds)} rounds, {kills} kills; rounds with a file that differs: {different}. Made {measured['made']}."
+    )
