@@ -1,6 +1,9 @@
 """The map of subpackages in the docs agrees with the package and with the import contract."""
 
+import pkgutil
 import re
+
+import pytest
 
 from tests.docs.rooms import PACKAGE, PAGE, renew, rooms_of_contract, rooms_of_package
 
@@ -18,6 +21,28 @@ def test_a_room_that_is_missing_from_the_map_is_noticed() -> None:
     page = PAGE.read_text(encoding="utf-8")
     shorter = re.sub(r"^\| `data` .*\n", "", page, flags=re.MULTILINE)
     assert shorter != page == renew(shorter)
+
+
+WALKS = PAGE.read_text(encoding="utf-8").split("\n## ")[1:]
+NAMES = [
+    name
+    for walk in WALKS
+    for name in re.findall(r"`([a-z]\w*(?:\.\w+)+)`", walk)
+    if not name.endswith((".json", ".npz"))
+]
+
+
+def test_there_are_three_walks() -> None:
+    assert [walk.splitlines()[0] for walk in WALKS] == [
+        "A photograph to a score",
+        "A feature map to an eigenvalue",
+        "A printed number to a finding",
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_of_a_walk_is_in_the_package(name: str) -> None:
+    assert pkgutil.resolve_name(f"in4310repro.{name}")
 
 
 def test_nothing_lies_beside_the_rooms() -> None:
