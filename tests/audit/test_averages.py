@@ -15,9 +15,9 @@ from in4310repro.audit.averages import (
     error_is_double,
     list_readings,
     list_summaries,
+    nearest_batch_mean,
     sum_error,
 )
-from in4310repro.audit.batches import nearest_batch_mean
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.intervals import Interval, Rounding
 from in4310repro.audit.scores import f1_interval

@@ -9,10 +9,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from in4310repro.audit.binary_counts import LARGEST, Split, has_counts
+from in4310repro.audit.binary_scores import LARGEST, has_counts
 from in4310repro.audit.document import Measure
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Interval
+from in4310repro.audit.stated_sizes import Split
 from in4310repro.audit.verdicts import Rank
 
 SCORES = {

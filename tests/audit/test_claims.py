@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 
-from in4310repro.audit import batches
-from in4310repro.audit.batches import batch_means
+from in4310repro.audit import averages
+from in4310repro.audit.averages import batch_means
 from in4310repro.audit.claims import CONDITIONS, FORMATS, ROUNDED, Claim, describe_sizes, find_conditions, make_finding
 from in4310repro.audit.confusion import check_matrix, matrix_counts
+from in4310repro.audit.counting import check_unsized
 from in4310repro.audit.document import Average, Measure, Value
-from in4310repro.audit.floor import check_floor, least_average_precision, list_ranked
 from in4310repro.audit.intervals import Interval, Rounding
-from in4310repro.audit.lonely import check_unsized
 from in4310repro.audit.matrix_scores import score_matrix
+from in4310repro.audit.shares import check_floor, check_totals, least_average_precision, list_ranked
 from in4310repro.audit.sheets import Sheet, make_cells
-from in4310repro.audit.totals import check_totals
 from in4310repro.audit.verdicts import Finding, Options, Rank
 from tests.audit.by_hand import cell, column, matrix, number, sheet_of, value
 
@@ -266,13 +265,13 @@ def test_folds_excuse_one_table_and_not_the_next() -> None:
 
 
 def test_batches_of_one_image_up_to_1024_and_the_error_of_doubles_are_considered() -> None:
-    assert batches.BATCH == 1024
+    assert averages.BATCH == 1024
     half = Interval(low=Fraction(1, 2), high=Fraction(1, 2))
     # Of one image: a batch of one.
-    assert batch_means(Interval(low=Fraction(1), high=Fraction(1)), 1).high == 1 + batches.ERROR
-    assert 1 / batches.ERROR == 1_000_000_000_000
+    assert batch_means(Interval(low=Fraction(1), high=Fraction(1)), 1).high == 1 + averages.ERROR
+    assert 1 / averages.ERROR == 1_000_000_000_000
     # Of two images with one right no batch size moves the mean, and of none at all nothing does.
-    assert batch_means(half, 2) == half.widened(batches.ERROR)
+    assert batch_means(half, 2) == half.widened(averages.ERROR)
 
 
 @pytest.mark.parametrize("images", [3, 4, 5, 1023, 1024, 1025, 2048])

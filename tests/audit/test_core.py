@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support
 
-from in4310repro.audit.batches import batch_means
+from in4310repro.audit.averages import batch_means
 from in4310repro.audit.document import Measure
 from in4310repro.audit.examine import audit
-from in4310repro.audit.floor import least_average_precision
 from in4310repro.audit.intervals import Interval, smallest_size
 from in4310repro.audit.matrix_scores import score_matrix
 from in4310repro.audit.search import find_only_choice
+from in4310repro.audit.shares import least_average_precision
 from in4310repro.audit.verdicts import Rank
 
 HEAD = "| Class | Precision | Recall | F1 | Support |\n|---|---|---|---|---|\n"

@@ -2,8 +2,8 @@
 
 from fractions import Fraction
 
-from in4310repro.audit.data_sets import SCENES, is_scenes, known_sizes
 from in4310repro.audit.document import ConfusionMatrix, Printed
+from in4310repro.audit.search import SCENES, is_scenes, known_sizes
 from tests.data.test_splits import SUPPORTS
 
 

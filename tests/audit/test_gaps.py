@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from in4310repro.audit.document import Average, Document, Measure, Table, Unread
+from in4310repro.audit.doubts import Gap, find_gaps, find_missing_lines
 from in4310repro.audit.examine import accuse
-from in4310repro.audit.gaps import Gap, find_gaps, find_missing_lines
 from in4310repro.audit.sheets import sheet
 from in4310repro.audit.verdicts import Options, Rank
 from tests.audit.by_hand import column, document, matrix, table, value

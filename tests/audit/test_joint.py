@@ -10,13 +10,13 @@ import pytest
 
 from in4310repro.audit import joint_shares
 from in4310repro.audit.document import Average, Measure, Value
+from in4310repro.audit.doubts import SEVERAL
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
 from in4310repro.audit.joint_counts import UNPRINTED, check_joint_counts
 from in4310repro.audit.joint_shares import bound_accuracy, check_joint_shares
 from in4310repro.audit.scores import check_scores
 from in4310repro.audit.sheets import Sheet
-from in4310repro.audit.single_label import SEVERAL
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import cell, column, sheet_of, value
 from tests.audit.simulation import simulate

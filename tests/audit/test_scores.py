@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from in4310repro.audit import tallies
+from in4310repro.audit import scores
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.counting import count_images, find_image_sets
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Interval, Rounding, half_precision
-from in4310repro.audit.scores import BEYOND, check_scores, f1_interval, harmonic
+from in4310repro.audit.scores import BEYOND, check_scores, f1_interval, find_predictions, harmonic
 from in4310repro.audit.shares import (
     ARITHMETIC,
     HALF,
@@ -24,7 +24,6 @@ from in4310repro.audit.shares import (
     counts,
     list_counted_columns,
 )
-from in4310repro.audit.tallies import find_predictions
 from in4310repro.audit.verdicts import Counted, ImageSet, Options
 from tests.audit.by_hand import E, cell, column, number, sheet_of, value
 
@@ -406,8 +405,8 @@ def test_counts_of_scores_are_those_of_trying_all(size: int, row: dict[Measure, 
 
 
 def test_of_more_than_5000_counts_the_decimals_tell_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert tallies.TRIED == 5000
-    monkeypatch.setattr(tallies, "TRIED", 3)
+    assert scores.TRIED == 5000
+    monkeypatch.setattr(scores, "TRIED", 3)
     cells = {PRECISION: cell("0.76", "a", PRECISION), F1: cell("0.62", "a", F1)}
     told = find_predictions(cells, 2, ROUNDED)
     assert told is None

@@ -17,12 +17,13 @@ from in4310repro.audit.intervals import (
     Interval,
     Rounding,
     arithmetic_error,
+    count_decimals,
+    find_units,
     fits_grid,
     half_precision,
     is_half,
 )
 from in4310repro.audit.sheets import half_error, interval_of, make_cells, make_sheets, sheet
-from in4310repro.audit.units import count_decimals, find_units
 from in4310repro.audit.verdicts import Options
 from tests.audit.by_hand import E, cell, column, document, matrix, number, sheet_of, table, value
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from in4310repro.audit.document import Average, Document, Measure, Table, Value
+from in4310repro.audit.doubts import OF_TOKENS, SEVERAL, doubt_accuracy, doubt_labels
 from in4310repro.audit.examine import accuse, audit
 from in4310repro.audit.sheets import sheet
-from in4310repro.audit.single_label import OF_TOKENS, SEVERAL, doubt_accuracy, doubt_labels
 from in4310repro.audit.verdicts import Options, Rank
 from tests.audit.by_hand import column, document, matrix, table, value
 

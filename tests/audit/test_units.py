@@ -8,7 +8,7 @@ import pytest
 
 from in4310repro.audit.document import Printed
 from in4310repro.audit.examine import audit
-from in4310repro.audit.units import count_decimals
+from in4310repro.audit.intervals import count_decimals
 
 ROUNDED_FIRST: dict[str, Callable[[float], str]] = {
     "str(round(share, 2) * 100)": lambda share: f"{round(share, 2) * 100}%",

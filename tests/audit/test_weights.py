@@ -8,14 +8,13 @@ from typing import Any
 
 import pytest
 
-from in4310repro.audit import variants as lists
+from in4310repro.audit import means as lists
 from in4310repro.audit.averages import list_summaries
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.intervals import Rounding
-from in4310repro.audit.means import check_means
+from in4310repro.audit.means import check_means, list_variants
 from in4310repro.audit.sheets import Sheet, interval_of
-from in4310repro.audit.variants import list_variants
 from in4310repro.audit.verdicts import MeanCheck
 from in4310repro.audit.weights import (
     Column,

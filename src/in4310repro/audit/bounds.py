@@ -12,9 +12,8 @@ from in4310repro.audit.averages import belongs_to_report
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Interval, Rounding
 from in4310repro.audit.joint_counts import Choices, Problem
-from in4310repro.audit.scores import f1_interval
+from in4310repro.audit.scores import Class, f1_interval, find_predictions
 from in4310repro.audit.sheets import SCORES, interval_of
-from in4310repro.audit.tallies import Class, find_predictions
 
 ERROR = Fraction(1, 10**9)  # more than that of the doubles that are used here
 Ranges = Sequence[tuple[int, int]]

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from in4310repro.audit.averages import belongs_to_report
-from in4310repro.audit.batches import BATCH, nearest_batch_mean
+from in4310repro.audit.averages import BATCH, belongs_to_report, nearest_batch_mean
 from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Value
 from in4310repro.audit.intervals import Cell, Interval, Rounding

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -10,24 +10,20 @@ from pathlib import Path
 from in4310repro.audit.averages import PARTS
 from in4310repro.audit.binary_scores import check_binary_scores
 from in4310repro.audit.claims import Claim, make_finding
-from in4310repro.audit.compared import find_compared
-from in4310repro.audit.confusion import check_matrix
-from in4310repro.audit.counting import count_images, find_image_sets
-from in4310repro.audit.document import Document, Measure
-from in4310repro.audit.floor import check_floor
-from in4310repro.audit.joint_counts import check_joint_counts
+from in4310repro.audit.confusion import OF_CLASSES, check_matrix
+from in4310repro.audit.counting import check_unsized, count_images, find_image_sets
+from in4310repro.audit.document import Document, Measure, Value
+from in4310repro.audit.joint_counts import check_joint_counts, make_problem
 from in4310repro.audit.joint_shares import check_joint_shares
-from in4310repro.audit.lonely import check_unsized
 from in4310repro.audit.means import check_means
 from in4310repro.audit.oddities import find_oddities
 from in4310repro.audit.power import measure_power
 from in4310repro.audit.readers import read
-from in4310repro.audit.report_scores import check_report_scores
+from in4310repro.audit.report_scores import check_report_scores, is_bound
 from in4310repro.audit.scores import check_mean_f1, check_scores
 from in4310repro.audit.share_matrices import check_share_matrix
-from in4310repro.audit.shares import check_counts, check_printed_counts, check_range
-from in4310repro.audit.sheets import Sheet, make_sheets, sheet
-from in4310repro.audit.totals import check_totals
+from in4310repro.audit.shares import check_counts, check_floor, check_printed_counts, check_range, check_totals
+from in4310repro.audit.sheets import SCORES, Sheet, make_sheets, sheet
 from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Options, Rank
 from in4310repro.audit.weights import check_weights, group_tables
 
@@ -200,3 +196,54 @@ def _join_names(tables: Sequence[Sheet]) -> str:
     """Return the table names as text; if there are over four, three names and the number of the others."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"
+
+
+def _find_counted(sheet: Sheet) -> Iterator[Value]:
+    """Yield values with a count beside them, and accuracies and recalls of classes of known size."""
+    for value in sheet.table.values:
+        sized = value.class_name in sheet.sizes and value.measure in (Measure.ACCURACY, Measure.RECALL)
+        if value.count or sized:
+            yield value
+
+
+def _find_triples(sheet: Sheet) -> Iterator[Value]:
+    """Yield precision, recall and F1 of each class or average for which all three are reported."""
+    groups: dict[tuple[object, object], dict[Measure, Value]] = {}
+    for value in sheet.table.values:
+        if value.measure in SCORES:
+            groups.setdefault((value.class_name, value.average), {}).setdefault(value.measure, value)
+    for group in groups.values():
+        if len(group) == len(SCORES):
+            yield from group.values()
+
+
+def _find_in_matrix(sheet: Sheet) -> Iterator[Value]:
+    if sheet.table.matrix is not None:
+        classes = (None, *sheet.table.matrix.classes)
+        measures = (*OF_CLASSES, Measure.KAPPA, Measure.ERROR)
+        yield from (v for v in sheet.table.values if v.class_name in classes and v.measure in measures)
+
+
+def _find_bounded(sheet: Sheet) -> Iterator[Value]:
+    """Yield the averages whose range follows from precision, recall and F1 of all classes."""
+    if make_problem(sheet) is not None:
+        yield from (cell.value for cell in sheet.summaries if is_bound(cell))
+
+
+# Each rule gives the values of a sheet that a check compares with something; a new check needs its own rule.
+RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (
+    _find_counted,
+    _find_triples,
+    _find_in_matrix,
+    _find_bounded,
+)
+
+
+def find_compared(
+    all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]
+) -> tuple[Value, ...]:
+    """Return the reported values that some check compared with another number, in reading order."""
+    used = {id(value) for each in all_sheets for rule in RULES for value in rule(each)}
+    used |= {id(value) for mean in means for value in (mean.value, *mean.parts)}
+    used |= {id(value) for finding in findings for value in finding.values}
+    return tuple(value for each in all_sheets for value in each.table.values if id(value) in used)

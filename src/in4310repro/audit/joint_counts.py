@@ -9,13 +9,12 @@ from math import ceil, floor
 
 import numpy as np
 
-from in4310repro.audit.averages import WEIGHTED, Summary, belongs_to_report, list_readings
-from in4310repro.audit.batches import BATCH, nearest_batch_mean
+from in4310repro.audit.averages import BATCH, WEIGHTED, Summary, belongs_to_report, list_readings, nearest_batch_mean
 from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
+from in4310repro.audit.scores import READ, find_predictions
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
-from in4310repro.audit.tallies import READ, find_predictions
 
 # Most additions of a search; a problem that needs more stays undecided.
 STEPS = 30_000_000

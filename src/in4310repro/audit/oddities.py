@@ -10,8 +10,8 @@ from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
 
-from in4310repro.audit.data_sets import SCENES, is_scenes
-from in4310repro.audit.floor import least_average_precision, list_ranked
+from in4310repro.audit.search import SCENES, is_scenes
+from in4310repro.audit.shares import least_average_precision, list_ranked
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Counted, Finding, Options, Rank
 

@@ -9,11 +9,19 @@ from fractions import Fraction
 
 import numpy as np
 
-from in4310repro.audit.adjacent import with_adjacent_lines
-from in4310repro.audit.binary_sizes import NamedSplit, named_split, other_results
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
-from in4310repro.audit.gaps import LONGEST, Gap, find_gaps, find_missing_classes, find_missing_lines
+from in4310repro.audit.doubts import (
+    LONGEST,
+    Gap,
+    doubt_accuracy,
+    doubt_labels,
+    doubts_of_averages,
+    find_gaps,
+    find_missing_classes,
+    find_missing_lines,
+)
 from in4310repro.audit.intervals import (
+    ALMOST_FULL,
     ROUNDOFF16,
     ROUNDOFF32,
     ROUNDOFF64,
@@ -21,14 +29,13 @@ from in4310repro.audit.intervals import (
     Cell,
     Interval,
     Rounding,
+    count_decimals,
+    find_units,
     fits_grid,
     is_half,
 )
-from in4310repro.audit.links import Link, has_parts, link_tables
-from in4310repro.audit.said import StatedSizes, find_stated_sizes
-from in4310repro.audit.score_averages import doubts_of_averages
-from in4310repro.audit.single_label import doubt_accuracy, doubt_labels
-from in4310repro.audit.units import ALMOST_FULL, count_decimals, find_units
+from in4310repro.audit.links import Link, has_parts, link_tables, with_adjacent_lines
+from in4310repro.audit.stated_sizes import NamedSplit, StatedSizes, find_stated_sizes, named_split, other_results
 from in4310repro.audit.verdicts import Options
 
 # With fewer decimals the error of float32 is small beside the printed unit, and is allowed for without a test.

@@ -9,8 +9,7 @@ from fractions import Fraction
 import numpy as np
 from scipy.optimize import linprog
 
-from in4310repro.audit.averages import Summary, list_readings, list_summaries, read_one_vs_rest
-from in4310repro.audit.batches import BATCH, batch_means
+from in4310repro.audit.averages import BATCH, Summary, batch_means, list_readings, list_summaries, read_one_vs_rest
 from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals, mean_interval

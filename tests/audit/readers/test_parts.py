@@ -9,33 +9,28 @@ import pytest
 
 from in4310repro.audit.document import Average, ConfusionMatrix, Document, Measure, Printed, Table, Unread, Value
 from in4310repro.audit.readers import (
-    aligned,
-    delimited,
     files,
     grid,
     grids,
     labels,
-    latex,
-    markdown,
+    latex_html,
+    lines,
+    markup,
     matrices,
-    prose,
     roles,
-    web,
+    text_tables,
 )
-from in4310repro.audit.readers.asides import find_asides
-from in4310repro.audit.readers.drafts import Draft, default_average
 from in4310repro.audit.readers.files import decode_text, is_binary
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
-from in4310repro.audit.readers.listed import read_listed
-from in4310repro.audit.readers.listing import show
-from in4310repro.audit.readers.logs import find_running
+from in4310repro.audit.readers.lines import find_running, find_title
+from in4310repro.audit.readers.lists import read_listed
 from in4310repro.audit.readers.numbers import count, images, parse, parse_measured, parse_ratio, to_percent
-from in4310repro.audit.readers.passes import find_repeated
+from in4310repro.audit.readers.passes import find_asides, find_repeated
 from in4310repro.audit.readers.pieces import Result, collect_sizes, name_tables, scale_values
-from in4310repro.audit.readers.reading import lines_of, read
+from in4310repro.audit.readers.reading import lines_of, read, show
 from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
-from in4310repro.audit.readers.titles import find_title
+from in4310repro.audit.readers.table_rows import Draft, default_average
 from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.words import heading, strip_marks
 from tests.audit.readers.described import everything
@@ -69,7 +64,7 @@ M, A = Measure, Average
     ],
 )
 def test_a_header_of_a_table_of_spaces_has_two_known_columns(line: str, names: list[str] | None) -> None:
-    assert aligned.read_header(line) == names
+    assert text_tables.read_header(line) == names
 
 
 @pytest.mark.parametrize(
@@ -90,7 +85,7 @@ def test_a_header_of_a_table_of_spaces_has_two_known_columns(line: str, names: l
     ],
 )
 def test_a_header_of_a_table_of_separators_names_a_measure_or_classes(cells: list[str], is_header: bool) -> None:
-    assert delimited.is_header(cells) is is_header
+    assert markup.is_header(cells) is is_header
 
 
 def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns() -> None:
@@ -103,7 +98,7 @@ def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns
 <tr><td>i<td>j</table>
 <table><tr><td>one row</td></tr></table>
 <table><caption>of <i>all</i> it</caption><tr><td>k</td></tr><tr><td>l</td></tr></table> after"""
-    grids = list(web.html_grids(text.split("\n"), frozenset()))
+    grids = list(latex_html.html_grids(text.split("\n"), frozenset()))
     rows = [[(row.lines[0], row.cells) for row in each.rows] for each in grids]
     assert rows == [
         [
@@ -114,7 +109,7 @@ def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns
         [(9, ("k",)), (9, ("l",))],
     ]
     assert [each.title for each in grids] == ["text", "of all it"]
-    assert list(web.html_grids(["<table><tr><td>a<tr><td>b</table>"], frozenset({1}))) == []
+    assert list(latex_html.html_grids(["<table><tr><td>a<tr><td>b</table>"], frozenset({1}))) == []
 
 
 @pytest.mark.parametrize(
@@ -700,7 +695,7 @@ def test_tables_begin_at_their_headers_and_leave_out_what_others_have_read(
 ) -> None:
     if spaces:
         lines = [line.replace(",", "  ").replace(";", "  ") for line in lines]
-    reader = aligned.aligned_grids if spaces else delimited.delimited_grids
+    reader = text_tables.aligned_grids if spaces else markup.delimited_grids
     grids = list(reader(lines, frozenset(skipped)))
     assert [tuple(row.lines[0] for row in each.rows) for each in grids] == found
     assert all(each.header == 1 for each in grids)
@@ -787,7 +782,7 @@ def test_three_lines_with_a_loss_are_a_log() -> None:
     ],
 )
 def test_folds_are_those_that_a_sentence_or_numbered_lines_tell(line: str, number: int | None) -> None:
-    assert prose.find_folds(line.split("\n")) == number
+    assert lines.find_folds(line.split("\n")) == number
 
 
 @pytest.mark.parametrize(
@@ -819,7 +814,7 @@ def test_folds_are_those_that_a_sentence_or_numbered_lines_tell(line: str, numbe
 def test_tables_of_bars_have_a_line_below_their_header(
     lines: list[str], skipped: tuple[int, ...], found: list[Any]
 ) -> None:
-    made = list(markdown.markdown_grids(lines, frozenset(skipped)))
+    made = list(markup.markdown_grids(lines, frozenset(skipped)))
     if found and found[0][0] == 2:
         # Two header rows are one.
         assert [(each.header, each.names) for each in made] == [(1, ("Network Class", "B F1"))]
@@ -840,7 +835,7 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
 & 10 & 11 & 12
 \end{tabular}
 \caption[short]{The \textbf{caption}.} after"""
-    (made,) = latex.latex_grids(text.split("\n"), frozenset())
+    (made,) = latex_html.latex_grids(text.split("\n"), frozenset())
     assert made.title == "The caption ."
     assert [(row.lines[0], row.cells) for row in made.rows] == [
         (2, ("Class", "Net & more", "", "F1")),
@@ -851,8 +846,8 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
         (8, ("b", "7", "8", "9")),
         (10, ("", "10", "11", "12")),
     ]
-    assert list(latex.latex_grids(text.split("\n"), frozenset({2}))) == []
-    assert list(latex.latex_grids(text.split("\n")[:9], frozenset())) == []
+    assert list(latex_html.latex_grids(text.split("\n"), frozenset({2}))) == []
+    assert list(latex_html.latex_grids(text.split("\n")[:9], frozenset())) == []
 
 
 @pytest.mark.parametrize(
@@ -1128,16 +1123,16 @@ def test_a_caption_of_latex_stands_near_its_table_alone(above: int, below: int, 
         lines = [caption, *["x"] * (above - 1), *table]
     else:
         lines = [*table, *["x"] * (below - 1), caption, r"other & row \\"]
-    (made,) = latex.latex_grids(lines, frozenset())
+    (made,) = latex_html.latex_grids(lines, frozenset())
     assert made.title == title
     assert [row.cells for row in made.rows] == [("Class", "F1"), ("sea", "0.5")]
-    assert list(latex.latex_grids([table[0], table[3]], frozenset())) == []
+    assert list(latex_html.latex_grids([table[0], table[3]], frozenset())) == []
 
 
 def latex_rows(*body: str) -> list[tuple[str, ...]]:
     """Return the cells of each row of a LaTeX table with these lines; empty if no table is found."""
     lines = [r"\begin{tabular}{ll}", *body, r"\end{tabular}"]
-    return [row.cells for made in latex.latex_grids(lines, frozenset()) for row in made.rows]
+    return [row.cells for made in latex_html.latex_grids(lines, frozenset()) for row in made.rows]
 
 
 @pytest.mark.parametrize(
@@ -1158,7 +1153,7 @@ def test_latex_is_read_up_to_its_bounds(body: list[str], rows: list[tuple[str, .
 
 def test_captions_of_latex_and_label_lines_are_read_up_to_their_bounds() -> None:
     table = [r"\begin{tabular}{l}", r"sea & 1 \\", r"\end{tabular}"]
-    (made,) = latex.latex_grids([rf"\caption{{{'x' * 170}}}", *table], frozenset())
+    (made,) = latex_html.latex_grids([rf"\caption{{{'x' * 170}}}", *table], frozenset())
     assert made.title == "x" * 160
     for length, found in ((2000, 1), (2001, 0)):
         values, _ = read_labels(["Accuracy of sea: 0.5".ljust(length)], frozenset())

@@ -9,7 +9,7 @@ import pytest
 
 from in4310repro.audit.examine import audit
 from in4310repro.audit.readers import read
-from in4310repro.audit.readers.leftovers import WHY
+from in4310repro.audit.readers.unused import WHY
 from in4310repro.audit.verdicts import Rank
 from tests.audit.readers.described import everything
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from in4310repro.audit.document import Measure
-from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import ALIKE
 from in4310repro.audit.readers.words import heading
 

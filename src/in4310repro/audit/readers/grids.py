@@ -8,17 +8,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from in4310repro.audit.document import Measure, Table, TableKind, Unread
-from in4310repro.audit.readers.class_rows import DOTS, class_tables, find_measure
-from in4310repro.audit.readers.drafts import Draft
 from in4310repro.audit.readers.grid import Grid, Row, add_labels, flip, is_numeric, strip_signs
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.matrices import matrix_of_grid
-from in4310repro.audit.readers.network_rows import NO_NETWORK, summary_tables, wide_tables
-from in4310repro.audit.readers.no_classes import PARTIAL, SPREADS
 from in4310repro.audit.readers.numbers import is_missing, parse_measured
 from in4310repro.audit.readers.pieces import Piece, Result, collect_sizes, scale_with_asides
 from in4310repro.audit.readers.roles import EPOCH, Columns, Kind, columns_of, evidence_of_classes, kind_of
-from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, SIZE, Heading, heading
+from in4310repro.audit.readers.table_rows import (
+    DOTS,
+    NO_NETWORK,
+    Draft,
+    class_tables,
+    find_measure,
+    summary_tables,
+    wide_tables,
+)
+from in4310repro.audit.readers.words import BEST, CLASS, NETWORK_NAME, PARTIAL, SIZE, SPREADS, Heading, heading
 
 # Columns of detectors and of segmentation: values of boxes or pixels.
 BOXES = re.compile(

@@ -1,4 +1,4 @@
-"""Read JSON: classification_report's output_dict, values by class, parallel lists, records, matrices."""
+"""Read JSON files, and JSON and Python dictionaries within a text."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any
 from in4310repro.audit.document import Measure, Table, Value
 from in4310repro.audit.readers.grid import Grid, Row
 from in4310repro.audit.readers.grids import read_grid
+from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.matrices import READER as MATRIX
 from in4310repro.audit.readers.matrices import matrix_of_lists
 from in4310repro.audit.readers.numbers import count, parse_measured
-from in4310repro.audit.readers.pieces import Piece, has_classes, make_value, scale_values
+from in4310repro.audit.readers.pieces import Piece, Result, has_classes, make_value, move, scale_values
 from in4310repro.audit.readers.subjects import Subject, parse_subject
 from in4310repro.audit.readers.words import NETWORK_NAME, SIZE, heading
 
@@ -30,6 +31,12 @@ SIZES = re.compile(
 )
 WIDE = 3  # keys such as acc_sea that make a table
 NESTED = 30  # objects within objects
+OPENS = re.compile(r"(?P<label>[^{\[]{0,80}?)(?:\s?[:=]\s?|\s|^)(?:\w{1,20}\()?(?P<text>\{.*|\[\s*(?:\{.*|\[\s*)?)$")
+LONGEST = 5000  # lines
+PAIRS = {"{": 1, "[": 1, "}": -1, "]": -1}
+QUOTED = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*'")
+FENCE = re.compile(r"\s*```|\s*~~~")
+TITLE = re.compile(r"[\w)]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -263,3 +270,63 @@ def _lines(node: Mapping[str, Any], keys: Sequence[str]) -> tuple[int, ...]:
 
 def _text(value: Any) -> str:
     return value.text if isinstance(value, Numeral) else value if isinstance(value, str) else ""
+
+
+def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
+    """Return the tables in all JSON or Python objects that occupy whole lines."""
+    pieces: list[Piece] = []
+    taken: set[int] = set()
+    start = 0
+    while start < len(lines):
+        found = OPENS.fullmatch(lines[start].rstrip()) if start + 1 not in skipped and _short(lines[start]) else None
+        end = _end(lines, start, found["text"]) if found else None
+        if found is None or end is None:
+            start += 1
+            continue
+        text = "\n".join([found["text"], *lines[start + 1 : end]]).rstrip(" ,;)`")
+        title = found["label"].strip(" \"'`*#>-") or _title(lines, start, end)
+        made = [piece for piece in read_json(text, title if TITLE.search(title) else "") if _is_result(piece, text)]
+        pieces += [_move_piece(piece, start, title) for piece in made]
+        # Objects without results are left to the other readers.
+        taken |= set(range(start + 1, end + 1)) if made else set()
+        start = end if made else start + 1
+    return Result(pieces=tuple(pieces), lines=frozenset(taken))
+
+
+def _is_result(piece: Piece, text: str) -> bool:
+    """Return whether an object holds results; one-line objects by class are left to the list reader."""
+    table = piece.table
+    known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
+    nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1
+    return known and (nested or not has_classes(table))
+
+
+def _short(line: str) -> bool:
+    return len(line) <= 10 * LINE
+
+
+def _title(lines: Sequence[str], start: int, end: int) -> str:
+    """Return the heading above an object, or above the code block that begins with it."""
+    above = start - 1 if start and FENCE.match(lines[start - 1]) else start
+    return find_title(lines, above, end)
+
+
+def _end(lines: Sequence[str], start: int, text: str) -> int | None:
+    """Return the index after the line that closes all brackets; None if none does or if text follows them."""
+    depth = 0
+    for index in range(start, min(len(lines), start + LONGEST)):
+        plain = QUOTED.sub("", text if index == start else lines[index])
+        for place, character in enumerate(plain):
+            depth += PAIRS.get(character, 0)
+            if depth == 0 and character in PAIRS:
+                return index + 1 if not plain[place + 1 :].strip(" ,;)`") else None
+        if not depth:
+            return None
+    return None
+
+
+def _move_piece(piece: Piece, by: int, title: str) -> Piece:
+    """Return the piece with `by` added to its line numbers and the title in front of its table's name."""
+    moved, name = move(piece, by), piece.table.name
+    own = "" if name == "the values" or name.startswith("the table from") else name
+    return replace(moved, table=replace(moved.table, name=" · ".join(filter(None, (title, own))) or name))

@@ -10,11 +10,10 @@ from types import MappingProxyType
 
 from in4310repro.audit.document import Measure, Unread
 from in4310repro.audit.readers.contexts import OPTION
-from in4310repro.audit.readers.logs import LINE
-from in4310repro.audit.readers.no_classes import SPREADS
+from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, parse_measured
 from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
-from in4310repro.audit.readers.words import CLASS, heading, strip_marks
+from in4310repro.audit.readers.words import CLASS, SPREADS, heading, strip_marks
 
 BULLET = re.compile(r"^(?:(?:[-*+•>]|#{1,6}|//|\d{1,3}[.)]) )+")
 # 2024-05-11 10:53:25,019 - mmseg - INFO - ...

@@ -1,14 +1,18 @@
-"""Read tables of reStructuredText (list-table, csv-table) and AsciiDoc, which may use a line per cell."""
+"""Read tables with signs between cells: Markdown, reStructuredText, AsciiDoc, commas, semicolons and tabs."""
 
 from __future__ import annotations
 
 import csv
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, pairwise
 
-from in4310repro.audit.readers.grid import Grid, grid
-from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.grid import Grid, grid, is_numeric
+from in4310repro.audit.readers.lines import LINE, find_title
+from in4310repro.audit.readers.numbers import is_missing
+from in4310repro.audit.readers.words import CLASS, heading
 
 DIRECTIVE = re.compile(r"(?P<indent>\s*)\.\. (?P<kind>list-table|csv-table)::\s?(?P<title>.*)")
 OPTION = re.compile(r"\s+:(?P<name>[a-z][a-z-]*):\s*(?P<value>.*)")
@@ -19,7 +23,21 @@ REPEATED = re.compile(r"(\d+)\*.*")  # 4* are four columns
 CELL = re.compile(r"(?<!\\)\|")
 STYLE = re.compile(r"(?:^|\s)(?:[\d.]+[+*][<^>.]*|[<^>.]+)[adehlmsv]?$")  # 2+^h before a bar: how the next cell looks
 ABOVE = 3  # lines above a table in which its options and title stand
-LONGEST = 1000  # lines of a table
+LONGEST_TABLE = 1000  # lines of a table
+# |---|:-:|, ---|---, +-----+-----+, ├────┼────┤: below the header, and between the rows of drawn tables.
+RULE = re.compile(r"[\s|+:=\-─━═╇╪┼┿╞╡├┤┌┬┐└┴┘┏┳┓┡┩╔╦╗╚╩╝╠╬╣╒╤╕╘╧╛╭╮╰╯│┃]{3,}")
+BARS = str.maketrans("│┃║", "|||")
+CODE = re.compile(r"`[^`\s|]+(?:\|[^`\s|]+)+`")  # a name with bars
+STAMP = re.compile(r"\s*\[?\d{4}-\d\d-\d\d[T ]\d\d:\d\d")  # a line of a log between tables
+ENOUGH = 3  # lines of a drawn table without lines between its rows
+ESCAPED = "\x00"  # in place of \| while a row is cut
+SEPARATORS = (";", "\t", ",")
+LONGEST_LINE = 100_000  # characters of a line
+CORNER = re.compile(r"^(?:true|pred|actual|confusion)", re.IGNORECASE)  # of a confusion matrix
+LONGEST_NAME = 60  # characters
+# Digits after a decimal comma, or a line with a label and a value, are no heading.
+NO_NAME = re.compile(r"^\d+ ?%?$|: | = |=\d")
+DELIMITED = "delimited table"
 
 
 @dataclass(kw_only=True)
@@ -47,7 +65,7 @@ def markup_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid
             index = _block_end(lines, start, len(directive["indent"]))
             yield from _directive(lines, start, index, directive)
         elif FENCE.fullmatch(lines[start]):
-            ends = (end for end in range(index, min(index + LONGEST, len(lines))) if FENCE.fullmatch(lines[end]))
+            ends = (end for end in range(index, min(index + LONGEST_TABLE, len(lines))) if FENCE.fullmatch(lines[end]))
             end = next(ends, None)
             if end is not None:
                 yield from _asciidoc(lines, start, end)
@@ -57,7 +75,7 @@ def markup_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid
 def _block_end(lines: Sequence[str], start: int, indent: int) -> int:
     """Return the index after the last line of a directive's indented block."""
     end = start + 1
-    for index in range(start + 1, min(start + LONGEST, len(lines))):
+    for index in range(start + 1, min(start + LONGEST_TABLE, len(lines))):
         text = lines[index]
         if not text.strip():
             continue
@@ -141,3 +159,134 @@ def _columns(told: str) -> int:
     """Return the number of columns that `1,2,2`, `<.^2,^1` or `4*` specifies."""
     repeated = REPEATED.fullmatch(told.strip())
     return int(repeated[1]) if repeated else len(told.split(","))
+
+
+def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
+    """Yield the tables: consecutive lines with vertical bars, and a line of dashes below the header."""
+    for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _has_bars(lines[index])):
+        indices = list(run)
+        # The line that ends a drawn table, and right below it the line that begins another.
+        twice = [index for index in indices[1:] if _is_rule(lines[index]) and _is_rule(lines[index - 1])]
+        for first, end in pairwise([indices[0], *twice, indices[-1] + 1]):
+            if barred and end - first >= 3:
+                yield from _grids(lines, first, end)
+
+
+def _has_bars(line: str) -> bool:
+    return (any(bar in line for bar in "|│┃║") or _is_rule(line)) and not STAMP.match(line)
+
+
+def _is_rule(line: str) -> bool:
+    return RULE.fullmatch(line.strip()[:4000]) is not None and any(dash in line for dash in "-─━═=")
+
+
+def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
+    """Yield the tables in consecutive lines with bars; each header line begins a table."""
+    rules = [index for index in range(start, end) if _is_rule(lines[index])]
+    rows = [index for index in range(start, end) if index not in rules and _cells(lines[index])]
+    first = [index for index in rules if bisect_left(rows, index)]
+    if not first:
+        return
+    # A drawn table has lines between its rows.
+    starts = [rows[0], *[rows[bisect_left(rows, rule) - 1] for rule in first[1:] if len(rules) == 2]]
+    for number, begin in enumerate(starts):
+        stop = starts[number + 1] if number + 1 < len(starts) else end
+        inside = [index for index in rows if begin <= index < stop]
+        header = bisect_left(inside, first[number])
+        cells = [(index + 1, _cells(lines[index])) for index in inside]
+        width = len(cells[header - 1][1]) if header else 0
+        cells = _fold([(line, _join(row, width)) for line, row in cells], rules)
+        yield grid(cells, "Markdown table", header=header, title=find_title(lines, begin, stop))
+
+
+def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
+    """Return the rows of a drawn table, with text that was wrapped onto the next line put back."""
+    rows: list[tuple[int, list[str]]] = []
+    for line, row in cells:
+        goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
+        if goes_on and len(row) == len(rows[-1][1]) and not any(map(is_numeric, filter(None, row))):
+            rows[-1] = (rows[-1][0], [" ".join(filter(None, pair)) for pair in zip(rows[-1][1], row, strict=True)])
+        else:
+            rows.append((line, row))
+    return rows
+
+
+def _join(row: list[str], width: int) -> list[str]:
+    """Return a row with surplus cells joined to the first one, if bars in the row's name caused them."""
+    more = len(row) - width
+    if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
+        return row
+    return ["|".join(row[: more + 1]), *row[more + 1 :]]
+
+
+def _cells(line: str) -> list[str]:
+    text = line.translate(BARS).replace("\\|", ESCAPED).strip().lstrip(">").strip()
+    text = CODE.sub(lambda found: found[0].replace("|", ESCAPED), text)
+    if text.startswith("|"):
+        text = text[1:]
+    if text.endswith("|"):
+        text = text[:-1]
+    return [cell.replace(ESCAPED, "|").strip() for cell in text.split("|")]
+
+
+def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
+    """Yield each table: a header line, and the lines below it with as many cells."""
+    start = 0
+    while start < len(lines):
+        end = start + 1
+        for separator in SEPARATORS if start + 1 not in skipped else ():
+            header = split_cells(lines[start], separator)
+            if not is_header(header):
+                continue
+            rows, stop = read_rows(lines, start + 1, separator, len(header), skipped)
+            if rows:
+                title = find_title(lines, start, stop)
+                yield grid([(start + 1, header), *rows], DELIMITED, header=1, title=title)
+                end = stop
+                break
+        start = end
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Return whether cells are a header: only names, with a metric among them or a class word first."""
+    if len(cells) < 2 or any(is_numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
+        return False
+    measures = sum(heading(cell).measure is not None for cell in cells)
+    return (
+        measures > 0
+        or CORNER.search(cells[0]) is not None
+        or CLASS.fullmatch(cells[0].lower()) is not None
+        or (cells[0] == "" and len(cells) > 2)
+    )
+
+
+def _is_long(cell: str) -> bool:
+    return len(cell) > LONGEST_NAME
+
+
+def read_rows(
+    lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
+) -> tuple[list[tuple[int, list[str]]], int]:
+    """Return the rows of the header's width with a number or missing mark, and the index after the last row."""
+    rows = []
+    end = start
+    for index in range(start, len(lines)):
+        if index + 1 in skipped or separator not in lines[index]:
+            break
+        cells = split_cells(lines[index], separator)
+        if len(cells) != width or not any(is_numeric(cell) or is_missing(cell) for cell in cells[1:]):
+            break
+        rows.append((index + 1, cells))
+        end = index + 1
+    return rows, end
+
+
+def split_cells(line: str, separator: str) -> list[str]:
+    """Return the cells of a line; none if it has no separator or is too long."""
+    if len(line) > LONGEST_LINE or separator not in line:
+        return []
+    try:
+        (cells,) = csv.reader([line], delimiter=separator, skipinitialspace=True, strict=True)
+    except (csv.Error, ValueError):
+        return []
+    return [cell.strip() for cell in cells]

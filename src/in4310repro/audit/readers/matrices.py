@@ -10,10 +10,9 @@ from itertools import takewhile
 
 from in4310repro.audit.document import ConfusionMatrix, Printed, Table
 from in4310repro.audit.readers.grid import Grid
-from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import ALIKE, NUMBER, parse
 from in4310repro.audit.readers.pieces import Piece, Result
-from in4310repro.audit.readers.titles import find_title
 
 READER = "confusion matrix"
 LONGEST = 100 * LINE  # characters of a row in brackets

@@ -7,31 +7,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from in4310repro.audit.document import Measure, Unread
-from in4310repro.audit.readers.aligned import aligned_grids
 from in4310repro.audit.readers.bare_blocks import read_bare_blocks
-from in4310repro.audit.readers.caret import READER as CARET
-from in4310repro.audit.readers.caret import caret_grids
-from in4310repro.audit.readers.comments import blank_comment_marks
-from in4310repro.audit.readers.conll import read_conll
-from in4310repro.audit.readers.delimited import delimited_grids
-from in4310repro.audit.readers.embedded import read_embedded
 from in4310repro.audit.readers.grid import Grid
 from in4310repro.audit.readers.grids import is_unrelated, read_grid
 from in4310repro.audit.readers.joining import join
+from in4310repro.audit.readers.json_files import read_embedded
 from in4310repro.audit.readers.labels import LineValue, read_labels
-from in4310repro.audit.readers.latex import latex_grids
-from in4310repro.audit.readers.listed import read_listed
-from in4310repro.audit.readers.logs import LINE, find_running
-from in4310repro.audit.readers.markdown import markdown_grids
-from in4310repro.audit.readers.markup import markup_grids
+from in4310repro.audit.readers.latex_html import html_grids, latex_grids
+from in4310repro.audit.readers.lines import LINE, blank_comment_marks, find_running
+from in4310repro.audit.readers.lists import measures_of_lists, read_listed, read_train_as_class, section_grids
+from in4310repro.audit.readers.markup import delimited_grids, markdown_grids, markup_grids
 from in4310repro.audit.readers.matrices import read_matrices
 from in4310repro.audit.readers.passes import tables_of_lines
 from in4310repro.audit.readers.pieces import Piece, Result
-from in4310repro.audit.readers.programs import add_averages, program_values
-from in4310repro.audit.readers.ruled import ruled_grids
-from in4310repro.audit.readers.runs import measures_of_lists, read_train_as_class
-from in4310repro.audit.readers.sections import section_grids
-from in4310repro.audit.readers.web import html_grids
+from in4310repro.audit.readers.programs import add_averages, program_values, read_conll
+from in4310repro.audit.readers.text_tables import CARET as CARET
+from in4310repro.audit.readers.text_tables import aligned_grids, caret_grids, ruled_grids
 
 Reader = Callable[[Sequence[str], frozenset[int]], Result]
 # Each finds the tables of one format; the most certain formats come first.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from in4310repro.audit.document import Average, Measure, Table, Unread, Value
+from in4310repro.audit.document import Average, Measure, Printed, Table, Unread, Value
 from in4310repro.audit.readers.numbers import Measured, to_percent
 
 # Measures of boxes and pixels, or none of a share: no percentage is inferred for a loss.
@@ -111,3 +111,23 @@ def name_tables(tables: Sequence[Table]) -> Iterator[Table]:
             name = f"{table.name} ({given[table.name]})"
         given.setdefault(name, 1)
         yield replace(table, name=name)
+
+
+def move(piece: Piece, by: int) -> Piece:
+    """Return the piece with `by` added to all of its line numbers."""
+
+    def number(printed: Printed) -> Printed:
+        return replace(printed, line=printed.line + by)
+
+    def values(of: Iterable[Value]) -> tuple[Value, ...]:
+        return tuple(replace(v, printed=number(v.printed), spread=v.spread and number(v.spread)) for v in of)
+
+    table, matrix = piece.table, piece.table.matrix
+    matrix = matrix and replace(matrix, rows=tuple(tuple(map(number, row)) for row in matrix.rows))
+    return replace(
+        piece,
+        table=replace(table, values=values(table.values), asides=values(table.asides), matrix=matrix),
+        first=piece.first + by,
+        last=piece.last + by,
+        lines=frozenset(line + by for line in piece.lines),
+    )

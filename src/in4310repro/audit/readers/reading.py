@@ -1,27 +1,23 @@
-"""Read a whole source (a text, a table, an object or a notebook) into one Document."""
+"""Read a whole source (a text, a table, an object or a notebook) into one Document, and list its content."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from in4310repro.audit.document import Document, Table, TableKind, Unread
-from in4310repro.audit.readers.embedded import move
-from in4310repro.audit.readers.files import load_text
-from in4310repro.audit.readers.items import assign_items
+from in4310repro.audit.document import Average, Document, Item, Measure, Table, TableKind, Unread, Value
+from in4310repro.audit.readers.files import Cell, cells_of, load_text
 from in4310repro.audit.readers.json_files import read_json
-from in4310repro.audit.readers.leftovers import find_leftovers
-from in4310repro.audit.readers.notebooks import Cell, cells_of
+from in4310repro.audit.readers.lines import find_folds
 from in4310repro.audit.readers.parts import Part, read_part
 from in4310repro.audit.readers.passes import find_repeated
-from in4310repro.audit.readers.pieces import Piece, has_classes, name_tables
-from in4310repro.audit.readers.prose import find_folds
-from in4310repro.audit.readers.repeats import Repeats
+from in4310repro.audit.readers.pieces import Piece, has_classes, move, name_tables
 from in4310repro.audit.readers.toml_files import read_toml
-from in4310repro.audit.readers.unused import find_unused
+from in4310repro.audit.readers.unused import Repeats, find_leftovers, find_unused
 from in4310repro.audit.readers.words import strip_marks
+from in4310repro.system.text import visible
 
 VALID = (
     "expected lines such as 'Accuracy of sea: 83 %', Markdown, LaTeX and CSV tables with classes, classification "
@@ -29,6 +25,21 @@ VALID = (
 )
 HEADING = re.compile(r"#{1,6} \S|=+ .{1,80} =+$|\\(?:sub)*section\b|\*\*[^*]{1,80}\*\*:?$")
 COLORS = re.compile(r"\x1b\[[0-9;?]{0,20}[A-Za-z]")  # of a terminal
+NEAR = 6  # lines around a table in which words say what is counted
+# conlleval and its relatives count phrases that are right only as a whole.
+ENTITIES = re.compile(
+    r"\bFB1\b|\btokens with \d+ phrases\b|\bconll ?eval\b|\bseqeval\b|\bnamed[- ]entit|\bentity[- ]level\b"
+    r"|\bspan[- ]level\b|\bchunk(?:s|ing)?\b.{0,20}\bF1\b|\bNER\b",
+    re.IGNORECASE,
+)
+TAGS = re.compile(r"(?:[BIESLUO][-_]\w.{0,30}|O)")  # B-PER, I-LOC, O: of tokens
+NAMES = re.compile(
+    r"PER(?:S(?:ON)?)?|LOC(?:ATION)?|ORG(?:ANI[SZ]ATION)?|MISC|GPE|NORP|FAC(?:ILITY)?|DATE|TIME|MONEY|PERCENT|QUANTITY|ORDINAL"
+    r"|CARDINAL|LANGUAGE|LAW|EVENT|PRODUCT|WORK_OF_ART|NP|VP|PP|SBAR|ADVP|ADJP|DISEASE|CHEMICAL|GENE|PROTEIN|DNA|RNA",
+    re.IGNORECASE,
+)
+SHOWN = 12  # class values of a measure that are printed; of more, the first and the last
+UNREAD = 20  # lines that were not understood
 
 
 def read(source: str | Path) -> Document:
@@ -88,11 +99,9 @@ def _read_notebook(cells: Sequence[Cell], name: str) -> Document:
 
 
 def _place_in_cell(piece: Piece, name: str, by: int) -> Piece:
-    table = move(piece.table, by)
-    own = "" if re.fullmatch(r"(?:the .{1,30} from )?line \d+.*|the \w+ from line \d+", table.name) else table.name
-    table = replace(table, name=" · ".join(filter(None, (name, own))), section=name)
-    lines = frozenset(line + by for line in piece.lines)
-    return replace(piece, table=table, first=piece.first + by, last=piece.last + by, lines=lines)
+    moved, own = move(piece, by), piece.table.name
+    own = "" if re.fullmatch(r"(?:the .{1,30} from )?line \d+.*|the \w+ from line \d+", own) else own
+    return replace(moved, table=replace(moved.table, name=" · ".join(filter(None, (name, own))), section=name))
 
 
 def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
@@ -130,3 +139,84 @@ def _place(piece: Piece, lines: Sequence[str]) -> Table:
     section = table.section or strip_marks(heading_above).strip("#= *")
     placed = replace(table, kind=kind, first=piece.first, last=piece.last, section=section)
     return assign_items(placed, lines)
+
+
+def assign_items(table: Table, lines: Sequence[str]) -> Table:
+    """Return the table with its values marked as of entities or tokens if names or nearby lines say so."""
+    item = _find_item(table, lines)
+    if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
+        return table
+    return replace(table, values=tuple(replace(value, item=_item_of_value(value, item)) for value in table.values))
+
+
+def _find_item(table: Table, lines: Sequence[str]) -> Item:
+    if not table.whole_images:
+        return Item.BOX
+    names = [name for value in table.values if (name := value.class_name)]
+    if names and 2 * sum(TAGS.fullmatch(name) is not None for name in names) > len(names):
+        return Item.TOKEN
+    near = "\n".join(line[:500] for line in lines[max(0, table.first - 1 - NEAR) : table.last + NEAR])
+    scored = {value.measure for value in table.values} & {Measure.PRECISION, Measure.RECALL, Measure.F1}
+    known = sum(NAMES.fullmatch(name) is not None for name in names)
+    micro = any(value.average is Average.MICRO for value in table.values)
+    of_entities = (names and 2 * known >= len(names)) or (known and micro) or ENTITIES.search(near)
+    return Item.ENTITY if scored and "O" not in names and of_entities else Item.IMAGE
+
+
+def _item_of_value(value: Value, item: Item) -> Item:
+    return Item.TOKEN if item is Item.ENTITY and value.measure is Measure.ACCURACY else item
+
+
+def show(document: Document) -> str:
+    """Return a text that lists each table with its classes, values, sizes and lines, then the unread lines."""
+    formats = ", ".join(document.formats) or "nothing"
+    lines = [f"{document.source}: {len(document.tables)} tables ({formats})"]
+    for table in document.tables:
+        lines += _table(table)
+    if document.folds:
+        lines.append(f"folds or runs mentioned: {document.folds}")
+    if document.unread:
+        lines.append("not understood:")
+        lines += [f"  line {each.line}: {each.text[:100]} ({each.why})" for each in document.unread[:UNREAD]]
+        more = len(document.unread) - UNREAD
+        lines += [f"  and {more} more lines"] if more > 0 else []
+    # A name of a JSON or TOML file may contain line breaks.
+    return "\n".join(map(visible, lines))
+
+
+def _table(table: Table) -> Iterator[str]:
+    image_set = f", image set {table.image_set}" if table.image_set else ""
+    yield f"{table.name}{image_set}"
+    for measure in dict.fromkeys(value.measure for value in table.values):
+        values = [value for value in table.values if value.measure is measure]
+        classes = [value for value in values if value.class_name is not None]
+        if classes:
+            yield f"  {measure} of {len(classes)} classes, {_lines(classes)}: {', '.join(_format(classes))}"
+        for value in values:
+            if value.class_name is None:
+                average = f"{value.average} " if value.average else ""
+                yield f"  {average}{measure}, line {value.printed.line}: {_text(value)} ({value.label})"
+    if table.sizes:
+        yield f"  images: {', '.join(f'{name} {size}' for name, size in list(table.sizes.items())[:SHOWN])}"
+    if table.total is not None:
+        yield f"  images in all: {table.total}"
+    if table.matrix:
+        unit = "shares" if table.matrix.shares else "counts"
+        yield f"  confusion matrix of {len(table.matrix.rows)} classes, {unit}, line {table.matrix.rows[0][0].line}"
+
+
+def _format(values: list[Value]) -> list[str]:
+    texts = [f"{value.class_name} {_text(value)}" for value in values]
+    return texts if len(texts) <= SHOWN else [*texts[: SHOWN - 2], "...", texts[-1]]
+
+
+def _text(value: Value) -> str:
+    count = f" ({value.count[0]}/{value.count[1]})" if value.count else ""
+    spread = f" ± {value.spread.text}" if value.spread else ""
+    sign = " %" if value.printed.percent and "%" not in value.printed.text else ""
+    return f"{value.printed.text}{sign}{spread}{count}"
+
+
+def _lines(values: list[Value]) -> str:
+    first, last = min(value.printed.line for value in values), max(value.printed.line for value in values)
+    return f"line {first}" if first == last else f"lines {first} to {last}"

@@ -10,9 +10,20 @@ from enum import StrEnum
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.readers.grid import Grid, is_numeric, strip_signs
 from in4310repro.audit.readers.labels import CLASSWISE
-from in4310repro.audit.readers.no_classes import AT_END, FOLD, SOME, SPREADS
 from in4310repro.audit.readers.numbers import count, is_missing, parse_measured, parse_ratio
-from in4310repro.audit.readers.words import CLASS, CORRECT, NETWORK, NETWORK_NAME, SIZE, Heading, heading
+from in4310repro.audit.readers.words import (
+    AT_END,
+    CLASS,
+    CORRECT,
+    FOLD,
+    NETWORK,
+    NETWORK_NAME,
+    SIZE,
+    SOME,
+    SPREADS,
+    Heading,
+    heading,
+)
 
 SCORES = {Measure.PRECISION, Measure.RECALL, Measure.F1}
 LOSS = re.compile(r"\bloss\b")

@@ -1,15 +1,16 @@
-"""List unused numbers on lines with used values: by column in tables, else one by one."""
+"""Sort numbers and lines that no reader used: possible results, repetitions, and numbers that are no results."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 
-from in4310repro.audit.document import Measure, Table, Unread
+from in4310repro.audit.document import Context, Measure, Printed, Table, Unread
 from in4310repro.audit.readers.contexts import classify_context, is_setting, remove_context
-from in4310repro.audit.readers.logs import LINE
+from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import ALIKE
 from in4310repro.audit.readers.pieces import Piece
 from in4310repro.audit.readers.words import heading
@@ -24,6 +25,11 @@ COMMAS = 3  # in a row of a table that has no other sign between its cells
 HEADER = 4  # lines of a table in which its header stands
 SHOWN = 5  # numbers that are listed of one column
 BETWEEN = re.compile(r"[,;|{}\[\]()/\t]| {2,}| and ")  # what parts a label from the one before it
+WHY = "it has a number that no rule used"
+DIGIT = re.compile(r"\d")
+VALUE = re.compile(r"(?<![\w.,])(\d{1,3}(?:[.,]\d{1,20})?) ?(%?)(?![\w]|[.,]\d)")
+FEWEST = 2  # decimals of a share that is known again
+DIGIT = re.compile(r"\d")
 
 
 @dataclass(frozen=True)
@@ -175,3 +181,63 @@ def _is_numbering(texts: Sequence[str]) -> bool:
     """Return whether the numbers of a column are consecutive, so that they number the rows."""
     whole = [int(text) for text in texts if text.isdigit()]
     return len(whole) == len(texts) > 1 and whole == list(range(whole[0], whole[0] + len(whole)))
+
+
+def find_leftovers(
+    lines: Sequence[str],
+    used: Collection[int],
+    known: Sequence[Unread],
+    told: Mapping[int, str],
+    repeats: Callable[[str], bool],
+) -> tuple[list[Unread], list[Context]]:
+    """Return the unused lines in two lists: possible results, and lines of dates, settings and the like.
+
+    Args:
+        lines: all lines of the text.
+        used: numbers, from 1, of the lines from which a reader took values or headings.
+        known: lines that a reader reported as unread.
+        told: by line number, the kind of context of the lines that the readers left out on purpose.
+        repeats: function that returns whether all numbers of a line repeat values read from other lines.
+    """
+    unread = [each for each in known if each.line in used or not repeats(lines[each.line - 1])]
+    named = {each.line for each in unread}
+    context: list[Context] = []
+    for number, line in enumerate(lines, start=1):
+        if number in used or number in named or not DIGIT.search(line):
+            continue
+        kind = told.get(number) or classify_context(line) or ("value that is printed again" if repeats(line) else "")
+        if kind:
+            context.append(Context(line=number, kind=kind))
+        else:
+            unread.append(Unread(line=number, text=line.strip()[:LINE], why=WHY, measuring=False))
+    return sorted(unread, key=lambda each: each.line), context
+
+
+class Repeats:
+    """Set of all values that were read, to recognise lines that only repeat some of them."""
+
+    def __init__(self, printed: Iterable[Printed]) -> None:
+        self.values = {each.value for each in printed}
+        self.rounded: dict[int, set[Fraction]] = {}
+
+    def repeats(self, line: str) -> bool:
+        """Return whether all results in a line are known values, possibly rounded to fewer decimals."""
+        if len(line) > LINE or not self.values:
+            return False
+        values = VALUE.findall(remove_context(line))
+        left = VALUE.sub(" ", remove_context(line))
+        return bool(values) and not DIGIT.search(left) and all(self._known(text, bool(sign)) for text, sign in values)
+
+    def _known(self, text: str, percent: bool) -> bool:
+        plain = text.replace(",", ".")
+        decimals = len(plain.partition(".")[2])
+        value = Fraction(plain)
+        if percent or value > 1:
+            return value > 1 and value / 100 in (self._to(decimals + 2) if decimals else self.values)
+        return decimals >= FEWEST and value in self._to(decimals)
+
+    def _to(self, decimals: int) -> set[Fraction]:
+        """Return the values rounded to a number of decimals, together with the exact values."""
+        if decimals not in self.rounded:
+            self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
+        return self.rounded[decimals]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.readers.text_scores import LETTERS, PIPELINE, TEXT_SCORES
 
 REMEMBERED = 20_000  # labels: a report has few different ones, a log repeats them
 LONGEST = 200  # characters of a label; what is longer is prose
@@ -173,6 +172,59 @@ SYMBOLS = re.compile(r"[\u2600-\u27bf\ufe0f\u200d\U0001f000-\U0001faff]")
 ARGUMENT = re.compile(r"\baverage ?= ?['\"](\w{5,8})['\"]")
 # Markdown's single stars and underscores around a whole text.
 AROUND = re.compile(r"^[*_]{1,3}(.{1,200}?)[*_]{1,3}$")
+SPREADS = re.compile(
+    r"(?:std\.?|sd|standard dev(?:iation)?|st\.? ?dev\.?|min(?:imum)?|max(?:imum)?|median|variance|range|gap"
+    r"|(?:harmonic|geometric) mean|[hg]-?mean|(?:mean|avg\.?|average) rank|sota|state of the art|previous best"
+    r"|chance|random(?: (?:baseline|guess(?:ing)?|chance))?|majority|baseline|confidence|95 ?% ci|p-?value"
+    r"|(?:number|no\.?|count|#) (?:of )?(?:classes|categories)"
+    r"|\u03c3|Δ|delta|diff(?:erence)?|gain|improvement|change)(?: .{0,20})?"
+    r"|best(?: (?:class|value|category))?|worst(?: (?:class|value|category))?"
+)
+# Names in `Accuracy of ...` that are no classes.
+NO_CLASS = re.compile(
+    r"(?:random|chance|majority|human|baseline|target|required?|threshold|exact match|subset)\b.*"
+    r"|.*\b(?:guess(?:ing)?|baseline)"
+)
+# Names at the end of a list that are no classes.
+AT_END = re.compile(r"media|\u03c3|\u2211|previous.*|.*\bpaper\)?|coco ap")
+# The mean of some classes: `Mean of natural scenes`, `Animals (mean)`, `mAP (base)`.
+SOME = re.compile(
+    r"(?:mean|average|avg\.?|macro|micro|weighted|overall|total|m ?ap)\b(?! of all).*"
+    r"|.*[(\[](?:mean|average|avg\.?|macro|total|overall)[)\]]"
+)
+FOLD = re.compile(
+    r"(?:k-?)?(?:fold|run|seed|trial|split|round|repeat|cv)[ _#:-]{0,2}\d{1,4}(?: .{0,20})?|\d{1,2}(?:st|nd|rd|th) fold"
+)
+# Titles of lists that leave classes out.
+PARTIAL = re.compile(
+    r"\b(?:weakest|worst|hardest|bottom|lowest|strongest|easiest)\b"
+    r"|\b(?:best|top|highest|selected|some|example)(?:[- ]\d{1,3}|[- ]performing){0,2} (?:classes|categories|labels)"
+)
+# A heading of one letter, as detectors and spaCy print; in a longer text it is a word.
+LETTERS = {"p": Measure.PRECISION, "r": Measure.RECALL, "f": Measure.F1, "f1": Measure.F1}
+# NER P, ents_f, cats_macro_r; those of entities are over all of them at once.
+SPACY = tuple(
+    (measure, average, re.compile(rf"\b(?:{names}) {letter}\b(?! \w)"))
+    for letter, measure in LETTERS.items()
+    if len(letter) == 1
+    for average, names in ((Average.MICRO, "ner|ents|cats micro"), (Average.MACRO, "cats macro"))
+)
+# spaCy's scores of tokens, tags and sentences beside them: TOKEN_ACC, sents_p, DEP_UAS, cats_score.
+PIPELINE = re.compile(r"(?:token|tag|pos|morph|lemma|sents?|dep|spans?|cats)_(?!m[ia]cro_[prf]$)\w+", re.IGNORECASE)
+# These are rescaled or medians, so that no rule between precision, recall and F1 applies.
+OF_TEXTS = re.compile(
+    r"\b(?:bert ?score|rouge ?(?:\d|l\w*)|sacrebleu|bleu(?: ?\d| score)|median (?=acc|prec|rec|f1))[\w ]*"
+)
+# Costs of a network, in tables beside its scores.
+COSTS = re.compile(
+    r"\b(?:model|file) size\b[\w ]*(?: ?\(\w+\))?|\b(?:inference|training|train|test|prediction) ?time\b"
+    r"|\b(?:latency|throughput|g?flops)\b(?: ?\(\w+\))?"
+)
+TEXT_SCORES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = (
+    *SPACY,
+    (Measure.OTHER, None, OF_TEXTS),
+    (Measure.OTHER, None, COSTS),
+)
 
 
 @dataclass(frozen=True, kw_only=True)

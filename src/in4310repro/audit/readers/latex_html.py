@@ -1,15 +1,17 @@
-"""Read LaTeX tables with multirow, multicolumn, booktabs rules, bold numbers and escaped percent signs."""
+"""Read tables of LaTeX and HTML, whose cells may span rows or columns."""
 
 from __future__ import annotations
 
 import re
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
 
 from in4310repro.audit.readers.grid import Grid, grid
+from in4310repro.audit.readers.lines import find_title
 from in4310repro.audit.readers.words import strip_marks
 
-READER = "LaTeX table"
+LATEX = "LaTeX table"
 BEGIN = re.compile(r"\\begin\{(tabular[xy*]?|longtable|tabulary|array|tblr)\}")
 CAPTION = re.compile(r"\\caption(?:\[[^\]]{0,200}\])?\{")
 RULES = re.compile(
@@ -34,6 +36,8 @@ SWITCHES = re.compile(
 )
 LONGEST = 20_000  # characters of a line and of a row
 INNER = 100  # environments within a table
+HTML = "HTML table"
+WIDEST = 200  # columns or rows that a cell may span
 
 
 def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
@@ -50,9 +54,9 @@ def latex_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]
         if stop is None:
             continue
         first = _skip_columns(line[begin.end() :])
-        rows = list(_rows([first, *lines[start + 1 : stop + 1]], start + 1, mark))
+        rows = list(_rows_of_latex([first, *lines[start + 1 : stop + 1]], start + 1, mark))
         if rows:
-            yield grid(_fill(rows), READER, title=_caption(lines, start, stop))
+            yield grid(_fill(rows), LATEX, title=_caption(lines, start, stop))
 
 
 def _skip_columns(text: str) -> str:
@@ -74,7 +78,7 @@ def find_closing(text: str) -> int:
     return len(text) - 1
 
 
-def _rows(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:
+def _rows_of_latex(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the cells of each row up to its double backslash, with the number of the row's last line."""
     text, number = "", first
     for number, line in enumerate(lines, start=first):
@@ -140,3 +144,104 @@ def _caption(lines: Sequence[str], start: int, stop: int) -> str:
             text = lines[index][match.end() - 1 :]
             return _strip_commands(text[: find_closing(text)])[:160]
     return ""
+
+
+class _Tables(HTMLParser):
+    """Parser that collects the rows of each HTML table: their line, and their cells with rowspan and colspan."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tables: list[list[tuple[int, list[tuple[str, int, int]]]]] = []
+        self.spans: list[list[int]] = []
+        self.caption = False
+        self.captions: list[str] = []
+        self.cell: tuple[int, int] | None = None
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "table":
+            self.tables.append([])
+            self.captions.append("")
+            self.spans.append([self.getpos()[0], self.getpos()[0]])
+        elif tag == "tr" and self.tables:
+            self._close()
+            self.tables[-1].append((self.getpos()[0], []))
+        elif tag in ("td", "th") and self.tables:
+            self._close()
+            given = dict(attrs)
+            self.cell = (parse_span(given.get("colspan")), parse_span(given.get("rowspan")))
+            self.text = ""
+        # Bold text in a caption belongs to the caption.
+        if tag in ("caption", "table", "tr", "td", "th"):
+            self.caption = tag == "caption"
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th", "tr", "table"):
+            self._close()
+        if tag == "table" and self.spans:
+            self.spans[-1][1] = self.getpos()[0]
+        if tag in ("caption", "table"):
+            self.caption = False
+
+    def close(self) -> None:
+        super().close()
+        self._close()
+
+    def handle_data(self, data: str) -> None:
+        if self.cell:
+            self.text += data
+        elif self.caption and self.captions:
+            self.captions[-1] += data
+
+    def _close(self) -> None:
+        if self.cell and self.tables and self.tables[-1]:
+            self.tables[-1][-1][1].append((" ".join(self.text.split()), *self.cell))
+        self.cell = None
+
+
+def parse_span(text: str | None) -> int:
+    """Return the number of rows or columns that a cell's attribute says it spans, at least 1."""
+    return max(1, min(int(text), WIDEST)) if text and text.isascii() and text.isdigit() else 1
+
+
+def html_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
+    """Yield the tables of an HTML page, or of HTML within Markdown."""
+    if not any("<table" in line.lower() for number, line in enumerate(lines, start=1) if number not in skipped):
+        return
+    parser = _Tables()
+    parser.feed("\n".join(lines))
+    parser.close()
+    for table, (first, last), caption in zip(parser.tables, parser.spans, parser.captions, strict=True):
+        rows = _rows_of_html(table)
+        if len(rows) > 1:
+            title = " ".join(caption.split()) or find_title(lines, first - 1, last)
+            yield grid(rows, HTML, title=title)
+
+
+def rows_of_tables(html: str) -> list[list[list[str]]]:
+    """Return the cell texts of an HTML page by table, row and column."""
+    parser = _Tables()
+    parser.feed(html)
+    parser.close()
+    return [[cells for _, cells in _rows_of_html(table) if cells] for table in parser.tables]
+
+
+def _rows_of_html(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple[int, list[str]]]:
+    """Return line and cells of each row; spanned rows repeat a cell's text, spanned columns stay empty."""
+    rows: list[tuple[int, list[str]]] = []
+    hanging: dict[int, tuple[int, str]] = {}
+    for line, cells in table:
+        row: list[str] = []
+        waiting = list(cells)
+        while waiting or hanging.get(len(row), (0, ""))[0] > 0:
+            left, text = hanging.get(len(row), (0, ""))
+            if left > 0:
+                hanging[len(row)] = (left - 1, text)
+                row.append(text)
+                continue
+            text, columns, down = waiting.pop(0)
+            for offset in range(columns):
+                hanging[len(row)] = (down - 1, text if offset == 0 else "")
+                row.append(text if offset == 0 else "")
+        rows.append((line, row))
+    return rows

@@ -1,20 +1,22 @@
-"""Read tables with a class in each row, and columns for networks, image sets, class sizes or counts."""
+"""Read the rows of a table: a class in each, or a network with classes in the headings or overall values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from in4310repro.audit.document import Measure, Unread, Value
-from in4310repro.audit.readers.drafts import Draft, collect_group_names
+from in4310repro.audit.document import Average, Measure, Unread, Value
 from in4310repro.audit.readers.grid import Grid, Row, is_numeric, strip_signs
 from in4310repro.audit.readers.numbers import Measured, count, is_missing, parse_measured, parse_ratio
 from in4310repro.audit.readers.pieces import make_value
 from in4310repro.audit.readers.roles import Columns, average_of, is_aside, is_other, is_summary
-from in4310repro.audit.readers.supports import judge_summaries
-from in4310repro.audit.readers.words import Heading, heading
+from in4310repro.audit.readers.words import BEST, SOME, SPREADS, Heading, heading
 
 DOTS = frozenset(("...", "…", "..", "⋮", "\\vdots", "etc."))  # a row in place of further classes
+# The name of a column of values in a table of metrics; it names no network.
+NO_NETWORK = ("value", "values", "score", "result", "our result")
+# No class is called macro avg.
+SURE = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,3 +178,137 @@ def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[s
         measures.add((of.measure, network, image_set))
         keys[column] = (network, image_set)
     return keys
+
+
+def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
+    """Yield a draft table for each row; the column headings name the classes."""
+    groups = collect_group_names(table, columns)
+    for index, row in enumerate(table.body):
+        names = [name for name in (*groups[index], row.cells[columns.label]) if name]
+        sets = {name: of.image_set for name in names if not (of := heading(name)).rest and of.image_set}
+        draft = Draft(
+            network=" ".join(name for name in names if name not in sets), image_set=next(iter(sets.values()), None)
+        )
+        for column, of in columns.values:
+            cell = parse_measured(strip_signs(row.cells[column]), row.lines[column])
+            if cell is None or of.measure is None or _is_count(cell) or SPREADS.fullmatch(of.rest.lower()):
+                continue
+            if of.average and of.rest and SOME.fullmatch(of.text.lower().replace("_", " ")):
+                continue
+            average = None if of.rest else of.average or default_average(of.measure)
+            value = make_value(of.measure, cell, of.text, class_name=of.rest or None, average=average)
+            draft.values += filter(None, [value])
+        yield draft
+
+
+def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
+    """Yield draft tables for each row of a table of networks; best-epoch values are a separate table."""
+    title_set = heading(table.title).image_set
+    groups = collect_group_names(table, columns)
+    for index, row in enumerate(table.body):
+        name = " ".join(filter(None, (*groups[index], row.cells[columns.label])))
+        network = "" if name.lower() in NO_NETWORK else name
+        drafts: dict[tuple[str | None, bool, str], Draft] = {}
+        for column, of in columns.values:
+            best = BEST.search(of.text.lower()) is not None
+            rest = " ".join(filter(None, (BEST.sub("", of.rest.lower()).strip(), _find_other_threshold(of))))
+            image_set = of.image_set or heading(name).image_set or title_set
+            draft = drafts.setdefault(
+                (image_set, best, rest), Draft(network=f"{network} {rest}".strip(), image_set=image_set, best=best)
+            )
+            _add_overall(draft, row, column, of, columns)
+        yield from drafts.values()
+
+
+def _add_overall(draft: Draft, row: Row, column: int, of: Heading, columns: Columns) -> None:
+    cell = parse_measured(strip_signs(row.cells[column]), row.lines[column])
+    if cell is None or of.measure is None or _is_count(cell):
+        return
+    # AP beside AP50 without classes is a detector's mean AP.
+    thresholds = {each.threshold for _, each in columns.values if each.measure is Measure.AVERAGE_PRECISION}
+    coco = of.measure is Measure.AVERAGE_PRECISION and len(thresholds) > 1
+    average = of.average or (Average.MACRO if coco else default_average(of.measure))
+    value = make_value(of.measure, cell, of.text, average=average)
+    draft.values += filter(None, [value])
+
+
+def _is_count(cell: Measured) -> bool:
+    """Return whether a number is above 100 and has no percent sign, so that it cannot be a score."""
+    return cell.printed is not None and not cell.printed.percent and cell.printed.value > 100
+
+
+def _find_other_threshold(of: Heading) -> str:
+    """Return the heading's text if it is an AP at a named IoU threshold, else an empty string."""
+    return of.text if of.measure is Measure.AVERAGE_PRECISION and of.threshold else ""
+
+
+@dataclass(kw_only=True)
+class Draft:
+    """A table that is still being read: the values, sizes and names collected so far."""
+
+    network: str
+    image_set: str | None
+    values: list[Value] = field(default_factory=list)
+    asides: list[Value] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    sizes: dict[str, int] = field(default_factory=dict)
+    total: int | None = None
+    best: bool = False
+
+    def add(self, value: Value) -> None:
+        """Add a value, unless it is an average that pandas repeated in several columns of its row."""
+        same = (value.measure, value.average, value.printed.text)
+        given = ((each.measure, each.average, each.printed.text) for each in self.values if each.class_name is None)
+        if value.class_name is not None or same not in given:
+            self.values.append(value)
+
+
+def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
+    """Return the cells left of each row's label; a blank cell takes the name from the row above."""
+    filled = ("",) * len(columns.groups)
+    names = []
+    for row in table.body:
+        cells = [row.cells[column] for column in columns.groups]
+        filled = tuple(cell or above for cell, above in zip(cells, filled, strict=True))
+        names.append(filled)
+    return names
+
+
+def default_average(measure: Measure) -> Average | None:
+    """Return OVERALL for accuracy and error; None for other metrics, which often are of one class."""
+    return Average.OVERALL if measure in (Measure.ACCURACY, Measure.ERROR) else None
+
+
+def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
+    """Decide by the support for each row that is named like a summary if it is a summary or a class.
+
+    `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are never
+    classes. A mean may have the mean support of the classes.
+
+    Args:
+        labels: labels of all rows of one section.
+        sizes: support of each row, None if none is printed.
+
+    Returns:
+        By row index, whether the row is a summary. Rows that the support does not decide are left out.
+    """
+    words = [heading(label) for label in labels]
+    sure = [_is_average(label) for label in labels]
+    open_words = [
+        bool(not ok and (of.average or of.measure) and not of.rest) for ok, of in zip(sure, words, strict=True)
+    ]
+    classes = [size for size, ok, maybe in zip(sizes, sure, open_words, strict=True) if size and not ok and not maybe]
+    totals = [size for size, ok in zip(sizes, sure, strict=True) if size and ok]
+    of_all = max(totals, default=sum(classes))
+    told = {}
+    for index, (size, maybe) in enumerate(zip(sizes, open_words, strict=True)):
+        mean = size is not None and len(classes) > 1 and size * len(classes) == sum(classes)
+        if maybe and size is not None and of_all:
+            told[index] = size >= of_all or (mean and words[index].average is not None)
+    return told
+
+
+def _is_average(label: str) -> bool:
+    """Return whether a label can only be an average, such as `macro avg`; `mAP` may be a class name."""
+    of = heading(label)
+    return of.samples or (of.average in SURE and of.measure is None)
