@@ -6,11 +6,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.records import ArithmeticBenchmark, LoopRow, PairedRow, ScalingRow
-from benchmarks.scaling import measure, use_threads
+import torch
+
+from benchmarks.records import ArithmeticBenchmark, LoopRow, PairedRow
 from benchmarks.tables import arithmetic_table
 from benchmarks.workloads import KERNELS, SGD, Workload, layers, prepare_layer
 from in4310repro.arithmetic.peak import fused_operations
@@ -60,7 +62,6 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
         repeats=options.repeats,
         gflops_per_thread=peak_gflops(),
         networks=list(_network_rows(options, modes, progress)),
-        scaling=list(_scaling_rows(options, modes[1], progress)),
         layers=list(_layer_rows(options, modes, progress)),
         loop=list(_loop_rows(options, modes, progress)),
     )
@@ -95,15 +96,6 @@ def _network_rows(
                 yield row
 
 
-def _scaling_rows(options: ArithmeticOptions, portable: Numerics, progress: Progress) -> Iterator[ScalingRow]:
-    workloads = [workload for workload in options.workloads if workload.training]
-    with progress.task("bench, serial share", len(workloads)) as advance:
-        for workload in workloads:
-            row = measure(workload.name, workload.prepare(portable), options.repeats)
-            advance(1, f"{row['name']}: {row['serial_share']:.1%} serial")
-            yield row
-
-
 def _layer_rows(
     options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress
 ) -> Iterator[PairedRow]:
@@ -116,6 +108,17 @@ def _layer_rows(
                     works = tuple(prepare_layer(layer, batch, kernel, mode) for mode in modes)
                     yield _time_pair(name, options.threads[-1], works, options.repeats, 0.0)
                 advance(1, "")
+
+
+@contextmanager
+def use_threads(number: int) -> Iterator[None]:
+    """Set the number of threads of torch's operations and of our kernels during a block."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _time_pair(

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import PEERS, Matrix, Peer, to_numpy
+from benchmarks.peers import PEERS, Matrix, Peer, Peers, to_numpy
 from in4310repro.features import FeatureStatistics
 
 Covariances = dict[str, Matrix]  # by module, channel x channel
@@ -134,7 +134,7 @@ def peer(name: str, needs: str, make: Callable[[int], Peer], modules: tuple[str,
     return Contender(name=name, samples="positions", modules=modules, start=start, needs=needs)
 
 
-def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Contender]:
+def contenders(convolutions: tuple[str, ...], five: tuple[str, ...], peers: Peers = PEERS) -> list[Contender]:
     """Return all contenders, the bare pass first; the modules in `five` get their covariance over images."""
     number = len(convolutions)
     return [
@@ -149,5 +149,5 @@ def contenders(convolutions: tuple[str, ...], five: tuple[str, ...]) -> list[Con
         ),
         feature_statistics("`positions` fast", convolutions, "positions"),
         feature_statistics("`positions` exact", convolutions, "positions", "exact"),
-        *(peer(name, needs, make, convolutions) for name, (needs, make) in PEERS.items()),
+        *(peer(name, needs, make, convolutions) for name, (needs, make) in peers.items()),
     ]

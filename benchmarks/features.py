@@ -3,7 +3,7 @@
 import io
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from benchmarks.contenders import Contender, Covariances, bare_pass, contenders, feature_statistics
-from benchmarks.errors import reference_covariances, worst_error
-from benchmarks.measurement import Measurement, measure
+from benchmarks.measurement import Measurement, measure, reference_covariances, worst_error
+from benchmarks.peers import PEERS, Peers
 from benchmarks.records import ContenderRow, FeatureBenchmark, FeatureBenchmarkSettings
 from benchmarks.tables import feature_tables
 from in4310repro.features import kernel_description
@@ -44,6 +44,7 @@ class BenchmarkOptions:
     batch_size: int = 32  # images in a forward pass
     side: int = 224  # pixels
     memory_images: int = MANY
+    peers: Peers = field(default_factory=lambda: PEERS)
 
     def __post_init__(self) -> None:
         if min(self.repeats, self.images, self.batch_size) < 1:
@@ -76,7 +77,7 @@ def benchmark(out: Path, context: Context, options: BenchmarkOptions) -> list[Pa
         fingerprint=fingerprint(context.numerics) | {"feature_kernel": kernel_description()},
         settings=options.record(),
         loader_ms_per_image=loader_milliseconds(options.side),
-        synthetic_errors=synthetic_errors(context.numerics.device),
+        synthetic_errors=synthetic_errors(context.numerics.device, options.peers),
         memory=peak_memory(options.memory_images, context.numerics.device),
         layouts={},
     )
@@ -103,7 +104,7 @@ def time_contenders(
 ) -> list[ContenderRow]:
     """Return a row for each contender, with its error and its times, measured in turn with bare passes."""
     convolutions = tuple(name for name, module in model.named_modules() if isinstance(module, nn.Conv2d))
-    every = contenders(convolutions, FIVE)
+    every = contenders(convolutions, FIVE, options.peers)
     installed = [contender for contender in every if contender.version is not None]
     expected = {
         "positions": reference_covariances(model, batches, convolutions, "positions"),
@@ -164,7 +165,7 @@ def summarize(contender: Contender, pairs: list[Pair], error: float | None, imag
     return row
 
 
-def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
+def synthetic_errors(device: str, peers: Peers) -> dict[str, dict[str, float]]:
     """Return relative errors on synthetic maps, by contender and by mean of the maps in standard deviations.
 
     There are 160 maps of 64 channels, in batches of 16.
@@ -177,7 +178,7 @@ def synthetic_errors(device: str) -> dict[str, dict[str, float]]:
     for mean in MEANS:
         batches = list(torch.split((noise / noise.std() + mean).to(device), 16))
         expected = reference_covariances(model, batches, ("0",), "positions")
-        for contender in contenders(("0",), ("0",)):
+        for contender in contenders(("0",), ("0",), peers):
             if contender.samples == "positions" and contender.version is not None:
                 error = worst_error(measure(contender, model, batches).covariances, expected)
                 errors.setdefault(contender.name, {})[f"{mean:g}"] = error

@@ -154,7 +154,8 @@ def to_numpy(values: Tensor) -> Matrix:
     return np.asarray(values.detach().cpu().double().numpy())
 
 
-PEERS: dict[str, tuple[str, Callable[[int], Peer]]] = {  # distribution, class
+Peers = dict[str, tuple[str, Callable[[int], Peer]]]  # name -> distribution and class
+PEERS: Peers = {
     "plain float32 sums": ("torch", PlainSums),
     "torchmetrics": ("torchmetrics", TorchMetrics),
     "welford-torch": ("welford-torch", WelfordTorch),

@@ -65,18 +65,6 @@ class LoopRow(TypedDict):
     bare_native: float
 
 
-class ScalingRow(TypedDict):
-    """Times of a training step in portable arithmetic on one and two threads, and estimates for more cores."""
-
-    name: str
-    one_thread_ms: float
-    two_threads_ms: float
-    outside_share: float  # of one thread's time, spent outside of the kernels
-    serial_share: float  # the larger of that and Amdahl's share from the two times
-    passes_share: float  # of one thread's time, in kernels limited by memory bandwidth
-    estimates: dict[str, list[float]]  # number of cores -> estimated speed-up over one thread, low and high
-
-
 class ArithmeticBenchmark(TypedDict):
     """Content of arithmetic.json: speed in native and portable arithmetic."""
 
@@ -84,30 +72,15 @@ class ArithmeticBenchmark(TypedDict):
     repeats: int
     gflops_per_thread: float  # the rate of fused products that one thread reaches
     networks: list[PairedRow]
-    scaling: list[ScalingRow]
     layers: list[PairedRow]
     loop: list[LoopRow]
-
-
-class SharedRow(TypedDict):
-    """Measurements by one process of steps that several take together; keys are message kinds of `bench.messages`."""
-
-    seconds: float  # of a step
-    waiting: dict[str, float]  # seconds of a step in which the process only waits
-    messages: dict[str, int]  # of a step
-    bytes: dict[str, int]  # sent by this process in a step
-    alone: dict[str, float]  # seconds of one small message, and of all gradients, without other work
-    cpu: dict[str, float]  # the part of `alone` that this process's own threads work
 
 
 class RankRow(TypedDict):
     """Measurements by one process, made while all processes of the benchmark measure at the same time."""
 
-    alone: dict[str, float]  # images in a batch -> seconds of a step without messages
-    # For each weight in the order of the backward pass: its number of values, and the share of the step after which
-    # its gradient is begun. The last entry has 0 values and marks the end of the pass.
-    begun: list[tuple[int, float]]
-    shared: SharedRow | None  # None: there was no other process
+    seconds: float  # of a step
+    alone: float  # seconds of a step on its share of the batch, without messages
     resident_mb: float | None  # peak; None where the system does not report it
 
 

@@ -1,6 +1,14 @@
-"""The Markdown tables of the benchmarks of features and arithmetic, made from their records."""
+"""The Markdown tables of the benchmarks, made from their records."""
 
-from benchmarks.records import ArithmeticBenchmark, ContenderRow, FeatureBenchmark, PairedRow, ScalingRow
+from statistics import fmean
+
+from benchmarks.records import (
+    ArithmeticBenchmark,
+    ContenderRow,
+    FeatureBenchmark,
+    PairedRow,
+    ProcessesBenchmark,
+)
 from in4310repro.system.text import markdown
 
 
@@ -76,7 +84,6 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
     for row in report["networks"]:
         share = row["gflops"] / peak / row["threads"]
         lines.append(f"{_paired_cells(row)} {share:.0%} |")
-    lines += _scaling_table(report["scaling"])
     lines += [
         "",
         "## Trainings",
@@ -96,34 +103,41 @@ def arithmetic_table(report: ArithmeticBenchmark) -> str:
     return "\n".join([*lines, ""])
 
 
-def _scaling_table(rows: list[ScalingRow]) -> list[str]:
-    cores = [*rows[0]["estimates"]] if rows else []
-    lines = [
-        "",
-        "## More than two cores: an estimate",
-        "",
-        "Nothing here ran on more than two threads. Serial is the larger of two shares of the portable step: the time "
-        "outside of the kernels, and Amdahl's s from the times t of one and two threads, t2 / t1 = s + (1 - s) / 2. "
-        "The higher estimate is 1 / (s + (1 - s) / n). Memory limits the share p of the time, in passes over maps and "
-        "parameters; in the lower estimate two cores take all its bandwidth: 1 / (s + p / 2 + (1 - s - p) / n). "
-        "Both assume that n cores are as fast each as one alone and that enough pieces of work are there.",
-        "",
-        f"| | 1 thread, ms | 2 threads, ms | speed-up of 2 | outside | serial, s | memory, p "
-        f"{''.join(f'| {number} cores, estimate ' for number in cores)}|",
-        f"| {' | '.join(['---'] * (7 + len(cores)))} |",
-    ]
-    for row in rows:
-        one, two = row["one_thread_ms"], row["two_threads_ms"]
-        shares = " | ".join(f"{row[key]:.1%}" for key in ("outside_share", "serial_share", "passes_share"))
-        estimates = " | ".join(f"{low:.1f} to {high:.1f}" for low, high in row["estimates"].values())
-        lines.append(f"| {row['name']} | {one:.1f} | {two:.1f} | {one / two:.2f} | {shares} | {estimates} |")
-    return lines
-
-
 def _paired_cells(row: PairedRow) -> str:
     times = f"{row['native_ms']:.2f} | {row['portable_ms']:.2f}"
     ratio = f"{row['ratio']:.2f} [{row['lowest']:.2f}, {row['highest']:.2f}]"
     return f"| {row['name']} | {row['threads']} | {times} | {ratio} |"
+
+
+def processes_table(report: ProcessesBenchmark) -> str:
+    """Return the text of processes.md, with the tables of the benchmark of training by several processes."""
+    environment = report["fingerprint"]
+    lines = [
+        "# Several processes: cost",
+        "",
+        f"On {markdown(environment['processor'])}, {report['cores']} cores, torch {environment['versions']['torch']} "
+        "with gloo. ResNet-18 with SGD in the training loop, on images in memory; medians over steps, means over "
+        "processes. Without messages: the processes side by side, each on its share alone. Memory: resident, at its "
+        "highest.",
+        "",
+        f"{report['cores']} cores show what messages cost. They do not show what several machines gain, and with more "
+        "processes than cores a process also waits for a core.",
+    ]
+    for workload in report["workloads"]:
+        lines += [
+            "",
+            f"## {workload['image_size']} px, {workload['batch_size']} images, {workload['repeats']} steps",
+            "",
+            "| processes | threads of each | step, ms | without messages, ms | memory of each, MB |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for run in workload["runs"]:
+            ranks = run["ranks"]
+            seconds, alone = (fmean(rank[key] for rank in ranks) for key in ("seconds", "alone"))
+            without = f"{1000 * alone:.0f}" if len(ranks) > 1 else "-"
+            memory = " ".join(_format(rank["resident_mb"], ".0f") for rank in ranks)
+            lines.append(f"| {len(ranks)} | {run['threads']} | {1000 * seconds:.0f} | {without} | {memory} |")
+    return "\n".join([*lines, ""])
 
 
 def _format(value: float | None, form: str) -> str:

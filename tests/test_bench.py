@@ -1,8 +1,6 @@
 """The benchmark at a small size: its files, the tools it reports as missing, and its error values."""
 
-import functools
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -10,36 +8,28 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import arithmetic, scaling
-from benchmarks import contenders as contenders_module
+from benchmarks import arithmetic
 from benchmarks.contenders import contenders, feature_statistics, peer
-from benchmarks.errors import reference_covariances, relative_error
 from benchmarks.features import BenchmarkOptions, benchmark, peak_memory
-from benchmarks.measurement import measure
+from benchmarks.measurement import measure, reference_covariances, relative_error
 from benchmarks.peers import PEERS, PlainSums
 from benchmarks.workloads import Workload, convolution_operations, layers
-from in4310repro.arithmetic import library, softmax
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 
 
-@pytest.fixture
-def few_peers(monkeypatch: pytest.MonkeyPatch) -> None:
-    peers = {"plain float32 sums": PEERS["plain float32 sums"], "absent": ("no-such-distribution", PlainSums)}
-    monkeypatch.setattr(contenders_module, "PEERS", peers)
-
-
 @pytest.mark.slow
 def test_report_has_a_row_for_every_contender_and_names_what_is_not_installed(
-    few_peers: None, tmp_path: Path, numerics: Numerics
+    tmp_path: Path, numerics: Numerics
 ) -> None:
-    del few_peers
-    options = BenchmarkOptions(repeats=1, seconds=0.0, images=2, batch_size=1, side=32, memory_images=500)
+    peers = {"plain float32 sums": PEERS["plain float32 sums"], "absent": ("no-such-distribution", PlainSums)}
+    sizes = {"images": 2, "batch_size": 1, "side": 32, "memory_images": 500}
+    options = BenchmarkOptions(repeats=1, seconds=0.0, peers=peers, **sizes)
     files = benchmark(tmp_path, Context(numerics), options)
     report = json.loads(files[0].read_text())
     for rows in report["layouts"].values():
         named = {row["name"]: row for row in rows}
-        assert list(named) == [contender.name for contender in contenders(("c",) * 20, ("m",) * 5)]
+        assert list(named) == [contender.name for contender in contenders(("c",) * 20, ("m",) * 5, peers)]
         assert named["absent"]["version"] is None
         assert named["`positions` exact"]["error"] < 1e-12
         assert named["`positions` exact"]["repeats"] == 1
@@ -108,37 +98,8 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
     for row in [*report["networks"], *report["layers"]]:
         assert row["lowest"] <= row["ratio"] <= row["highest"]
         assert f"| {row['name']} | {row['threads']} |" in table.read_text()
-    (step,) = report["scaling"]
-    assert 0 < step["outside_share"] <= step["serial_share"] <= 1
-    assert 0 < step["passes_share"] < 1
-    assert "| 16 cores, estimate |" in table.read_text()
     (loop,) = report["loop"]
     assert min(loop["native"], loop["portable"], loop["bare_native"]) > 0
-
-
-def test_speed_ups_by_hand() -> None:
-    # Amdahl: with a tenth serial, 4 cores give 1 / (0.1 + 0.9 / 4).
-    assert scaling.estimate(0.1, 0.0, 4) == pytest.approx((1 / 0.325, 1 / 0.325))
-    # A fifth waits for memory from two cores on: 1 / (0.1 + 0.2 / 2 + 0.7 / 4).
-    assert scaling.estimate(0.1, 0.2, 4) == pytest.approx((1 / 0.375, 1 / 0.325))
-    assert scaling.estimate(0.0, 0.0, 16) == (16, 16)
-    assert scaling.estimate(1.0, 0.5, 16) == (1, 1)
-
-
-def test_a_step_that_two_threads_do_not_speed_up_is_serial() -> None:
-    row = scaling.measure("sleep", functools.partial(time.sleep, 0.02), repeats=1)
-    assert row["outside_share"] == 1
-    assert row["serial_share"] == 1
-    assert row["estimates"] == {"4": [1, 1], "8": [1, 1], "16": [1, 1]}
-
-
-def test_the_time_in_kernels_is_kept_by_name_and_timing_ends() -> None:
-    call = library.Library.call
-    with scaling.time_kernels() as inside:
-        softmax(torch.ones(2, 3))
-    assert list(inside) == ["softmax"]
-    assert inside["softmax"] > 0
-    assert library.Library.call is call
 
 
 def test_operations_are_those_of_the_literature() -> None:

@@ -1,11 +1,9 @@
 """Every number on README and the pages is held by its file."""
 
-import json
 from typing import Any
 
 import pytest
 
-from benchmarks.processes_table import compare_with_model
 from in4310repro.verification.replay.plan import chance_to_find
 from tests.docs import claims
 
@@ -56,14 +54,6 @@ def test_the_chances_of_a_draw_are_those_of_its_formula() -> None:
     ]
     assert [row for row in rows if row not in page] == []
     assert f"{100 * (1 - chance_to_find(1, 17, 3)):.0f} of 100 cases" in page
-
-
-def test_the_range_of_the_model_of_several_processes_is_that_of_the_bench() -> None:
-    report = json.loads((claims.ROOT / "reports/bench/processes.json").read_text(encoding="utf-8"))
-    rows = [row for workload in report["workloads"] for row in compare_with_model(workload, report["cores"])]
-    ratios = [model.total / measured for _, model, measured in rows]
-    page = (claims.ROOT / "docs/processes.md").read_text(encoding="utf-8")
-    assert f"it has {min(ratios):.2f} to {max(ratios):.2f} of the time that was measured" in page
 
 
 def _percent(chance: float) -> str:
