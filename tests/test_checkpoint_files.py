@@ -21,6 +21,7 @@ from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import (
+    Position,
     kept_epoch_bytes,
     load_into,
     optimizer_tensors,
@@ -29,7 +30,6 @@ from in4310repro.training.checkpoints import (
     save,
     write_kept_epoch,
 )
-from in4310repro.training.positions import Position
 
 CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}
 

@@ -12,8 +12,7 @@ import torch
 from PIL import Image
 
 from in4310repro.data import scenes
-from in4310repro.evaluation.evaluation import evaluate
-from in4310repro.evaluation.labelling import label
+from in4310repro.evaluation.evaluation import evaluate, label
 from in4310repro.models.network import open_network
 from in4310repro.runs.config import change, to_json
 from in4310repro.runs.finished import FinishedRun
@@ -24,7 +23,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints, experiment
-from in4310repro.training.positions import Position
+from in4310repro.training.checkpoints import Position
 from in4310repro.verification.replay.of_run import plan_replay, replay
 from in4310repro.verification.routine import verify
 from tests.builders import rechain

@@ -17,8 +17,8 @@ from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate, native_class
 from in4310repro.system.processes import Processes, join
-from in4310repro.training import experiment, replicas
-from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training import epochs, experiment
+from in4310repro.training.epochs import TrainingInputs
 from tests.conftest import active
 from tests.sessions import shares
 
@@ -74,7 +74,7 @@ def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor
     images = images_of(20)
     torch.manual_seed(0)
     model = shares.plain_layers(6)
-    numerics = replicas.numerics_of(activate("native", "cpu"), processes)
+    numerics = epochs.numerics_of_processes(activate("native", "cpu"), processes)
     inputs = TrainingInputs(
         model=model,
         training=images,
@@ -83,16 +83,16 @@ def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor
         setting=config.settings[0],
         context=Context(numerics, processes=processes),
     )
-    epochs = Epochs(inputs)
-    loss, _ = epochs.train(lambda: None)
-    return {**epochs.model.state_dict(), "loss": torch.tensor(loss)}
+    training = epochs.Epochs(inputs)
+    loss, _ = training.train(lambda: None)
+    return {**training.model.state_dict(), "loss": torch.tensor(loss)}
 
 
 def native_rank(rank: int, size: int, port: int, file: Path, config: Config, weighted: bool) -> None:
     shares.describe_rank(rank, size, port)
     if not weighted:
-        whole = replicas.backward
-        replicas.backward = lambda loss, _share, processes: whole(loss, 1 / size, processes)  # type: ignore[assignment]
+        whole = epochs.backward_over_processes
+        epochs.backward_over_processes = lambda loss, _share, processes: whole(loss, 1 / size, processes)  # type: ignore[assignment]
     with join("cpu") as processes:
         state = native_epoch(config, processes)
         if processes.leads:
@@ -118,13 +118,13 @@ def test_native_gradients_are_weighted_by_images_and_a_mean_over_processes_is_an
 
 def test_native_arithmetic_of_several_processes_is_a_class_of_its_own() -> None:
     native = replace(active(), mode="native", device_name="a card")
-    found = replicas.numerics_of(native, Processes(0, 2))
+    found = epochs.numerics_of_processes(native, Processes(0, 2))
     assert (found.device_name, found.numeric_class) == (
         "2 x a card",
         native_class(native.probe, native.threads, "2 x a card"),
     )
-    assert replicas.numerics_of(native, Processes()) is native
-    assert replicas.numerics_of(active(), Processes(0, 2)) is active()
+    assert epochs.numerics_of_processes(native, Processes()) is native
+    assert epochs.numerics_of_processes(active(), Processes(0, 2)) is active()
 
 
 two_cards = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA devices")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from in4310repro.audit.examine import audit as audit_text
     from in4310repro.evaluation.evaluation import evaluate
-    from in4310repro.evaluation.labelling import label as predict
+    from in4310repro.evaluation.evaluation import label as predict
     from in4310repro.features import FeatureStatistics
     from in4310repro.runs.config import Config
     from in4310repro.runs.finished import FinishedRun
@@ -52,7 +52,7 @@ _PLACES = {
     "audit_text": ("audit.examine", "audit"),
     "compare_runs": ("verification.compare", "compare_runs"),
     "evaluate": ("evaluation.evaluation", "evaluate"),
-    "predict": ("evaluation.labelling", "label"),
+    "predict": ("evaluation.evaluation", "label"),
     "train": ("training.experiment", "train"),
     "verify": ("verification.routine", "verify"),
 }

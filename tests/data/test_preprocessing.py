@@ -34,7 +34,7 @@ from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import experiment
 from in4310repro.verification import verify
-from in4310repro.verification.form import weights_form
+from in4310repro.verification.files import weights_form
 from tests.builders import image_set
 from tests.conftest import Call
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.verification.replay.plan import chance_to_find
+from in4310repro.verification.replay.of_run import chance_to_find
 from tests.docs import claims
 
 CLAIMS = claims.read()["claim"]

@@ -12,8 +12,8 @@ from in4310repro.runs import chain, names
 from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import checkpoints
+from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
-from in4310repro.training.positions import Position
 from tests.forgeries.changes import put, sealed
 from tests.forgeries.forger import SELECTED, Forger, files_of, make_worst
 from tests.forgeries.measured import say_native

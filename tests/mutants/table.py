@@ -81,18 +81,7 @@ RUNS: dict[str, tuple[str, ...]] = {
     "status": ("test_status",),
 }
 DOUBTS: dict[str, tuple[str, ...]] = {
-    "confident": ("test_confident",),
-    "crops": ("test_crops",),
-    "examination": ("test_examination",),
-    "findings": ("test_examination",),
-    "folds": ("test_folds",),
-    "grouping": ("test_grouping",),
-    "look_alikes": ("test_look_alikes",),
-    "neighbours": ("test_neighbours",),
-    "network": ("test_network",),
-    "plane": ("test_plane",),
-    "resemblances": ("test_grouping", "test_examination"),
-    "study": ("test_study",),
+    name: (f"test_{name}",) for name in ("examination", "features", "labels", "resemblances")
 }
 READERS = ("wild", "parts", "grids", "files", "labels", "numbers", "reports", "subjects", "forms")
 # What reports of all habits say is held by the last ones.
@@ -137,7 +126,7 @@ def list_modules(root: Path) -> list[Module]:
         Module("training", "training/head.py", ("tests/training/test_head.py",)),
         Module("evaluation", "evaluation/embedding.py", ("tests/training/test_head.py",)),
         Module("models", "models/trained_part.py", ("tests/models/test_trained_part.py",)),
-        Module("training", "training/weights_check.py", ("tests/training/test_weights_check.py",)),
+        Module("training", "training/preparation.py", ("tests/training/test_preparation.py",)),
         *_list_room(root, "evaluation/doubts", DOUBTS, "tests/evaluation/doubts", ()),
         Module("evaluation", "evaluation/evaluation.py", ("tests/evaluation/test_evaluation.py",)),
         *_list_room(root, "golden", GOLDEN, "tests", ()),

@@ -9,7 +9,7 @@ from PIL import Image
 
 from in4310repro.data import check, scenes
 from in4310repro.data.folders import catalogue
-from in4310repro.evaluation.doubts.findings import CropPair, Doubt, Doubts, LookAlike, count_doubts
+from in4310repro.evaluation.doubts.examination import CropPair, Doubt, Doubts, LookAlike, count_doubts
 from in4310repro.report.contact_sheet import SHOWN, render
 from in4310repro.report.markup import Panel
 from in4310repro.report.photographs import Photograph

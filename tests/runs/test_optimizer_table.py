@@ -20,7 +20,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
 from in4310repro.system.progress import Progress
 from in4310repro.training import checkpoints, experiment, optimizers
-from in4310repro.training.positions import Position
+from in4310repro.training.checkpoints import Position
 from tests.conftest import Call, refused
 
 MODEL = "tests.training.test_extension:network"

@@ -10,8 +10,7 @@ import pytest
 from in4310repro.runs import names, status
 from in4310repro.runs.finished import finished_files
 from in4310repro.runs.folder import RunFolder
-from in4310repro.verification.opening import recorded_files
-from in4310repro.verification.unchecked import describe, unchecked_in_run
+from in4310repro.verification.folder import describe, recorded_files, unchecked_in_run
 from tests.conftest import Call
 
 

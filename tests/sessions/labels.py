@@ -19,8 +19,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from in4310repro.evaluation.doubts.findings import count_doubts
-from in4310repro.evaluation.doubts.study import Kind, study
+from in4310repro.evaluation.doubts.examination import count_doubts
+from in4310repro.evaluation.doubts.labels import Kind, study
 from in4310repro.metrics import wilson
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file

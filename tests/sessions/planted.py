@@ -18,8 +18,8 @@ from typing import Any
 
 from in4310repro.data import check
 from in4310repro.data.folders import catalogue
-from in4310repro.evaluation.doubts import network
 from in4310repro.evaluation.doubts.examination import examine, readable
+from in4310repro.evaluation.doubts.features import features_of, open_source
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
@@ -44,10 +44,10 @@ def measure(folder: Path, images: int = IMAGES, training: Sequence[str] = TRAINI
     words = ("train", "--preset", "demo", "--seed", "1", "--optimizer", "AdamW", "--numerics", "native", *training)
     subprocess.run([sys.executable, "-m", "in4310repro", *words, "--out", f"{folder / 'run'}", "--quiet"], check=True)
     truth = planted.plant(folder / "scenes", images, SIDE, SEED)
-    source, numerics = network.open_source(f"{folder / 'run'}", {}), activate("native", "cpu")
+    source, numerics = open_source(f"{folder / 'run'}", {}), activate("native", "cpu")
     listed = catalogue(folder / "scenes")
     findings = check.examine(listed)
-    features = network.features_of(source, listed.root, readable(listed, findings), Context(numerics))
+    features = features_of(source, listed.root, readable(listed, findings), Context(numerics))
     doubts = examine(listed, findings, features, source.described())
     run = FinishedRun.open(folder / "run")
     wrong_alike = [each for each in doubts.look_alikes if truth.wrong.keys() & set(each.paths)]

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from in4310repro.data.folders import Entry
 from in4310repro.data.images import ImageSet
-from in4310repro.evaluation.doubts.plane import plane
+from in4310repro.evaluation.doubts.features import plane
 from in4310repro.evaluation.embedding import Embedding, embed
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics import wilson

@@ -22,7 +22,7 @@ from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints, optimizers, training
-from in4310repro.training.positions import Position
+from in4310repro.training.checkpoints import Position
 from tests.conftest import active
 from tests.sessions.soak import WRITES, Soak, remove_speed
 from tests.training.test_training import TINY, network, task

@@ -16,7 +16,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, training
 from in4310repro.training.step_log import formats_of
-from in4310repro.verification.unchecked import unchecked_in_run
+from in4310repro.verification.folder import unchecked_in_run
 from tests.builders import image_set
 from tests.conftest import Call, active, refused
 from tests.sessions.soak import remove_speed

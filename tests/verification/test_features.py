@@ -12,9 +12,9 @@ from in4310repro.runs.deviations import parse
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification.check import Circumstances
-from in4310repro.verification.claims import claims, computed_again
 from in4310repro.verification.evidence import Evidence
 from in4310repro.verification.features import absent_sets, activation_differences, feature_differences, feature_tier
+from in4310repro.verification.routine import claims, computed_again
 from tests.builders import inside_json
 from tests.verification.given import evidence_of
 

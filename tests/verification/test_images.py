@@ -1,17 +1,35 @@
-"""The split and its images: the split is drawn again, and no image is changed, missing or added."""
+"""Images, pixels, ends of images and the split against what a run records."""
 
+from __future__ import annotations
+
+import hashlib
+import io
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from in4310repro.data.splits import Split, to_csv
+from in4310repro.data.folders import catalogue
+from in4310repro.data.images import ImageSet, decoder, load_images
+from in4310repro.data.splits import Split, stratified_split, to_csv
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification.images import image_differences, scene_differences, split_differences
+from in4310repro.system.progress import SILENT
+from in4310repro.verification.images import (
+    bytes_behind_end,
+    image_differences,
+    images_with_trailing_bytes,
+    pixel_differences,
+    scene_differences,
+    split_differences,
+)
 from tests.verification.given import evidence_of
 
 Find = Callable[[FinishedRun], list[str]]
@@ -103,3 +121,110 @@ def test_images_changed_added_and_missing_are_said(
     (root / second).unlink()
     with pytest.raises(ValueError, match=f"{second}.*--data"):
         [*image_differences(evidence_of(run, numerics, str(root)))]
+
+
+@pytest.fixture
+def test_images(run: FinishedRun) -> ImageSet:
+    return run.test_images(None, SILENT)
+
+
+def with_fingerprint(run: FinishedRun, **changes: Any) -> FinishedRun:
+    return replace(run, fingerprint=Fingerprint(**{**run.fingerprint, **changes}))  # type: ignore[typeddict-item]
+
+
+def test_the_fingerprint_holds_the_decoder_and_a_hash_of_the_pixels_of_each_part(run: FinishedRun) -> None:
+    assert run.fingerprint["decoder"] == decoder()
+    split = run.split_below(None)
+    for part in ("training", "validation", "test"):
+        images = load_images(part, split.root, split.parts[part], run.config.image_size, cache=False)
+        whole = hashlib.sha256()
+        for image in images.pixels:
+            whole.update(hashlib.sha256(image.tobytes()).digest())
+        assert run.fingerprint["pixels_sha256"][part] == whole.hexdigest()
+
+
+def test_a_hash_of_pixels_is_the_same_without_a_file(test_images: ImageSet) -> None:
+    assert replace(test_images, cached=None).pixels_sha256() == test_images.pixels_sha256()
+    other = test_images.pixels.copy()
+    other[3, 0, 0, 0] ^= 1
+    assert replace(test_images, cached=None, pixels=other).pixels_sha256() != test_images.pixels_sha256()
+
+
+@pytest.mark.parametrize("bitwise", [True, False])
+def test_other_pixels_by_the_same_decoder_are_a_difference(
+    bitwise: bool, run: FinishedRun, test_images: ImageSet
+) -> None:
+    assert [*pixel_differences(run, "test", test_images, bitwise=bitwise)] == []
+    forged = with_fingerprint(run, pixels_sha256={"test": "0" * 64})
+    (sentence,) = pixel_differences(forged, "test", test_images, bitwise=bitwise)
+    assert f"pixels_sha256 of the test images is {'0' * 64}; they are decoded to" in sentence
+    assert "another decoder" not in sentence
+
+
+def test_another_decoder_is_named_and_only_a_difference_where_bits_are_required(
+    run: FinishedRun, test_images: ImageSet
+) -> None:
+    older = with_fingerprint(run, decoder={**decoder(), "pillow": "1.0"}, pixels_sha256={"test": "0" * 64})
+    assert [*pixel_differences(older, "test", test_images, bitwise=False)] == []
+    (sentence,) = pixel_differences(older, "test", test_images, bitwise=True)
+    assert f"(another decoder: pillow 1.0 in the run and {decoder()['pillow']} here)" in sentence
+
+
+def test_a_run_of_before_says_nothing_of_its_pixels(run: FinishedRun, test_images: ImageSet) -> None:
+    before = {name: value for name, value in run.fingerprint.items() if name not in ("decoder", "pixels_sha256")}
+    old = replace(run, fingerprint=before)  # type: ignore[arg-type]
+    assert [*pixel_differences(old, "test", test_images, bitwise=True)] == []
+
+
+PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8))
+
+
+def written(kind: str, **options: Any) -> bytes:
+    file = io.BytesIO()
+    PICTURE.save(file, kind, **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("BMP", {}),
+        ("PNG", {}),
+        ("GIF", {}),
+        ("GIF", {"save_all": True, "append_images": [PICTURE.quantize(8), PICTURE.rotate(90)]}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True}),
+        ("JPEG", {"restart_marker_blocks": 1}),
+        # A preview has an end of its own.
+        ("JPEG", {"exif": b"Exif\0\0" + written("JPEG")}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+    ],
+)
+def test_bytes_behind_the_end_are_counted_and_a_picture_as_written_has_none(kind: str, options: Any) -> None:
+    data = written(kind, **options)
+    assert bytes_behind_end(data) == 0
+    assert bytes_behind_end(data + b"xyz") == 3
+    assert bytes_behind_end(data + data) == len(data)
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(data))), np.asarray(Image.open(io.BytesIO(data + b"xyz"))))
+    # What is cut has nothing behind its end, wherever it is cut.
+    assert not any(bytes_behind_end(data[:length]) for length in range(0, len(data), 7))
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"BM", b"\xff\xd8", b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"text" * 50]
+)
+def test_what_is_no_picture_has_no_end(data: bytes) -> None:
+    assert bytes_behind_end(data) in (0, 4)
+
+
+def test_images_with_bytes_behind_their_end_are_counted(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        (tmp_path / label).mkdir()
+        for number in range(6):
+            Image.new("RGB", (8, 8), (number, 40 * (label == "a"), 0)).save(tmp_path / f"{label}/{number}.png")
+    split = stratified_split(catalogue(tmp_path), (6, 3, 3), 0)
+    assert images_with_trailing_bytes(split, SILENT) == []
+    file = tmp_path / "b/3.png"
+    file.write_bytes(file.read_bytes() + b"ground")
+    assert images_with_trailing_bytes(split, SILENT) == ["b/3.png"]

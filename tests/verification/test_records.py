@@ -1,4 +1,6 @@
-"""Records held against scores: every key, exactly if bits are required, else within the tolerance of scores."""
+"""Recorded metrics against those of recomputed scores."""
+
+from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,18 @@ from in4310repro.metrics import METRICS, SCALARS
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.selection import best_epoch
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification.records import open_precisions, precision_ranges, record_differences, sentence
-from in4310repro.verification.selected import metrics_differences
+from in4310repro.verification.records import (
+    metrics_differences,
+    open_precisions,
+    precision_ranges,
+    record_differences,
+    sentence,
+)
 from tests.builders import inside_json, made_up_scores
+from tests.conftest import Call
 from tests.verification.given import evidence_of
 
 NOTHING = CORRECTED_PROTOCOL
@@ -156,3 +166,34 @@ def test_each_value_of_the_metrics_follows_from_the_scores(
     inner, key = inside_json(metrics, place)
     inner[key] = value
     assert any(place.split("/")[0] in each for each in differences(replace(run, metrics=metrics)))
+
+
+NEWER = [name for name in SCALARS if not METRICS[name].in_every_run]
+
+
+@pytest.mark.parametrize("place", ["metrics.json", "history.json"])
+@pytest.mark.parametrize("name", NEWER)
+def test_verify_finds_a_forged_value_of_a_newer_metric(name: str, place: str, linked_run: Path, call: Call) -> None:
+    run, files = FinishedRun.open(linked_run), RunFolder.open(linked_run)
+    setting = run.config.settings[0].name
+    file = place if place == "metrics.json" else f"{setting}/{place}"
+    record = files.read_json(file)
+    best = best_epoch(run.histories[setting], run.config.select)["epoch"]
+    row = record if place == "metrics.json" else record[best - 1]
+    row[name] = 0.99
+    files.write_json(file, record)
+    code, out, error = call("verify", f"{linked_run}")
+    assert code == 1
+    assert f"{name} is 0.99" in out + error
+
+
+def test_a_run_without_the_newer_metrics_is_verified(linked_run: Path, call: Call) -> None:
+    files = RunFolder.open(linked_run)
+    for file in ("metrics.json", *(f"{name}/history.json" for name in FinishedRun.open(linked_run).histories)):
+        record = files.read_json(file)
+        for each in record if isinstance(record, list) else [record]:
+            for name in NEWER:
+                del each[name]
+        files.write_json(file, record)
+    code, out, error = call("verify", f"{linked_run}")
+    assert code == 0, out + error

@@ -1,4 +1,6 @@
-"""verify() from end to end: an untouched run passes, and a fault is found even if another file would hide it."""
+"""What verify finds, says and leaves open."""
+
+from __future__ import annotations
 
 import re
 from collections.abc import Callable
@@ -15,8 +17,11 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification import changed_files, last_lines, verdict_of_agreement, verify
-from in4310repro.verification.check import Note
-from in4310repro.verification.preset import preset_findings
+from in4310repro.verification.check import Claim, Note
+from in4310repro.verification.checks import CHECKS
+from in4310repro.verification.files import preset_findings
+from in4310repro.verification.routine import by_what_shows_them
+from tests.verification import table
 
 
 def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_claim(
@@ -170,3 +175,27 @@ def test_a_run_that_did_not_finish_is_refused(tmp_path: Path, numerics: Numerics
     RunFolder.create(tmp_path / "run").write_json("config.json", to_json(PRESETS["tiny"]))
     with pytest.raises(ValueError, match=r"holds no finished run: it has no metrics\.json"):
         verify(tmp_path / "run", Context(numerics))
+
+
+PAGE = table.PAGE
+
+
+def test_the_tables_of_the_docs_are_those_of_the_checks() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert table.with_tables(text) == text
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=[check.name for check in CHECKS])
+def test_a_check_that_is_left_out_or_says_something_else_is_missed_on_the_page(check: object) -> None:
+    without = [each for each in CHECKS if each is not check]
+    text = PAGE.read_text(encoding="utf-8")
+    assert table.with_tables(text, without) != text
+
+
+def test_claims_are_put_together_by_what_would_show_them() -> None:
+    claims = [Claim("a", "x"), Claim("b", "y"), Claim("c", "x")]
+    assert by_what_shows_them(claims) == {"x": ["a", "c"], "y": ["b"]}
+
+
+def test_checks_have_names_of_their_own() -> None:
+    assert len({check.name for check in CHECKS}) == len(CHECKS)

@@ -131,8 +131,8 @@ def _check_with(
     from in4310repro.data.comparison import sample_positions
     from in4310repro.data.folders import survey
     from in4310repro.data.splits import from_csv
-    from in4310repro.evaluation.doubts import examination, findings, network
-    from in4310repro.evaluation.doubts.plane import plane
+    from in4310repro.evaluation.doubts import examination
+    from in4310repro.evaluation.doubts.features import features_of, open_source, plane
     from in4310repro.report import contact_sheet
     from in4310repro.report.photographs import Photograph
     from in4310repro.system.files import json_bytes, write_file
@@ -141,7 +141,7 @@ def _check_with(
     for file in (page, out):
         if file and file.is_dir():
             raise ValueError(f"{file} is a folder; a regular file is needed")
-    source = network.open_source(weights, options)
+    source = open_source(weights, options)
     listed = from_csv(split, folder) if split else None
     if source.fingerprint is None:
         numerics = activate_for(source.config)
@@ -151,7 +151,7 @@ def _check_with(
     images, found = surveyed.images, check.examine_tree(surveyed, listed, progress())
     try:
         entries = examination.readable(images, found, seed)
-        features = network.features_of(source, folder, entries, context_of(numerics))
+        features = features_of(source, folder, entries, context_of(numerics))
         doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
     except ValueError:
         # What was found by then is not lost.
@@ -159,7 +159,7 @@ def _check_with(
         if out:
             print_line(f"wrote {write_file(out, json_bytes(found.to_json()))}")
         raise
-    text = f"{check.render(found)}\n{findings.render(doubts)}"
+    text = f"{check.render(found)}\n{examination.render(doubts)}"
     if page:
         files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
         of_classes = np.array([entry.label for entry in entries])

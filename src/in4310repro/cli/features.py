@@ -52,10 +52,14 @@ def features(
         in4310repro features --data photos --out maps.json --resume
     """
     active = activate_arithmetic(numerics, device)
-    from in4310repro.evaluation.feature_maps.of_folder import measure_folder
-    from in4310repro.evaluation.feature_maps.partial import partial_results, remove_partial_results, with_ending
+    from in4310repro.evaluation.feature_maps.measurement import Request, parse_axes
+    from in4310repro.evaluation.feature_maps.of_folder import (
+        measure_folder,
+        partial_results,
+        remove_partial_results,
+        with_ending,
+    )
     from in4310repro.evaluation.feature_maps.records import to_csv, to_text
-    from in4310repro.evaluation.feature_maps.request import Request, parse_axes
     from in4310repro.features import kernel_description
     from in4310repro.report import figures
     from in4310repro.system import machine

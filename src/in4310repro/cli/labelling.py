@@ -42,7 +42,7 @@ def predict(
     with join("cpu") as processes, open_run(run, processes) as finished:
         trust_network(model, finished.config.model)
         active = activate_as_recorded(finished.fingerprint, numerics, device)
-        from in4310repro.evaluation.labelling import label
+        from in4310repro.evaluation.evaluation import label
         from in4310repro.system.files import write_file
 
         labelled = label(finished, context_of(active, processes), images)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.system.numerics import Numerics
     from in4310repro.verification import Verification
-    from in4310repro.verification.replay.plan import Plan
+    from in4310repro.verification.replay.of_run import Plan
 
 Replay = Annotated[
     int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
@@ -67,7 +67,7 @@ def verify(
         in4310repro verify runs/mine --data moved/mine
         in4310repro verify runs/demo --replay 2   # of a run of train --keep-epochs
     """
-    from in4310repro.verification.replay.plan import check_request
+    from in4310repro.verification.replay.of_run import check_request
 
     check_request(replay, draw)
     load_torch()
@@ -179,14 +179,13 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
     Raises:
         ValueError: the arithmetic differs from that of the run.
     """
-    from in4310repro.verification.replay.of_run import plan_replay
-    from in4310repro.verification.replay.plan import describe_cap
-    from in4310repro.verification.replay.start import describe_missing_epochs
+    from in4310repro.verification.replay.epoch import describe_missing_epochs
+    from in4310repro.verification.replay.of_run import describe_cap, plan_replay
 
     plan = plan_replay(run, draws, seed, numerics)
     if fewer := describe_cap(plan, draws):
         progress().message(fewer)
-    if missing := describe_missing_epochs(run, plan):
+    if missing := describe_missing_epochs(run, plan.setting, plan.epochs):
         # Now, and not after hours; what can be trained again may be evidence all the same.
         progress().message(f"{missing}; only the others are trained again")
     return plan
@@ -198,8 +197,7 @@ def _replayed(
     """Train epochs of a verified run again; the exit code is 1 for a difference, 2 for missing epochs."""
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
     from in4310repro.verification.replay.lines import difference_lines, missing_line, result_lines
-    from in4310repro.verification.replay.of_run import replay
-    from in4310repro.verification.replay.plan import describe_cap
+    from in4310repro.verification.replay.of_run import describe_cap, replay
 
     run = opened.folder
     progress().message(f"{before.lines[0]}; now epochs are trained again")

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from in4310repro.data.check import Findings
-from in4310repro.evaluation.doubts.findings import Doubt, Doubts, total
+from in4310repro.evaluation.doubts.examination import Doubt, Doubts, total
 from in4310repro.report.markup import (
     LEGEND_LINE,
     Panel,

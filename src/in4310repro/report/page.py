@@ -40,7 +40,7 @@ from in4310repro.runs.records import RunMetrics
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.verification.check import Circumstances
-from in4310repro.verification.claims import by_what_shows_them, claims, computed_again
+from in4310repro.verification.routine import by_what_shows_them, claims, computed_again
 
 PAGES = ("report.md", "index.html")
 FIGURE = re.compile(r"figure[0-9][0-9]\.(svg|png|json)")  # earlier versions wrote PNG files

@@ -1,4 +1,4 @@
-"""Training epochs of one optimizer setting: steps, then validation. No file is read or written."""
+"""Training epochs of one optimizer setting: steps, then validation, by one process or several; it uses no file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
+from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from in4310repro.arithmetic import shares
@@ -22,10 +23,41 @@ from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.machine import TRAINING_BYTES, refuse_beyond_memory
-from in4310repro.system.numerics import Numerics, generator_for
+from in4310repro.system.numerics import Numerics, generator_for, native_class
+from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training import optimizers, replicas
-from in4310repro.training.positions import Position
+from in4310repro.training import optimizers
+from in4310repro.training.checkpoints import Position
+
+
+def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
+    """Return the arithmetic of several processes; a native numeric class depends on their number."""
+    if numerics.portable or processes.size == 1:
+        return numerics
+    name = f"{processes.size} x {numerics.device_name}"
+    return replace(numerics, device_name=name, numeric_class=native_class(numerics.probe, numerics.threads, name))
+
+
+def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
+    """Return the network with batch norm over the images of all processes, for GPUs; the state dict is the same."""
+    converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+    return converted
+
+
+def backward_over_processes(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
+    """Compute the gradients of the mean loss over the images of all processes; return this loss.
+
+    Args:
+        loss: the mean loss over the images of this process.
+        share: number of these images divided by the number in the whole batch.
+        processes: all processes that have images of the batch.
+    """
+    # DistributedDataParallel divides by the number of processes.
+    weighted = loss * share
+    (weighted * processes.size).backward()  # type: ignore[no-untyped-call]
+    whole = weighted.detach().clone()
+    distributed.all_reduce(whole)
+    return whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +115,7 @@ class Epochs:
         self._network = self.model  # that is called in training
         if task.context.processes.size > 1 and not task.context.numerics.portable:
             if task.context.numerics.device != "cpu":
-                self.model = replicas.share_batch_norm(self.model)
+                self.model = share_batch_norm(self.model)
             self._network = DistributedDataParallel(self.model)
         part = task.config.training.trained_part(task.setting)
         self._frozen = trained_part.freeze(self.model, part)
@@ -239,7 +271,7 @@ class Epochs:
         maps, labels = batch.images.to(numerics.device), batch.labels.to(numerics.device)
         if not numerics.portable and processes.size > 1:
             loss = numerics.cross_entropy(self._network(maps), labels)
-            return replicas.backward(loss, len(labels) / images, processes)
+            return backward_over_processes(loss, len(labels) / images, processes)
         with shares.Share(images, processes.connection) if processes.connection else shares.Whole() as share:
             loss = numerics.cross_entropy(self._network(maps), labels)
         loss.backward()  # type: ignore[no-untyped-call]

@@ -27,8 +27,8 @@ from in4310repro.runs.selection import select
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
-from in4310repro.training import head, replicas, training
-from in4310repro.training.epochs import TrainingInputs
+from in4310repro.training import head, training
+from in4310repro.training.epochs import TrainingInputs, numerics_of_processes
 from in4310repro.training.preparation import TrainingPlan, build_network, load_data, make_plan
 from in4310repro.training.run_opening import (
     announce_kept_epochs,
@@ -131,7 +131,7 @@ def _with_shared_arithmetic(context: Context) -> Context:
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
     """
-    numerics, size = replicas.numerics_of(context.numerics, context.processes), context.processes.size
+    numerics, size = numerics_of_processes(context.numerics, context.processes), context.processes.size
     if size > 1 and not numerics.portable and numerics.device == "cpu":
         raise ValueError(
             f"{size} processes on the CPU need portable arithmetic, and this one has {numerics.mode}; one "

@@ -25,8 +25,8 @@ from in4310repro.system.machine import refuse_beyond_memory
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import interrupts
 from in4310repro.system.tensors import tensors_sha256
+from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import TrainingInputs
-from in4310repro.training.positions import Position
 from in4310repro.training.training import Record, Task
 
 ITERATIONS = 5000  # of L-BFGS, at most

@@ -18,8 +18,8 @@ from in4310repro.system.files import path_below
 from in4310repro.system.progress import interrupts
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints
+from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
-from in4310repro.training.positions import Position
 from in4310repro.training.step_log import StepLog
 
 

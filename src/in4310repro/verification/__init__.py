@@ -3,17 +3,24 @@
 `verify` recomputes, `replay` trains epochs again, `compare` compares two runs, `tampering` falsifies a copy of a run.
 """
 
-from in4310repro.verification.lines import (
+from in4310repro.verification.folder import (
+    changed_essentials,
+    changed_files,
+    describe,
+    other_manifest,
+    recorded_files,
+    unchecked_in,
+    wrong_in_manifest,
+)
+from in4310repro.verification.routine import (
+    Verification,
     last_lines,
     verdict_of_agreement,
     verdict_of_differences,
     verdict_of_nothing,
+    verify,
 )
-from in4310repro.verification.manifest import changed_files, other_manifest, wrong_in_manifest
-from in4310repro.verification.opening import changed_essentials, recorded_files
-from in4310repro.verification.routine import Verification, verify
 from in4310repro.verification.scores import SCORE_TOLERANCE, score_differences
-from in4310repro.verification.unchecked import describe, unchecked_in
 
 __all__ = [
     "SCORE_TOLERANCE",

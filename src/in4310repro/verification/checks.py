@@ -8,7 +8,6 @@ from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.config import LOOK_ALIKES
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.verification.best_epochs import best_epoch_differences
 from in4310repro.verification.check import (
     ELSEWHERE,
     IN_CLASS,
@@ -21,12 +20,15 @@ from in4310repro.verification.check import (
     of_each_setting,
     of_selected,
 )
-from in4310repro.verification.endings import trailing_notes
 from in4310repro.verification.evidence import Evidence
 from in4310repro.verification.features import feature_differences
-from in4310repro.verification.fingerprint import fingerprint_differences
-from in4310repro.verification.form import form_differences, weights_differences
-from in4310repro.verification.groups import group_differences
+from in4310repro.verification.files import (
+    fingerprint_differences,
+    form_differences,
+    preset_findings,
+    weights_differences,
+)
+from in4310repro.verification.folder import changed_files, files_without_line, wrong_in_manifest
 from in4310repro.verification.heads import (
     LOSS_TOLERANCE,
     SOFTMAX_PER_STRENGTH,
@@ -36,13 +38,13 @@ from in4310repro.verification.heads import (
 )
 from in4310repro.verification.images import (
     decoded_differences,
+    group_differences,
     image_differences,
     scene_differences,
     split_differences,
+    trailing_notes,
 )
-from in4310repro.verification.manifest import changed_files, files_without_line, wrong_in_manifest
-from in4310repro.verification.preset import preset_findings
-from in4310repro.verification.selected import metrics_differences, saved_score_differences
+from in4310repro.verification.records import best_epoch_differences, metrics_differences, saved_score_differences
 
 TEST_METRICS = "every value of the test metrics"
 GROUPS = "which images are copies of each other or look alike, and are held on one side of the split"

@@ -30,7 +30,7 @@ from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics
-from in4310repro.verification.opening import recorded_files
+from in4310repro.verification.folder import recorded_files
 
 UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
 

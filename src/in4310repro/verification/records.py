@@ -1,4 +1,4 @@
-"""Comparison of recorded losses and metrics with those of recomputed scores."""
+"""Comparison of recorded losses and metrics with those of recomputed scores: best epochs, test scores, metrics.json."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ from typing import Any
 import torch
 
 from in4310repro import metrics
-from in4310repro.metrics import Tolerance
+from in4310repro.metrics import Tolerance, class_metrics
 from in4310repro.metrics.scores import Scores
+from in4310repro.runs import names
 from in4310repro.runs.deviations import Protocol
-from in4310repro.verification.scores import logit_tolerance, logits_of, softmax_range
+from in4310repro.runs.measured import run_metrics
+from in4310repro.system.tensors import tensor_hashes, tensors_sha256
+from in4310repro.verification.check import IN_CLASS, Claim, Finding
+from in4310repro.verification.evidence import SettingEvidence
+from in4310repro.verification.scores import logit_tolerance, logits_of, score_differences, softmax_range
 
 LOSSES = ("loss", "val_loss")
 # Of what another numeric class computes: a mean of logarithms, whose error is that of the scores divided by them.
@@ -120,3 +125,95 @@ def _within_range(values: list[float], scores: Scores, protocol: Protocol) -> bo
     return len(values) == len(ranges) and all(
         low - ROUNDING <= value <= high + ROUNDING for value, (low, high) in zip(values, ranges, strict=True)
     )
+
+
+# Of a history row: only training again shows them, or nothing; that the strengths are those tried is seen on opening.
+NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
+
+
+def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
+    """Yield a message for each value recorded for the best epoch that its saved weights do not give.
+
+    The values are those in history.json and tensors.json. The best epoch is the one with the best value of the metric
+    `select` of the configuration; ties go to the earlier epoch. If equal bits are not required, average precisions that
+    the tolerance does not determine are yielded as claims.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    run, bitwise, row = setting.evidence.run, setting.evidence.bitwise, setting.best_row
+    scores, protocol = setting.validation_scores, run.config.protocol
+    computed = {
+        "val_loss": scores.loss,
+        **scores.metrics(by_logits=protocol.ranks_logits),
+        "weights_sha256": tensors_sha256(setting.stored),
+    }
+    saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
+    place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
+    yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
+    yield from _tensor_differences(setting)
+    if not bitwise:
+        of_row = f"the average precision by setting {setting.name} on validation images"
+        for sentence in open_precisions(of_row, row["average_precision"], run.classes, scores, protocol):
+            yield Claim(sentence, IN_CLASS)
+
+
+def _tensor_differences(setting: SettingEvidence) -> Iterator[str]:
+    epoch = setting.best_row["epoch"]
+    recorded = setting.evidence.run.tensors[setting.name][epoch - 1]["tensors"]
+    hashes = {name: digits[:12] for name, digits in tensor_hashes(setting.stored).items()}
+    if changed := [name for name in dict.fromkeys([*recorded, *hashes]) if hashes.get(name) != recorded.get(name)]:
+        best = names.of_setting(setting.name, names.BEST_WEIGHTS)
+        yield (
+            f"{setting.file(names.TENSORS)}: the hashes of epoch {epoch} differ from those of {best}: {changed[0]}, "
+            f"{len(changed)} in all"
+        )
+
+
+def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
+    """Yield a message for each kind of difference between scores.npz and the selected network's recomputed scores.
+
+    If equal bits are not required, average precisions that the tolerance does not determine are yielded as claims.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    evidence, run = selected.evidence, selected.evidence.run
+    yield from score_differences(run.scores, selected.test_scores, bitwise=evidence.bitwise)
+    if evidence.bitwise:
+        return
+    saved = [("the average precision", run.metrics["average_precision"], selected.test_scores)]
+    if selected.unseen_scores is not None and "unseen" in run.metrics:
+        precisions = run.metrics["unseen"]["average_precision"]
+        saved.append(("the average precision of unseen images", precisions, selected.unseen_scores))
+    for place, precisions, scores in saved:
+        for sentence in open_precisions(place, precisions, run.classes, scores, run.config.protocol):
+            yield Claim(sentence, IN_CLASS)
+
+
+def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
+    """Yield a message for each value of metrics.json that differs from the one computed from the new scores.
+
+    The new scores are those that the selected network gives in this process. If equal bits are not required, class
+    metrics must also equal those of the saved scores exactly, unless the protocol ranks by logits.
+
+    Raises:
+        ValueError: a score is not finite.
+    """
+    run, bitwise = selected.evidence.run, selected.evidence.bitwise
+    scores, unseen, sha256 = selected.test_scores, selected.unseen_scores, tensors_sha256(selected.stored)
+    place, protocol = f"{run.folder / names.METRICS}", run.config.protocol
+    computed = dict(run_metrics(run.config, run.split, run.histories, sha256, scores, unseen))
+    saved = dict(run.metrics)
+    saved_unseen, computed_unseen = saved.pop("unseen", None), computed.pop("unseen", None)
+    yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
+    if isinstance(saved_unseen, dict) and isinstance(computed_unseen, dict) and unseen is not None:
+        inner = f"{place}: unseen"
+        yield from record_differences(inner, saved_unseen, computed_unseen, unseen, protocol, bitwise=bitwise)
+    elif saved_unseen != computed_unseen:
+        yield f"{place}: unseen belongs to a protocol with shared-split, and to no other"
+    if not bitwise and not protocol.ranks_logits:
+        of_saved = run.scores.metrics(by_logits=protocol.ranks_logits)
+        yield from record_differences(
+            place, dict(class_metrics(run.metrics)), dict(of_saved), run.scores, protocol, bitwise=True
+        )

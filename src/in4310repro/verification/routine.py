@@ -1,8 +1,8 @@
-"""The function `verify`, which recomputes what follows from a run's weights, images, seed and split."""
+"""The function `verify`, which recomputes what follows from weights, images, seed and split, and its output lines."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,38 @@ from typing import Any
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
-from in4310repro.verification.check import Check, Circumstances, Claim, Finding, Note
+from in4310repro.verification.check import SHOWN_BY, Check, Circumstances, Claim, Finding, Note
 from in4310repro.verification.checks import CHECKS
-from in4310repro.verification.claims import claims, computed_again
 from in4310repro.verification.evidence import DamagedRunError, Evidence
 from in4310repro.verification.features import absent_sets, feature_tier
-from in4310repro.verification.unchecked import Unchecked, unchecked_in_run
+from in4310repro.verification.folder import Unchecked, describe, unchecked_in_run
+from in4310repro.verification.scores import LOGIT_TOLERANCE
+
+MATCHES = "every file matches the manifest; whoever changes a file can rewrite the manifest too"
+
+
+def computed_again(circumstances: Circumstances) -> list[str]:
+    """Return the statements of a run that a verification without differences has confirmed, as texts."""
+    return [words for check in CHECKS for each in check.computes for words in each.words(circumstances)]
+
+
+def claims(circumstances: Circumstances) -> list[Claim]:
+    """Return the statements of a run that its verification does not recompute, in the order of `SHOWN_BY`."""
+    listed = [
+        Claim(words, shown_by)
+        for check in CHECKS
+        for shown_by, each in check.leaves
+        for words in each.words(circumstances)
+    ]
+    return sorted(listed, key=lambda claim: SHOWN_BY.index(claim.shown_by))
+
+
+def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
+    """Group the texts of claims by the kind of evidence that would confirm them."""
+    grouped: dict[str, list[str]] = {}
+    for claim in listed:
+        grouped.setdefault(claim.shown_by, []).append(claim.what)
+    return grouped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,3 +130,44 @@ def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[st
         if check.needed and found:
             break
     return findings
+
+
+BITWISE = "bit for bit"
+NUMERICAL = f"within tolerances (logits {LOGIT_TOLERANCE:g} of their size), in another numeric class"
+
+
+def verdict_of_differences(folder: Path, differences: int) -> str:
+    """Return the first output line of a verification that found differences."""
+    return f"{folder}: not verified, {differences} difference{'s' * (differences > 1)}"
+
+
+def verdict_of_agreement(folder: Path, verified: Verification, more: str = "") -> str:
+    """Return the first output line of a verification without differences, with `more` appended."""
+    return f"{folder}: verified, no difference, {_tier(verified)}{more}"
+
+
+def verdict_of_nothing(folder: Path) -> str:
+    """Return the first output line of a verification that could not be carried out."""
+    return f"{folder}: neither verified nor refuted; the error says what is missing"
+
+
+def last_lines(folder: Path, verified: Verification, report: Path | None = None) -> Iterator[str]:
+    """Yield the output lines below the verdict of a verification without differences.
+
+    Args:
+        folder: the run folder.
+        verified: the result, which has no differences.
+        report: the report that was also compared with the run; None if none was.
+    """
+    yield from (f"note: {note}" for note in verified.notes)
+    if sentence := describe(verified.not_checked):
+        yield f"{folder}: {sentence}"
+    for shown_by, claims in by_what_shows_them(verified.claimed).items():
+        yield f"claimed and not computed again, {shown_by}: {'; '.join(claims)}"
+    yield MATCHES
+    computed = [*verified.computed_again, *([f"JSON files and pages of {report}"] if report else [])]
+    yield f"{folder}: computed again, {_tier(verified)}: {', '.join(computed)}; sha256 {verified.manifest_sha256}"
+
+
+def _tier(verified: Verification) -> str:
+    return BITWISE if verified.bitwise else NUMERICAL

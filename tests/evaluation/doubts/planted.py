@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from in4310repro.data import check, scenes
-from in4310repro.evaluation.doubts.findings import Doubts
+from in4310repro.evaluation.doubts.examination import Doubts
 
 WRONG, EACH_COPY = 0.03, 0.02  # shares of the images: labels that are wrong, and copies of each kind
 TURNS = (

@@ -1,4 +1,6 @@
-"""The examination of a folder: planted faults are found, counted and named, and nothing is called certain."""
+"""Planted doubts are found in a folder, and the findings are written."""
+
+from __future__ import annotations
 
 import io
 import json
@@ -12,10 +14,13 @@ from PIL import Image
 from in4310repro.data import check, scenes
 from in4310repro.data.folders import catalogue
 from in4310repro.data.splits import PARTS, Split
-from in4310repro.evaluation.doubts import findings
-from in4310repro.evaluation.doubts.examination import examine
-from in4310repro.evaluation.doubts.findings import Doubts
+from in4310repro.evaluation.doubts import examination
+from in4310repro.evaluation.doubts.examination import Doubts, examine
 from in4310repro.metrics import wilson
+from in4310repro.system.files import read_json
+from tests.audit.validation_page import replaced
+from tests.evaluation.doubts import planted
+from tests.sessions import planted as session
 
 EACH = 6  # scenes of each class
 WRONG, CROP, COPY, ALIKE = "sea/wrong.png", "forest/crop.png", "forest/copy.jpg", ("glacier/g.png", "mountain/m.png")
@@ -108,7 +113,47 @@ def test_nothing_of_it_is_certain_and_all_of_it_is_json_and_text(examined: tuple
     found, doubts = examined
     assert not replace(found, unreadable={}).wrong
     assert json.loads(json.dumps(doubts.to_json()))["doubts"][0]["path"] == WRONG
-    text = findings.render(doubts)
+    text = examination.render(doubts)
     assert f"{WRONG} (street" in text
     assert "1 groups of copies of any kind" in text
     assert f"  sea: 1 of {EACH + 1} (2.6% to 51.3%)" in text
+
+
+def test_the_committed_table_is_what_the_committed_data_says() -> None:
+    page = session.PAGE.read_text(encoding="utf-8")
+    result = read_json(session.NUMBERS)
+    assert replaced(page, session.table(result), session.MARK) == page
+
+
+def test_most_of_what_was_planted_was_found_and_most_of_what_was_found_was_planted() -> None:
+    kinds = read_json(session.NUMBERS)["kinds"]
+    assert kinds.keys() == {"wrong labels", *planted.KINDS}
+    for kind in planted.KINDS:
+        assert kinds[kind]["right"] >= 0.95 * kinds[kind]["found"]
+    for kind in ("turned", "recompressed"):
+        assert kinds[kind]["recalled"] >= 0.95 * kinds[kind]["planted"]
+    assert kinds["wrong labels"]["right"] >= 0.5 * kinds["wrong labels"]["found"]
+    assert kinds["wrong labels"]["recalled"] >= 0.6 * kinds["wrong labels"]["planted"]
+
+
+def test_truth_is_planted_as_it_is_told(tmp_path: Path) -> None:
+    truth = planted.plant(tmp_path / "scenes", 25, 32, seed=0)
+    files = {file.relative_to(tmp_path / "scenes").as_posix() for file in (tmp_path / "scenes").rglob("*.*")}
+    copies = [pair for pairs in truth.copies.values() for pair in pairs]
+    assert len(truth.wrong) == round(0.03 * 150)
+    assert [len(pairs) for pairs in truth.copies.values()] == [3, 3, 3]
+    assert len(files) == 150 + len(copies)
+    assert all(name not in path.split("/")[0] for path, name in truth.wrong.items())
+    assert len({path for pair in copies for path in pair} | truth.wrong.keys()) == 2 * len(copies) + len(truth.wrong)
+    assert {path for pair in copies for path in pair} <= files
+
+
+@pytest.mark.slow
+def test_a_smaller_folder_measured_now_says_about_the_same(tmp_path: Path) -> None:
+    # A network that has seen a quarter of the images finds nine of the eleven wrong labels.
+    training = ("--scenes", "100", "--split", "0.7/0.15/0.15", "--epochs", "6")
+    kinds = session.measure(tmp_path, images=60, training=training)["kinds"]
+    for kind in ("turned", "recompressed"):
+        assert kinds[kind]["recalled"] == kinds[kind]["planted"] > 0
+        assert kinds[kind]["right"] >= 0.9 * kinds[kind]["found"]
+    assert kinds["wrong labels"]["recalled"] >= 0.5 * kinds["wrong labels"]["planted"]

@@ -25,10 +25,14 @@ from in4310repro.data.batches import normalize
 from in4310repro.data.images import decode
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.evaluation.feature_maps import of_folder
-from in4310repro.evaluation.feature_maps.of_folder import measure_folder
-from in4310repro.evaluation.feature_maps.partial import PartialResult, remove_partial_results, with_ending
+from in4310repro.evaluation.feature_maps.measurement import Request, parse_modules
+from in4310repro.evaluation.feature_maps.of_folder import (
+    PartialResult,
+    measure_folder,
+    remove_partial_results,
+    with_ending,
+)
 from in4310repro.evaluation.feature_maps.records import folder_result, to_csv, to_text
-from in4310repro.evaluation.feature_maps.request import Request, parse_modules
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import metadata_of, tensors_sha256

@@ -29,11 +29,10 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
 from in4310repro.training.epochs import Epochs
 from in4310repro.training.training import Task
-from in4310repro.verification.replay import start
+from in4310repro.verification.replay import epoch as replayed_epoch
+from in4310repro.verification.replay.epoch import MissingStateError
 from in4310repro.verification.replay.lines import difference_lines, result_lines
-from in4310repro.verification.replay.of_run import Replay, plan_replay, replay
-from in4310repro.verification.replay.plan import make_plan
-from in4310repro.verification.replay.start import MissingStateError
+from in4310repro.verification.replay.of_run import Replay, make_plan, plan_replay, replay
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
 from tests.sessions.soak import find_differing_files
@@ -199,7 +198,7 @@ def test_a_difference_counts_more_than_what_is_missing(
     rows[3]["train_loss"] += 1e-9
     run.write_json("sgd/history.json", rows)
     missing = MissingStateError("no weights 'mine.pth'")
-    monkeypatch.setattr(start, "_initial_network", Mock(side_effect=missing))
+    monkeypatch.setattr(replayed_epoch, "_initial_network", Mock(side_effect=missing))
     code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
     assert code == 1
     assert printed.startswith(f"{own_kept_run}: not verified, 1 difference\n")

@@ -1,17 +1,20 @@
-"""Measurement of a network's modules: their statistics while batches of images pass through the network."""
+"""Measurement of a network's modules: what to measure, and their statistics while images pass through the network."""
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+import re
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 
-from in4310repro.evaluation.feature_maps.activations import IMAGES
+from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.features import FeatureStatistics, ModuleChoice
+from in4310repro.models.network import Network, open_network
 
+IMAGES = 3  # of a channel, those with the largest responses
 Samples = Literal["images", "positions", "flat"] | None
 
 
@@ -68,3 +71,90 @@ def measure(
         for images in batches:
             model(images)
     return statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The images, the network and the statistics to measure; samples, precision and calls as in FeatureStatistics."""
+
+    data: str  # folder
+    model: str = "resnet18"
+    weights: str = "imagenet"
+    modules: str | None = None  # as `parse_modules` reads it; the network's five where none are named
+    samples: Samples = "images"
+    precision: Literal["fast", "exact"] = "fast"
+    calls: Literal["pool", "keep"] = "pool"
+    images: int = 200  # in the sample; all, if there are fewer
+    image_size: int = 224  # side, pixels
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)  # what the weights say, once they are read
+    batch_size: int = 16  # images
+    eigenvalues: int = 15  # how many are listed, the largest first
+    seed: int = 0  # of the sample, and of the weights where they are "none"
+    channel_axis: Mapping[str, int] = field(default_factory=dict)  # of modules of which nothing else tells it
+
+    @property
+    def network(self) -> Network:
+        """Network with the name `model`.
+
+        Raises:
+            ValueError: there is no such network.
+        """
+        return open_network(self.model)
+
+    def measurement(self, first_image: int) -> Measurement:
+        """Return the measurement of the named modules with these options.
+
+        Args:
+            first_image: index of the first image that this process measures.
+
+        Raises:
+            ValueError: `modules` has an empty name, or a pattern that is not a regular expression.
+        """
+        return Measurement(
+            modules=parse_modules(self.modules or ""),
+            samples=self.samples,
+            precision=self.precision,
+            calls=self.calls,
+            channel_axis=self.channel_axis,
+            first_image=first_image,
+        )
+
+
+def parse_modules(modules: str) -> ModuleChoice:
+    """Parse modules as given on the command line: `NAME,NAME`, `leaves`, or `/PATTERN/` matching whole names.
+
+    Raises:
+        ValueError: a name is empty, or a pattern is not a regular expression.
+    """
+    if modules == "leaves":
+        return "leaves"
+    if len(modules) > 2 and modules[0] == modules[-1] == "/":
+        try:
+            return re.compile(modules[1:-1])
+        except re.error as error:
+            raise ValueError(f"modules {modules} is no regular expression: {error}") from None
+    names = [name.strip() for name in modules.split(",")]
+    if "" in names:
+        raise ValueError(f"modules is {modules!r}; NAME,NAME or leaves or /PATTERN/ is valid")
+    return names
+
+
+def parse_axes(options: Sequence[str]) -> dict[str, int]:
+    """Parse channel axes as given on the command line: one `NAME=AXIS` for each module.
+
+    Raises:
+        ValueError: the name is missing, the axis is not 1 to 9, or a name is repeated.
+
+    Examples:
+        >>> parse_axes(["features.1.0.block.4=3", "attention[1]=1"])
+        {'features.1.0.block.4': 3, 'attention[1]': 1}
+    """
+    axes: dict[str, int] = {}
+    for option in options:
+        name, _, axis = option.rpartition("=")
+        if not name or not re.fullmatch(r"[1-9]", axis):
+            raise ValueError(f"channel axis {option!r}; NAME=AXIS is valid, with an axis from 1 on")
+        if name in axes:
+            raise ValueError(f"channel axis {option!r} comes after {name}={axes[name]}; each name is given once")
+        axes[name] = int(axis)
+    return axes

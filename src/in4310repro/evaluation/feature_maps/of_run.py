@@ -14,8 +14,8 @@ from in4310repro.data import comparison
 from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import subset
 from in4310repro.data.images import ImageSet
-from in4310repro.evaluation.feature_maps.activations import activation_record
 from in4310repro.evaluation.feature_maps.measurement import Measurement, measure
+from in4310repro.evaluation.feature_maps.records import activation_record
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.features import BLOCK, FeatureResult, FeatureStatistics, gather, kernel_description
 from in4310repro.features.distributed import block_range

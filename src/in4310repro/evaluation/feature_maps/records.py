@@ -1,4 +1,4 @@
-"""The statistics of a folder of images as records for JSON, as CSV, and as a table for a terminal."""
+"""Statistics of modules as records for JSON, and those of a folder of images also as CSV and as a table."""
 
 from __future__ import annotations
 
@@ -8,12 +8,75 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import NotRequired, TypedDict
 
+import torch
+
 from in4310repro.data.preprocessing import to_json
-from in4310repro.evaluation.feature_maps.activations import activation_record, value_record
-from in4310repro.evaluation.feature_maps.request import Request
-from in4310repro.features import FeatureResult
-from in4310repro.runs.records import QUANTILES, SHOWN, ActivationFeatures, ValueFeatures
+from in4310repro.evaluation.feature_maps.measurement import Request
+from in4310repro.features import FeatureResult, Histogram, TopImages
+from in4310repro.runs.records import QUANTILES, SHOWN, ActivationFeatures, ChannelImages, ValueFeatures
+from in4310repro.system.schema import LONGEST
 from in4310repro.system.text import publishable_place
+
+CHANNELS = 3  # of a module, those with the largest responses
+
+
+def activation_record(result: FeatureResult, paths: Sequence[str], first_image: int = 0) -> ActivationFeatures:
+    """Return the JSON record of one module's values, from a result with histogram and top images.
+
+    Args:
+        result: the statistics of the module.
+        paths: paths of the images, in the order in which they were measured.
+        first_image: index that the statistics gave to the first image.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    histogram, top = result.histogram, result.top_images
+    assert histogram is not None and top is not None  # noqa: S101, PT018 - for the type checker
+    return {
+        **value_record(histogram),
+        "never_positive": top.never_positive.nonzero().flatten().tolist(),
+        "top_images": [_channel_images(top, each, paths, first_image) for each in _channels(top)],
+    }
+
+
+def value_record(histogram: Histogram) -> ValueFeatures:
+    """Return the quantiles of a module's values, and the number of values by power of two.
+
+    Raises:
+        ValueError: no value is finite.
+    """
+    return ValueFeatures(
+        quantiles={share: histogram.quantile(float(share)) for share in QUANTILES},
+        powers_of_two=powers_of_two(histogram),
+    )
+
+
+def powers_of_two(histogram: Histogram) -> dict[str, int]:
+    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8], `0` the zeros."""
+    signs = {-1: "-", 1: ""}
+    return {f"{signs[sign]}2^{exponent}" if sign else "0": count for sign, exponent, count in histogram.by_exponent()}
+
+
+def _channels(top: TopImages) -> list[int]:
+    """Return the three channels with the largest responses to an image; ties go to the lower index."""
+    order = torch.sort(top.responses[:, 0], descending=True, stable=True).indices
+    return [int(channel) for channel in order[:CHANNELS] if top.images[channel, 0] >= 0]
+
+
+def _channel_images(top: TopImages, channel: int, paths: Sequence[str], first_image: int) -> ChannelImages:
+    images = [int(image) - first_image for image in top.images[channel] if image >= 0]
+    return ChannelImages(
+        channel=channel,
+        images=[_printable(paths[image]) for image in images],
+        responses=top.responses[channel, : len(images)].tolist(),
+    )
+
+
+def _printable(path: str) -> str:
+    """Return a path with unprintable characters escaped, cut to the longest text of a record."""
+    return (path if path.isprintable() else ascii(path)[1:-1])[:LONGEST]
+
 
 CSV_FIELDS = (
     "images",

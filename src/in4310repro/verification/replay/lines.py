@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from in4310repro.verification.replay.of_run import Replay
-from in4310repro.verification.replay.plan import chances
+from in4310repro.verification.replay.of_run import Replay, chances
 
 NOT_SHOWN = (
     "equal bits do not show: a false epoch that was not drawn, a seed chosen among many, a run chosen among hidden "

@@ -1,4 +1,6 @@
-"""A split that keeps look-alikes in one part: the groups equal those of all pairs, and verify finds changes."""
+"""Neighbours by brute force, planted copies, crops and look-alikes, and a split that keeps them in one part."""
+
+from __future__ import annotations
 
 import json
 import shutil
@@ -18,7 +20,7 @@ from in4310repro.data.folders import catalogue
 from in4310repro.data.images import load_images
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.data.splits import PARTS
-from in4310repro.evaluation.doubts import grouping
+from in4310repro.evaluation.doubts.resemblances import Neighbours, candidates, crops, find_groups, look_alikes, nearest
 from in4310repro.models.network import open_network
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
@@ -29,6 +31,94 @@ from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
 from in4310repro.verification import verify
 from tests.conftest import Call, refused
+
+
+def by_all_pairs(features: np.ndarray, number: int) -> tuple[list[list[int]], np.ndarray]:
+    """Return the neighbours in double precision, from the table of all pairs."""
+    beyond = features.astype(np.float64) - features.astype(np.float64).mean(axis=0)
+    cosines = np.array([[a @ b / np.sqrt((a @ a) * (b @ b)) for b in beyond] for a in beyond])
+    orders = [sorted((j for j in range(len(row)) if j != i), key=lambda j: -row[j]) for i, row in enumerate(cosines)]
+    return [order[:number] for order in orders], np.array(
+        [row[order[:number]] for row, order in zip(cosines, orders, strict=True)]
+    )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(512, 4096), (7, 5), (1, 64), (64, 3)])
+def test_neighbours_are_those_of_all_pairs(rows: int, columns: int) -> None:
+    features = np.random.default_rng(0).random((60, 9), dtype=np.float32) + 5
+    found = nearest(features, 8, rows_at_once=rows, columns_at_once=columns)
+    images, similarities = by_all_pairs(features, 8)
+    assert found.images.tolist() == images
+    assert np.abs(found.similarities - similarities).max() < 1e-5
+
+
+def test_features_that_are_not_centred_have_other_neighbours() -> None:
+    features = np.array([[5, 6], [6, 5], [50, 61]], np.float32)
+    assert nearest(features, 1).images[0, 0] == 1
+    plain = features / np.linalg.norm(features, axis=1, keepdims=True)
+    assert plain[0] @ plain[2] > plain[0] @ plain[1]
+
+
+def test_of_equal_images_the_first_are_the_neighbours() -> None:
+    features = np.zeros((9, 2), np.float32)
+    features[:, 0] = [1, 0, 1, 1, 0, 1, 1, 0, 1]
+    assert nearest(features, 3).images.tolist()[0] == [2, 3, 5]
+    assert nearest(features, 3).images.tolist()[4] == [1, 7, 0]
+
+
+def test_an_image_has_at_most_all_others_as_neighbours() -> None:
+    assert sorted(nearest(np.eye(3, dtype=np.float32), 11).images[1].tolist()) == [0, 2]
+
+
+def test_a_candidate_is_much_nearer_than_the_last_neighbour() -> None:
+    images = np.array([[1, *range(4, 14)], [0, *range(4, 14)]], np.int32)
+    distances = np.array([[0.7, *[0.95] * 9, 1.0], [0.85, *[0.9] * 9, 1.0]], np.float32)
+    assert candidates(Neighbours(images, 1 - distances)) == [(0, 1)]
+    assert candidates(Neighbours(images[1:], 1 - distances[1:])) == []
+
+
+def test_in_a_small_folder_all_pairs_are_candidates() -> None:
+    neighbours = nearest(np.random.default_rng(0).random((5, 3), dtype=np.float32), 11)
+    assert candidates(neighbours) == [(one, other) for one in range(5) for other in range(one + 1, 5)]
+
+
+def test_crops_are_found_whichever_comes_first_and_known_pairs_are_not_compared() -> None:
+    pictures = [Image.fromarray(scenes.draw(name, 0, 96, 0)) for name in scenes.CLASSES]
+    pictures = [pictures[0].crop((10, 5, 82, 77)), *pictures, pictures[5].crop((0, 20, 76, 96)), pictures[3]]
+    neighbours = nearest(np.random.default_rng(0).random((9, 3), dtype=np.float32), 11)
+    found = crops(neighbours, lambda *pair: pair == (4, 8), lambda position: pictures[position])
+    assert [(crop.whole, crop.part) for crop in found] == [(1, 0), (6, 7)]
+    assert [round(crop.side, 1) for crop in found] == [0.8, 0.8]
+
+
+# 0 and 1 are nearest to each other; 2 is nearest to 0, but not the other way round; 3 and 4 are of one class.
+IMAGES = np.array([[1, 2], [0, 2], [0, 1], [4, 0], [3, 0]], np.int32)
+SIMILARITIES = np.array([[0.9, 0.5], [0.9, 0.4], [0.5, 0.4], [0.8, 0.1], [0.8, 0.1]], np.float32)
+
+
+def test_only_mutual_neighbours_of_different_classes_are_look_alikes() -> None:
+    neighbours, labels = Neighbours(IMAGES, SIMILARITIES), np.array([0, 1, 1, 1, 1])
+    assert look_alikes(neighbours, labels, [0, 1, 2, 3, 4]) == [(0, 1, SIMILARITIES[0, 0])]
+    assert look_alikes(neighbours, np.zeros(5, np.int64), [0, 1, 2, 3, 4]) == []
+
+
+def test_a_copy_is_no_neighbour_and_the_next_image_is() -> None:
+    neighbours = Neighbours(IMAGES, SIMILARITIES)
+    assert look_alikes(neighbours, np.array([0, 0, 1, 1, 1]), [0, 0, 2, 3, 4]) == [(0, 2, SIMILARITIES[0, 1])]
+
+
+def test_an_image_all_of_whose_known_neighbours_are_copies_is_no_look_alike() -> None:
+    # 1 is nearest to 0, and of 1 a copy alone is known.
+    neighbours = Neighbours(np.array([[1], [2], [1]], np.int32), np.array([[0.5], [0.9], [0.9]], np.float32))
+    assert look_alikes(neighbours, np.array([0, 1, 1]), [0, 1, 1]) == []
+    assert look_alikes(neighbours, np.array([0, 1, 0]), [0, 1, 2]) == [(1, 2, float(np.float32(0.9)))]
+
+
+def test_the_most_similar_pair_comes_first() -> None:
+    images, similarities = np.array([[1], [0], [3], [2]], np.int32), np.array([[0.1], [0.1], [0.7], [0.7]], np.float32)
+    pairs = look_alikes(Neighbours(images, similarities), np.array([0, 1, 0, 1]), [0, 1, 2, 3])
+    assert [pair[:2] for pair in pairs] == [(2, 3), (0, 1)]
+
 
 NETWORK = {"train": "head", "model": f"{__name__}:network", "modules": ["0"]}
 
@@ -129,6 +219,6 @@ def test_copies_of_every_kind_are_in_the_group_of_their_original(tmp_path: Path,
         image.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(tmp_path / "sea/mirrored.png")
     config = replace(PRESETS["tiny"], weights="imagenet", group="look-alikes")
     body = models.build("resnet18", 2, seed=0)
-    found = grouping.groups(catalogue(tmp_path), body, config, Context(numerics), cache=False)
+    found = find_groups(catalogue(tmp_path), body, config, Context(numerics), cache=False)
     (group,) = (paths for paths in found if "sea/0.png" in paths)
     assert {"forest/recompressed.jpg", "sea/mirrored.png"} < set(group)

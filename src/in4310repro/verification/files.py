@@ -1,22 +1,29 @@
-"""Check of the file formats: a run's files must have exactly the bytes that training writes for their content."""
+"""Checks of a run's files: the bytes that training writes for their content, the preset, and the fingerprint."""
 
 from __future__ import annotations
 
 import json
 import reprlib
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from in4310repro.data.preprocessing import Preprocessing, to_metadata, without_size
+from in4310repro.data.preprocessing import IGNORED, Preprocessing, to_metadata, without_size
 from in4310repro.runs import names
 from in4310repro.runs.arrays import array_bytes
-from in4310repro.runs.config import LOOK_ALIKES, WEIGHTS_SAY, to_json
+from in4310repro.runs.config import LOOK_ALIKES, WEIGHTS_SAY, Config, to_json
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import json_bytes, read_bytes, read_json
-from in4310repro.verification.evidence import SettingEvidence
+from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.numerics import Numerics, native_class
+from in4310repro.system.tensors import tensors_sha256
+from in4310repro.system.text import did_you_mean
+from in4310repro.verification.check import Finding, Note
+from in4310repro.verification.evidence import Evidence, SettingEvidence
 
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it
 
@@ -102,3 +109,65 @@ def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = Fals
         yield f"{file}: its metadata are {reprlib.repr(found)}; a run with this {names.CONFIG} writes {needed}"
     elif data[LENGTH:end] != padded:
         yield f"{file} has another header than a run writes for its tensors"
+
+
+def preset_findings(run: FinishedRun) -> Iterator[Finding]:
+    """Yield a message if the preset does not exist, and notes on configuration values that differ from it."""
+    place, named = run.folder / names.CONFIG, run.config.preset
+    if named not in PRESETS:
+        near = did_you_mean(named, PRESETS)
+        yield f"{place}: preset is {named}; expected one of {', '.join(PRESETS)}{near}"
+    if run.config.orientation == IGNORED and any((run.config.data, run.config.imagenet, run.config.cifar10)):
+        yield Note(f"{place}: pictures were read without their EXIF orientation, as here")
+    if preset := PRESETS.get(named):
+        expected = replace(preset, orientation=run.config.orientation)
+        changed = [
+            each.name for each in fields(Config) if getattr(expected, each.name) != getattr(run.config, each.name)
+        ]
+        if changed:
+            yield Note(f"{place} differs from preset {named} in {', '.join(changed)}")
+
+
+def fingerprint_differences(evidence: Evidence) -> Iterator[str]:
+    """Yield a message for each entry of fingerprint.json that contradicts the configuration or a recomputed value.
+
+    The hash of the weights before the first step is compared if these weights are available.
+    """
+    run = evidence.run
+    file, recorded, asked = run.folder / names.FINGERPRINT, run.fingerprint, run.config.numerics
+    if asked not in ("auto", recorded["numerics"]):
+        yield f"{file}: numerics is {recorded['numerics']}; {names.CONFIG} has {asked}"
+    yield from _class_differences(f"{file}", recorded, evidence.context.numerics)
+    yield from _start_differences(f"{file}", evidence)
+
+
+def _start_differences(place: str, evidence: Evidence) -> Iterator[str]:
+    config, sha256 = evidence.run.config, evidence.run.fingerprint.get("initial_weights_sha256")
+    drawn = tensors_sha256(evidence.drawn_network.state_dict())
+    if config.weights == "none":
+        if sha256 != drawn:
+            yield f"{place}: initial_weights_sha256 is {sha256}; the weights that seed {config.seed} draws have {drawn}"
+    elif sha256 == drawn:
+        yield f"{place}: the initial weights are those that seed {config.seed} draws, not {config.weights} weights"
+    elif evidence.start_at_hand:
+        try:
+            now = tensors_sha256(evidence.initial_network.state_dict())
+        except ValueError as error:
+            yield str(error)
+            return
+        if sha256 != now:
+            yield f"{place}: initial_weights_sha256 is {sha256}; {config.weights} weights that are here have {now}"
+
+
+def _class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[str]:
+    named = recorded["numeric_class"]
+    if recorded["numerics"] == "native":
+        computed = native_class(recorded["probe"], recorded.get("threads", 0), recorded["device_name"])
+        if named != computed:
+            yield f"{place}: numeric_class is {named}; its probe, threads and device make {computed}"
+    elif numerics.portable and (named, recorded["probe"]) != (numerics.numeric_class, numerics.probe):
+        version = recorded["versions"].get("in4310repro", "another version")
+        yield (
+            f"{place}: numeric_class and probe ({named}) are not those of portable arithmetic "
+            f"({numerics.numeric_class} in this version); the run names in4310repro {version}"
+        )

@@ -1,4 +1,6 @@
-"""The check that ImageNet weights know ImageNet: the count by hand, a failing warning, and refused questions."""
+"""What is prepared before a training, and the check of its weights on ImageNet images."""
+
+from __future__ import annotations
 
 import io
 from dataclasses import replace
@@ -19,7 +21,7 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
-from in4310repro.training import weights_check
+from in4310repro.training import preparation
 
 HOW = Preprocessing(mean=(0.4, 0.5, 0.6), size=48)
 
@@ -32,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = models.build("resnet18", 1000, seed=0)
     RunFolder(folder).write_weights("thousand.safetensors", model.state_dict(), HOW)
     RunFolder(folder).write_weights("six.safetensors", models.build("resnet18", 6, 0).state_dict(), HOW)
-    ids = weights_check.wordnet_ids()
+    ids = preparation.wordnet_ids()
     for number, name in enumerate(CLASSES):
         file = folder / f"{number}.png"
         Image.fromarray(draw(name, number, 60, 0)).save(file)
@@ -51,18 +53,18 @@ def config(place: Path, weights: str = "thousand") -> Config:
     return replace(PRESETS["tiny"], weights=file, imagenet=str(place / "images"), **how)  # type: ignore[arg-type]
 
 
-def check(config: Config, context: Context) -> weights_check.Check | None:
-    return weights_check.check(config, config.network.read_weights(config.weights), context)
+def check(config: Config, context: Context) -> preparation.WeightsCheck | None:
+    return preparation.check_weights(config, config.network.read_weights(config.weights), context)
 
 
 def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numerics: Numerics) -> None:
     found = check(config(place), Context(numerics))
-    assert found == weights_check.Check(correct=4, images=6, expected=0.5)
+    assert found == preparation.WeightsCheck(correct=4, images=6, expected=0.5)
     assert found.line("w") == "w name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
 
 
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
-    low, unsure = weights_check.Check(120, 300, 0.75), weights_check.Check(220, 300, 0.75)
+    low, unsure = preparation.WeightsCheck(120, 300, 0.75), preparation.WeightsCheck(220, 300, 0.75)
     assert low.line("w").startswith("warning: w name the class of 120 of 300, 0.40 (0.35 to 0.46) images")
     assert not unsure.line("w").startswith("warning")
 
@@ -81,14 +83,14 @@ def test_it_is_told_where_somebody_reads_it(place: Path, numerics: Numerics, mon
     text = io.StringIO()
     asked = config(place)
     weights = asked.network.read_weights(asked.weights)
-    weights_check.print_result(asked, weights, Context(numerics, Progress(Console(file=text, width=200))))
+    preparation.print_weights_check(asked, weights, Context(numerics, Progress(Console(file=text, width=200))))
     assert "thousand.safetensors name the class of 4 of 6" in text.getvalue()
-    monkeypatch.setattr(weights_check, "check", lambda *_: pytest.fail("computed for nobody"))
-    weights_check.print_result(asked, weights, Context(numerics, Progress()))
+    monkeypatch.setattr(preparation, "check_weights", lambda *_: pytest.fail("computed for nobody"))
+    preparation.print_weights_check(asked, weights, Context(numerics, Progress()))
 
 
 def test_the_ids_are_a_thousand_in_the_order_of_the_alphabet() -> None:
-    ids = weights_check.wordnet_ids()
+    ids = preparation.wordnet_ids()
     assert len(set(ids)) == 1000
     # torchvision's folders of ImageNet are classes in this order.
     assert ids == sorted(ids)
@@ -106,5 +108,5 @@ def test_the_ids_are_a_thousand_in_the_order_of_the_alphabet() -> None:
     ],
 )
 def test_a_wordnet_id_begins_the_name_of_a_file_or_a_folder(path: str, found: str | None) -> None:
-    match = weights_check.WORDNET_ID.search(path)
+    match = preparation.WORDNET_ID.search(path)
     assert (match and match.group(1)) == found

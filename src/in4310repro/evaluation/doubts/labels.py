@@ -1,0 +1,235 @@
+"""Doubtful labels: probabilities by classifiers of other folds, confident learning, and a judged sample of images."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, Float64, Int64
+from numpy.typing import NDArray
+
+from in4310repro.data.comparison import sample_positions
+from in4310repro.metrics import Interval, wilson
+from in4310repro.system.numerics import generator_for
+from in4310repro.system.progress import SILENT, Progress
+
+FOLDS = 5
+# Of the squared weights of standardised features, beside the mean loss of an image. Of 0.007, 0.07 and 0.007 / 10 the
+# second had the lowest loss out of fold on the course's images.
+PENALTY = 0.07
+ITERATIONS, TOLERANCE = 1000, 1e-3
+
+
+def fold_of(key: str, seed: int) -> int:
+    """Return the number of an image's cross-validation fold, drawn at random from seed and key."""
+    return int(generator_for(seed, "fold", key).integers(FOLDS))
+
+
+def out_of_fold(
+    features: Float32[np.ndarray, "image feature"],
+    labels: Int64[np.ndarray, " image"],
+    keys: Sequence[str],
+    classes: Sequence[str],
+    seed: int = 0,
+    progress: Progress = SILENT,
+) -> Float64[np.ndarray, "image label"]:
+    """Return each image's class probabilities, by logistic regression on the images of the remaining folds.
+
+    Features are standardised by their mean and deviation over all images, which do not depend on labels. The
+    regression is scikit-learn's, so the last digits depend on its version and on the machine.
+
+    Args:
+        features: the features of each image.
+        labels: the class of each image, from 0.
+        keys: key of each image that decides its fold; copies have equal keys.
+        classes: names of the classes, for the message.
+        seed: seed of the random folds.
+        progress: shows the number of folds done.
+
+    Raises:
+        ValueError: all images of a class are in one fold.
+    """
+    # Imported here because it takes a second and other checks do not need it.
+    from sklearn.linear_model import LogisticRegression
+
+    folds = np.array([fold_of(key, seed) for key in keys])
+    check_folds(labels, keys, classes, seed)
+    standard = _standardise(features)
+    probabilities = np.zeros((len(labels), len(classes)))
+    with progress.task("fitting folds", FOLDS) as advance:
+        for fold in range(FOLDS):
+            inside = folds == fold
+            if inside.any():
+                strength = 1 / (PENALTY * int((~inside).sum()))
+                model = LogisticRegression(C=strength, max_iter=ITERATIONS, tol=TOLERANCE)
+                with warnings.catch_warnings(action="ignore"):
+                    # A fit that has not converged still gives out-of-fold probabilities.
+                    model.fit(standard[~inside], labels[~inside])
+                probabilities[inside] = model.predict_proba(standard[inside])
+            advance(1, "")
+    return probabilities
+
+
+def _standardise(features: Float32[np.ndarray, "image feature"]) -> Float32[np.ndarray, "image feature"]:
+    """Return features with mean 0 and standard deviation 1 over the images; a constant feature becomes 0."""
+    mean, deviation = features.mean(axis=0, dtype=np.float64), features.std(axis=0, dtype=np.float64)
+    standard: NDArray[np.float32] = np.subtract(features, mean.astype(np.float32), dtype=np.float32)
+    standard /= np.where(deviation > 0, deviation, 1).astype(np.float32)
+    return standard
+
+
+def check_folds(labels: Int64[np.ndarray, " image"], keys: Sequence[str], classes: Sequence[str], seed: int) -> None:
+    """Raise ValueError if all images of a class are in one fold, so that none are left to train on."""
+    for label, name in enumerate(classes):
+        contents = {key for key, own in zip(keys, labels == label, strict=True) if own}
+        if len({fold_of(key, seed) for key in contents}) < 2:
+            raise ValueError(
+                f"class {name} has {len(contents)} readable images that are no copies of each other, and they have to "
+                f"be in two of {FOLDS} folds; 10 are enough to doubt labels by"
+            )
+
+
+def thresholds(
+    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
+) -> Float64[np.ndarray, " label"]:
+    """Return each class's confidence threshold: its mean probability over the images labelled with it.
+
+    Examples:
+        >>> thresholds(np.array([0, 0, 1]), np.array([[0.9, 0.1], [0.5, 0.5], [0.25, 0.75]])).tolist()
+        [0.7, 0.75]
+    """
+    return np.array([probabilities[labels == label, label].mean() for label in range(probabilities.shape[1])])
+
+
+def confident_classes(
+    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
+) -> Int64[np.ndarray, " image"]:
+    """Return the class that each image is confidently assigned to, or -1.
+
+    It is the most probable of the classes whose probability reaches their threshold; -1 if no class reaches it.
+
+    Args:
+        labels: the given class of each image; each class has an image.
+        probabilities: probability of each class, by a classifier that was not trained on the image.
+    """
+    reached = np.where(probabilities >= thresholds(labels, probabilities), probabilities, -1.0)
+    return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
+
+
+def confident_joint(
+    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
+) -> Int64[np.ndarray, "label seeming"]:
+    """Count images by given class and confidently assigned class; omit images without an assigned class."""
+    seeming, classes = confident_classes(labels, probabilities), probabilities.shape[1]
+    counted = seeming >= 0
+    flat = np.bincount(labels[counted] * classes + seeming[counted], minlength=classes**2)
+    return flat.reshape(classes, classes)
+
+
+def find_doubts(
+    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
+) -> list[tuple[int, int]]:
+    """Return the images confidently assigned to a class more probable than their label, largest difference first."""
+    seeming, images = confident_classes(labels, probabilities), np.arange(len(labels))
+    margins = np.where(seeming >= 0, probabilities[images, seeming] - probabilities[images, labels], 0)
+    ordered = np.argsort(-margins, kind="stable")[: (margins > 0).sum()]
+    return [(int(position), int(seeming[position])) for position in ordered]
+
+
+EACH = 100  # images of each kind
+
+
+def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
+    """Draw equally many doubted and undoubted images to be judged, mixed in random order.
+
+    Args:
+        paths: paths of the images to choose from, such as the test images.
+        doubted: paths of the images with doubtful labels; may include further images.
+        seed: seed of the draws, which depend only on it and on the paths.
+        each: number of doubted images, and of undoubted ones; all if there are fewer.
+
+    Examples:
+        >>> sorted(draw_sample(["a", "b", "c", "d"], {"b", "c", "x"}, seed=0, each=2))
+        ['a', 'b', 'c', 'd']
+    """
+    kinds = ([path for path in paths if (path in doubted) is doubtful] for doubtful in (True, False))
+    chosen = [kind[position] for kind in kinds for position in sample_positions(kind, each, seed)]
+    return sorted(chosen, key=lambda path: (generator_for(seed, "mixed", path).random(), path))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kind:
+    """Judgements of a sample of the doubted images, or of the undoubted ones, and the number of all of them."""
+
+    images: int
+    judged: int
+    wrong: list[str]  # paths whose label is none of the classes that were said
+    open: list[str]  # paths whose label is one of several
+
+    @property
+    def interval(self) -> Interval:
+        """95 % interval (Wilson) of the share of wrong labels; a single value if all images were judged."""
+        if self.judged == self.images:
+            return [len(self.wrong) / self.images] * 2
+        return wilson(len(self.wrong), self.judged)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """An estimate of the number of wrong labels among all images, from a judged sample."""
+
+    doubted: Kind
+    undoubted: Kind
+
+    @property
+    def share(self) -> float:
+        """Estimated share of wrong labels: the share among judged images, weighted over doubted and undoubted ones."""
+        return self._weighted([len(kind.wrong) / kind.judged for kind in (self.doubted, self.undoubted)])
+
+    @property
+    def interval(self) -> Interval:
+        """Interval of at least 95 % for the share; conservative, since the ends of two intervals are added."""
+        ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
+        return [self._weighted(pair) for pair in ends]
+
+    def _weighted(self, shares: Sequence[float]) -> float:
+        images = [self.doubted.images, self.undoubted.images]
+        return sum(n * share for n, share in zip(images, shares, strict=True)) / sum(images)
+
+
+def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
+    """Return the estimates from judgements of the images that `draw_sample` drew.
+
+    Args:
+        labels: the class of each image that the estimates are about, by path.
+        doubted: paths of the images with doubtful labels; may include further images.
+        said: all classes that the judge found fitting for an image, by path.
+
+    Raises:
+        ValueError: a judged image is not in `labels`, or no doubted or no undoubted image was judged.
+
+    Examples:
+        >>> labels = {"a": "sea", "b": "sea", "c": "forest", "d": "forest"}
+        >>> found = study(labels, {"a"}, {"a": ["forest"], "b": ["sea", "forest"]})
+        >>> found.doubted.wrong, found.undoubted.open, found.share
+        (['a'], ['b'], 0.25)
+    """
+    if unknown := sorted(said.keys() - labels.keys()):
+        raise ValueError(f"{unknown[0]} was judged, which is none of the {len(labels)} images")
+    kinds = []
+    for doubtful in (True, False):
+        paths = [path for path in labels if (path in doubted) is doubtful]
+        judged = [path for path in paths if path in said]
+        if not judged:
+            raise ValueError(f"none of the {len(paths)} images was judged that are {'' if doubtful else 'not '}doubted")
+        kinds.append(
+            Kind(
+                images=len(paths),
+                judged=len(judged),
+                wrong=[path for path in judged if labels[path] not in said[path]],
+                open=[path for path in judged if labels[path] in said[path] and len(said[path]) > 1],
+            )
+        )
+    return Study(doubted=kinds[0], undoubted=kinds[1])

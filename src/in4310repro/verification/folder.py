@@ -1,0 +1,273 @@
+"""Checks of a run folder: which files it has, whether they are those of the manifest, and what no check compares."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import TypedDict
+
+from in4310repro.runs import config as configuration
+from in4310repro.runs import names, status
+from in4310repro.runs.config import LOOK_ALIKES
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder, manifest_bytes
+from in4310repro.system.files import read_bytes
+from in4310repro.system.fingerprint import Fingerprint
+
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
+    """Return a message for each listed file that is missing, changed or a link, and for a damaged manifest.
+
+    A manifest is damaged unless its bytes are those that a run writes: sorted by name, each name once, and one
+    line break at the end.
+
+    Args:
+        files: the files of the run.
+        among: names of the files to check; None checks all of them.
+    """
+    try:
+        sentences = [_changed(files, name) for name in files.changed_files(among)]
+        file = files.folder / names.MANIFEST
+        if file.exists() and read_bytes(file) != manifest_bytes(files.manifest()):
+            sentences.append(f"{file} has other bytes than a run writes for these lines")
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    return sentences
+
+
+def _changed(files: RunFolder, name: str) -> str:
+    if (files.folder / name).exists():
+        try:
+            files.file(name)
+        except ValueError as error:
+            return str(error)
+    return f"{files.folder / name} is missing or has other bytes than were written"
+
+
+def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
+    """Return a message if the hash of the run is not the expected one; otherwise an empty list.
+
+    The hash is that of the manifest without the entry of the feature maps, which may be measured again.
+
+    Args:
+        files: the files of the run.
+        sha256: the expected hash, as `verify` and a report show it; None to compare nothing.
+
+    Raises:
+        ValueError: `sha256` is not 64 lower-case hex digits.
+    """
+    if sha256 is None:
+        return []
+    if not SHA256.fullmatch(sha256):
+        raise ValueError(f"--manifest-sha256 is {sha256[:100]!r}; 64 hex digits in lower case are valid")
+    try:
+        now = files.manifest_sha256()
+    except (ValueError, OSError) as error:
+        return [str(error)]
+    return [] if now == sha256 else [f"{files.folder / names.MANIFEST} has the sha256 {now}, and not {sha256}"]
+
+
+def files_without_line(files: RunFolder) -> list[str]:
+    """Return a message for each file in the folder, named like a run's file, that the manifest does not list."""
+    try:
+        listed = files.manifest()
+    except (ValueError, OSError):
+        # Which `changed_files` says.
+        return []
+    return [_omitted(files.folder, name) for name in files_of_run(files.folder) if name not in listed]
+
+
+def _omitted(folder: Path, name: str) -> str:
+    return f"{folder} has no manifest entry for {name}"
+
+
+def wrong_in_manifest(run: FinishedRun) -> list[str]:
+    """Return a message for each file of the run that the manifest omits, and for each entry of any other file."""
+    of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
+    if run.config.protocol.starts_warm:
+        of_settings.add(names.LAST_WEIGHTS)
+    needed = {names.of_setting(setting.name, name) for setting in run.config.settings for name in of_settings}
+    needed |= {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
+    if run.config.group == LOOK_ALIKES:
+        needed.add(names.GROUPS)
+    if run.features is not None:
+        needed.add(names.FEATURES)
+    listed = run.files.manifest().keys()
+    return [
+        *(_omitted(run.folder, name) for name in sorted(needed - listed)),
+        *(
+            f"{run.folder / names.MANIFEST} lists {name}, which is no file of this run"
+            for name in sorted(listed - needed - {names.FEATURES})
+        ),
+    ]
+
+
+def files_of_run(folder: Path) -> list[str]:
+    """Return the names of the files in a folder that a run, with any settings, could have written."""
+    return [name for name in _files(folder) if names.is_of_run(name)]
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for place, folders, files in os.walk(folder):
+        folders.sort()
+        yield from ((Path(place) / name).relative_to(folder).as_posix() for name in sorted(files))
+
+
+# Without these nothing can be computed again.
+ESSENTIAL = (names.MANIFEST, names.CONFIG, names.FINGERPRINT)
+
+
+def recorded_files(folder: Path) -> RunFolder:
+    """Return the folder of a finished run, recognized by its files or by its manifest.
+
+    A folder with any file of a run counts as a run. The run counts as finished if metrics.json exists or is listed in
+    the manifest, or if the manifest cannot be read.
+
+    Raises:
+        ValueError: the folder is no run, or the run is not finished.
+    """
+    files, present = RunFolder(folder), files_of_run(folder)
+    try:
+        listed = list(files.manifest())
+    except (ValueError, OSError):
+        # A damaged manifest is a difference, where a run is there; alone it may be another program's.
+        return files if present else RunFolder.open(folder)
+    if names.METRICS in (*listed, *present):
+        return files
+    if not any(map(names.is_of_run, (*listed, *present))):
+        return RunFolder.open(folder)
+    raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.describe(files)}")
+
+
+def changed_essentials(files: RunFolder) -> list[str]:
+    """Return a message for each fault of the manifest, configuration and fingerprint, which all checks need.
+
+    Raises:
+        ValueError: the configuration is intact, but this version cannot read its format.
+    """
+    # Of all files only where they are wanted: a run's weights take long to hash, and `verify` does it once more.
+    essential = [files.folder / name for name in ESSENTIAL]
+    if changed_files(files, ESSENTIAL) or not files.manifest().keys() >= {names.CONFIG, names.FINGERPRINT}:
+        missing = [f"{file} is not there" for file in essential if not file.exists()]
+        return list(dict.fromkeys([*changed_files(files), *files_without_line(files)])) or missing
+    try:
+        files.read_record(names.FINGERPRINT, Fingerprint)
+        recorded = files.read_json(names.CONFIG)
+    except (ValueError, OSError) as error:
+        return [*changed_files(files), str(error)]
+    configuration.check_format(recorded, f"{files.folder / names.CONFIG}")
+    return []
+
+
+SHOWN = 10  # names of unknown files in a sentence
+LINK, EMPTY, UNREADABLE, SPECIAL, UNKNOWN = (
+    "link",
+    "empty folder",
+    "folder that cannot be read",
+    "special file",
+    "unknown file",
+)
+CHECKPOINT, KEPT_EPOCH, LOG, STATUS = "checkpoint", "kept epoch", "log", "status of the training"
+OF_TRAINING = (CHECKPOINT, KEPT_EPOCH, LOG, STATUS)
+
+
+class Unchecked(TypedDict):
+    """A file, link or folder that no check compared with anything."""
+
+    path: str  # below the folder, with forward slashes; of a folder with one at the end
+    kind: str
+
+
+def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[str, int]) -> list[Unchecked]:
+    """List everything in a run folder except the checked files, sorted by path.
+
+    Args:
+        folder: the run folder.
+        checked: paths of the checked files, below the folder.
+        settings: number of epochs of each setting of the run; files of a setting or epoch not listed here are of
+            unknown kind.
+    """
+    listed = unchecked_in(folder, checked)
+    return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]
+
+
+def unchecked_in(folder: Path, checked: Collection[str]) -> list[Unchecked]:
+    """List everything in a folder except the checked files, hidden files included; links are not followed."""
+    entries = [(path, kind) for path, kind in _entries(folder) if path not in checked or kind == LINK]
+    return [Unchecked(path=_text(path), kind=kind) for path, kind in sorted(entries)]
+
+
+def describe(listed: Collection[Unchecked]) -> str:
+    """Return a sentence on what was not checked; an empty text if everything was."""
+    of_training: Counter[str] = Counter()
+    for each in listed:
+        if each["kind"] in OF_TRAINING:
+            of_training[_place(each)] += 1
+    known = [
+        f"{place} ({count} file{'s' * (count > 1)})" if "/" in place else place for place, count in of_training.items()
+    ]
+    unknown = [_named(each) for each in listed if each["kind"] not in OF_TRAINING]
+    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
+    parts = [f"{', '.join(known)} (a training leaves them)"] if known else []
+    parts += [f"unknown: {', '.join(unknown[:SHOWN])}{more}"] if unknown else []
+    return f"not checked: {'; '.join(parts)}" if parts else ""
+
+
+def _place(each: Unchecked) -> str:
+    """Return the folder under which an unchecked file is counted, or the path of the status file."""
+    if each["kind"] == STATUS:
+        return each["path"]
+    return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"
+
+
+def _named(each: Unchecked) -> str:
+    return each["path"] if each["kind"] in (UNKNOWN, *OF_TRAINING) else f"{each['path']} ({each['kind']})"
+
+
+def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:
+    path, kind = each["path"], each["kind"]
+    if kind != UNKNOWN:
+        return kind
+    if path == names.STATUS:
+        return STATUS
+    if names.is_log(path) and path.split("/")[1] in settings:
+        return LOG
+    epochs = settings.get(path.split("/")[0])
+    if epochs is None:
+        return UNKNOWN
+    if names.is_kept_epoch(path, epochs):
+        return KEPT_EPOCH
+    return CHECKPOINT if names.is_checkpoint(path, epochs) else UNKNOWN
+
+
+def _entries(folder: Path) -> Iterator[tuple[str, str]]:
+    """Yield the path and kind of each file, link, empty folder and unreadable folder below a folder."""
+    # Not by recursion: folders may lie in each other deeper than Python's stack.
+    waiting = [""]
+    while waiting:
+        below = waiting.pop()
+        try:
+            with os.scandir(folder / below) as scanned:
+                entries = [(entry.name, entry.stat(follow_symlinks=False).st_mode) for entry in scanned]
+        except OSError:
+            yield below, UNREADABLE
+            continue
+        if below and not entries:
+            yield below, EMPTY
+        for name, mode in entries:
+            if stat.S_ISDIR(mode):
+                waiting.append(f"{below}{name}/")
+            else:
+                kind = LINK if stat.S_ISLNK(mode) else UNKNOWN if stat.S_ISREG(mode) else SPECIAL
+                yield f"{below}{name}", kind
+
+
+def _text(path: str) -> str:
+    """Return a path as text that can be encoded; bytes that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -1,0 +1,194 @@
+"""Doubtful labels: hand cases of folds, of confident learning, and of a judged sample."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from in4310repro.evaluation.doubts.labels import (
+    FOLDS,
+    confident_joint,
+    draw_sample,
+    find_doubts,
+    fold_of,
+    out_of_fold,
+    study,
+    thresholds,
+)
+
+CLASSES = ("a", "b", "c")
+
+
+def shown_classes(images: int = 90) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return features that show the class, labels and keys."""
+    generator = np.random.default_rng(0)
+    labels = np.arange(images) % 3
+    features = (np.eye(3)[labels] * 3 + generator.standard_normal((images, 3))).astype(np.float32)
+    return features, labels, [f"{place:064x}" for place in range(images)]
+
+
+def test_the_fold_of_an_image_depends_on_its_key_and_the_seed_alone() -> None:
+    assert fold_of("ab", 0) == fold_of("ab", 0)
+    assert {fold_of(f"{place}", 0) for place in range(50)} == set(range(FOLDS))
+    assert [fold_of(f"{place}", 0) for place in range(50)] != [fold_of(f"{place}", 1) for place in range(50)]
+
+
+def test_the_label_of_an_image_and_of_its_copies_does_not_enter_its_probabilities() -> None:
+    features, labels, keys = shown_classes()
+    features[1], keys[1] = features[0], keys[0]
+    before = out_of_fold(features, labels, keys, CLASSES)
+    other = labels.copy()
+    other[[0, 1]] = 2
+    assert np.array_equal(out_of_fold(features, other, keys, CLASSES)[[0, 1]], before[[0, 1]])
+    # A copy in another fold has seen it.
+    keys[1] = next(f"{place:x}" for place in range(99) if fold_of(f"{place:x}", 0) != fold_of(keys[0], 0))
+    apart = [out_of_fold(features, each, keys, CLASSES)[0] for each in (labels, other)]
+    assert not np.array_equal(*apart)
+
+
+def test_probabilities_are_high_for_the_class_that_features_tell() -> None:
+    features, labels, keys = shown_classes()
+    probabilities = out_of_fold(features, labels, keys, CLASSES)
+    assert np.allclose(probabilities.sum(axis=1), 1)
+    assert (probabilities.argmax(axis=1) == labels).mean() > 0.9
+
+
+def test_a_class_of_copies_alone_is_refused() -> None:
+    features, labels, keys = shown_classes()
+    keys = ["same" if label == 1 else key for label, key in zip(labels, keys, strict=True)]
+    with pytest.raises(ValueError, match=re.escape("class b has 1 readable images that are no copies of each other")):
+        out_of_fold(features, labels, keys, CLASSES)
+
+
+def made_up(seed: int, peak: float) -> tuple[np.ndarray, np.ndarray]:
+    """Draw labels of 4 classes, a tenth of them wrong, and probabilities that mostly favour the true class."""
+    generator = np.random.default_rng(seed)
+    true = generator.integers(4, size=400)
+    probabilities = np.array([generator.dirichlet(np.where(np.arange(4) == each, peak, 0.5)) for each in true])
+    return np.where(generator.random(400) < 0.1, (true + 1) % 4, true), probabilities
+
+
+def by_loops(labels: np.ndarray, probabilities: np.ndarray) -> tuple[list[list[int]], dict[int, int]]:
+    """Return the joint counts and the apparent class of each confident image, as the paper defines them."""
+    mean = [np.mean([p[j] for label, p in zip(labels, probabilities, strict=True) if label == j]) for j in range(4)]
+    joint, seems = [[0] * 4 for _ in range(4)], {}
+    for place, (label, p) in enumerate(zip(labels, probabilities, strict=True)):
+        confident = [j for j in range(4) if p[j] >= mean[j]]
+        if confident:
+            seems[place] = max(confident, key=lambda j: p[j])
+            joint[label][seems[place]] += 1
+    return joint, seems
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_joint_is_the_one_of_the_definition(seed: int) -> None:
+    labels, probabilities = made_up(seed, 2.0)
+    joint, seems = by_loops(labels, probabilities)
+    assert confident_joint(labels, probabilities).tolist() == joint
+    expected = [
+        place for place, each in seems.items() if probabilities[place, each] > probabilities[place, labels[place]]
+    ]
+    found = find_doubts(labels, probabilities)
+    assert sorted(place for place, _ in found) == expected
+    assert all(seems[place] == each for place, each in found)
+    margins = [probabilities[place, each] - probabilities[place, labels[place]] for place, each in found]
+    assert margins == sorted(margins, reverse=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_the_joint_and_the_doubts_are_those_of_cleanlab(seed: int) -> None:
+    from cleanlab.count import compute_confident_joint, get_confident_thresholds
+    from cleanlab.filter import find_label_issues
+
+    labels, probabilities = made_up(seed, 9.0)
+    assert np.allclose(thresholds(labels, probabilities), get_confident_thresholds(labels, probabilities))
+    # cleanlab takes the most probable class of all where several are confident, which is the same here.
+    expected = compute_confident_joint(labels, probabilities, calibrate=False)
+    assert confident_joint(labels, probabilities).tolist() == expected.tolist()
+    found = {place for place, _ in find_doubts(labels, probabilities)}
+    off, every = expected.sum() - expected.trace(), set(np.nonzero(probabilities.argmax(axis=1) != labels)[0].tolist())
+    assert len(found) == off < len(every)
+    pruned = set(np.nonzero(find_label_issues(labels, probabilities, n_jobs=1))[0].tolist())
+    assert len(found & pruned) >= 0.95 * len(found)
+
+
+def test_a_less_confident_class_needs_less() -> None:
+    labels = np.array([0, 0, 1, 1, 0])
+    probabilities = np.array([[0.9, 0.1], [0.9, 0.1], [0.5, 0.5], [0.4, 0.6], [0.45, 0.55]])
+    assert find_doubts(labels, probabilities) == [(4, 1)]
+    # Of equal thresholds, the last one would not do.
+    assert 0.55 < (0.9 + 0.9 + 0.45) / 3
+
+
+def test_the_joint_has_a_row_and_a_column_of_every_class_though_no_image_seems_to_be_of_the_last() -> None:
+    probabilities = np.array([[0.9, 0.05, 0.05], [0.8, 0.1, 0.1], [0.95, 0.03, 0.02]])
+    assert confident_joint(np.array([0, 1, 2]), probabilities).tolist() == [[1, 0, 0], [0, 1, 0], [1, 0, 0]]
+
+
+PATHS = [f"{name}/{number}.jpg" for name in ("sea", "street") for number in range(200)]
+SOME = {path for path in PATHS if path.endswith("7.jpg")} | {"sea/elsewhere.jpg"}
+LABELS = {f"{number}": "sea" if number < 60 else "forest" for number in range(100)}
+DOUBTED = {f"{number}" for number in range(10)}
+
+
+def test_as_many_doubted_as_undoubted_images_are_drawn_and_mixed() -> None:
+    chosen = draw_sample(PATHS, SOME, seed=0, each=20)
+    assert len(set(chosen)) == 40
+    assert set(chosen) <= set(PATHS)
+    doubted = [path in SOME for path in chosen]
+    assert sum(doubted) == 20
+    # Neither stands first, nor do they take turns.
+    assert 5 < sum(doubted[:20]) < 15
+    assert doubted not in ([True, False] * 20, [False, True] * 20)
+
+
+def test_the_draw_depends_on_the_seed_and_not_on_the_order_of_the_paths() -> None:
+    assert (
+        draw_sample(PATHS[::-1], SOME, seed=3) == draw_sample(PATHS, SOME, seed=3) != draw_sample(PATHS, SOME, seed=4)
+    )
+
+
+def test_a_kind_with_fewer_images_is_taken_whole() -> None:
+    assert set(draw_sample(PATHS, {"sea/1.jpg"}, seed=0, each=5)) >= {"sea/1.jpg"}
+    assert len(draw_sample(PATHS, {"sea/1.jpg"}, seed=0, each=5)) == 6
+
+
+def test_shares_are_weighted_by_how_many_images_there_are_of_either_kind() -> None:
+    said = {
+        path: ["forest"] if path in ("0", "1", "2", "20") else ["sea", "mountain"]
+        for path in ("0", "1", "2", "3", "20", "21")
+    }
+    found = study(LABELS, DOUBTED, said)
+    # By hand: 3 of 4 of the 10 doubted, 1 of 2 of the 90 others.
+    assert found.share == pytest.approx((10 * 3 / 4 + 90 * 1 / 2) / 100)
+    # Without the weights it is another number.
+    assert found.share != pytest.approx(4 / 6)
+    assert (found.doubted.wrong, found.undoubted.wrong) == (["0", "1", "2"], ["20"])
+    assert (found.doubted.open, found.undoubted.open) == (["3"], ["21"])
+
+
+def test_a_kind_that_was_judged_whole_adds_nothing_to_the_interval() -> None:
+    said = {path: ["sea"] for path in DOUBTED} | {"20": ["sea"], "30": ["forest"]}
+    found = study(LABELS, DOUBTED, said)
+    assert found.doubted.interval == [0.0, 0.0]
+    low, high = found.undoubted.interval
+    # Wilson's interval of 1 of 2, by its formula.
+    z, n, p = 1.959963984540054, 2, 0.5
+    middle, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    assert [low, high] == pytest.approx([(middle - half) / (1 + z * z / n), (middle + half) / (1 + z * z / n)])
+    assert found.interval == pytest.approx([0.9 * low, 0.9 * high])
+
+
+def test_an_image_of_another_set_and_a_kind_of_which_none_was_judged_are_refused() -> None:
+    with pytest.raises(ValueError, match="elsewhere was judged, which is none of the 100 images"):
+        study(LABELS, DOUBTED, {"elsewhere": ["sea"]})
+    with pytest.raises(ValueError, match="none of the 90 images was judged that are not doubted"):
+        study(LABELS, DOUBTED, {"0": ["sea"]})
+
+
+def test_a_label_that_is_the_only_class_said_is_neither_wrong_nor_open() -> None:
+    found = study({"a": "sea", "b": "sea"}, {"a"}, {"a": ["sea"], "b": ["sea", "forest"]})
+    assert (found.doubted.wrong, found.doubted.open, found.undoubted.open) == ([], [], ["b"])
