@@ -8,10 +8,11 @@ import pytest
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.models.network import open_network
 from in4310repro.report.verdict import describe_selection_and_test
-from in4310repro.runs.config import CHOICES, Config, change, from_json, to_json
+from in4310repro.runs.config import Config, change, from_json, to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, command_line_options
+from in4310repro.runs.settings import CHOICES
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensors_sha256

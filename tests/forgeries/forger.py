@@ -22,9 +22,9 @@ from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
-from in4310repro.runs.arrays import array_bytes, read_arrays
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.folder import array_bytes, read_arrays
 from in4310repro.runs.selection import select
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes

@@ -64,21 +64,15 @@ GOLDEN: dict[str, tuple[str, ...]] = {
 RUNS: dict[str, tuple[str, ...]] = {
     "config": ("test_config",),
     "deviations": ("test_deviations",),
-    "optimizer_table": ("test_optimizer_table",),
     "presets": ("test_presets",),
-    "settings": ("test_config",),
-    "arrays": ("test_arrays",),
+    "settings": ("test_config", "test_optimizer_table"),
     "chain": ("test_chain",),
-    "chance": ("test_chance",),
     "consistency": ("test_consistency",),
-    "finished": ("test_finished",),
-    "folder": ("test_folder",),
-    "measured": ("test_measured",),
+    "finished": ("test_finished", "test_chance", "test_sent"),
+    "folder": ("test_folder", "test_arrays", "test_status"),
     "names": ("test_names",),
     "records": ("test_finished",),
-    "selection": ("test_selection",),
-    "sent": ("test_sent",),
-    "status": ("test_status",),
+    "selection": ("test_selection", "test_measured"),
 }
 DOUBTS: dict[str, tuple[str, ...]] = {
     name: (f"test_{name}",) for name in ("examination", "features", "labels", "resemblances")

@@ -22,9 +22,8 @@ from in4310repro.report.feature_exhibits import spectrum_exhibits
 from in4310repro.report.published_numbers import original
 from in4310repro.report.tiers import keep_together, make_tier_lookup
 from in4310repro.report.verdict import describe_differences, describe_selection_and_test, make_verdict
-from in4310repro.runs import chance
 from in4310repro.runs.deviations import parse
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.runs.records import RunMetrics
@@ -220,7 +219,7 @@ def test_options_and_numbers_stay_on_one_line() -> None:
 def test_a_run_that_may_be_guessing_says_so_on_both_pages_in_the_words_of_the_console(
     written: Path, finished_run: Path
 ) -> None:
-    said = chance.hint(FinishedRun.open(finished_run))
+    said = advise(FinishedRun.open(finished_run))
     assert said.startswith("no better than guessing")
     assert f"As the training said at its end: {said}." in Text(written / "index.html").text.split("Figure 4")[0]
     assert said in (written / "report.md").read_text()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro.runs.arrays import array_bytes, read_arrays
+from in4310repro.runs.folder import array_bytes, read_arrays
 
 VALUES = np.array([[1.5, -2.0, 0.0], [3.0, np.inf, 5.0]], np.float32)
 

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 import scipy.stats
 
-from in4310repro.runs.chance import hint
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.presets import PRESETS
 
 
@@ -36,7 +35,7 @@ def run_with(run: FinishedRun, training: list[int], validation: list[int], right
 def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_it(
     validation: list[int], right: list[int], finished_run: Path
 ) -> None:
-    said = hint(run_with(FinishedRun.open(finished_run), [100] * 6, validation, right))
+    said = advise(run_with(FinishedRun.open(finished_run), [100] * 6, validation, right))
     images = sum(validation)
     interval = scipy.stats.binomtest(sum(right), images).proportion_ci(0.95, method="wilson")
     if interval.low > max(validation) / images:
@@ -51,11 +50,11 @@ def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_
 def test_few_training_images_are_said_and_no_weights_are_advised_that_are_there(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     few = run_with(run, [19, *[500] * 5], [50] * 6, [45] * 6)
-    assert hint(few) == "19 training images of the smallest class are few; try more images or more --epochs"
+    assert advise(few) == "19 training images of the smallest class are few; try more images or more --epochs"
     mine = replace(few, config=replace(run.config, data="photos/mine"))
-    assert hint(mine).endswith("are few; try --preset photographs-head, more images or more --epochs")
+    assert advise(mine).endswith("are few; try --preset photographs-head, more images or more --epochs")
     begun = replace(mine, config=replace(mine.config, weights="imagenet"))
-    assert hint(begun).endswith("; try more images or more --epochs")
+    assert advise(begun).endswith("; try more images or more --epochs")
     fitted = replace(few, config=replace(PRESETS["photographs-head"], data="photos/mine"))
-    assert hint(fitted).endswith("; try more images or --train all")
-    assert hint(run_with(run, [20] * 6, [50] * 6, [45] * 6)) == ""
+    assert advise(fitted).endswith("; try more images or --train all")
+    assert advise(run_with(run, [20] * 6, [50] * 6, [45] * 6)) == ""

@@ -11,9 +11,9 @@ from in4310repro.cli.options import Overrides
 from in4310repro.data.preprocessing import IGNORED
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.covariance import Precision
-from in4310repro.runs.config import CHOICES, FORMAT, ONLY_IN_FILES, Config, check_format, from_json, to_json
+from in4310repro.runs.config import FORMAT, Config, check_format, from_json, to_json
 from in4310repro.runs.presets import PRESETS, command_line_options, configure, to_toml
-from in4310repro.runs.settings import EvaluationSettings, FeatureSettings, OptimizerSetting
+from in4310repro.runs.settings import CHOICES, ONLY_IN_FILES, EvaluationSettings, FeatureSettings, OptimizerSetting
 from in4310repro.system.files import json_bytes, read_json
 
 
@@ -146,6 +146,14 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
             r"\['a', 'A'\]; .* a name of its own in any case of letters",
         ),
         (f'[[settings]]\nname = "{"a" * 300}"\noptimizer = "SGD"', "names a folder"),
+        (
+            '[[settings]]\nname = "a"\noptimizer = "RMSprop"\nmomentum = 0.9',
+            "setting a: momentum is 0.9, and RMSprop has none; leave it out, or take SGD, which has one",
+        ),
+        (
+            'train = "head"\n[[settings]]\nname = "b"\noptimizer = "L-BFGS"\nmomentum = 0.5',
+            "setting b: momentum is 0.5, and L-BFGS has none",
+        ),
     ],
     ids=lambda value: value[:40],
 )
@@ -153,6 +161,12 @@ def test_a_wrong_value_is_refused_with_the_valid_ones(text: str, message: str, t
     (tmp_path / "wrong.toml").write_text(text)
     with pytest.raises(ValueError, match=message):
         configure("demo", tmp_path / "wrong.toml", {})
+
+
+def test_a_recorded_momentum_that_earlier_versions_ignored_is_still_read() -> None:
+    recorded = to_json(PRESETS["tiny"])
+    recorded["settings"] = [setting | {"momentum": 0.9} for setting in recorded["settings"]]
+    assert [setting.momentum for setting in from_json(recorded, "config.json").settings] == [0.9, 0.9, 0.9]
 
 
 def test_a_file_that_begins_with_windows_mark_of_utf8_is_read(tmp_path: Path) -> None:

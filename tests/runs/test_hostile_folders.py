@@ -17,10 +17,9 @@ import pytest
 from in4310repro import cli
 from in4310repro.data import scenes
 from in4310repro.report import page, photographs
-from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.config import from_json
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.folder import RunFolder, array_bytes
 from in4310repro.system import machine
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes

@@ -8,7 +8,7 @@ import pytest
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
-from in4310repro.runs.measured import run_metrics
+from in4310repro.runs.selection import run_metrics
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG
 

@@ -11,11 +11,10 @@ import torch
 
 from in4310repro import arithmetic
 from in4310repro.models.network import open_network
-from in4310repro.runs.config import CHOICES, Config, change
+from in4310repro.runs.config import Config, change
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.optimizer_table import FITS_HEAD, OPTIMIZERS, Kept, obstacle
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.runs.settings import CHOICES, FITS_HEAD, OPTIMIZERS, Kept, OptimizerSetting, obstacle
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
 from in4310repro.system.progress import Progress

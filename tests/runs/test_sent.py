@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from in4310repro.runs import names
-from in4310repro.runs.sent import open_run
+from in4310repro.runs.finished import open_run
 from in4310repro.system.processes import ALONE, Processes
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.runs import names, status
+from in4310repro.runs import names
 from in4310repro.runs.finished import finished_files
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.folder import RunFolder, write_status
 from in4310repro.verification.folder import describe, recorded_files, unchecked_in_run
 from tests.conftest import Call
 
@@ -26,7 +26,7 @@ def recorded(files: RunFolder) -> object:
 
 
 def test_an_unfinished_run_says_how_its_training_ended(unfinished: RunFolder, call: Call) -> None:
-    status.write(unfinished.folder, 130, "rank 2 of 4 has not answered for 30 s", 2)
+    write_status(unfinished.folder, 130, "rank 2 of 4 has not answered for 30 s", 2)
     assert recorded(unfinished) == {"code": 130, "message": "rank 2 of 4 has not answered for 30 s", "rank": 2}
     ending = "no metrics.json; its training ended with exit code 130: rank 2 of 4 has not answered for 30 s"
     for opened in (recorded_files, finished_files):
@@ -38,7 +38,7 @@ def test_an_unfinished_run_says_how_its_training_ended(unfinished: RunFolder, ca
 
 
 def test_it_is_a_file_of_the_run_and_not_of_its_manifest(unfinished: RunFolder) -> None:
-    status.write(unfinished.folder, 0, "", 0)
+    write_status(unfinished.folder, 0, "", 0)
     assert unfinished.manifest().keys() == {"config.json"}
     assert describe(unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})) == (
         "not checked: status.json (a training leaves them)"

@@ -33,12 +33,12 @@ from in4310repro.models import trained_part
 from in4310repro.report import contact_sheet, markup
 from in4310repro.report.markup import read_asset
 from in4310repro.runs import chain, names
-from in4310repro.runs.config import LOOK_ALIKES, Config
+from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import command_line_options, configure, with_one_setting
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch, select
-from in4310repro.runs.settings import STRENGTHS
+from in4310repro.runs.settings import LOOK_ALIKES, STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.numerics import Numerics, activate, generator_for

@@ -29,7 +29,7 @@ from in4310repro.cli import application
 from in4310repro.cli.console import print_line
 from in4310repro.system.processes import join
 from in4310repro.system.progress import interrupts
-from in4310repro.runs import status
+from in4310repro.runs.folder import write_status
 from in4310repro.__main__ import main
 
 case, rank = sys.argv[1], int(os.environ["RANK"])
@@ -40,7 +40,7 @@ def command(**_options):
     folder.mkdir(exist_ok=True)
     (folder / "config.json").write_text("{}")
     signals.kept = lambda: "run is kept"
-    launch.record = functools.partial(status.write, folder)
+    launch.record = functools.partial(write_status, folder)
     if case == f"error before {rank}":
         raise ValueError("9 is wrong; 1 to 3 are valid")
     with join("cpu") as processes:

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from in4310repro.data.preprocessing import Preprocessing
-from in4310repro.runs.arrays import array_bytes
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import array_bytes
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, native_class
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256

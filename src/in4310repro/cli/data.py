@@ -23,7 +23,7 @@ from in4310repro.cli.helping import Command, Group
 from in4310repro.cli.options import JsonOut, Model, option
 from in4310repro.cli.signatures import with_output
 from in4310repro.models.sources.torchvision import RESNETS
-from in4310repro.runs.config import CHOICES
+from in4310repro.runs.settings import CHOICES
 
 FEATURES = "By the features of a network"
 ON_PLANE = 2000  # images of the page's map

@@ -15,7 +15,7 @@ from in4310repro.cli.console import (
 )
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
 from in4310repro.models.sources.torchvision import RESNETS
-from in4310repro.runs.config import CHOICES, check_choice
+from in4310repro.runs.settings import CHOICES, check_choice
 
 NETWORK = "Network and statistics"
 Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."

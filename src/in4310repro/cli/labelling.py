@@ -34,7 +34,7 @@ def predict(
         in4310repro predict runs/demo photos more/photo.jpg --out predictions.csv
     """
     load_torch()
-    from in4310repro.runs.sent import open_run
+    from in4310repro.runs.finished import open_run
     from in4310repro.system.processes import join
 
     if out and out.suffix not in (".csv", ".json"):

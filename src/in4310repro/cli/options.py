@@ -12,7 +12,7 @@ import typer
 from in4310repro.models.network import ALL, HEAD
 from in4310repro.models.sources.torchvision import RESNETS
 from in4310repro.runs import deviations, presets
-from in4310repro.runs.config import CHOICES
+from in4310repro.runs.settings import CHOICES
 
 # Groups of options in `--help`.
 RUN, IMAGES, TRAINING, MACHINE = "The run", "Images", "Network and training", "Machine"

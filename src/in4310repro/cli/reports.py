@@ -71,7 +71,7 @@ def report(
     chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
     load_torch()
     from in4310repro.runs.config import change
-    from in4310repro.runs.sent import open_run
+    from in4310repro.runs.finished import open_run
     from in4310repro.system.processes import join
 
     with join("cpu") as processes, open_run(run or DEFAULT_RUN, processes) as finished:

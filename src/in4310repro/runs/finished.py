@@ -1,31 +1,39 @@
-"""A finished run as an immutable object, whose files are read and checked once."""
+"""A finished run as an immutable object, whose files are read and checked once, by the first process for all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import safetensors.numpy
 import torch
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split, check_contents, from_csv
+from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
 from in4310repro.models.weights import Weights
-from in4310repro.runs import chain, names, status
+from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
-from in4310repro.runs.config import LOOK_ALIKES, Config
+from in4310repro.runs.config import Config
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.folder import RunFolder, describe_status
+from in4310repro.runs.presets import HEAD_PRESET
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, RunMetrics
-from in4310repro.runs.settings import ImageSettings
+from in4310repro.runs.selection import select
+from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
 from in4310repro.system.fingerprint import Fingerprint
+from in4310repro.system.processes import Processes
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
 
+FEW = 20  # training images of a class
 # dtype and number of axes of each array in scores.npz.
 SCORE_ARRAYS: dict[str, tuple[type[np.generic], int]] = {
     "paths": (np.str_, 1),
@@ -184,7 +192,7 @@ def finished_files(folder: Path) -> RunFolder:
     """
     files = RunFolder.open(folder)
     if not (folder / names.METRICS).exists():
-        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.describe(files)}")
+        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{describe_status(files)}")
     return files
 
 
@@ -208,3 +216,66 @@ def _read_scores(files: RunFolder, loss: float) -> Scores:
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{file}: paths, labels and softmax are of {lengths} images; each image is in all of them")
     return Scores(tuple(map(str, arrays["paths"])), arrays["labels"], arrays["softmax"], loss)
+
+
+@contextmanager
+def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
+    """Open a run in every process: the first reads its folder, the others a temporary copy.
+
+    Files written to a temporary copy are discarded.
+
+    Raises:
+        ValueError: the folder is no finished run, or a file is missing or damaged; raised in the first process.
+    """
+    if processes.leads:
+        run = FinishedRun.open(folder)
+        if processes.size > 1:
+            files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _list_needed(run)}
+            processes.broadcast(safetensors.numpy.save(files))
+        yield run
+        return
+    with TemporaryDirectory() as place:
+        for name, content in safetensors.numpy.load(processes.broadcast()).items():
+            file = Path(place, name)
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(content.tobytes())
+        yield FinishedRun.open(Path(place))
+
+
+def _list_needed(run: FinishedRun) -> Iterator[str]:
+    """Yield the names of the files that are sent; weights are sent only for the selected setting."""
+    yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
+    for setting in run.histories:
+        yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))
+    yield names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
+
+
+def advise(run: FinishedRun) -> str:
+    """Return advice if the selected network may be guessing or a class has few training images; else empty.
+
+    The network may be guessing if always predicting the largest class has an accuracy within or above the 95 %
+    interval of its validation accuracy. Validation accuracy is optimistic, since the network was selected by
+    it.
+    """
+    supports = run.metrics["supports"]
+    of_validation = supports[run.config.protocol.part_read_as("validation")]
+    counts = [of_validation[name] for name in run.classes]
+    fewest = min(supports[run.config.protocol.part_read_as("training")].values())
+    _, row = select(run.histories, run.config.select)
+    images = sum(counts)
+    correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))
+    chance = max(counts) / images
+    if all(map(run.config.training.fits_head, run.config.settings)):
+        advice = "more images or --train all"
+    else:
+        head = f"--preset {HEAD_PRESET}, " if run.config.data and run.config.weights == "none" else ""
+        advice = f"{head}more images or more --epochs"
+    lower, upper = wilson(correct, images)
+    if lower <= chance:
+        place = "within its interval: no difference seen" if chance <= upper else "above its interval"
+        return (
+            f"no better than guessing, for all that {images} validation images tell: {correct} are right "
+            f"({lower:.2f} to {upper:.2f}), and {chance:.2f}, by always saying the largest class, lies {place}; "
+            f"try {advice}"
+        )
+    return f"{fewest} training images of the smallest class are few; try {advice}" if fewest < FEW else ""

@@ -1,26 +1,33 @@
 """Writing and reading of a run folder, with a manifest that has the sha256 of every written file.
 
-A changed byte is thus found without knowing the file's format.
+A changed byte is thus found without knowing the file's format. Sizes in the headers of npz files are checked before
+memory is allocated.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
+import io
 import itertools
+import math
 import os
+import warnings
+import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
-from in4310repro.runs.arrays import array_bytes, read_arrays
-from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, SPLIT, STATUS
-from in4310repro.runs.records import Manifest
+from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, METRICS, SPLIT, STATUS
+from in4310repro.runs.records import Manifest, Status
+from in4310repro.system import signals
 from in4310repro.system.files import (
     file_sha256,
     json_bytes,
@@ -31,8 +38,9 @@ from in4310repro.system.files import (
     regular_file,
     write_file,
 )
-from in4310repro.system.schema import check
+from in4310repro.system.schema import LONGEST, check
 from in4310repro.system.tensors import read_tensors, tensor_bytes
+from in4310repro.system.text import visible
 
 DEFAULT = Preprocessing()
 NAMED_RUNS = 5
@@ -244,3 +252,73 @@ def moves_to(folder: Path) -> Path | None:
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return the bytes of a manifest as JSON, sorted by file name, so that equal runs have equal manifests."""
     return json_bytes(dict(sorted(manifest.items())))
+
+
+def write_status(folder: Path, code: int, message: str, rank: int) -> None:
+    """Write the exit code, message and rank of a command's end under torchrun, which itself always exits with 1.
+
+    Nothing is written if the run is finished and was not changed by this command, or if another process has
+    locked it.
+    """
+    continues = (folder / CONFIG).is_file() and not (folder / METRICS).is_file()
+    if continues or signals.kept():
+        status: Status = {"code": code, "message": visible(message)[:LONGEST], "rank": rank}
+        with contextlib.suppress(ValueError, OSError):
+            lock(folder)
+            write_file(path_below(folder, STATUS), json_bytes(status))
+
+
+def describe_status(files: RunFolder) -> str:
+    """Return the content of status.json as the last clause of a sentence; an empty text without the file.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    if not (files.folder / STATUS).exists():
+        return ""
+    status: Status = files.read_record(STATUS, Status)
+    return f"; its training ended with exit code {status['code']}: {status['message'] or 'nothing was said'}"
+
+
+def array_bytes(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the bytes of an npz file with these arrays; equal arrays give equal bytes."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def read_arrays(file: Path) -> dict[str, NDArray[Any]]:
+    """Return the arrays in an npz file that `array_bytes` made, which has no compression and no Python objects.
+
+    Raises:
+        ValueError: the file does not exist, is damaged, or has sizes that differ from those in its headers.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive, warnings.catch_warnings():
+            # NumPy warns of headers that Python 2 wrote.
+            warnings.simplefilter("error")
+            entries = archive.infolist()
+            if len({entry.filename for entry in entries}) < len(entries):
+                raise ValueError("it holds two arrays of one name")
+            return {entry.filename.removesuffix(".npy"): _read_entry(archive, entry) for entry in entries}
+    except FileNotFoundError:
+        raise ValueError(f"{file} is not there") from None
+    except Exception as error:
+        # zipfile and NumPy raise a dozen kinds of exception for damaged files.
+        raise ValueError(f"{file} is damaged: {str(error)[:200] or type(error).__name__}") from None
+
+
+def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> NDArray[Any]:
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{entry.filename} is compressed")
+    with archive.open(entry) as stream:
+        # To the end, where the checksum is compared; what is not compressed cannot be longer than the file.
+        data = io.BytesIO(stream.read())
+    if np.lib.format.read_magic(data) != (1, 0):
+        raise ValueError(f"{entry.filename} is of another version of the npy format than 1.0")
+    shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(data)
+    values = data.read()
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(values):
+        raise ValueError(f"{entry.filename} claims {dtype} of shape {shape} and has {len(values)} bytes")
+    # Copied: what is made of bytes cannot be written to.
+    return np.frombuffer(values, dtype).reshape(shape, order="F" if fortran_order else "C").copy()

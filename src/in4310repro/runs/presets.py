@@ -15,9 +15,8 @@ from typing import Any
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.models.network import HEAD
 from in4310repro.models.sources import lite
-from in4310repro.runs.config import FIVE_MODULES, FORMAT, ONLY_IN_FILES, Config, change, read_toml, to_json
-from in4310repro.runs.optimizer_table import FITS_HEAD
-from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.runs.config import FIVE_MODULES, FORMAT, Config, change, read_toml, to_json
+from in4310repro.runs.settings import FITS_HEAD, ONLY_IN_FILES, OptimizerSetting
 from in4310repro.system.files import LONGEST_NAME
 from in4310repro.system.text import did_you_mean, publishable_place
 

@@ -1,17 +1,115 @@
-"""Groups of configuration options: for images, training, evaluation and feature maps."""
+"""Options of a run by what needs them: images, training, evaluation and feature maps; with their valid values."""
 
 from __future__ import annotations
 
+import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.data.preprocessing import INTERPOLATIONS, ORIENTATIONS, SIZES, Preprocessing
+from in4310repro.metrics.table import SCALARS
 from in4310repro.models.network import ALL, FROM, HEAD
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol
-from in4310repro.runs.optimizer_table import FITS_HEAD
 from in4310repro.system.files import folder_name
+from in4310repro.system.numerics import MODES
 from in4310repro.system.text import did_you_mean
 
+FITS_HEAD = "L-BFGS"  # of the last layer alone, which is fitted without steps of epochs
+
+
+class Kept(enum.Enum):
+    """Meaning of a float32 tensor that an optimizer keeps for each parameter."""
+
+    COUNT = "the number of steps"
+    FACTOR = "one number in [0, 1]"
+    VALUES = "a number for each of the parameter's"
+    SQUARES = "a number for each of the parameter's, none below 0"
+
+    @property
+    def has_shape_of_parameter(self) -> bool:
+        """True if the tensor has the shape of its parameter; False if it is a single number."""
+        return self in (Kept.VALUES, Kept.SQUARES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """An optimizer: its name, the state that it keeps, and whether it is portable or has a momentum."""
+
+    name: str  # of the class in torch.optim and, where it is portable, in `arithmetic`
+    state: Mapping[str, Kept]  # by its name in torch's state dict
+    is_portable: bool = False  # `arithmetic` has a class of this name, whose step repeats to the bit elsewhere
+    has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
+
+    def state_with(self, momentum: float) -> Mapping[str, Kept]:
+        """Return the tensors, by name, that the optimizer keeps per parameter at this momentum."""
+        return {} if self.has_momentum and not momentum else self.state
+
+
+_MOMENTS = {"exp_avg": Kept.VALUES, "exp_avg_sq": Kept.SQUARES}
+OPTIMIZERS = {
+    each.name: each
+    for each in (
+        Optimizer(name="AdamW", state={"step": Kept.COUNT, **_MOMENTS}, is_portable=True),
+        Optimizer(name="RMSprop", state={"step": Kept.COUNT, "square_avg": Kept.SQUARES}, is_portable=True),
+        Optimizer(name="SGD", state={"momentum_buffer": Kept.VALUES}, is_portable=True, has_momentum=True),
+        Optimizer(name="Adam", state={"step": Kept.COUNT, **_MOMENTS}),
+        Optimizer(name="NAdam", state={"step": Kept.COUNT, "mu_product": Kept.FACTOR, **_MOMENTS}),
+        Optimizer(name="Adagrad", state={"step": Kept.COUNT, "sum": Kept.SQUARES}),
+    )
+}
+
+
+def obstacle(optimizer: str) -> str:
+    """Return a clause that says that an optimizer has no portable arithmetic; empty if it has."""
+    if optimizer not in OPTIMIZERS or OPTIMIZERS[optimizer].is_portable:
+        return ""
+    portable = ", ".join(name for name, each in OPTIMIZERS.items() if each.is_portable)
+    return f"optimizer {optimizer} has no portable step; {portable} have one"
+
+
+# What a split holds on one side: files of equal bytes; or all copies, and look-alikes by the features of the weights.
+IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
+# The valid values of every option that takes one of a few.
+CHOICES: dict[str, tuple[str, ...]] = {
+    "optimizer": (*OPTIMIZERS, FITS_HEAD),
+    "group": (IDENTICAL, LOOK_ALIKES),
+    "augmentation": ("none", "flip", "flip-shift"),
+    "schedule": ("constant", "cosine"),
+    "select": tuple(SCALARS),
+    "interpolation": INTERPOLATIONS,
+    "orientation": ORIENTATIONS,
+    "numerics": MODES,
+    "precision": ("fast", "exact"),
+    "samples": ("images", "positions", "flat", "none"),
+    "calls": ("pool", "keep"),
+    "log_steps": ("csv", "tensorboard"),
+}
+# The lowest and the highest valid value; what this machine's memory allows may be less (see `capacity`).
+RANGES = {
+    "scenes": (0, 10**7),
+    "image_size": SIZES,
+    "batch_size": (2, 2**20),
+    "evaluation_batch_size": (1, 2**20),
+    "epochs": (1, 10**6),
+    "seed": (0, 2**63 - 1),
+    "checkpoint_steps": (0, 2**63 - 1),
+    "feature_images": (2, 10**7),
+}
+# Settings that have no option of their own on the command line.
+ONLY_IN_FILES = (
+    "orientation",
+    "evaluation_batch_size",
+    "augmentation",
+    "schedule",
+    "warm_up",
+    "checkpoint_steps",
+    "settings",
+    "modules",
+    "feature_images",
+)
+# Lists whose entries are names.
+LISTS_OF_NAMES = ("modules", "protocol")
 # scikit-learn's C of a logistic regression, the inverse of its penalty, from strong to weak.
 STRENGTHS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
@@ -24,7 +122,7 @@ class OptimizerSetting:
     optimizer: str
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
-    momentum: float = 0.0  # SGD alone
+    momentum: float = 0.0  # of an optimizer that has one
     train: str | None = None  # as the configuration's; None: that one
     head_learning_rate: float | None = None  # of the head, the weights that depend on the classes; None: as the rest
 
@@ -83,6 +181,19 @@ class TrainingSettings:
             _check_numbers(setting)
         for setting in self.settings:
             self._check_part(setting)
+
+    def refuse_unused_momentum(self) -> None:
+        """Raise ValueError if a setting gives a momentum to an optimizer that has none.
+
+        Runs of earlier versions may have recorded one, which was ignored; therefore `check` does not refuse it.
+        """
+        valid = [name for name, each in OPTIMIZERS.items() if each.has_momentum]
+        for setting in self.settings:
+            if setting.momentum and setting.optimizer not in valid:
+                raise ValueError(
+                    f"setting {setting.name}: momentum is {setting.momentum:g}, and {setting.optimizer} has none; "
+                    f"leave it out, or take {' or '.join(valid)}, which has one"
+                )
 
     def _check_part(self, setting: OptimizerSetting) -> None:
         """Raise ValueError if a setting's trained part is invalid or does not suit its optimizer or protocol."""
@@ -144,3 +255,15 @@ class FeatureSettings:
     batch_size: int  # images
     seed: int
     protocol: Protocol
+
+
+def check_choice(name: str, value: str) -> str:
+    """Return the value after checking that it is valid for the option.
+
+    Raises:
+        ValueError: the value is not one of the option's valid values.
+    """
+    if value not in CHOICES[name]:
+        near = did_you_mean(value, CHOICES[name])
+        raise ValueError(f"no {name} {value!r}; valid are {', '.join(CHOICES[name])}{near}")
+    return value

@@ -20,9 +20,8 @@ from typing_extensions import TypedDict
 
 from in4310repro.runs import config as configuration
 from in4310repro.runs import names
-from in4310repro.runs.optimizer_table import Kept
 from in4310repro.runs.records import EpochHashes, HistoryRow
-from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.runs.settings import Kept, OptimizerSetting
 from in4310repro.system.files import read_bytes, write_file
 from in4310repro.system.schema import Count, NonNegative, check, refuse_other_configuration
 from in4310repro.system.tensors import load_state, metadata_of, read_tensors, tensor_bytes

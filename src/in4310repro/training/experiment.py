@@ -21,9 +21,8 @@ from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, refuse_without_run
-from in4310repro.runs.measured import run_metrics
 from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.selection import select
+from in4310repro.runs.selection import run_metrics, select
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256

@@ -10,8 +10,7 @@ import torch
 
 from in4310repro import arithmetic
 from in4310repro.arithmetic.steps import check_count, check_moment
-from in4310repro.runs.optimizer_table import OPTIMIZERS, Kept, obstacle
-from in4310repro.runs.settings import OptimizerSetting
+from in4310repro.runs.settings import OPTIMIZERS, Kept, OptimizerSetting, obstacle
 
 
 def build(

@@ -29,9 +29,9 @@ from in4310repro.features import choose
 from in4310repro.metrics import wilson
 from in4310repro.models import trained_part
 from in4310repro.models.weights import Weights
-from in4310repro.runs.config import FIVE_MODULES, LOOK_ALIKES, Config, with_preprocessing
+from in4310repro.runs.config import FIVE_MODULES, Config, with_preprocessing
 from in4310repro.runs.presets import SHARES, with_counts
-from in4310repro.runs.settings import ImageSettings
+from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
 from in4310repro.system.machine import refuse_beyond_disk, refuse_beyond_memory

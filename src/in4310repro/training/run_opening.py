@@ -8,11 +8,11 @@ from pathlib import Path
 from in4310repro.data.splits import Split, to_csv
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
-from in4310repro.runs.config import LOOK_ALIKES, Config, check_choice
+from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.settings import OptimizerSetting, TrainingSettings
+from in4310repro.runs.settings import LOOK_ALIKES, OptimizerSetting, TrainingSettings, check_choice
 from in4310repro.system.files import path_below, read_bytes
 from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.machine import refuse_beyond_disk, size_text

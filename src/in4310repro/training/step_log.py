@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from in4310repro.runs import names
-from in4310repro.runs.config import CHOICES
+from in4310repro.runs.settings import CHOICES
 from in4310repro.system.files import name_file_in_errors, path_below, read_bytes, write_file
 from in4310repro.system.machine import install_command
 from in4310repro.training.epochs import Step

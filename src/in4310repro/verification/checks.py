@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics.table import SCALARS
-from in4310repro.runs.config import LOOK_ALIKES
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.verification.check import (
     ELSEWHERE,
     IN_CLASS,

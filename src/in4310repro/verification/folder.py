@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TypedDict
 
 from in4310repro.runs import config as configuration
-from in4310repro.runs import names, status
-from in4310repro.runs.config import LOOK_ALIKES
+from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.folder import RunFolder, manifest_bytes
+from in4310repro.runs.folder import RunFolder, describe_status, manifest_bytes
+from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.files import read_bytes
 from in4310repro.system.fingerprint import Fingerprint
 
@@ -142,7 +142,7 @@ def recorded_files(folder: Path) -> RunFolder:
         return files
     if not any(map(names.is_of_run, (*listed, *present))):
         return RunFolder.open(folder)
-    raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{status.describe(files)}")
+    raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{describe_status(files)}")
 
 
 def changed_essentials(files: RunFolder) -> list[str]:

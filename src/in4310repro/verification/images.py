@@ -12,8 +12,8 @@ from in4310repro.data.images import ImageSet, decoder
 from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.runs import names
-from in4310repro.runs.config import LOOK_ALIKES
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.files import read_bytes
 from in4310repro.system.progress import Progress
 from in4310repro.verification.check import Note

@@ -13,7 +13,7 @@ from in4310repro.metrics import Tolerance, class_metrics
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import names
 from in4310repro.runs.deviations import Protocol
-from in4310repro.runs.measured import run_metrics
+from in4310repro.runs.selection import run_metrics
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 from in4310repro.verification.check import IN_CLASS, Claim, Finding
 from in4310repro.verification.evidence import SettingEvidence
