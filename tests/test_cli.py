@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from in4310repro.cli import application, doctor
+from in4310repro.cli import application
 from in4310repro.cli.options import Overrides
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
@@ -429,7 +429,7 @@ def test_the_doctor_names_what_stops_the_demo(fault: str, call: Call, monkeypatc
     full = shutil.disk_usage(".")._replace(free=2**20)
     change: tuple[Any, str, Any]
     change, text = {
-        "memory": ((doctor, "memory", lambda: 2**30), "! devices"),
+        "memory": ((machine, "memory", lambda: 2**30), "! devices"),
         "disk": ((shutil, "disk_usage", lambda _folder: full), "! runs"),
         "rights": ((os, "access", lambda *_arguments: False), "! cache        nothing can be written to"),
     }[fault]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from in4310repro.cli.defaults import choose_preset
+from in4310repro.cli.training import choose_preset
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system import machine
 from tests.builders import write_class_folders

@@ -13,7 +13,7 @@ import pytest
 import shellingham  # type: ignore[import-untyped]
 from typer.main import get_command
 
-from in4310repro.cli import application, helping
+from in4310repro.cli import application, help_pages
 from in4310repro.runs.folder import RunFolder
 from tests.conftest import Call, refused
 
@@ -181,7 +181,7 @@ def test_every_example_of_a_help_is_a_command_line() -> None:
     """Each example is parsed: its command and options exist, and values have their types."""
     root: Any = get_command(application.app)
     for words, command in {"": root, **commands()}.items():
-        lines = helping.examples(command)
+        lines = help_pages.examples(command)
         assert lines, words
         for example in (each for line in lines for each in line.partition(" #")[0].split("&&")):
             launcher, program, rest = example.partition(">")[0].partition("in4310repro")

@@ -120,10 +120,7 @@ def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | N
 
 
 def call(
-    words: Sequence[str],
-    folder: Path,
-    environment: Mapping[str, str | None] | None = None,
-    limit: float | None = None,
+    words: Sequence[str], folder: Path, environment: Mapping[str, str | None] | None = None, limit: float | None = None
 ) -> Outcome:
     """Run a command in a folder for at most `limit` (default: `LIMIT`) seconds of processor time."""
     out, err = io.StringIO(), io.StringIO()

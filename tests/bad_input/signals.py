@@ -45,22 +45,8 @@ ROWS = [
     row("SIGINT while NumPy is loaded", TRAIN, 130, "interrupted", act=when("numpy._core", signal.SIGINT)),
     row("SIGTERM while torch is loaded", "verify runs/tiny", 130, "interrupted", make=a_run, act=when("torch._C", 15)),
     row("SIGINT while torch is loaded", TRAIN, 130, "interrupted", act=when("torch._C", signal.SIGINT)),
-    row(
-        "SIGTERM in the middle of a training",
-        TRAIN,
-        130,
-        "--resume continues",
-        written=RUN,
-        act=when("adamw epoch 1", 15),
-        intact="what was trained: --resume continues",
-        afterwards=no_half_files,
-    ),
-    row(
-        "SIGTERM while scenes are drawn",
-        "data scenes new --images 2000",
-        130,
-        "interrupted",
-        written=("work/new*",),
-        act=when("drawing scenes", 15),
-    ),
-]
+    row("SIGTERM in the middle of a training", TRAIN, 130, "--resume continues", written=RUN,
+        act=when("adamw epoch 1", 15), intact="what was trained: --resume continues", afterwards=no_half_files),
+    row("SIGTERM while scenes are drawn", "data scenes new --images 2000", 130, "interrupted", written=("work/new*",),
+        act=when("drawing scenes", 15)),
+]  # fmt: skip

@@ -24,18 +24,7 @@ PAGE = Path(__file__).parents[2] / "docs/bad-input.md"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 SHOWN = 70  # characters of a command
 
-MODULES = (
-    images,
-    splits,
-    settings,
-    command_line,
-    weight_files,
-    doubts,
-    checkpoints,
-    run_folders,
-    environment,
-    signals,
-)
+MODULES = (images, splits, settings, command_line, weight_files, doubts, checkpoints, run_folders, environment, signals)
 ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 
 

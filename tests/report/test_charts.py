@@ -29,9 +29,7 @@ NUMBERS: dict[int, dict[str, Any]] = {
     8: {"ours": dict.fromkeys(NAMES, 50.0), "original": {NAMES[0]: 40.0}},
     9: {"eigenvalues": {name: [2.0, 1.0, 0.0] for name in NAMES}},
     13: {"classes": NAMES, "average_precision": VALUES, "chance": VALUES, "curves": dict.fromkeys(NAMES, CURVE)},
-    15: {
-        "sets": [{"name": "test", "images": 3, "modules": dict.fromkeys(NAMES, MODULE)}],
-    },
+    15: {"sets": [{"name": "test", "images": 3, "modules": dict.fromkeys(NAMES, MODULE)}]},
     14: {"expected_calibration_error": 0.0, "bins": [BIN, {**BIN, "images": 0, "interval": None}]},
 }
 

@@ -423,3 +423,33 @@ def rename_classes(run: FinishedRun, classes: list[str]) -> FinishedRun:
         part: dict(zip(classes, counts.values(), strict=True)) for part, counts in run.metrics["supports"].items()
     }
     return replace(run, metrics=RunMetrics(**{**run.metrics, "classes": classes, "supports": supports}))
+
+
+@pytest.mark.parametrize("rows", [7, 1])
+def test_curves_of_a_fitted_and_of_trained_settings_are_whole_whichever_was_selected(
+    rows: int, finished_run: Path
+) -> None:
+    run = FinishedRun.open(finished_run)
+    selected, other = run.metrics["setting"], next(name for name in run.histories if name != run.metrics["setting"])
+    values, length = [place / 10 for place in range(rows)], max(rows, 2)
+    fits: Any = [
+        {**run.histories[selected][0], "epoch": place, "strength": 0.1, "mean_class_accuracy": value}
+        for place, value in enumerate(values, start=1)
+    ]
+    for fitted in (selected, other):
+        mixed = replace(run, histories={**run.histories, fitted: fits})
+        figure = exhibits(mixed)[5]
+        curves = figure.numbers["mean_class_accuracy"]
+        assert (curves[fitted], figure.numbers["epoch"]) == (values, [*range(1, length + 1)])
+        points = charts.list_points(6, figure.numbers)
+        assert {name: [value for _, value in line] for name, line in points.items()} == curves
+        last = dict(zip(figure.table.heading, figure.table.rows[-1], strict=True))
+        assert {name for name in curves if last[name] == "-"} == {n for n in curves if len(curves[n]) < length}
+        assert (figure.short, figure.table.heading[0]) == ("Accuracy by epoch or fit", "epoch or fit")
+        assert "epoch or fit" in charts.draw_panels(6, figure.numbers)[0].body
+        tier, of = make_tier_lookup(mixed), figure_source(6, figure.numbers)
+        for name, curve in curves.items():
+            worst = tier(of.at("mean_class_accuracy", name, min(range(len(curve)), key=curve.__getitem__)))
+            assert worst.name == ("bitwise" if len(curve) == 1 else "numerical" if name == fitted else "claimed")
+        assert "their epochs or fits" in describe_selection_and_test(mixed)[0]
+        assert page.make_pages(mixed, exhibits(mixed), {})

@@ -15,7 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from in4310repro.cli.signatures import with_overrides
+from in4310repro.cli.options import with_overrides
 from in4310repro.runs.config import from_json, to_json
 from in4310repro.runs.presets import PRESETS, command_line_options, configure, publishable, to_toml, with_one_setting
 from in4310repro.system.text import publishable_place
@@ -166,8 +166,12 @@ def test_one_setting_can_be_trained_alone_at_another_learning_rate() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "learning_rate", "words"),
     [
-        (None, 0.1, "--optimizer None means 3 of the settings; valid is one of AdamW, RMSprop, SGD"),
-        ("Adam", None, "--optimizer Adam means 0 of the settings"),
+        (
+            None,
+            0.1,
+            "--learning-rate is of one setting, and there are 3; --optimizer chooses one of AdamW, RMSprop",
+        ),
+        ("Adam", None, "--optimizer Adam names 0 of the settings; --optimizer chooses one of AdamW, RMSprop, SGD, and"),
         ("SGD", -1.0, "learning_rate > 0"),
         ("SGD", float("nan"), "learning_rate is nan"),
     ],

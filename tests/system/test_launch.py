@@ -54,9 +54,7 @@ def test_processes_that_share_one_machine_are_told_what_is_better(
     assert launch.advice() == ""
 
 
-def test_a_signal_soon_after_the_first_is_one_with_it_under_torchrun_alone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_signal_soon_after_the_first_is_one_with_it_under_torchrun_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     now = time.monotonic()
     assert not signals.is_repeat(now)
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from in4310repro.cli import attempts as rendering
 from in4310repro.cli import demo
-from in4310repro.cli.attempts import Attempt, Check
+from in4310repro.cli import demo as rendering
+from in4310repro.cli.demo import Attempt, Check
 from in4310repro.data.splits import from_csv
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun

@@ -10,19 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro.cli import (
-    audit,
-    data,
-    demo,
-    features,
-    labelling,
-    machine,
-    networks,
-    reports,
-    runs,
-    signatures,
-    training,
-)
+from in4310repro.cli import checks, demo, features, machine, options, reports, runs, training
 from in4310repro.cli.console import (
     INTERNAL,
     INTERRUPTED,
@@ -35,8 +23,8 @@ from in4310repro.cli.console import (
     print_text,
     refuse_unreadable_encodings,
 )
-from in4310repro.cli.helping import SHELL, WIDTH, Command, Group
-from in4310repro.cli.signatures import AsJson, Quiet, with_output
+from in4310repro.cli.help_pages import SHELL, WIDTH, Command, Group
+from in4310repro.cli.options import AsJson, Quiet, with_output
 from in4310repro.system import launch, signals
 from in4310repro.system.files import describe
 from in4310repro.system.text import did_you_mean
@@ -71,15 +59,15 @@ app = typer.Typer(
 )
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and report": (training.train, reports.report),
-    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, labelling.predict, demo.demo),
-    "Without a run": (features.features, networks.modules, audit.audit),
+    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo),
+    "Without a run": (features.features, features.modules, checks.audit),
     "This machine": (machine.doctor,),
-    "For maintainers": (reports.ablation, reports.published, runs.fingerprint, machine.cache),
+    "For maintainers": (reports.ablation, reports.published, machine.fingerprint, machine.cache),
 }
 for group, commands in GROUPS.items():
     for command in commands:
         app.command(cls=Command, rich_help_panel=group)(with_output(command))
-app.add_typer(data.app, name="data", rich_help_panel="Without a run")
+app.add_typer(checks.app, name="data", rich_help_panel="Without a run")
 
 
 @app.callback(invoke_without_command=True)
@@ -91,8 +79,7 @@ def start(
     install_completion: Annotated[
         bool,
         typer.Option(
-            "--install-completion",
-            help="Have this shell, or the one named, complete commands, options and values.",
+            "--install-completion", help="Have this shell, or the one named, complete commands, options and values."
         ),
     ] = False,
     show_completion: Annotated[
@@ -224,7 +211,7 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
 
 def _former_options_of_report() -> set[str]:
     """Return the options that `report` had in older versions, for a helpful error message."""
-    names = signatures.parameters_of(training.train)
+    names = options.parameters_of(training.train)
     return {"--reports", *(f"--{each.name.replace('_', '-')}" for each in names)}
 
 

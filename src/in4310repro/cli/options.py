@@ -1,14 +1,17 @@
-"""Command-line options that several commands share."""
+"""Command-line options that several commands share, and decorators that add them to the functions of commands."""
 
 from __future__ import annotations
 
+import inspect
 import itertools
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from in4310repro.cli.console import choose_output
+from in4310repro.cli.help_pages import OUTPUT
 from in4310repro.models.network import ALL, HEAD
 from in4310repro.models.sources.torchvision import RESNETS
 from in4310repro.runs import deviations, presets
@@ -123,8 +126,7 @@ class Overrides:
     ]
     crop_ratio: Annotated[float | None, option("Side of the square that is cropped, of the short side.", IMAGES)]
     split: Annotated[
-        str | None,
-        option("training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES),
+        str | None, option("training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES)
     ]
     group: Annotated[
         str | None,
@@ -151,9 +153,66 @@ class Overrides:
     ]
     seed: Annotated[int | None, option("Of split, weights, order and augmentation.", TRAINING)]
     protocol: Annotated[
-        str | None,
-        option("corrected, published, or deviations joined by commas.", TRAINING, of=PROTOCOLS),
+        str | None, option("corrected, published, or deviations joined by commas.", TRAINING, of=PROTOCOLS)
     ]
     device: OnDevice
     numerics: Annotated[str | None, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])]
     precision: Precision
+
+
+Command = Callable[..., None]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Print errors alone; the exit code tells.", rich_help_panel=OUTPUT)
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=OUTPUT)]
+
+
+def with_overrides(command: Command) -> Command:
+    """Add the shared training options to a command, whose last parameter receives the given ones as a dictionary."""
+    annotations = inspect.get_annotations(Overrides, eval_str=True)
+    shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
+
+    def call(options: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        command(**values, overrides={name: value for name, value in options.items() if value is not None})
+
+    return _with_options(command, parameters_of(command)[:-1], shared, call)
+
+
+def with_output(command: Command) -> Command:
+    """Add `--quiet` and `--json` to a command, and apply them before it runs."""
+
+    def call(options: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+        choose_output(**options)
+        command(**values)
+
+    output = [_keyword("quiet", Quiet, False), _keyword("json", AsJson, False)]
+    return _with_options(command, parameters_of(command), output, call)
+
+
+def parameters_of(command: Command) -> list[inspect.Parameter]:
+    """Return the parameters of a command's function, as keyword-only parameters."""
+    listed = inspect.signature(command, eval_str=True).parameters.values()
+    return [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in listed]
+
+
+def _keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _with_options(
+    command: Command,
+    own: list[inspect.Parameter],
+    shared: list[inspect.Parameter],
+    call: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
+) -> Command:
+    """Return a function with both kinds of parameters, which passes their values to `call`, the shared ones first."""
+    defaults = {each.name: each.default for each in (*own, *shared) if each.default is not each.empty}
+
+    def wrapper(**values: Any) -> None:
+        # A command can call another one with some of its options.
+        values = defaults | values
+        call({each.name: values.pop(each.name) for each in shared}, values)
+
+    wrapper.__doc__, wrapper.__name__ = command.__doc__, command.__name__
+    wrapper.__signature__ = inspect.Signature([*own, *shared])  # type: ignore[attr-defined]
+    return wrapper

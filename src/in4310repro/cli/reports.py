@@ -35,8 +35,8 @@ from in4310repro.cli.options import (
     Preset,
     RunPath,
     option,
+    with_overrides,
 )
-from in4310repro.cli.signatures import with_overrides
 from in4310repro.runs import presets
 
 if TYPE_CHECKING:

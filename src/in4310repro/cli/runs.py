@@ -1,4 +1,4 @@
-"""The commands `verify`, `compare` and `evaluate`, which read a run, and `fingerprint`."""
+"""The commands that read a run: `verify`, `compare`, `evaluate` and `predict`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 from in4310repro.cli.console import (
     DIFFERENCE,
     WRONG_INPUT,
-    activate_arithmetic,
     activate_as_recorded,
     conclude,
     context_of,
@@ -23,19 +22,7 @@ from in4310repro.cli.console import (
     progress,
     trust_network,
 )
-from in4310repro.cli.options import (
-    DEVICES,
-    MACHINE,
-    Data,
-    Device,
-    OfRun,
-    OnDevice,
-    OwnNetwork,
-    RunPath,
-    choices,
-    option,
-)
-from in4310repro.runs.settings import CHOICES
+from in4310repro.cli.options import Data, Device, OfRun, OnDevice, OwnNetwork, RunPath
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
@@ -282,21 +269,38 @@ def evaluate(
     conclude(measured)
 
 
-def fingerprint(
-    numerics: Annotated[str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])] = "auto",
-    device: Annotated[str, option(Device, MACHINE, of=DEVICES)] = "auto",
+def predict(
+    run: RunPath,
+    images: Annotated[list[Path], typer.Argument(help="Image files, and folders of images at any depth.")],
+    out: Annotated[Path | None, typer.Option(help="A .csv or .json file; default: CSV on standard output.")] = None,
+    device: Annotated[str | None, typer.Option(help=Device)] = None,
+    numerics: OfRun = None,
+    model: OwnNetwork = None,
 ) -> None:
-    """Print all that could explain another result: libraries, processor, arithmetic, source.
+    """Say which class a run's network gives to images, with the softmax score of each class.
 
     Examples:
-        in4310repro fingerprint
-        in4310repro fingerprint --numerics portable
+        in4310repro predict runs/demo photo.jpg
+        in4310repro predict runs/demo photos more/photo.jpg --out predictions.csv
     """
-    active = activate_arithmetic(numerics, device)
-    from in4310repro.features import kernel_description
-    from in4310repro.system.files import json_bytes
-    from in4310repro.system.fingerprint import fingerprint
+    load_torch()
+    from in4310repro.runs.finished import open_run
+    from in4310repro.system.processes import join
 
-    content = fingerprint(active) | {"feature_kernel": kernel_description()}
-    print_text(json_bytes(content).decode().rstrip())
-    conclude(content)
+    if out and out.suffix not in (".csv", ".json"):
+        raise ValueError(f"--out {out}; a name that ends with .csv or .json is valid")
+    with join("cpu") as processes, open_run(run, processes) as finished:
+        trust_network(model, finished.config.model)
+        active = activate_as_recorded(finished.fingerprint, numerics, device)
+        from in4310repro.evaluation.evaluation import label
+        from in4310repro.system.files import write_file
+
+        labelled = label(finished, context_of(active, processes), images)
+    if not processes.leads:
+        return
+    if out:
+        print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {len(labelled.paths)} images")
+        conclude({"wrote": [str(out)], "images": len(labelled.paths)})
+    else:
+        print_text(labelled.to_csv().removesuffix("\n"))
+        conclude(labelled.to_json())

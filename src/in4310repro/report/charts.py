@@ -90,7 +90,7 @@ def _draw_accuracies(numbers: Mapping[str, Any]) -> list[Panel]:
 
 
 def _axis_title(numbers: Mapping[str, Any]) -> str:
-    return "fit, from a strong penalty to a weak one" if "strength" in numbers else "epoch"
+    return "fit, from a strong penalty to a weak one" if "strength" in numbers else str(numbers.get("row", "epoch"))
 
 
 def _draw_spectra(numbers: Mapping[str, Any]) -> list[Panel]:

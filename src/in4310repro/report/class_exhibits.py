@@ -113,10 +113,7 @@ def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
         "images": images,
         "ours": class_metrics(ours),
         "intervals": _intervals_of_shares(class_metrics(ours), images),
-        "chance": {
-            "class_accuracy": 1 / len(images),
-            "average_precision": [count / sum(images) for count in images],
-        },
+        "chance": {"class_accuracy": 1 / len(images), "average_precision": [count / sum(images) for count in images]},
     }
 
 

@@ -11,6 +11,7 @@ from in4310repro.metrics.scores import top_and_bottom
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
 from in4310repro.report.exhibit import (
+    ABSENT,
     Cell,
     Exhibit,
     FigureTable,
@@ -135,18 +136,20 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
 def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
     histories = run.histories
     curves = {name: [row["mean_class_accuracy"] for row in rows] for name, rows in histories.items()}
-    epochs = [row["epoch"] for row in histories[selected]]
+    # A fitted head and trained settings can stand side by side, with different numbers of rows.
+    longest = max(histories.values(), key=len)
+    units = sorted({unit(rows) for rows in histories.values()})
+    each = " or ".join(units)
     of_validation = run.metrics["supports"][run.config.protocol.part_read_as("validation")]
     supports = [of_validation[name] for name in run.classes]
     correct = {name: _count_correct(best_epoch(rows, run.config.select), supports) for name, rows in histories.items()}
-    numbers = _strengths(histories[selected]) | {
-        "epoch": epochs,
+    numbers = (_strengths(longest) if len(units) == 1 else {"row": each}) | {
+        "epoch": [row["epoch"] for row in longest],
         "mean_class_accuracy": curves,
         "selected": selected,
         "accuracy": {name: count / sum(supports) for name, count in correct.items()},
         "interval": wilson(correct[selected], sum(supports)),
     }
-    each = unit(histories[selected])
     source, finding = figure_source(6, numbers), list[Cell]()
     for name, rows in histories.items():
         best = best_epoch(rows, run.config.select)["epoch"]
@@ -154,8 +157,14 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
         finding.append(source.at("mean_class_accuracy", name, best - 1, form="share"))
         finding.append(f" after {unit(rows)} {best}")
     cells: tuple[tuple[Cell, ...], ...] = tuple(
-        (str(epoch), *(source.at("mean_class_accuracy", name, place) for name in curves))
-        for place, epoch in enumerate(epochs)
+        (
+            str(row["epoch"]),
+            *(
+                source.at("mean_class_accuracy", name, place) if place < len(curve) else ABSENT
+                for name, curve in curves.items()
+            ),
+        )
+        for place, row in enumerate(longest)
     )
     return Exhibit(
         number=6,

@@ -78,10 +78,7 @@ def draw_ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -
                     element("image", href=address, x=x, y=y + 24, width=CELL - 8, height=CELL - 8),
                     label(x, y + 24 + CELL + 6, format_score(image["score"]), "value"),
                     label(
-                        x,
-                        y + 24 + CELL + 21,
-                        shorten(true, 9),
-                        "" if (true == name) == (side == "top") else "warning",
+                        x, y + 24 + CELL + 21, shorten(true, 9), "" if (true == name) == (side == "top") else "warning"
                     ),
                 ]
             y += CELL + 62

@@ -82,30 +82,36 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
     """Return the tiers of the numbers of epochs, or of fits of the last layer, that were not selected."""
+    units = {unit(rows) for rows in run.histories.values()}
+    listed: dict[str, Tier] = {}
     if unit(run.histories[run.metrics["setting"]]) == "fit":
-        return {
-            "losses": Tier("losses of every fit of the head", "figure 5", "numerical",
-                           f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY),
-            "others": Tier("validation metrics of other fits", "figure 6 at other fits", "numerical",
-                           f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY),
-        }  # fmt: skip
-    claimed = Tier("training losses; validation metrics and losses of other epochs",
-                   "figure 5 /train_loss; 5 /val_loss and 6 at other epochs", "claimed", "not compared",
-                   REPLAY)  # fmt: skip
-    return {"others": claimed}
+        listed["losses"] = Tier("losses of every fit of the head", "figure 5", "numerical",
+                                f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY)  # fmt: skip
+        what, where = "validation metrics of other epochs", "figure 6 at other epochs"
+    else:
+        what = "training losses; validation metrics and losses of other epochs"
+        where = "figure 5 /train_loss; 5 /val_loss and 6 at other epochs"
+    if "fit" in units:
+        listed["fit"] = Tier("validation metrics of other fits", "figure 6 at other fits", "numerical",
+                             f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY)  # fmt: skip
+    if "epoch" in units:
+        listed["epoch"] = Tier(what, where, "claimed", "not compared", REPLAY)
+    return listed
 
 
 def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
     """Return a function that gives the tier of any number in a run's report."""
     known = tiers(run)
-    known.setdefault("losses", known["others"])
+    if "losses" not in known:
+        known["losses"] = known["epoch"]
     best = {name: best_epoch(rows, run.config.select)["epoch"] - 1 for name, rows in run.histories.items()}
 
     def tier(number: Number) -> Tier:
         if number.file == "figure06.json":
             if number.keys[0] != "mean_class_accuracy":
                 return known["validation"]
-            return known["validation" if number.keys[2] == best[str(number.keys[1])] else "others"]
+            name = str(number.keys[1])
+            return known["validation" if number.keys[2] == best[name] else unit(run.histories[name])]
         if number.keys[0] == "val_loss":
             return known["validation" if number.keys[1] == best[run.metrics["setting"]] else "losses"]
         by_key = {"original": "printed", "images": "exact", "epoch": "exact", "confusion_matrix": "exact",

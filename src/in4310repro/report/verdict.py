@@ -48,9 +48,9 @@ def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
     metric = SCALARS[run.config.select]
     by = f"{'highest' if metric.higher_is_better else 'lowest'} {metric.label}"
     selected, settings = run.metrics["setting"], len(run.config.settings)
-    each = unit(run.histories[selected])
+    each, units = unit(run.histories[selected]), {unit(rows) for rows in run.histories.values()}
     setting = f"{selected}, {each} {run.metrics['epoch']}"
-    rows = "their epochs or fits" if each == "fit" else f"{run.config.epochs} epochs each"
+    rows = "their epochs or fits" if "fit" in units else f"{run.config.epochs} epochs each"
     choice = f"Of {settings} settings and {rows}" if settings > 1 else f"Of all {each}s"
     if run.config.protocol.shares_split:
         return (

@@ -140,9 +140,14 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
         return config
     chosen = [setting for setting in config.settings if optimizer in (None, setting.optimizer)]
     if len(chosen) != 1:
-        valid = ", ".join(dict.fromkeys(setting.optimizer for setting in config.settings))
-        near = did_you_mean(optimizer or "", valid.split(", "))
-        raise ValueError(f"--optimizer {optimizer} means {len(chosen)} of the settings; valid is one of {valid}{near}")
+        valid = list(dict.fromkeys(setting.optimizer for setting in config.settings))
+        found = f"--optimizer {optimizer} names {len(chosen)} of the settings"
+        if optimizer is None:
+            found = f"--learning-rate is of one setting, and there are {len(chosen)}"
+        raise ValueError(
+            f"{found}; --optimizer chooses one of {', '.join(valid)}, and [[settings]] in a file for --config "
+            f"can have others{did_you_mean(optimizer or '', valid)}"
+        )
     rate = chosen[0].learning_rate if learning_rate is None else learning_rate
     return change(config, {"settings": [asdict(replace(chosen[0], learning_rate=rate))]}, "options")
 

@@ -23,16 +23,26 @@ COMPLETION = ("--install-completion", "--show-completion")
 SHELL = "in4310repro.shell"  # of completion, among what a context keeps
 
 
-class Command(TyperCommand):
-    """Command whose help shows its options in groups, then examples."""
+class _Plain:
+    """What the help of a command and of a group have in common."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option `--help`, changed so that it prints the help without rich."""
-        return _answered(super().get_help_option(ctx))
+        option: Any = super().get_help_option(ctx)  # type: ignore[misc]
+        # None would be converted to a bool, for which typer imports pydantic before any help is printed.
+        option.default = False
+        option.callback = _show_help
+        return option
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Write the command's description."""
-        _write_description(self, formatter)
+        """Write the description."""
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(_description(self))
+
+
+class Command(_Plain, TyperCommand):
+    """Command whose help shows its options in groups, then examples."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write one section for each group of options, then the examples."""
@@ -40,17 +50,8 @@ class Command(TyperCommand):
         _write_examples(self, formatter)
 
 
-class Group(TyperGroup):
+class Group(_Plain, TyperGroup):
     """Group of commands whose help shows examples, then the commands in groups."""
-
-    def get_help_option(self, ctx: Any) -> Any:
-        """Return the option `--help`, changed so that it prints the help without rich."""
-        return _answered(super().get_help_option(ctx))
-
-    def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Write the description of the group of commands, then the examples."""
-        _write_description(self, formatter)
-        _write_examples(self, formatter)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the options before the command; return the remaining arguments.
@@ -70,7 +71,8 @@ class Group(TyperGroup):
         return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write one section for each group of commands, then one for each group of options."""
+        """Write the examples, one section for each group of commands, then one for each group of options."""
+        _write_examples(self, formatter)
         commands = [command for name in self.list_commands(ctx) if (command := self.get_command(ctx, name))]
         for title, members in _group_by_panel([each for each in commands if not each.hidden], "Commands"):
             _write_section(title, [(each.name, _description(each)) for each in members], formatter)
@@ -98,13 +100,6 @@ def _drop_shell(context: Any, words: list[str]) -> list[str]:
 def examples(command: Any) -> list[str]:
     """Return the lines in the section `Examples:` of a command's docstring."""
     return [line.strip() for line in (command.help or "").partition(EXAMPLES)[2].splitlines() if line.strip()]
-
-
-def _answered(option: Any) -> Any:
-    # None would be converted to a bool, for which typer imports pydantic before any help is printed.
-    option.default = False
-    option.callback = _show_help
-    return option
 
 
 def _show_help(context: Any, _option: Any, asked: bool) -> None:
@@ -143,12 +138,6 @@ def _write_section(title: str, rows: list[Any], formatter: Any) -> None:
     if rows:
         with formatter.section(title):
             formatter.write_dl(rows)
-
-
-def _write_description(command: Any, formatter: Any) -> None:
-    formatter.write_paragraph()
-    with formatter.indentation():
-        formatter.write_text(_description(command))
 
 
 def _write_examples(command: Any, formatter: Any) -> None:
