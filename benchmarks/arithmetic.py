@@ -15,7 +15,7 @@ import torch
 from benchmarks.records import ArithmeticBenchmark, LoopRow, PairedRow
 from benchmarks.tables import arithmetic_table
 from benchmarks.workloads import KERNELS, SGD, Workload, layers, prepare_layer
-from in4310repro.arithmetic.peak import fused_operations
+from in4310repro.arithmetic.self_test import fused_operations
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file

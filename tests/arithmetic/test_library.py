@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import library as libraries
-from in4310repro.arithmetic.exports import Shape
-from in4310repro.arithmetic.library import Library, check, library
-from in4310repro.arithmetic.peak import fused_operations
+from in4310repro.arithmetic.library import Library, Shape, check, library
+from in4310repro.arithmetic.self_test import fused_operations
 from in4310repro.arithmetic.signatures import parse
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic import exports, library
-from in4310repro.arithmetic.exports import Shape
+from in4310repro.arithmetic import library
+from in4310repro.arithmetic.library import Shape
 from in4310repro.arithmetic.signatures import TYPES, Signature, fits, parse
 from in4310repro.features import kernel
 
 ROOMS = {
-    "arithmetic": (exports.SIGNATURES, Path(library.__file__).parent),
+    "arithmetic": (library.SIGNATURES, Path(library.__file__).parent),
     "features": (kernel.SIGNATURES, Path(kernel.__file__).parent),
 }
 rooms = pytest.mark.parametrize("room", ROOMS)

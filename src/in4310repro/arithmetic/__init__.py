@@ -14,7 +14,7 @@ from in4310repro.arithmetic.self_test import VERSION, instruction_set, obstacle,
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 
 if TYPE_CHECKING:
-    from in4310repro.arithmetic.modules import portable, refused_modules
+    from in4310repro.arithmetic.networks import portable, refused_modules
 
 __all__ = [
     "SGD",
@@ -37,6 +37,6 @@ def __getattr__(name: str) -> object:
     """Import `portable` and `refused_modules` on first access, since they import torchvision, which takes seconds."""
     if name not in ("portable", "refused_modules"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from in4310repro.arithmetic import modules
+    from in4310repro.arithmetic import networks
 
-    return getattr(modules, name)
+    return getattr(networks, name)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import buffers, functions, library, shares, tree
-from in4310repro.arithmetic.derivatives import first_only
-from in4310repro.arithmetic.exports import Shape
+from in4310repro.arithmetic.functions import first_only
+from in4310repro.arithmetic.library import Shape
 
 Pair = tuple[int, int]
 Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]

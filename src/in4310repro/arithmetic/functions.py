@@ -1,20 +1,60 @@
 """Batch norm, cross-entropy and softmax by the compiled kernels; batch norm and cross-entropy have gradients.
 
 Maps are float32 [image, channel, height, width]; results lie in channels_last memory. Formulas in docs/arithmetic.md.
+Second derivatives, which autograd would silently compute wrongly, raise an error.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import buffers, library, shares, tree
-from in4310repro.arithmetic.derivatives import first_only
 
 ACTIVATIONS = {"none": 0, "relu": 1, "relu6": 2}  # of enum Form in normalisation.hpp
 SUM_RELU = 3
+
+Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
+
+
+def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+    """Wrap backward() of an autograd.Function so that an attempt to differentiate its results raises an error.
+
+    torch's once_differentiable raises only if the incoming gradient is differentiated. A penalty on gradients,
+    as with `create_graph=True`, would silently have no gradient.
+    """
+
+    def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:
+        with torch.no_grad():
+            results = backward(ctx, *gradients)
+        # Gradients are recorded here only with create_graph=True.
+        if not torch.is_grad_enabled():
+            return results
+        if isinstance(results, tuple):
+            return tuple(map(_undifferentiable, results))  # type: ignore[return-value]
+        refusing: Gradients = _undifferentiable(results)
+        return refusing
+
+    return differentiated
+
+
+def _undifferentiable(value: Tensor | None) -> Any:
+    if value is None:
+        return None
+    return _Refusal.apply(value.detach().requires_grad_())  # type: ignore[no-untyped-call]
+
+
+class _Refusal(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, value: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(_ctx: Any, *_gradients: Tensor) -> Tensor:
+        raise RuntimeError("portable arithmetic has no second derivatives; compute them in native arithmetic")
 
 
 def batch_norm(

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import convolutions, library, shares
-from in4310repro.arithmetic.derivatives import first_only
-from in4310repro.arithmetic.exports import Shape
+from in4310repro.arithmetic.functions import first_only
+from in4310repro.arithmetic.library import Shape
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

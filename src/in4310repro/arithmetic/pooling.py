@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import buffers, library
-from in4310repro.arithmetic.derivatives import first_only
-from in4310repro.arithmetic.functions import check_maps
+from in4310repro.arithmetic.functions import check_maps, first_only
 
 Pair = tuple[int, int]
 

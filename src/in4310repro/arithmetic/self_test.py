@@ -1,4 +1,7 @@
-"""Self-test of the kernels: a hash of each kernel's results on fixed inputs, and a version of the expected bits."""
+"""Checks of the kernels on this processor: a hash of each kernel's results on fixed inputs, and the peak rate.
+
+VERSION numbers the bits that are expected.
+"""
 
 from __future__ import annotations
 
@@ -132,3 +135,18 @@ def _sha256(results: list[Tensor]) -> str:
     for result in results:
         digest.update(result.contiguous().numpy().tobytes())
     return digest.hexdigest()[:12]
+
+
+def fused_operations(rounds: int) -> int:
+    """Compute independent chains of float32 fused multiply-adds on one thread; return the number of operations.
+
+    Args:
+        rounds: length of the chains.
+
+    Returns:
+        The number of floating-point operations: two for each fused multiply-add.
+
+    Raises:
+        RuntimeError: no kernel was built for this processor.
+    """
+    return library.library().number("fused_operations", rounds, torch.empty((), dtype=torch.float32))

@@ -3,7 +3,7 @@
 from safetensors.torch import load, save
 from torch import distributed as dist
 
-from in4310repro.arithmetic.collectives import all_gather_bytes
+from in4310repro.arithmetic.shares import all_gather_bytes
 from in4310repro.arithmetic.tree import part
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.statistics import FeatureStatistics

@@ -6,17 +6,23 @@ A golden file shows that results have not changed; other tests must show that th
 """
 
 from in4310repro.golden.claims import TIERS, Case, Claim
-from in4310repro.golden.commands import NOX, PYTEST, Command
 from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare, stale_faults
-from in4310repro.golden.environments import ENVIRONMENTS, LIBRARIES, Environment, Environments, read_environments
 from in4310repro.golden.folder import (
+    ENVIRONMENTS,
+    LIBRARIES,
+    NOX,
     PROVENANCE,
+    PYTEST,
+    Command,
+    Environment,
+    Environments,
     device_folder,
     find_faults,
     find_file_faults,
     find_orphans,
     list_files,
     read,
+    read_environments,
 )
 from in4310repro.golden.writing import renew, update
 

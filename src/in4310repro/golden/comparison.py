@@ -10,9 +10,16 @@ from typing import Any
 import numpy as np
 
 from in4310repro.golden.claims import Claim, find_claim_faults
-from in4310repro.golden.commands import EXAMPLE, EXAMPLE_OF_CLASSES, NOX, Command
-from in4310repro.golden.environments import ENVIRONMENTS, Environments, same_libraries
-from in4310repro.golden.folder import find_key_faults
+from in4310repro.golden.folder import (
+    ENVIRONMENTS,
+    EXAMPLE,
+    EXAMPLE_OF_CLASSES,
+    NOX,
+    Command,
+    Environments,
+    find_key_faults,
+    same_libraries,
+)
 from in4310repro.system.numerics import Numerics
 
 NOT_COMPARED = "not compared"

@@ -8,19 +8,28 @@ its setting `golden_folder` names; `golden_numerics` (native, portable or auto) 
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from in4310repro.golden.claims import TIERS, Claim
-from in4310repro.golden.commands import EXAMPLE, PYTEST
 from in4310repro.golden.comparison import NOT_COMPARED, Comparison, compare
-from in4310repro.golden.environments import ENVIRONMENTS, read_environments
-from in4310repro.golden.folder import find_file_faults, list_files, read
-from in4310repro.golden.imports import after_import
+from in4310repro.golden.folder import (
+    ENVIRONMENTS,
+    EXAMPLE,
+    PYTEST,
+    find_file_faults,
+    list_files,
+    read,
+    read_environments,
+)
 from in4310repro.golden.writing import update
 from in4310repro.system.numerics import Numerics, activate
 
@@ -28,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
+
 
 # Placeholder for the arithmetic of a process that has not imported torch.
 UNKNOWN = Numerics(mode="native", numeric_class="", probe={}, threads=0, device="cpu")
@@ -267,3 +277,33 @@ def _make_fixture(session: GoldenSession) -> object:
             return functools.partial(session.check, request.node)
 
     return Fixture()
+
+
+def after_import(name: str, act: Callable[[], object]) -> None:
+    """Call `act` once, right after the first import of a module; a second call for the module does nothing."""
+    if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
+        sys.meta_path.insert(0, _Watch(name, act))
+
+
+class _Watch(MetaPathFinder):
+    """Import finder that delegates the search to Python's finders and calls a function after the module has run."""
+
+    def __init__(self, name: str, act: Callable[[], object]) -> None:
+        self.name, self._act = name, act
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.name:
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_act(module: ModuleType) -> None:
+                execute(module)
+                self._act()
+
+            spec.loader.exec_module = execute_and_act  # type: ignore[method-assign]
+        return spec

@@ -11,10 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.golden.claims import Case
-from in4310repro.golden.commands import EXAMPLE, EXAMPLE_OF_CLASSES, NOX, Command
 from in4310repro.golden.comparison import Comparison, compare_values
-from in4310repro.golden.environments import ENVIRONMENTS, HEAD, Environment, Environments, read_environments
-from in4310repro.golden.folder import device_folder, list_files, read
+from in4310repro.golden.folder import (
+    ENVIRONMENTS,
+    EXAMPLE,
+    EXAMPLE_OF_CLASSES,
+    HEAD,
+    NOX,
+    Command,
+    Environment,
+    Environments,
+    device_folder,
+    list_files,
+    read,
+    read_environments,
+)
 from in4310repro.system.files import file_sha256, json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics

@@ -8,8 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from in4310repro.metrics.counts import Counts
-from in4310repro.metrics.intervals import NORMAL_QUANTILE, Interval, wilson
+from in4310repro.metrics.counts import NORMAL_QUANTILE, Counts, Interval, wilson
 from in4310repro.metrics.table import (
     COUNTS,
     DEFAULT_SELECTION,

@@ -8,8 +8,7 @@ import torch
 from jaxtyping import Float, Float64, Int64
 from typing_extensions import TypedDict
 
-from in4310repro.metrics.inputs import check
-from in4310repro.metrics.measurement import confusion_matrix
+from in4310repro.metrics.measurement import check, confusion_matrix
 from in4310repro.system.schema import Share
 
 CALIBRATION_BINS = 15

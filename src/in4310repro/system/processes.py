@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from in4310repro.arithmetic.collectives import all_gather_bytes, broadcast_bytes, device_of
-from in4310repro.arithmetic.shares import Connection, connect
+from in4310repro.arithmetic.shares import Connection, all_gather_bytes, broadcast_bytes, connect, device_of
 from in4310repro.system import launch
 from in4310repro.system.heartbeat import Heartbeat, tell_torchrun
 
