@@ -37,7 +37,7 @@ def measure(rank: int, world_size: int) -> FeatureStatistics:
     with FeatureStatistics(
         model, ["0", "1"], "positions", first_image=start, histogram=True, top_images=3
     ) as statistics:
-        for batch in batches(IMAGES, 16, rank, world_size):
+        for batch in batches(IMAGES, 64, rank, world_size):
             model(images[batch.start : batch.stop])
     return statistics
 

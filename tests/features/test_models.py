@@ -152,7 +152,10 @@ ZOO: dict[str, tuple[Callable[[], nn.Module] | None, int]] = {
 }
 
 
-SLOW = ("detection/fasterrcnn_mobilenet_v3_large_320_fpn", "convnext_tiny", "googlenet")
+SLOW = (
+    *("detection/fasterrcnn_mobilenet_v3_large_320_fpn", "segmentation/lraspp_mobilenet_v3_large"),
+    *("convnext_tiny", "googlenet"),
+)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in ZOO])
