@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Numbers = TypeVar("Numbers", Floats, Doubles)
 
-THREADS = (1, 2, 3, 16)
+THREADS = (1, 3, 16)
 
 
 def fused(left: Floats, right: Floats, addend: Floats) -> Floats:
@@ -117,7 +117,8 @@ def assert_same_bits_everywhere(compute: Callable[[], list[Tensor]]) -> None:
             with compute_with(kernels, threads):
                 for place, (value, expected) in enumerate(zip(compute(), reference, strict=True)):
                     where = f"result {place}, {kernels.instruction_set}, {threads} threads"
-                    assert torch.equal(value.nan_to_num(nan=7.25), expected.nan_to_num(nan=7.25)), where
+                    equal = torch.equal(value, expected)
+                    assert equal or torch.equal(value.nan_to_num(nan=7.25), expected.nan_to_num(nan=7.25)), where
 
 
 def root_mean_square(error: Tensor) -> float:

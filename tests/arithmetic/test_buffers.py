@@ -17,15 +17,21 @@ from in4310repro.arithmetic.buffers import Sizes, block_size
 LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
 
 
-@pytest.fixture(autouse=True)
-def _undisturbed() -> Iterator[None]:
-    """Start without free blocks, and stop the garbage collector from freeing any meanwhile."""
+@pytest.fixture(autouse=True, scope="module")
+def _uncollected() -> Iterator[None]:
+    """Stop the garbage collector from freeing blocks meanwhile."""
     gc.collect()
     gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def _released() -> Iterator[None]:
+    """Start without free blocks."""
     buffers.release()
     yield
     buffers.release()
-    gc.enable()
 
 
 def in_use(make: Any) -> int:

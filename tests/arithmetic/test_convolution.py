@@ -194,12 +194,10 @@ def test_200_random_convolutions_are_nearer_to_double_than_torch_and_have_equal_
     for number in range(200):
         case = random_case(generator)
         exact = computed(case, by_torch, number, torch.float64)[:2]
+        both = [computed(case, function, number) for function in (by_ours, by_torch)]
         for place, truth in enumerate(exact):
             scale = max(root_mean_square(truth), 1e-30)
-            ours, theirs = (
-                root_mean_square(computed(case, function, number)[place] - truth) / scale
-                for function in (by_ours, by_torch)
-            )
+            ours, theirs = (root_mean_square(values[place] - truth) / scale for values in both)
             # A chain of n steps errs by up to 3e-8 root n of its sum, on average; chains have at most 32.
             assert ours <= 2e-7, case
             sums[place] += ours, theirs

@@ -19,9 +19,10 @@ from tests.arithmetic import formulas
 from tests.processes import METHOD
 from tests.sessions.shares import add_from_the_last, depth_wise, plain_layers
 
-SIDE = 32
+SIDE = 16
 BATCHES = (5, 8, 20, 32, 33)
 NETWORKS = ("resnet18", "depth-wise", "without batch norm")
+OF_NO_NORM = ("without batch norm", 40)
 
 
 def network(name: str) -> nn.Module:
@@ -72,17 +73,15 @@ def by_processes(size: int, folder: Path, cases: list[tuple[str, int]], *, twin:
 
 
 def test_three_processes_have_the_gradients_and_running_statistics_of_one(tmp_path: Path) -> None:
-    cases = [("resnet18", 20), ("depth-wise", 33), ("without batch norm", 40), ("without batch norm", 5)]
+    cases = [("resnet18", 20), ("depth-wise", 33), OF_NO_NORM, ("without batch norm", 5)]
     alone = [step(*case) for case in cases]
     assert by_processes(3, tmp_path, cases) == [alone] * 3
 
 
 def test_sums_in_the_order_of_processes_have_other_bits(tmp_path: Path) -> None:
-    cases = [("without batch norm", 40)]
-    alone = step(*cases[0])
-    (tmp_path / "ours").mkdir()
-    assert by_processes(3, tmp_path / "ours", cases) == [[alone]] * 3
-    assert all(hashes != [alone] for hashes in by_processes(3, tmp_path, cases, twin=True))
+    # In the order of the tree they are equal, as the test before shows for the same batch.
+    alone = step(*OF_NO_NORM)
+    assert all(hashes != [alone] for hashes in by_processes(3, tmp_path, [OF_NO_NORM], twin=True))
 
 
 @pytest.mark.parametrize(

@@ -294,7 +294,7 @@ def test_the_table_has_every_public_function() -> None:
         }
     public |= {f"Kernel.{name}" for name in vars(kernel.Kernel) if not name.startswith("_")}
     # Of modules and of what they compute with: forms, checks, and gradients over parts of a batch.
-    internal = {"form_of", "check_maps", "weight_gradient", "bias_gradient"}
+    internal = {"form_of", "check_maps", "weight_gradient", "bias_gradient", "first_only"}
     assert public - FACES.keys() - OTHERS - internal == set()
 
 
