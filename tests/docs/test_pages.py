@@ -1,5 +1,6 @@
 """README and the pages of docs/ are short and without repetition, and their links work."""
 
+import pkgutil
 import re
 from pathlib import Path
 
@@ -32,6 +33,17 @@ def test_the_readme_is_a_screen_and_a_half_and_has_the_two_commands_in_blocks_of
 def test_every_link_of_a_page_leads_to_a_file_that_is_there(file: Path) -> None:
     for target in LINK.findall(file.read_text(encoding="utf-8")):
         assert (file.parent / target).exists(), target
+
+
+def test_every_name_of_the_package_and_every_module_on_a_page_is_there() -> None:
+    text = "\n".join(file.read_text(encoding="utf-8") for file in FILES)
+    names = {*re.findall(r"(?:^::: |`)(in4310repro(?:\.\w+)+)", text, re.MULTILINE)}
+    assert len(names) > 30
+    assert all(pkgutil.resolve_name(name) for name in names)
+    modules = {*re.findall(r"`((?:\w+/)+\w+\.py)`", text)}
+    assert [
+        name for name in modules if not ((ROOT / name).exists() or (ROOT / "src/in4310repro" / name).exists())
+    ] == []
 
 
 def test_the_navigation_has_every_page_of_docs_once() -> None:

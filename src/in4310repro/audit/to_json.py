@@ -1,6 +1,6 @@
 """Convert an audit to JSON: fractions become floats, ranges [first, last], and tiny numbers strings.
 
-The schema is documented in docs/audit.md; tests compare the two.
+The schema is documented in docs/audit-json.md; tests compare the two.
 """
 
 from __future__ import annotations
