@@ -56,13 +56,7 @@ def at(epoch: int, batch: int = 0, loss: float = 0.0) -> Position:
             for number in numbers
         ],
         tensors=[
-            EpochHashes(
-                epoch=number,
-                previous="0" * 64,
-                weights_sha256="0" * 64,
-                optimizer_sha256="0" * 64,
-                tensors={},
-            )
+            EpochHashes(epoch=number, previous="0" * 64, weights_sha256="0" * 64, optimizer_sha256="0" * 64, tensors={})
             for number in numbers
         ],
     )
@@ -150,10 +144,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path
     newest = save(tmp_path, *train_briefly(steps=2), at(2), CONFIG)
     newest.write_bytes(newest.read_bytes()[:-1])
     other = train_briefly(seed=1)
-    assert restore(tmp_path, *other, CONFIG) == (
-        at(1),
-        [f"checkpoint {newest} is corrupt; the one before it is used"],
-    )
+    assert restore(tmp_path, *other, CONFIG) == (at(1), [f"checkpoint {newest} is corrupt; the one before it is used"])
     assert same(first, other)
     for file in tmp_path.iterdir():
         file.write_bytes(b"")

@@ -274,20 +274,11 @@ ROWS += [
     row("a quantile by one bin", values_of(one_bin_further), FEATURES, "quantiles"),
     row("a quantile left out", values_of(lambda a: a["quantiles"].pop("0.5")), FEATURES, "quantiles"),
     row("a value under another power of two", values_of(one_value_elsewhere), FEATURES, "powers_of_two"),
-    row(
-        "a channel that is never positive",
-        silent(3),
-        FEATURES,
-        "never_positive",
-    ),
+    row("a channel that is never positive", silent(3), FEATURES, "never_positive"),
     row("a channel beyond the last", silent(64), FEATURES, "channel 64"),
     row("another image excites a channel most", values_of(other_image), FEATURES, "top_images"),
     row("the last bit of a response", values_of(larger_response), FEATURES, "top_images"),
-    row(
-        "an image of a channel that nobody has",
-        values_of(one_more_image),
-        FEATURES,
-    ),
+    row("an image of a channel that nobody has", values_of(one_more_image), FEATURES),
     row(
         "a quantile by a tenth, measured in native arithmetic by its own words",
         values_of(larger_quantile, claimed_native=True),

@@ -270,11 +270,5 @@ MISTAKES = [
         twin=hooks_left_behind,
         size=times,
     ),
-    Mistake(
-        number=47,
-        name="gradients and all maps kept",
-        check=check_no_gradients,
-        ours=beside_ours,
-        twin=bare_hook,
-    ),
+    Mistake(number=47, name="gradients and all maps kept", check=check_no_gradients, ours=beside_ours, twin=bare_hook),
 ]

@@ -165,12 +165,7 @@ MISTAKES = [
         size=passes,
     ),
     Mistake(
-        number=33,
-        name="the scored loader is shuffled",
-        check=check_order,
-        ours=predicted,
-        twin=shuffled,
-        size=accuracy,
+        number=33, name="the scored loader is shuffled", check=check_order, ours=predicted, twin=shuffled, size=accuracy
     ),
     Mistake(
         number=34,

@@ -290,12 +290,7 @@ MISTAKES = [
         size=no_progress,
     ),
     Mistake(
-        number=19,
-        name="scheduler never stepped",
-        check=check_rates,
-        ours=our_rates,
-        twin=never_stepped,
-        size=last_rate,
+        number=19, name="scheduler never stepped", check=check_rates, ours=our_rates, twin=never_stepped, size=last_rate
     ),
     Mistake(
         number=20,
@@ -305,11 +300,5 @@ MISTAKES = [
         twin=freezes_nothing,
         size=frozen_moved,
     ),
-    Mistake(
-        number=21,
-        name="result of .to(device) dropped",
-        check=check_device,
-        ours=our_device,
-        twin=result_dropped,
-    ),
+    Mistake(number=21, name="result of .to(device) dropped", check=check_device, ours=our_device, twin=result_dropped),
 ]

@@ -43,12 +43,7 @@ def test_the_record_of_the_scores_themselves_has_no_difference(bitwise: bool) ->
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [
-        ("loss", 1.01),
-        ("class_accuracy/3", 0.99),
-        ("average_precision/0", 0.99),
-        *((name, 0.99) for name in SCALARS),
-    ],
+    [("loss", 1.01), ("class_accuracy/3", 0.99), ("average_precision/0", 0.99), *((name, 0.99) for name in SCALARS)],
 )
 @pytest.mark.parametrize("bitwise", [True, False])
 def test_every_invented_value_is_named_with_what_it_should_be(place: str, value: float, bitwise: bool) -> None:

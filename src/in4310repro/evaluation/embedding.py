@@ -51,13 +51,7 @@ class Embedding:
 
 
 def embed(
-    model: torch.nn.Module,
-    network: Network,
-    images: ImageSet,
-    batch_size: int,
-    context: Context,
-    *,
-    cache: bool = True,
+    model: torch.nn.Module, network: Network, images: ImageSet, batch_size: int, context: Context, *, cache: bool = True
 ) -> Embedding:
     """Return the input of the network's last linear layer for every image, in eval mode and without gradients.
 

@@ -36,11 +36,7 @@ class Evaluation(ClassMetrics, Details):
 
 
 def evaluate(
-    run: FinishedRun,
-    context: Context,
-    data: str | None = None,
-    *,
-    protocol: Protocol | None = None,
+    run: FinishedRun, context: Context, data: str | None = None, *, protocol: Protocol | None = None
 ) -> tuple[Evaluation, Scores]:
     """Return the metrics of a run's selected network, and the scores from which they are computed.
 
@@ -140,13 +136,7 @@ class Labelled:
         return {"classes": self.classes, "images": images}
 
 
-def label(
-    run: FinishedRun,
-    context: Context,
-    places: Sequence[Path],
-    *,
-    at_once: int = AT_ONCE,
-) -> Labelled:
+def label(run: FinishedRun, context: Context, places: Sequence[Path], *, at_once: int = AT_ONCE) -> Labelled:
     """Return the scores that a run's selected network gives to images.
 
     Args:

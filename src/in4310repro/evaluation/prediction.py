@@ -38,12 +38,7 @@ def refuse_too_large(config: Config, numerics: Numerics) -> None:
 
 
 def predict(
-    model: torch.nn.Module,
-    images: ImageSet,
-    settings: EvaluationSettings,
-    context: Context,
-    *,
-    epoch: int = 0,
+    model: torch.nn.Module, images: ImageSet, settings: EvaluationSettings, context: Context, *, epoch: int = 0
 ) -> Scores:
     """Return softmax scores of every image, computed in eval mode without gradients; restore the model's mode.
 

@@ -49,12 +49,7 @@ class AblationReport(TypedDict):
 
 
 def ablation(
-    config: Config,
-    context: Context,
-    runs: Path,
-    out: Path,
-    *,
-    protocols: Sequence[str] = EACH_THEN_ALL,
+    config: Config, context: Context, runs: Path, out: Path, *, protocols: Sequence[str] = EACH_THEN_ALL
 ) -> list[Path]:
     """Train or resume one run per protocol in the folder `runs`; write ablation.json and ablation.md.
 

@@ -87,14 +87,7 @@ def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool =
     """
     config = inputs.config
     embeddings = [
-        embed(
-            model,
-            config.network,
-            images,
-            config.evaluation_batch_size,
-            inputs.context,
-            cache=cache,
-        )
+        embed(model, config.network, images, config.evaluation_batch_size, inputs.context, cache=cache)
         for images in (inputs.training, inputs.validation)
     ]
     width = trained_part.last_layer(model, config.network).in_features

@@ -114,11 +114,7 @@ class _Training:
         self._record = Record(task)
         self._epochs = Epochs(task, interrupted)
         self._epochs.position, warnings = checkpoints.restore(
-            self._checkpoints,
-            self._epochs.model,
-            self._epochs.optimizer,
-            self._config_json,
-            self._epochs.batches,
+            self._checkpoints, self._epochs.model, self._epochs.optimizer, self._config_json, self._epochs.batches
         )
         for warning in warnings:
             task.context.progress.message(warning)

@@ -113,9 +113,7 @@ class Check:
     needed: bool = False
 
 
-def of_each_setting(
-    find: Callable[[SettingEvidence], Iterable[Finding]],
-) -> Callable[[Evidence], Iterator[Finding]]:
+def of_each_setting(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callable[[Evidence], Iterator[Finding]]:
     """Return a check that applies `find` to each training setting of a run, the selected one first."""
 
     def find_all(evidence: Evidence) -> Iterator[Finding]:

@@ -270,8 +270,7 @@ CHECKS = (
             (
                 NOT_SHOWN,
                 _where(
-                    lambda each: any(each.fitted) and not each.fits_repeat,
-                    "tensor hashes of fits other than the best",
+                    lambda each: any(each.fitted) and not each.fits_repeat, "tensor hashes of fits other than the best"
                 ),
             ),
         ),

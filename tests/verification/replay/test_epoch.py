@@ -54,9 +54,7 @@ def record_of(folder: Path, setting: str, epoch: int) -> EpochRecord:
 
 def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
     made = task(network(0), config, setting, RunFolder(Path()))
-    return TrainingInputs(
-        **{name: getattr(made, name) for name in TrainingInputs.__dataclass_fields__},
-    )
+    return TrainingInputs(**{name: getattr(made, name) for name in TrainingInputs.__dataclass_fields__})
 
 
 def find_differences(

@@ -82,12 +82,7 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
         run.config.network.trust()
     network = run.selected_network()
     trained_part.last_layer_name(network, run.config.network)
-    return Source(
-        network=network,
-        config=run.config,
-        fingerprint=run.fingerprint,
-        name=publishable_place(f"{folder}"),
-    )
+    return Source(network=network, config=run.config, fingerprint=run.fingerprint, name=publishable_place(f"{folder}"))
 
 
 def features_of(

@@ -294,12 +294,7 @@ def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
 
 
 def find_groups(
-    images: Catalogue,
-    network: torch.nn.Module,
-    config: Config,
-    context: Context,
-    *,
-    cache: bool = True,
+    images: Catalogue, network: torch.nn.Module, config: Config, context: Context, *, cache: bool = True
 ) -> list[Group]:
     """Return the groups of images, as paths, that a split must keep in one part.
 
