@@ -30,6 +30,7 @@ from in4310repro.runs.deviations import (
     parse,
 )
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder, manifest_bytes
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.runs.records import FeatureMaps
 from in4310repro.system.context import Context
@@ -140,9 +141,7 @@ def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, 
         assert json.loads((tmp_path / f"figure{number:02d}.json").read_text())["label"] == EVERY.label
 
 
-def record_starts(
-    config: Config, numerics: Numerics, folder: Path, replace_fit: Replace, monkeypatch: pytest.MonkeyPatch
-) -> list[Task]:
+def record_starts(config: Config, numerics: Numerics, folder: Path, replace_fit: Replace) -> list[Task]:
     """Return the task of each setting (one optimizer's training); each fills the weights with its own number."""
     tasks: list[Task] = []
 
@@ -156,29 +155,25 @@ def record_starts(
         return []
 
     replace_fit(watched)
-    monkeypatch.setattr(experiment, "finished_history", lambda *_: [])
     with pytest.raises(RuntimeError, match="seen enough"):
         experiment.train(config, Context(numerics), folder)
     return tasks
 
 
 def test_with_a_warm_start_a_setting_begins_with_the_network_of_the_one_before(
-    numerics: Numerics, tmp_path: Path, replace_fit: Replace, monkeypatch: pytest.MonkeyPatch
+    numerics: Numerics, tmp_path: Path, replace_fit: Replace
 ) -> None:
-    first, second, third = record_starts(
-        with_deviations(Deviation.WARM_START), numerics, tmp_path / "run", replace_fit, monkeypatch
-    )
+    config = with_deviations(Deviation.WARM_START)
+    first, second, third = record_starts(config, numerics, tmp_path / "run", replace_fit)
     assert not any(bool((value == 1).all()) for value in first.model.conv1.parameters())  # type: ignore[union-attr]
     for number, task in ((1, second), (2, third)):
         assert all(bool((value == number).all()) for value in task.model.parameters())
 
 
 def test_with_a_shared_split_the_loaders_read_the_test_part(
-    numerics: Numerics, tmp_path: Path, replace_fit: Replace, monkeypatch: pytest.MonkeyPatch
+    numerics: Numerics, tmp_path: Path, replace_fit: Replace
 ) -> None:
-    for task in record_starts(
-        with_deviations(Deviation.SHARED_SPLIT), numerics, tmp_path / "run", replace_fit, monkeypatch
-    ):
+    for task in record_starts(with_deviations(Deviation.SHARED_SPLIT), numerics, tmp_path / "run", replace_fit):
         assert task.training.paths == task.validation.paths
         parts = from_csv(tmp_path / "run" / "split.csv", tmp_path).parts
         assert task.training.paths == tuple(entry.path for entry in parts["test"])
@@ -199,6 +194,10 @@ def test_a_run_with_warm_starts_resumes_to_the_same_bits(
     replace_fit(cut)
     with pytest.raises(KeyboardInterrupt):
         experiment.train(config, Context(numerics), tmp_path / "cut")
+    # As if a kill had come between the last weights and their manifest entry.
+    entries = RunFolder(tmp_path / "cut").manifest()
+    del entries["adamw/last.safetensors"]
+    (tmp_path / "cut" / "manifest.json").write_bytes(manifest_bytes(entries))
     replace_fit(fit)
     experiment.train(config, Context(numerics), tmp_path / "cut", resume=True)
     assert find_differing_files(tmp_path / "undisturbed", tmp_path / "cut") == []

@@ -29,7 +29,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import checkpoints
 from in4310repro.training.epochs import Epochs, Step, TrainingInputs
-from in4310repro.training.preparation import TrainingPlan, build_network, load_data, make_plan
+from in4310repro.training.preparation import TrainingPlan, prepare
 
 WARM_UP = 1  # batches of a setting before the one that is timed
 WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS, names.MANIFEST)
@@ -109,9 +109,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     moved = moves_to(folder)
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
-    data = load_data(config, context)
-    config, network = build_network(data, context)
-    plan = make_plan(data, config, network, context)
+    plan = prepare(config, context)
     stages = _pass_through_stages(plan, context)
     rehearsal = Rehearsal(
         plan=plan,
@@ -119,11 +117,11 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         folder=folder,
         moves_to=moved,
         keep_epochs=keep_epochs,
-        parameters=sum(value.numel() for value in network.parameters()),
+        parameters=sum(value.numel() for value in plan.network.parameters()),
         steps=stages.steps,
         validation_seconds=stages.validation_seconds,
         checkpoint_bytes=stages.checkpoint_bytes,
-        weights_bytes=len(tensor_bytes(network.state_dict(), to_metadata(plan.config.preprocessing))),
+        weights_bytes=len(tensor_bytes(plan.network.state_dict(), to_metadata(plan.config.preprocessing))),
         memory=most_used(),
         gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
     )

@@ -28,7 +28,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import head, training
 from in4310repro.training.epochs import TrainingInputs, numerics_of_processes
-from in4310repro.training.preparation import TrainingPlan, build_network, load_data, make_plan
+from in4310repro.training.preparation import TrainingPlan, prepare
 from in4310repro.training.run_opening import (
     announce_kept_epochs,
     finished_history,
@@ -76,20 +76,20 @@ def train(
     formats = log_formats(folder, log_steps, resume=resume)
     context.processes.broadcast_json(config.orientation)
 
-    data = load_data(config, context)
-    config, network = build_network(data, context)
-    plan = make_plan(data, config, network, context)
+    plan = prepare(config, context)
     _refuse_unequal_processes(plan, context)
 
     keep_epochs = keep_epochs or (resume and keeps_epochs(folder))
     if keep_epochs:
         announce_kept_epochs(plan, folder, context.progress)
     files = resume_run(folder, plan) if resume else start_run(folder, plan)
-    of_settings = _contexts_of_settings(config, context)
-    histories = {
-        setting.name: _fit_setting(_make_task(plan, setting, files, of_setting, formats, keep_epochs=keep_epochs))
-        for setting, of_setting in zip(config.settings, of_settings, strict=True)
-    }
+    settings, whole = plan.config.settings, context.progress.whole()
+    histories = {}
+    for number, setting in enumerate(settings):
+        # Its progress display shows the time left of all settings.
+        progress = whole.part(number, len(settings), f"setting {number + 1} of {len(settings)}")
+        of_setting = replace(context, progress=progress)
+        histories[setting.name] = _fit_setting(plan, setting, files, of_setting, formats, keep_epochs=keep_epochs)
     context.processes.broadcast_json(None)
     _score_test_set(files, plan, histories, context)
     return FinishedRun.open(folder)
@@ -104,9 +104,7 @@ def follow(config: Config, context: Context) -> None:
     context = _with_shared_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
     config = replace(config, orientation=context.processes.broadcast_json())
-    data = load_data(config, context)
-    config, network = build_network(data, context)
-    plan = make_plan(data, config, network, context)
+    plan = prepare(config, context)
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.
     while name := context.processes.broadcast_json():
@@ -114,11 +112,11 @@ def follow(config: Config, context: Context) -> None:
             model=plan.initial_network(),
             training=plan.sets["training"],
             validation=plan.sets["validation"],
-            config=config,
-            setting=config.training.setting(name),
+            config=plan.config,
+            setting=plan.config.training.setting(name),
             context=context,
         )
-        (head if config.training.fits_head(inputs.setting) else training).follow(inputs)
+        (head if plan.config.training.fits_head(inputs.setting) else training).follow(inputs)
     weights = safetensors.torch.load(context.processes.broadcast())
     model = context.numerics.place(plan.network_with(weights, "the selected weights"))
     _predict_parts(model, plan, context)
@@ -164,14 +162,7 @@ def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
                 )
 
 
-def _contexts_of_settings(config: Config, context: Context) -> list[Context]:
-    """Return a context for each optimizer setting; its progress display shows the time left of all settings."""
-    whole, count = context.progress.whole(), len(config.settings)
-    titles = [f"setting {number} of {count}" for number in range(1, count + 1)]
-    return [replace(context, progress=whole.part(index, count, title)) for index, title in enumerate(titles)]
-
-
-def _make_task(
+def _fit_setting(
     plan: TrainingPlan,
     setting: OptimizerSetting,
     files: RunFolder,
@@ -179,35 +170,33 @@ def _make_task(
     formats: frozenset[str],
     *,
     keep_epochs: bool,
-) -> Task:
-    """Return the inputs for training one optimizer setting from the initial weights that the protocol prescribes."""
-    before = plan.config.training.setting_before(setting)
-    last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
-    return Task(
-        model=plan.network_with(last, "the initial weights") if last else plan.initial_network(),
-        training=plan.sets["training"],
-        validation=plan.sets["validation"],
-        config=plan.config,
-        setting=setting,
-        files=files,
-        context=context,
-        split_sha256=chain.split_sha256(plan.split),
-        keep_epochs=keep_epochs,
-        log_steps=formats,
-    )
-
-
-def _fit_setting(task: Task) -> list[HistoryRow]:
-    """Train one optimizer setting, unless its training is complete already; return its history."""
-    history = finished_history(task.files, task.setting, task.config.training)
+) -> list[HistoryRow]:
+    """Train one setting from the weights that the protocol prescribes, unless it is trained; return its history."""
+    config, settings = plan.config, plan.config.training
+    history = finished_history(files, setting, settings)
     if not history:
-        task.context.processes.broadcast_json(task.setting.name)
-        history = head.fit(task) if task.config.training.fits_head(task.setting) else fit(task)
-    last = names.of_setting(task.setting.name, names.LAST_WEIGHTS)
-    if task.config.protocol.starts_warm and not (task.files.folder / last).is_file():
-        task.files.write_weights(last, task.model.state_dict(), task.config.preprocessing)
+        before = settings.setting_before(setting)
+        last = files.read_tensors(names.of_setting(before, names.LAST_WEIGHTS)) if before else None
+        task = Task(
+            model=plan.network_with(last, "the initial weights") if last else plan.initial_network(),
+            training=plan.sets["training"],
+            validation=plan.sets["validation"],
+            config=config,
+            setting=setting,
+            files=files,
+            context=context,
+            split_sha256=chain.split_sha256(plan.split),
+            keep_epochs=keep_epochs,
+            log_steps=formats,
+        )
+        context.processes.broadcast_json(setting.name)
+        history = head.fit(task) if settings.fits_head(setting) else fit(task)
+        if config.protocol.starts_warm:
+            # Also where the file is there: a kill may have come between it and its manifest entry.
+            last_weights = names.of_setting(setting.name, names.LAST_WEIGHTS)
+            files.write_weights(last_weights, task.model.state_dict(), config.preprocessing)
     # Everything that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
-    shutil.rmtree(task.files.folder / task.setting.name / names.CHECKPOINTS, ignore_errors=True)
+    shutil.rmtree(files.folder / setting.name / names.CHECKPOINTS, ignore_errors=True)
     return history
 
 

@@ -131,15 +131,6 @@ def print_weights_check(config: Config, weights: Weights, context: Context) -> N
 
 
 @dataclass(frozen=True, kw_only=True)
-class Data:
-    """Images of a training with a first split, which keeps files with equal bytes in one part."""
-
-    config: Config  # with the split as counts
-    images: Catalogue
-    split: Split
-
-
-@dataclass(frozen=True, kw_only=True)
 class TrainingPlan:
     """All inputs of a training that determine its results: configuration, split, images and initial network."""
 
@@ -163,12 +154,16 @@ class TrainingPlan:
         return self.network_with(self.network.state_dict(), "the initial weights")
 
 
-def load_data(config: Config, context: Context) -> Data:
-    """List and split the images of a training, without decoding them.
+def prepare(config: Config, context: Context) -> TrainingPlan:
+    """Check data, weights and network of a training, decode all its images, and return its plan.
+
+    Options about preprocessing and modules that were left to the weights or the network are filled in. The test
+    images are decoded too, so that an unreadable one is reported before the training and not after it.
 
     Raises:
-        ValueError: the network is unknown; an optimizer cannot use the portable arithmetic asked for; a size
-            exceeds this machine; or the images or the split are invalid.
+        ValueError: the network is unknown, or has no portable arithmetic; an optimizer cannot use the portable
+            arithmetic asked for; a size exceeds this machine; the images, the split, the weights or the options are
+            invalid; an image cannot be decoded; or a group of look-alikes does not fit the split.
     """
     if context.numerics.portable and (reason := config.optimizer_obstacle()):
         raise ValueError(f"{reason}; --numerics native has all")
@@ -181,58 +176,25 @@ def load_data(config: Config, context: Context) -> Data:
     if config.split == SHARES:
         config = with_counts(config, len(images.entries))
         context.progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
-    return Data(config=config, images=images, split=_split(images, config.images))
+    split, classes = _split(images, config.images), len(images.classes)
 
-
-def build_network(data: Data, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Return the configuration completed for its network, and the network with its initial weights.
-
-    Options about preprocessing and modules that were left to the weights or the network are filled in.
-
-    Raises:
-        ValueError: the weights or the options do not fit the network, or it has no portable arithmetic.
-    """
-    config, classes = data.config, len(data.split.classes)
     weights = config.network.read_weights(config.weights)
     network = config.network.build(classes, config.seed, weights)
     config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
     print_weights_check(config, weights, context)
-    return config, network
 
-
-def make_plan(data: Data, config: Config, network: torch.nn.Module, context: Context) -> TrainingPlan:
-    """Decode all images and return the plan of a training, with groups, split and fingerprint.
-
-    The test images are decoded too, so that an unreadable one is reported before the training and not after it.
-
-    Args:
-        data: the result of `load_data`.
-        config: the configuration from `build_network`.
-        network: the network with its initial weights.
-        context: arithmetic, progress and processes of the computation.
-
-    Raises:
-        ValueError: an image cannot be decoded, or a group of look-alikes does not fit the split.
-    """
-    groups, split = _groups(data, config, network, context), data.split
+    groups: list[Group] = []
     if config.group == LOOK_ALIKES:
-        split = _split(data.images, config.images, groups)
+        copy = config.network.restore(classes, network.state_dict(), "the initial weights", of_file=False)
+        groups = find_groups(images, copy, config, context)
+        context.progress.message(
+            f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
+            f"{len(groups)} groups"
+        )
+        split = _split(images, config.images, groups)
     sets = _load_parts(split, config.images, context.progress)
     current = _fingerprint(network, sets, context.numerics)
     return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
-
-
-def _groups(data: Data, config: Config, network: torch.nn.Module, context: Context) -> list[Group]:
-    if config.group != LOOK_ALIKES:
-        return []
-    state, source = network.state_dict(), "the initial weights"
-    copy = config.network.restore(len(data.split.classes), state, source, of_file=False)
-    groups = find_groups(data.images, copy, config, context)
-    context.progress.message(
-        f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
-        f"{len(groups)} groups"
-    )
-    return groups
 
 
 def _split(images: Catalogue, settings: ImageSettings, groups: Sequence[Group] = ()) -> Split:
@@ -293,20 +255,13 @@ def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> di
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:
-            sets[part] = _load(split, settings.protocol.part_read_as(part), settings, progress)
+            read_as = settings.protocol.part_read_as(part)
+            sets[part] = load_images(
+                read_as, split.root, split.parts[read_as], settings.image_size,
+                preprocessing=settings.preprocessing, progress=progress,
+            )  # fmt: skip
         except UnreadableImagesError as error:
             unreadable |= error.reasons
     if unreadable:
         raise UnreadableImagesError(unreadable)
     return sets
-
-
-def _load(split: Split, part: str, settings: ImageSettings, progress: Progress) -> ImageSet:
-    return load_images(
-        part,
-        split.root,
-        split.parts[part],
-        settings.image_size,
-        preprocessing=settings.preprocessing,
-        progress=progress,
-    )
