@@ -13,6 +13,7 @@ import pytest
 import typer
 
 from in4310repro.audit.examine import audit
+from in4310repro.audit.json_object import audit_json
 from in4310repro.audit.verdicts import Rank
 from in4310repro.cli.application import app
 from tests.audit.habits import report
@@ -69,7 +70,7 @@ def outputs() -> list[Any]:
     results.append(audit(alternating, images=(300, 552), power=False))
     results.append(audit(alternating, sizes=({"sea": 5}, {"sea": 7}), power=False))
     results.append(audit(alternating, power=False))
-    return [json.loads(json.dumps(result.to_json(), allow_nan=False)) for result in results]
+    return [json.loads(json.dumps(audit_json(result), allow_nan=False)) for result in results]
 
 
 def test_every_field_of_the_json_is_documented(outputs: list[Any]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from in4310repro.audit.examine import audit
+from in4310repro.audit.json_object import audit_json
 from in4310repro.audit.page import render
 from in4310repro.audit.verdicts import Audit, Rank
 from tests.audit.made_up import PRINTINGS, SUPPORTS, original_text, report, rounded, table, with_wrong_digit
@@ -187,7 +188,7 @@ def test_arguments_out_of_range_are_refused(arguments: dict[str, Any], message: 
 
 
 def test_the_json_holds_the_audit_and_reads_back(original: Audit) -> None:
-    content = json.loads(json.dumps(original.to_json(), allow_nan=False))
+    content = json.loads(json.dumps(audit_json(original), allow_nan=False))
     assert [[count[0] for count in table["correct"].values()] for table in content["counts"]] == COUNTS
     assert content["counts"][3]["errors"] == [36, 36]
     assert [f["probability"] for f in content["findings"]] == ["0.037", "at most 6.7e-7 each"]

@@ -11,7 +11,7 @@ import pytest
 
 from in4310repro.audit import html
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
-from in4310repro.audit.marking import find_places, make_passages, mark_lines
+from in4310repro.audit.html import find_places, make_passages, mark_lines
 from in4310repro.audit.verdicts import (
     Audit,
     Counted,

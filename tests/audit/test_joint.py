@@ -8,7 +8,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from in4310repro.audit import joint_shares
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.doubts import SEVERAL
 from in4310repro.audit.examine import audit
@@ -18,6 +17,7 @@ from in4310repro.audit.joint_shares import bound_accuracy, check_joint_shares
 from in4310repro.audit.scores import check_scores
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Rank
+from in4310repro.audit.weights import are_feasible
 from tests.audit.by_hand import cell, column, sheet_of, value
 from tests.audit.simulation import simulate
 
@@ -141,14 +141,14 @@ def test_the_bounds_of_accuracies_hold_for_any_sizes_and_are_reached() -> None:
     assert bounds[1] - bounds[0] < 0.05
 
 
-def test_a_programme_that_is_not_finished_decides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Unfinished:
-        status = 1
-
-    monkeypatch.setattr(joint_shares, "linprog", lambda *_, **__: Unfinished())
+def test_a_programme_that_is_not_finished_decides_nothing() -> None:
     values = [*column(PRECISION, a="0.700", b="0.800"), *column(RECALL, a="0.600", b="0.950")]
     made = sheet_of(*values, value("0.850", None, ACCURACY, Average.OVERALL, line=5))
-    assert list(check_joint_shares(made)) == []
+    assert len(list(check_joint_shares(made))) == 1
+    assert list(check_joint_shares(made, seconds=0.0)) == []
+    # No weights of numbers from 0.4 to 1 have a mean below 0.3.
+    rows = [(row.tolist(), 0.3) for row in np.random.default_rng(0).uniform(0.4, 1.0, (200, 100))]
+    assert (are_feasible(rows), are_feasible(rows, seconds=0.0)) == (False, True)
 
 
 def test_a_hundred_classes_take_seconds() -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from in4310repro.audit import html, page
 from in4310repro.audit.document import Average, Document, Measure, Table, Unread
-from in4310repro.audit.marking import Line, Piece, make_passages, mark_lines
+from in4310repro.audit.html import Line, Piece, make_passages, mark_lines
+from in4310repro.audit.json_object import audit_json
 from in4310repro.audit.oddities import (
     BINOMIAL,
     INDEPENDENCE,
@@ -25,6 +26,7 @@ from in4310repro.audit.oddities import (
     upper_tail,
 )
 from in4310repro.audit.verdicts import Counted, Detection, Finding, ImageSet, Options, Rank
+from in4310repro.audit.view import HEADINGS, ShownFinding, View
 from tests.audit.by_hand import column, document, matrix, number, sheet_of, table, value
 from tests.audit.test_html import made_up
 
@@ -84,7 +86,7 @@ def test_an_audit_without_findings_says_what_that_means() -> None:
 def first(**fields: Any) -> list[str]:
     """The lines of one finding."""
     finding = Finding(**{"kind": "k", "rank": Rank.IMPOSSIBLE, "tables": ("t", "u"), "message": "m", **fields})
-    return list(page.format_finding(7, finding))
+    return list(page.format_finding(ShownFinding(number=7, finding=finding)))
 
 
 def test_a_finding_shows_fourteen_values_and_inputs_and_how_many_more_there_are() -> None:
@@ -127,7 +129,7 @@ def test_sizes_are_listed_with_their_origin_where_one_is_known_and_they_fit_on_a
         group(12, "printed"),
         group(13, "printed"),
     )
-    lines = list(page.format_counts(replace(audit, sizes=groups, counted=())))
+    lines = list(page.format_counts(View(replace(audit, sizes=groups, counted=()))))
     assert lines == [
         "Images of each class, as given, in t, u: 1 2.",
         "Images of each class, from the decimals, in t, u: 1 2 ?.",
@@ -148,7 +150,7 @@ def test_counts_of_the_same_classes_share_a_table_and_unknown_ones_are_question_
         counts("none", 2, None, None),
         counts("edge", 12),
     )
-    lines = list(page.format_counts(replace(made_up(), sizes=(), counted=tables)))
+    lines = list(page.format_counts(View(replace(made_up(), sizes=(), counted=tables))))
     assert lines == [
         "correct images of  c0   c1   all  of",
         "a                   3  5-7  8-10  18",
@@ -165,7 +167,7 @@ def test_power_of_errors_that_were_never_tried_is_a_dash_and_means_are_counted()
     untried = Detection(kind="x", tried=0, impossible=0, unless=0)
     lines = list(
         page.format_power(
-            replace(audit, power=replace(audit.power, detections=(untried, *audit.power.detections), remark=""))
+            View(replace(audit, power=replace(audit.power, detections=(untried, *audit.power.detections), remark="")))
         )
     )
     assert "x                       0           -                  -" in lines
@@ -200,7 +202,7 @@ def test_five_lines_that_were_not_understood_are_shown_measurements_first_and_th
     ]
     everywhere = html.render(audit)
     assert all(f"t{line}" in everywhere for line in range(1, 8))
-    assert [each["line"] for each in audit.to_json()["unread"]] == list(range(1, 8))
+    assert [each["line"] for each in audit_json(audit)["unread"]] == list(range(1, 8))
 
 
 def test_power_that_notices_nothing_is_one_sentence() -> None:
@@ -255,9 +257,10 @@ def test_the_page_counts_class_values_matrices_and_ranks() -> None:
     audit = made_up()
     (made,) = audit.document.tables
     of = replace(audit.document, tables=(*[replace(made, matrix=matrix("1 0", "0 1"))] * 2, made))
-    context = html.make_context(replace(audit, document=of))
-    assert (context["class_values"], context["matrices"], context["source"]) == (6, 2, "report.md")
-    assert context["ranks"] == [(rank, html.HEADINGS[rank], html.MEANINGS[rank], 1) for rank in Rank]
+    changed = replace(audit, document=of)
+    context, view = html.make_context(changed), View(changed)
+    assert (view.numbers["class value"], view.numbers["confusion matrix"], view.source) == (6, 2, "report.md")
+    assert context["ranks"] == [(rank, HEADINGS[rank], html.MEANINGS[rank], 1) for rank in Rank]
 
 
 # Marked lines and passages.
@@ -285,6 +288,15 @@ def test_numbers_are_marked_where_they_are_first_free_and_text_stands_between() 
     spread = replace(value("0.7", "a"), spread=number("0.1"))
     assert marked("0.1 0.7", spread, value("0.3", "b")) == [("0.1", good), (" ", None), ("0.7", good)]
     assert marked("a\x07b\tc\u202e") == [("a\ufffdb\tc\ufffd", None)]
+
+
+def test_values_of_rows_that_are_no_classes_are_marked_as_read() -> None:
+    of = Document(source="x", lines=("0.9 0.5",), tables=(table(value("0.9", "a"), asides=(value("0.5", "base"),)),))
+    (line,) = mark_lines(replace(made_up(), document=of, findings=()))
+    assert [(piece.text, piece.verdict) for piece in line.pieces if piece.verdict] == [
+        ("0.9", "consistent"),
+        ("0.5", "consistent"),
+    ]
 
 
 def test_cells_of_matrices_are_marked_and_one_number_of_two_values_once() -> None:
@@ -352,7 +364,7 @@ def test_the_json_has_every_field_of_an_audit() -> None:
         images=3, sizes={"a": 1}, more_images=(4,), more_sizes=({"a": 2},), bound=5, folds=6,
         ceilings={"c": Fraction(1, 4)},
     )  # fmt: skip
-    result = json.loads(json.dumps(replace(audit, document=of, options=options, findings=()).to_json()))
+    result = json.loads(json.dumps(audit_json(replace(audit, document=of, options=options, findings=()))))
     values = [
         {"measure": "average precision", "class": None, "average": "macro", "label": "mAP", "printed": "0.25",
          "line": 1, "value": 0.25, "count": None, "spread": None, "item": "image"},
@@ -403,12 +415,12 @@ def test_counts_in_the_json_are_first_and_last_or_null() -> None:
     counted = Counted(name="t", sizes={"a": 4, "b": 6}, correct={"a": range(1, 3), "b": range(2, 5)})
     unknown = replace(counted, correct={"a": None, "b": range(2, 5)})
     empty = Counted(name="t", sizes={"a": 0}, correct={"a": range(1)})
-    several, none, zero = replace(made_up(), counted=(counted, unknown, empty)).to_json()["counts"]
+    several, none, zero = audit_json(replace(made_up(), counted=(counted, unknown, empty)))["counts"]
     keys = ("images", "correct_images", "errors", "accuracy", "correct")
     assert [several[key] for key in keys] == [10, [3, 6], [4, 7], [0.3, 0.6], {"a": [1, 2], "b": [2, 4]}]
     assert [none[key] for key in keys] == [None, None, None, None, {"a": None, "b": [2, 4]}]
     assert [zero[key] for key in keys] == [0, [0, 0], [0, 0], None, {"a": [0, 0]}]
-    (finding,) = replace(made_up(), findings=made_up().findings[:1]).to_json()["findings"]
+    (finding,) = audit_json(replace(made_up(), findings=made_up().findings[:1]))["findings"]
     assert {key: each for key, each in finding.items() if key != "values"} == {
         "kind": "mean", "rank": "impossible", "tables": ["Figure 1"], "message": "the mean of the parts is 0.50",
         "conditions": [], "lines": [2, 4], "inputs": [], "readings": [], "excluded": ["weighted by images: 0.50"],

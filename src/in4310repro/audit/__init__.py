@@ -1,5 +1,5 @@
 """Audit of printed numbers: the integer counts behind them, contradictions between them, and oddities.
 
-`readers.read` finds the numbers of a text, `examine.audit` checks them by its list `CHECKS`, `page` and `html` show the
-findings.
+`readers.read` finds the numbers of a text, `examine.audit` checks them by its list `CHECKS`, `view` is what is shown,
+as text (`page`), HTML or JSON.
 """

@@ -13,6 +13,7 @@ from typing import Any
 
 from in4310repro.audit import html, page
 from in4310repro.audit.examine import audit
+from in4310repro.audit.json_object import audit_json
 from in4310repro.audit.readers import read, show
 from in4310repro.audit.verdicts import Audit, Options
 from in4310repro.system.files import LARGEST_TEXT, json_bytes, read_bytes, reason, strip_advice, write_file
@@ -28,6 +29,10 @@ class Outcome:
     path: Path
     audit: Audit | None = None
     error: str = ""  # why it could not be read
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the audit as a dictionary for JSON, or the error."""
+        return audit_json(self.audit) if self.audit else {"error": self.error}
 
     @property
     def exit_code(self) -> int:
@@ -90,7 +95,7 @@ def write(result: Audit, out: Path) -> Path:
     if out.suffix.lower() == ".html":
         html.write(result, out)
         return out
-    return write_file(out, json_bytes(result.to_json()))
+    return write_file(out, json_bytes(audit_json(result)))
 
 
 def parse_sizes(given: str | None) -> Mapping[str, int]:

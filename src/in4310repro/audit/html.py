@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import jinja2
 
-from in4310repro.audit.document import Value
-from in4310repro.audit.marking import make_passages, make_visible
-from in4310repro.audit.page import shorten
-from in4310repro.audit.verdicts import Audit, Counted, Detection, Rank
+from in4310repro.audit.document import Printed, Value
+from in4310repro.audit.verdicts import Audit, Counted, Detection, Finding, Rank, format_number
+from in4310repro.audit.view import HEADINGS, View, format_range, shorten
+from in4310repro.audit.view import format_share as share_of
 from in4310repro.system.files import write_file
-from in4310repro.system.text import publishable_place
 
 MEANINGS = {
     Rank.IMPOSSIBLE: "No arithmetic, rounding or averaging that is known here gives these numbers, whatever the sizes.",
     Rank.UNLESS: "The numbers do not fit unless the named condition holds. That is no accusation.",
     Rank.ODD: "Possible, and unlikely under the stated assumptions. That proves nothing.",
 }
-HEADINGS = {
-    Rank.IMPOSSIBLE: "Impossible",
-    Rank.UNLESS: "Impossible unless",
-    Rank.ODD: "Odd",
-}
+CONSISTENT = "consistent"  # read and used, and nothing is found about it
+# Consecutive lines without values that are folded, and the number of them that stay visible beside values.
+FOLD, CONTEXT = 12, 2
+# Findings by the identity of a printed number: two equal numbers on one line are two values.
+Uses = Mapping[int, Sequence[tuple[int, Rank]]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,28 +58,18 @@ def render(audit: Audit) -> str:
 
 def make_context(audit: Audit) -> dict[str, object]:
     """Return the variables of the page's template."""
-    tables = audit.document.tables
-    power = audit.power if audit.power and any(d.impossible or d.unless for d in audit.power.detections) else None
+    view = View(audit)
     return {
         "audit": audit,
-        "power": power,
-        "source": publishable_place(audit.document.source),
+        "view": view,
         "passages": make_passages(audit),
-        "ranks": [(rank, HEADINGS[rank], MEANINGS[rank], len(audit.of_rank(rank))) for rank in Rank],
-        "headings": HEADINGS,
+        "ranks": [(rank, HEADINGS[rank], MEANINGS[rank], number) for rank, number in view.ranks.items()],
         "described": describe_value,
-        "class_values": sum(value.class_name is not None for table in tables for value in table.values),
-        "matrices": sum(table.matrix is not None for table in tables),
-        "counts": [format_counts(counted) for counted in audit.counted],
-        "number": _number,
+        "counts": [format_counts(counted) for counted in view.counts],
+        "number": format_number,
         "share": format_share,
         "signed": format_signed,
-        "verdict": f"{audit.outcome}.",
     }
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def describe_value(value: Value) -> str:
@@ -90,21 +81,132 @@ def describe_value(value: Value) -> str:
 
 def format_counts(counted: Counted) -> CountRow:
     """Return the numbers of correct images of a table as text."""
-    cells = [(name, f"{_span(counted.correct.get(name))} of {size}") for name, size in counted.sizes.items()]
-    return CountRow(name=counted.name, cells=tuple(cells), total=f"{_span(counted.totals)} of {counted.images}")
-
-
-def _span(counts: Sequence[int] | None) -> str:
-    if not counts:
-        return "?"
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    spans = [(name, format_range(counted.correct.get(name), " to "), size) for name, size in counted.sizes.items()]
+    cells = tuple((name, f"{span} of {size}") for name, span, size in spans)
+    return CountRow(name=counted.name, cells=cells, total=f"{format_range(counted.totals, ' to ')} of {counted.images}")
 
 
 def format_share(detection: Detection, count: int) -> str:
     """Return a count of planted errors as a percentage of those tried, or "none tried"."""
-    return f"{100 * count / detection.tried:.0f} %" if detection.tried else "none tried"
+    return share_of(count, detection.tried, "none tried")
 
 
 def format_signed(difference: Fraction) -> str:
     """Return a difference with its sign and two significant digits."""
     return f"{float(difference):+.2g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """Part of a line: a reported value with its verdict, or the text between values."""
+
+    text: str
+    verdict: str | None = None  # a rank, or "consistent"; None: no value
+    findings: tuple[int, ...] = ()  # numbers of the findings that use it, from 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Line:
+    """A line of the text, split into values and the text between them."""
+
+    number: int  # from 1
+    pieces: tuple[Piece, ...]
+    unread: str = ""  # why a line that looks like a measurement was not understood
+
+    @property
+    def plain(self) -> bool:
+        """True if no value was read from the line and it is not reported as unread."""
+        return not self.unread and all(piece.verdict is None for piece in self.pieces)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Passage:
+    """Consecutive lines that are all shown, or all folded because no value was read from them."""
+
+    lines: tuple[Line, ...]
+    folded: bool
+
+
+def make_passages(audit: Audit) -> list[Passage]:
+    """Return the whole text as passages; many consecutive lines without values are folded."""
+    lines = mark_lines(audit)
+    near = {
+        other
+        for number, line in enumerate(lines)
+        if not line.plain
+        for other in range(number - CONTEXT, number + CONTEXT + 1)
+    }
+    result: list[Passage] = []
+    run: list[Line] = []
+    for number, line in enumerate(lines):
+        if run and (number in near) != (number - 1 in near):
+            result.append(_passage(run, folded=number - 1 not in near))
+            run = []
+        run.append(line)
+    return [*result, *([_passage(run, folded=len(lines) - 1 not in near)] if run else [])]
+
+
+def _passage(lines: Sequence[Line], *, folded: bool) -> Passage:
+    return Passage(lines=tuple(lines), folded=folded and len(lines) >= FOLD)
+
+
+def mark_lines(audit: Audit) -> list[Line]:
+    """Split each line of the text into values with verdicts and the text between them."""
+    uses = _find_uses(audit.findings)
+    by_line: dict[int, list[Printed]] = defaultdict(list)
+    for printed in View(audit).printed:
+        by_line[printed.line].append(printed)
+    reasons = {unread.line: unread.why for unread in audit.document.unread}
+    return [
+        Line(number=number, pieces=tuple(_pieces(text, by_line[number], uses)), unread=reasons.get(number, ""))
+        for number, text in enumerate(audit.document.lines, start=1)
+    ]
+
+
+def _find_uses(findings: Sequence[Finding]) -> Uses:
+    """Return by id of each printed number the findings that use it: their numbers, from 1, and ranks."""
+    uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
+    for number, finding in enumerate(findings, start=1):
+        for key in dict.fromkeys(id(value.printed) for value in finding.values):
+            uses[key].append((number, finding.rank))
+    return uses
+
+
+def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]:
+    position = 0
+    for start, printed in sorted(find_places(text, values), key=lambda place: place[0]):
+        if start > position:
+            yield Piece(text=make_visible(text[position:start]))
+        position = start + len(printed.text)
+        ranks = list(Rank)
+        used = uses.get(id(printed), ())
+        verdict = min((rank for _, rank in used), key=ranks.index, default=None)
+        yield Piece(
+            text=make_visible(printed.text),
+            verdict=verdict.value if verdict else CONSISTENT,
+            findings=tuple(number for number, _ in used),
+        )
+    if position < len(text) or not text:
+        yield Piece(text=make_visible(text[position:]))
+
+
+def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
+    """Yield the position of each value in the line: its first occurrence that overlaps no earlier value."""
+    free = [True] * len(text)
+    # Readers treat every space as a plain one, hard and thin spaces too.
+    text = "".join(" " if letter.isspace() else letter for letter in text)
+    for printed in {id(printed): printed for printed in values}.values():
+        start = text.find(printed.text)
+        while start >= 0 and not all(free[start : start + len(printed.text)]):
+            start = text.find(printed.text, start + 1)
+        if start >= 0 and printed.text:
+            free[start : start + len(printed.text)] = [False] * len(printed.text)
+            yield start, printed
+
+
+def make_visible(text: str) -> str:
+    """Return the text with a visible sign in place of control characters, which could hide text."""
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(letter) in ("Cc", "Cf") and letter != "\t" else letter
+        for letter in text
+    )

@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import linprog
 
 from in4310repro.audit.averages import stands_in_row
 from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals, mean_interval
 from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.weights import SECONDS, Floats, minimise
 
 # Larger than the tolerance of the solver, 1e-7, and the error of numbers in float32.
 SLACK = 1e-6
-SECONDS = 5.0  # of one programme; one that takes longer decides nothing
 Rows = Mapping[str, Mapping[Measure, Cell]]
 
 
-def check_joint_shares(sheet: Sheet) -> Iterator[Claim]:
+def check_joint_shares(sheet: Sheet, seconds: float = SECONDS) -> Iterator[Claim]:
     """Yield a claim for each accuracy that the scores of all classes rule out for any class sizes.
 
     Each image has one label and one prediction. For each class, w is its share of images, q of predictions and t of
@@ -38,22 +36,22 @@ def check_joint_shares(sheet: Sheet) -> Iterator[Claim]:
         return
     for cell in sheet.summaries:
         if cell.value.measure is Measure.ACCURACY and cell.value.average is Average.OVERALL and not cell.value.spread:
-            claim = _claim(sheet, rows, cell)
+            claim = _claim(sheet, rows, cell, seconds)
             if claim:
                 yield claim
 
 
-def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
+def _claim(sheet: Sheet, rows: Rows, cell: Cell, seconds: float) -> Claim | None:
     def fits(way: Rounding, _: Rounding) -> bool:
         printed, recalls = interval_of(cell, way), [interval_of(row[Measure.RECALL], way) for row in rows.values()]
         # Other checks use recalls alone or their plain mean.
         if not join_intervals(recalls).meets(printed) or mean_interval(recalls, len(recalls)).meets(printed):
             return True
-        bounds = bound_accuracy(rows, way)
+        bounds = bound_accuracy(rows, way, seconds)
         return bounds is None or (bounds[0] <= printed.high and printed.low <= bounds[1])
 
     cells = [each for row in rows.values() for each in row.values()]
-    conditions, bounds = find_conditions(fits, cells, cell), bound_accuracy(rows, Rounding.ROUNDED)
+    conditions, bounds = find_conditions(fits, cells, cell), bound_accuracy(rows, Rounding.ROUNDED, seconds)
     if conditions is None or bounds is None:
         return None
     return Claim(
@@ -77,36 +75,23 @@ def _claim(sheet: Sheet, rows: Rows, cell: Cell) -> Claim | None:
     )
 
 
-def bound_accuracy(rows: Rows, way: Rounding) -> tuple[float, float] | None:
+def bound_accuracy(rows: Rows, way: Rounding, seconds: float = SECONDS) -> tuple[float, float] | None:
     """Return the lowest and highest accuracy that the scores allow; None if none is possible or the solver fails."""
     coefficients, limits = _inequalities(list(rows.values()), way)
     classes = len(rows)
     once = np.zeros((2, 3 * classes))
     once[0, :classes] = once[1, classes : 2 * classes] = 1
     right = np.concatenate([np.zeros(2 * classes), np.ones(classes)])
-    ends = []
-    for sign in (1, -1):
-        result = linprog(
-            sign * right,
-            A_ub=coefficients,
-            b_ub=limits,
-            A_eq=once,
-            b_eq=[1.0, 1.0],
-            bounds=(0, 1),
-            options={"time_limit": SECONDS},
-        )
-        if result.status != 0:
-            return None
-        ends.append(sign * float(result.fun))
-    return ends[0] - SLACK, ends[1] + SLACK
+    results = [minimise(sign * right, coefficients, limits, once, seconds) for sign in (1, -1)]
+    if any(result.status != 0 for result in results):
+        return None
+    return float(results[0].fun) - SLACK, -float(results[1].fun) + SLACK
 
 
-def _inequalities(
-    rows: Sequence[Mapping[Measure, Cell]], way: Rounding
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tuple[Floats, Floats]:
     """Return A and b of A x <= b, with x the shares of images, predictions and correct images by class."""
     classes = len(rows)
-    made: list[NDArray[np.float64]] = []
+    made: list[Floats] = []
     for place, row in enumerate(rows):
         images, predicted, right = place, classes + place, 2 * classes + place
         for measure, cell in row.items():
@@ -119,9 +104,7 @@ def _inequalities(
     return np.array(made), np.full(len(made), SLACK)
 
 
-def _bound_rows(
-    interval: Interval, of: Sequence[int], right: int, factor: float, width: int
-) -> Iterator[NDArray[np.float64]]:
+def _bound_rows(interval: Interval, of: Sequence[int], right: int, factor: float, width: int) -> Iterator[Floats]:
     """Yield the two rows for low * s <= factor * right <= high * s; s is the sum of the shares `of`."""
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class without a right image may be undefined, and programs print different things for that.
@@ -129,7 +112,7 @@ def _bound_rows(
         yield _row(width, {right: factor, **dict.fromkeys(of, -float(interval.high))})
 
 
-def _row(width: int, entries: Mapping[int, float]) -> NDArray[np.float64]:
+def _row(width: int, entries: Mapping[int, float]) -> Floats:
     row = np.zeros(width)
     for place, value in entries.items():
         row[place] = value

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from in4310repro.audit.verdicts import Audit, Counted, Finding, Rank
+from in4310repro.audit.verdicts import Audit, Counted, Rank, format_number
+from in4310repro.audit.view import ShownFinding, View, format_range, format_share, shorten
 from in4310repro.system.text import visible
 
 WIDTH = 120
@@ -15,39 +16,30 @@ COLUMNS = 12
 VALUES = 14
 # Lines that were not understood to print before "and N more".
 UNREAD = 5
-LABEL = 60  # characters of a row's label
-HEADINGS = {
-    Rank.IMPOSSIBLE: "Impossible",
-    Rank.UNLESS: "Impossible unless",
-    Rank.ODD: "Odd",
-}
 
 
 def render(audit: Audit) -> str:
     """Return the whole audit as text; lines other than table rows have at most 120 characters."""
+    view = View(audit)
     sections = [
-        list(_verdict(audit)),
-        *(
-            [*format_finding(place + 1, each, _exclude(audit.findings[:place]))]
-            for place, each in enumerate(audit.findings)
-        ),
-        list(format_counts(audit)),
-        list(format_means(audit)),
-        list(format_power(audit)),
-        list(_unread(audit)),
+        [summary(audit), f"{audit.outcome}."],
+        *map(format_finding, view.findings),
+        format_counts(view),
+        format_means(audit),
+        format_power(view),
+        _unread(view),
         [f"Remark: {remark}." for remark in audit.remarks],
     ]
-    return "\n\n".join("\n".join(map(wrap, section)) for section in sections if section)
+    texts = ("\n".join(map(wrap, section)) for section in sections)
+    return "\n\n".join(filter(None, texts))
 
 
 def summary(audit: Audit) -> str:
     """Return one line that summarises the audit, for a list of several files."""
-    numbers = [f"{len(audit.of_rank(rank))} {rank.value}" for rank in Rank]
-    tables = audit.document.tables
-    values = sum(value.class_name is not None for table in tables for value in table.values)
-    counts = {"table": len(tables), "class value": values, "value": len(audit.compared)}
-    read = ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items()) + " compared"
-    return visible(f"{audit.document.source}: {', '.join(numbers)}; {read}")
+    view = View(audit)
+    ranks = ", ".join(f"{number} {rank.value}" for rank, number in view.ranks.items())
+    read = ", ".join(format_number(view.numbers[noun], noun) for noun in ("table", "class value", "value"))
+    return visible(f"{audit.document.source}: {ranks}; {read} compared")
 
 
 def wrap(line: str) -> str:
@@ -59,14 +51,10 @@ def wrap(line: str) -> str:
     return line if "  " in line.strip() else textwrap.fill(line, WIDTH, subsequent_indent=f"{indent}    ")
 
 
-def _verdict(audit: Audit) -> Iterator[str]:
-    yield summary(audit)
-    yield f"{audit.outcome}."
-
-
-def format_finding(number: int, finding: Finding, said: Collection[str] = ()) -> Iterator[str]:
-    """Yield the text lines of a finding, without the excluded explanations that are already in `said`."""
-    yield f"{number}. {HEADINGS[finding.rank]} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
+def format_finding(shown: ShownFinding) -> Iterator[str]:
+    """Yield the text lines of a finding, without the excluded explanations that an earlier finding names."""
+    finding = shown.finding
+    yield f"{shown.number}. {shown.heading} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
     for value in finding.values[:VALUES]:
         of = shorten(value.class_name if value.class_name is not None else value.label or "all")
@@ -76,7 +64,7 @@ def format_finding(number: int, finding: Finding, said: Collection[str] = ()) ->
     if finding.rank is not Rank.ODD:
         yield from (f"   Also used: {text}." for text in finding.inputs[:VALUES])
         yield from (f"   Read {text}." if text.startswith("as ") else f"   Read: {text}." for text in finding.readings)
-        yield from (f"   Excluded: {text}." for text in dict.fromkeys(finding.excluded) if text not in said)
+        yield from (f"   Excluded: {text}." for text in shown.excluded if text not in shown.told)
     if finding.probability:
         yield f"   Probability {finding.probability}."
     yield from (f"   {line}." for line in finding.evidence)
@@ -84,24 +72,15 @@ def format_finding(number: int, finding: Finding, said: Collection[str] = ()) ->
         yield f"   Assumed: {finding.assumptions}."
 
 
-def shorten(text: str) -> str:
-    """Return a label cut to at most 60 characters."""
-    return text if len(text) <= LABEL else f"{text[: LABEL - 3].rstrip()}..."
-
-
-def _exclude(findings: Sequence[Finding]) -> set[str]:
-    return {text for finding in findings for text in finding.excluded}
-
-
-def format_counts(audit: Audit) -> Iterator[str]:
+def format_counts(view: View) -> Iterator[str]:
     """Yield lines with the class sizes and the numbers of correct images of each table."""
     origins = {"printed": "as printed", "given": "as given", "search": "from the decimals"}
-    for group in audit.sizes:
+    for group in view.sizes:
         known = set(group.identified)
         if known and len(group.taken) <= COLUMNS:
             listed = " ".join(str(size) if name in known else "?" for name, size in group.taken.items())
             yield f"Images of each class, {origins[group.origin]}, in {', '.join(group.tables)}: {listed}."
-    wide = [table for table in audit.counted if any(table.correct.values())]
+    wide = [table for table in view.counts if any(table.correct.values())]
     for names in dict.fromkeys(tuple(table.sizes) for table in wide):
         tables = [table for table in wide if tuple(table.sizes) == names]
         labels = names if len(names) <= COLUMNS else ()
@@ -114,14 +93,9 @@ def format_counts(audit: Audit) -> Iterator[str]:
 
 def _row(table: Counted, labels: Sequence[str]) -> list[str]:
     totals = table.totals
-    cells = [shorten(table.name), *(_span(table.correct[label]) for label in labels), _span(totals)]
+    spans = (format_range(each, "-") for each in (*(table.correct[label] for label in labels), totals))
+    cells = [shorten(table.name), *spans]
     return [*cells, str(table.images) if totals else "?"]
-
-
-def _span(counts: range | None) -> str:
-    if not counts:
-        return "?"
-    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}-{counts[-1]}"
 
 
 def _align(rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -138,30 +112,27 @@ def format_means(audit: Audit) -> Iterator[str]:
         yield f"Means: {agreeing} of {len(audit.means)} agree with their printed parts{exact if bitwise else ''}."
 
 
-def _unread(audit: Audit) -> Iterator[str]:
-    """Yield the number of lines that were not understood, then the first few, likely results before others."""
-    unread = sorted(audit.document.unread, key=lambda each: not each.measuring)
+def _unread(view: View) -> Iterator[str]:
+    """Yield the number of lines that were not understood, then the first few."""
+    unread = view.unread
     if unread:
-        yield f"Not understood: {len(unread)} {'line' if len(unread) == 1 else 'lines'} with unused numbers."
+        yield f"Not understood: {format_number(len(unread), 'line')} with unused numbers."
     yield from (f"   line {each.line}: {each.text.strip()[:80]}" for each in unread[:UNREAD])
     if len(unread) > UNREAD:
         yield f"   and {len(unread) - UNREAD} more; --out lists all of them"
 
 
-def format_power(audit: Audit) -> Iterator[str]:
+def format_power(view: View) -> Iterator[str]:
     """Yield the lines of a table with the share of planted errors of each type that were detected."""
-    if not audit.power:
-        return
-    if not any(each.impossible or each.unless for each in audit.power.detections):
+    if view.blind:
         yield "Power: no error that was planted in this report would be noticed."
+    if not view.power:
         return
-    yield f"Power, by errors planted in this report one at a time (seed {audit.power.seed}):"
+    yield f"Power, by errors planted in this report one at a time (seed {view.power.seed}):"
     rows = [["error", "tried", "impossible", "impossible unless"]]
-    for each in audit.power.detections:
-        shares = [
-            f"{100 * count / each.tried:.0f} %" if each.tried else "-" for count in (each.impossible, each.unless)
-        ]
+    for each in view.power.detections:
+        shares = [format_share(count, each.tried, "-") for count in (each.impossible, each.unless)]
         rows.append([each.kind, str(each.tried), *shares])
     yield from _align(rows)
-    if audit.power.remark:
-        yield f"{audit.power.remark}."
+    if view.power.remark:
+        yield f"{view.power.remark}."

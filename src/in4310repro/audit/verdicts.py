@@ -191,25 +191,20 @@ class Audit:
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
         impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))
-        told = [f"{_number(impossible, 'finding')} that nothing known here explains"] * bool(impossible)
-        told += [f"{_number(unless, 'finding')} under conditions"] * bool(unless)
+        told = [f"{format_number(impossible, 'finding')} that nothing known here explains"] * bool(impossible)
+        told += [f"{format_number(unless, 'finding')} under conditions"] * bool(unless)
         if told:
             return " and ".join(told)
         if not self.compared:
             return "Nothing could be checked: no printed number is bound by another"
-        return f"Nothing impossible in {_number(len(self.compared), 'value')}; they may still be wrong"
+        return f"Nothing impossible in {format_number(len(self.compared), 'value')}; they may still be wrong"
 
     def rank_of(self, value: Value) -> Rank | None:
         """Return the worst rank of the findings that use a value; None if none does."""
         ranks = [finding.rank for finding in self.findings if any(value is used for used in finding.values)]
         return min(ranks, key=list(Rank).index, default=None)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the audit as a dictionary for JSON, by the schema in `to_json.py`."""
-        from in4310repro.audit.to_json import audit_json
 
-        return audit_json(self)
-
-
-def _number(count: int, noun: str) -> str:
+def format_number(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural unless it is one."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-from scipy.optimize import linprog
+from numpy.typing import NDArray
+from scipy.optimize import OptimizeResult, linprog
 
 from in4310repro.audit.averages import BATCH, Summary, batch_means, list_readings, list_summaries, read_one_vs_rest
 from in4310repro.audit.claims import FORMATS, Claim, find_conditions
@@ -19,6 +20,9 @@ from in4310repro.audit.sheets import Sheet, half_error, interval_of
 # Larger than the tolerance of the solver, 1e-7, and the error of numbers in float32.
 SLACK = Fraction(1, 10**6)
 ANY = (Average.UNNAMED, Average.OVERALL, Average.MICRO, Average.WEIGHTED)
+SECONDS = 5.0  # of one linear programme; one that takes longer decides nothing
+INFEASIBLE = 2  # status of the solver
+Floats = NDArray[np.float64]
 Row = tuple[list[float], float]  # coefficients of the weights, and what their sum is at most
 
 
@@ -163,7 +167,7 @@ def is_plain_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -
 
 def is_weighted_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Return whether a single set of class weights gives every average."""
-    return _is_feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
+    return are_feasible([row for column in columns for row in _mean_rows(column, parts, whole)])
 
 
 def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
@@ -195,7 +199,7 @@ def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> boo
             rows += _micro_rows(column, parts, whole)
         else:
             rows += _mean_rows(column, parts, whole)
-    return any(c.summary.measure in (Measure.PRECISION, Measure.F1) for c in columns) and _is_feasible(rows)
+    return any(c.summary.measure in (Measure.PRECISION, Measure.F1) for c in columns) and are_feasible(rows)
 
 
 def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
@@ -246,17 +250,28 @@ def _printed(column: Column, way: Rounding) -> Interval:
     return interval_of(column.summary.cell, way).widened(SLACK + half_error(cells))
 
 
-def _is_feasible(rows: Sequence[Row]) -> bool:
-    """Return whether nonnegative weights with sum one satisfy all inequalities; True if the solver fails."""
+def are_feasible(rows: Sequence[Row], seconds: float = SECONDS) -> bool:
+    """Return whether nonnegative weights with sum one satisfy all inequalities; True if the solver gives up."""
     if not rows:
         return True
-    coefficients = np.array([row[0] for row in rows])
-    limits = np.array([row[1] for row in rows])
+    coefficients, limits = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
     classes = coefficients.shape[1]
-    result = linprog(
-        np.zeros(classes), A_ub=coefficients, b_ub=limits, A_eq=np.ones((1, classes)), b_eq=[1.0], bounds=(0, 1)
+    return int(minimise(np.zeros(classes), coefficients, limits, np.ones((1, classes)), seconds).status) != INFEASIBLE
+
+
+def minimise(
+    objective: Floats, coefficients: Floats, limits: Floats, sums: Floats, seconds: float = SECONDS
+) -> OptimizeResult:
+    """Minimise objective x over shares x with coefficients x <= limits and sums x = 1, for a limited time."""
+    return linprog(
+        objective,
+        A_ub=coefficients,
+        b_ub=limits,
+        A_eq=sums,
+        b_eq=np.ones(len(sums)),
+        bounds=(0, 1),
+        options={"time_limit": seconds},
     )
-    return int(result.status) != 2
 
 
 EXPLANATIONS = (is_plain_mean, is_weighted_mean, is_weighted_without_f1, is_micro, is_one_vs_rest)

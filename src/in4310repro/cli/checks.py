@@ -68,8 +68,7 @@ def audit(
     for each in outcomes:
         if each.error:
             print_error(each.error)
-    documents = [each.audit.to_json() if each.audit else {"error": each.error} for each in outcomes]
-    results = [{"file": str(file), "result": document} for file, document in zip(files, documents, strict=True)]
+    results = [{"file": str(each.path), "result": each.to_json()} for each in outcomes]
     conclude({"files": results}, command.exit_code(outcomes))
 
 

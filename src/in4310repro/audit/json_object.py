@@ -9,7 +9,7 @@ from typing import Any
 
 from in4310repro.audit.document import Value
 from in4310repro.audit.verdicts import Audit, Counted, Finding, ImageSet, MeanCheck
-from in4310repro.system.text import publishable_place
+from in4310repro.audit.view import View
 
 Json = dict[str, Any]  # an object of JSON
 
@@ -18,13 +18,13 @@ VERSION = 1
 
 def audit_json(audit: Audit) -> Json:
     """Return the whole audit as a dictionary of JSON values."""
-    document = audit.document
+    view, document = View(audit), audit.document
     return {
         "schema": VERSION,
-        "source": publishable_place(document.source),
+        "source": view.source,
         "exit_code": audit.exit_code,
         "outcome": audit.outcome,
-        "values_compared": len(audit.compared),
+        "values_compared": view.numbers["value"],
         "formats": list(document.formats),
         "options": {
             "images": audit.options.images,
@@ -54,9 +54,9 @@ def audit_json(audit: Audit) -> Json:
         "unread": [vars(unread) for unread in document.unread],
         "context": [vars(context) for context in document.context],
         "folds": document.folds,
-        "findings": [_finding(finding) for finding in audit.findings],
-        "sizes": [_sizes(group) for group in audit.sizes],
-        "counts": [_counts(table) for table in audit.counted],
+        "findings": [_finding(shown.finding) for shown in view.findings],
+        "sizes": [_sizes(group) for group in view.sizes],
+        "counts": [_counts(table) for table in view.counts],
         "means": [_mean(mean) for mean in audit.means],
         "power": audit.power
         and {

@@ -1,0 +1,126 @@
+"""View of an audit: what its text, its HTML page and its JSON show, and the words that they share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from in4310repro.audit.document import Printed, Unread
+from in4310repro.audit.verdicts import Audit, Counted, Finding, ImageSet, Power, Rank
+from in4310repro.system.text import publishable_place
+
+LABEL = 60  # characters of a row's label
+HEADINGS = {
+    Rank.IMPOSSIBLE: "Impossible",
+    Rank.UNLESS: "Impossible unless",
+    Rank.ODD: "Odd",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownFinding:
+    """A finding with its number, from 1, and heading."""
+
+    number: int
+    finding: Finding
+    told: frozenset[str] = frozenset()  # excluded explanations that an earlier finding names
+
+    @property
+    def heading(self) -> str:
+        """Name of its rank at the start of a line."""
+        return HEADINGS[self.finding.rank]
+
+    @property
+    def excluded(self) -> tuple[str, ...]:
+        """Excluded explanations, each once."""
+        return tuple(dict.fromkeys(self.finding.excluded))
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything that is shown of an audit; the text, the page and the JSON are three forms of it."""
+
+    audit: Audit
+
+    @property
+    def source(self) -> str:
+        """Name of the report, without private folders."""
+        return publishable_place(self.audit.document.source)
+
+    @property
+    def numbers(self) -> Mapping[str, int]:
+        """Numbers of what was read, compared and not understood, by the noun for one of them."""
+        tables = self.audit.document.tables
+        return {
+            "table": len(tables),
+            "class value": sum(value.class_name is not None for table in tables for value in table.values),
+            "confusion matrix": sum(table.matrix is not None for table in tables),
+            "average": len(self.audit.means),
+            "value": len(self.audit.compared),
+            "line": len(self.audit.document.unread),
+        }
+
+    @property
+    def ranks(self) -> Mapping[Rank, int]:
+        """Number of findings of each rank."""
+        return {rank: len(self.audit.of_rank(rank)) for rank in Rank}
+
+    @property
+    def findings(self) -> Iterator[ShownFinding]:
+        """Findings in the order of the audit."""
+        told: frozenset[str] = frozenset()
+        for number, finding in enumerate(self.audit.findings, start=1):
+            yield ShownFinding(number=number, finding=finding, told=told)
+            told |= {*finding.excluded}
+
+    @property
+    def sizes(self) -> tuple[ImageSet, ...]:
+        """Class sizes of each image set."""
+        return self.audit.sizes
+
+    @property
+    def counts(self) -> tuple[Counted, ...]:
+        """Numbers of correct images of each table."""
+        return self.audit.counted
+
+    @property
+    def power(self) -> Power | None:
+        """Detection power if any planted error would be noticed."""
+        power = self.audit.power
+        return power if power and any(each.impossible or each.unless for each in power.detections) else None
+
+    @property
+    def blind(self) -> Power | None:
+        """Detection power if errors were planted and none would be noticed."""
+        return None if self.power else self.audit.power
+
+    @property
+    def unread(self) -> list[Unread]:
+        """Lines that were not understood, likely results before others."""
+        return sorted(self.audit.document.unread, key=lambda each: not each.measuring)
+
+    @property
+    def printed(self) -> Iterator[Printed]:
+        """Numbers that were read: values with their deviations, values of no class, and cells of matrices."""
+        for table in self.audit.document.tables:
+            for value in (*table.values, *table.asides):
+                yield from (value.printed, *([value.spread] if value.spread else []))
+            for row in table.matrix.rows if table.matrix else ():
+                yield from row
+
+
+def shorten(text: str) -> str:
+    """Return a label cut to at most 60 characters."""
+    return text if len(text) <= LABEL else f"{text[: LABEL - 3].rstrip()}..."
+
+
+def format_range(counts: range | None, to: str) -> str:
+    """Return a count or a range of counts as text, with `to` between its ends; "?" if none is known."""
+    if not counts:
+        return "?"
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]}{to}{counts[-1]}"
+
+
+def format_share(count: int, tried: int, untried: str) -> str:
+    """Return a count of planted errors as a percentage of those tried; `untried` if none was."""
+    return f"{100 * count / tried:.0f} %" if tried else untried
