@@ -399,10 +399,7 @@ CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
 def recorded_arithmetic(recorded: Fingerprint, active: Numerics) -> Numerics:
     """Return the arithmetic of a recorded run, for values that this process only reads."""
     return replace(
-        active,
-        mode=recorded["numerics"],
-        numeric_class=recorded["numeric_class"],
-        device_name=recorded["device_name"],
+        active, mode=recorded["numerics"], numeric_class=recorded["numeric_class"], device_name=recorded["device_name"]
     )
 
 

@@ -36,9 +36,7 @@ def test_two_processes_on_the_same_card_give_equal_bits(tmp_path: Path) -> None:
     assert verify(first.folder, Context(activate("native", "cuda"))).differences == []
 
 
-def test_a_tiny_run_equals_the_golden_file_of_this_card(
-    golden_tiers: Callable[[golden.Comparison], None],
-) -> None:
+def test_a_tiny_run_equals_the_golden_file_of_this_card(golden_tiers: Callable[[golden.Comparison], None]) -> None:
     card = golden_cases.numerics("cuda")
     folder = golden.device_folder(golden_cases.FOLDER, card.device_name)
     if not folder.is_dir():

@@ -240,26 +240,6 @@ def test_only_the_gradients_that_are_wanted_are_computed() -> None:
         assert torch.equal(inputs[wanted].grad, all_gradients[wanted])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("maps", "weight", "settings", "message"),
-    [
-        ((2, 3, 4, 4), (5, 2, 3, 3), {}, r"valid are channels = 2 x groups"),
-        ((2, 4, 4, 4), (5, 2, 3, 3), {"groups": 2}, "outputs divisible by groups"),
-        ((0, 3, 4, 4), (5, 3, 3, 3), {}, "valid are four sizes from 1 each"),
-        ((3, 4, 4), (5, 3, 3, 3), {}, "valid are four sizes from 1 each"),
-        ((2, 3, 2, 4), (5, 3, 3, 3), {}, "it must fit into them"),
-        ((2, 3, 4, 4), (5, 3, 3, 3), {"stride": (0, 1)}, "valid are strides from 1"),
-        ((2, 3, 4, 4), (5, 3, 3, 3), {"padding": (-1, 1)}, "paddings from 0"),
-    ],
-    ids=["channels", "groups", "empty", "three sizes", "kernel too large", "stride", "padding"],
-)
-def test_sizes_that_do_not_fit_are_refused(
-    maps: tuple[int, ...], weight: tuple[int, ...], settings: dict[str, int], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        convolution(torch.ones(maps), torch.ones(weight), **settings)  # type: ignore[arg-type]
-
-
 def test_a_second_derivative_is_refused() -> None:
     maps, weight = torch.ones(1, 2, 3, 3, requires_grad=True), torch.ones(2, 2, 3, 3, requires_grad=True)
     (gradient,) = torch.autograd.grad(convolution(maps, weight).square().sum(), maps, create_graph=True)

@@ -187,18 +187,6 @@ def test_a_parameter_without_a_gradient_stays_and_counts_its_own_steps() -> None
     assert [float(optimizer.state[value]["step"]) for value in values] == [1, 2, 2, 2]
 
 
-def test_powers_are_running_products_in_any_order_of_asking() -> None:
-    product = 1.0
-    for _ in range(9):
-        product *= 0.999
-    assert [power(0.999, 9), power(0.999, 3), power(0.999, 9), power(0.999, 0)] == [
-        product,
-        0.999**2 * 0.999,
-        product,
-        1,
-    ]
-
-
 @pytest.mark.parametrize(
     ("make", "message"),
     [
@@ -312,8 +300,7 @@ def test_parameters_with_as_many_steps_are_one_call() -> None:
 def test_powers_are_running_products_in_whatever_order_they_are_asked_for() -> None:
     assert [power(0.75, exponent) for exponent in (2, 3, 3, 2, 0, 1)] == [0.5625, 0.421875, 0.421875, 0.5625, 1, 0.75]
     products = list(itertools.accumulate([0.9] * 50, operator.mul))
-    for exponent in (50, 7, 8, 49, 1, 50):
-        assert power(0.9, exponent) == products[exponent - 1]
+    assert [power(0.9, exponent) for exponent in (50, 7, 8, 49, 1, 50)] == [products[i] for i in (49, 6, 7, 48, 0, 49)]
 
 
 def test_a_parameter_whose_values_do_not_lie_side_by_side_is_refused() -> None:

@@ -160,11 +160,7 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
         lambda maps: functional.relu(functional.max_pool2d(maps, 2)),
         [MAPS],
     ),
-    "Kernel.count": (
-        of_features(lambda compiled, maps: torch.tensor(compiled.count(maps))),
-        counts,
-        [MAPS],
-    ),
+    "Kernel.count": (of_features(lambda compiled, maps: torch.tensor(compiled.count(maps))), counts, [MAPS]),
     "Kernel.histogram": (
         of_features(histogram_counts),
         lambda maps: torch.stack([(maps > 0).sum(), (maps < 0).sum()]),

@@ -132,12 +132,7 @@ CASES: dict[str, tuple[nn.Module, Tensor, str, int]] = {
         "0",
         1,
     ),
-    "an encoder layer": (
-        nn.Sequential(nn.TransformerEncoderLayer(12, 2, 5, batch_first=True)),
-        TOKENS,
-        "0.dropout",
-        2,
-    ),
+    "an encoder layer": (nn.Sequential(nn.TransformerEncoderLayer(12, 2, 5, batch_first=True)), TOKENS, "0.dropout", 2),
     "attention": (
         Made(
             lambda m, x: m.d(m.m(x, x, x, need_weights=False)[0]),
@@ -170,6 +165,15 @@ def copy_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
         model.eval()(images)
     handle.remove()
     return copies[0]
+
+
+def assert_mean(statistics: FeatureStatistics, name: str, *outputs: tuple[Tensor, int]) -> None:
+    """Check a module's mean against its outputs, of as many images each, with the axis of their channels."""
+    means = [
+        output.detach().double().mean(dim=[dim for dim in range(output.ndim) if dim != axis])
+        for output, axis in outputs
+    ]
+    torch.testing.assert_close(statistics.result()[name].mean, torch.stack(means).mean(dim=0), rtol=1e-6, atol=1e-7)
 
 
 @pytest.mark.parametrize("samples", ["images", "positions"])
@@ -205,18 +209,16 @@ def test_a_module_with_two_places_has_the_axis_of_each() -> None:
     with torch.no_grad():
         first = model.get_submodule("c")(IMAGES).relu()
         second = model.get_submodule("l")(first.permute(0, 2, 3, 1)).relu()
-    results = statistics.result()
-    torch.testing.assert_close(results["a#0"].mean, first.double().mean(dim=(0, 2, 3)), rtol=1e-6, atol=1e-7)
-    torch.testing.assert_close(results["a#1"].mean, second.double().mean(dim=(0, 1, 2)), rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "a#0", (first, 1))
+    assert_mean(statistics, "a#1", (second, 3))
 
 
 def test_parts_of_an_output_have_axes_of_their_own() -> None:
     model = Made(lambda m, x: m.b(x), b=Made(lambda m, x: (m.c(x), {"last": m.c(x).movedim(1, 3)}), c=conv(5))).eval()
     with FeatureStatistics(model, ["b"], "images") as statistics:
         first, second = model(IMAGES)
-    for path, values, dims in (("[0]", first, (0, 2, 3)), ("[1][last]", second["last"], (0, 1, 2))):
-        mean = statistics.result()[f"b{path}"].mean
-        torch.testing.assert_close(mean, values.detach().double().mean(dim=dims), rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "b[0]", (first, 1))
+    assert_mean(statistics, "b[1][last]", (second["last"], 3))
 
 
 # What hides the channels of a convolution from the module that follows.
@@ -238,8 +240,7 @@ def test_an_axis_that_nothing_tells_is_refused_and_can_be_told(case: str) -> Non
         model(IMAGES)
     with FeatureStatistics(model, ["a"], "images", channel_axis={"a": 3}) as statistics:
         output = model(IMAGES)
-    expected = output.detach().double().mean(dim=(0, 1, 2))
-    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "a", (output, 3))
     # Counts need no channels.
     with FeatureStatistics(model, ["a"], histogram=True) as counts:
         model(IMAGES)
@@ -250,8 +251,7 @@ def test_what_follows_a_module_whose_axis_was_told_has_it_too() -> None:
     model = Made(lambda m, x: m.b(m.a(torch.fft.fft2(m.c(x)).abs()).mT), c=conv(), a=nn.ReLU(), b=nn.Tanh()).eval()
     with FeatureStatistics(model, ["a", "b"], "images", channel_axis={"a": 3}) as statistics:
         output = model(IMAGES)
-    expected = output.detach().double().mean(dim=(0, 1, 3))
-    torch.testing.assert_close(statistics.result()["b"].mean, expected, rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "b", (output, 2))
 
 
 @pytest.mark.parametrize("name", ["0", "2", "3"])
@@ -260,10 +260,7 @@ def test_an_axis_with_other_channels_than_the_layer_has_is_refused(name: str) ->
     right = 1 if name == "0" else 3
     channels = 5 if name == "0" else 9
     message = rf"module '{name}': .*, and {channels} channels on axis {right}; .* axis 2, which has 14: {right} is"
-    with (
-        FeatureStatistics(model, [name], "images", channel_axis={name: 2}),
-        pytest.raises(ValueError, match=message),
-    ):
+    with FeatureStatistics(model, [name], "images", channel_axis={name: 2}), pytest.raises(ValueError, match=message):
         model(IMAGES)
     with FeatureStatistics(model, [name], "images", channel_axis={name: right}) as statistics:
         model(IMAGES)
@@ -292,8 +289,7 @@ def test_parts_that_are_called_by_themselves_are_watched_too() -> None:
     model = nn.Sequential(nn.Sequential(conv(), LAST, nn.GELU()), nn.Flatten()).eval()
     with FeatureStatistics(model, ["0.2"], "images") as statistics:
         output = model[0](IMAGES)
-    expected = output.detach().double().mean(dim=(0, 1, 2))
-    torch.testing.assert_close(statistics.result()["0.2"].mean, expected, rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "0.2", (output, 3))
 
 
 def test_images_by_keyword_are_images() -> None:
@@ -396,78 +392,46 @@ def test_modules_that_do_not_run_in_every_pass_are_found_when_they_do(once: bool
         model(-images)
         outputs = [model(images) for _ in range(3)]
         model(-images)
-    expected = torch.cat(outputs).detach().double().mean(dim=(0, 1, 2))
-    torch.testing.assert_close(statistics.result()["act"].mean, expected, rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "act", (torch.cat(outputs), 3))
 
 
 def test_a_module_with_two_places_has_its_axes_in_every_pass() -> None:
     model = Made(lambda m, x: m.a(m.a(m.c(x)).movedim(1, 3)), c=conv(), a=nn.ReLU()).eval()
     with FeatureStatistics(model, ["a"], "images") as statistics:
-        outputs = torch.cat([model(images) for images in torch.split(IMAGES, 2)])
-    mean = outputs.detach().double().mean(dim=(0, 1, 2))
-    torch.testing.assert_close(statistics.result()["a"].mean, mean, rtol=1e-6, atol=1e-7)
+        outputs = [model(images) for images in torch.split(IMAGES, 2)]
+    assert_mean(statistics, "a", *((output, 3) for output in outputs))
 
 
 def test_other_shapes_are_looked_at_again() -> None:
     model = Made(lambda m, x: m.a(m.c(x) if x.shape[2] == 14 else m.c(x).movedim(1, 3)), c=conv(), a=nn.ReLU()).eval()
     with FeatureStatistics(model, ["a"], "images") as statistics:
         outputs = [model(images) for images in (IMAGES, IMAGES, IMAGES[:, :, :13], IMAGES[:, :, :13])]
-    means = [
-        each.detach().double().mean(dim=dims)
-        for each, dims in zip(outputs, [(0, 2, 3)] * 2 + [(0, 1, 2)] * 2, strict=True)
-    ]
-    torch.testing.assert_close(statistics.result()["a"].mean, torch.stack(means).mean(dim=0), rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "a", *zip(outputs, (1, 1, 3, 3), strict=True))
 
 
-def by_keyword(model: nn.Module, *, last: bool) -> Tensor:
-    result: Tensor = model(IMAGES, last=last)
-    return result
+def by_attribute(m: Any, x: Tensor, last: bool) -> Any:
+    m.last = last
+    return m(x)
 
 
-def by_attribute(model: nn.Module, *, last: bool) -> Tensor:
-    model.last = last  # type: ignore[assignment]
-    result: Tensor = model(IMAGES)
-    return result
+MOVED: dict[str, tuple[Callable[..., Any], Callable[[Any, Tensor, bool], Any]]] = {
+    "a keyword": (
+        lambda m, x, last: m.act(m.conv(x).movedim(1, 3) if last else m.conv(x)),
+        lambda m, x, last: m(x, last),
+    ),
+    "an attribute": (lambda m, x: m.act(m.conv(x).movedim(1, 3) if m.last else m.conv(x)), by_attribute),
+    "a module": (lambda m, x: m.act(m.move(m.conv(x)) if m.last else m.conv(x)), by_attribute),
+}
 
 
-class Moving(nn.Module):
-    """A module that moves its channels' axis by a keyword or an attribute; no other module shows it."""
-
-    last = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.act = conv(), nn.GELU()
-
-    def forward(self, x: Tensor, last: bool | None = None) -> Tensor:
-        maps = self.conv(x)
-        found: Tensor = self.act(maps.movedim(1, 3) if (self.last if last is None else last) else maps)
-        return found
-
-
-@pytest.mark.parametrize("call", [by_keyword, by_attribute])
-def test_each_pass_has_its_own_axes_where_shapes_are_equal(call: Callable[..., Tensor]) -> None:
+@pytest.mark.parametrize("way", MOVED)
+def test_each_pass_has_its_own_axes_where_shapes_are_equal(way: str) -> None:
     """Both ways give 7 x 7 x 7 values; the second one has the channels on the last axis."""
-    model = Moving().eval()
+    function, call = MOVED[way]
+    model = Made(function, conv=conv(), move=LAST, act=nn.GELU()).eval()
     with FeatureStatistics(model, ["act"], "images") as statistics:
-        first, second, third = (call(model, last=last).detach().double() for last in (False, True, False))
-    means = [first.mean(dim=(0, 2, 3)), second.mean(dim=(0, 1, 2)), third.mean(dim=(0, 2, 3))]
-    expected = torch.stack(means).mean(dim=0)
-    torch.testing.assert_close(statistics.result()["act"].mean, expected, rtol=1e-6, atol=1e-7)
-
-
-def test_a_pass_that_takes_another_way_is_measured_on_the_axis_it_has_there() -> None:
-    def either(m: Any, x: Tensor) -> Tensor:
-        maps = m.conv(x)
-        found: Tensor = m.act(m.move(maps) if next(turned) else maps)
-        return found
-
-    turned = iter((False, True))
-    model = Made(either, conv=conv(), move=LAST, act=nn.GELU()).eval()
-    with FeatureStatistics(model, ["act"], "images") as statistics:
-        first, second = (model(IMAGES).detach().double() for _ in range(2))
-    expected = (first.mean(dim=(0, 2, 3)) + second.mean(dim=(0, 1, 2))) / 2
-    torch.testing.assert_close(statistics.result()["act"].mean, expected, rtol=1e-6, atol=1e-7)
+        outputs = [call(model, IMAGES, last) for last in (False, True, False)]
+    assert_mean(statistics, "act", *zip(outputs, (1, 3, 1), strict=True))
 
 
 def replaced(m: Any, x: Tensor, change: Callable[[Tensor], Any]) -> Tensor:
@@ -506,25 +470,16 @@ IN_PLACE: dict[str, tuple[Callable[[Tensor], Any], int]] = {
 @pytest.mark.parametrize("case", IN_PLACE)
 def test_maps_that_change_their_axes_in_place_are_followed_or_refused(case: str) -> None:
     change, axis = IN_PLACE[case]
+    must_follow = case == "data in the same order in memory"
     model = Made(lambda m, x: replaced(m, x, change), c=conv(), a=nn.Tanh()).eval()
     with torch.no_grad(), FeatureStatistics(model, ["a"], "images") as statistics:
         try:
             output = model(IMAGES)
         except ValueError as error:
             assert "channel_axis={'a': AXIS}" in str(error)  # noqa: PT017
+            assert not must_follow
             return
-    dims = [place for place in range(1, output.ndim) if place != axis]
-    expected = output.detach().double().mean(dim=[0, *dims])
-    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
-
-
-def test_data_that_are_replaced_have_the_axes_of_the_new_ones() -> None:
-    change = IN_PLACE["data in the same order in memory"][0]
-    model = Made(lambda m, x: replaced(m, x, change), c=conv(), a=nn.Tanh()).eval()
-    with FeatureStatistics(model, ["a"], "images") as statistics:
-        output = model(IMAGES)
-    expected = output.detach().double().mean(dim=(0, 1, 2))
-    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "a", (output, axis))
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.float64, torch.int32])
@@ -538,8 +493,7 @@ def test_a_view_of_other_numbers_does_not_disturb_the_model(kind: torch.dtype) -
     model = Made(forward, c=conv(), a=nn.Tanh()).eval()
     with torch.no_grad(), FeatureStatistics(model, ["a"], "images") as statistics:
         output = model(IMAGES)
-    expected = output.double().mean(dim=(0, 2, 3))
-    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "a", (output, 1))
 
 
 def test_a_rule_that_fails_leaves_an_axis_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -589,8 +543,7 @@ def test_a_parameter_that_sums_over_another_axis_than_the_convention_is_refused(
     told = {"i": 3, "a": axis} if measured else {"a": axis}
     with torch.no_grad(), FeatureStatistics(model, names, "images", channel_axis=told) as statistics:
         output = model(LAST_IMAGES)
-    dims = [place for place in range(output.ndim) if place != axis]
-    torch.testing.assert_close(statistics.result()["a"].mean, output.double().mean(dim=dims), rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "a", (output, axis))
 
 
 def test_a_parameter_that_sums_over_the_axis_of_the_convention_is_a_layer() -> None:
@@ -598,5 +551,4 @@ def test_a_parameter_that_sums_over_the_axis_of_the_convention_is_a_layer() -> N
     model.w = nn.Parameter(torch.randn(5, 3, generator=torch.Generator().manual_seed(5)))
     with torch.no_grad(), FeatureStatistics(model, ["a"], "images") as statistics:
         output = model(IMAGES)
-    expected = output.double().mean(dim=(0, 1, 2))
-    torch.testing.assert_close(statistics.result()["a"].mean, expected, rtol=1e-6, atol=1e-7)
+    assert_mean(statistics, "a", (output, 3))

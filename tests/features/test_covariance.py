@@ -147,14 +147,6 @@ def test_correction_1_divides_by_one_less() -> None:
     assert error_of(statistics.result()["0"].covariance, expected) <= 1e-6
 
 
-def test_one_image_has_no_covariance_with_correction_1() -> None:
-    model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], samples="images", correction=1) as statistics:
-        model(torch.ones(1, 2, 3, 3))
-    with pytest.raises(ValueError, match="1 rows give no covariance with correction 1"):
-        _ = statistics.result()["0"].covariance
-
-
 def test_mean_is_numpys_mean() -> None:
     maps = correlated_maps(1e4)
     model = nn.Sequential(nn.Identity())

@@ -34,11 +34,7 @@ from tests.features.copies import covariance_by_numpy, error_of
 
 def runs_here(instruction_set: str) -> bool:
     """Return True if the processor's flags list an instruction set, even if torch was told to use less."""
-    flags = {
-        "base": set(),
-        "avx2": {"avx2", "fma"},
-        "avx512": {f"avx512{part}" for part in ("f", "bw", "dq", "vl")},
-    }
+    flags = {"base": set(), "avx2": {"avx2", "fma"}, "avx512": {f"avx512{part}" for part in ("f", "bw", "dq", "vl")}}
     cpuinfo = Path("/proc/cpuinfo")
     return flags[instruction_set] <= set(cpuinfo.read_text().split() if cpuinfo.exists() else ())
 
@@ -497,8 +493,7 @@ def test_rows_are_summed_also_where_there_is_no_order_to_choose() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "tried"),
-    [("avx512", ["avx512", "avx2", "base"]), ("avx2", ["avx2", "base"]), (None, ["base"])],
+    ("told", "tried"), [("avx512", ["avx512", "avx2", "base"]), ("avx2", ["avx2", "base"]), (None, ["base"])]
 )
 def test_the_widest_kernel_that_was_built_and_that_the_processor_has_is_taken(
     told: str | None, tried: list[str], monkeypatch: pytest.MonkeyPatch

@@ -60,11 +60,7 @@ def test_all_leaves_and_one_covariance_agree_with_copies(name: str) -> None:
     counts: dict[str, tuple[int, int, int]] = {}
     for key, result in leaves.result().items():
         calls, values, non_positive = counts.get(key.partition("#")[0], (0, 0, 0))
-        counts[key.partition("#")[0]] = (
-            calls + 1,
-            values + result.values,
-            non_positive + result.non_positive_values,
-        )
+        counts[key.partition("#")[0]] = (calls + 1, values + result.values, non_positive + result.non_positive_values)
     assert torch.equal(output, expected_output)
     assert counts == all_counts_by_copies(network, images)
     (result,) = one.result().values()

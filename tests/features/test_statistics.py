@@ -164,18 +164,6 @@ def test_a_value_that_does_not_exist_is_named_with_those_that_do(argument: str, 
         settings.__post_init__()
 
 
-def test_integers_are_refused() -> None:
-    model = nn.Sequential(nn.Identity())
-    with pytest.raises(ValueError, match=r"its output is torch.int64"):
-        run(FeatureStatistics(model, ["0"]), model, torch.ones(2, 3, dtype=torch.int64))
-
-
-def test_an_output_whose_first_axis_is_not_the_images_is_refused() -> None:
-    model = nn.Sequential(nn.Flatten(0, 1))
-    with pytest.raises(ValueError, match=r"shape \(6, 4\); axis 0 must be the 2 images of the batch"):
-        run(FeatureStatistics(model, ["0"], "images"), model, torch.ones(2, 3, 4))
-
-
 @pytest.mark.parametrize("samples", ["images", "positions"])
 def test_maps_without_values_are_images_without_rows(samples: Samples) -> None:
     model = nn.Sequential(nn.Identity())
