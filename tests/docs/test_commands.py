@@ -7,6 +7,8 @@ import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +25,8 @@ from in4310repro.system.numerics import Numerics
 from tests.conftest import Call
 from tests.docs.commands import ROOT, find_commands, list_commands, list_pages, parse_page
 from tests.golden_cases import CASES
+from tests.sessions import page as sessions_page
+from tests.sessions.evidence import EVIDENCE, PRINTED
 
 SHOWN = list_commands()
 OURS = [command for command in SHOWN if command.startswith("in4310repro ")]
@@ -65,15 +69,35 @@ def test_every_session_of_nox_that_is_shown_is_there_and_every_one_that_is_there
             if names == {"golden"}:
                 case = (match.group(2) or "").split()[0]
                 assert case in (*CASES, "environments", "CASE"), command
+            if names == {"evidence"} and match.group(2):
+                assert match.group(2).split()[0] in (*EVIDENCE, "NAME"), command
     assert known - shown == {"advisories", "minimums"}
-    sessions = (ROOT / "docs" / "sessions.md").read_text(encoding="utf-8")
-    assert {
-        name
-        for line in sessions.splitlines()
-        if line.startswith("| `")
-        for name in re.findall(r"`([\w-]+)`", line.split("|")[1])
-    } == known
     assert noxfile.docs.__doc__
+
+
+def test_the_page_of_sessions_is_what_the_noxfile_and_the_list_of_evidence_give() -> None:
+    text = sessions_page.PAGE.read_text(encoding="utf-8")
+    assert sessions_page.renew(text) == text
+    assert len(nox.registry.get()) <= 13
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_evidence_is_run_by_a_module_and_writes_a_file_that_is_there(name: str) -> None:
+    module = importlib.util.find_spec(EVIDENCE[name].module)
+    assert module
+    assert module.origin
+    assert '__name__ == "__main__"' in Path(module.origin).read_text(encoding="utf-8")
+    assert EVIDENCE[name].writes == PRINTED or (ROOT / EVIDENCE[name].writes).is_file()
+
+
+@pytest.mark.process
+def test_evidence_without_a_name_lists_the_names_and_an_unknown_one_is_refused_with_them() -> None:
+    command = [sys.executable, "-m", "tests.sessions.evidence"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == list(EVIDENCE)
+    refused = subprocess.run([*command, "zoos"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert f"no 'zoos'; valid are {', '.join(EVIDENCE)}; did you mean zoo?" in refused.stderr
 
 
 def test_every_extra_module_and_test_file_that_is_shown_is_there() -> None:

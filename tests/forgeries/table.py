@@ -1,4 +1,4 @@
-"""The table of forgeries in docs/forgeries.md: nox -s forgeries."""
+"""The table of forgeries in docs/forgeries.md: nox -s evidence -- forgeries."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CAUGHT = {"verify": "`verify`", "replay": "`verify --replay`", "nothing": "nothi
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nox -s forgeries --", description=__doc__)
+    parser = argparse.ArgumentParser(prog="nox -s evidence -- forgeries", description=__doc__)
     parser.add_argument(
         "--only", default="", help="forgeries whose `group: name` fits this regular expression; other lines stay"
     )

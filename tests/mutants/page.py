@@ -15,10 +15,10 @@ REQUIRED = 0.95
 INTRODUCTION = """# Mutants
 
 Whether the tests can fail: one thing at a time is changed in the modules that numbers come from, and the tests of that
-module are run on it. A change that they do not notice survives. `nox -s mutants` writes this page; `-- features`,
-`-- head.py --sample 0` and the like renew a part of it. It ends with exit code 1 where fewer than 95 % of the
-changes of a part of the package are killed, where tests fail on the unchanged module, or where a reason is given for a
-change that there is no longer.
+module are run on it. A change that they do not notice survives. `nox -s evidence -- mutants` writes this page;
+`-- mutants features`, `-- mutants head.py --sample 0` and the like renew a part of it. It ends with exit code 1 where
+fewer than 95 % of the changes of a part of the package are killed, where tests fail on the unchanged module, or where a
+reason is given for a change that there is no longer.
 
 A change is one of the syntax tree: another comparison, constant or operator, a branch always or never taken, `None`
 returned, a call or a `raise` left out. Texts, types, decorators, `strict=` of `zip` and the words of errors are left as

@@ -22,7 +22,7 @@ FIRST = 1000
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nox -s fuzz --", description=__doc__)
+    parser = argparse.ArgumentParser(prog="nox -s evidence -- fuzz", description=__doc__)
     parser.add_argument("--cases", type=int, default=2000, help="number of cases; the page is written for 2,000")
     parser.add_argument("--first", type=int, default=FIRST, help="number of the first case, which is also its seed")
     arguments = parser.parse_args()

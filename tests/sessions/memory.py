@@ -1,6 +1,6 @@
 """Anonymous memory of five commands by number of images: the peak of each, sampled while it runs.
 
-    nox -s memory
+    nox -s evidence -- memory
 
 Images are noise of 32 x 32 pixels, so that mostly names, hashes and other data kept for each image can grow.
 Anonymous memory is `RssAnon` of Linux, which excludes pages of mapped files. The numbers go to docs/memory.json, and
@@ -151,7 +151,7 @@ def draw_figure_of(numbers: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nox -s memory --", description=__doc__)
+    parser = argparse.ArgumentParser(prog="nox -s evidence -- memory", description=__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=IMAGES, help="written to docs/ for 1000 8000 64000")
     images = tuple(parser.parse_args().images)
     peaks = measure(images)

@@ -16,7 +16,7 @@ SAMPLE, SEED = 12, 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="nox -s mutants --", description=__doc__)
+    parser = argparse.ArgumentParser(prog="nox -s evidence -- mutants", description=__doc__)
     parser.add_argument("modules", nargs="*", help="head.py, a folder such as features, or kernels; default: all")
     parser.add_argument("--sample", type=int, default=SAMPLE, help="number of changes of a module; 0: all")
     parser.add_argument("--seed", type=int, default=SEED, help="seed of the sample")

@@ -1,6 +1,6 @@
 """Precision and recall of `data check --weights` on planted faults; writes docs/doubts.md.
 
-    nox -s planted
+    nox -s evidence -- planted
 
 A network is trained on scenes of one seed, and scenes of another are drawn with faults
 (see `tests.evaluation.doubts.planted`).

@@ -1,8 +1,8 @@
 """Kernels built with sanitizers, and the tests of kernels, checkpoints and replay that run on them.
 
-    nox -s sanitizers
-    nox -s sanitizers -- address                                # or `threads` alone
-    nox -s sanitizers -- address tests/arithmetic/test_steps.py # some tests alone
+    nox -s evidence -- sanitizers
+    nox -s evidence -- sanitizers address                                # or `threads` alone
+    nox -s evidence -- sanitizers address tests/arithmetic/test_steps.py # some tests alone
 
 AddressSanitizer and UndefinedBehaviorSanitizer watch the first run, ThreadSanitizer the second, if it can start. A
 report of either ends a test process and fails the session. Before the tests, every fault of a faulty twin of a kernel

@@ -1,8 +1,8 @@
 """Differences of the demo's numbers between numeric classes (machines with equal bits), for the golden files.
 
-`nox -s tolerances` trains the demo with 8 seeds in 3 numeric classes (portable, native, native on one thread) and
-writes `tolerances.json`. A golden value holds in another class when it lies within three times the root mean square
-of the differences between classes at equal seeds, or the largest difference seen, whichever is larger.
+`nox -s evidence -- tolerances` trains the demo with 8 seeds in 3 numeric classes (portable, native, native on one
+thread) and writes `tolerances.json`. A golden value holds in another class when it lies within three times the root
+mean square of the differences between classes at equal seeds, or the largest difference seen, whichever is larger.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def main() -> None:
         values = np.array([[run["numbers"][key] for run in runs[name]] for name in CLASSES])
         numbers[key] = {"tolerance": compute_tolerance(values), "reason": reason}
     content = {
-        "command": "nox -s tolerances",
+        "command": "nox -s evidence -- tolerances",
         "numbers": numbers,
         "measured": {name: [run["numbers"] for run in measurements] for name, measurements in runs.items()},
         "numeric_classes": {name: measurements[0]["numeric_class"] for name, measurements in runs.items()},

@@ -1,6 +1,6 @@
 """Modules without submodules of 59 torchvision and timm models: compared with NumPy, or refused with a reason.
 
-    nox -s zoo
+    nox -s evidence -- zoo
 
 Weights are random and images small. Counts of every leaf are compared exactly; covariances with every position as a
 sample, of at most WIDEST channels, with NumPy's in float64, and their number of channels with that of the layer with
