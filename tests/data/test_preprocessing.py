@@ -23,7 +23,6 @@ from in4310repro.data.images import crop_square, decode
 from in4310repro.data.preprocessing import Preprocessing, to_metadata, without_size
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.models.network import open_network
-from in4310repro.models.sources import torchvision as torchvision_source
 from in4310repro.runs.config import change, from_json, to_json
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
@@ -141,7 +140,7 @@ def test_a_file_of_torchvision_is_known_by_its_name_and_hash(tmp_path: Path, mon
     digits = hashlib.sha256(content.getvalue()).hexdigest()[:8]
     transforms = torchvision.models.ResNet18_Weights.DEFAULT.transforms
     weights = SimpleNamespace(url=f"https://x/resnet18-{digits}.pth", transforms=transforms)
-    monkeypatch.setattr(torchvision_source, "imagenet_weights", lambda _: weights)
+    monkeypatch.setattr(torchvision.models, "get_model_weights", lambda _: SimpleNamespace(DEFAULT=weights))
     file = tmp_path / f"resnet18-{digits}.pth"
     file.write_bytes(content.getvalue())
     assert preprocessing_of("resnet18", str(file)) == Preprocessing()

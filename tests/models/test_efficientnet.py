@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from in4310repro import models
 from in4310repro.models import efficientnet
-from in4310repro.models.network import known_names, open_network
-from in4310repro.models.sources.lite import NAME
+from in4310repro.models.network import open_network
+from in4310repro.models.sources import LITE as NAME
+from in4310repro.models.sources import known_names
 from in4310repro.system import machine
 from in4310repro.system.numerics import Numerics
 

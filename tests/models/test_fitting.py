@@ -14,7 +14,7 @@ import torch
 import torchvision
 
 from in4310repro import models
-from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.models.sources import RESNETS
 
 
 def torchvision_model(name: str, classes: int) -> torch.nn.Module:

@@ -13,8 +13,8 @@ from torch import nn
 
 from in4310repro import models
 from in4310repro.models import modules
-from in4310repro.models.network import Network, known_names, open_network
-from in4310repro.models.sources.functions import TRUSTED
+from in4310repro.models.network import Network, open_network
+from in4310repro.models.sources import TRUSTED, known_names
 from in4310repro.report.page import make_record
 from in4310repro.runs.config import FIVE_MODULES, Config
 from in4310repro.runs.finished import FinishedRun

@@ -15,11 +15,7 @@ from torch import nn
 
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.models.network import Network, open_network
-from in4310repro.models.sources import SOURCES, Source
-from in4310repro.models.sources.functions import Functions
-from in4310repro.models.sources.lite import Lite
-from in4310repro.models.sources.timm import Timm
-from in4310repro.models.sources.torchvision import Torchvision
+from in4310repro.models.sources import SOURCES, Functions, Lite, Source, Timm, Torchvision
 from in4310repro.system.tensors import tensor_bytes
 
 SIDE = 64  # pixels
@@ -75,11 +71,11 @@ def made_up_timm() -> ModuleType:
     return module
 
 
-@pytest.fixture(params=SOURCES, ids=lambda source: type(source).__name__)
+@pytest.fixture(params=SOURCES, ids=lambda source: source.__name__)
 def sample(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Sample:
     """Return the sample of each source in the table; a source without a sample fails the test."""
     monkeypatch.setitem(sys.modules, "timm", made_up_timm())
-    return SAMPLES[type(request.param)]
+    return SAMPLES[request.param]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from in4310repro.cli.console import (
 )
 from in4310repro.cli.help_pages import Command, Group
 from in4310repro.cli.options import JsonOut, Model, option, with_output
-from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.models.sources import RESNETS
 from in4310repro.runs.settings import CHOICES
 
 

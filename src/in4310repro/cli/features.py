@@ -19,7 +19,7 @@ from in4310repro.cli.console import (
     print_written,
 )
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
-from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.models.sources import RESNETS
 from in4310repro.runs.settings import CHOICES, check_choice
 
 NETWORK = "Network and statistics"
@@ -154,7 +154,8 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
     Raises:
         ValueError: no network's name matches.
     """
-    from in4310repro.models.network import known_names, open_network
+    from in4310repro.models.network import open_network
+    from in4310repro.models.sources import known_names
 
     names = known_names(pattern)
     if not names:

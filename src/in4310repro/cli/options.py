@@ -13,7 +13,7 @@ import typer
 from in4310repro.cli.console import choose_output
 from in4310repro.cli.help_pages import OUTPUT
 from in4310repro.models.network import ALL, HEAD
-from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.models.sources import RESNETS
 from in4310repro.runs import deviations, presets
 from in4310repro.runs.settings import CHOICES
 

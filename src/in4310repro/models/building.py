@@ -4,36 +4,100 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import nn
 
-from in4310repro.models.fitting import State, convert_state, merge_weights
-from in4310repro.models.initial import DRAWN, initial_state
-from in4310repro.models.network import Network
-from in4310repro.models.weights import Weights
+from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
+from in4310repro.models.sources import Source
+from in4310repro.models.weights import Content, State, convert_state, merge_weights, read_content
+from in4310repro.system.numerics import generator_for
 from in4310repro.system.tensors import load_state
+from in4310repro.system.text import did_you_mean
+
+# Modules whose weights are drawn by name; what others hold is what their network's constructor draws.
+DRAWN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
 
 
-def build(network: Network, classes: int, seed: int, weights: Weights | None = None) -> nn.Module:
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """Weights of a network, with their preprocessing, their origin and a hash."""
+
+    source: str  # the file, for messages
+    tensors: dict[str, torch.Tensor] | None  # by the network's names; None: all are drawn
+    preprocessing: Preprocessing | None  # how images are prepared for them; None: the file does not say
+    sha256: str  # of the file's bytes; of the tensors where timm has no file; empty where all are drawn
+
+
+DRAWN_WEIGHTS = Weights(source="none", tensors=None, preprocessing=Preprocessing(), sha256="")
+
+
+def read_weights(network: Source, weights: str) -> Weights:
+    """Read weights given as `none`, `imagenet` or a file; see `Network.read_weights`."""
+    if weights == "none":
+        return DRAWN_WEIGHTS
+    if weights == "imagenet":
+        content = network.read_imagenet()
+        preprocessing: Preprocessing | None = network.imagenet_preprocessing()
+    else:
+        file = Path(weights)
+        if not file.exists():
+            near = did_you_mean(weights, ("none", "imagenet"))
+            raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
+        content = read_content(file)
+        preprocessing = _preprocessing_of(network, file, content)
+    return Weights(
+        source=content.source,
+        tensors=network.adapt(content.tensors),
+        preprocessing=preprocessing,
+        sha256=content.sha256,
+    )
+
+
+def _preprocessing_of(network: Source, file: Path, content: Content) -> Preprocessing | None:
+    """Return the preprocessing in a file's metadata, or that of ImageNet weights if the file holds them; else None.
+
+    The file holds them if it has their file name, which ends in the first digits of its hash.
+    """
+    if METADATA in content.metadata:
+        return _parse(content.metadata[METADATA], file)
+    known = network.imagenet_file()
+    if known and file.name == known.name and content.sha256.startswith(file.stem.rsplit("-", 1)[1]):
+        return network.imagenet_preprocessing()
+    return None
+
+
+def _parse(text: str, file: Path) -> Preprocessing:
+    try:
+        return from_json(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        valid = f"JSON with {', '.join(DECIDED_BY_WEIGHTS)}"
+        raise ValueError(f"{file}: preprocessing in its metadata is {text[:100]}; {valid} is valid ({error})") from None
+
+
+def build(network: Source, classes: int, seed: int, weights: Weights | None = None) -> nn.Module:
     """Build a network with its initial weights; see `Network.build`."""
     model = construct(network, classes, seed)
     state = initial_state(model, seed)
     if weights and weights.tensors is not None:
-        state = merge_weights(state, weights.tensors, weights.source, network.head)
+        state = merge_weights(state, weights.tensors, weights.source, functools.partial(head, network))
     return _fill(model, state)
 
 
 def restore(
-    network: Network, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
+    network: Source, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
 ) -> nn.Module:
     """Build a network with these weights and buffers, which must be complete; see `Network.restore`."""
     model = construct(network, classes)
     return _fill(model, convert_state(model.state_dict(), dict(state), source, of_file=of_file))
 
 
-def construct(network: Network, classes: int, seed: int = 0) -> nn.Module:
+def construct(network: Source, classes: int, seed: int = 0) -> nn.Module:
     """Construct a float32 network: on the meta device if `initial_state` draws all its values, otherwise on the CPU.
 
     Values that `initial_state` does not draw (positions of a transformer, say) come from the constructor. It
@@ -55,8 +119,8 @@ def construct(network: Network, classes: int, seed: int = 0) -> nn.Module:
         return _create(network, classes).cpu()
 
 
-def _create(network: Network, classes: int) -> nn.Module:
-    model = network.source.create(network.name, classes)
+def _create(network: Source, classes: int) -> nn.Module:
+    model = network.create(classes)
     if not isinstance(model, nn.Module):
         raise ValueError(f"{network.name} returned {type(model).__name__}; a torch.nn.Module is valid")
     for key, value in model.state_dict().items():
@@ -70,7 +134,7 @@ def _holds_values(module: nn.Module) -> bool:
 
 
 @functools.cache
-def head(network: Network) -> frozenset[str]:
+def head(network: Source) -> frozenset[str]:
     """Return the names of the weights whose shape depends on the number of classes, found by building two networks."""
     first, second = (construct(network, classes).state_dict() for classes in (2, 3))
     return frozenset(key for key, value in first.items() if value.shape != second[key].shape)
@@ -81,3 +145,34 @@ def _fill(model: nn.Module, state: State) -> nn.Module:
         model.to_empty(device="cpu")
     load_state(model, state)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
+    """Draw initial weights and buffers, each from its own generator, seeded by (seed, name).
+
+    Convolutions: normal with mean 0 and variance 2 / (outputs x kernel area), as torchvision does for ResNets (He
+    et al., "Delving deep into rectifiers", ICCV 2015, fan out), and no bias. Linear layers: uniform within +-1 /
+    sqrt(inputs), torch's default. Batch norm: weight 1, bias 0. Values of other modules stay as they are.
+
+    Args:
+        model: the network, for names, shapes and dtypes; it may be on the meta device if no other modules have
+            values.
+        seed: the seed of the weights.
+    """
+    state = model.state_dict()
+    for prefix, module in model.named_modules():
+        if isinstance(module, DRAWN):
+            for name, value in module.state_dict(prefix=f"{prefix}." if prefix else "").items():
+                state[name] = _initial_value(module, name, value, seed)
+    return state
+
+
+def _initial_value(module: nn.Module, name: str, value: torch.Tensor, seed: int) -> torch.Tensor:
+    generator, shape = generator_for(seed, "weights", name), tuple(value.shape)
+    if isinstance(module, nn.Linear):
+        bound = 1 / math.sqrt(module.in_features)
+        return torch.from_numpy((generator.random(shape) * 2 - 1) * bound).to(value.dtype)
+    if isinstance(module, nn.Conv2d) and len(shape) == 4:
+        standard_deviation = math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+        return torch.from_numpy(generator.standard_normal(shape) * standard_deviation).to(value.dtype)
+    return torch.full(shape, 1 if name.endswith(("weight", "running_var")) else 0, dtype=value.dtype)

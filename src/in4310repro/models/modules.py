@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from in4310repro.models.sources.base import FIVE_MODULES
+from in4310repro.models.sources import FIVE_MODULES
 
 MODULES = 5  # whose feature maps are measured where none are named
 

@@ -5,28 +5,24 @@ Methods import torch only when they need it, so that configurations and help tex
 
 from __future__ import annotations
 
-import difflib
-import fnmatch
 import functools
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from in4310repro.data.preprocessing import Preprocessing
-from in4310repro.models.sources import SOURCES, Facts, Source
-from in4310repro.models.sources.functions import TRUSTED
-from in4310repro.models.sources.torchvision import RESNETS
+from in4310repro.models.sources import RESNETS, SOURCES, TRUSTED, Facts, Source, valid_names
 from in4310repro.system.text import as_function, did_you_mean
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from in4310repro.models.building import Weights
     from in4310repro.models.modules import Output
-    from in4310repro.models.weights import Weights
 
 # What is trained: the last layer alone, which is fitted; everything; or a layer and those after it.
 HEAD, ALL, FROM = "head", "all", "from:"
@@ -41,28 +37,22 @@ def open_network(name: str) -> Network:
     """
     for source in SOURCES:
         if re.fullmatch(source.pattern, name):
-            return Network(name, source)
+            return Network(source(name))
     near = as_function(name[:100])
     meant = f"; did you mean {near}?" if near else did_you_mean(name[:100], RESNETS)
-    raise ValueError(f"no model {name[:100]!r}; {_examples()} are valid{meant}")
-
-
-def _examples() -> str:
-    *first, last = (source.example for source in reversed(SOURCES))
-    return f"{', '.join(first)} and {last}"
-
-
-def known_names(pattern: str = "*") -> list[str]:
-    """Return the known network names that match a pattern, sorted; sources that cannot list names are omitted."""
-    return fnmatch.filter(sorted(name for source in SOURCES for name in source.names()), pattern)
+    raise ValueError(f"no model {name[:100]!r}; {valid_names()} are valid{meant}")
 
 
 @dataclass(frozen=True)
 class Network:
     """A network identified by its name, which can be built with any number of classes."""
 
-    name: str
     source: Source
+
+    @property
+    def name(self) -> str:
+        """Name of the network, which says where it comes from."""
+        return self.source.name
 
     @property
     def option(self) -> str:
@@ -77,7 +67,7 @@ class Network:
     @property
     def is_resnet(self) -> bool:
         """True for the report's five ResNets; see `Source.is_resnet`."""
-        return self.source.is_resnet(self.name)
+        return self.source.is_resnet
 
     def trust(self) -> None:
         """Allow the network's code to run, because the user has named it."""
@@ -86,16 +76,11 @@ class Network:
 
     def check(self) -> None:
         """Raise ValueError if the network does not exist, timm is missing, or the user has not allowed its code."""
-        listed = self.source.names()
-        if listed and self.name not in listed:
-            near = difflib.get_close_matches(self.name, known_names(), 1)
-            meant = f"did you mean {near[0]}? " if near else ""
-            raise ValueError(f"no model {self.name!r}; {meant}{_examples()} are valid")
-        self.source.check(self.name)
+        self.source.check()
 
     def facts(self) -> Facts:
         """Return number of parameters, smallest image and ImageNet weights of a network from `known_names`."""
-        return self.source.facts(self.name)
+        return self.source.facts()
 
     def read_weights(self, weights: str) -> Weights:
         """Read weights with their preprocessing and hash, opening their file once.
@@ -106,31 +91,28 @@ class Network:
         Raises:
             ValueError: the file does not exist or contains no weights, or a download failed.
         """
-        from in4310repro.models.weights import read_weights
+        from in4310repro.models.building import read_weights
 
-        return read_weights(self, weights)
+        return read_weights(self.source, weights)
 
     def has_weights(self, weights: str) -> bool:
         """Return whether these weights need no download: `none`, a file, or `imagenet` if on this machine."""
         if weights == "imagenet":
-            file = self.source.imagenet_file(self.name)
+            file = self.source.imagenet_file()
             return file is not None and file.is_file()
         return weights == "none" or Path(weights).is_file()
 
     def imagenet_evaluation(self) -> Preprocessing:
         """Return the preprocessing by which the authors of the ImageNet weights evaluate them."""
-        return self.source.evaluation(self.name)
+        return self.source.imagenet_evaluation()
 
     def imagenet_preprocessing(self) -> Preprocessing:
-        """Return the preprocessing for the ImageNet weights: that of their evaluation, without cropping.
-
-        Crops differ between evaluations, and this package takes the largest square.
-        """
-        return replace(self.imagenet_evaluation(), crop_ratio=1.0)
+        """Return the preprocessing for the ImageNet weights: that of their evaluation, without cropping."""
+        return self.source.imagenet_preprocessing()
 
     def imagenet_top_1(self) -> float:
         """Return the published top-1 accuracy of the ImageNet weights, in [0, 1]; 0 if unknown."""
-        return self.source.top_1(self.name)
+        return self.source.imagenet_top_1()
 
     def build(self, classes: int, seed: int, weights: Weights | None = None) -> torch.nn.Module:
         """Build the network on the CPU in channels_last memory layout; leaves torch's global generator unchanged.
@@ -145,7 +127,7 @@ class Network:
         """
         from in4310repro.models import building
 
-        return building.build(self, classes, seed, weights)
+        return building.build(self.source, classes, seed, weights)
 
     def restore(
         self, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
@@ -163,13 +145,13 @@ class Network:
         """
         from in4310repro.models import building
 
-        return building.restore(self, classes, state, source, of_file=of_file)
+        return building.restore(self.source, classes, state, source, of_file=of_file)
 
     def head(self) -> frozenset[str]:
         """Return the names of the weights whose shape depends on the number of classes."""
         from in4310repro.models import building
 
-        return building.head(self)
+        return building.head(self.source)
 
     def outputs(self, model: nn.Module, side: int) -> list[Output]:
         """List the outputs of all modules for one image; see `modules.outputs`."""
@@ -193,4 +175,4 @@ class Network:
         """Return the reason why the network cannot run in portable arithmetic at this image size; empty if it can."""
         from in4310repro.models import obstacles
 
-        return obstacles.obstacle(self, side)
+        return obstacles.obstacle(self.source, side)

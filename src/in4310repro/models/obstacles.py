@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from in4310repro import arithmetic
 from in4310repro.models.building import construct
 from in4310repro.models.modules import pass_one
-from in4310repro.models.network import Network
+from in4310repro.models.sources import Source
 
 # What a network may compute between its modules in portable arithmetic: nothing that adds in an order of torch's.
 # fmt: off
@@ -27,7 +27,7 @@ EQUAL_EVERYWHERE = frozenset({
 
 
 @functools.lru_cache(maxsize=1000)
-def obstacle(network: Network, side: int) -> str:
+def obstacle(network: Source, side: int) -> str:
     """Return a clause on why a network cannot run in portable arithmetic (equal bits everywhere); empty if it can.
 
     Every module needs a kernel, and what the network computes between modules must have the same bits everywhere.

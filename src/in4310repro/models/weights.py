@@ -1,73 +1,185 @@
-"""Weights from which a training starts, read once."""
+"""Weights in files: each is read once, and transferred after checking names, shapes, types and values."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
+import hashlib
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 
-from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
-from in4310repro.models.content import Content, read_content
-from in4310repro.system.text import did_you_mean
+from in4310repro.system.files import read_bytes
+from in4310repro.system.tensors import metadata_of, tensors_of
 
-if TYPE_CHECKING:
-    from in4310repro.models.network import Network
+State = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
-    """Weights of a network, with their preprocessing, their origin and a hash."""
+class Content:
+    """Tensors, metadata and hash of a file of weights, or of weights that are not in a file."""
 
     source: str  # the file, for messages
-    tensors: dict[str, torch.Tensor] | None  # by the network's names; None: all are drawn
-    preprocessing: Preprocessing | None  # how images are prepared for them; None: the file does not say
-    sha256: str  # of the file's bytes; of the tensors where timm has no file; empty where all are drawn
+    tensors: dict[str, torch.Tensor]
+    sha256: str  # of the file's bytes; of the tensors where there is no file
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
-DRAWN = Weights(source="none", tensors=None, preprocessing=Preprocessing(), sha256="")
+def read_content(file: Path) -> Content:
+    """Read weights from a .safetensors file, or from a .pth file with a state dict of torch.
 
-
-def read_weights(network: Network, weights: str) -> Weights:
-    """Read weights given as `none`, `imagenet` or a file; see `Network.read_weights`."""
-    if weights == "none":
-        return DRAWN
-    if weights == "imagenet":
-        content = network.source.read_imagenet(network.name)
-        preprocessing: Preprocessing | None = network.imagenet_preprocessing()
-    else:
-        file = Path(weights)
-        if not file.exists():
-            near = did_you_mean(weights, ("none", "imagenet"))
-            raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
-        content = read_content(file)
-        preprocessing = _preprocessing_of(network, file, content)
-    return Weights(
-        source=content.source,
-        tensors=network.source.adapt(network.name, content.tensors),
-        preprocessing=preprocessing,
-        sha256=content.sha256,
-    )
-
-
-def _preprocessing_of(network: Network, file: Path, content: Content) -> Preprocessing | None:
-    """Return the preprocessing in a file's metadata, or that of ImageNet weights if the file holds them; else None.
-
-    The file holds them if it has their file name, which ends in the first digits of its hash.
+    Raises:
+        ValueError: the file is not a regular file, is damaged, or does not contain weights.
     """
-    if METADATA in content.metadata:
-        return _parse(content.metadata[METADATA], file)
-    known = network.source.imagenet_file(network.name)
-    if known and file.name == known.name and content.sha256.startswith(file.stem.rsplit("-", 1)[1]):
-        return network.imagenet_preprocessing()
-    return None
+    data = read_bytes(file)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if file.suffix == ".safetensors":
+        tensors = tensors_of(data, f"{file}")
+        return Content(source=f"{file}", tensors=tensors, sha256=sha256, metadata=metadata_of(data))
+    return Content(source=f"{file}", tensors=_unpickle(data, file), sha256=sha256)
 
 
-def _parse(text: str, file: Path) -> Preprocessing:
+def _unpickle(data: bytes, file: Path) -> dict[str, torch.Tensor]:
+    """Return the state dict in a .pth file, by torch's restricted unpickler, which runs no code of the file."""
     try:
-        return from_json(json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
-        valid = f"JSON with {', '.join(DECIDED_BY_WEIGHTS)}"
-        raise ValueError(f"{file}: preprocessing in its metadata is {text[:100]}; {valid} is valid ({error})") from None
+        with warnings.catch_warnings(action="ignore"):
+            loaded: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        damaged = _damaged_member(data)
+    except Exception as error:
+        # torch.load raises a dozen kinds of exception for a corrupt file, and some advise to run its code.
+        raise ValueError(f"{file} holds no weights that can be read: {_why_unreadable(data, error)}") from None
+    if damaged:
+        raise ValueError(f"{file} is damaged: {damaged} has other bytes than were written")
+    if not isinstance(loaded, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
+    ):
+        held = f"keys {', '.join(map(str, loaded))[:80]}" if isinstance(loaded, Mapping) else type(loaded).__name__
+        raise ValueError(f"{file} is no state dict, a dictionary of tensors by name: it holds {held}")
+    return dict(loaded)
+
+
+def _why_unreadable(data: bytes, error: Exception) -> str:
+    if "TorchScript" in str(error) or "torch.jit" in str(error):
+        return "it is a TorchScript archive; a state dict is valid"
+    if not data.startswith((b"PK\3\4", b"\x80")):
+        return "it is no file that torch.save writes"
+    if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+        return "it holds Python objects, which could run code; a state dict of tensors alone is valid"
+    return "it is cut off or damaged"
+
+
+def _damaged_member(data: bytes) -> str | None:
+    """Return the name of the first damaged part of a zip archive, found by its checksum; None if all are intact."""
+    stream = io.BytesIO(data)
+    if not zipfile.is_zipfile(stream):
+        return None
+    with zipfile.ZipFile(stream) as archive:
+        return archive.testzip()
+
+
+def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], Set[str]]) -> State:
+    """Return the loaded weights; the head is the initial one if the loaded head has a different number of classes.
+
+    Args:
+        initial: every weight and buffer of the network.
+        loaded: the weights of a file; counters of batches may be missing.
+        source: the origin of the weights, for the error message.
+        head: names of the weights whose shape depends on the number of classes.
+
+    Raises:
+        ValueError: a key is missing or extra or has a different shape (the message names up to eight of them), or
+            a value is unusable, for example not finite, sparse or complex.
+    """
+    if not loaded:
+        raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
+    expected, given = _shapes(initial), _shapes(loaded)
+    # Of other shapes in nothing but the number of classes, which comes first.
+    resized = {name for name in expected if name in given and given[name] != expected[name]}
+    new_head = head() if resized and all(given[name][1:] == expected[name][1:] for name in resized) else set()
+    needed = [name for name in expected if not (resized <= new_head and name in resized)]
+    # Counters of batches are no weights, and files of old torch versions lack them.
+    needed = [name for name in needed if name in given or not name.endswith("num_batches_tracked")]
+    _refuse_mismatches(expected, given, needed, source)
+    values = {name: _convert(name, loaded[name], initial[name].dtype, source) for name in needed}
+    _refuse_unwritten(values, initial, source)
+    return initial | values
+
+
+def convert_state(expected: State, given: State, source: str, *, of_file: bool) -> State:
+    """Return complete weights and buffers, converted to the dtypes of the network.
+
+    Args:
+        expected: every weight and buffer of the network.
+        given: the same, as a run saved them.
+        source: the origin of the weights, for the error message.
+        of_file: whether they were read from a file, which may not have been written completely.
+
+    Raises:
+        ValueError: keys, shapes or values do not fit.
+    """
+    _refuse_mismatches(_shapes(expected), _shapes(given), list(expected), source)
+    converted = {name: _convert(name, value, expected[name].dtype, source) for name, value in given.items()}
+    if of_file:
+        _refuse_unwritten(converted, expected, source)
+    return converted
+
+
+def _refuse_unwritten(values: State, initial: State, source: str) -> None:
+    """Raise ValueError if all values of a loaded weight are 0, as in a truncated file, but initial ones are not."""
+    for name, value in values.items():
+        begins_with_0 = not initial[name].is_meta and not initial[name].any()
+        if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:
+            raise ValueError(f"{source}: all values of {name} are 0, as in a file that was not written completely")
+
+
+def _convert(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
+    """Return a weight or buffer in the network's dtype; all floating-point types become float32.
+
+    Raises:
+        ValueError: the values are not dense, not finite, or of the wrong kind (whole or floating-point).
+    """
+    if value.layout != torch.strided or value.is_quantized or value.is_nested:
+        raise ValueError(f"{source}: {name} is a sparse, quantized or nested tensor; dense values are valid")
+    if value.device.type == "meta":
+        raise ValueError(f"{source}: {name} has a shape and no values (device meta); save the weights themselves")
+    if value.is_floating_point() != dtype.is_floating_point or value.is_complex() or value.dtype == torch.bool:
+        kind = "floating-point" if dtype.is_floating_point else "whole"
+        raise ValueError(f"{source}: {name} holds {str(value.dtype).removeprefix('torch.')}; {kind} numbers are valid")
+    converted = value.to(dtype)
+    if dtype.is_floating_point:
+        _refuse_values(name, value, converted, source)
+    return converted
+
+
+def _refuse_values(name: str, value: torch.Tensor, converted: torch.Tensor, source: str) -> None:
+    wrong = int((~converted.isfinite()).sum())
+    if wrong and bool(value.double().isfinite().all()):
+        raise ValueError(f"{source}: {wrong} of {value.numel()} values of {name} are too large for float32")
+    if wrong:
+        raise ValueError(f"{source}: {wrong} of {value.numel()} values of {name} are nan or infinite")
+    if name.endswith("running_var") and bool((converted < 0).any()):
+        raise ValueError(f"{source}: {name} has values below 0, which no variance is")
+
+
+def _shapes(state: State) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+def _refuse_mismatches(
+    expected: dict[str, tuple[int, ...]], given: dict[str, tuple[int, ...]], needed: list[str], source: str
+) -> None:
+    mismatches = [f"{name} is missing" for name in needed if name not in given]
+    mismatches += [f"{name} is extra" for name in sorted(given) if name not in expected]
+    mismatches += [
+        f"{name} has shape {given[name]} for {expected[name]}"
+        for name in needed
+        if given.get(name, expected[name]) != expected[name]
+    ]
+    if mismatches:
+        more = f" and {len(mismatches) - 8} more" if len(mismatches) > 8 else ""
+        raise ValueError(f"{source} does not fit the model: {'; '.join(mismatches[:8])}{more}")

@@ -21,7 +21,7 @@ from in4310repro.data.preprocessing import (
 )
 from in4310repro.metrics.table import DEFAULT_SELECTION
 from in4310repro.models.network import Network, open_network
-from in4310repro.models.sources.base import FIVE_MODULES as FIVE_MODULES
+from in4310repro.models.sources import FIVE_MODULES as FIVE_MODULES
 from in4310repro.runs import deviations
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol
 from in4310repro.runs.settings import (

@@ -14,7 +14,8 @@ from typing import Any
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS
 from in4310repro.models.network import HEAD
-from in4310repro.models.sources import lite
+from in4310repro.models.sources import HEAD_PRESET as HEAD_PRESET
+from in4310repro.models.sources import LITE
 from in4310repro.runs.config import FIVE_MODULES, FORMAT, Config, change, read_toml, to_json
 from in4310repro.runs.settings import FITS_HEAD, ONLY_IN_FILES, OptimizerSetting
 from in4310repro.system.files import LONGEST_NAME
@@ -40,7 +41,6 @@ def three_settings(
     )
 
 
-HEAD_PRESET = lite.HEAD_PRESET
 FITTED_HEAD = (OptimizerSetting(name=HEAD, optimizer=FITS_HEAD),)
 PRESETS = {
     "demo": Config(
@@ -74,7 +74,7 @@ PRESETS = {
     ),
     HEAD_PRESET: Config(
         preset=HEAD_PRESET,
-        model=lite.NAME,
+        model=LITE,
         weights="imagenet",
         train=HEAD,
         image_size=160,
@@ -84,7 +84,7 @@ PRESETS = {
     ),
     "photographs": Config(
         preset="photographs",
-        model=lite.NAME,
+        model=LITE,
         weights="imagenet",
         image_size=128,
         batch_size=32,

@@ -28,7 +28,7 @@ from in4310repro.evaluation.prediction import predict, refuse_too_large
 from in4310repro.features import choose
 from in4310repro.metrics import wilson
 from in4310repro.models import trained_part
-from in4310repro.models.weights import Weights
+from in4310repro.models.building import Weights
 from in4310repro.runs.config import FIVE_MODULES, Config, with_preprocessing
 from in4310repro.runs.presets import SHARES, with_counts
 from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings

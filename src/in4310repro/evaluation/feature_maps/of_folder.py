@@ -25,7 +25,7 @@ from in4310repro.data.preprocessing import Preprocessing, to_json
 from in4310repro.evaluation.feature_maps.measurement import Request, measure
 from in4310repro.evaluation.feature_maps.records import FolderResult, folder_result
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description
-from in4310repro.models.weights import Weights
+from in4310repro.models.building import Weights
 from in4310repro.system.context import Context
 from in4310repro.system.files import lock, read_bytes, reason, write_file
 from in4310repro.system.processes import join
