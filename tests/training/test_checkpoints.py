@@ -6,6 +6,7 @@ import json
 import signal
 import tempfile
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,36 +35,21 @@ class CutOffError(Exception):
     """Raised in the middle of a training."""
 
 
-class CutAfter(Progress):
-    """Progress that raises after a number of steps, like a power cut."""
+def raise_cut_off() -> None:
+    raise CutOffError
 
-    def __init__(self, steps: int, then: Callable[[], None] | None = None) -> None:
-        object.__setattr__(self, "left", steps)
-        object.__setattr__(self, "then", then)
+
+class CutAfter(Progress):
+    """Progress that raises after a number of steps, like a power cut, or calls `then`."""
+
+    def __init__(self, steps: int, then: Callable[[], None] = raise_cut_off) -> None:
+        super().__init__()
+        # A frozen object keeps what changes outside.
+        left = iter(range(steps - 1, -1, -1))
+        vars(self)["advance"] = lambda _done, detail: then() if detail and next(left, -1) == 0 else None
 
     def task(self, *_words: object) -> Any:
-        return _Counting(self)
-
-
-class _Counting:
-    def __init__(self, cut: Any) -> None:
-        self.cut = cut
-
-    def __enter__(self) -> Callable[[int, str], None]:
-        return self.advance
-
-    def __exit__(self, *_error: object) -> None:
-        return None
-
-    def advance(self, _done: int, detail: str) -> None:
-        if not detail:
-            return
-        object.__setattr__(self.cut, "left", self.cut.left - 1)
-        if self.cut.left == 0:
-            if self.cut.then:
-                self.cut.then()
-            else:
-                raise CutOffError
+        return nullcontext(vars(self)["advance"])
 
 
 def train_with_cuts(

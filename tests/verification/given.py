@@ -11,6 +11,5 @@ from in4310repro.verification.evidence import Evidence
 def evidence_of(run: FinishedRun, numerics: Numerics, data: str | None = None, **known: Any) -> Evidence:
     """Return evidence of a run in memory with these properties given."""
     evidence = Evidence(run.folder, Context(numerics), data)
-    for name, value in {"run": run, **known}.items():
-        setattr(evidence, name, value)
+    vars(evidence).update({"run": run, **known})
     return evidence

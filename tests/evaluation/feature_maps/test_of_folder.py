@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,7 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     error: type[BaseException],
     saved_images: str,
 ) -> None:
+    pictures = Path(shutil.copytree(pictures, tmp_path / "copy"))
     options = request(pictures, modules="conv1,layer2.1.conv1", samples=samples)
     expected = measure_folder(options, Context(active()))
     out, part = tmp_path / "new" / "result.json", tmp_path / "new" / "result.0of1.part"
@@ -279,7 +281,10 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     assert metadata_of(part.read_bytes())["images"] == saved_images
     assert measure_folder(options, Context(active()), out=out, resume=True) == expected
     # It stays until the result is written, and is all that is needed for it.
-    monkeypatch.setattr(of_folder, "decode", None)
+    for file in pictures.iterdir():
+        status = file.stat()
+        file.write_bytes(bytes(status.st_size))
+        os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
     assert measure_folder(options, Context(active()), out=out, resume=True) == expected
     remove_partial_results(out)
     assert not part.exists()
@@ -287,17 +292,19 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
 
 def interrupt(options: Request, out: Path) -> Path:
     """Return the partial result that remains if image 40 cannot be read."""
-    with pytest.MonkeyPatch.context() as patched:
-        stop_at(40, lambda: fail(ValueError), patched)
-        with pytest.raises(ValueError, match="32 images are saved, and --resume continues after them"):
-            measure_folder(options, Context(active()), out=out)
+    file = sorted(Path(options.data).iterdir())[39]
+    content = file.read_bytes()
+    file.write_bytes(b"no image")
+    with pytest.raises(ValueError, match="32 images are saved, and --resume continues after them"):
+        measure_folder(options, Context(active()), out=out)
+    file.write_bytes(content)
     return out.with_suffix(".0of1.part")
 
 
 def test_a_partial_result_is_neither_overwritten_nor_continued_by_another_measurement(
     pictures: Path, tmp_path: Path
 ) -> None:
-    options, out = request(pictures), tmp_path / "result.json"
+    options, out = request(pictures, modules="conv1"), tmp_path / "result.json"
     part = interrupt(options, out)
     content = part.read_bytes()
     with pytest.raises(
@@ -305,7 +312,7 @@ def test_a_partial_result_is_neither_overwritten_nor_continued_by_another_measur
     ):
         measure_folder(options, Context(active()), out=out)
     with pytest.raises(ValueError, match=r"another configuration: batch_size 8 \(recorded: 16\); precision 'exact'"):
-        measure_folder(request(pictures, batch_size=8, precision="exact"), Context(active()), out=out, resume=True)
+        measure_folder(replace(options, batch_size=8, precision="exact"), Context(active()), out=out, resume=True)
     part.rename(tmp_path / "result.1of2.part")
     with pytest.raises(ValueError, match=r"result.1of2.part is of another number of processes"):
         measure_folder(options, Context(active()), out=out, resume=True)
@@ -313,22 +320,19 @@ def test_a_partial_result_is_neither_overwritten_nor_continued_by_another_measur
     assert part.read_bytes() == content
 
 
-@pytest.mark.parametrize("place", [9, -2000, -1])
-def test_a_corrupt_partial_result_is_refused(pictures: Path, tmp_path: Path, place: int) -> None:
-    options, out = request(pictures), tmp_path / "result.json"
+def test_a_corrupt_partial_result_is_refused(pictures: Path, tmp_path: Path) -> None:
+    options, out = request(pictures, modules="conv1"), tmp_path / "result.json"
     part = interrupt(options, out)
-    data = bytearray(part.read_bytes())
-    data[place] ^= 1
-    part.write_bytes(data)
-    with pytest.raises(ValueError, match=r"result.0of1.part is corrupt"):
-        measure_folder(options, Context(active()), out=out, resume=True)
-    part.write_bytes(safetensors.torch.save({"weight": torch.ones(2)}))
-    with pytest.raises(ValueError, match=r"result.0of1.part is corrupt, or no partial result"):
-        measure_folder(options, Context(active()), out=out, resume=True)
+    content = part.read_bytes()
+    flipped = [content[:place] + bytes([content[place] ^ 1]) + content[place:][1:] for place in (9, -2000, -1)]
+    for data in (*flipped, safetensors.torch.save({"weight": torch.ones(2)})):
+        part.write_bytes(data)
+        with pytest.raises(ValueError, match=r"result.0of1.part is corrupt, or no partial result"):
+            measure_folder(options, Context(active()), out=out, resume=True)
 
 
 def test_a_partial_result_that_is_sealed_and_holds_no_statistics_is_refused(pictures: Path, tmp_path: Path) -> None:
-    options, out = request(pictures), tmp_path / "result.json"
+    options, out = request(pictures, modules="conv1"), tmp_path / "result.json"
     part = interrupt(options, out)
     metadata = metadata_of(part.read_bytes())
     for forged, words in ((metadata | {"images": "many"}, "is corrupt"), (metadata, "holds no statistics")):
@@ -343,7 +347,7 @@ def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measur
     pictures: Path, tmp_path: Path
 ) -> None:
     copy = Path(shutil.copytree(pictures, tmp_path / "copy"))
-    options, out = request(copy), tmp_path / "result.json"
+    options, out = request(copy, modules="conv1"), tmp_path / "result.json"
     interrupt(options, out)
     (copy / "039.png").unlink()
     assert measure_folder(options, Context(active()), out=out, resume=True) == measure_folder(
@@ -356,17 +360,8 @@ def test_an_image_that_is_left_to_measure_can_be_removed_and_one_that_was_measur
         measure_folder(options, Context(active()), out=out, resume=True)
 
 
-@pytest.mark.parametrize(
-    ("out", "message"),
-    [
-        ("file/result.json", r"file does not take result.0of1.trial .*; --out takes FILE.json"),
-        ("folder", r"folder is a folder; --out takes FILE.json"),
-        ("chart.json", r"chart.png is a folder; --out takes FILE.json"),
-        (f"{'long' * 61}.json", r"does not take .*; --out takes FILE.json"),
-    ],
-)
 def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_measured(
-    pictures: Path, tmp_path: Path, out: str, message: str
+    pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "folder").mkdir()
@@ -377,8 +372,14 @@ def test_a_place_where_nothing_can_be_written_is_refused_before_anything_is_meas
         (unreadable / file.name).write_text("no image")
     with pytest.raises(ValueError, match="not a readable image"):
         measure_folder(request(unreadable), Context(active()), out=tmp_path / "result.json")
-    with pytest.raises(ValueError, match=message):
-        measure_folder(request(unreadable), Context(active()), out=tmp_path / out)
+    for out, message in (
+        ("file/result.json", r"file does not take result.0of1.trial .*; --out takes FILE.json"),
+        ("folder", r"folder is a folder; --out takes FILE.json"),
+        ("chart.json", r"chart.png is a folder; --out takes FILE.json"),
+        (f"{'long' * 61}.json", r"does not take .*; --out takes FILE.json"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            measure_folder(request(unreadable), Context(active()), out=tmp_path / out)
 
 
 def test_two_commands_do_not_measure_for_one_result(pictures: Path, tmp_path: Path) -> None:
