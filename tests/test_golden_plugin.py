@@ -111,24 +111,20 @@ def test_a_moved_value_fails_and_is_written_by_name_alone(written: Project) -> N
 
 
 @pytest.mark.process
-def test_values_of_numpy_are_compared_without_torch(written: Project) -> None:
+def test_values_of_numpy_are_compared_without_torch_and_a_test_that_imports_it_has_the_arithmetic_asked_for(
+    written: Project,
+) -> None:
     exact = TESTS.split("def test_spectrum")[0]
-    written.write(f"import sys\n{exact}    assert 'torch' not in sys.modules\n")
+    lines = ("def test_it(golden):", "    import torch", "    assert torch.are_deterministic_algorithms_enabled()")
+    without = f"import sys\n{exact}    assert 'torch' not in sys.modules\n\n"
+    written.write(without + "\n".join([*lines, "    golden('it', 1)", ""]))
     done = written.pytester.runpytest_subprocess(*OPTIONS, "test_it.py")
-    done.stdout.fnmatch_lines(["golden values: 2 exact"])
-    assert done.ret == 0
+    done.assert_outcomes(passed=1, failed=1)
+    done.stdout.fnmatch_lines(["*it: golden/it.json does not exist*", "golden values: 2 exact"])
     # Bits depend on torch's arithmetic, which is looked at where a value is claimed to the bit.
     written.write(TESTS + "    import sys\n    assert 'torch' in sys.modules\n")
     done = written.pytester.runpytest_subprocess(*OPTIONS, "-k", "spectrum")
     done.stdout.fnmatch_lines(["golden values: 2 exact, 2 bitwise"])
-
-
-@pytest.mark.process
-def test_a_test_that_imports_torch_itself_computes_in_the_arithmetic_that_was_asked_for(project: Project) -> None:
-    lines = ("def test_it(golden):", "    import torch", "    assert torch.are_deterministic_algorithms_enabled()")
-    project.write("\n".join([*lines, "    golden('it', 1)", ""]))
-    done = project.pytester.runpytest_subprocess(*OPTIONS)
-    done.stdout.fnmatch_lines(["*it: golden/it.json does not exist*"])
 
 
 def test_an_edited_file_and_one_of_another_environment_are_told_apart(written: Project) -> None:

@@ -144,13 +144,12 @@ def test_what_is_not_to_be_written_is_refused_before_it_is_computed(folder: Path
     cases: dict[str, Case] = {"y": never, "x": never}
     with pytest.raises(ValueError, match=r"^no case 'z'; valid cases are x, y"):
         update(folder, "z", cases, "it moved", HERE, {})
-    words = r"^reason 'because'; expected --reason with at least two words"
-    for write in (
-        lambda: update(folder, "x", cases, "because", HERE, {}),
-        lambda: renew(folder, cases, "because", HERE, {}),
-    ):
+    for reason in ("because", "", "  "):
+        words = rf"^reason {reason!r}; expected --reason with at least two words"
         with pytest.raises(ValueError, match=words):
-            write()
+            update(folder, "x", cases, reason, HERE, {})
+        with pytest.raises(ValueError, match=words):
+            renew(folder, cases, reason, HERE, {})
     for reason in ("why it moved", "Why it moved.", "why the class changed"):
         with pytest.raises(ValueError, match=r"is the example of the hint; expected --reason"):
             update(folder, "x", cases, reason, HERE, {})
