@@ -268,9 +268,9 @@ def open_library(instruction_set: str) -> Library | None:
 
 
 @functools.cache
-def available() -> Library | None:
+def available(open_set: Callable[[str], Library | None] = open_library) -> Library | None:
     """Return the library for the widest instruction set that the processor has; None if there is no library."""
-    libraries = (open_library(instruction_set) for instruction_set in SETS)
+    libraries = map(open_set, SETS)
     return next((library for library in libraries if library and library.usable), None)
 
 

@@ -7,6 +7,7 @@ compiler the package is installed without it.
 import ctypes
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -141,9 +142,12 @@ def load_kernel(instruction_set: str) -> Kernel | None:
 @functools.cache
 def active_kernel() -> Kernel | None:
     """Return the kernel for the widest instruction set that was built and that the processor has; else None."""
-    widest = arithmetic.instruction_set() or "base"
-    usable = library.SETS[library.SETS.index(widest) :]
-    return next(filter(None, map(load_kernel, usable)), None)
+    return widest_kernel(arithmetic.instruction_set() or "base")
+
+
+def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
+    """Return the kernel for an instruction set or, if it was not built, for the next narrower one; else None."""
+    return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
