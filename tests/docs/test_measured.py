@@ -1,20 +1,20 @@
 """Tables of measurements on pages agree with their committed files."""
 
 from in4310repro.system.files import read_json
-from tests.sessions import kernel_errors, portability_page, processes_page
-from tests.sessions.portability_page import CONTROL, EIGENVALUES
+from tests.sessions import kernel_errors, portability, processes_page
+from tests.sessions.portability import CONTROL, EIGENVALUES
 
 TOLERANCE = 1e-12  # of the largest eigenvalue
 
 
 def test_the_table_of_processors_is_what_its_file_gives() -> None:
-    numbers, text = read_json(portability_page.NUMBERS), portability_page.PAGE.read_text(encoding="utf-8")
-    assert portability_page.with_table(text, numbers) == text
-    assert portability_page.with_table(text.replace("16 of 16", "15 of 16"), numbers) == text
+    numbers, text = read_json(portability.NUMBERS), portability.PAGE.read_text(encoding="utf-8")
+    assert portability.with_table(text, numbers) == text
+    assert portability.with_table(text.replace("16 of 16", "15 of 16"), numbers) == text
 
 
 def test_every_stage_has_equal_bits_at_every_place_and_the_control_has_not() -> None:
-    places = read_json(portability_page.NUMBERS)["places"].values()
+    places = read_json(portability.NUMBERS)["places"].values()
     for stage in next(iter(places))["stages"]:
         assert (len({place["stages"][stage] for place in places}) == 1) == (stage != CONTROL), stage
     assert all(place[EIGENVALUES] <= TOLERANCE for place in places)

@@ -16,14 +16,12 @@ from unittest.mock import patch
 
 from tests.mutants.survey import HERE, run_tasks
 from tests.mutants.table import PACKAGE
-from tests.mutants.touching import First
-from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
+from tests.mutants.trials import PATIENCE, SLOWER, Copy, First, Outcome
 
 # Every level of optimisation gives the same bits (tests/arithmetic/test_build.py), and this one compiles soonest.
 LEVEL = "-O1"
 SMALLEST = "avx2" if platform.machine().lower() in ("x86_64", "amd64") else "base"
 LIMIT = 900.0  # seconds
-FEATURES, ARITHMETIC = "tests/features", "tests/arithmetic"
 
 
 @dataclass(frozen=True)
@@ -37,125 +35,92 @@ class Fault:
     tests: tuple[str, ...]
 
 
-def _features(fault: str, before: str, after: str, *tests: str) -> Fault:
-    names = tests or ("test_kernel",)
-    return Fault(fault, "features/kernel.cpp", before, after, tuple(f"{FEATURES}/{name}.py" for name in names))
-
-
-def _arithmetic(fault: str, source: str, before: str, after: str, *tests: str) -> Fault:
-    return Fault(fault, f"arithmetic/{source}", before, after, tuple(f"{ARITHMETIC}/{name}.py" for name in tests))
-
-
-FAULTS = (
-    _features("zeros count as positive", "positive += bits > 0;", "positive += bits >= 0;"),
-    _features(
-        "-0.0 is no zero", "bits > 0;\n        zeros += magnitude == 0;", "bits > 0;\n        zeros += bits == 0;"
+# Source and its test files: description, text to replace, and its replacement.
+_FAULTS = {
+    ("features/kernel.cpp", "kernel"): (
+        ("zeros count as positive", "positive += bits > 0;", "positive += bits >= 0;"),
+        ("-0.0 is no zero", "bits > 0;\n        zeros += magnitude == 0;", "bits > 0;\n        zeros += bits == 0;"),
+        ("infinities are finite", "non_finite += magnitude >= INFINITE;", "non_finite += magnitude > INFINITE;"),
+        ("spatial means are not shifted", "(sum - double(shift) * positions) / positions", "sum / positions"),
+        (
+            "half of the lanes are summed",
+            "for (int half = LANES / 2; half; half /= 2)",
+            "for (int half = LANES / 4; half; half /= 2)",
+        ),
+        (
+            "the values of a position that is left out stay in products",
+            "row * WIDTH + channel % WIDTH] = 0;",
+            "row * WIDTH + channel % WIDTH] += 0;",
+        ),
+        (
+            "channels that fill no vector have no products",
+            "ptrdiff_t count = (maps.channels + FLOATS - 1) / FLOATS",
+            "ptrdiff_t count = maps.channels / FLOATS",
+        ),
+        (
+            "a segment replaces those before it",
+            "k < leading; k++) to[k] += own[k];",
+            "k < leading; k++) to[k] = own[k];",
+        ),
+        ("zeros are counted with the smallest values", "- (magnitude != 0);", "+ 1;"),
+        ("a table of bins is left out", "k < SIZE; k++) counts[k % BINS]", "k < SIZE - BINS; k++) counts[k % BINS]"),
+        ("what is not finite is a peak", "bool finite = (bits & INT32_MAX) < INFINITE;", "bool finite = true;"),
     ),
-    _features("infinities are finite", "non_finite += magnitude >= INFINITE;", "non_finite += magnitude > INFINITE;"),
-    _features("spatial means are not shifted", "(sum - double(shift) * positions) / positions", "sum / positions"),
-    _features(
-        "half of the lanes are summed",
-        "for (int half = LANES / 2; half; half /= 2)",
-        "for (int half = LANES / 4; half; half /= 2)",
+    ("features/kernel.cpp", "range"): (
+        ("scaled channels are scaled back on one side", "* (units.row[i] * units.column[k]);", "* units.row[i];"),
     ),
-    _features(
-        "the values of a position that is left out stay in products",
-        "row * WIDTH + channel % WIDTH] = 0;",
-        "row * WIDTH + channel % WIDTH] += 0;",
+    ("arithmetic/loss.cpp", "loss"): (
+        (
+            "the gradient is of the sum and not of the mean",
+            "double(k == labels[image])) / double(whole));",
+            "double(k == labels[image])));",
+        ),
+        ("exponentials of scores as they are", "exponential(scores[k] - most)", "exponential(scores[k])"),
+        ("a leaf is the loss of its last image", "sum += each[image];", "sum = each[image];"),
     ),
-    _features(
-        "channels that fill no vector have no products",
-        "ptrdiff_t count = (maps.channels + FLOATS - 1) / FLOATS",
-        "ptrdiff_t count = maps.channels / FLOATS",
+    ("arithmetic/linear.cpp", "linear"): (("no bias", "bias ? double(bias[output]) : 0.0", "bias ? 0.0 : 0.0"),),
+    ("arithmetic/product.cpp", "product"): (
+        (
+            "products are rounded before they are added",
+            "arithmetic::fma(value, wide[v], chains[i][v])",
+            "chains[i][v] + value * wide[v]",
+        ),
+        ("segments of 64 rows", "ROWS = 32;", "ROWS = 64;"),
     ),
-    _features(
-        "a segment replaces those before it", "k < leading; k++) to[k] += own[k];", "k < leading; k++) to[k] = own[k];"
+    ("arithmetic/steps.cpp", "steps"): (
+        (
+            "AdamW decays after its step",
+            "fma(root(v), scales, least), p * keeps);",
+            "fma(root(v), scales, least), p) * keeps;",
+        ),
+        ("RMSprop's epsilon is inside of the root", "g / (root(v) + least)", "g / root(v + least)"),
+        ("SGD keeps no momentum", "            store_lanes(buffers[tensor] + at, g, lanes);\n", ""),
     ),
-    _features("zeros are counted with the smallest values", "- (magnitude != 0);", "+ 1;"),
-    _features(
-        "a table of bins is left out", "k < SIZE; k++) counts[k % BINS]", "k < SIZE - BINS; k++) counts[k % BINS]"
+    ("arithmetic/pooling.cpp", "functions modules"): (
+        (
+            "windows of an average end too soon",
+            "((output + 1) * size + outputs - 1) / outputs",
+            "(output + 1) * size / outputs",
+        ),
+        ("the last of equal maxima", "(value > most)", "(value >= most)"),
     ),
-    _features("what is not finite is a peak", "bool finite = (bits & INT32_MAX) < INFINITE;", "bool finite = true;"),
-    _features(
-        "scaled channels are scaled back on one side",
-        "* (units.row[i] * units.column[k]);",
-        "* units.row[i];",
-        "test_range",
+    ("arithmetic/normalisation.cpp", "normalisation"): (
+        ("running variances divide by n", "variance * (number / (number - 1))", "variance"),
+        ("the batch's mean has no gradient", "given ? 0 : float(offset)", "given ? 0 : 0"),
     ),
-    _arithmetic(
-        "the gradient is of the sum and not of the mean",
-        "loss.cpp",
-        "double(k == labels[image])) / double(whole));",
-        "double(k == labels[image])));",
-        "test_loss",
-    ),
-    _arithmetic(
-        "exponentials of scores as they are",
-        "loss.cpp",
-        "exponential(scores[k] - most)",
-        "exponential(scores[k])",
-        "test_loss",
-    ),
-    _arithmetic(
-        "a leaf is the loss of its last image", "loss.cpp", "sum += each[image];", "sum = each[image];", "test_loss"
-    ),
-    _arithmetic("no bias", "linear.cpp", "bias ? double(bias[output]) : 0.0", "bias ? 0.0 : 0.0", "test_linear"),
-    _arithmetic(
-        "products are rounded before they are added",
-        "product.cpp",
-        "arithmetic::fma(value, wide[v], chains[i][v])",
-        "chains[i][v] + value * wide[v]",
-        "test_product",
-    ),
-    _arithmetic("segments of 64 rows", "product.cpp", "ROWS = 32;", "ROWS = 64;", "test_product"),
-    _arithmetic(
-        "AdamW decays after its step",
-        "steps.cpp",
-        "fma(root(v), scales, least), p * keeps);",
-        "fma(root(v), scales, least), p) * keeps;",
-        "test_steps",
-    ),
-    _arithmetic(
-        "RMSprop's epsilon is inside of the root",
-        "steps.cpp",
-        "g / (root(v) + least)",
-        "g / root(v + least)",
-        "test_steps",
-    ),
-    _arithmetic(
-        "SGD keeps no momentum",
-        "steps.cpp",
-        "            store_lanes(buffers[tensor] + at, g, lanes);\n",
-        "",
-        "test_steps",
-    ),
-    _arithmetic(
-        "windows of an average end too soon",
-        "pooling.cpp",
-        "((output + 1) * size + outputs - 1) / outputs",
-        "(output + 1) * size / outputs",
-        "test_functions",
-        "test_modules",
-    ),
-    _arithmetic(
-        "the last of equal maxima", "pooling.cpp", "(value > most)", "(value >= most)", "test_functions", "test_modules"
-    ),
-    _arithmetic(
-        "running variances divide by n",
-        "normalisation.cpp",
-        "variance * (number / (number - 1))",
-        "variance",
-        "test_normalisation",
-    ),
-    _arithmetic(
-        "the batch's mean has no gradient",
-        "normalisation.cpp",
-        "given ? 0 : float(offset)",
-        "given ? 0 : 0",
-        "test_normalisation",
-    ),
-    _arithmetic("segments of 64 steps", "convolution.cpp", "STEPS = 128;", "STEPS = 64;", "test_convolution"),
-    _arithmetic("sections of 128 positions", "weights.cpp", "SECTION = 64;", "SECTION = 128;", "test_weight_gradient"),
+    ("arithmetic/convolution.cpp", "convolution"): (("segments of 64 steps", "STEPS = 128;", "STEPS = 64;"),),
+    ("arithmetic/weights.cpp", "weight_gradient"): (("sections of 128 positions", "SECTION = 64;", "SECTION = 128;"),),
+}
+FAULTS = tuple(
+    Fault(
+        fault,
+        source,
+        before,
+        after,
+        tuple(f"tests/{source.partition('/')[0]}/test_{name}.py" for name in tests.split()),
+    )
+    for (source, tests), faults in _FAULTS.items()
+    for fault, before, after in faults
 )
 
 

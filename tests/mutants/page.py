@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.reasons import Reason
 from tests.mutants.survey import Row
+from tests.mutants.table import Reason
 
 DOCS = Path(__file__).parents[2] / "docs"
 REQUIRED = 0.95

@@ -13,10 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from tests.mutants.changes import Change, count_changes, list_keys, make_changes, rewrite
-from tests.mutants.reasons import Reason
-from tests.mutants.table import PACKAGE, Module
-from tests.mutants.touching import Contexts, First, prefer, read
-from tests.mutants.trials import PATIENCE, SLOWER, Copy, Outcome
+from tests.mutants.table import PACKAGE, Module, Reason
+from tests.mutants.trials import PATIENCE, SLOWER, Contexts, Copy, First, Outcome, prefer, read_contexts
 
 LIMIT = 900.0  # seconds for the tests of an unchanged module
 Task = TypeVar("Task")
@@ -121,7 +119,7 @@ def _run_control(
     copy = HERE["copy"]
     copy.contexts.unlink(missing_ok=True)
     outcome = copy.trial(texts, files, LIMIT)
-    return files, outcome, {path: read(copy.contexts, copy.root / path) for path in texts}
+    return files, outcome, {path: read_contexts(copy.contexts, copy.root / path) for path in texts}
 
 
 def _try(task: tuple[Module, Change, First, float]) -> tuple[str, Change, Outcome]:

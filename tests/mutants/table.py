@@ -1,11 +1,16 @@
-"""The test files of each module: the smallest set that should notice its changes, the quickest first."""
+"""The test files of each module, and the reasons why some changes make no difference to any test.
+
+The files are the smallest set that should notice a module's changes, the quickest first.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tomllib
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 PACKAGE = "src/in4310repro"
+LIST = Path(__file__).with_name("equivalent.toml")
 
 
 @dataclass(frozen=True)
@@ -17,121 +22,105 @@ class Module:
     tests: tuple[str, ...]
 
 
-FEATURES = ("test_statistics", "test_hooks", "test_outputs")
-FEATURE_TESTS = {
-    "activations": ("test_top_images", "test_histogram"),
-    "blocks": ("test_blocks", "test_range"),
-    "covariance": ("test_covariance", "test_range", "test_blocks"),
-    "distributed": ("test_blocks", "test_distributed"),
-    "hooks": ("test_hooks", "test_inputs", "test_outputs", "test_statistics"),
-    "kernel": ("test_sparsity", "test_kernel", "test_statistics"),
-    "result": ("test_statistics", "test_blocks", "test_result", "test_top_images"),
-    "spectra": ("test_spectra", "test_statistics", "test_blocks"),
-    "statistics": FEATURES,
-    "stream": ("test_statistics", "test_blocks", "test_top_images"),
-    "tensors": ("test_outputs", "test_inputs", "test_hooks", "test_statistics"),
+def _name_tests(folder: str, names: str) -> tuple[str, ...]:
+    """Return the paths of test files by their names without `test_`; a name may begin with another folder."""
+    return tuple(f"{folder}/{name if '/' in name else f'test_{name}'}.py" for name in names.split())
+
+
+# Modules whose test files are not the one of their name.
+FEATURES = {
+    "activations": "top_images histogram",
+    "axes": "axes statistics hooks outputs",
+    "blocks": "blocks range",
+    "covariance": "covariance range blocks",
+    "distributed": "blocks distributed",
+    "hooks": "hooks inputs outputs statistics",
+    "kernel": "sparsity kernel statistics",
+    "result": "statistics blocks result top_images",
+    "spectra": "spectra statistics blocks",
+    "statistics": "statistics hooks outputs",
+    "stream": "statistics blocks top_images",
+    "tensors": "outputs inputs hooks statistics",
 }
-ARITHMETIC_TESTS = {
-    "buffers": ("test_buffers", "test_memory", "test_fork"),
-    "convolutions": ("test_refusals", "test_layers", "test_convolution"),
-    "functions": ("test_refusals", "test_functions", "test_linear", "test_loss", "test_normalisation", "test_layers"),
-    "library": ("test_library", "test_linear", "test_views", "test_signatures"),
-    "matrices": ("test_refusals", "test_product", "test_linear"),
-    "layers": ("test_layers", "test_normalisation"),
-    "networks": ("test_layers",),
-    "pooling": ("test_refusals", "test_layers", "test_functions"),
-    "self_test": ("test_self_test", "test_library"),
-    "shares": ("test_shares", "test_layers", "../features/test_blocks"),
-    "signatures": ("test_signatures", "test_views"),
-    "steps": ("test_steps",),
-    "tree": ("test_shares", "test_loss"),
+ARITHMETIC = {
+    "buffers": "buffers memory fork",
+    "convolutions": "refusals layers convolution",
+    "functions": "refusals functions linear loss normalisation layers",
+    "library": "library linear views signatures",
+    "matrices": "refusals product linear",
+    "layers": "layers normalisation",
+    "networks": "layers",
+    "pooling": "refusals layers functions",
+    "self_test": "self_test library",
+    "shares": "shares layers ../features/test_blocks",
+    "signatures": "signatures views",
+    "tree": "shares loss",
 }
-GOLDEN: dict[str, tuple[str, ...]] = {
-    "claims": ("test_golden_claims", "test_golden_plugin"),
-    "comparison": ("test_golden_claims",),
-    "folder": ("test_golden_lists", "test_golden_writes", "test_golden_plugin"),
-    "plugin": ("test_golden_plugin",),
-    "writing": ("test_golden_writes", "test_golden_writing"),
+GOLDEN = {
+    "claims": "golden_claims golden_plugin",
+    "comparison": "golden_claims",
+    "folder": "golden_lists golden_writes golden_plugin",
+    "plugin": "golden_plugin",
+    "writing": "golden_writes golden_writing",
 }
-RUNS: dict[str, tuple[str, ...]] = {
-    "config": ("test_config",),
-    "deviations": ("test_deviations",),
-    "presets": ("test_presets",),
-    "settings": ("test_config", "test_optimizer_table"),
-    "chain": ("test_chain",),
-    "consistency": ("test_consistency",),
-    "finished": ("test_finished", "test_chance", "test_sent"),
-    "folder": ("test_folder", "test_arrays", "test_status"),
-    "names": ("test_names",),
-    "records": ("test_finished",),
-    "selection": ("test_selection", "test_measured"),
+RUNS = {
+    "settings": "config optimizer_table",
+    "finished": "finished chance sent",
+    "folder": "folder arrays status",
+    "records": "finished",
+    "selection": "selection measured",
 }
-DOUBTS: dict[str, tuple[str, ...]] = {
-    name: (f"test_{name}",) for name in ("examination", "features", "labels", "resemblances")
-}
-READERS = ("wild", "parts", "grids", "files", "labels", "numbers", "reports", "subjects", "forms")
-# What reports of all habits say is held by the last ones.
-HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
-# No test of habits reads a report.
-READER_TESTS = (*(f"tests/audit/readers/test_{name}.py" for name in READERS), HABITS[0])
+READERS = "wild parts grids files labels numbers reports subjects forms"
 AUDIT = (
-    "averages",
-    "gaps",
-    "claims",
-    "scores",
-    "sheets",
-    "sizes",
-    "pages",
-    "weights",
-    "power",
-    "no_class",
-    "share_matrices",
-    "document",
-    "units",
-    "intervals",
-    "oddities",
-    "core",
-    "image_sets",
-    "html",
-    "command",
-    "accusations",
-    "examine",
+    "averages gaps claims scores sheets sizes pages weights power no_class share_matrices "
+    "document units intervals oddities core image_sets html command accusations examine"
 )
-AUDIT_TESTS = (*(f"tests/audit/test_{name}.py" for name in AUDIT), *HABITS)
+# What reports of all habits say is held by the last ones; no test of habits reads a report.
+HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
+READER_TESTS = (*_name_tests("tests/audit/readers", READERS), HABITS[0])
+AUDIT_TESTS = (*_name_tests("tests/audit", AUDIT), *HABITS)
 
 
 def list_modules(root: Path) -> list[Module]:
     """Return all modules, in the order of the table."""
     return [
-        *_list_room(root, "metrics", {}, "tests", ("test_metrics", "test_metric_table")),
-        *_list_room(root, "features", FEATURE_TESTS, "tests/features", FEATURES),
-        Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
-        Module("data/linking", "data/linking.py", ("tests/data/test_linking.py",)),
-        Module("data/matching", "data/matching.py", ("tests/data/test_matching.py",)),
-        Module("data/orientations", "data/orientations.py", ("tests/data/test_orientations.py",)),
+        *_list_room(root, "metrics", "tests", {}, "metrics metric_table"),
+        *_list_room(root, "features", "tests/features", FEATURES, "statistics hooks outputs"),
+        *(
+            Module(f"data/{name}", f"data/{name}.py", (f"tests/data/test_{name}.py",))
+            for name in ("splits", "linking", "matching", "orientations")
+        ),
         Module("training", "training/head.py", ("tests/training/test_head.py",)),
         Module("evaluation", "evaluation/embedding.py", ("tests/training/test_head.py",)),
         Module("models", "models/trained_part.py", ("tests/models/test_trained_part.py",)),
         Module("training", "training/preparation.py", ("tests/training/test_preparation.py",)),
-        *_list_room(root, "evaluation/doubts", DOUBTS, "tests/evaluation/doubts", ()),
+        *_list_room(root, "evaluation/doubts", "tests/evaluation/doubts", {}),
         Module("evaluation", "evaluation/evaluation.py", ("tests/evaluation/test_evaluation.py",)),
-        *_list_room(root, "golden", GOLDEN, "tests", ()),
+        *_list_room(root, "golden", "tests", GOLDEN),
         Module("training", "training/checkpoints.py", ("tests/test_checkpoint_files.py",)),
-        *_list_room(root, "runs", RUNS, "tests/runs", ()),
+        *_list_room(root, "runs", "tests/runs", RUNS),
         *(_make_module(root, path, AUDIT_TESTS, "audit") for path in _list_files(root, "audit")),
         *(_make_module(root, path, READER_TESTS, "audit") for path in _list_files(root, "audit/readers")),
-        *_list_room(root, "arithmetic", ARITHMETIC_TESTS, "tests/arithmetic", ()),
+        *_list_room(root, "arithmetic", "tests/arithmetic", ARITHMETIC),
     ]
 
 
-def _list_room(
-    root: Path, room: str, names: dict[str, tuple[str, ...]], folder: str, others: tuple[str, ...]
-) -> list[Module]:
-    """Return the modules of a folder with their test files: those that `names` lists, else `others`."""
-    paths = _list_files(root, room)
+def _list_room(root: Path, room: str, folder: str, names: dict[str, str], others: str = "") -> list[Module]:
+    """Return the modules of a folder with their test files: those that `names` lists, else the one of their name.
+
+    A module without a file of its name has `others`.
+    """
     return [
-        _make_module(root, path, tuple(f"{folder}/{n}.py" for n in names.get(path.stem, others)), room)
-        for path in paths
+        _make_module(
+            root,
+            path,
+            _name_tests(
+                folder,
+                names.get(path.stem, path.stem if (root / folder / f"test_{path.stem}.py").exists() else others),
+            ),
+            room,
+        )
+        for path in _list_files(root, room)
     ]
 
 
@@ -143,3 +132,35 @@ def _list_files(root: Path, folder: str) -> list[Path]:
 
 def _make_module(root: Path, path: Path, tests: tuple[str, ...], room: str) -> Module:
     return Module(room, str(path.relative_to(root / PACKAGE)), tests)
+
+
+@dataclass(frozen=True)
+class Reason:
+    """A change by its module, function and line without and with it, and the reason why it makes no difference."""
+
+    module: str
+    function: str
+    before: str
+    after: str
+    reason: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Identity of the change, like `Change.key`."""
+        return self.function, self.before, self.after
+
+
+def read_reasons(file: Path = LIST) -> list[Reason]:
+    """Read all reasons of a list.
+
+    Raises:
+        ValueError: an entry has other keys, or no reason in words.
+    """
+    entries = tomllib.loads(file.read_text(encoding="utf-8")).get("equivalent", []) if file.exists() else []
+    names = {field.name for field in fields(Reason)}
+    for entry in entries:
+        if set(entry) != names or len(str(entry["reason"]).split()) < 3:
+            raise ValueError(
+                f"{file.name}: {entry} is no reason; {', '.join(sorted(names))} are valid, reason in words"
+            )
+    return [Reason(**entry) for entry in entries]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutants import kernels, page, reasons, survey, table
+from tests.mutants import kernels, page, survey, table
 from tests.mutants.changes import list_keys, make_changes, rewrite
-from tests.mutants.reasons import Reason
+from tests.mutants.table import Reason
 from tests.mutants.trials import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -127,7 +127,7 @@ def test_a_reason_for_a_change_that_is_not_there_or_that_tests_notice_is_found(t
 
 
 def test_every_reason_is_for_a_change_that_can_be_made() -> None:
-    known = reasons.read()
+    known = table.read_reasons()
     named = {reason.module for reason in known}
     rows = [survey.Row(module, 0) for module in table.list_modules(ROOT) if module.file in named]
     assert survey.find_stale_reasons(known, rows, ROOT) == []
@@ -138,7 +138,7 @@ def test_a_reason_has_words(tmp_path: Path) -> None:
     keys_of = 'module = "a.py"\nfunction = "f"\nbefore = "1"\nafter = "2"\nreason = "equivalent"\n'
     (tmp_path / "list.toml").write_text(f"[[equivalent]]\n{keys_of}")
     with pytest.raises(ValueError, match="reason in words"):
-        reasons.read(tmp_path / "list.toml")
+        table.read_reasons(tmp_path / "list.toml")
 
 
 def test_every_module_has_tests_that_are_there() -> None:
@@ -176,4 +176,4 @@ def test_the_page_names_modules_that_are_there_and_not_most_of_the_package() -> 
 
 def test_the_page_is_what_was_measured() -> None:
     content = json.loads((page.DOCS / "mutants.json").read_text(encoding="utf-8"))
-    assert (page.DOCS / "mutants.md").read_text(encoding="utf-8") == page.page(content, reasons.read())
+    assert (page.DOCS / "mutants.md").read_text(encoding="utf-8") == page.page(content, table.read_reasons())

@@ -14,15 +14,14 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
+import coverage
 import pytest
-
-from tests.mutants.touching import First, record
 
 # Everything slow that a test imports and that is not ours.
 LIBRARIES = (
@@ -65,6 +64,49 @@ class Outcome:
     def killed(self) -> bool:
         """True if the tests notice the change."""
         return self.ending not in ("passed", "no tests")
+
+
+Contexts = dict[int, list[str]]  # line -> names of tests; "" outside of them
+
+
+@dataclass(frozen=True)
+class First:
+    """Pytest plugin that runs tests with these names, as coverage records them, before the others."""
+
+    names: frozenset[str] = frozenset()
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Move the tests that run the line to the front; keep the order of their files."""
+        items.sort(key=lambda item: _name(item) not in self.names)
+
+
+def _name(item: pytest.Item) -> str:
+    function = getattr(item, "function", None)
+    return f"{function.__module__}.{function.__name__}" if function else ""
+
+
+@contextmanager
+def record(file: Path, folder: Path) -> Iterator[None]:
+    """Record which test runs which lines of the modules of a folder."""
+    recorder = coverage.Coverage(data_file=str(file), include=[f"{folder}/*"], config_file=False)
+    recorder.set_option("run:dynamic_context", "test_function")
+    recorder.start()
+    try:
+        yield
+    finally:
+        recorder.stop()
+        recorder.save()
+
+
+def read_contexts(file: Path, module: Path) -> Contexts:
+    data = coverage.CoverageData(str(file))
+    data.read()
+    return data.contexts_by_lineno(str(module))
+
+
+def prefer(contexts: Contexts, line: int) -> First:
+    """Return a plugin that runs the tests of a line first."""
+    return First(frozenset(contexts.get(line, [])) - {""})
 
 
 def import_libraries(names: Iterable[str] = LIBRARIES) -> None:

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.mutants import kernels, page, reasons, table
+from tests.mutants import kernels, page, table
 from tests.mutants.survey import find_stale_reasons, start_workers, survey
 from tests.mutants.trials import import_libraries
 
@@ -28,7 +28,7 @@ def main() -> None:
     chosen = [module for module in every if any(_names(word, module.file) for word in words)]
     if not chosen and "kernels" not in words:
         parser.error(f"no module {words}; valid values are kernels, {', '.join(module.file for module in every)}")
-    start, known, faulty = time.monotonic(), reasons.read(), []
+    start, known, faulty = time.monotonic(), table.read_reasons(), []
     import_libraries()
     with start_workers(ROOT, arguments.workers) as pool:
         rows = survey(chosen, ROOT, pool, arguments.sample or None, arguments.seed, _say)

@@ -41,9 +41,14 @@ from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import experiment
+from tests.audit.validation_page import replaced
 from tests.sessions import arm64
-from tests.sessions.portability_page import CONTROL, EIGENVALUES, HERE, NUMBERS, PAGE, with_table
 
+ROOT = Path(__file__).parents[2]
+NUMBERS, PAGE, MARK = ROOT / "docs/portability.json", ROOT / "docs/bits.md", "portability"
+EIGENVALUES = "eigenvalues"
+CONTROL = "control: torch's weight gradient"
+HERE = "here"
 X86 = ("Haswell-v4", "Skylake-Client-v4", "EPYC-Rome-v2", "EPYC-Milan-v2")
 ARM = "arm64"
 THREADS = (1, 2, 3, 16)
@@ -159,7 +164,7 @@ def arm_python() -> arm64.EmulatedPython | str:
 def run_stages(place: str) -> Hashes:
     """Run all stages: here with a number of threads, or on an emulated processor."""
     # One thread under an emulator, where waiting threads are slow; other numbers of threads are tested here.
-    folder, command, threads = Path(__file__).parents[2], [sys.executable], "1"
+    folder, command, threads = ROOT, [sys.executable], "1"
     environment = dict(os.environ)
     if place.startswith(HERE):
         threads = place.split()[1]
@@ -238,6 +243,37 @@ def record(by_place: dict[str, Hashes]) -> dict[str, Any]:
             for place, hashes in by_place.items()
         },
     }
+
+
+def with_table(text: str, numbers: dict[str, Any]) -> str:
+    return replaced(text, page_table(numbers), MARK)
+
+
+def page_table(numbers: dict[str, Any]) -> str:
+    """Return a table of machines, with the number of stages whose bits equal the first machine's."""
+    rows: list[tuple[str, ...]] = [
+        ("processor", "torch", "stages with equal bits", "eigenvalues differ by at most", "control")
+    ]
+    rows.append(("---",) * len(rows[0]))
+    expected = next(iter(numbers["places"].values()))["stages"]
+    for place, found in numbers["places"].items():
+        equal = {stage: found["stages"][stage] == expected[stage] for stage in expected}
+        controlled = equal.pop(CONTROL)
+        if place.startswith(HERE):
+            count = place.split()[1]
+            name = f"{numbers['here']['processor']}, {count} thread{'s' * (count != '1')}"
+        else:
+            name = f"{place}, emulated"
+        rows.append(
+            (
+                f"{name} ({found['vectors']})",
+                found["torch"],
+                f"{sum(equal.values())} of {len(equal)}",
+                f"{found[EIGENVALUES]:.0e}" if found[EIGENVALUES] else "0",
+                "equal" if controlled else "differs",
+            )
+        )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def main() -> None:

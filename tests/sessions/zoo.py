@@ -29,69 +29,33 @@ WIDEST = 768  # channels of a covariance
 BOUND = 1e-9  # of its error, relative to its largest entry
 IMAGES = 2
 Inputs = Tensor | list[Tensor]
-# Model name -> side of its images, pixels; detection models take a list of images.
+# Side of the images, pixels -> names of models; detection models take a list of images.
 TORCHVISION = {
-    "alexnet": 64,
-    "convnext_tiny": 32,
-    "densenet121": 32,
-    "efficientnet_b0": 32,
-    "efficientnet_v2_s": 32,
-    "googlenet": 64,
-    "inception_v3": 80,
-    "maxvit_t": 64,
-    "mnasnet0_5": 32,
-    "mobilenet_v2": 32,
-    "mobilenet_v3_small": 32,
-    "regnet_y_400mf": 32,
-    "resnet18": 32,
-    "resnext50_32x4d": 32,
-    "shufflenet_v2_x0_5": 32,
-    "squeezenet1_1": 32,
-    "swin_t": 32,
-    "swin_v2_t": 32,
-    "vgg11_bn": 32,
-    "vit_b_32": 32,
-    "wide_resnet50_2": 32,
-    "segmentation/deeplabv3_mobilenet_v3_large": 32,
-    "segmentation/fcn_resnet50": 32,
-    "segmentation/lraspp_mobilenet_v3_large": 32,
-    "video/mc3_18": 32,
-    "video/r2plus1d_18": 32,
-    "detection/fasterrcnn_mobilenet_v3_large_320_fpn": 64,
-    "detection/keypointrcnn_resnet50_fpn": 64,
-    "detection/maskrcnn_resnet50_fpn": 64,
-    "detection/retinanet_resnet50_fpn": 64,
-    "detection/fcos_resnet50_fpn": 64,
-    "detection/ssdlite320_mobilenet_v3_large": 64,
+    32: (
+        "convnext_tiny densenet121 efficientnet_b0 efficientnet_v2_s mnasnet0_5 mobilenet_v2 "
+        "mobilenet_v3_small regnet_y_400mf resnet18 resnext50_32x4d shufflenet_v2_x0_5 squeezenet1_1 "
+        "swin_t swin_v2_t vgg11_bn vit_b_32 wide_resnet50_2 segmentation/deeplabv3_mobilenet_v3_large "
+        "segmentation/fcn_resnet50 segmentation/lraspp_mobilenet_v3_large video/mc3_18 video/r2plus1d_18"
+    ),
+    64: (
+        "alexnet googlenet maxvit_t detection/fasterrcnn_mobilenet_v3_large_320_fpn "
+        "detection/keypointrcnn_resnet50_fpn detection/maskrcnn_resnet50_fpn "
+        "detection/retinanet_resnet50_fpn detection/fcos_resnet50_fpn "
+        "detection/ssdlite320_mobilenet_v3_large"
+    ),
+    80: "inception_v3",
 }
 TIMM = {
-    "beit_base_patch16_224": 224,
-    "cait_xxs24_224": 224,
-    "coat_lite_tiny": 224,
-    "convnextv2_atto": 32,
-    "crossvit_9_240": 240,
-    "davit_tiny": 224,
-    "edgenext_xx_small": 64,
-    "efficientformer_l1": 224,
-    "efficientvit_b0": 64,
-    "focalnet_tiny_srf": 64,
-    "gcvit_xxtiny": 224,
-    "ghostnet_050": 32,
-    "gmlp_ti16_224": 224,
-    "hrnet_w18_small": 64,
-    "levit_128s": 224,
-    "maxvit_rmlp_pico_rw_256": 64,
-    "mixer_s32_224": 224,
-    "mobilevit_xxs": 64,
-    "nfnet_l0": 64,
-    "pit_ti_224": 224,
-    "poolformer_s12": 64,
-    "pvt_v2_b0": 64,
-    "repvgg_a0": 32,
-    "res2net50_26w_4s": 32,
-    "swinv2_cr_tiny_224": 64,
-    "vit_tiny_patch16_224": 224,
-    "xcit_nano_12_p16_224": 224,
+    32: "convnextv2_atto ghostnet_050 repvgg_a0 res2net50_26w_4s",
+    64: (
+        "edgenext_xx_small efficientvit_b0 focalnet_tiny_srf hrnet_w18_small maxvit_rmlp_pico_rw_256 "
+        "mobilevit_xxs nfnet_l0 poolformer_s12 pvt_v2_b0 swinv2_cr_tiny_224"
+    ),
+    224: (
+        "beit_base_patch16_224 cait_xxs24_224 coat_lite_tiny davit_tiny efficientformer_l1 gcvit_xxtiny "
+        "gmlp_ti16_224 levit_128s mixer_s32_224 pit_ti_224 vit_tiny_patch16_224 xcit_nano_12_p16_224"
+    ),
+    240: "crossvit_9_240",
 }
 OPTIONS: dict[str, dict[str, Any]] = {
     "googlenet": {"init_weights": False},
@@ -110,7 +74,9 @@ MAXVIT: dict[str, Any] = {
     "head_dim": 32,
     "stochastic_depth_prob": 0.2,
 }
-CASES = TORCHVISION | {f"timm/{name}": side for name, side in TIMM.items()}
+CASES = {name: side for side, names in TORCHVISION.items() for name in names.split()} | {
+    f"timm/{name}": side for side, names in TIMM.items() for name in names.split()
+}
 
 
 @dataclass
