@@ -26,11 +26,6 @@ from PIL import Image
 
 from in4310repro import cli
 
-# A command hangs after so many seconds of processor time, or when it has waited for so long: a busy machine makes a
-# command slow, and not a fault.
-LIMIT = 60.0
-IDLE = 300.0
-TICK = 1.0  # seconds between two looks
 WORK = 0.001  # seconds of processor time by which one that computes goes on meanwhile, on a machine however busy
 HASHED = 1 << 20  # bytes; of larger files, size and time of change tell
 PROGRAM = "in4310repro: "
@@ -42,8 +37,17 @@ CHOSEN = "chosen"  # the setting of the smaller run
 HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Seconds after which a command hangs: a busy machine makes a command slow, and not a fault."""
+
+    work: float = 60.0  # of processor time
+    idle: float = 300.0  # without processor time
+    tick: float = 1.0  # between two looks
+
+
 class HangError(BaseException):
-    """Raised if a command computed longer than `LIMIT` or waited longer than `IDLE`."""
+    """Raised if a command computed or waited longer than its limits."""
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,10 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def time_limit(seconds: float, tick: float | None = None) -> Iterator[list[float]]:
-    """Raise HangError after that many seconds of processor time, and add them to the list that is yielded.
+def time_limit(limits: Limits) -> Iterator[list[float]]:
+    """Raise HangError in a block that hangs, and add the seconds that it took to the list that is yielded.
 
-    HangError is also raised after `IDLE` seconds without processor time. A system without timers has no limit.
+    A system without timers has no limit.
     """
     passed: list[float] = []
     if not hasattr(signal, "setitimer"):
@@ -86,13 +90,12 @@ def time_limit(seconds: float, tick: float | None = None) -> Iterator[list[float
         if now - computed > WORK:
             computed, at_work = now, time.monotonic()
         waited = time.monotonic() - at_work
-        if now - begun > seconds or waited > IDLE:
+        if now - begun > limits.work or waited > limits.idle:
             passed.append(max(now - begun, waited))
             raise HangError
 
     before = signal.signal(signal.SIGALRM, look)
-    between = TICK if tick is None else tick
-    signal.setitimer(signal.ITIMER_REAL, between, between)
+    signal.setitimer(signal.ITIMER_REAL, limits.tick, limits.tick)
     try:
         yield passed
     finally:
@@ -120,9 +123,13 @@ def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | N
 
 
 def call(
-    words: Sequence[str], folder: Path, environment: Mapping[str, str | None] | None = None, limit: float | None = None
+    words: Sequence[str],
+    folder: Path,
+    environment: Mapping[str, str | None] | None = None,
+    limits: Limits | None = None,
+    main: Callable[[], object] = cli.main,
 ) -> Outcome:
-    """Run a command in a folder for at most `limit` (default: `LIMIT`) seconds of processor time."""
+    """Run a command in a folder until it ends or hangs; `main` is the program that reads the command line."""
     out, err = io.StringIO(), io.StringIO()
     code: int | None = None
     passed: list[float] = []
@@ -132,8 +139,8 @@ def call(
         for hidden in HIDDEN:
             warnings.simplefilter("ignore", hidden)
         try:
-            with time_limit(LIMIT if limit is None else limit) as passed:
-                cli.main()
+            with time_limit(limits or Limits()) as passed:
+                main()
         except SystemExit as stop:
             code = int(stop.code or 0)
         except HangError:
@@ -233,6 +240,8 @@ class Sandbox:
             "MPLCONFIGDIR": matplotlib.get_configdir(),
         }
         self.undo = contextlib.ExitStack()
+        self.limits = Limits()
+        self.main: Callable[[], object] = cli.main
         for name in ("work", "home", "temporary", "victim"):
             (root / name).mkdir(parents=True)
         (root / "victim/index.html").write_text("not ours")
@@ -245,7 +254,7 @@ class Sandbox:
         before, tempfile.tempdir = tempfile.tempdir, str(self.root / "temporary")
         try:
             with self.undo:
-                return call(words, self.work, self.environment)
+                return call(words, self.work, self.environment, self.limits, self.main)
         finally:
             tempfile.tempdir = before
 

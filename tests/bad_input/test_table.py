@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import signal
 import time
 from collections import Counter
@@ -12,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro import cli
 from tests.bad_input import table
 from tests.bad_input.row import Row, faults
-from tests.bad_input.sandbox import IDLE, Sandbox, make_one_setting, time_limit
-from tests.conftest import Replace
+from tests.bad_input.sandbox import Limits, Sandbox, make_one_setting, time_limit
 
 LEAST = 150
 MOST_PROCESSES = 25
@@ -71,46 +68,44 @@ def test_a_row_that_is_wrong_fails(wrong: Row, fault: str, box: Sandbox) -> None
     assert fault in faults(wrong, box)
 
 
-@pytest.fixture
-def replace_main(monkeypatch: pytest.MonkeyPatch) -> Replace:
-    return functools.partial(monkeypatch.setattr, cli, "main")
-
-
-def test_a_command_that_writes_elsewhere_fails_its_row(box: Sandbox, replace_main: Replace) -> None:
-    replace_main(lambda: (box.root / "victim/index.html").write_text("ours now"))
-    assert "changed victim/index.html" in faults(ROW, box)
-
-
-def test_a_traceback_fails_its_row(box: Sandbox, replace_main: Replace) -> None:
-    replace_main(int.__add__)
-    assert any("Traceback" in fault for fault in faults(ROW, box))
-
-
 def compute_for_ever() -> None:
     while True:
         pass
 
 
+@pytest.mark.parametrize(
+    ("act", "fault"),
+    [
+        (lambda box: (box.root / "victim/index.html").write_text("ours now"), "changed victim/index.html"),
+        (lambda _box: int("x"), "printed 'Traceback (most recent call last):'"),
+    ],
+    ids=["writes elsewhere", "traceback"],
+)
+def test_a_command_that_does_what_none_may_fails_its_row(
+    act: Callable[[Sandbox], object], fault: str, box: Sandbox
+) -> None:
+    box.main = lambda: act(box)
+    assert fault in faults(ROW, box)
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no timers")
 @pytest.mark.parametrize(
-    ("hang", "limit"), [(lambda: signal.pause(), "IDLE"), (compute_for_ever, "LIMIT")], ids=["waits", "computes"]
+    ("hang", "limits"),
+    [(lambda: signal.pause(), Limits(idle=0.1, tick=0.05)), (compute_for_ever, Limits(work=0.1, tick=0.05))],
+    ids=["waits", "computes"],
 )
-def test_a_command_that_hangs_fails_its_row(
-    hang: Callable[[], None], limit: str, box: Sandbox, replace_main: Replace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(f"tests.bad_input.sandbox.{limit}", 0.1)
-    monkeypatch.setattr("tests.bad_input.sandbox.TICK", 0.05)
-    replace_main(hang)
+def test_a_command_that_hangs_fails_its_row(hang: Callable[[], object], limits: Limits, box: Sandbox) -> None:
+    box.limits, box.main = limits, hang
     assert "exit code None and not 2" in faults(ROW, box)
 
 
 def test_a_command_that_a_busy_machine_makes_slow_is_no_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = [0.0]
+    clock, limits = [0.0], Limits(work=5.0, tick=0.01)
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    with time_limit(5.0, tick=0.01) as passed:
+    with time_limit(limits) as passed:
         # An hour of the clock for each hundredth of a second that it computes.
         for _ in range(20):
-            clock[0] += 0.9 * IDLE
+            clock[0] += 0.9 * limits.idle
             until = time.process_time() + 0.03
             while time.process_time() < until:
                 pass

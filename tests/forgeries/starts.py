@@ -17,11 +17,11 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from tests.bad_input.sandbox import call, link_or_copy
+from tests.bad_input.sandbox import Limits, call, link_or_copy
 from tests.builders import AS_IMAGENET
 from tests.golden_cases import finish_run
 
-LONG = 600.0  # seconds for a command
+LONG = Limits(work=600.0)  # seconds for a command
 RUN, PHOTOS = "runs/tiny", "photos"
 SCENES, SIZE = 8, 32  # of the tiny preset
 ONE_SETTING, WEIGHTS = "one-setting.toml", "trained.safetensors"
@@ -128,6 +128,6 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
 
 def command(words: str, work: Path) -> None:
     """Run a command, and raise RuntimeError if it fails."""
-    done = call(words.split(), work, limit=LONG)
+    done = call(words.split(), work, limits=LONG)
     if done.code != 0:
         raise RuntimeError(f"in4310repro {words} ended with {done.code}: {done.err[-2000:]}")

@@ -60,7 +60,7 @@ def test_a_forgery_is_caught_as_the_table_says(row: Forgery, start: Start, numer
     ],
 )
 def test_an_honest_run_is_accepted(name: str, start: Start) -> None:
-    done = call(["verify", RUN], start(name), limit=LONG)
+    done = call(["verify", RUN], start(name), limits=LONG)
     assert (done.code, done.err) == (0, done.err)
     assert trusts(start(name) / RUN)
 

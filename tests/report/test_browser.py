@@ -10,9 +10,6 @@ from typing import Any
 
 import pytest
 
-from in4310repro.report import page
-from in4310repro.runs.finished import FinishedRun
-
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e '.[dev]'")
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -36,10 +33,8 @@ COLOURS = """[...new Set([...document.querySelectorAll('svg text')].map(each => 
 
 
 @pytest.fixture(scope="module")
-def address(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    folder = tmp_path_factory.mktemp("report")
-    page.write(FinishedRun.open(finished_run), folder)
-    return (folder / "index.html").as_uri()
+def address(written: Path) -> str:
+    return (written / "index.html").as_uri()
 
 
 @pytest.fixture(scope="module")

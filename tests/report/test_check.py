@@ -9,22 +9,13 @@ from typing import Any
 
 import pytest
 
-from in4310repro.report import page
 from in4310repro.report.check import report_differences
-from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 
 
 @pytest.fixture
 def report(written: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(written, tmp_path / "report"))
-
-
-@pytest.fixture(scope="module")
-def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    page.write(FinishedRun.open(finished_run), folder)
-    return folder
 
 
 def test_the_report_of_a_run_agrees_with_it(report: Path, finished_run: Path) -> None:

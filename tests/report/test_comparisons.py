@@ -1,7 +1,6 @@
 """Sentences of a report about two values claim no more than their intervals allow."""
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from in4310repro.metrics.scores import Scores
 from in4310repro.report.exhibit import (
     SAME,
+    Exhibit,
     compare_with_interval,
     describe_extremes,
     describe_overlap,
@@ -90,9 +90,9 @@ def make_run(run: FinishedRun, images: int, right: int, top: float) -> FinishedR
     ],
 )
 def test_calibration_is_judged_where_the_scores_leave_the_interval_of_the_share_right(
-    images: int, right: int, top: float, verdict: str, finished_run: Path
+    images: int, right: int, top: float, verdict: str, run: FinishedRun
 ) -> None:
-    exhibit = calibration_exhibit(make_run(FinishedRun.open(finished_run), images, right, top))
+    exhibit = calibration_exhibit(make_run(run, images, right, top))
     low, high = exhibit.numbers["interval"]
     said = to_text(exhibit.findings[0])
     assert said.endswith(verdict)
@@ -100,20 +100,21 @@ def test_calibration_is_judged_where_the_scores_leave_the_interval_of_the_share_
     assert f"(95 % {low:.2f} to {high:.2f})" in said
 
 
-def test_the_most_frequent_mistake_stands_beside_the_next_with_their_intervals(finished_run: Path) -> None:
-    exhibit = confusion_exhibit(make_run(FinishedRun.open(finished_run), 180, 166, 0.9))
+def test_the_most_frequent_mistake_stands_beside_the_next_with_their_intervals(run: FinishedRun) -> None:
+    exhibit = confusion_exhibit(make_run(run, 180, 166, 0.9))
     (mistake,) = exhibit.numbers["frequent_mistakes"]
     assert (mistake["images"], mistake["of"]) == (14, 14)
     assert "street taken for sea, 14 of 14" in to_text(exhibit.findings[0])
-    real = confusion_exhibit(FinishedRun.open(finished_run))
+    real = confusion_exhibit(run)
     first, second = (each["interval"] for each in real.numbers["frequent_mistakes"])
     common = first[0] <= second[1] and second[0] <= first[1]
     assert ("their intervals overlap" in to_text(real.findings[0])) == common
 
 
-def test_other_settings_are_held_against_the_interval_of_the_selected_one(finished_run: Path) -> None:
-    run = FinishedRun.open(finished_run)
-    figure = exhibits(run)[5]
+def test_other_settings_are_held_against_the_interval_of_the_selected_one(
+    run: FinishedRun, all_exhibits: list[Exhibit]
+) -> None:
+    figure = all_exhibits[5]
     selected, (low, high) = figure.numbers["selected"], figure.numbers["interval"]
     said = to_text(figure.findings[1])
     others = {name: value for name, value in figure.numbers["accuracy"].items() if name != selected}

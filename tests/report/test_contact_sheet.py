@@ -1,6 +1,5 @@
 """The contact sheet: pictures or names; names with HTML stay text."""
 
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from in4310repro.evaluation.doubts.examination import CropPair, Doubt, Doubts, L
 from in4310repro.report.contact_sheet import SHOWN, render
 from in4310repro.report.markup import Panel
 from in4310repro.report.photographs import Photograph
+from tests.report.reading import Page
 
 HOSTILE = "sea/<img src=x onerror=alert(1)>.png"
 
@@ -46,35 +46,17 @@ def made_up(number: int = 1) -> Doubts:
     )
 
 
-class Read(HTMLParser):
-    """Collect the addresses and scripts that a browser would load, and the words it would show."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.images: list[str] = []
-        self.scripts: list[str] = []
-        self.words: list[str] = []
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.images += [value or "" for name, value in attrs if name == "src"]
-        self.scripts += [name for name, _ in attrs if name.startswith("on")] + [tag] * (tag == "script")
-
-    def handle_data(self, data: str) -> None:
-        self.words += data.split()
-
-
 def photographs(folder: Path) -> dict[str, Photograph]:
     return {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in catalogue(folder).entries}
 
 
 def test_the_page_embeds_a_thumbnail_wherever_an_image_is_named(folder: Path) -> None:
-    page = Read(render("mine", check.check(folder), made_up(), photographs(folder)))
+    page = Page(render("mine", check.check(folder), made_up(), photographs(folder)))
     # A doubt, look-alikes, a crop, a turned copy, a confusion; nothing is loaded from elsewhere.
-    assert len(page.images) == 1 + 2 + 2 + 2 + 1
-    assert all(each.startswith("data:image/jpeg;base64,") for each in page.images)
-    assert page.scripts == []
-    text = " ".join(page.words)
+    assert len(page.sources) == 1 + 2 + 2 + 2 + 1
+    assert all(each.startswith("data:image/jpeg;base64,") for each in page.sources)
+    assert (page.scripts, page.handlers) == ([], set())
+    text = " ".join(" ".join(page.texts).split())
     for part in (
         HOSTILE,
         "75% of the side",
@@ -89,9 +71,9 @@ def test_without_photographs_the_page_has_names_alone_and_opens_no_image(folder:
     findings = check.check(folder)
     for file in folder.rglob("*.png"):
         file.unlink()
-    page = Read(render("mine", findings, made_up(), {}))
-    assert page.images == []
-    assert HOSTILE in " ".join(page.words)
+    page = Page(render("mine", findings, made_up(), {}))
+    assert page.sources == []
+    assert HOSTILE in " ".join(" ".join(page.texts).split())
 
 
 def test_an_image_that_cannot_be_read_is_named_beside_the_pictures_of_others(folder: Path) -> None:
@@ -99,9 +81,9 @@ def test_an_image_that_cannot_be_read_is_named_beside_the_pictures_of_others(fol
         (folder / f"sea/{name}.png").write_text("no image")
     findings = check.check(folder)
     readable = {path: each for path, each in photographs(folder).items() if path not in findings.unreadable}
-    page = Read(render("mine", findings, made_up(), readable))
-    assert len(page.images) == 1 + 2 + 2 + 2 + 1
-    assert {"sea/a.png", "sea/b.png"} <= set(page.words)
+    page = Page(render("mine", findings, made_up(), readable))
+    assert len(page.sources) == 1 + 2 + 2 + 2 + 1
+    assert {"sea/a.png", "sea/b.png"} <= set(" ".join(page.texts).split())
 
 
 def test_many_of_a_kind_are_counted_and_the_first_are_shown(folder: Path) -> None:

@@ -6,7 +6,6 @@ import re
 import shutil
 from dataclasses import replace
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -16,7 +15,7 @@ import pytest
 from in4310repro.audit import examine
 from in4310repro.report import charts, page
 from in4310repro.report.class_exhibits import validation_exhibit
-from in4310repro.report.exhibit import figure_source, to_text
+from in4310repro.report.exhibit import Exhibit, figure_source, to_text
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.feature_exhibits import spectrum_exhibits
 from in4310repro.report.published_numbers import original
@@ -27,13 +26,7 @@ from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.runs.records import RunMetrics
-
-
-@pytest.fixture(scope="module")
-def written(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("report")
-    page.write(FinishedRun.open(finished_run), folder)
-    return folder
+from tests.report.reading import Page
 
 
 def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(written: Path) -> None:
@@ -47,8 +40,8 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(written: P
         assert root.get("aria-label", "").endswith(".")
 
 
-def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(finished_run: Path, tmp_path: Path) -> None:
-    page.write(FinishedRun.open(finished_run), tmp_path, photographs=False)
+def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(run: FinishedRun, tmp_path: Path) -> None:
+    page.write(run, tmp_path, photographs=False)
     drawings = {f"figure{number:02d}.svg" for number in range(1, 16) if number not in (7, 12)}
     assert {file.name for file in tmp_path.glob("*.svg")} == drawings
     markdown, html = (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()
@@ -94,16 +87,18 @@ def test_the_audit_accuses_no_number_of_a_report(written: Path) -> None:
     assert examine.audit(written / "report.md").inconsistencies == ()
 
 
-def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, finished_run: Path) -> None:
+def test_a_corrected_run_has_no_label_of_a_deviation(written: Path, all_exhibits: list[Exhibit]) -> None:
     for text in ((written / "report.md").read_text(), (written / "index.html").read_text()):
         assert "DEVIATION" not in text
         assert "SUPPOSED" not in text
-    assert all("label" not in exhibit.numbers for exhibit in exhibits(FinishedRun.open(finished_run)))
+    assert all("label" not in exhibit.numbers for exhibit in all_exhibits)
 
 
-def test_both_pages_show_every_figure_every_finding_and_every_table_row(written: Path, finished_run: Path) -> None:
-    markdown, html = (written / "report.md").read_text(), Text(written / "index.html")
-    for exhibit in exhibits(FinishedRun.open(finished_run)):
+def test_both_pages_show_every_figure_every_finding_and_every_table_row(
+    written: Path, all_exhibits: list[Exhibit]
+) -> None:
+    markdown, html = (written / "report.md").read_text(), Page(written / "index.html")
+    for exhibit in all_exhibits:
         assert exhibit.number == 12 or f"![Figure {exhibit.number}]({exhibit.name}.svg)" in markdown
         assert f"Figure {exhibit.number}: {exhibit.title}" in html.text
         for finding in map(to_text, exhibit.findings):
@@ -114,10 +109,12 @@ def test_both_pages_show_every_figure_every_finding_and_every_table_row(written:
             assert [str(cell) for cell in row] in html.rows
 
 
-def test_both_pages_begin_with_the_verdict(written: Path, finished_run: Path) -> None:
-    run = FinishedRun.open(finished_run)
-    markdown, html = (written / "report.md").read_text(), Text(written / "index.html").text
-    answers = make_verdict(run, exhibits(run))
+def test_both_pages_begin_with_the_verdict(written: Path, run: FinishedRun, all_exhibits: list[Exhibit]) -> None:
+    markdown, html = (
+        (written / "report.md").read_text(),
+        Page(written / "index.html").text,
+    )
+    answers = make_verdict(run, all_exhibits)
     assert list(answers) == ["Asked", "Came out", "Caution", "Repeats", "Differs"]
     for question, answer in answers.items():
         assert f"**{question}.** {to_text(answer)}" in markdown.split("\n## ")[0]
@@ -129,40 +126,6 @@ def test_both_pages_begin_with_the_verdict(written: Path, finished_run: Path) ->
     assert "0.9882" not in html.split("Asked")[0]
 
 
-class Text(HTMLParser):
-    """Collect the text, the labels of drawings, the cells of tables and the links of a page."""
-
-    def __init__(self, file: Path) -> None:
-        super().__init__()
-        self.text = ""
-        self.labels: list[str] = []
-        self.rows: list[list[str]] = []
-        self.links: list[tuple[dict[str, str | None], str]] = []
-        self.in_cell = False
-        self.feed(file.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        values = dict(attrs)
-        self.labels.append(values.get("aria-label") or "")
-        if tag == "tr":
-            self.rows.append([])
-        if tag in ("td", "th"):
-            self.rows[-1].append("")
-            self.in_cell = True
-        if tag == "a":
-            self.links.append((values, ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        self.in_cell = self.in_cell and tag not in ("td", "th")
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-        if self.in_cell:
-            self.rows[-1][-1] += data
-        if self.lasttag == "a" and self.links and not self.links[-1][1]:
-            self.links[-1] = (self.links[-1][0], data)
-
-
 def rows_by_anchor(html: str) -> dict[str, list[str]]:
     """Return the cells of each table row that has an anchor, by anchor."""
     rows = re.findall(r'<tr id="(n\d+)"><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', html)
@@ -170,7 +133,7 @@ def rows_by_anchor(html: str) -> dict[str, list[str]]:
 
 
 def test_every_number_leads_to_its_value_beside_its_key_on_the_page_itself(written: Path) -> None:
-    links = [(values, text) for values, text in Text(written / "index.html").links if values.get("class") == "n"]
+    links = [(values, text) for values, text in Page(written / "index.html").links if values.get("class") == "n"]
     rows = rows_by_anchor((written / "index.html").read_text(encoding="utf-8"))
     files, tiers = set(), set()
     for values, text in links:
@@ -217,16 +180,15 @@ def test_options_and_numbers_stay_on_one_line() -> None:
 
 
 def test_a_run_that_may_be_guessing_says_so_on_both_pages_in_the_words_of_the_console(
-    written: Path, finished_run: Path
+    written: Path, run: FinishedRun
 ) -> None:
-    said = advise(FinishedRun.open(finished_run))
+    said = advise(run)
     assert said.startswith("no better than guessing")
-    assert f"As the training said at its end: {said}." in Text(written / "index.html").text.split("Figure 4")[0]
+    assert f"As the training said at its end: {said}." in Page(written / "index.html").text.split("Figure 4")[0]
     assert said in (written / "report.md").read_text()
 
 
-def test_what_the_shared_split_validates_on_is_what_its_intervals_count(finished_run: Path) -> None:
-    run = FinishedRun.open(finished_run)
+def test_what_the_shared_split_validates_on_is_what_its_intervals_count(run: FinishedRun) -> None:
     supports = {**run.metrics["supports"], "test": dict.fromkeys(run.classes, 7)}
     run = replace(
         run,
@@ -238,8 +200,7 @@ def test_what_the_shared_split_validates_on_is_what_its_intervals_count(finished
     assert "on the 42 images that it was trained on" in describe_selection_and_test(run)[0]
 
 
-def test_the_validation_loss_is_claimed_but_for_the_best_epoch(finished_run: Path) -> None:
-    run = FinishedRun.open(finished_run)
+def test_the_validation_loss_is_claimed_but_for_the_best_epoch(run: FinishedRun) -> None:
     rows = run.histories[run.metrics["setting"]]
     of, numbers = make_tier_lookup(run), figure_source(5, {"val_loss": [row["val_loss"] for row in rows]})
     best = max(range(len(rows)), key=lambda place: rows[place]["mean_class_accuracy"])
@@ -318,8 +279,7 @@ def test_figure_15_has_quantiles_and_counts_the_channels_that_are_never_positive
     assert [line for line in section.splitlines() if line.startswith("| ") and "conv1" in line] == rows
 
 
-def test_feature_maps_of_an_earlier_version_have_no_figure_15(finished_run: Path, tmp_path: Path) -> None:
-    run = FinishedRun.open(finished_run)
+def test_feature_maps_of_an_earlier_version_have_no_figure_15(run: FinishedRun, tmp_path: Path) -> None:
     features = copy.deepcopy(run.features)
     assert features is not None
     for images in features["sets"]:
@@ -371,8 +331,8 @@ def test_figure_7_ranks_ten_images_of_each_class_with_scores_and_true_classes(wr
         assert bottom == sorted(bottom)
 
 
-def test_classes_of_another_data_set_get_no_original_beside_them(finished_run: Path) -> None:
-    of_others = exhibits(rename_classes(FinishedRun.open(finished_run), ["a", "b", "c", "d", "e", "f"]))
+def test_classes_of_another_data_set_get_no_original_beside_them(run: FinishedRun) -> None:
+    of_others = exhibits(rename_classes(run, ["a", "b", "c", "d", "e", "f"]))
     assert "original" not in of_others[3].numbers
     assert not of_others[7].numbers["original"]
     for exhibit in of_others:
@@ -386,8 +346,8 @@ def test_a_run_without_features_is_refused(own_records: Path, tmp_path: Path) ->
         page.write(FinishedRun.open(own_records), tmp_path / "report")
 
 
-def test_conditions_name_given_weights_and_networks(finished_run: Path) -> None:
-    metrics = FinishedRun.open(finished_run).metrics
+def test_conditions_name_given_weights_and_networks(run: FinishedRun) -> None:
+    metrics = run.metrics
     course = replace(PRESETS["course"], data="/home/somebody/scenes", model="resnet50")
     sentences = "\n".join(describe_differences(course, metrics).values())
     assert "images of scenes" in sentences
@@ -398,8 +358,8 @@ def test_conditions_name_given_weights_and_networks(finished_run: Path) -> None:
     assert "resnet50; the original's is resnet18" in sentences
 
 
-def test_conditions_say_of_every_setting_what_it_trains(finished_run: Path) -> None:
-    tiny, metrics = PRESETS["tiny"], FinishedRun.open(finished_run).metrics
+def test_conditions_say_of_every_setting_what_it_trains(run: FinishedRun) -> None:
+    tiny, metrics = PRESETS["tiny"], run.metrics
     whole, later = tiny.settings[0], replace(tiny.settings[2], train="from:layer4")
     fitted = configure("tiny", None, {"train": "head"})
     mixed = replace(tiny, settings=(whole, later, replace(fitted.settings[0], train="head")))
@@ -409,10 +369,9 @@ def test_conditions_say_of_every_setting_what_it_trains(finished_run: Path) -> N
     assert describe_differences(fitted, metrics)["Training"].startswith("the last layer alone")
 
 
-def test_controls_and_signs_of_direction_in_a_strangers_run_are_shown_on_both_pages(finished_run: Path) -> None:
-    run = FinishedRun.open(finished_run)
+def test_controls_and_signs_of_direction_in_a_strangers_run_are_shown_on_both_pages(run: FinishedRun) -> None:
     hostile = ["a\u202eb", "\x1b[31mc", "d\ne", "\u2066f", "\x9bg", "\ud800h"]
-    for content in page.make_pages(run := rename_classes(run, hostile), exhibits(run), {}).values():
+    for content in page.make_pages(mixed := rename_classes(run, hostile), exhibits(mixed), {}).values():
         text = content.decode()
         assert all(letter.isprintable() or letter == "\n" for letter in text)
         assert "x1b[31mc" in text.replace("\\[", "[")
@@ -427,9 +386,8 @@ def rename_classes(run: FinishedRun, classes: list[str]) -> FinishedRun:
 
 @pytest.mark.parametrize("rows", [7, 1])
 def test_curves_of_a_fitted_and_of_trained_settings_are_whole_whichever_was_selected(
-    rows: int, finished_run: Path
+    rows: int, run: FinishedRun
 ) -> None:
-    run = FinishedRun.open(finished_run)
     selected, other = run.metrics["setting"], next(name for name in run.histories if name != run.metrics["setting"])
     values, length = [place / 10 for place in range(rows)], max(rows, 2)
     fits: Any = [

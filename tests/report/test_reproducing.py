@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.report import page
-from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import configure, reproducing_command
 from tests.builders import write_class_folders
 from tests.conftest import Call
@@ -35,11 +33,7 @@ def record(report: Path) -> dict[str, object]:
     return {name: content[name] for name in ("command", "config", "metrics", "figures")}
 
 
-def test_what_a_page_prints_makes_the_same_page_in_an_empty_folder(
-    call: Call, finished_run: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
-) -> None:
-    written = tmp_path_factory.mktemp("written")
-    page.write(FinishedRun.open(finished_run), written)
+def test_what_a_page_prints_makes_the_same_page_in_an_empty_folder(call: Call, written: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
     run_command(call, read_command(written))
     assert record(tmp_path / "reports/tiny") == record(written)

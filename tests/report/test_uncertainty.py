@@ -13,10 +13,9 @@ import torch
 from in4310repro import metrics
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import Scores
-from in4310repro.report import uncertainty
 from in4310repro.report.class_exhibits import test_exhibit as exhibit_of_test
 from in4310repro.report.score_exhibits import calibration_exhibit
-from in4310repro.report.uncertainty import bootstrap, precision_recall_curve
+from in4310repro.report.uncertainty import average_precisions, bootstrap, precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import read_json
 from in4310repro.system.numerics import generator_for
@@ -75,12 +74,11 @@ def test_the_bootstrap_is_a_loop_over_test_sets_measured_by_sklearn() -> None:
     assert np.bincount(labels, minlength=3).tolist() != np.bincount(scores.labels).tolist()
 
 
-def test_the_bootstrap_depends_on_its_seed_and_on_no_other_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_bootstrap_depends_on_its_seed_and_on_no_other_draw() -> None:
     scores = make_scores(1)
     first = bootstrap(scores, 0, draws=60)
     np.random.default_rng(0).random()
-    monkeypatch.setattr(uncertainty, "AT_ONCE", 7)
-    assert bootstrap(scores, 0, draws=60) == first
+    assert bootstrap(scores, 0, draws=60, at_once=7) == first
     assert bootstrap(scores, 1, draws=60) != {**first, "seed": 1}
 
 
@@ -89,10 +87,7 @@ def test_one_copy_of_each_image_gives_the_average_precision_to_the_bit() -> None
         scores = make_scores(seed, decimals=decimals)
         expected = metrics.average_precision(torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax)).tolist()
         once = np.ones((1, len(scores.labels)), np.int64)
-        found = [
-            uncertainty._average_precisions(scores.labels == label, scores.softmax[:, label], once)[0]
-            for label in range(3)
-        ]
+        found = [average_precisions(scores.labels == label, scores.softmax[:, label], once)[0] for label in range(3)]
         assert found == expected
 
 
@@ -131,8 +126,7 @@ def test_the_bins_hold_every_image_once_and_make_the_calibration_error() -> None
     assert error == pytest.approx(scores.details()["expected_calibration_error"], abs=1e-12)
 
 
-def test_the_figures_of_a_run_hold_these_numbers(finished_run: Path) -> None:
-    run = FinishedRun.open(finished_run)
+def test_the_figures_of_a_run_hold_these_numbers(finished_run: Path, run: FinishedRun) -> None:
     test, drawn = exhibit_of_test(run).numbers, bootstrap(run.scores, run.config.seed)
     assert test["bootstrap"] == {"seed": run.config.seed, "draws": 1000}
     for key in ("average_precision", "mean_class_accuracy", "mean_average_precision"):

@@ -4,11 +4,20 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
 from in4310repro import arithmetic
-from in4310repro.system.numerics import Numerics, activate, native_class, probe
+from in4310repro.system.numerics import (
+    Numerics,
+    activate,
+    generator_for,
+    native_class,
+    portable_class,
+    probe,
+    resolve_device,
+)
 
 
 def run_fresh(code: str, **environment: str) -> str:
@@ -99,17 +108,12 @@ def test_without_kernels_portable_stops_with_the_reason_and_auto_is_native(monke
     assert active.note == "native arithmetic, because portable is unavailable: no kernel was built"
 
 
-def test_a_changed_kernel_is_another_numeric_class(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_changed_kernel_is_another_numeric_class(numerics: Numerics) -> None:
     portable_here(numerics)
-    classes = {numerics.numeric_class}
-    with monkeypatch.context() as changed:
-        changed.setattr(arithmetic, "VERSION", arithmetic.VERSION + 1)
-        classes.add(activate("portable", "cpu").numeric_class)
-    for name in numerics.probe:
-        with monkeypatch.context() as changed:
-            changed.setattr(arithmetic, "self_test", lambda name=name: numerics.probe | {name: "0" * 12})
-            classes.add(activate("portable", "cpu").numeric_class)
-    assert len(classes) == len(numerics.probe) + 2
+    changed = [numerics.probe, *(numerics.probe | {name: "0" * 12} for name in numerics.probe)]
+    classes = [portable_class(probe, arithmetic.VERSION) for probe in changed]
+    assert classes[0] == numerics.numeric_class
+    assert len({*classes, portable_class(numerics.probe, arithmetic.VERSION + 1)}) == len(numerics.probe) + 2
 
 
 def test_a_network_is_placed_with_its_names_and_values_kept(numerics: Numerics) -> None:
@@ -162,14 +166,29 @@ def test_wrong_modes_and_devices_are_refused(mode: str, device: str, message: st
         activate(mode, device)
 
 
-def test_a_gpu_beyond_the_last_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+def test_a_gpu_beyond_the_last_is_refused() -> None:
+    assert [resolve_device(name, 2) for name in ("auto", "cuda", "cuda:1")] == ["cuda", "cuda", "cuda:1"]
     with pytest.raises(ValueError, match="device 'cuda:2' was asked for; cuda:0 to cuda:1 are valid"):
-        activate("native", "cuda:2")
+        resolve_device("cuda:2", 2)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(ValueError, match="sees no CUDA device; use cpu"):
         activate("native", "cuda")
+
+
+def test_a_generator_depends_on_the_seed_and_every_name() -> None:
+    def draw(*words: int | str) -> float:
+        return float(generator_for(int(words[0]), *words[1:]).random())
+
+    assert draw(0, "epoch", 1, "a") == draw(0, "epoch", 1, "a")
+    assert (
+        len({draw(0, "epoch", 1, "a"), draw(1, "epoch", 1, "a"), draw(0, "epoch", 2, "a"), draw(0, "epoch", 1, "b")})
+        == 4
+    )
+
+
+def test_a_generator_is_numpys_pcg64() -> None:
+    oracle = np.random.Generator(np.random.PCG64(np.random.SeedSequence([3, 7]))).random()
+    assert generator_for(3, 7).random() == oracle

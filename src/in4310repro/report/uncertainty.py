@@ -18,10 +18,10 @@ from in4310repro.system.numerics import generator_for
 Number = TypeVar("Number", bound=np.integer[Any])
 
 LEVEL, DRAWS = 0.95, 1000
-AT_ONCE = 2**17  # most numbers in one array of draws and images
+AT_ONCE = 2**17
 
 
-def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> dict[str, Any]:
+def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_ONCE) -> dict[str, Any]:
     """Return percentile intervals of the test metrics, by resampling the images of each class with replacement.
 
     Each draw chooses how often every image occurs, and the metrics count an image that often. An interval leaves
@@ -32,15 +32,17 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS) -> dict[str, Any]:
         scores: scores of a test set in which every class has an image.
         seed: seed of the draws, which depend on nothing else.
         draws: number of resampled test sets.
+        at_once: most numbers in one array of draws and images, which bounds the memory.
 
     Returns:
         The 95 % interval of each metric by name; a list of intervals for a metric of each class. Metrics that are
         shares of images are left out, since they have Wilson's interval.
     """
-    copies = _draw_copies(scores.labels, scores.softmax.shape[1], seed, draws)
+    copies = _draw_copies(scores.labels, scores.softmax.shape[1], seed, draws, at_once)
+    areas = _areas(scores, copies, at_once)
     values: dict[str, Sequence[Any]] = {
         COUNTS: _counts(scores, copies),
-        **dict.fromkeys((name for name, each in METRICS.items() if each.reads == RANKING), _areas(scores, copies)),
+        **dict.fromkeys((name for name, each in METRICS.items() if each.reads == RANKING), areas),
     }
     for name, metric in METRICS.items():
         if metric.reads != RANKING:
@@ -65,10 +67,12 @@ def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:
     return [Counts(*each) for each in by_draw]
 
 
-def _areas(scores: Scores, copies: NDArray[np.uint8]) -> list[tuple[float, ...]]:
+def _areas(scores: Scores, copies: NDArray[np.uint8], at_once: int) -> list[tuple[float, ...]]:
     """Return the average precision of each class in each resampled test set."""
     classes = range(scores.softmax.shape[1])
-    of_classes = (_average_precisions(scores.labels == label, scores.softmax[:, label], copies) for label in classes)
+    of_classes = (
+        average_precisions(scores.labels == label, scores.softmax[:, label], copies, at_once) for label in classes
+    )
     return list(zip(*of_classes, strict=True))
 
 
@@ -88,7 +92,7 @@ def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> 
     return [mean - math.sqrt(below) / len(shares), mean + math.sqrt(above) / len(shares)]
 
 
-def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int) -> NDArray[np.uint8]:
+def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int, at_once: int) -> NDArray[np.uint8]:
     """Return how often each image occurs in each resampled test set, as an array [draw, image].
 
     Counts fit in a byte: a draw takes one image more than 255 times with a probability below 1 / 256!, or 1e-507.
@@ -98,26 +102,26 @@ def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int)
     for label in range(classes):
         images = np.flatnonzero(labels == label)
         # Rows are drawn in order, so that they do not depend on the size of a portion.
-        for rows in _split_rows(copies, len(images)):
+        for rows in _split_rows(copies, len(images), at_once):
             chosen = images[generator.integers(len(images), size=(len(rows), len(images)))]
             np.add.at(rows, (np.arange(len(rows))[:, None], chosen), 1)
     return copies
 
 
-def _split_rows(copies: NDArray[Number], images: int) -> Iterator[NDArray[Number]]:
-    """Yield the rows in portions of at most `AT_ONCE` numbers, so that the memory needed stays constant."""
-    count = max(1, AT_ONCE // images)
+def _split_rows(copies: NDArray[Number], images: int, at_once: int) -> Iterator[NDArray[Number]]:
+    """Yield the rows in portions of at most `at_once` numbers, so that the memory needed stays constant."""
+    count = max(1, at_once // images)
     return (copies[start : start + count] for start in range(0, len(copies), count))
 
 
-def _average_precisions(
-    of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.integer[Any]]
+def average_precisions(
+    of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.integer[Any]], at_once: int = AT_ONCE
 ) -> list[float]:
     """Return one class's average precision in each resampled test set."""
     order = np.argsort(-scores, kind="stable")
     last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
     found: list[float] = []
-    for rows in _split_rows(copies, len(order)):
+    for rows in _split_rows(copies, len(order), at_once):
         drawn = rows[:, order].astype(np.int64)
         predicted = drawn.cumsum(axis=1)[:, last]
         true_positives = (drawn * of_class[order]).cumsum(axis=1)[:, last]

@@ -126,10 +126,9 @@ def _portable() -> Numerics:
 
     _deterministic()
     hashes = arithmetic.self_test()
-    content = json.dumps([arithmetic.VERSION, hashes]).encode()
     return Numerics(
         mode="portable",
-        numeric_class=_sha256(content)[:12],
+        numeric_class=portable_class(hashes, arithmetic.VERSION),
         probe=hashes,
         threads=torch.get_num_threads(),
         device="cpu",
@@ -140,7 +139,7 @@ def _native(device: str, note: str = "") -> Numerics:
     import torch
 
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    device = _resolve_device(device)
+    device = resolve_device(device, torch.cuda.device_count() if torch.cuda.is_available() else 0)
     limit = _openmp_limit()
     threads = min(_processors(), limit or _processors())
     if threads < _processors():
@@ -160,11 +159,16 @@ def _native(device: str, note: str = "") -> Numerics:
     )
 
 
-def _resolve_device(device: str) -> str:
+def resolve_device(device: str, cards: int) -> str:
+    """Return the name of the torch device for a value of `--device`, on a machine with so many CUDA devices.
+
+    Raises:
+        ValueError: the device is unknown or not there.
+    """
     import torch
 
     if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
+        return "cuda" if cards else "cpu"
     try:
         asked = torch.device(device)
         kind = asked.type
@@ -173,10 +177,10 @@ def _resolve_device(device: str) -> str:
     if kind not in ("cpu", "cuda"):
         near = did_you_mean(device, ("auto", "cpu", "cuda"))
         raise ValueError(f"no device {device!r}; valid are auto, cpu, cuda and cuda:N{near}")
-    if kind == "cuda" and not torch.cuda.is_available():
+    if kind == "cuda" and not cards:
         raise ValueError(f"device {device!r} was asked for and torch {torch.__version__} sees no CUDA device; use cpu")
-    if kind == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
-        raise ValueError(f"device {device!r} was asked for; cuda:0 to cuda:{torch.cuda.device_count() - 1} are valid")
+    if kind == "cuda" and (asked.index or 0) >= cards:
+        raise ValueError(f"device {device!r} was asked for; cuda:0 to cuda:{cards - 1} are valid")
     return device
 
 
@@ -231,6 +235,11 @@ def _openmp_limit() -> int | None:
 def _processors() -> int:
     """Return the number of processors that this process may use; on macOS and Windows, all of them."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def portable_class(hashes: dict[str, str], version: int) -> str:
+    """Return the numeric class of portable arithmetic: 12 hex digits of a hash of its version and self-test."""
+    return _sha256(json.dumps([version, hashes]).encode())[:12]
 
 
 def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:

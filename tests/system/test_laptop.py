@@ -9,7 +9,7 @@ import pytest
 
 from tests.laptop import refuse_in_use
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def run_as_laptop(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
