@@ -11,12 +11,13 @@ from typing import Any
 import torch
 
 from in4310repro.system.tensors import read_tensors, tensor_bytes
-from tests.bad_input.row import each_of, rows_of
+from tests.bad_input.row import each_of, refusals_of, rows_of
 from tests.bad_input.sandbox import Sandbox, seal
 
 row = rows_of("checkpoints")
 
 RESUME = "train --preset tiny --resume"
+refused = refusals_of("checkpoints", RESUME)
 RUN = "runs/tiny"
 INTACT = "the run, which the right command still ends"
 # What the last step of a training writes.
@@ -102,51 +103,49 @@ ROWS = [
         afterwards=still_ends),
     row("the images are others", f"{RESUME} --out runs/tiny --data photos --split 10/4/4", 2, "runs/tiny",
         make=each_of(interrupt_run, Sandbox.photos), intact=INTACT, afterwards=still_ends),
-    row("the split was changed", RESUME, 2, "split.csv",
+    refused("the split was changed", "split.csv",
         make=each_of(interrupt_run, lambda box: box.replace(f"{RUN}/split.csv", ",test", ",training"))),
-    row("the split is missing", RESUME, 2, "split.csv", make=without("split.csv")),
-    row("the arithmetic was another", RESUME, 2, "numeric_class", "abc",
+    refused("the split is missing", "split.csv", make=without("split.csv")),
+    refused("the arithmetic was another", "numeric_class", "abc",
         make=with_json("fingerprint.json", lambda value: value.update(numeric_class="abc"))),
-    row("the library was another", RESUME, 2, "versions",
+    refused("the library was another", "versions",
         make=with_json("fingerprint.json", lambda value: value["versions"].update(torch="1.0"))),
-    row("the fingerprint is a list", RESUME, 2, "fingerprint.json", make=with_json("fingerprint.json", lambda _: [1])),
-    row("the fingerprint is missing", RESUME, 2, "fingerprint.json", make=without("fingerprint.json")),
-    row("the configuration is a list", RESUME, 2, "config.json", make=with_json("config.json", lambda _: [1])),
-    row("the configuration is no JSON", RESUME, 2, "config.json", make=with_text("config.json", "{")),
-    row("the configuration is of another format", RESUME, 2, "config.json", "format",
+    refused("the fingerprint is a list", "fingerprint.json", make=with_json("fingerprint.json", lambda _: [1])),
+    refused("the fingerprint is missing", "fingerprint.json", make=without("fingerprint.json")),
+    refused("the configuration is a list", "config.json", make=with_json("config.json", lambda _: [1])),
+    refused("the configuration is no JSON", "config.json", make=with_text("config.json", "{")),
+    refused("the configuration is of another format", "config.json", "format",
         make=with_json("config.json", lambda value: value.update(format=99))),
-    row("the manifest is a list", RESUME, 2, "manifest.json", make=with_text("manifest.json", "[]")),
-    row("the manifest is no JSON", RESUME, 2, "manifest.json", make=with_text("manifest.json", "{")),
-    row(
+    refused("the manifest is a list", "manifest.json", make=with_text("manifest.json", "[]")),
+    refused("the manifest is no JSON", "manifest.json", make=with_text("manifest.json", "{")),
+    refused(
         "the manifest names a file outside",
-        RESUME,
-        2,
         "manifest.json",
         "../../../victim/secret.png",
         make=with_json(
             "manifest.json", lambda value: value.update({"../../../victim/secret.png": "0" * 64}), sealed=False
         ),
     ),
-    row("a sealed history is an empty object", RESUME, 2, "adamw/history.json",
+    refused("a sealed history is an empty object", "adamw/history.json",
         make=with_json("adamw/history.json", lambda _: {})),
-    row("a sealed history has an empty row", RESUME, 2, "adamw/history.json",
+    refused("a sealed history has an empty row", "adamw/history.json",
         make=with_json("adamw/history.json", lambda value: [value[0], {}])),
-    row("a checkpoint is of another configuration", RESUME, 2, "checkpoint", "seed",
+    refused("a checkpoint is of another configuration", "checkpoint", "seed",
         make=with_checkpoint({"config": json.dumps({"seed": 7}), "position": json.dumps(POSITION)}), written=ENDED),
-    row("a checkpoint with the right hash has no position", RESUME, 2, "checkpoint",
+    refused("a checkpoint with the right hash has no position", "checkpoint",
         make=with_checkpoint({"config": "{}"}), written=ENDED),
-    row("a checkpoint with the right hash has nested metadata", RESUME, 2, "checkpoint",
+    refused("a checkpoint with the right hash has nested metadata", "checkpoint",
         make=with_checkpoint({"config": "[" * 3000, "position": "{}"}), written=ENDED),
-    row("an optimizer's state is smaller than its parameter", RESUME, 2, "checkpoint", "0.exp_avg", "(64, 3, 7, 7)",
+    refused("an optimizer's state is smaller than its parameter", "checkpoint", "0.exp_avg", "(64, 3, 7, 7)",
         make=with_state(MOMENTS | {"0.exp_avg": torch.zeros(1)}), written=ENDED),
-    row("an optimizer's state has doubles", RESUME, 2, "checkpoint", "0.exp_avg_sq", "torch.float32",
+    refused("an optimizer's state has doubles", "checkpoint", "0.exp_avg_sq", "torch.float32",
         make=with_state(MOMENTS | {"0.exp_avg_sq": torch.zeros(64, 3, 7, 7, dtype=torch.float64)}), written=ENDED),
-    row("an optimizer's state is missing", RESUME, 2, "checkpoint", "1.step", "missing", make=with_state(MOMENTS),
+    refused("an optimizer's state is missing", "checkpoint", "1.step", "missing", make=with_state(MOMENTS),
         written=ENDED),
-    row("an optimizer's state is another optimizer's", RESUME, 2, "checkpoint", "0.step", "missing",
+    refused("an optimizer's state is another optimizer's", "checkpoint", "0.step", "missing",
         make=with_state({"0.momentum_buffer": torch.zeros(64, 3, 7, 7)}), written=ENDED),
-    row("an optimizer made nan steps", RESUME, 2, "checkpoint", "0.step", "whole numbers from 0",
+    refused("an optimizer made nan steps", "checkpoint", "0.step", "whole numbers from 0",
         make=with_state(MOMENTS | {"0.step": torch.tensor(float("nan"))}), written=ENDED),
-    row("an optimizer made more steps than it can count", RESUME, 2, "checkpoint", "0.step", "whole numbers from 0",
+    refused("an optimizer made more steps than it can count", "checkpoint", "0.step", "whole numbers from 0",
         make=with_state(MOMENTS | {"0.step": torch.tensor(1e30)}), written=ENDED),
 ]  # fmt: skip

@@ -11,7 +11,7 @@ from PIL import Image
 from in4310repro import models
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.system.tensors import tensor_bytes
-from tests.bad_input.row import each_of, rows_of
+from tests.bad_input.row import each_of, refusals_of, rows_of
 from tests.bad_input.sandbox import Sandbox
 
 row = rows_of("features of a network")
@@ -21,6 +21,7 @@ OF_RUN, OF_FILE = (
     "data check photos --weights runs/tiny",
     f"data check photos --weights w.safetensors --model {NETWORK}",
 )
+refused = refusals_of("features of a network", OF_RUN)
 Make = Callable[[Sandbox], object]
 
 
@@ -85,8 +86,8 @@ def folder(name: str) -> Make:
 
 ROWS = [
     row("the folder is no run", "data check photos --weights other", 2, "other is no run", make=folder("other")),
-    row("the run is not finished", OF_RUN, 2, "runs/tiny", "metrics.json", make=unfinished),
-    row("the run's weights were written by half", OF_RUN, 2, "chosen/best.safetensors", make=cut_weights),
+    refused("the run is not finished", "runs/tiny", "metrics.json", make=unfinished),
+    refused("the run's weights were written by half", "chosen/best.safetensors", make=cut_weights),
     row("neither a run nor a file is there", "data check photos --weights nowhere", 2, "nowhere", "--model NAME"),
     row("the file is not there", OF_FILE, 2, "w.safetensors", ".pth file"),
     row("the weights have no name", "data check photos --weights ''", 2, "''", "--model NAME"),
@@ -114,11 +115,11 @@ ROWS = [
     row("no pictures without a page", f"{OF_RUN} --no-photographs", 2, "--no-photographs goes with --page"),
     row("the page is a folder", f"{OF_RUN} --page p.html", 2, "p.html is a folder", make=folder("p.html")),
     row("the result is a folder", f"{OF_RUN} --out o.json", 2, "o.json is a folder", make=folder("o.json")),
-    row("a class has one image", OF_RUN, 2, "class cat has 1 readable images", make=of_run(images=1)),
+    refused("a class has one image", "class cat has 1 readable images", make=of_run(images=1)),
     row("a folder has one class", f"{OF_RUN} --out o.json", 2, "images of 1 classes", make=without_a_class,
         written=("work/o.json",)),
-    row("no image of a class can be read", OF_RUN, 2, "class dog has 0 readable images", make=unreadable("dog")),
-    row("no image can be read", OF_RUN, 2, "class cat has 0 readable images", make=unreadable("*")),
-    row("all images are alike", OF_RUN, 2, "class cat has 1 readable images", make=plain),
+    refused("no image of a class can be read", "class dog has 0 readable images", make=unreadable("dog")),
+    refused("no image can be read", "class cat has 0 readable images", make=unreadable("*")),
+    refused("all images are alike", "class cat has 1 readable images", make=plain),
     row("the split is not there", f"{OF_RUN} --split nowhere.csv", 2, "nowhere.csv is not there", make=of_run()),
 ]  # fmt: skip

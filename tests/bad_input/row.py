@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Any
 
 from tests.bad_input.sandbox import Outcome, Sandbox, changes, snapshot
 
@@ -54,33 +55,18 @@ def each_of(*makers: Callable[[Sandbox], object]) -> Callable[[Sandbox], None]:
 
 
 def rows_of(group: str) -> Callable[..., Row]:
-    """Return a function that makes the rows of a group from name, command, exit code and key words."""
+    """Return a function that makes the rows of a group from name, command, exit code, key words and other fields."""
 
-    def row(
-        name: str,
-        command: str,
-        code: int,
-        *words: str,
-        make: Callable[[Sandbox], object] = nothing,
-        written: tuple[str, ...] = (),
-        intact: str = "every file",
-        afterwards: Callable[[Sandbox], None] = nothing,
-        act: Act | None = None,
-    ) -> Row:
-        return Row(
-            group=group,
-            name=name,
-            command=command,
-            code=code,
-            words=words,
-            make=make,
-            written=written,
-            intact=intact,
-            afterwards=afterwards,
-            act=act,
-        )
+    def row(name: str, command: str, code: int, *words: str, **fields: Any) -> Row:
+        return Row(group=group, name=name, command=command, code=code, words=words, **fields)
 
     return row
+
+
+def refusals_of(group: str, command: str) -> Callable[..., Row]:
+    """Return a function that makes rows of one command that ends with 2, from name, key words and other fields."""
+    row = rows_of(group)
+    return lambda name, *words, **fields: row(name, command, 2, *words, **fields)
 
 
 def faults(row: Row, box: Sandbox) -> list[str]:

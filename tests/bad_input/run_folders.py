@@ -27,12 +27,16 @@ PUBLISHED = f"published {RUN} {RUN}"
 Make = Callable[[Sandbox], object]
 
 
+def two_runs(box: Sandbox) -> None:
+    box.run(RUN)
+    box.run(OTHER)
+
+
 def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> Make:
     """Make two equal runs; change a JSON file of one and, if `sealed`, update its manifest entry."""
 
     def make(box: Sandbox) -> None:
-        box.run(RUN)
-        box.run(OTHER)
+        two_runs(box)
         box.edit_json(f"{RUN}/{name}", change)
         if sealed:
             seal(box.work / RUN, name)
@@ -64,8 +68,7 @@ def become(value: object) -> Callable[[Any], Any]:
 
 def raw(name: str, content: bytes, *, sealed: bool = True) -> Make:
     def make(box: Sandbox) -> None:
-        box.run(RUN)
-        box.run(OTHER)
+        two_runs(box)
         box.write(f"{RUN}/{name}", content)
         if sealed:
             seal(box.work / RUN, name)
@@ -75,8 +78,7 @@ def raw(name: str, content: bytes, *, sealed: bool = True) -> Make:
 
 def gone(name: str) -> Make:
     def make(box: Sandbox) -> None:
-        box.run(RUN)
-        box.run(OTHER)
+        two_runs(box)
         (box.work / RUN / name).unlink()
 
     return make
@@ -99,31 +101,20 @@ def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
     return make
 
 
-def claim(box: Sandbox) -> None:
-    """Make an array whose header claims 10^12 values."""
-    box.run(RUN)
-    box.run(OTHER)
-    buffer = io.BytesIO()
-    header = io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**12,)})
-    with zipfile.ZipFile(buffer, "w") as file:
-        for name in ("paths", "labels", "softmax"):
-            file.writestr(f"{name}.npy", header.getvalue())
-    box.write(f"{RUN}/scores.npz", buffer.getvalue())
-    seal(box.work / RUN, "scores.npz")
+def huge(values: int, content: bytes, compression: int) -> Make:
+    """Make two runs; the scores of one are arrays whose headers claim a number of values."""
 
+    def make(box: Sandbox) -> None:
+        two_runs(box)
+        buffer, header = io.BytesIO(), io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (values,)})
+        with zipfile.ZipFile(buffer, "w", compression) as file:
+            for name in ("paths", "labels", "softmax"):
+                file.writestr(f"{name}.npy", header.getvalue() + content)
+        box.write(f"{RUN}/scores.npz", buffer.getvalue())
+        seal(box.work / RUN, "scores.npz")
 
-def bomb(box: Sandbox) -> None:
-    """Make an array of zeros that takes 4 GB once it is unpacked."""
-    box.run(RUN)
-    box.run(OTHER)
-    buffer, header = io.BytesIO(), io.BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**7,)})
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-        for name in ("paths", "labels", "softmax"):
-            file.writestr(f"{name}.npy", header.getvalue() + bytes(4 * 10**7))
-    box.write(f"{RUN}/scores.npz", buffer.getvalue())
-    seal(box.work / RUN, "scores.npz")
+    return make
 
 
 def objects(content: dict[str, Any]) -> None:
@@ -143,8 +134,7 @@ def put_name(name: str, value: object) -> Callable[[Any], None]:
 
 def split_line(old: str, new: str) -> Make:
     def make(box: Sandbox) -> None:
-        box.run(RUN)
-        box.run(OTHER)
+        two_runs(box)
         box.replace(f"{RUN}/split.csv", old, new)
         seal(box.work / RUN, "split.csv")
 
@@ -160,8 +150,7 @@ def linked(name: str, target: str) -> Make:
     """Replace a file or folder of the run by a link to one outside the run."""
 
     def make(box: Sandbox) -> None:
-        box.run(RUN)
-        box.run(OTHER)
+        two_runs(box)
         path = box.work / RUN / name
         outside = box.root / target
         if path.is_dir():
@@ -176,8 +165,7 @@ def linked(name: str, target: str) -> Make:
 
 def fifo(name: str) -> Make:
     def make(box: Sandbox) -> None:
-        box.run(RUN)
-        box.run(OTHER)
+        two_runs(box)
         (box.work / RUN / name).unlink()
         named_pipe(box.work / RUN / name)
 
@@ -276,8 +264,9 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
      ("metrics.json",)),
     ("a JSON file is empty", raw("metrics.json", b""), ("metrics.json",)),
     ("a JSON file is no UTF-8", raw("fingerprint.json", b'"\xff\xfe"'), ("fingerprint.json",)),
-    ("the scores claim 10^12 values", claim, ("scores.npz",)),
-    ("the scores unpack to much more than they are", bomb, ("scores.npz",)),
+    ("the scores claim 10^12 values", huge(10**12, b"", zipfile.ZIP_STORED), ("scores.npz",)),
+    ("the scores unpack to much more than they are", huge(10**7, bytes(4 * 10**7), zipfile.ZIP_DEFLATED),
+     ("scores.npz",)),
     ("the scores are no archive", raw("scores.npz", b"PK\x03\x04 nothing"), ("scores.npz",)),
     ("the scores lack the labels", arrays(lambda content: content.pop("labels")), ("scores.npz", "labels")),
     ("the scores are of five classes", arrays(lambda c: c.update(softmax=c["softmax"][:, :5])), ("scores.npz",)),

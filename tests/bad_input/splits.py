@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 
-from tests.bad_input.row import rows_of
+from tests.bad_input.row import refusals_of, rows_of
 from tests.bad_input.sandbox import Sandbox
 from tests.special_files import link_to_a_device, named_pipe
 
 row = rows_of("splits")
 
 CHECK = "data check photos --split split.csv"
+refused = refusals_of("splits", CHECK)
 HEADING = "path,class,sha256,part"
 
 
@@ -79,31 +80,30 @@ def sizes(text_of_sizes: str) -> str:
 
 
 ROWS = [
-    row("the split is not there", CHECK, 2, "split.csv", make=lambda box: box.photos()),
-    row("the split is empty", CHECK, 2, "split.csv", make=text("")),
-    row("the split is a heading alone", CHECK, 2, "split.csv", make=text(f"{HEADING}\n")),
-    row("the split is JSON", CHECK, 2, "split.csv", make=text('{"path": 1}')),
-    row("the split is no UTF-8", CHECK, 2, "split.csv", make=text(b"path,class\n\xff\xfe")),
-    row("the split has a byte 0", CHECK, 2, "split.csv", make=cell(0, 0, "cat/\0.png")),
-    row("the split is a folder", CHECK, 2, "split.csv", make=folder),
-    row("the split is a FIFO", CHECK, 2, "split.csv", make=fifo),
-    row("the split is a link to a device", CHECK, 2, "split.csv", make=device),
-    row("the split has other columns", CHECK, 2, "split.csv", "path,class,sha256,part",
+    refused("the split is not there", "split.csv", make=lambda box: box.photos()),
+    refused("the split is empty", "split.csv", make=text("")),
+    refused("the split is a heading alone", "split.csv", make=text(f"{HEADING}\n")),
+    refused("the split is JSON", "split.csv", make=text('{"path": 1}')),
+    refused("the split is no UTF-8", "split.csv", make=text(b"path,class\n\xff\xfe")),
+    refused("the split has a byte 0", "split.csv", make=cell(0, 0, "cat/\0.png")),
+    refused("the split is a folder", "split.csv", make=folder),
+    refused("the split is a FIFO", "split.csv", make=fifo),
+    refused("the split is a link to a device", "split.csv", make=device),
+    refused("the split has other columns", "split.csv", "path,class,sha256,part",
         make=table(len, "path,label,sha256,part")),
-    row("the split lacks a column", CHECK, 2, "split.csv",
+    refused("the split lacks a column", "split.csv",
         make=table(lambda lines: [line.pop() for line in lines], "path,class,sha256")),
-    row("a row of the split is short", CHECK, 2, "split.csv", make=table(lambda lines: lines[3].pop())),
-    row("a row of the split is long", CHECK, 2, "split.csv", make=table(lambda lines: lines[3].append("more"))),
-    row("the split has a quotation mark without end", CHECK, 2, "split.csv", make=cell(4, 0, '"cat/4.png')),
-    row("a field of the split is 200,000 characters long", CHECK, 2, "split.csv", make=cell(4, 0, "x" * 200_000)),
-    row("the split names an unknown part", CHECK, 2, "split.csv", "training", make=cell(2, 3, "train")),
-    row("the split names an absolute path", CHECK, 2, "split.csv", "/etc/passwd", make=cell(0, 0, "/etc/passwd")),
-    row("the split names a path that leads out", CHECK, 2, "split.csv", "..",
-        make=cell(0, 0, "cat/../../victim/secret.png")),
-    row("the split names a path of another system", CHECK, 2, "split.csv", make=cell(0, 0, "..\\victim\\secret.png")),
-    row("the split names a drive", CHECK, 2, "split.csv", make=cell(0, 0, "C:/secret.png")),
-    row("a hash in the split is no hash", CHECK, 2, "split.csv", "sha256", make=cell(0, 2, "abc")),
-    row("a class in the split is empty", CHECK, 2, "split.csv", make=cell(0, 1, "")),
+    refused("a row of the split is short", "split.csv", make=table(lambda lines: lines[3].pop())),
+    refused("a row of the split is long", "split.csv", make=table(lambda lines: lines[3].append("more"))),
+    refused("the split has a quotation mark without end", "split.csv", make=cell(4, 0, '"cat/4.png')),
+    refused("a field of the split is 200,000 characters long", "split.csv", make=cell(4, 0, "x" * 200_000)),
+    refused("the split names an unknown part", "split.csv", "training", make=cell(2, 3, "train")),
+    refused("the split names an absolute path", "split.csv", "/etc/passwd", make=cell(0, 0, "/etc/passwd")),
+    refused("the split names a path that leads out", "split.csv", "..", make=cell(0, 0, "cat/../../victim/secret.png")),
+    refused("the split names a path of another system", "split.csv", make=cell(0, 0, "..\\victim\\secret.png")),
+    refused("the split names a drive", "split.csv", make=cell(0, 0, "C:/secret.png")),
+    refused("a hash in the split is no hash", "split.csv", "sha256", make=cell(0, 2, "abc")),
+    refused("a class in the split is empty", "split.csv", make=cell(0, 1, "")),
     row("a path stands in two parts", CHECK, 1, "cat/0.png", "training", "test",
         make=table(lambda lines: lines.append([*lines[0][:3], "test"]))),
     row("a path stands in a part twice", CHECK, 1, "cat/0.png", make=table(lambda lines: lines.append(lines[0]))),
