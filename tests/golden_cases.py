@@ -32,10 +32,9 @@ from matplotlib import pyplot
 
 from in4310repro import models
 from in4310repro.data import scenes
-from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import load_images
+from in4310repro.data.images import load_images, training_batches
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.golden import Case, Claim, renew, update

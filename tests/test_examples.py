@@ -11,8 +11,7 @@ import pytest
 
 import in4310repro
 from in4310repro import golden, metrics, models
-from in4310repro.data import batches as loaders
-from in4310repro.data import folders, images, splits
+from in4310repro.data import folders, images, reading, splits
 from in4310repro.evaluation import prediction
 from in4310repro.features import FeatureResult, FeatureStatistics, batches, gather
 from in4310repro.metrics import scores
@@ -27,9 +26,9 @@ NAMES: tuple[Any, ...] = (
     metrics.class_accuracy,
     metrics.average_precision,
     folders.catalogue,
-    images.decode,
+    reading.decode,
     images.load_images,
-    loaders.training_ranges,
+    images.training_ranges,
     models.build,
     splits.stratified_split,
     prediction.predict,

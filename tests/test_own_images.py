@@ -15,7 +15,8 @@ from rich.console import Console
 
 from in4310repro.cli.options import default_folder
 from in4310repro.data.folders import Catalogue, Entry, catalogue
-from in4310repro.data.images import decode, load_images
+from in4310repro.data.images import load_images
+from in4310repro.data.reading import decode
 from in4310repro.data.splits import parse_sizes, stratified_split
 from in4310repro.report.page import may_write
 from in4310repro.runs.config import to_json

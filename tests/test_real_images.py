@@ -14,7 +14,7 @@ from PIL import Image
 
 from in4310repro.data import check, comparison
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import decode
+from in4310repro.data.reading import decode
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import page

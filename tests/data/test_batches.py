@@ -5,14 +5,14 @@ import pytest
 import torch
 import torchvision.transforms.v2.functional as transforms
 
-from in4310repro.data.batches import (
+from in4310repro.data.images import (
+    ImageSet,
     augment,
     evaluation_batches,
     normalize,
     training_batches,
     training_ranges,
 )
-from in4310repro.data.images import ImageSet
 from in4310repro.system.numerics import generator_for
 from tests.builders import image_set
 

@@ -12,10 +12,9 @@ from typing import IO, Any
 import pytest
 from PIL import Image
 
-from in4310repro.data import check, orientations, scenes
+from in4310repro.data import check, near_duplicates, scenes
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import decode
-from in4310repro.data.reading import Picture, read_rgb
+from in4310repro.data.reading import Picture, decode, read_rgb
 from in4310repro.data.splits import COLUMNS
 from in4310repro.system.files import file_sha256
 from tests.conftest import Call
@@ -66,9 +65,9 @@ def test_a_recompressed_brighter_image_is_a_near_duplicate_and_no_error(folder: 
 @pytest.mark.parametrize("orientation", range(1, 8))
 def test_a_turned_or_mirrored_copy_is_named_with_what_was_done_and_no_error(orientation: int, folder: Path) -> None:
     with Image.open(folder / "street/2.png") as image:
-        orientations.turn(image, orientation).save(folder / "sea/other.jpg", quality=60)
+        near_duplicates.turn_image(image, orientation).save(folder / "sea/other.jpg", quality=60)
     findings = check.check(folder, write_split(folder, PARTS_OF | {"sea/other.jpg": "training"}))
-    how = orientations.NAMES[orientations.INVERSE[orientation]]
+    how = near_duplicates.ORIENTATION_NAMES[near_duplicates.INVERSE[orientation]]
     assert findings.turned == [check.Turned("sea/other.jpg", "street/2.png", how)]
     assert findings.turned_conflicts == [["sea/other.jpg", "street/2.png"]]
     assert findings.turned_leaks == [{"training": ["sea/other.jpg"], "test": ["street/2.png"]}]

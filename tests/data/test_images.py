@@ -20,10 +20,10 @@ from PIL import Image
 from rich.console import Console
 
 from in4310repro.data import images as module
-from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import ImageSet, decode, load_images
+from in4310repro.data.images import ImageSet, evaluation_batches, load_images, training_batches
+from in4310repro.data.reading import decode
 from in4310repro.system.progress import SILENT, Progress
 from tests.builders import write_images
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from in4310repro.data.linking import link, members
+from in4310repro.data.splits import link, members
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -8,7 +8,7 @@ import scipy.fft
 from PIL import Image
 
 from in4310repro.data import scenes
-from in4310repro.data.matching import ENOUGH, SIDE, details, part_of
+from in4310repro.data.near_duplicates import ENOUGH, SIDE, details, part_of
 
 
 def scene(name: str, number: int = 0) -> Image.Image:

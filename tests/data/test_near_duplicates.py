@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from in4310repro.data import near_duplicates as module
-from in4310repro.data.near_duplicates import near_duplicate_groups, turned_pairs
-from in4310repro.data.orientations import INVERSE
+from in4310repro.data.near_duplicates import INVERSE, near_duplicate_groups, turned_pairs
 
 
 def differing_bits_by_text(first: int, second: int) -> int:

@@ -16,7 +16,7 @@ import pytest
 from filelock import FileLock
 from rich.console import Console
 
-from in4310repro.data import cache, images, pixel_cache
+from in4310repro.data import cache, images, pixel_cache, reading
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.system.progress import SILENT, Progress
@@ -38,7 +38,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return a list to which the name of each decoded image is added."""
     names: list[str] = []
-    decode = images.decode
+    decode = reading.decode
 
     def noted(file: Path, *arguments: object) -> object:
         names.append(file.name)
@@ -208,7 +208,7 @@ def test_size_and_free_disk_are_said_before_much_is_decoded(folder: Path, monkey
 def test_an_interrupt_ends_the_threads_and_what_is_decoded_stays(
     folder: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
 ) -> None:
-    counted = images.decode
+    counted = reading.decode
 
     def interrupted(file: Path, *arguments: object) -> object:
         if len(decoded) == 20:

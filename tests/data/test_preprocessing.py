@@ -17,10 +17,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from in4310repro import models
-from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.comparison import subset
-from in4310repro.data.images import crop_square, decode
+from in4310repro.data.images import evaluation_batches, training_batches
 from in4310repro.data.preprocessing import Preprocessing, to_metadata, without_size
+from in4310repro.data.reading import crop_square, decode
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.models.network import open_network
 from in4310repro.runs.config import change, from_json, to_json

@@ -16,11 +16,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, PngImagePlugin
 
-from in4310repro.data import check, exif, metadata, scenes
+from in4310repro.data import check, reading, scenes
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import decode, load_images
+from in4310repro.data.images import load_images
 from in4310repro.data.preprocessing import IGNORED, Preprocessing
-from in4310repro.data.reading import read_rgb
+from in4310repro.data.reading import decode, read_rgb
 from in4310repro.report.photographs import Photograph, load_jpeg
 
 Pixels = NDArray[np.uint8]
@@ -152,9 +152,9 @@ def test_an_absurd_or_damaged_orientation_is_none(name: str, suffix: str, tmp_pa
 @pytest.mark.parametrize("kind", WHOLE_NUMBERS)
 def test_both_orders_of_bytes_and_all_whole_numbers_are_read(kind: int, order: str, tmp_path: Path) -> None:
     whole = entry(kind, 1, struct.pack(order + WHOLE_NUMBERS[kind], 6).ljust(4, b"\0"), order)
-    assert exif.orientation(whole) == exif.orientation(b"Exif\0\0" + whole) == 6
+    assert reading.exif_orientation(whole) == reading.exif_orientation(b"Exif\0\0" + whole) == 6
     # The last four bytes lead to another directory, and nothing of this one.
-    assert {exif.orientation(whole[:length]) for length in range(len(whole) - 4)} == {1}
+    assert {reading.exif_orientation(whole[:length]) for length in range(len(whole) - 4)} == {1}
     file = saved(tmp_path / "x.png", whole)
     np.testing.assert_array_equal(pixels_of(file), BY_HAND[6](STORED))
     np.testing.assert_array_equal(pixels_of(file), transposed_by_pillow(file))
@@ -164,13 +164,13 @@ def raw_profile(block_of_exif: bytes, header: str = "\nexif\n") -> PngImagePlugi
     """Return EXIF data as a PNG text, as ImageMagick writes it: name, length, lines of hexadecimal digits."""
     digits = block_of_exif.hex()
     lines = "\n".join(digits[place : place + 72] for place in range(0, len(digits), 72))
-    return texts({metadata.RAW_PROFILE: f"{header}{len(block_of_exif):8}\n{lines}\n"})
+    return texts({reading.RAW_PROFILE: f"{header}{len(block_of_exif):8}\n{lines}\n"})
 
 
 def texts(by_keyword: dict[str, str]) -> PngImagePlugin.PngInfo:
     info = PngImagePlugin.PngInfo()
     for keyword, text in by_keyword.items():
-        info.add_text(keyword, text, zip=keyword != metadata.XMP_TEXT)
+        info.add_text(keyword, text, zip=keyword != reading.XMP_TEXT)
     return info
 
 
@@ -187,7 +187,7 @@ def with_xmp(file: Path, packet: str, exif_block: bytes = b"") -> Path:
     picture, wanted = Image.fromarray(STORED), {"exif": exif_block} if exif_block else {}
     if file.suffix == ".png":
         info = PngImagePlugin.PngInfo()
-        info.add_itxt(metadata.XMP_TEXT, packet)
+        info.add_itxt(reading.XMP_TEXT, packet)
         picture.save(file, pnginfo=info, **wanted)  # type: ignore[arg-type]
     elif file.suffix == ".webp":
         picture.save(file, lossless=True, exact=True, xmp=packet.encode(), **wanted)  # type: ignore[arg-type]
@@ -196,7 +196,7 @@ def with_xmp(file: Path, packet: str, exif_block: bytes = b"") -> Path:
         segment = b"http://ns.adobe.com/xap/1.0/\0" + packet.encode()
         file.write_bytes(whole[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + whole[2:])
     else:
-        tags = {700: packet.encode()} | ({TAG: exif.orientation(exif_block)} if exif_block else {})
+        tags = {700: packet.encode()} | ({TAG: reading.exif_orientation(exif_block)} if exif_block else {})
         picture.save(file, tiffinfo=tags)
     return file
 
@@ -252,12 +252,12 @@ def test_an_absurd_or_damaged_xmp_is_none(packet: str, suffix: str, tmp_path: Pa
 @pytest.mark.parametrize(
     "by_keyword",
     [
-        {metadata.RAW_PROFILE: ""},
-        {metadata.RAW_PROFILE: "\nexif\n      32\n" + block(6).hex()[:-41]},
-        {metadata.RAW_PROFILE: "\nexif\n      32\n" + block(6).hex()[:40]},
-        {metadata.RAW_PROFILE: "\nexif\n      32\nzz" + block(6).hex()},
-        {metadata.RAW_PROFILE: "\nexif\n      32\n\u00e9" + block(6).hex()},
-        {metadata.RAW_PROFILE: block(6).hex()},
+        {reading.RAW_PROFILE: ""},
+        {reading.RAW_PROFILE: "\nexif\n      32\n" + block(6).hex()[:-41]},
+        {reading.RAW_PROFILE: "\nexif\n      32\n" + block(6).hex()[:40]},
+        {reading.RAW_PROFILE: "\nexif\n      32\nzz" + block(6).hex()},
+        {reading.RAW_PROFILE: "\nexif\n      32\n\u00e9" + block(6).hex()},
+        {reading.RAW_PROFILE: block(6).hex()},
         {"exif": block(6).decode("latin-1")},
         {"Raw profile type APP1": "\ngeneric profile\n      32\n" + block(6).hex()},
     ],
@@ -272,7 +272,7 @@ def test_random_bytes_are_no_orientation_or_one_of_the_eight() -> None:
     generator = np.random.default_rng(0)
     for _ in range(2000):
         tail = generator.integers(0, 256, int(generator.integers(0, 60)), np.uint8).tobytes()
-        assert exif.orientation(b"MM\0*" + bytes([0, 0, 0, 8]) + tail) in BY_HAND
+        assert reading.exif_orientation(b"MM\0*" + bytes([0, 0, 0, 8]) + tail) in BY_HAND
 
 
 def test_a_truncated_block_reads_alike_whatever_becomes_of_warnings(tmp_path: Path) -> None:

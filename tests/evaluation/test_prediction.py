@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from in4310repro import models
-from in4310repro.data.batches import normalize
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import ImageSet, normalize
 from in4310repro.evaluation.prediction import predict
 from in4310repro.runs.config import Config
 from in4310repro.runs.presets import PRESETS

@@ -12,10 +12,9 @@ import numpy as np
 from PIL import Image
 
 from in4310repro.data import folders
-from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.embedded import write_scenes
 from in4310repro.data.folders import Catalogue
-from in4310repro.data.images import load_images
+from in4310repro.data.images import evaluation_batches, load_images, training_batches
 from in4310repro.data.splits import PARTS, Split, stratified_split
 from tests.mistakes import drawn
 from tests.mistakes.drawn import Parts, Yielded, from_to

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from in4310repro.data.batches import Batch, evaluation_batches
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.folders import Catalogue
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import Batch, ImageSet, evaluation_batches
 from in4310repro.data.splits import PARTS, Split, stratified_split
 from tests.mistakes.handed_over import SCENES, SIZE, SIZES, handed_over
 

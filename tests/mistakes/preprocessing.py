@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 
 from in4310repro.data import scenes
-from in4310repro.data.batches import evaluation_batches, training_batches
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import ImageSet, decode, load_images
+from in4310repro.data.images import ImageSet, evaluation_batches, load_images, training_batches
+from in4310repro.data.reading import decode
 from tests.mistakes import drawn
 from tests.mistakes.drawn import Array, Yielded, from_to
 from tests.mistakes.handed_over import SIZE

@@ -11,8 +11,7 @@ import torch
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from in4310repro.data.batches import evaluation_batches
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.presets import PRESETS

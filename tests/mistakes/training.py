@@ -15,8 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from in4310repro.data.batches import Batch, training_batches
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import Batch, ImageSet, training_batches
 from in4310repro.evaluation import prediction
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder

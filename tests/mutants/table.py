@@ -86,9 +86,11 @@ def list_modules(root: Path) -> list[Module]:
     return [
         *_list_room(root, "metrics", "tests", {}, "metrics metric_table"),
         *_list_room(root, "features", "tests/features", FEATURES, "statistics hooks outputs"),
-        *(
-            Module(f"data/{name}", f"data/{name}.py", (f"tests/data/test_{name}.py",))
-            for name in ("splits", "linking", "matching", "orientations")
+        Module("data/splits", "data/splits.py", ("tests/data/test_splits.py", "tests/data/test_linking.py")),
+        Module(
+            "data/near_duplicates",
+            "data/near_duplicates.py",
+            ("tests/data/test_orientations.py", "tests/data/test_near_duplicates.py", "tests/data/test_matching.py"),
         ),
         Module("training", "training/head.py", ("tests/training/test_head.py",)),
         Module("evaluation", "evaluation/embedding.py", ("tests/training/test_head.py",)),

@@ -13,8 +13,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from in4310repro import models
-from in4310repro.data.batches import evaluation_batches
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data.images import ImageSet, evaluation_batches, load_images
 from in4310repro.data.splits import from_csv
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.evaluation.prediction import predict

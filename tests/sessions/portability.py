@@ -28,9 +28,9 @@ import torch
 from in4310repro import models
 from in4310repro.arithmetic import portable
 from in4310repro.data import scenes
-from in4310repro.data.batches import training_batches
 from in4310repro.data.embedded import embedded_catalogue
-from in4310repro.data.images import ImageSet, decode, load_images
+from in4310repro.data.images import ImageSet, load_images, training_batches
+from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from in4310repro.data.comparison import cifar10
-from in4310repro.data.images import decode
+from in4310repro.data.reading import decode
 from in4310repro.data.splits import from_csv
 from in4310repro.models.network import open_network
 from in4310repro.runs.config import read_toml

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from in4310repro import models
-from in4310repro.data.images import decode
+from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.presets import PRESETS

@@ -12,8 +12,8 @@ from PIL import Image
 from rich.console import Console
 
 from in4310repro import models
-from in4310repro.data.images import decode
 from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.data.reading import decode
 from in4310repro.data.scenes import CLASSES, draw
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from in4310repro.data.batches import training_batches
+from in4310repro.data.images import training_batches
 from in4310repro.runs import names
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.context import Context

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from in4310repro.data.batches import training_batches
+from in4310repro.data.images import training_batches
 from in4310repro.evaluation.prediction import predict
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder

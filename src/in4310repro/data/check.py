@@ -12,14 +12,21 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
-from in4310repro.data import exif, orientations
 from in4310repro.data.folders import Catalogue, Survey, skipped_files, survey
-from in4310repro.data.matching import ENOUGH, details, part_of
-from in4310repro.data.near_duplicates import near_duplicate_groups, turned_pairs
+from in4310repro.data.near_duplicates import (
+    ENOUGH,
+    ORIENTATION_NAMES,
+    ORIENTATIONS,
+    details,
+    near_duplicate_groups,
+    part_of,
+    perceptual_hashes,
+    turn_image,
+    turned_pairs,
+)
 from in4310repro.data.preprocessing import APPLIED
-from in4310repro.data.reading import read_rgb
-from in4310repro.data.split_differences import parts_of, split_differences
-from in4310repro.data.splits import Split, from_csv
+from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_rgb
+from in4310repro.data.splits import Split, from_csv, parts_of, split_differences
 from in4310repro.system.files import open_regular, reason
 from in4310repro.system.progress import SILENT, Progress
 
@@ -36,7 +43,7 @@ class Turned:
 
     first: str
     second: str
-    how: str  # of `orientations.NAMES`
+    how: str  # of `ORIENTATION_NAMES`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +95,7 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
     """Read every image of a tree with a folder per class, and compare the tree with a split if one is given.
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
-    grouped by the 64-bit perceptual hashes of their pixels (see `orientations.hashes` and
+    grouped by the 64-bit perceptual hashes of their pixels (see `perceptual_hashes` and
     `near_duplicate_groups`). Time and memory are about linear in the number of images, also if many images are
     near-duplicates. Turned and mirrored copies are found by the hashes of the other seven orientations. Few of
     the pairs found so show the same picture. Therefore the details of their pixels are compared too.
@@ -141,7 +148,7 @@ def examine(
         sizes={f"{width} x {height}": number for (width, height), number in sizes.most_common()},
         not_square=sum(number for (width, height), number in sizes.items() if width != height),
         modes=dict(Counter(image.mode for image in readable.values()).most_common()),
-        oriented={path: image.orientation for path, image in readable.items() if image.orientation != exif.UPRIGHT},
+        oriented={path: image.orientation for path, image in readable.items() if image.orientation != UPRIGHT},
         skipped=[file.relative_to(root).as_posix() for file in skipped_files(root)],
         unreadable=unreadable,
         degenerate={path: image.degenerate for path, image in readable.items() if image.degenerate},
@@ -220,8 +227,8 @@ def _find_turned(
     found = []
     for first, second, turn in turned_pairs([readable[path].hashes for path in paths]):
         one, other = (read(root / paths[place], orientation) for place in (first, second))
-        if _is_part(orientations.turn(one, turn), other):
-            found.append(Turned(paths[first], paths[second], orientations.NAMES[turn]))
+        if _is_part(turn_image(one, turn), other):
+            found.append(Turned(paths[first], paths[second], ORIENTATION_NAMES[turn]))
     return found
 
 
@@ -272,7 +279,7 @@ def _read_image(file: Path, orientation: str) -> _ReadImage | str:
     except (OSError, ValueError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
     image = picture.image
-    return _ReadImage(image.size, picture.mode, picture.orientation, orientations.hashes(image), _degenerate(image))
+    return _ReadImage(image.size, picture.mode, picture.orientation, perceptual_hashes(image), _degenerate(image))
 
 
 def _degenerate(image: Image.Image) -> str:
@@ -336,7 +343,7 @@ def render(findings: Findings) -> str:
 
 def _turn(orientation: int) -> str:
     """Describe in words how an EXIF orientation turns or mirrors the stored pixels."""
-    return orientations.NAMES[orientations.ORIENTATIONS.index(exif.TRANSPOSITIONS[orientation])]
+    return ORIENTATION_NAMES[ORIENTATIONS.index(TRANSPOSITIONS[orientation])]
 
 
 def lines_on_conflicts(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:

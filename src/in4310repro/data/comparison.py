@@ -13,8 +13,9 @@ from jaxtyping import UInt8
 from PIL import Image
 
 from in4310repro.data.folders import image_files
-from in4310repro.data.images import DEFAULT, ImageSet, crop_square, decode
+from in4310repro.data.images import ImageSet
 from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.data.reading import DEFAULT, crop_square, decode
 from in4310repro.system.files import open_regular
 from in4310repro.system.numerics import generator_for
 

@@ -16,9 +16,8 @@ import torch
 from jaxtyping import Float32, Int64, UInt8
 
 from in4310repro.arithmetic import tree
-from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.cache import cache_folder
-from in4310repro.data.images import ImageSet, decoder
+from in4310repro.data.images import ImageSet, decoder, evaluation_batches
 from in4310repro.evaluation.prediction import gather_rows
 from in4310repro.models import trained_part
 from in4310repro.models.network import Network

@@ -9,8 +9,7 @@ import safetensors.torch
 import torch
 
 from in4310repro.arithmetic import tree
-from in4310repro.data.batches import evaluation_batches
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config
 from in4310repro.runs.settings import EvaluationSettings

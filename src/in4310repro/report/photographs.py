@@ -12,8 +12,8 @@ from typing import Any
 from markupsafe import Markup
 from PIL import Image
 
-from in4310repro.data.images import decode
 from in4310repro.data.preprocessing import APPLIED, Preprocessing
+from in4310repro.data.reading import decode
 from in4310repro.report.exhibit import Exhibit
 from in4310repro.report.markup import Panel, element, join, label, shorten
 from in4310repro.report.score_exhibits import CONFUSION

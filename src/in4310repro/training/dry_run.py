@@ -12,9 +12,8 @@ from typing import NamedTuple
 
 import torch
 
-from in4310repro.data.batches import training_ranges
 from in4310repro.data.comparison import subset
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import ImageSet, training_ranges
 from in4310repro.data.preprocessing import to_metadata
 from in4310repro.evaluation.feature_maps.of_run import measure_sets
 from in4310repro.evaluation.prediction import predict

@@ -14,8 +14,7 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
 from in4310repro.arithmetic import shares
-from in4310repro.data.batches import Batch, training_batches, training_ranges
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import Batch, ImageSet, training_batches, training_ranges
 from in4310repro.evaluation.prediction import local_share, predict
 from in4310repro.models import trained_part
 from in4310repro.runs.config import Config

@@ -12,8 +12,7 @@ import numpy as np
 import safetensors.torch
 import torch
 
-from in4310repro.data.batches import training_ranges
-from in4310repro.data.images import load_images
+from in4310repro.data.images import load_images, training_ranges
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, names

@@ -18,8 +18,9 @@ from in4310repro.data.check import Group
 from in4310repro.data.comparison import imagenet
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
-from in4310repro.data.images import ImageSet, UnreadableImagesError, decoder, load_images
+from in4310repro.data.images import ImageSet, decoder, load_images
 from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.data.reading import UnreadableImagesError
 from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split
 from in4310repro.evaluation.doubts.resemblances import find_groups

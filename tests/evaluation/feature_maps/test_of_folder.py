@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from in4310repro import models
-from in4310repro.data.batches import normalize
-from in4310repro.data.images import decode
+from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps import of_folder
 from in4310repro.evaluation.feature_maps.measurement import Request, parse_modules
 from in4310repro.evaluation.feature_maps.of_folder import (

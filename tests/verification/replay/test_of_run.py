@@ -19,7 +19,7 @@ import safetensors.numpy
 import torch
 
 from in4310repro import verification
-from in4310repro.data.batches import Batch
+from in4310repro.data.images import Batch
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder

@@ -20,9 +20,7 @@ from in4310repro.data.check import (
     list_examples,
 )
 from in4310repro.data.folders import Catalogue, Entry
-from in4310repro.data.linking import members
-from in4310repro.data.split_differences import parts_of
-from in4310repro.data.splits import PARTS, Split
+from in4310repro.data.splits import PARTS, Split, members, parts_of
 from in4310repro.evaluation.doubts.labels import check_folds, find_doubts, out_of_fold
 from in4310repro.evaluation.doubts.resemblances import LookAlike as PairOfTwoClasses
 from in4310repro.evaluation.doubts.resemblances import copies_by_hashes, resemblances

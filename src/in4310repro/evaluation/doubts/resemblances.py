@@ -19,9 +19,9 @@ from in4310repro.data import check
 from in4310repro.data.check import Findings, Group, read
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.images import load_images
-from in4310repro.data.linking import link, members
-from in4310repro.data.matching import ENOUGH, Details, details, part_of
+from in4310repro.data.near_duplicates import ENOUGH, Details, details, part_of
 from in4310repro.data.preprocessing import APPLIED
+from in4310repro.data.splits import link, members
 from in4310repro.evaluation.embedding import embed
 from in4310repro.runs.config import Config
 from in4310repro.system.context import Context

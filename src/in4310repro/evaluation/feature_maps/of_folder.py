@@ -17,11 +17,11 @@ import torch
 from jaxtyping import UInt8
 from torch import nn
 
-from in4310repro.data.batches import normalize
 from in4310repro.data.comparison import sample_positions
 from in4310repro.data.folders import image_files
-from in4310repro.data.images import decode
+from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing, to_json
+from in4310repro.data.reading import decode
 from in4310repro.evaluation.feature_maps.measurement import Request, measure
 from in4310repro.evaluation.feature_maps.records import FolderResult, folder_result
 from in4310repro.features import FeatureStatistics, batches, first_image, gather, kernel_description

@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 
 from in4310repro.data import comparison
-from in4310repro.data.batches import evaluation_batches
 from in4310repro.data.comparison import subset
-from in4310repro.data.images import ImageSet
+from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.evaluation.feature_maps.measurement import Measurement, measure
 from in4310repro.evaluation.feature_maps.records import activation_record
 from in4310repro.evaluation.prediction import refuse_too_large
