@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.claims import TABLES
 from tests.docs.commands import FENCE, ROOT, list_pages
 
 LINK = re.compile(r"\]\(([^)\s#:]+)(?:#[^)\s]*)?\)")
@@ -44,6 +45,31 @@ def test_every_name_of_the_package_and_every_module_on_a_page_is_there() -> None
     assert [
         name for name in modules if not ((ROOT / name).exists() or (ROOT / "src/in4310repro" / name).exists())
     ] == []
+
+
+KINDS = ["Results", "Tutorials", "How-to", "Reference", "Explanation"]
+
+
+def test_pages_are_sorted_by_what_a_reader_wants() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").partition("\nnav:\n")[2]
+    assert re.findall(r"^  - (\S+):", navigation, re.MULTILINE) == ["Home", *KINDS]
+
+
+def test_few_pages_are_written_by_hand() -> None:
+    by_hand = {file.relative_to(ROOT).as_posix() for file in FILES if file.parent == DOCS} - TABLES
+    assert len(by_hand) <= 22
+
+
+def test_a_page_begins_with_the_question_that_it_answers() -> None:
+    first = {page.name: page.text.split("\n\n")[1] for page in list_pages()}
+    assert [name for name, paragraph in first.items() if "?" not in paragraph] == []
+
+
+def test_a_word_of_the_glossary_is_used_on_another_page() -> None:
+    pages = {page.name: page.text for page in list_pages()}
+    words = re.findall(r"^\| ([^|]+) \| ", pages.pop("glossary.md"), re.MULTILINE)[2:]
+    assert len(words) > 20
+    assert [word for word in words if not any(re.search(rf"\b{word}", text, re.I) for text in pages.values())] == []
 
 
 def test_the_navigation_has_every_page_of_docs_once() -> None:

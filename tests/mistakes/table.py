@@ -15,10 +15,12 @@ MISTAKES: list[Mistake] = sorted((m for module in MODULES for m in module.MISTAK
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?")
 HEAD = """# 58 mistakes
 
-Mistakes that this task invites. Each is written as a faulty twin (`tests/mistakes/`): the same check is
-applied to ours, which passes, and to the twin, which fails. The last column is how far the twin is off on drawn scenes
-of 16 pixels: 120 for training, 48 for validation, 72 for test, and small networks, so that each costs milliseconds. It
-shows which way a number moves, and is no estimate of the error on photographs.
+Which mistakes does this task invite, and which check finds each?
+
+Each is written as a faulty twin (`tests/mistakes/`): the same check is applied to our code, which passes, and to
+the twin, which fails. The last column is how far the twin is off on drawn scenes of 16 pixels: 120 for training, 48
+for validation, 72 for test, and small networks, so that each costs milliseconds. It shows in which direction a
+number moves, and is no estimate of the error on photographs.
 
 `python -m tests.mistakes.table` writes this page; a test computes every number of it again.
 

@@ -14,7 +14,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 REQUIRED = 0.95
 INTRODUCTION = """# Mutants
 
-Whether the tests can fail: one thing at a time is changed in the modules that numbers come from, and the tests of that
+Can the tests fail? One thing at a time is changed in the modules that numbers come from, and the tests of that
 module are run on it. A change that they do not notice survives. `nox -s evidence -- mutants` writes this page;
 `-- mutants features`, `-- mutants head.py --sample 0` and the like renew a part of it. It ends with exit code 1 where
 fewer than 95 % of the changes of a part of the package are killed, where tests fail on the unchanged module, or where a
