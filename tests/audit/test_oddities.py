@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from in4310repro.audit import oddities as module
 from in4310repro.audit.document import Measure
 from in4310repro.audit.oddities import (
+    LARGEST,
     chance_of_at_least,
     chance_of_same_count,
     find_equal_counts,
@@ -111,14 +111,12 @@ def test_what_is_less_probable_than_one_in_twenty_is_odd(ceiling: str, found: in
     assert len(list(find_high_level([one], {"c": Fraction(ceiling)}))) == found
 
 
-def test_tables_of_more_images_than_are_computed_exactly_are_not_odd(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert module.LARGEST == 20_000
+def test_tables_of_more_images_than_are_computed_exactly_are_not_odd() -> None:
+    assert LARGEST == 20_000
     for largest, found in ((535, 1), (534, 0)):
-        monkeypatch.setattr(module, "LARGEST", largest)
-        assert len(list(find_equal_counts([THIRD, FOURTH]))) == found
+        assert len(list(find_equal_counts([THIRD, FOURTH], largest))) == found
     for largest, found in ((3000, 1), (2999, 0)):
-        monkeypatch.setattr(module, "LARGEST", largest)
-        assert len(list(find_high_level([THIRD], CEILINGS))) == found
+        assert len(list(find_high_level([THIRD], CEILINGS, largest))) == found
 
 
 @pytest.mark.parametrize(("text", "found"), [("0.20", 0), ("0.40", 1), ("0.48", 1), ("0.49", 0)])

@@ -183,21 +183,19 @@ def test_errors_of_each_kind_are_tried_and_counted_by_the_rank_of_what_is_found(
     assert kinds[NAMES[0]].tried == kinds[NAMES[3]].tried == 39
 
 
-def test_at_most_forty_errors_and_so_much_work_are_planted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_forty_errors_and_so_much_work_are_planted() -> None:
     assert (power.PLANTED, power.AUDITED, power.SEED) == (40, 4000, 0)
-    monkeypatch.setattr(power, "PLANTED", 4)
     many = document(table(*column(ACCURACY, **{f"c{place}": "0.51" for place in range(5)})))
-    found = measure_power(many, Options(bound=9), accusing(None))
+    found = measure_power(many, Options(bound=9), accusing(None), planted=4)
     assert found
     assert found.detections[0] == Detection(kind=NAMES[0], tried=4, impossible=0, unless=0)
     # Of five targets each is tried once: three have digits to swap.
     some = document(table(*column(ACCURACY, a="0.51", b="0.51", c="0.51", d="0.33", e="0.33")))
-    swapping = measure_power(some, Options(bound=9), accusing(None))
+    swapping = measure_power(some, Options(bound=9), accusing(None), planted=4)
     assert swapping
     assert {each.kind: each.tried for each in swapping.detections}[NAMES[4]] == 3
     # Each error audits 5 values again.
-    monkeypatch.setattr(power, "AUDITED", 11)
-    less = measure_power(many, Options(bound=9), accusing(None))
+    less = measure_power(many, Options(bound=9), accusing(None), planted=4, most=11)
     assert less
     assert less.detections[0].tried == 3
 

@@ -390,18 +390,16 @@ def test_a_truncated_column_is_searched_as_one_and_a_value_that_nothing_gives_is
     assert wrong.identified == ("a",)
 
 
-def test_of_more_than_500_values_those_that_random_digits_fit_are_not_searched(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_of_more_than_500_values_those_that_random_digits_fit_are_not_searched() -> None:
     assert search.CELLS == 500
-    monkeypatch.setattr(search, "CELLS", 1)
-    texts = {"a": "0.5333", "b": "0.5217"}
-    assert sets(texts) == []
-    assert len(sets({"a": "0.53333333", "b": "0.52173913"})) == 1
-    monkeypatch.setattr(search, "CELLS", 2)
-    assert len(sets(texts)) == 1
+
+    def found(a: str, b: str, **limits: float) -> int:
+        return len(list(search.search([sheet_of(*column(ACCURACY, a=a, b=b))], Options(bound=BOUND), **limits)))  # type: ignore[arg-type]
+
+    assert (found("0.5333", "0.5217", most=1), found("0.5333", "0.5217", most=2)) == (0, 1)
+    assert found("0.53333333", "0.52173913", most=1) == 1
     # Up to the chance that is allowed.
-    monkeypatch.setattr(search, "CELLS", 1)
-    monkeypatch.setattr(search, "CHANCE", expect_fits([cell("0.5333")], BOUND))
-    assert len(sets(texts)) == 1
+    assert found("0.5333", "0.5217", most=1, allowed=expect_fits([cell("0.5333")], BOUND)) == 1
 
 
 def test_a_table_whose_value_nothing_gives_says_nothing_of_the_size() -> None:

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from in4310repro.audit import means as lists
 from in4310repro.audit.averages import list_summaries
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.intervals import Rounding
-from in4310repro.audit.means import check_means, list_variants
+from in4310repro.audit.means import BLOCKS, check_means, list_variants
 from in4310repro.audit.sheets import Sheet, interval_of
 from in4310repro.audit.verdicts import MeanCheck
 from in4310repro.audit.weights import (
@@ -176,10 +175,10 @@ def test_another_list_of_classes_that_explains_a_mean_is_a_condition() -> None:
 
 
 def others(
-    texts: dict[str, str], sizes: dict[str, int] | None = None, asides: tuple[Value, ...] = ()
+    texts: dict[str, str], sizes: dict[str, int] | None = None, asides: tuple[Value, ...] = (), most: int = BLOCKS
 ) -> list[tuple[str, str]]:
     sheet = sheet_of(*column(RECALL, **texts), asides=asides, sizes=sizes or {})
-    return [(each.condition, "".join(each.parts)) for each in list_variants(sheet.classes[RECALL], RECALL, sheet)]
+    return [(each.condition, "".join(each.parts)) for each in list_variants(sheet.classes[RECALL], RECALL, sheet, most)]
 
 
 OUT = "is no class, or left out of the mean"
@@ -214,7 +213,7 @@ def test_a_row_with_images_of_its_own_is_a_class_and_one_with_all_of_the_others_
     assert others(texts, {"a": 3, "b": 3}) == left
 
 
-def test_rows_that_are_each_the_mean_of_those_beside_them_are_no_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_that_are_each_the_mean_of_those_beside_them_are_no_classes() -> None:
     below = {"W": "0.500", "a": "0.400", "b": "0.601", "V": "0.200", "c": "0.101", "d": "0.299"}
     said = "W, V: the mean of the rows beside it, no class"
     assert (said, "abcd") in others(below)
@@ -223,11 +222,9 @@ def test_rows_that_are_each_the_mean_of_those_beside_them_are_no_classes(monkeyp
     assert not any("beside" in each for each, _ in others(below | {"d": "0.400"}))
     # A mean of a single row is none, and neither is a list of one class.
     assert not any("beside" in each for each, _ in others({"W": "0.500", "a": "0.500", "V": "0.300", "b": "0.300"}))
-    assert lists.BLOCKS == 200
-    monkeypatch.setattr(lists, "BLOCKS", 6)
-    assert (said, "abcd") in others(below)
-    monkeypatch.setattr(lists, "BLOCKS", 5)
-    assert not any("beside" in each for each, _ in others(below))
+    assert BLOCKS == 200
+    assert (said, "abcd") in others(below, most=6)
+    assert not any("beside" in each for each, _ in others(below, most=5))
 
 
 def test_the_fewest_subtotals_are_taken_and_five_are_named() -> None:

@@ -151,7 +151,7 @@ class Variant:
     condition: str
 
 
-def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> Iterator[Variant]:
+def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet, most: int = BLOCKS) -> Iterator[Variant]:
     """Yield alternative choices of classes: without a doubtful row or subtotals, or with further rows."""
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
@@ -161,7 +161,7 @@ def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet) -> 
         edge = edge and not _has_images_of_its_own(name, others, sheet.sizes)
         if edge or LEFT_OUT.fullmatch(name.lower()):
             yield Variant(parts=_remove(parts, [name]), condition=f"{name} is no class, or left out of the mean")
-    subtotals = _find_subtotals(parts)
+    subtotals = _find_subtotals(parts) if len(parts) <= most else []
     if subtotals and len(names) - len(subtotals) >= FEWEST:
         listed = ", ".join(subtotals[:5])
         yield Variant(parts=_remove(parts, subtotals), condition=f"{listed}: the mean of the rows beside it, no class")
@@ -193,8 +193,6 @@ def _remove(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
 def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
     """Return the names of subtotal rows, each the mean of the rows up to the next; empty unless they cover all."""
     names = list(parts)
-    if len(names) > BLOCKS:
-        return []
     intervals = [interval_of(cell, Rounding.TWICE) for cell in parts.values()]
     below, above = _find_headings(intervals), _find_headings(intervals[::-1])
     return [names[place] for place in below] or [names[len(names) - 1 - place] for place in above]

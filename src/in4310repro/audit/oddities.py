@@ -74,7 +74,7 @@ def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
     return math.fsum(happened[number:])
 
 
-def find_equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
+def find_equal_counts(tables: Sequence[Counted], largest: int = LARGEST) -> Iterator[Finding]:
     """Yield a finding for each pair of tables with more equal class counts than independent errors explain."""
     for one, other in itertools.combinations(tables, 2):
         first, second = _settle_counts(one), _settle_counts(other)
@@ -82,7 +82,7 @@ def find_equal_counts(tables: Sequence[Counted]) -> Iterator[Finding]:
             continue
         pairs = {label: (first[label], second[label]) for label in one.sizes}
         equal = sum(a == b for a, b in pairs.values())
-        if not equal or max(one.sizes.values()) > LARGEST:
+        if not equal or max(one.sizes.values()) > largest:
             continue
         rates = {label: 1 - (a + b) / (2 * one.sizes[label]) for label, (a, b) in pairs.items()}
         by_class = [chance_of_same_count(one.sizes[label], rate) for label, rate in rates.items()]
@@ -104,7 +104,9 @@ def _settle_counts(table: Counted) -> dict[str, int] | None:
     return counts if len(counts) == len(table.correct) else None
 
 
-def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction]) -> Iterator[Finding]:
+def find_high_level(
+    tables: Sequence[Counted], ceilings: Mapping[str, Fraction], largest: int = LARGEST
+) -> Iterator[Finding]:
     """Yield a finding if overall accuracies are unlikely even for the highest of the ceilings.
 
     If the decimals allow several counts, the fewest is used.
@@ -113,7 +115,7 @@ def find_high_level(tables: Sequence[Counted], ceilings: Mapping[str, Fraction])
     evidence = []
     for table in tables:
         fewest = table.totals[0] if table.totals else 0
-        if not ceilings or fewest <= max(ceilings.values()) * table.images or table.images > LARGEST:
+        if not ceilings or fewest <= max(ceilings.values()) * table.images or table.images > largest:
             continue
         by_level = {level: upper_tail(fewest, table.images, level) for level in ceilings.values()}
         if max(by_level.values()) < UNLIKELY:

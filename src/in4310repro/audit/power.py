@@ -37,8 +37,18 @@ class Target:
         return sum(len(each.table.values) for each in self.group)
 
 
-def measure_power(document: Document, options: Options, accuse: Accuse) -> Power | None:
-    """Plant errors of each type and return how many are detected; None if no value can be changed."""
+def measure_power(
+    document: Document, options: Options, accuse: Accuse, planted: int = PLANTED, most: int = AUDITED
+) -> Power | None:
+    """Plant errors of each type and return how many are detected; None if no value can be changed.
+
+    Args:
+        document: the report.
+        options: its options.
+        accuse: function that finds the contradictions of some tables.
+        planted: number of errors of each type.
+        most: values that are audited again for one type; no further error is planted then.
+    """
     all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
     if not all_targets:
         return None
@@ -52,7 +62,7 @@ def measure_power(document: Document, options: Options, accuse: Accuse) -> Power
     for number, (kind, plant) in enumerate(KINDS.items()):
         of_means = plant in OF_MEANS
         targets = [target for target in all_targets if (target.value.class_name is None) == of_means]
-        detections.append(_detect(kind, plant, targets, audited, np.random.default_rng([SEED, number])))
+        detections.append(_detect(kind, plant, targets, audited, number, planted, most))
     tried = tuple(each for each in detections if each.tried)
     return Power(detections=tried, seed=SEED, remark=remark) if tried else None
 
@@ -101,13 +111,14 @@ def list_column(value: Value, table: Table) -> list[Value]:
 
 
 def _detect(
-    kind: str, plant: Plant, targets: Sequence[Target], audited: Audited, generator: np.random.Generator
+    kind: str, plant: Plant, targets: Sequence[Target], audited: Audited, number: int, planted: int, most: int
 ) -> Detection:
+    generator = np.random.default_rng([SEED, number])
     tried, impossible, unless = 0, 0, 0
     order: list[int] = generator.permutation(len(targets)).tolist()
     work = 0
-    for place in order * max(1, PLANTED // max(1, len(targets))):
-        if tried >= PLANTED or work >= AUDITED:
+    for place in order * max(1, planted // max(1, len(targets))):
+        if tried >= planted or work >= most:
             break
         target = targets[place]
         printed = plant(target.value, target.column, generator)

@@ -182,7 +182,7 @@ class Predictions:
 
 
 def find_predictions(
-    row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None
+    row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None, most: int = TRIED
 ) -> Predictions | None:
     """Return the numbers of correct and predicted images that give a class's scores; None if none do.
 
@@ -193,7 +193,7 @@ def find_predictions(
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
     correct = counts_within(recall, size) if recall else range(size + 1)
-    if len(correct) > TRIED:
+    if len(correct) > most:
         return Predictions(correct=correct, predicted={})
     predicted = {k: _find_predicted(k, size, intervals) for k in correct}
     if others is not None:

@@ -31,8 +31,13 @@ SIZES_TRIED = 10_000_000  # over all values, without being asked for more
 CELLS = 500  # values that are searched although random digits would fit too
 
 
-def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
-    """Yield image sets with inferred class sizes for the tables that have accuracies but no sizes."""
+def search(
+    all_sheets: Sequence[Sheet], options: Options, *, most: int = CELLS, allowed: float = CHANCE
+) -> Iterator[ImageSet]:
+    """Yield image sets with inferred class sizes for the tables that have accuracies but no sizes.
+
+    More than `most` values are searched only if random digits would fit at most `allowed` sizes.
+    """
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
         column = {} if sheet.sized or sheet.averaged else next(list_counted_columns(sheet), {})
@@ -40,7 +45,13 @@ def search(all_sheets: Sequence[Sheet], options: Options) -> Iterator[ImageSet]:
         if cells and len(cells) == len(column):
             columns.setdefault(tuple(sorted(cells)), []).append((sheet, cells))
     for tables in columns.values():
-        yield from _find_sets(tables, options)
+        searched = [cell for _, column in tables for cell in column.values()]
+        names, bound = list(tables[0][1]), search_bound(searched, options)
+        chance = max(expect_fits([column[name] for _, column in tables], bound) for name in names)
+        if len(searched) <= most or chance <= allowed:
+            read = [_accuracies(sheet, column, bound) for sheet, column in tables]
+            for group in _group(read, names, options, bound):
+                yield infer_image_set(group, names, bound, options)
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
@@ -74,18 +85,6 @@ def list_sizes(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
     (a, b), (c, d) = interval.low.as_integer_ratio(), interval.high.as_integer_ratio()
     exact = [size for size in near.tolist() if max(0, -(-a * size // b)) <= min(size, c * size // d)]
     return np.array(exact, dtype=np.int64)
-
-
-def _find_sets(tables: Sequence[tuple[Sheet, dict[str, Cell]]], options: Options) -> Iterator[ImageSet]:
-    cells = [cell for _, column in tables for cell in column.values()]
-    bound = search_bound(cells, options)
-    names = list(tables[0][1])
-    chance = {name: expect_fits([column[name] for _, column in tables], bound) for name in names}
-    if len(cells) > CELLS and max(chance.values()) > CHANCE:
-        return
-    read = [_accuracies(sheet, column, bound) for sheet, column in tables]
-    for group in _group(read, names, options, bound):
-        yield infer_image_set(group, names, bound, options)
 
 
 def _accuracies(sheet: Sheet, column: Mapping[str, Cell], bound: int) -> Accuracies:

@@ -208,8 +208,10 @@ def test_a_text_has_few_control_characters(text: str, binary: bool) -> None:
 
 def test_a_file_has_up_to_100_megabytes_and_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.txt").write_text("sea", encoding="utf-8")
-    monkeypatch.setattr(files, "read_bytes", lambda *given: b"%d bytes" % given[1])
-    assert files.load_text(tmp_path / "a.txt") == "100000000 bytes"
+    assert files.LARGEST == 100_000_000
+    assert files.load_text(tmp_path / "a.txt", largest=3) == "sea"
+    with pytest.raises(ValueError, match=r"a\.txt has 3 bytes; up to 2 are valid"):
+        files.load_text(tmp_path / "a.txt", largest=2)
 
     def refuse(*_: object) -> bytes:
         raise PermissionError(13, "Permission denied")

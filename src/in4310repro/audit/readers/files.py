@@ -24,7 +24,7 @@ TEXT = ("markdown", "raw", "heading")
 SCRIPTS = re.compile(r"<(script|style)\b.*?</\1>", re.IGNORECASE | re.DOTALL)
 
 
-def load_text(path: Path) -> str:
+def load_text(path: Path, largest: int = LARGEST) -> str:
     """Return the text of a PDF, or of a file in UTF-8, UTF-16 or Latin-1.
 
     Raises:
@@ -34,7 +34,7 @@ def load_text(path: Path) -> str:
         what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
         raise ValueError(f"{path} {what}; expected a text, table, JSON, TOML or PDF file")
     try:
-        content = read_bytes(path, LARGEST)
+        content = read_bytes(path, largest)
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {reason(error)}") from error
     if content.startswith(b"%PDF-"):
