@@ -174,8 +174,6 @@ PRINTINGS: dict[str, Printing] = {
     "torch half": Printing(compute=float16_item, write=repr, average=mean_in_float32),
     "torch half to 3 decimals": Printing(compute=float16_item, write=fixed(3)),
     "str of np.float32": Printing(
-        compute=numpy_float32,
-        write=lambda value: str(np.float32(value)),
-        average=mean_in_float32,
+        compute=numpy_float32, write=lambda value: str(np.float32(value)), average=mean_in_float32
     ),
 }

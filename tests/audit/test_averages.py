@@ -101,8 +101,7 @@ def test_the_label_of_a_summary_allows_these_averages(
 
 
 @pytest.mark.parametrize(
-    ("measure", "names"),
-    [(ACCURACY, [BY_IMAGES]), (RECALL, [BY_IMAGES]), (PRECISION, []), (F1, []), (AP, [])],
+    ("measure", "names"), [(ACCURACY, [BY_IMAGES]), (RECALL, [BY_IMAGES]), (PRECISION, []), (F1, []), (AP, [])]
 )
 def test_a_micro_average_is_weighted_by_images_where_it_is_of_recalls(measure: Measure, names: list[str]) -> None:
     sheet = sheet_of(*made(Average.MICRO, of=measure, parts=measure), sizes={"a": 3, "b": 1})

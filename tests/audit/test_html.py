@@ -12,17 +12,7 @@ import pytest
 from in4310repro.audit import html
 from in4310repro.audit.document import Average, Document, Measure, Printed, Table, Unread, Value
 from in4310repro.audit.html import find_places, make_passages, mark_lines
-from in4310repro.audit.verdicts import (
-    Audit,
-    Counted,
-    Detection,
-    Finding,
-    ImageSet,
-    MeanCheck,
-    Options,
-    Power,
-    Rank,
-)
+from in4310repro.audit.verdicts import Audit, Counted, Detection, Finding, ImageSet, MeanCheck, Options, Power, Rank
 
 HOSTILE = '<img src=x onerror="alert(1)">'
 CLOSING = "</span></script><script>alert(2)</script>"

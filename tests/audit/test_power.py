@@ -358,10 +358,7 @@ def test_other_groupings_are_remarked_once_with_the_most_probable_one() -> None:
         " is the most probable grouping, and ",
         " possible, too; --sizes or --images, once for each image set, decides it",
     )
-    assert remarks(sets=sets) == [
-        f"{told}a, a2 | b, b2{most}a | b is{decides}",
-        f"{told}c, c2{most}c; d are{decides}",
-    ]
+    assert remarks(sets=sets) == [f"{told}a, a2 | b, b2{most}a | b is{decides}", f"{told}c, c2{most}c; d are{decides}"]
 
 
 def test_every_kind_of_error_has_its_plant() -> None:

@@ -38,13 +38,7 @@ def judged(made: Table, *lines: str) -> tuple[Rank, tuple[str, ...]]:
         (entities(names="np vp pp"), ()),
         (entities(), ("processed 46435 tokens with 5648 phrases",)),
         (entities(), ("accuracy: 97.00 FB1: 0.66",)),
-        (
-            entities(),
-            (
-                "",
-                "Named-entity recognition on the test set",
-            ),
-        ),
+        (entities(), ("", "Named-entity recognition on the test set")),
         (entities(micro(PRECISION, "0.71"), micro(RECALL, "0.66")), ()),
         (entities(micro(F1, "0.66")), ()),
         # Equal by chance, as in one of two thousand reports of several labels.

@@ -125,10 +125,7 @@ def test_a_mean_is_right_to_the_last_bit_where_the_doubles_sum_to_it_from_left_t
     assert shortest.last_bit
 
 
-@pytest.mark.parametrize(
-    ("text", "conditions"),
-    [("40%", None), ("39%", (CUT,)), ("50%", ())],
-)
+@pytest.mark.parametrize(("text", "conditions"), [("40%", None), ("39%", (CUT,)), ("50%", ())])
 def test_truncated_percentages_are_excused_with_the_condition(text: str, conditions: tuple[str, ...] | None) -> None:
     # Parts of 40 to 41 and 39 to 40: rounded 39.0 to 40.0.
     ((claim, _),) = means(*column(RECALL, a="40%", b="39%"), value(text, None, RECALL, MACRO))

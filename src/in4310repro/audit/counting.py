@@ -82,10 +82,7 @@ def _find_large(sheet: Sheet, cells: dict[str, Cell], bound: int) -> Iterator[Fi
             tables=(sheet.name,),
             message=f"{cell.value.measure} of {name} is printed as {cell.value.printed.text}, and no k/n with n up to "
             f"{bound} is printed so",
-            conditions=(
-                f"the class has {size} images or more",
-                "the value is a mean over batches, folds or runs",
-            ),
+            conditions=(f"the class has {size} images or more", "the value is a mean over batches, folds or runs"),
             values=(cell.value,),
             readings=("as the share of images of the class that are right",),
             excluded=(f"every k/n with n up to {bound}, rounded or truncated, in float64 and float32",),

@@ -231,12 +231,7 @@ def _find_bounded(sheet: Sheet) -> Iterator[Value]:
 
 
 # Each rule gives the values of a sheet that a check compares with something; a new check needs its own rule.
-RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (
-    _find_counted,
-    _find_triples,
-    _find_in_matrix,
-    _find_bounded,
-)
+RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (_find_counted, _find_triples, _find_in_matrix, _find_bounded)
 
 
 def find_compared(

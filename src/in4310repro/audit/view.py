@@ -10,11 +10,7 @@ from in4310repro.audit.verdicts import Audit, Counted, Finding, ImageSet, Power,
 from in4310repro.system.text import publishable_place
 
 LABEL = 60  # characters of a row's label
-HEADINGS = {
-    Rank.IMPOSSIBLE: "Impossible",
-    Rank.UNLESS: "Impossible unless",
-    Rank.ODD: "Odd",
-}
+HEADINGS = {Rank.IMPOSSIBLE: "Impossible", Rank.UNLESS: "Impossible unless", Rank.ODD: "Odd"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -68,12 +68,7 @@ def test_a_pdf_without_pypdf_says_what_to_install(tmp_path: Path, monkeypatch: p
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [
-        (b"", "is empty"),
-        (b" \n\n ", "is empty"),
-        (bytes(range(32)) * 99, "UTF-8"),
-        (b"Hello.", "no printed result"),
-    ],
+    [(b"", "is empty"), (b" \n\n ", "is empty"), (bytes(range(32)) * 99, "UTF-8"), (b"Hello.", "no printed result")],
 )
 def test_a_file_of_which_nothing_is_understood_is_one_error(tmp_path: Path, content: bytes, message: str) -> None:
     file = tmp_path / "report.txt"

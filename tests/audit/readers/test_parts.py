@@ -101,11 +101,7 @@ def test_cells_of_html_stand_in_every_row_that_they_span_and_once_in_its_columns
     grids = list(latex_html.html_grids(text.split("\n"), frozenset()))
     rows = [[(row.lines[0], row.cells) for row in each.rows] for each in grids]
     assert rows == [
-        [
-            (5, ("a", "b d", "b e f g", "c")),
-            (6, ("g", "h", "", "c")),
-            (7, ("i", "h", "", "j")),
-        ],
+        [(5, ("a", "b d", "b e f g", "c")), (6, ("g", "h", "", "c")), (7, ("i", "h", "", "j"))],
         [(9, ("k",)), (9, ("l",))],
     ]
     assert [each.title for each in grids] == ["text", "of all it"]
@@ -889,21 +885,13 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
         (["[[1 2]", "[3 4]", "[5 6]]"], (), []),
         (["[[1 2] x [[3 4]]"], (), [(1, 1, "", "0 1", "1 2; 3 4")]),
         (["x[0] = [[1 2] [3 4]]"], (), [(1, 1, "", "0 1", "1 2; 3 4")]),
-        (
-            ["Matrix", "", "", "[[.5 .5 0] [.9 0 0] [0 .3 .7]]"],
-            (),
-            [(4, 4, "", "0 1 2", ".5 .5 0; .9 0 0; 0 .3 .7")],
-        ),
+        (["Matrix", "", "", "[[.5 .5 0] [.9 0 0] [0 .3 .7]]"], (), [(4, 4, "", "0 1 2", ".5 .5 0; .9 0 0; 0 .3 .7")]),
         (["Matrix", "", "", "", "[[.5 .5 0] [.9 0 0] [0 .3 .7]]"], (), []),
         (["Matrix: [[.5 .5 0] [.9 0 0] [0 .3 .7]]"], (), [(1, 1, "", "0 1 2", ".5 .5 0; .9 0 0; 0 .3 .7")]),
         (["[[.5 .5 0] [.9 0 0] [0 .3 .7]]", "", "Matrix"], (), []),
         ([f"[[1 2]{' ' * 199_988}[3 4]]"], (), [(1, 1, "", "0 1", "1 2; 3 4")]),
         ([f"[[1 2]{' ' * 199_989}[3 4]]"], (), []),
-        (
-            ["Actual", "  sea ice total", "true", "sea 1 2 3", "ice 3 4 7"],
-            (),
-            [(2, 6, "", "sea ice", "1 2; 3 4")],
-        ),
+        (["Actual", "  sea ice total", "true", "sea 1 2 3", "ice 3 4 7"], (), [(2, 6, "", "sea ice", "1 2; 3 4")]),
         (["[[1 2] 50% [class: sea]", "[3 4]] [class: ice]"], (), [(1, 2, "", "sea ice", "1 2; 3 4")]),
     ],
 )
@@ -1032,10 +1020,7 @@ def test_sections_of_toml_are_tables() -> None:
         ("table = 3", r"unknown TOML keys table; .*\[\[table\]\]"),
         ("table = [3]", "unknown TOML keys table;"),
         ("a = 1\n[[table]]", r"unknown TOML keys \['a'\];"),
-        (
-            "[[table]]\nb = 1\na = 1",
-            "table 1: unknown key a, b; .* name, image_set, overall_accuracy, sizes, total,",
-        ),
+        ("[[table]]\nb = 1\na = 1", "table 1: unknown key a, b; .* name, image_set, overall_accuracy, sizes, total,"),
         ("[[table]]\naccuracy = 3", "table 1: accuracy is 3; .* strings"),
         ("[[table]]\n[table.accuracy]\n' ' = '1'", "table 1: accuracy has an empty class name"),
         ("[[table]]\naccuracy = [0.5]", "table 1: accuracy 0.5 .*string"),

@@ -16,7 +16,7 @@ CODE = re.compile(
     r"|(?:if|while|with) .{1,200}:$|>>>|\$ |%\w+ |!\w+ |#include|library\(|\w+ ?<- ?\w|print(?:ln|f)?\()"
     r"|\w\([^()]{0,200}[=\"'][^()]{0,200}\)|\w\.\w{1,40}\([^()]{0,200}\)|^[\s)\]},;]*[)\]}][\s)\]},;]*$"
     r"|^\s*[\w.\[\]\"']{1,60} ?(?:[-+*/]?=) ?[\w.]{1,40}[(\[]"
-    r"|(?:^|\s)--?[a-zA-Z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b",
+    r"|(?:^|\s)--?[a-zA-Z][\w-]*[= ]\S|\bpython3? \S+\.py\b|\bpip3? install\b"
 )
 KEY = re.compile(r"\s*[\"'][^\"']{1,80}[\"']\s*:\s*[{\[]?\s*")  # of an object within another
 OPTION = re.compile(

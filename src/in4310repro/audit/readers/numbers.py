@@ -94,10 +94,7 @@ def parse_measured(text: str, line: int) -> Measured | None:
     deviates = of_remark is not None and of_remark.value <= (50 if value.percent or value.value > 1 else HALF)
     spread = match["spread"] or (deviation[1] if deviation and deviates else None)
     return Measured(
-        printed=value,
-        count=parse_ratio(remark),
-        spread=parse(spread, line) if spread else None,
-        images=images(remark),
+        printed=value, count=parse_ratio(remark), spread=parse(spread, line) if spread else None, images=images(remark)
     )
 
 
