@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.intervals import (
     ALMOST_FULL,
     ROUNDOFF32,
@@ -21,10 +21,11 @@ from in4310repro.audit.intervals import (
     Rounding,
     join_intervals,
     mean_interval,
+    weighted_mean,
 )
 from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.shares import counts, list_counted_columns
-from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
 # Measures of summaries by the measure of the classes that they average.
 PARTS = {
@@ -268,9 +269,8 @@ def _weighted(summary: Summary, sheet: Sheet, way: Rounding) -> Interval:
         if all(ranges.values()) and not half_error(summary.parts.values()):
             low, high = (sum(each[end] for each in ranges.values()) for end in (0, -1))
             return Interval(low=Fraction(low, images), high=Fraction(high, images)).widened(sum_error(summary))
-    least = sum((sheet.sizes[name] * each.low for name, each in intervals.items()), Fraction(0))
-    most = sum((sheet.sizes[name] * each.high for name, each in intervals.items()), Fraction(0))
-    return Interval(low=least / images, high=most / images).widened(sum_error(summary))
+    weights = [sheet.sizes[name] for name in intervals]
+    return weighted_mean(intervals.values(), weights).widened(sum_error(summary))
 
 
 def batch_means(accuracy: Interval, images: int) -> Interval:

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from in4310repro.audit.claims import FORMATS, Claim, find_conditions
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
-from in4310repro.audit.links import has_parts
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 from in4310repro.audit.stated_sizes import Split
 
@@ -75,7 +74,7 @@ def scores_of_test(sheet: Sheet) -> Mapping[Measure, Cell]:
     cells = [cell for cell in sheet.summaries if cell.value.measure in SCORES]
     row = {cell.value.measure: cell for cell in cells}
     averaged = any(cell.value.average not in (None, Average.OVERALL) or cell.value.spread for cell in cells)
-    if has_parts(sheet.table) or len(row) != len(cells) or averaged:
+    if sheet.table.has_classes or len(row) != len(cells) or averaged:
         return {}
     of_tests = sum(OF_TESTS.search(cell.value.label) is not None for cell in cells)
     return row if of_tests >= 2 else {}

@@ -9,11 +9,11 @@ from functools import cached_property
 from math import ceil, floor, sqrt
 
 from in4310repro.audit.averages import belongs_to_report
-from in4310repro.audit.document import Average, Measure
-from in4310repro.audit.intervals import Interval, Rounding
+from in4310repro.audit.document import SCORES, Average, Measure
+from in4310repro.audit.intervals import Interval, Rounding, weighted_mean
 from in4310repro.audit.joint_counts import Choices, Problem
 from in4310repro.audit.scores import Class, f1_interval, find_predictions
-from in4310repro.audit.sheets import SCORES, interval_of
+from in4310repro.audit.sheets import interval_of
 
 ERROR = Fraction(1, 10**9)  # more than that of the doubles that are used here
 Ranges = Sequence[tuple[int, int]]
@@ -62,7 +62,7 @@ class Tallies:
             for each in self.classes
             if (ks := [k for k, _, _ in each.choices])
         ]
-        return [Interval(low=wrong[1], high=wrong[0]), _mean(recalls, [1] * len(recalls))]
+        return [Interval(low=wrong[1], high=wrong[0]), weighted_mean(recalls, [1] * len(recalls))]
 
     @property
     def kappas(self) -> Sequence[Interval]:
@@ -123,7 +123,7 @@ class Tallies:
         if not known or len(known) < len(spans):
             return ()
         sizes = [each.size for each in self.classes]
-        plain, weighted = _mean(known, [1] * len(known)), _mean(known, sizes)
+        plain, weighted = weighted_mean(known, [1] * len(known)), weighted_mean(known, sizes)
         if average is Average.MACRO:
             return [plain]
         if average is Average.WEIGHTED:
@@ -158,9 +158,18 @@ class Tallies:
         if len(classes) < len(self.problem.rows) or not self.classes:
             return ()
         sizes = [sheet.sizes[name] for name in sheet.classes[measure]]
-        found = [_mean(classes, [1] * len(classes)), _mean(classes, sizes), *self.micro(measure, printed), *classes]
+        found = [
+            weighted_mean(classes, [1] * len(classes)),
+            weighted_mean(classes, sizes),
+            *self.micro(measure, printed),
+            *classes,
+        ]
         if measure is Measure.F1 and len(cells[Measure.PRECISION]) == len(cells[Measure.RECALL]) == len(classes):
-            means = [_mean(cells[m], w) for w in ([1] * len(sizes), sizes) for m in (Measure.PRECISION, Measure.RECALL)]
+            means = [
+                weighted_mean(cells[m], w)
+                for w in ([1] * len(sizes), sizes)
+                for m in (Measure.PRECISION, Measure.RECALL)
+            ]
             found += [f1_interval(*means[:2]), f1_interval(*means[2:])]
         return [each.widened(ERROR) for each in found]
 
@@ -230,10 +239,3 @@ def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, in
 
 def _dot(one: Sequence[int], other: Sequence[int]) -> int:
     return sum(a * b for a, b in zip(one, other, strict=True))
-
-
-def _mean(intervals: Sequence[Interval], weights: Sequence[int]) -> Interval:
-    total = sum(weights)
-    low = sum((w * each.low for w, each in zip(weights, intervals, strict=True)), Fraction(0)) / total
-    high = sum((w * each.high for w, each in zip(weights, intervals, strict=True)), Fraction(0)) / total
-    return Interval(low=low, high=high)

@@ -25,6 +25,7 @@ class Measure(StrEnum):
     OTHER = "other"  # recognised, and no check uses it: IoU, AUC, loss
 
 
+SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
 # Scores of a classifier over all classes that follow from its confusion matrix.
 SCORES_OF_ALL = (
     Measure.ACCURACY,
@@ -135,6 +136,21 @@ class Table:
     first: int = 0  # the lines from which it was read, from 1: how near another table or line stands
     last: int = 0
     section: str = ""  # the heading above, or the cell of a notebook
+
+    @property
+    def of_classes(self) -> tuple[Value, ...]:
+        """Values of classes, and not averages."""
+        return tuple(value for value in self.values if value.class_name is not None)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes with values, each once."""
+        return tuple(dict.fromkeys(str(value.class_name) for value in self.of_classes))
+
+    @property
+    def has_classes(self) -> bool:
+        """True if there are values of classes or a confusion matrix, and not only averages."""
+        return self.matrix is not None or bool(self.of_classes)
 
     @property
     def printed(self) -> tuple[Printed, ...]:

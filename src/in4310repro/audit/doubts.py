@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from in4310repro.audit.document import Average, Document, Measure, Table, Value
+from in4310repro.audit.document import SCORES, Average, Document, Measure, Table, Value
 from in4310repro.audit.readers.words import heading
 
 # Distance from a table within which an unread line may belong to it.
@@ -31,7 +31,6 @@ NAMED = {
 # Recall of a class is its accuracy.
 ALIKE = {Measure.ACCURACY, Measure.RECALL, Measure.BALANCED_ACCURACY}
 NEAR_CLASSES = 6  # lines around the values of a table that say what its classes are
-SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
 OF_TOKENS = "the accuracy is that of tokens or of all labels, and the classes are entities or some of the labels"
 SEVERAL = "an image can have several labels, or none"
 ENTITY_WORDS = re.compile(
@@ -92,7 +91,7 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
     images = sum(sizes.values())
     if table.total is not None and sizes and table.total != images:
         yield f"a class is not printed: {table.total} images are printed in all, and the classes have {images}"
-    names = Counter((value.measure, value.class_name) for value in table.values if value.class_name is not None)
+    names = Counter((value.measure, value.class_name) for value in table.of_classes)
     twice = sorted({str(name) for (_, name), times in names.items() if times > 1})
     if twice:
         yield f"a class is printed twice: {', '.join(twice[:5])}"
@@ -107,23 +106,22 @@ def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
 
     Tables that only repeat numbers of this table, such as a sentence about it, are ignored.
     """
-    names, place = _classes(table), next((i for i, each in enumerate(document.tables) if each.name == table.name), None)
+    names, place = (
+        set(table.classes),
+        next((i for i, each in enumerate(document.tables) if each.name == table.name), None),
+    )
     if not names or place is None:
         return
     given = {value.printed.value for value in table.values}
     for other in document.tables[max(0, place - TABLES) : place + TABLES + 1]:
-        theirs = [value for value in other.values if value.class_name is not None]
+        theirs = other.of_classes
         repeated = all(value.printed.value in given for value in theirs)
-        if repeated or names & _classes(other) or _distance(table, other) > NEAR_ROWS:
+        if repeated or names & set(other.classes) or _distance(table, other) > NEAR_ROWS:
             continue
         more = _summaries(table) - _summaries(other)
         measures = frozenset(value.measure for value in theirs) & set(more)
         if measures:
             yield Gap(condition=f"the classes of {other.name} belong to it, too", measures=measures)
-
-
-def _classes(table: Table) -> set[str]:
-    return {value.class_name for value in table.values if value.class_name is not None}
 
 
 def _summaries(table: Table) -> Counter[Measure]:
@@ -143,7 +141,7 @@ def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
         if min(lines) - NEAR_ROWS <= unread.line <= max(lines) + NEAR_ROWS and _is_row(unread.text, given):
             text = f"line {unread.line}, which was not understood, changes it: {unread.text.strip()[:80]!r}"
             yield Gap(condition=text, measures=_measures(unread.text))
-    of_classes = [value.printed.line for value in table.values if value.class_name is not None]
+    of_classes = [value.printed.line for value in table.of_classes]
     if not of_classes:
         return
     used = {value.printed.line for other in document.tables for value in other.values}
@@ -196,7 +194,7 @@ def doubt_labels(table: Table, document: Document) -> Iterator[str]:
 
 
 def _is_of_entities(table: Table, document: Document) -> bool:
-    names = {value.class_name for value in table.values if value.class_name is not None}
+    names = table.classes
     if OUTSIDE in names:
         return False
     known = sum((ENTITY.fullmatch(name) or TAGGED.fullmatch(name)) is not None for name in names)

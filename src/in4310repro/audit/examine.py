@@ -12,7 +12,7 @@ from in4310repro.audit.binary_scores import check_binary_scores
 from in4310repro.audit.claims import Claim, make_finding
 from in4310repro.audit.confusion import OF_CLASSES, check_matrix
 from in4310repro.audit.counting import check_unsized, count_images, find_image_sets
-from in4310repro.audit.document import Document, Measure, Value
+from in4310repro.audit.document import SCORES, Document, Measure, Value
 from in4310repro.audit.joint_counts import check_joint_counts, make_problem
 from in4310repro.audit.joint_shares import check_joint_shares
 from in4310repro.audit.means import check_means
@@ -23,7 +23,7 @@ from in4310repro.audit.report_scores import check_report_scores, is_bound
 from in4310repro.audit.scores import check_mean_f1, check_scores
 from in4310repro.audit.share_matrices import check_share_matrix
 from in4310repro.audit.shares import check_counts, check_floor, check_printed_counts, check_range, check_totals
-from in4310repro.audit.sheets import SCORES, Sheet, make_sheets, sheet
+from in4310repro.audit.sheets import Sheet, make_sheets, sheet
 from in4310repro.audit.verdicts import Audit, Finding, ImageSet, MeanCheck, Options, Rank
 from in4310repro.audit.weights import check_weights, group_tables
 

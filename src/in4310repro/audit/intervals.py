@@ -70,6 +70,13 @@ def mean_interval(intervals: Sequence[Interval], number: int) -> Interval:
     return Interval(low=low, high=high)
 
 
+def weighted_mean(intervals: Iterable[Interval], weights: Sequence[int]) -> Interval:
+    """Return the mean of the intervals with these weights."""
+    pairs, total = list(zip(intervals, weights, strict=True)), sum(weights)
+    low = sum((weight * each.low for each, weight in pairs), Fraction(0)) / total
+    return Interval(low=low, high=sum((weight * each.high for each, weight in pairs), Fraction(0)) / total)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Cell:
     """A reported value as a share between 0 and 1, with its rounding unit and the error of float arithmetic."""

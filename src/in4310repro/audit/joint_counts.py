@@ -11,10 +11,10 @@ import numpy as np
 
 from in4310repro.audit.averages import BATCH, WEIGHTED, Summary, belongs_to_report, list_readings, nearest_batch_mean
 from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
-from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
 from in4310repro.audit.scores import READ, find_predictions
-from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
 # Most additions of a search; a problem that needs more stays undecided.
 STEPS = 30_000_000

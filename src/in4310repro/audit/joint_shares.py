@@ -8,9 +8,9 @@ import numpy as np
 
 from in4310repro.audit.averages import stands_in_row
 from in4310repro.audit.claims import FORMATS, Claim, find_conditions
-from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding, join_intervals, mean_interval
-from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.sheets import Sheet, half_error, interval_of
 from in4310repro.audit.weights import SECONDS, Floats, minimise
 
 # Larger than the tolerance of the solver, 1e-7, and the error of numbers in float32.

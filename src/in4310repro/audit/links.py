@@ -47,11 +47,6 @@ class Link:
 Joined = tuple[Table, tuple[Link, ...]]
 
 
-def has_parts(table: Table) -> bool:
-    """Return whether a table has class values or a matrix, and not only averages."""
-    return table.matrix is not None or any(value.class_name is not None for value in table.values)
-
-
 def link_tables(document: Document) -> list[Joined]:
     """Merge each confusion matrix and each line with an overall value into its table; keep the order."""
     joined: list[Joined] = [(table, ()) for table in document.tables]
@@ -69,7 +64,7 @@ def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined
     left = list(tables)
     for joined in tables:
         matrix = joined[0]
-        if matrix.matrix is None or _names(matrix):
+        if matrix.matrix is None or matrix.of_classes:
             continue
         places = [place for place, (table, _) in enumerate(left) if _is_report_of(matrix, table, document)]
         if len(places) != 1:
@@ -89,13 +84,9 @@ def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined
     return left
 
 
-def _names(table: Table) -> set[str]:
-    return {value.class_name for value in table.values if value.class_name is not None}
-
-
 def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
     """Return whether a table near a matrix has the same classes, or equally many with known sizes."""
-    names = _names(table)
+    names = table.classes
     if table.matrix is not None or matrix.matrix is None or len(names) != len(matrix.matrix.classes):
         return False
     called = {name.strip().casefold() for name in matrix.matrix.classes}
@@ -142,7 +133,7 @@ def _announces(text: str) -> bool:
 def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
     """Merge each line with an overall value into the only table that it can belong to."""
     joined = list(tables)
-    anchors = [place for place, (table, _) in enumerate(joined) if has_parts(table)]
+    anchors = [place for place, (table, _) in enumerate(joined) if table.has_classes]
     owners: dict[int, int] = {}
     for place, (table, _) in enumerate(joined):
         if (
@@ -185,7 +176,7 @@ def _follows_a_line(table: Table) -> bool:
 def _block(table: Table) -> list[int]:
     """Return the line numbers of the class values of a table, else of its matrix."""
     rows = table.matrix.rows if table.matrix else ()
-    lines = [value.printed.line for value in table.values if value.class_name is not None]
+    lines = [value.printed.line for value in table.of_classes]
     return lines or [cell.line for row in rows for cell in row] or [0]
 
 
@@ -275,7 +266,7 @@ def _continues(before: Joined, after: Joined, document: Document) -> bool:
 def _is_line(table: Table) -> bool:
     """Return whether a table is a single line that names only a metric over all classes."""
     single = len(table.values) == 1 and table.kind is TableKind.SUMMARY and not table.asides
-    return single and not has_parts(table) and not table.partial and _names_only_metric(table.values[0])
+    return single and not table.has_classes and not table.partial and _names_only_metric(table.values[0])
 
 
 def _names_only_metric(value: Value) -> bool:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import isqrt
 
-from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.document import SCORES, Average, Measure
 
 Counts = Sequence[Sequence[int]]
 Column = Sequence[Fraction | None]
-SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
 # Digits of a square root: more than any double has.
 ROOT = 10**30
 

@@ -107,7 +107,7 @@ def _list_targets(group: Sequence[Sheet]) -> list[Target]:
 
 def list_column(value: Value, table: Table) -> list[Value]:
     """Return the class values in the table that have the metric of `value`."""
-    return [other for other in table.values if other.measure is value.measure and other.class_name is not None]
+    return [other for other in table.of_classes if other.measure is value.measure]
 
 
 def _detect(

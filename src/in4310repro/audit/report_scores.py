@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from in4310repro.audit.bounds import Tallies
 from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.confusion import is_compared
-from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.intervals import Cell, Interval, Rounding
 from in4310repro.audit.joint_counts import Problem, make_problem, other_classes_condition
 from in4310repro.audit.scores import AGAINST_THE_REST, READ, find_predictions
-from in4310repro.audit.sheets import SCORES, Sheet, interval_of
+from in4310repro.audit.sheets import Sheet, interval_of
 
 WEIGHTED_KAPPA = "kappa is weighted by the distances of the classes"
 # Names of classes that have an order: an unlabelled kappa may be weighted by it.

@@ -8,10 +8,10 @@ from fractions import Fraction
 from math import ceil, floor
 
 from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
-from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding, counts_within
 from in4310repro.audit.matrix_scores import correlation
-from in4310repro.audit.sheets import SCORES, Sheet, half_error, interval_of
+from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
 NAMED = (Average.MACRO, Average.WEIGHTED, Average.MICRO)
 BEYOND = "and no mean of F1s exceeds the mean of (P + R) / 2 or falls below that of P + R - 1"

@@ -10,6 +10,7 @@ from fractions import Fraction
 from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import Average, ConfusionMatrix, Measure, Printed, Value
 from in4310repro.audit.intervals import ROUNDOFF32, ROUNDOFFS, Cell, Interval, Rounding, counts_within, mean_interval
+from in4310repro.audit.readers.numbers import to_percent
 from in4310repro.audit.sheets import EXCESS, Sheet, interval_of
 
 # Lines that may be wrong while the others still show how a matrix was normalised, and its images.
@@ -79,15 +80,11 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
     """Yield the rows as shares with units; whole numbers get the coarsest unit of the other numbers."""
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
-    rows = [[_as_percent(p) if percent and not p.percent else p for p in row] for row in matrix.rows]
+    rows = [[to_percent(p) if percent else p for p in row] for row in matrix.rows]
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
     coarsest = max(units, default=Fraction(1, 100))
     for name, row in zip(matrix.classes, rows, strict=True):
         yield [_cell(name, other, p, coarsest) for other, p in zip(matrix.classes, row, strict=True)]
-
-
-def _as_percent(printed: Printed) -> Printed:
-    return replace(printed, decimals=printed.decimals + 2, percent=True)
 
 
 def _cell(name: str, other: str, printed: Printed, coarsest: Fraction) -> Cell:

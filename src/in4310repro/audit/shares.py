@@ -10,9 +10,9 @@ from functools import lru_cache
 from math import ceil, floor
 
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim, describe_sizes, find_conditions
-from in4310repro.audit.document import Measure
+from in4310repro.audit.document import SCORES, Measure
 from in4310repro.audit.intervals import Cell, Rounding, counts_within, half_precision, is_half
-from in4310repro.audit.sheets import EXCESS, NO_VALUE, SCORES, VISIBLE_FLOAT16, Sheet, interval_of
+from in4310repro.audit.sheets import EXCESS, NO_VALUE, VISIBLE_FLOAT16, Sheet, interval_of
 
 SHARES = (
     Measure.ACCURACY,

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from in4310repro.audit.document import Document, Measure, Printed, Table, Value
+from in4310repro.audit.document import SCORES, Document, Measure, Printed, Table, Value
 from in4310repro.audit.doubts import (
     LONGEST,
     Gap,
@@ -34,7 +34,7 @@ from in4310repro.audit.intervals import (
     fits_grid,
     is_half,
 )
-from in4310repro.audit.links import Link, has_parts, link_tables, with_adjacent_lines
+from in4310repro.audit.links import Link, link_tables, with_adjacent_lines
 from in4310repro.audit.stated_sizes import NamedSplit, StatedSizes, find_stated_sizes, named_split, other_results
 from in4310repro.audit.verdicts import Options
 
@@ -46,7 +46,6 @@ VISIBLE_FLOAT16 = 4
 EXCESS = Fraction(1, 2**20)
 # COCO prints -1 where a class has no objects.
 NO_VALUE = -1
-SCORES = (Measure.PRECISION, Measure.RECALL, Measure.F1)
 # Words of a text about training: its accuracy may be a mean over batches.
 BATCHES = re.compile(
     r"\b(?:mini-?)?batch(?:es|[_ -]?size)?\b|\bepochs?\b|\bloss(?:es)?\b|\b(?:data)?_?loaders?\b|\d ?m?s/step"
@@ -113,7 +112,7 @@ class Sheet:
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
     """Return a sheet for each table; nearby results of the same predictions share one sheet."""
     joined = with_adjacent_lines(link_tables(document), document)
-    alone = sum(has_parts(table) for table, _ in joined) <= 1
+    alone = sum(table.has_classes for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
 
 
@@ -139,7 +138,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
         summaries=tuple(cells[id(value)] for value in table.values if value.class_name is None),
         sizes=sizes,
         origin=origin,
-        total=table.total or (sum(sizes.values()) if sizes and _covers(table, sizes) else None),
+        total=table.total or (sum(sizes.values()) if sizes and set(table.classes) <= set(sizes) else None),
         folds=options.folds or document.folds,
         gaps=tuple(find_gaps(table, sizes)),
         beside=(*find_missing_classes(table, document), *find_missing_lines(table, document)),
@@ -152,18 +151,13 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
     )
 
 
-def _covers(table: Table, sizes: Mapping[str, int]) -> bool:
-    return {value.class_name for value in table.values if value.class_name is not None} <= set(sizes)
-
-
 def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
     """Return the class sizes and their source: "printed" in the report, or else "given" by the caller."""
     if table.sizes:
         return table.sizes, "printed"
     sizes = options.chosen.get(table.name, options.sizes)
     given = {name.strip().casefold(): size for name, size in sizes.items()}
-    names = dict.fromkeys(value.class_name for value in table.values if value.class_name is not None)
-    names |= dict.fromkeys(table.matrix.classes if table.matrix else ())
+    names = dict.fromkeys((*table.classes, *(table.matrix.classes if table.matrix else ())))
     return {n: given[n.strip().casefold()] for n in names if n and n.strip().casefold() in given}, "given"
 
 

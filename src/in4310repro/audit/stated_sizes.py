@@ -120,8 +120,8 @@ def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     At least half of the values must be shares k / size. The sizes are certain if that is unlikely by chance, if the
     sentence is about a test set, or if it also names the total and the text mentions no training set or split.
     """
-    names = list(dict.fromkeys(v.class_name for v in table.values if v.class_name is not None))
-    values = [v for v in table.values if v.class_name is not None and v.measure in (Measure.ACCURACY, Measure.RECALL)]
+    names = table.classes
+    values = [v for v in table.of_classes if v.measure in (Measure.ACCURACY, Measure.RECALL)]
     if len(names) < 2 or len(values) < len(names) or table.sizes or not table.whole_images or table.partial:
         return StatedSizes()
     found = list(_find_sentences(table, document, len(names)))

@@ -49,7 +49,7 @@ class View:
         tables = self.audit.document.tables
         return {
             "table": len(tables),
-            "class value": sum(value.class_name is not None for table in tables for value in table.values),
+            "class value": sum(len(table.of_classes) for table in tables),
             "confusion matrix": sum(table.matrix is not None for table in tables),
             "average": len(self.audit.means),
             "value": len(self.audit.compared),

@@ -282,7 +282,7 @@ def group_tables(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
     made: list[list[Sheet]] = []
     for sheet in all_sheets:
         for group in made:
-            if _names(group[0]) == _names(sheet) and _lines(group[0]) & _lines(sheet):
+            if group[0].table.classes == sheet.table.classes and _lines(group[0]) & _lines(sheet):
                 group.append(sheet)
                 break
         else:
@@ -290,9 +290,5 @@ def group_tables(all_sheets: Sequence[Sheet]) -> list[list[Sheet]]:
     return made
 
 
-def _names(sheet: Sheet) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value.class_name for value in sheet.table.values if value.class_name is not None))
-
-
 def _lines(sheet: Sheet) -> set[int]:
-    return {value.printed.line for value in sheet.table.values if value.class_name is not None}
+    return {value.printed.line for value in sheet.table.of_classes}

@@ -207,7 +207,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
             partial=partial,
             whole_images=whole,
         )
-        has_classes = any(value.class_name is not None for value in values)
+        has_classes = bool(made.of_classes)
         made = made if has_classes or not draft.network else replace(made, kind=TableKind.MODELS)
         used = _list_used(table, {printed.line for printed in made.printed})
         joins = not partial if has_classes else not (draft.best or draft.network)

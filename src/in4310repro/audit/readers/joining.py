@@ -9,7 +9,7 @@ from dataclasses import replace
 from in4310repro.audit.document import ConfusionMatrix, Measure, Table, TableKind, Value
 from in4310repro.audit.readers.matrices import transpose
 from in4310repro.audit.readers.passes import CAPTION
-from in4310repro.audit.readers.pieces import Piece, has_classes
+from in4310repro.audit.readers.pieces import Piece
 
 NEAR = 12  # lines between an overall value and the table that it is of
 FAR = 24  # as above, where both are of equally many images
@@ -37,7 +37,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     # Nothing is joined with a table of several models: a line before it belongs to one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
     rest = []
-    for loose in sorted((p for p in pieces if not has_classes(p.table)), key=lambda piece: piece.first):
+    for loose in sorted((p for p in pieces if not p.table.has_classes), key=lambda piece: piece.first):
         fitting = sorted(
             (_distance(loose, piece), index)
             for index, piece in enumerate(tables)
@@ -53,7 +53,7 @@ def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
 
 def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
     """Return class tables with their confusion matrices merged in, then the unmatched matrices."""
-    tables = [piece for piece in pieces if piece.table.matrix is None and has_classes(piece.table)]
+    tables = [piece for piece in pieces if piece.table.matrix is None and piece.table.has_classes]
     alone = []
     for piece in pieces:
         if piece.table.matrix is None:
@@ -89,12 +89,12 @@ def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
     The table must have as many classes, and at least half of the row sums must be its class sizes. If more
     column sums are, the matrix is transposed. If no sizes are printed, the names must be the same.
     """
-    classes = list(dict.fromkeys(value.class_name for value in table.values if value.class_name is not None))
-    named = matrix.classes == tuple(classes)
+    classes = table.classes
+    named = matrix.classes == classes
     unnamed = matrix.classes == tuple(str(index) for index in range(len(classes)))
     if not named and not unnamed:
         return matrix if set(matrix.classes) == set(classes) and not table.sizes else None
-    renamed = replace(matrix, classes=tuple(classes))
+    renamed = replace(matrix, classes=classes)
     sizes = [table.sizes.get(name) for name in classes]
     if matrix.shares or None in sizes:
         return renamed

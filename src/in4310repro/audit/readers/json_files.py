@@ -15,7 +15,7 @@ from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.matrices import READER as MATRIX
 from in4310repro.audit.readers.matrices import matrix_of_lists
 from in4310repro.audit.readers.numbers import count, parse_measured
-from in4310repro.audit.readers.pieces import Piece, Result, has_classes, make_value, move, scale_values
+from in4310repro.audit.readers.pieces import Piece, Result, make_value, move, scale_values
 from in4310repro.audit.readers.subjects import Subject, parse_subject
 from in4310repro.audit.readers.words import NETWORK_NAME, SIZE, heading
 
@@ -121,7 +121,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
     table = _as_grid(node, " ".join(path))
     if table is not None:
         found = [replace(piece, reader=READER) for piece in read_grid(table).pieces]
-        if any(has_classes(piece.table) for piece in found):
+        if any(piece.table.has_classes for piece in found):
             pieces += found
             return
     if isinstance(node, Mapping):
@@ -298,7 +298,7 @@ def _is_result(piece: Piece, text: str) -> bool:
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
     nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1
-    return known and (nested or not has_classes(table))
+    return known and (nested or not table.has_classes)
 
 
 def _short(line: str) -> bool:

@@ -95,11 +95,6 @@ def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str
     return {**counted, **sizes}
 
 
-def has_classes(table: Table) -> bool:
-    """Return whether a table has class values or a confusion matrix, and not only averages."""
-    return table.matrix is not None or any(value.class_name is not None for value in table.values)
-
-
 def name_tables(tables: Sequence[Table]) -> Iterator[Table]:
     """Yield the tables with distinct names; a repeated name gets a number appended."""
     given: dict[str, int] = {}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import takewhile
 
-from in4310repro.audit.document import Average, Item, Measure, Table, Value
+from in4310repro.audit.document import SCORES, Average, Item, Measure, Table, Value
 from in4310repro.audit.readers.labels import LineValue
 from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import Measured, count, parse, parse_measured
@@ -36,7 +36,7 @@ TYPE = re.compile(r"\s*-?\s*(?:name|type): (.{1,40}?)\s*")
 ABOVE = 4  # lines above a value of a card
 # F1-Score : 0.94  Precision : 0.95  Recall : 0.93   __label__positive
 FASTTEXT = re.compile(r"\s*(?P<scores>(?:[A-Z][\w-]+ : [\d.]+\s+){2,})__label__(?P<name>\S+)")
-SCORES = re.compile(r"([A-Z][\w-]+) : ([\d.]+)")
+LABELLED_SCORE = re.compile(r"([A-Z][\w-]+) : ([\d.]+)")
 # - Total Precision: 0.9500, and - Total Number: 61
 ENTITY = re.compile(r"\s*(?:[-*] )?(?P<name>\S.{0,60}?) (?P<measure>Precision|Recall|F1): (?P<value>\d[\d.]*)\s*")
 ENTITIES = re.compile(r"\s*(?:[-*] )?(?P<name>\S.{0,60}?) Number: \d+\s*")
@@ -147,7 +147,7 @@ def _read_before(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 def _read_labelled(lines: Sequence[str], number: int) -> Iterator[LineValue]:
     """Yield the scores of a class in a line of fastText, which prints the class name after the scores."""
     found = FASTTEXT.fullmatch(lines[number - 1].rstrip())
-    for label, text in SCORES.findall(found["scores"]) if found else ():
+    for label, text in LABELLED_SCORE.findall(found["scores"]) if found else ():
         of = parse_subject(label)
         if of and found:
             told = replace(of, class_name=found["name"], average=None)
@@ -168,7 +168,6 @@ FORMS = (
 def add_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
     """Return the values with the kind of average that nearby lines imply, such as a note on macro averages."""
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
-    scores = (Measure.PRECISION, Measure.RECALL, Measure.F1)
     told = []
     means = [value.line for value in values if MEAN.fullmatch(value.label)]
     reliable = [number for number, line in enumerate(lines, start=1) if RELIABILITY.match(line)]
@@ -180,7 +179,7 @@ def add_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[Line
         # Beside an average recall, the average precision is the mean of precisions.
         if MEAN_PRECISION.fullmatch(value.label) and any(abs(line - value.line) <= NOTE for line in means):
             of = replace(of, measure=Measure.PRECISION, average=Average.UNNAMED)
-        if of.measure in scores and of.class_name is None and any(0 < note - value.line <= NOTE for note in notes):
+        if of.measure in SCORES and of.class_name is None and any(0 < note - value.line <= NOTE for note in notes):
             of = replace(of, average=of.average or Average.MACRO)
         told.append(replace(value, subject=of))
     return told

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from in4310repro.audit.document import Average, Document, Item, Measure, Table, TableKind, Unread, Value
+from in4310repro.audit.document import SCORES, Average, Document, Item, Measure, Table, TableKind, Unread, Value
 from in4310repro.audit.readers.files import Cell, cells_of, load_text
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.lines import find_folds
 from in4310repro.audit.readers.parts import Part, read_part
 from in4310repro.audit.readers.passes import find_repeated
-from in4310repro.audit.readers.pieces import Piece, has_classes, move, name_tables
+from in4310repro.audit.readers.pieces import Piece, move, name_tables
 from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.unused import Repeats, find_leftovers, find_unused
 from in4310repro.audit.readers.words import strip_marks
@@ -133,7 +133,7 @@ def _place(piece: Piece, lines: Sequence[str]) -> Table:
     kind = table.kind
     if table.matrix is not None and not table.values:
         kind = TableKind.MATRIX
-    elif kind is TableKind.CLASSES and not has_classes(table):
+    elif kind is TableKind.CLASSES and not table.has_classes:
         kind = TableKind.SUMMARY
     heading_above = "" if table.section else next(filter(HEADING.match, reversed(lines[: piece.first])), "")
     section = table.section or strip_marks(heading_above).strip("#= *")
@@ -156,7 +156,7 @@ def _find_item(table: Table, lines: Sequence[str]) -> Item:
     if names and 2 * sum(TAGS.fullmatch(name) is not None for name in names) > len(names):
         return Item.TOKEN
     near = "\n".join(line[:500] for line in lines[max(0, table.first - 1 - NEAR) : table.last + NEAR])
-    scored = {value.measure for value in table.values} & {Measure.PRECISION, Measure.RECALL, Measure.F1}
+    scored = {value.measure for value in table.values} & {*SCORES}
     known = sum(NAMES.fullmatch(name) is not None for name in names)
     micro = any(value.average is Average.MICRO for value in table.values)
     of_entities = (names and 2 * known >= len(names)) or (known and micro) or ENTITIES.search(near)

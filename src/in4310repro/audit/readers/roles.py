@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from in4310repro.audit.document import Average, Measure
+from in4310repro.audit.document import SCORES, Average, Measure
 from in4310repro.audit.readers.grid import Grid, is_numeric, strip_signs
 from in4310repro.audit.readers.labels import CLASSWISE
 from in4310repro.audit.readers.numbers import count, is_missing, parse_measured, parse_ratio
@@ -25,7 +25,6 @@ from in4310repro.audit.readers.words import (
     heading,
 )
 
-SCORES = {Measure.PRECISION, Measure.RECALL, Measure.F1}
 LOSS = re.compile(r"\bloss\b")
 EPOCH = re.compile(r"(?:#? ?)?(?:epochs?|iter(?:ation)?s?|steps?)(?: ?(?:no\.?|number|#))?")
 INDEX = re.compile(r"#|no\.?|idx|index|s\.?no\.?|id|nr\.?|rank")
@@ -71,7 +70,7 @@ def kind_of(table: Grid, columns: Columns) -> Kind:
         return Kind.EPOCHS
     every = all(heading(label).measure for label in labels if label)
     pure = {of.measure for label in labels if not (of := heading(label)).rest}
-    if pure >= SCORES or (_mostly_measures(labels, columns) and (every or not CLASS.fullmatch(name))):
+    if pure >= {*SCORES} or (_mostly_measures(labels, columns) and (every or not CLASS.fullmatch(name))):
         return Kind.METRICS
     if any(FOLD.fullmatch(label.lower()) for label in labels):
         return Kind.NETWORKS
