@@ -24,7 +24,7 @@ import coverage
 import pytest
 
 # Everything slow that a test imports and that is not ours.
-LIBRARIES = (
+LIBRARIES = [
     "beartype.claw",
     "filelock",
     "imagehash",
@@ -44,7 +44,7 @@ LIBRARIES = (
     "torch.distributed",
     "torchvision",
     "typer.testing",
-)
+]
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 COPIED = ("src", "benchmarks", "tests", "golden", "docs", "reports", "pyproject.toml", "setup.py", "noxfile.py", *PAGES)
 MEMORY = 20 << 30  # bytes of addresses: a loop that fills the memory is stopped

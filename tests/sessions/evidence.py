@@ -16,125 +16,93 @@ PRINTED = "prints"
 
 
 class Evidence(NamedTuple):
-    module: str
     what: str
     writes: str  # path in the repository, or PRINTED
     cost: str
+    module: str = ""  # else the one of its name in tests/sessions
 
 
-EVIDENCE = {
+_LISTED = {
     "tolerances": Evidence(
-        "tests.sessions.tolerances",
-        "how far the demo's numbers move between numeric classes",
-        "tests/tolerances.json",
-        "half an hour",
+        "how far the demo's numbers move between numeric classes", "tests/tolerances.json", "half an hour"
     ),
     "zoo": Evidence(
-        "tests.sessions.zoo",
-        "all leaves of 59 models of torchvision and timm, measured beside NumPy",
-        PRINTED,
-        "minutes, `.[bench]`",
+        "all leaves of 59 models of torchvision and timm, measured beside NumPy", PRINTED, "minutes, `.[bench]`"
     ),
     "mutants": Evidence(
-        "tests.sessions.mutants",
-        "one change at a time in the code and in its kernels, and whether tests notice it; `mutants features`, "
-        "`mutants head.py --sample 0` renew a part",
+        "one change at a time in the code and in its kernels, and whether tests notice it; `mutants "
+        "features`, `mutants head.py --sample 0` renew a part",
         "docs/mutants.md",
         "half an hour",
     ),
     "forgeries": Evidence(
-        "tests.forgeries.table",
         "a run forged in more than 220 ways, and what catches each: `verify`, `verify --replay`, or nothing",
         "docs/forgeries.md",
         "minutes",
+        "tests.forgeries.table",
     ),
     "fuzz": Evidence(
-        "tests.sessions.fuzz",
-        "2,000 damaged run folders, TOML files, splits and printed results: no traceback, no hang, no file that was "
-        "not named",
+        "2,000 damaged run folders, TOML files, splits and printed results: no traceback, no hang, no file "
+        "that was not named",
         "docs/bad-input.md",
         "6 minutes",
     ),
     "audit-validation": Evidence(
-        "tests.audit.validation",
         "2,000 consistent reports audited, and as many with planted errors",
         "docs/audit-validation.md",
         "minutes",
+        "tests.audit.validation",
     ),
     "planted": Evidence(
-        "tests.sessions.planted",
-        "wrong labels and copies planted in drawn scenes, and how many `data check` finds",
-        "docs/doubts.md",
-        "minutes",
+        "wrong labels and copies planted in drawn scenes, and how many `data check` finds", "docs/doubts.md", "minutes"
     ),
     "memory": Evidence(
-        "tests.sessions.memory",
-        "anonymous memory of five commands at 1,000 to 64,000 images",
-        "docs/memory.json",
-        "minutes, Linux",
+        "anonymous memory of five commands at 1,000 to 64,000 images", "docs/memory.json", "minutes, Linux"
     ),
     "sanitizers": Evidence(
-        "tests.sessions.sanitizers",
         "tests of kernels, checkpoints, replay and bad input, on kernels that g++'s AddressSanitizer, "
-        "UndefinedBehaviorSanitizer and ThreadSanitizer watch; a wrong twin of a kernel has to be reported first; "
-        "`sanitizers address` or `sanitizers threads` is one of the two runs",
+        "UndefinedBehaviorSanitizer and ThreadSanitizer watch; a wrong twin of a kernel has to be reported "
+        "first; `sanitizers address` or `sanitizers threads` is one of the two runs",
         PRINTED,
         "minutes, g++ on Linux",
     ),
     "kernel-errors": Evidence(
-        "tests.sessions.kernel_errors",
-        "errors of the kernels beside torch's on the same data",
-        "docs/kernel-errors.md",
-        "minutes",
+        "errors of the kernels beside torch's on the same data", "docs/kernel-errors.md", "minutes"
     ),
     "kernel-hashes": Evidence(
-        "tests.sessions.kernel_hashes",
-        "hashes of each kernel's results by instruction set, arm64 among them",
-        PRINTED,
-        "minutes, qemu-user",
+        "hashes of each kernel's results by instruction set, arm64 among them", PRINTED, "minutes, qemu-user"
     ),
-    "replay": Evidence(
-        "tests.sessions.replay",
-        "epochs replayed with each instruction set of this processor",
-        PRINTED,
-        "a minute",
-    ),
-    "shares": Evidence(
-        "tests.sessions.shares",
-        "training by one to five processes, all files compared",
-        "docs/processes.md",
-        "minutes",
-    ),
+    "replay": Evidence("epochs replayed with each instruction set of this processor", PRINTED, "a minute"),
+    "shares": Evidence("training by one to five processes, all files compared", "docs/processes.md", "minutes"),
     "published": Evidence(
-        "tests.sessions.published",
-        "the page on the published numbers, again from its committed ones",
-        "reports/published.md",
-        "seconds",
+        "the page on the published numbers, again from its committed ones", "reports/published.md", "seconds"
     ),
     "labels": Evidence(
-        "tests.sessions.labels",
         "the share of wrong labels, from a judge's verdicts; `labels FINDINGS RUN`",
         "reports/labels/labels.md",
         "the photographs, and a run on them",
     ),
     "training-images": Evidence(
-        "tests.sessions.training_images",
         "accuracy by the number of training images; `training-images --data FOLDER --findings FILE`",
         "reports/training-images/training-images.md",
         "the photographs, and trainings on them",
     ),
-    "claims": Evidence("tests.docs.claims", "where each number of the pages comes from", "docs/claims.md", "seconds"),
+    "claims": Evidence("where each number of the pages comes from", "docs/claims.md", "seconds", "tests.docs.claims"),
     "mistakes": Evidence(
-        "tests.mistakes.table", "known mistakes, each beside the right way", "docs/mistakes.md", "seconds"
+        "known mistakes, each beside the right way", "docs/mistakes.md", "seconds", "tests.mistakes.table"
     ),
     "bad-input": Evidence(
-        "tests.bad_input.table", "what is refused, and in which words", "docs/bad-input.md", "seconds"
+        "what is refused, and in which words", "docs/bad-input.md", "seconds", "tests.bad_input.table"
     ),
     "checks": Evidence(
-        "tests.verification.table", "what `verify` recomputes and compares", "docs/verification.md", "seconds"
+        "what `verify` recomputes and compares", "docs/verification.md", "seconds", "tests.verification.table"
     ),
-    "rooms": Evidence("tests.docs.rooms", "the rooms of the package", "docs/architecture.md", "seconds"),
-    "sessions": Evidence("tests.sessions.page", "this page", "docs/sessions.md", "seconds"),
+    "rooms": Evidence("the rooms of the package", "docs/architecture.md", "seconds", "tests.docs.rooms"),
+    "sessions": Evidence("this page", "docs/sessions.md", "seconds", "tests.sessions.page"),
+}
+EVIDENCE = {
+    name: each._replace(module=each.module or f"tests.sessions.{name.replace('-', '_')}")
+    for name, each in _LISTED.items()
 }
 
 

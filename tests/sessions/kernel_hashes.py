@@ -46,7 +46,7 @@ def compute_results(threads: int) -> Iterator[tuple[str, Iterable[Tensor]]]:
     """Yield the name of each kernel and its results."""
     torch.set_num_threads(threads)
     for case in CONVOLUTIONS:
-        yield f"convolution {' '.join(map(str, case))}", _convolution(*case)
+        yield f"convolution {' '.join(map(str, case))}", _convolution(case)
     yield (
         CONTROL,
         _add_gradients(lambda maps, weight: torch.conv2d(maps, weight), _values(9, 24, 9, 9), _values(40, 24, 3, 3)),
@@ -87,18 +87,9 @@ def _add_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Ten
     return [result, *torch.autograd.grad(result, inputs, above)]
 
 
-def _convolution(
-    images: int,
-    channels: int,
-    height: int,
-    width: int,
-    outputs: int,
-    kernel_height: int,
-    kernel_width: int,
-    stride: int,
-    padding: int,
-    groups: int,
-) -> list[Tensor]:
+def _convolution(case: tuple[int, ...]) -> list[Tensor]:
+    images, channels, height, width, outputs, kernel_height, kernel_width, stride, padding, groups = case
+
     def function(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         return convolutions.convolution(maps, weight, bias, (stride, stride), (padding, padding), groups)
 
