@@ -30,6 +30,12 @@ that it does not name, which are most of the package, nothing of what was change
 where few of many possible changes were drawn, little of a module. Tests were added for survivors and the changes tried
 again, so that a share is what was reached, and no estimate for changes that were never drawn.
 Equivalent are survivors with a reason in `tests/mutants/equivalent.toml`; they do not count in the share.
+
+Two tools that exist were tried on `data/splits.py` (175 changes here) and `metrics/measurement.py` (106): mutmut 3.8.1
+makes 74 and 54 of these changes, cosmic-ray 8.7.0 makes 89 and 79, and neither makes 79 and 25 of them, which take a
+branch always or never, return `None`, or leave out a call or a `raise`. mutmut is the quickest (0.3 s of processor time
+a change, here 3 s), but calls pytest several times in one process, so that it only runs without `--jaxtyping-packages`,
+the checks of shapes; cosmic-ray starts pytest for each change (8.4 s for one of `data/splits.py`).
 """
 KERNELS = """Faults written by hand (`tests/mutants/kernels.py`): each is compiled in a copy of the project, and the
 tests of its kernel are run, which pass on kernels without a fault that were compiled in the same way.
