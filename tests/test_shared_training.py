@@ -25,7 +25,7 @@ from tests.sessions import shares
 
 def test_three_processes_train_and_score_to_the_bytes_of_one_and_a_wrong_order_does_not(tmp_path: Path) -> None:
     # Three leaves each, the last of four images.
-    config = shares.make_config(shares.NETWORKS["three layers without batch norm"], 20)
+    config = replace(shares.make_config(shares.NETWORKS["three layers without batch norm"], 20), epochs=1)
     for size in (1, 3):
         shares.train_together(size, config, tmp_path / f"{size}")
     shares.train_together(3, config, tmp_path / "wrong", from_the_last=True)
