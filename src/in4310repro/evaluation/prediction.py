@@ -22,11 +22,7 @@ Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, l
 
 
 def refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError if an evaluation batch or a drawn scene needs more memory than this machine has.
-
-    Raises:
-        ValueError: the message names the option, the memory needed and the machine's memory.
-    """
+    """Raise ValueError if an evaluation batch or a drawn scene needs more memory than this machine has."""
     pixels = config.image_size**2
     size = f"image_size {config.image_size} takes"
     if numerics.device == "cpu":

@@ -76,6 +76,7 @@ KEPT = 2
 UNUSABLE = (safetensors.SafetensorError, ValueError, KeyError, IndexError, TypeError, AttributeError, RuntimeError)
 OF_MODEL, OF_OPTIMIZER = "model.", "optimizer."  # begin the names of the tensors
 POSITION = "position"  # in the metadata
+TO_REMOVE = "; remove it, and the one before it is used"
 
 
 def save(
@@ -170,8 +171,7 @@ def load_into(
     try:
         _load(_prefixed(weights, state), model, optimizer, begun=True)
     except UNUSABLE as error:
-        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        raise ValueError(f"{source} does not belong to this training ({what})") from None
+        raise _error_for_foreign_file(source, error) from None
 
 
 def _tensors(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, torch.Tensor]:
@@ -209,25 +209,25 @@ def restore(
     """
     warnings = []
     for file in reversed(_list_files(folder)):
-        data = read_bytes(file)
+        data, source = read_bytes(file), f"checkpoint {file}"
         if hashlib.sha256(data).hexdigest()[: names.CHECKPOINT_DIGITS] != file.stem.rpartition("-")[2]:
-            warnings.append(f"checkpoint {file} is corrupt; the one before it is used")
+            warnings.append(f"{source} is corrupt; the one before it is used")
             continue
         try:
             tensors, metadata = safetensors.torch.load(data), metadata_of(data)
             begun_with, position = json.loads(metadata["config"]), json.loads(metadata[POSITION])
         except UNUSABLE as error:
-            raise _error_for_foreign_file(file, error) from None
+            raise _error_for_foreign_file(source, error, TO_REMOVE) from None
         if isinstance(begun_with, Mapping) and "preset" in begun_with:
             # Read and written again: an older training lacks newer settings, whose defaults it had.
-            begun_with = configuration.to_json(configuration.from_json(begun_with, f"checkpoint {file}"))
-        refuse_other_configuration(begun_with, config, f"checkpoint {file}")
-        check(position, PositionRecord, f"checkpoint {file}")
+            begun_with = configuration.to_json(configuration.from_json(begun_with, source))
+        refuse_other_configuration(begun_with, config, source)
+        check(position, PositionRecord, source)
         try:
             check_position(position, config.get("epochs"), batches)
             _load(tensors, model, optimizer, begun=bool(position["epoch"] or position["batch"]))
         except UNUSABLE as error:
-            raise _error_for_foreign_file(file, error) from None
+            raise _error_for_foreign_file(source, error, TO_REMOVE) from None
         return Position(**position), warnings
     return Position(), warnings
 
@@ -238,13 +238,9 @@ def _check_values(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Raise ValueError if a weight or a state has an impossible value.
+    """Raise ValueError if a count or a mean of squares is below 0, or a mean is nan although its weight is not.
 
     NaN weights and infinite mean squares are possible, since a training can diverge.
-
-    Raises:
-        ValueError: a mean of squares is below 0, or nan although its weight is not; a count of batches is below
-            0.
     """
     for key, value in weights.items():
         if key.endswith("num_batches_tracked") and bool((value < 0).any()):
@@ -262,12 +258,10 @@ def _check_values(
                 raise ValueError(f"{index}.{name} is {first}; valid are 0 and more, and nan where the weight is nan")
 
 
-def _error_for_foreign_file(file: Path, error: Exception) -> ValueError:
-    """Return the error for an intact file that `save` did not write."""
+def _error_for_foreign_file(source: str, error: Exception, advice: str = "") -> ValueError:
+    """Return the error for intact tensors that are of another training."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return ValueError(
-        f"checkpoint {file} does not belong to this training ({what}); remove it, and the one before it is used"
-    )
+    return ValueError(f"{source} does not belong to this training ({what}){advice}")
 
 
 def _list_files(folder: Path) -> list[Path]:
@@ -280,11 +274,7 @@ def _load(
 ) -> None:
     """Check tensors named as in a checkpoint, then load them into the network and the optimizer.
 
-    Args:
-        tensors: tensors on the CPU.
-        model: the network, as built for the training.
-        optimizer: the optimizer, as built for the training.
-        begun: whether the training has taken a step, after which the optimizer has a state.
+    A training that has `begun` has taken a step, after which the optimizer has a state.
 
     Raises:
         KeyError: a weight is missing.

@@ -8,12 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 
 from in4310repro.data.comparison import subset
-from in4310repro.data.images import ImageSet, training_ranges
+from in4310repro.data.images import training_ranges
 from in4310repro.data.preprocessing import to_metadata
 from in4310repro.evaluation.feature_maps.of_run import measure_sets
 from in4310repro.evaluation.prediction import predict
@@ -21,7 +20,7 @@ from in4310repro.models.network import Network
 from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import moves_to
-from in4310repro.runs.settings import STRENGTHS, EvaluationSettings, OptimizerSetting
+from in4310repro.runs.settings import STRENGTHS, OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, size_text
 from in4310repro.system.numerics import Numerics
@@ -83,12 +82,6 @@ class Rehearsal:
         return end, end + (checkpoints.KEPT + 1) * max(sizes.values(), default=0)
 
 
-class _Stages(NamedTuple):
-    steps: Mapping[str, Step]
-    validation_seconds: float
-    checkpoint_bytes: Mapping[str, int]
-
-
 def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
     """Do all checks of a training, decode all images, and pass one or two batches through every stage.
 
@@ -109,7 +102,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
     plan = prepare(config, context)
-    stages = _pass_through_stages(plan, context)
+    steps, validation_seconds, checkpoint_bytes = _pass_through_stages(plan, context)
     rehearsal = Rehearsal(
         plan=plan,
         numerics=context.numerics,
@@ -117,9 +110,9 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         moves_to=moved,
         keep_epochs=keep_epochs,
         parameters=sum(value.numel() for value in plan.network.parameters()),
-        steps=stages.steps,
-        validation_seconds=stages.validation_seconds,
-        checkpoint_bytes=stages.checkpoint_bytes,
+        steps=steps,
+        validation_seconds=validation_seconds,
+        checkpoint_bytes=checkpoint_bytes,
         weights_bytes=len(tensor_bytes(plan.network.state_dict(), to_metadata(plan.config.preprocessing))),
         memory=most_used(),
         gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
@@ -128,7 +121,8 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     return rehearsal
 
 
-def _pass_through_stages(plan: TrainingPlan, context: Context) -> _Stages:
+def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str, Step], float, dict[str, int]]:
+    """Return each setting's timed step, the seconds that an image's evaluation takes, and the checkpoints' bytes."""
     config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
     for setting in config.settings:
@@ -142,10 +136,12 @@ def _pass_through_stages(plan: TrainingPlan, context: Context) -> _Stages:
             model, steps[setting.name] = epochs.model, epochs.last
             sizes[setting.name] = checkpoints.size(model, epochs.optimizer)
         with _name_stage(config.network, "in an evaluation"):
-            seconds = _predict(model, batch, config.evaluation, context.silent())
+            start = time.perf_counter()
+            predict(model, batch, config.evaluation, context.silent())
+            seconds = time.perf_counter() - start
     with _name_stage(config.network, "where its feature maps are measured"):
         measure_sets(model, [batch], config.features, context.silent())
-    return _Stages(steps=steps, validation_seconds=seconds / len(batch), checkpoint_bytes=sizes)
+    return steps, seconds / len(batch), sizes
 
 
 @contextmanager
@@ -175,13 +171,6 @@ def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Co
     return epochs
 
 
-def _predict(model: torch.nn.Module, images: ImageSet, settings: EvaluationSettings, context: Context) -> float:
-    """Return the seconds that it takes to evaluate the images."""
-    start = time.perf_counter()
-    predict(model, images, settings, context)
-    return time.perf_counter() - start
-
-
 def describe(rehearsal: Rehearsal) -> Iterator[str]:
     """Yield the results of a dry run as lines of text."""
     config, split, numerics = rehearsal.plan.config, rehearsal.plan.split, rehearsal.numerics
@@ -209,17 +198,12 @@ def describe(rehearsal: Rehearsal) -> Iterator[str]:
         seconds = _duration_text(rehearsal.seconds)
         yield f"time: features of all images: about {seconds} here; then {len(STRENGTHS)} fits"
     else:
-        yield _time_of_steps(rehearsal)
+        rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
+        yield (
+            f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
+            f"{len(config.settings)} settings: about {_duration_text(rehearsal.seconds)} here"
+        )
     yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
-
-
-def _time_of_steps(rehearsal: Rehearsal) -> str:
-    config = rehearsal.plan.config
-    rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
-    return (
-        f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
-        f"{len(config.settings)} settings: about {_duration_text(rehearsal.seconds)} here"
-    )
 
 
 def _duration_text(seconds: float) -> str:

@@ -85,11 +85,7 @@ class Step(NamedTuple):
 def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
     """Raise ValueError if a training step needs more memory than this machine has.
 
-    The estimate is a lower bound; nothing is checked on a GPU.
-
-    Raises:
-        ValueError: the step is too large; the message names the options, the memory needed and the machine's
-            memory.
+    The estimate is a lower bound; nothing is checked on a GPU. The message names the options and both sizes.
     """
     if numerics.device == "cpu":
         what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"

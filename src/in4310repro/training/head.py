@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -67,8 +66,12 @@ def fit(task: Task) -> list[HistoryRow]:
                 if number > len(position.history):
                     row = fit_row(task, model, features, number, strength)
                     record.write(position, row, model, {})
-                    task.context.progress.message(_summary(row))
-                    _stop_if(interrupted)
+                    task.context.progress.message(
+                        f"strength {strength:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
+                        f"validation; {metrics.line(row)}"
+                    )
+                    if interrupted():
+                        raise KeyboardInterrupt
                 advance(1, "")
         return position.history
 
@@ -217,15 +220,3 @@ def _position(task: Task, record: Record) -> Position:
     entries = entries[: len(history)]
     whole = len(entries) == len(history) and entries == chain.relink(entries, record.start_sha256)
     return Position(history=history, tensors=entries) if whole else Position()
-
-
-def _stop_if(interrupted: Callable[[], bool]) -> None:
-    if interrupted():
-        raise KeyboardInterrupt
-
-
-def _summary(row: HistoryRow) -> str:
-    return (
-        f"strength {row['strength']:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} validation; "
-        f"{metrics.line(row)}"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from in4310repro.data.splits import Split, to_csv
+from in4310repro.data.splits import to_csv
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
@@ -103,7 +103,10 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
     extends = recorded.epochs != config.epochs
     if extends:
         check_epochs(folder, recorded.epochs, config.epochs)
-    _refuse_other_images(files, plan.split)
+    if read_bytes(files.file(names.SPLIT)) != to_csv(plan.split):
+        raise ValueError(
+            f"{folder} was begun with other images than {plan.split.root} holds now; its {names.SPLIT} lists them"
+        )
     _refuse_other_start(files, plan.fingerprint)
     if extends:
         begin_extension(files, config)
@@ -139,13 +142,6 @@ def _recorded_config(files: RunFolder) -> tuple[int, Config]:
     return values["format"], config
 
 
-def _refuse_other_images(files: RunFolder, split: Split) -> None:
-    if read_bytes(files.file(names.SPLIT)) != to_csv(split):
-        raise ValueError(
-            f"{files.folder} was begun with other images than {split.root} holds now; its {names.SPLIT} lists them"
-        )
-
-
 def _refuse_other_start(files: RunFolder, current: Fingerprint) -> None:
     recorded: Fingerprint = files.read_record(names.FINGERPRINT, Fingerprint)
     # Runs from before the pixels were hashed have no hash to compare.
@@ -168,11 +164,7 @@ def is_finished(folder: Path) -> bool:
 
 
 def check_epochs(folder: Path, before: int, wanted: int) -> None:
-    """Raise ValueError if a run cannot be extended to the wanted number of epochs.
-
-    Raises:
-        ValueError: the run is not finished, or already has more epochs.
-    """
+    """Raise ValueError if a run is not finished, or already has more than the wanted number of epochs."""
     if not is_finished(folder):
         raise ValueError(f"{folder} is not finished: --resume --epochs {before} ends it first")
     if wanted < before:

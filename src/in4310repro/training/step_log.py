@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from in4310repro.runs import names
 from in4310repro.runs.settings import CHOICES
@@ -45,25 +45,32 @@ class StepLog:
             formats: any of `CHOICES["log_steps"]`; without one, nothing is logged.
             done: number of steps that the training has taken.
         """
-        file = path_below(run, names.of_logs(setting, names.STEPS))
-        self._file = _Csv(file, done) if CSV in formats else None
+        self._path = path_below(run, names.of_logs(setting, names.STEPS))
+        self._stream: IO[str] | None = None
+        if CSV in formats:
+            heading = f"{','.join(Step._fields)}\n".encode()
+            write_file(self._path, b"".join([heading, *_lines_until(self._path, done)]))
+            self._stream = self._path.open("a", encoding="ascii", newline="\n")
         self._board: Any = None
         if TENSORBOARD in formats:
             # TensorBoard itself drops the steps from this one on that it has read from older files.
-            self._board = _writer()(str(file.parent), purge_step=done + 1 if done else None)
+            self._board = _writer()(str(self._path.parent), purge_step=done + 1 if done else None)
 
     def add(self, step: Step) -> None:
-        """Append an optimizer step to each log."""
-        if self._file:
-            self._file.add(step)
+        """Append an optimizer step to each log; floats in CSV have all digits needed to read back equal."""
+        if self._stream:
+            with name_file_in_errors(self._path):
+                self._stream.write(",".join(map(repr, step)) + "\n")
         if self._board:
             for name in ("loss", "learning_rate", "seconds"):
                 self._board.add_scalar(name, getattr(step, name), step.step)
 
     def sync(self) -> None:
         """Flush all logged steps to the disk."""
-        if self._file:
-            self._file.sync()
+        if self._stream:
+            with name_file_in_errors(self._path):
+                self._stream.flush()
+                os.fsync(self._stream.fileno())
         if self._board:
             self._board.flush()
 
@@ -73,32 +80,11 @@ class StepLog:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._file:
-            self._file.close()
+        if self._stream:
+            with name_file_in_errors(self._path):
+                self._stream.close()
         if self._board:
             self._board.close()
-
-
-class _Csv:
-    """A CSV log with one line per step; floats have all digits needed to read back equal."""
-
-    def __init__(self, file: Path, done: int) -> None:
-        self._path = file
-        write_file(file, b"".join([f"{','.join(Step._fields)}\n".encode(), *_lines_until(file, done)]))
-        self._stream = file.open("a", encoding="ascii", newline="\n")
-
-    def add(self, step: Step) -> None:
-        with name_file_in_errors(self._path):
-            self._stream.write(",".join(map(repr, step)) + "\n")
-
-    def sync(self) -> None:
-        with name_file_in_errors(self._path):
-            self._stream.flush()
-            os.fsync(self._stream.fileno())
-
-    def close(self) -> None:
-        with name_file_in_errors(self._path):
-            self._stream.close()
 
 
 def _lines_until(file: Path, done: int) -> list[bytes]:

@@ -13,7 +13,6 @@ from in4310repro.runs import config as configuration
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import best_epoch
-from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.files import path_below
 from in4310repro.system.progress import interrupts
 from in4310repro.system.tensors import tensors_sha256
@@ -132,8 +131,15 @@ class _Training:
     def _after_epoch(self, row: HistoryRow) -> None:
         task = self._task
         self._log.sync()
-        self._write_epoch(row)
-        task.context.progress.message(_summary(task.setting, row))
+        model, optimizer, position = self._epochs.model, self._epochs.optimizer, self._epochs.position
+        if task.keep_epochs:
+            kept = path_below(task.files.folder, names.kept_epoch(task.setting.name, row["epoch"]))
+            checkpoints.write_kept_epoch(kept, model, optimizer)
+        self._record.write(position, row, model, checkpoints.optimizer_tensors(optimizer))
+        task.context.progress.message(
+            f"{task.setting.name} epoch {row['epoch']}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
+            f"validation; {metrics.line(row)}; {row['images_per_second']:.0f} images/s"
+        )
         if self._epochs.position.epoch < task.config.epochs:
             self._save_checkpoint()
         elif self._epochs.stop:
@@ -146,26 +152,9 @@ class _Training:
         if (steps and self._epochs.position.batch % steps == 0) or self._epochs.stop:
             self._save_checkpoint()
 
-    def _write_epoch(self, row: HistoryRow) -> None:
-        files, setting, position = self._task.files, self._task.setting.name, self._epochs.position
-        model, optimizer = self._epochs.model, self._epochs.optimizer
-        if self._task.keep_epochs:
-            checkpoints.write_kept_epoch(
-                path_below(files.folder, names.kept_epoch(setting, row["epoch"])), model, optimizer
-            )
-        self._record.write(position, row, model, checkpoints.optimizer_tensors(optimizer))
-
     def _save_checkpoint(self) -> None:
         self._log.sync()
         position = self._epochs.position
         checkpoints.save(self._checkpoints, self._epochs.model, self._epochs.optimizer, position, self._config_json)
         if self._epochs.stop:
             raise KeyboardInterrupt
-
-
-def _summary(setting: OptimizerSetting, row: HistoryRow) -> str:
-    return (
-        f"{setting.name} epoch {row['epoch']}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
-        f"validation; {metrics.line(row)}; "
-        f"{row['images_per_second']:.0f} images/s"
-    )

@@ -11,7 +11,7 @@ from in4310repro.metrics import is_newer
 from in4310repro.runs import names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.records import SPEED, HistoryRow
+from in4310repro.runs.records import SPEED
 from in4310repro.runs.selection import best_epoch
 from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensor_hashes
@@ -75,7 +75,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     rows = (first.histories[name], second.histories[name])
     tensors = (first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
-        fields = _different_fields(row, other_row)
+        fields = [path for path in _known_differences(row, other_row) if path != SPEED]
         changed = _different_tensors(hashes["tensors"], other_hashes["tensors"])
         if fields or changed or hashes["optimizer_sha256"] != other_hashes["optimizer_sha256"]:
             detail = (
@@ -84,7 +84,8 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
             fields = fields or [names.TENSORS]
             yield f"setting {name} differs from epoch {row['epoch']} on ({', '.join(fields)}){detail}"
             return
-    saved = [_hashes(run, name) for run in (first, second)]
+    best_weights = names.of_setting(name, names.BEST_WEIGHTS)
+    saved = [tensor_hashes(run.files.read_tensors(best_weights)) for run in (first, second)]
     if changed := _different_tensors(*saved):
         yield f"setting {name} has other best weights; first tensor {changed[0]}, {len(changed)} in all"
     if len(rows[0]) != len(rows[1]):
@@ -96,17 +97,8 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
             yield f"{file} has other hashes than the best weights: {changed[0]}, {len(changed)} in all"
 
 
-def _hashes(run: FinishedRun, setting: str) -> dict[str, str]:
-    """Return the sha256 of each tensor, by name, in the best weights of an optimizer setting."""
-    return tensor_hashes(run.files.read_tensors(names.of_setting(setting, names.BEST_WEIGHTS)))
-
-
 def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
     return [name for name in dict.fromkeys([*hashes, *other]) if hashes.get(name) != other.get(name)]
-
-
-def _different_fields(row: HistoryRow, other: HistoryRow) -> list[str]:
-    return [path for path in _known_differences(row, other) if path != SPEED]
 
 
 def _known_differences(record: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:

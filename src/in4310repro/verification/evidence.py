@@ -50,11 +50,7 @@ def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
 
 
 def refuse_missing_images(split: Split) -> None:
-    """Raise ValueError if an image of the split is missing.
-
-    Raises:
-        ValueError: an image is missing; the message names the first one.
-    """
+    """Raise ValueError if an image of the split is missing; the message names the first one."""
     for part, entries in split.parts.items():
         for entry in entries:
             if not (split.root / entry.path).is_file():

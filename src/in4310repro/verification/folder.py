@@ -110,13 +110,11 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
 
 def files_of_run(folder: Path) -> list[str]:
     """Return the names of the files in a folder that a run, with any settings, could have written."""
-    return [name for name in _files(folder) if names.is_of_run(name)]
-
-
-def _files(folder: Path) -> Iterator[str]:
+    listed = []
     for place, folders, files in os.walk(folder):
         folders.sort()
-        yield from ((Path(place) / name).relative_to(folder).as_posix() for name in sorted(files))
+        listed += [(Path(place) / name).relative_to(folder).as_posix() for name in sorted(files)]
+    return [name for name in listed if names.is_of_run(name)]
 
 
 # Without these nothing can be computed again.
@@ -212,7 +210,11 @@ def describe(listed: Collection[Unchecked]) -> str:
     known = [
         f"{place} ({count} file{'s' * (count > 1)})" if "/" in place else place for place, count in of_training.items()
     ]
-    unknown = [_named(each) for each in listed if each["kind"] not in OF_TRAINING]
+    unknown = [
+        each["path"] if each["kind"] == UNKNOWN else f"{each['path']} ({each['kind']})"
+        for each in listed
+        if each["kind"] not in OF_TRAINING
+    ]
     more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
     parts = [f"{', '.join(known)} (a training leaves them)"] if known else []
     parts += [f"unknown: {', '.join(unknown[:SHOWN])}{more}"] if unknown else []
@@ -224,10 +226,6 @@ def _place(each: Unchecked) -> str:
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"
-
-
-def _named(each: Unchecked) -> str:
-    return each["path"] if each["kind"] in (UNKNOWN, *OF_TRAINING) else f"{each['path']} ({each['kind']})"
 
 
 def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:

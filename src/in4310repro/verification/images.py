@@ -47,13 +47,10 @@ def split_differences(evidence: Evidence) -> list[str]:
     rows, rows_now = (content.decode().splitlines() for content in (written, drawn))
     for number, (row, now) in enumerate(zip(rows, rows_now, strict=False), start=1):
         if row != now:
-            needed = f"seed {run.config.seed} and split {run.config.split} draw {now} from the images{_groups(run)}"
+            groups = f" and the groups of {names.GROUPS}" if run.config.group == LOOK_ALIKES else ""
+            needed = f"seed {run.config.seed} and split {run.config.split} draw {now} from the images{groups}"
             return [f"{file}: row {number} is {row}; {needed}"]
     return [f"{file} has {len(written)} bytes; the split that is drawn from its images has {len(drawn)}"]
-
-
-def _groups(run: FinishedRun) -> str:
-    return f" and the groups of {names.GROUPS}" if run.config.group == LOOK_ALIKES else ""
 
 
 def image_differences(evidence: Evidence) -> Iterator[str]:

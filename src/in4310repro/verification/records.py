@@ -72,20 +72,14 @@ def record_differences(
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
     """Return a message with the recorded and the recomputed value of a key; for lists, of the first unequal item."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
-        items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in _keys(saved)]
+        keys = saved if isinstance(saved, dict) else range(len(saved))
+        items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in keys]
         different = [item for item in items if json.dumps(item[1]) != json.dumps(item[2])]
         if not different:
             break
         key, saved, computed = f"{key}.{different[0][0]}", *different[0][1:]
-    return f"{place}: {key} is {_shown(saved)}; computed again it is {_shown(computed)}"
-
-
-def _keys(value: list[Any] | dict[str, Any]) -> list[Any]:
-    return list(value) if isinstance(value, dict) else list(range(len(value)))
-
-
-def _shown(value: Any) -> str:
-    return "absent" if value is None else str(value)[:200]
+    then, now = ("absent" if value is None else str(value)[:200] for value in (saved, computed))
+    return f"{place}: {key} is {then}; computed again it is {now}"
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:

@@ -39,9 +39,6 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     ImageNet and CIFAR-10 if the settings have their folders, else the photographs and digits that scikit-learn
     ships; the name of a set says which one it is.
 
-    Args:
-        settings: the settings of feature maps.
-
     Raises:
         ValueError: a folder cannot be read.
     """
@@ -50,18 +47,18 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
 
 def second_set(settings: FeatureSettings) -> ImageSet:
     """Return a sample of ImageNet if its folder is given, otherwise crops of scikit-learn's photographs."""
-    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
+    sample = settings.images, settings.image_size, settings.seed, settings.preprocessing
     if settings.imagenet:
-        return comparison.imagenet(Path(settings.imagenet), count, size, seed, how)
-    return comparison.photographs(count, size, seed, how)
+        return comparison.imagenet(Path(settings.imagenet), *sample)
+    return comparison.photographs(*sample)
 
 
 def third_set(settings: FeatureSettings) -> ImageSet:
     """Return a sample of CIFAR-10 if its folder is given, otherwise of scikit-learn's digits."""
-    count, size, seed, how = settings.images, settings.image_size, settings.seed, settings.preprocessing
+    sample = settings.images, settings.image_size, settings.seed, settings.preprocessing
     if settings.cifar10:
-        return comparison.cifar10(Path(settings.cifar10), count, size, seed, how)
-    return comparison.digits(count, size, seed, how)
+        return comparison.cifar10(Path(settings.cifar10), *sample)
+    return comparison.digits(*sample)
 
 
 def image_sets(
