@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64, Int64
+from jaxtyping import Float32, Float64
 
 from in4310repro.data.check import (
     Findings,
@@ -21,7 +21,7 @@ from in4310repro.data.check import (
 )
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.splits import PARTS, Split, members, parts_of
-from in4310repro.evaluation.doubts.labels import check_folds, find_doubts, out_of_fold
+from in4310repro.evaluation.doubts.labels import check_folds, count_pairs, find_doubts, out_of_fold
 from in4310repro.evaluation.doubts.resemblances import LookAlike as PairOfTwoClasses
 from in4310repro.evaluation.doubts.resemblances import copies_by_hashes, resemblances
 from in4310repro.metrics import wilson
@@ -196,7 +196,7 @@ def examine(
             part: _by_class([entry for entry in entries if parts.get(entry.path) == part], doubts, images.classes)
             for part in (PARTS if split else ())
         },
-        confusion_matrix=_confusion_matrix(labels, probabilities),
+        confusion_matrix=count_pairs(labels, probabilities.argmax(axis=1), len(images.classes)).tolist(),
         confusions=_confusions(entries, images.classes, probabilities),
     )
 
@@ -245,15 +245,6 @@ def _by_class(entries: Sequence[Entry], doubts: Sequence[Doubt], classes: Sequen
     paths = {entry.path for entry in entries}
     doubtful = Counter(doubt.label for doubt in doubts if doubt.path in paths)
     return {name: count_doubts(doubtful[name], images[name]) for name in classes}
-
-
-def _confusion_matrix(
-    labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
-) -> list[list[int]]:
-    classes = probabilities.shape[1]
-    flat = np.bincount(labels * classes + probabilities.argmax(axis=1), minlength=classes**2)
-    matrix: list[list[int]] = flat.reshape(classes, classes).tolist()
-    return matrix
 
 
 def _confusions(

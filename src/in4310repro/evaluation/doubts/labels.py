@@ -124,8 +124,14 @@ def confident_joint(
     """Count images by given class and confidently assigned class; omit images without an assigned class."""
     seeming, classes = confident_classes(labels, probabilities), probabilities.shape[1]
     counted = seeming >= 0
-    flat = np.bincount(labels[counted] * classes + seeming[counted], minlength=classes**2)
-    return flat.reshape(classes, classes)
+    return count_pairs(labels[counted], seeming[counted], classes)
+
+
+def count_pairs(
+    rows: Int64[np.ndarray, " image"], columns: Int64[np.ndarray, " image"], classes: int
+) -> Int64[np.ndarray, "row column"]:
+    """Count images by the class in `rows` and the class in `columns`."""
+    return np.bincount(rows * classes + columns, minlength=classes**2).reshape(classes, classes)
 
 
 def find_doubts(

@@ -194,15 +194,11 @@ def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
 
 def _compare_both_ways(first: int, second: int, prepared: Callable[[int], Details]) -> Crop:
     """Compare each image as a part of the other, and return the better match."""
-    ways: Sequence[tuple[int, int]] = ((first, second), (second, first))
-    return max(
-        (_as_part(whole, part, prepared) for whole, part in ways), key=lambda crop: (crop.correlation, -crop.whole)
-    )
-
-
-def _as_part(whole: int, part: int, prepared: Callable[[int], Details]) -> Crop:
-    correlation, side = part_of(prepared(whole), prepared(part))
-    return Crop(whole, part, side, correlation)
+    found = []
+    for whole, part in ((first, second), (second, first)):
+        correlation, side = part_of(prepared(whole), prepared(part))
+        found.append(Crop(whole, part, side, correlation))
+    return max(found, key=lambda crop: (crop.correlation, -crop.whole))
 
 
 LookAlike = tuple[int, int, float]  # two positions and the similarity of their features
