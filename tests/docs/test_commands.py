@@ -19,7 +19,9 @@ import noxfile
 import pytest
 import torch
 import torchvision
+import typer
 
+from in4310repro.cli.application import app
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.numerics import Numerics
 from tests.conftest import Call
@@ -108,6 +110,12 @@ def test_every_extra_module_and_test_file_that_is_shown_is_there() -> None:
             assert importlib.util.find_spec(match.group(1)), command
         if match := re.match(r"(?:\.venv/bin/)?pytest (tests/\S+)", command):
             assert (ROOT / match.group(1)).exists(), command
+
+
+def test_the_page_of_commands_names_every_command() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    names = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    assert [name for name in names if not re.search(rf"`(?:in4310repro )?{name}\b", page)] == []
 
 
 def test_the_table_of_presets_is_that_of_the_package() -> None:
