@@ -41,16 +41,10 @@ def replace_value(*keys: str, value: Any) -> Callable[[Any], None]:
 @pytest.mark.parametrize(
     ("name", "change", "words"),
     [
-        (
-            "figure04.json",
-            replace_value("ours", "mean_class_accuracy", value=0.99),
-            "ours.mean_class_accuracy is 0.99; the run",
-        ),
-        (
-            "figure04.json",
-            replace_value("intervals", "accuracy", value=[0.9, 1.0]),
-            "intervals.accuracy is [0.9, 1.0]; the run",
-        ),
+        ("figure04.json", replace_value("ours", "mean_class_accuracy", value=0.99),
+         "ours.mean_class_accuracy is 0.99; the run"),
+        ("figure04.json", replace_value("intervals", "accuracy", value=[0.9, 1.0]),
+         "intervals.accuracy is [0.9, 1.0]; the run"),
         ("figure09.json", replace_value("images", value=200), "figure09.json: images is 200; the run has 12"),
         ("figure12.json", replace_value("confusion_matrix", value=[]), "figure12.json: confusion_matrix is []"),
         ("figure14.json", replace_value("bins", value=[]), "figure14.json: bins is []"),
@@ -60,7 +54,7 @@ def replace_value(*keys: str, value: Any) -> Callable[[Any], None]:
         ("run.json", replace_value("files_sha256", "metrics.json", value="0" * 64), "files_sha256.metrics.json is 000"),
         ("run.json", replace_value("figures", value=[]), "figures is []"),
     ],
-)
+)  # fmt: skip
 def test_each_changed_number_of_a_report_is_a_difference(
     name: str, change: Callable[[Any], None], words: str, report: Path, finished_run: Path
 ) -> None:

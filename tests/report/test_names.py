@@ -100,16 +100,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     (home / "weights.safetensors").write_bytes(tensor_bytes(weights))
     place.reports.parent.mkdir()
     (place.reports.parent / "mine.toml").write_text(SETTINGS, encoding="utf-8")
-    options = [
-        "--preset",
-        "tiny",
-        "--config",
-        "mine.toml",
-        "--epochs",
-        "1",
-        "--split",
-        "/".join([str(len(CLASSES))] * 3),
-    ]
+    split = "/".join([str(len(CLASSES))] * 3)
+    options = f"--preset tiny --config mine.toml --epochs 1 --split {split}".split()
     for name in ("imagenet", "cifar10"):
         options += [f"--{name}", str(home / name)]
     options += ["--data", str(home / FOLDER), "--weights", str(home / "weights.safetensors"), *AS_IMAGENET.split()]

@@ -33,6 +33,7 @@ from in4310repro.report.markup import (
 Points = list[tuple[float, float]]
 
 MOST_CURVES = 12
+TABLES = (7, 12)  # figures without a drawing of lines or rows
 LONGEST_NAME = 40  # letters of a line of the legend
 PLOT = 170  # height of a plot
 
@@ -42,17 +43,15 @@ def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
     drawn: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
         5: _draw_losses,
         6: _draw_accuracies,
-        7: _draw_nothing,
         8: row_charts.draw_sparsity,
         9: _draw_spectra,
         10: _draw_spectra,
         11: _draw_spectra,
-        12: _draw_nothing,
         13: draw_precision_recall,
         14: draw_reliability,
         15: row_charts.draw_activations,
     }
-    return drawn.get(number, row_charts.draw_class_metrics)(numbers)
+    return [] if number in TABLES else drawn.get(number, row_charts.draw_class_metrics)(numbers)
 
 
 def list_points(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
@@ -67,10 +66,6 @@ def list_points(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
         name: [(place + 1, values[place]) for place in find_drawn_indices(values)]
         for name, values in numbers["eigenvalues"].items()
     }
-
-
-def _draw_nothing(_numbers: Mapping[str, Any]) -> list[Panel]:
-    return []
 
 
 def _draw_losses(numbers: Mapping[str, Any]) -> list[Panel]:

@@ -110,6 +110,23 @@ def figure_source(number: int, numbers: Mapping[str, Any]) -> Source:
     return Source(f"{figure_name(number)}.json", numbers)
 
 
+def fill(text: str, *cells: Cell) -> Sentence:
+    """Return a sentence: the text, with each of its marks `{}` replaced by a cell, in order.
+
+    Examples:
+        >>> fill("{} of {} images", "3", "4")
+        ('3 of 4 images',)
+    """
+    parts: list[Cell] = []
+    for pair in zip(text.split("{}"), (*cells, ""), strict=True):
+        for each in pair:
+            if isinstance(each, str) and parts and isinstance(parts[-1], str):
+                parts[-1] += each
+            elif each != "":
+                parts.append(each)
+    return tuple(parts)
+
+
 def to_text(sentence: Sentence) -> str:
     """Return a sentence of texts and numbers as plain text."""
     return "".join(map(str, sentence))

@@ -19,6 +19,7 @@ from in4310repro.report.exhibit import (
     Source,
     compare_with_interval,
     figure_source,
+    fill,
 )
 from in4310repro.report.feature_exhibits import ABSENT_SETS, activation_exhibit, sparsity_exhibit, spectrum_exhibits
 from in4310repro.report.published_numbers import has_original_classes, original
@@ -106,15 +107,13 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
     each = unit(rows)
     source, places = figure_source(5, numbers), range(len(rows))
     best = min(places, key=lambda place: rows[place]["val_loss"])
-    finding: Sentence = (
-        "The validation loss is lowest, ",
-        source.at("val_loss", best, form=".2f"),
-        f", after {each} ",
-        source.at("epoch", best, form="d"),
-        f" of {len(rows)}; the training loss goes from ",
-        source.at("train_loss", 0, form=".2f"),
-        " to ",
-        source.at("train_loss", len(rows) - 1, form=".2f"),
+    lowest, first, last = (
+        source.at(name, place, form=".2f")
+        for name, place in (("val_loss", best), ("train_loss", 0), ("train_loss", len(rows) - 1))
+    )
+    finding = fill(
+        "The validation loss is lowest, {}, after {} {} of {}; the training loss goes from {} to {}",
+        *(lowest, each, source.at("epoch", best, form="d"), str(len(rows)), first, last),
     )
     return Exhibit(
         number=5,
@@ -153,9 +152,8 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
     source, finding = figure_source(6, numbers), list[Cell]()
     for name, rows in histories.items():
         best = best_epoch(rows, run.config.select)["epoch"]
-        finding.append(f"{'; ' if finding else ''}{name} reaches ")
-        finding.append(source.at("mean_class_accuracy", name, best - 1, form="share"))
-        finding.append(f" after {unit(rows)} {best}")
+        value = source.at("mean_class_accuracy", name, best - 1, form="share")
+        finding += [f"{'; ' if finding else ''}{name} reaches ", value, f" after {unit(rows)} {best}"]
     cells: tuple[tuple[Cell, ...], ...] = tuple(
         (
             str(row["epoch"]),

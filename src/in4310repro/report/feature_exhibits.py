@@ -16,6 +16,7 @@ from in4310repro.report.exhibit import (
     Source,
     describe_extremes,
     figure_source,
+    fill,
 )
 from in4310repro.runs.records import SHOWN, FeatureMaps, ImageSetFeatures
 
@@ -100,12 +101,10 @@ def _describe_spectra(modules: Mapping[str, Sequence[float]], number: int, numbe
     source = figure_source(number, numbers)
     largest = max(modules, key=lambda name: modules[name][0])
     steepest = min(modules, key=lambda name: modules[name][-1] / modules[name][0] if modules[name][0] else 1)
-    return (
-        f"On these images {largest} has the largest eigenvalue, ",
-        source.at("eigenvalues", largest, 0, form=".3g"),
-        f"; {steepest} falls most, from ",
-        source.at("eigenvalues", steepest, 0, form=".3g"),
-        " to ",
+    return fill(
+        "On these images {} has the largest eigenvalue, {}; {} falls most, from {} to {}",
+        *(largest, source.at("eigenvalues", largest, 0, form=".3g")),
+        *(steepest, source.at("eigenvalues", steepest, 0, form=".3g")),
         source.at("eigenvalues", steepest, len(modules[steepest]) - 1, form=".2g"),
     )
 
@@ -200,5 +199,4 @@ def _finding(source: Source, place: int) -> Sentence:
     if not modules[most]["never_positive"]:
         return (f"{images['name']}: every channel is positive somewhere",)
     counts = (source.at("sets", place, "modules", most, key, form="d") for key in ("never_positive", "channels"))
-    never, channels = counts
-    return (f"{images['name']}: {most} has most channels that are never positive, ", never, " of ", channels)
+    return fill("{}: {} has most channels that are never positive, {} of {}", images["name"], most, *counts)

@@ -159,17 +159,12 @@ def remove_earlier_figures(folder: Path, written: set[str]) -> None:
 
 def _earlier_figures(record_file: Path) -> list[str]:
     """Return the figure files that an earlier report lists; an empty list if there is no valid earlier report."""
-    if not record_file.is_file():
-        return []
     try:
         listed = read_json(record_file)["figures"]
     except (ValueError, KeyError, TypeError):
         return []
-    return (
-        [name for name in listed if isinstance(name, str) and FIGURE.fullmatch(name)]
-        if isinstance(listed, list)
-        else []
-    )
+    names_listed = listed if isinstance(listed, list) else []
+    return [name for name in names_listed if isinstance(name, str) and FIGURE.fullmatch(name)]
 
 
 def make_record(run: FinishedRun) -> RunRecord:

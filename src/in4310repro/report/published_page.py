@@ -246,17 +246,11 @@ def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]
         published = [run["settings"][name] for run in numbers["published"]]
-        rows.append(
-            (
-                name,
-                f"{printed['mean_class_accuracy']:.4f}",
-                format_span([best["mean_class_accuracy"] for best in published]),
-                f"{corrected['mean_class_accuracy']:.4f}",
-                f"{printed['mean_average_precision']:.4f}",
-                format_span([best["mean_average_precision"] for best in published]),
-                f"{corrected['mean_average_precision']:.4f}",
-            )
-        )
+        row = [name]
+        for metric in ("mean_class_accuracy", "mean_average_precision"):
+            seen = format_span([best[metric] for best in published])
+            row += [f"{printed[metric]:.4f}", seen, f"{corrected[metric]:.4f}"]
+        rows.append(tuple(row))
     return rows
 
 

@@ -23,6 +23,7 @@ from in4310repro.report.exhibit import (
     describe_extremes,
     describe_overlap,
     figure_source,
+    fill,
 )
 from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
@@ -148,9 +149,8 @@ def _find_ends(source: Source, name: str) -> tuple[Cell, Cell]:
 
 
 def _curve_finding(source: Source, name: str, label: int) -> Sentence:
-    recall, precision = _find_ends(source, name)
-    return (f"{name} has an average precision of ", source.at("average_precision", label, form=".3f"),
-            "; its precision is 1 up to a recall of ", recall, " and ", precision, " at full recall")  # fmt: skip
+    text = "{} has an average precision of {}; its precision is 1 up to a recall of {} and {} at full recall"
+    return fill(text, name, source.at("average_precision", label, form=".3f"), *_find_ends(source, name))
 
 
 def calibration_exhibit(run: FinishedRun) -> Exhibit:
@@ -209,21 +209,13 @@ def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[S
         above="the network is too sure",
         within=SAME,
     )
-    first: Sentence = (
-        "The expected calibration error is ",
+    first = fill(
+        "The expected calibration error is {}; {} of the images are right (95 % {}), and the mean top score, {}, {}",
         source.at("expected_calibration_error", form=".3f"),
-        "; ",
-        source.at("accuracy", form="share"),
-        " of the images are right (95 % ",
-        source.at("interval", form=".2f"),
-        "), and the mean top score, ",
-        source.at("mean_top_score", form="share"),
-        f", {place}",
+        *(source.at("accuracy", form="share"), source.at("interval", form=".2f")),
+        *(source.at("mean_top_score", form="share"), place),
     )
-    return first, (
-        source.at("bins", fullest, "images", form="d"),
-        f" of {sum(each['images'] for each in numbers['bins'])} images have a top score above ",
-        source.at("bins", fullest, "lower", form="share"),
-        " and up to ",
-        source.at("bins", fullest, "upper", form="share"),
-    )
+    images = source.at("bins", fullest, "images", form="d")
+    ends = (source.at("bins", fullest, end, form="share") for end in ("lower", "upper"))
+    total = sum(each["images"] for each in numbers["bins"])
+    return first, fill("{} of {} images have a top score above {} and up to {}", images, str(total), *ends)

@@ -12,7 +12,7 @@ from pathlib import Path
 from in4310repro.metrics.table import SCALARS
 from in4310repro.models.network import ALL
 from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.exhibit import Exhibit, Sentence, Source, describe_extremes, figure_source
+from in4310repro.report.exhibit import Exhibit, Sentence, Source, describe_extremes, figure_source, fill
 from in4310repro.report.published_numbers import has_original_classes
 from in4310repro.report.tiers import tiers
 from in4310repro.runs.config import Config
@@ -71,23 +71,21 @@ def _question(run: FinishedRun, source: Source) -> Sentence:
     images = "photographs" if run.config.data else "drawn scenes"
     corrected = run.config.protocol.is_corrected
     protocol = "split and selected as the assignment asks" if corrected else "with the deviations named above"
-    return (
-        "A report on image classification prints a mean class accuracy of ",
+    return fill(
+        "A report on image classification prints a mean class accuracy of {} for six classes, by its assignment "
+        f"photographs of scenes. What does this run reach on {images}, {protocol}?",
         source.at("original", "mean_class_accuracy"),
-        f" for six classes, by its assignment photographs of scenes. What does this run reach on {images}, {protocol}?",
     )
 
 
 def _result(run: FinishedRun, source: Source) -> Sentence:
-    images = sum(source.values["images"])
     return (
-        "A mean class accuracy of ",
-        source.at("ours", "mean_class_accuracy"),
-        f" on {images} test images (95 % ",
-        source.at("intervals", "mean_class_accuracy", form=".2f"),
-        "), where chance is ",
-        source.at("chance", "class_accuracy", form=".2f"),
-        "; ",
+        *fill(
+            "A mean class accuracy of {} on {} test images (95 % {}), where chance is {}; ",
+            *(source.at("ours", "mean_class_accuracy"), str(sum(source.values["images"]))),
+            source.at("intervals", "mean_class_accuracy", form=".2f"),
+            source.at("chance", "class_accuracy", form=".2f"),
+        ),
         *describe_extremes(run.classes, source, "ours", "class_accuracy", intervals=("intervals", "class_accuracy")),
         ".",
     )
