@@ -1,5 +1,6 @@
 """The output of commands: lines of text, only errors with --quiet, one JSON document with --json."""
 
+import functools
 import json
 import re
 import shlex
@@ -15,7 +16,7 @@ from typer.main import get_command
 
 from in4310repro.cli import application, help_pages
 from in4310repro.runs.folder import RunFolder
-from tests.conftest import Call, refused
+from tests.conftest import Call, Replace, refused
 
 PRINTED = """| class | accuracy |
 | --- | --- |
@@ -133,8 +134,13 @@ def test_a_shell_completes_commands_options_and_values(
     assert call() == (0, f"{completed}\n", "")
 
 
-def test_the_completion_of_a_shell_is_printed(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shellingham, "detect_shell", lambda: ("bash", "/bin/bash"))
+@pytest.fixture
+def replace_detection(monkeypatch: pytest.MonkeyPatch) -> Replace:
+    return functools.partial(monkeypatch.setattr, shellingham, "detect_shell")
+
+
+def test_the_completion_of_a_shell_is_printed(call: Call, replace_detection: Replace) -> None:
+    replace_detection(lambda: ("bash", "/bin/bash"))
     code, printed, error = call("--show-completion")
     assert (code, error) == (0, "")
     assert "complete -o default -F _in4310repro_completion in4310repro" in printed
@@ -154,11 +160,9 @@ def test_the_completion_of_a_named_shell_is_printed(words: tuple[str, ...], part
     assert part in printed
 
 
-def test_a_shell_without_completion_is_refused_with_those_that_have_it(
-    call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shell_without_completion_is_refused_with_those_that_have_it(call: Call, replace_detection: Replace) -> None:
     refused(call, ("--show-completion", "fsh"), "'fsh'", "bash, zsh, fish", "did you mean fish?")
-    monkeypatch.setattr(shellingham, "detect_shell", Mock(side_effect=shellingham.ShellDetectionFailure))
+    replace_detection(Mock(side_effect=shellingham.ShellDetectionFailure))
     refused(call, ("--install-completion",), "bash, zsh, fish")
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
-import sys
 
 import pytest
 from markdown_it import MarkdownIt
@@ -92,9 +92,9 @@ def test_names_in_progress_are_no_colours_and_no_controls(terminal: bool) -> Non
     assert "\x1b]" not in shown.getvalue()
 
 
-def test_a_name_that_the_encoding_lacks_is_printed_as_an_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_the_encoding_lacks_is_printed_as_an_escape() -> None:
     printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(sys, "stdout", printed)
-    print_line("caf\u00e9 \u6d77")
+    with contextlib.redirect_stdout(printed):
+        print_line("caf\u00e9 \u6d77")
     printed.flush()
     assert printed.buffer.getvalue().decode() == "caf\\xe9 \\u6d77\n"
