@@ -221,22 +221,3 @@ def test_batch_norm_by_hand() -> None:
     result = batch_norm(maps, *running, torch.tensor([3.0]), torch.tensor([1.0]), training=True, epsilon=0.0)
     assert result.flatten().tolist() == [-2, 4]
     torch.testing.assert_close(torch.cat(running), torch.tensor([0.2, 1.1]), rtol=1e-7, atol=0)
-
-
-@pytest.mark.parametrize(
-    ("maps", "settings", "message"),
-    [
-        (torch.ones(2, 3, 4), {}, "valid is torch.float32"),
-        (torch.ones(2, 3, 4, 4, dtype=torch.float64), {}, "torch.float64"),
-        (torch.ones(0, 3, 4, 4), {}, "not empty"),
-        (torch.ones(1, 3, 1, 1), {}, "takes 2 or more"),
-        (torch.ones(2, 4, 1, 1), {}, "weight"),
-        (torch.ones(2, 3, 1, 1), {"activation": "gelu"}, "valid are none, relu, relu6"),
-        (torch.ones(2, 3, 1, 1), {"other": torch.ones(2, 3, 1, 1)}, "valid is relu"),
-        (torch.ones(2, 3, 1, 1), {"other": torch.ones(2, 3, 1, 2), "activation": "relu"}, "second map"),
-        (torch.ones(2, 3, 1, 1), {"training": False}, "needs running mean"),
-    ],
-)
-def test_batch_norm_refuses_what_it_has_no_kernel_for(maps: Tensor, settings: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        batch_norm(maps, None, None, torch.ones(3), None, **({"training": True} | settings))  # type: ignore[arg-type]

@@ -81,12 +81,6 @@ def test_infinity_and_nan_go_where_they_belong() -> None:
     assert result[:3, :3].eq(30).all()
 
 
-@pytest.mark.parametrize("rows", [torch.ones((3, 2)), torch.ones(3, dtype=torch.float64), torch.ones((3, 0)).double()])
-def test_product_refuses_other_dtypes_and_shapes(rows: Tensor) -> None:
-    with pytest.raises(ValueError, match="valid is"):
-        product(rows)
-
-
 def test_kernel_refuses_sizes_without_sense() -> None:
     with pytest.raises(ValueError, match="product refuses"):
         library.library().call("product", 1, 0, draw((1, 0)), draw((0, 0)))

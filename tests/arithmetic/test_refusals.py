@@ -38,59 +38,47 @@ LABELS = torch.tensor([0, 2])
 
 REFUSED: list[tuple[Callable[[], Any], str]] = [
     # Convolution.
-    (
-        lambda: convolution(ones(2, 3, 4), ones(5, 3, 1, 1)),
-        "maps (2, 3, 4), weight (5, 3, 1, 1); valid are four sizes from 1 each",
-    ),
-    (
-        lambda: convolution(ones(2, 3, 4, 5), ones(5, 3, 1)),
-        "maps (2, 3, 4, 5), weight (5, 3, 1); valid are four sizes from 1 each",
-    ),
-    (
-        lambda: convolution(ones(2, 3, 4, 0), ones(5, 3, 1, 1)),
-        "maps (2, 3, 4, 0), weight (5, 3, 1, 1); valid are four sizes from 1 each",
-    ),
-    (
-        lambda: convolution(ones(2, 3, 4, 5), ones(0, 3, 1, 1)),
-        "maps (2, 3, 4, 5), weight (0, 3, 1, 1); valid are four sizes from 1 each",
-    ),
-    (
-        lambda: convolution(ones(2, 4, 3, 5), ones(6, 3, 1, 1)),
-        "maps of 4 channels, weight (6, 3, 1, 1), 1 groups; valid are channels = 3 x groups and outputs divisible by "
-        "groups",
-    ),
-    (
-        lambda: convolution(ones(2, 4, 3, 5), ones(5, 2, 1, 1), groups=2),
-        "maps of 4 channels, weight (5, 2, 1, 1), 2 groups; valid are channels = 2 x groups and outputs divisible by "
-        "groups",
+    *(
+        (
+            lambda maps=maps, weight=weight: convolution(ones(*maps), ones(*weight)),
+            f"maps {maps}, weight {weight}; valid are four sizes from 1 each",
+        )
+        for maps, weight in (
+            ((2, 3, 4), (5, 3, 1, 1)),
+            ((2, 3, 4, 5), (5, 3, 1)),
+            ((2, 3, 4, 0), (5, 3, 1, 1)),
+            ((2, 3, 4, 5), (0, 3, 1, 1)),
+        )
     ),
     *(
         (
-            lambda groups=groups: convolution(ones(2, 4, 3, 5), ones(6, 4, 1, 1), groups=groups),
-            f"maps of 4 channels, weight (6, 4, 1, 1), {groups} groups; valid are channels = 4 x groups and outputs "
-            "divisible by groups",
+            lambda weight=weight, groups=groups: convolution(ones(2, 4, 3, 5), ones(*weight), groups=groups),
+            f"maps of 4 channels, weight {weight}, {groups} groups; valid are channels = {weight[1]} x groups and "
+            "outputs divisible by groups",
         )
-        for groups in (0, -1)
+        for weight, groups in (((6, 3, 1, 1), 1), ((5, 2, 1, 1), 2), ((6, 4, 1, 1), 0), ((6, 4, 1, 1), -1))
     ),
-    (
-        lambda: convolution(ones(2, 3, 4, 5), ones(5, 3, 1, 1), None, (1, 0)),
-        "stride (1, 0), padding (0, 0); valid are strides from 1 and paddings from 0",
+    *(
+        (
+            lambda stride=stride, padding=padding: convolution(
+                ones(2, 3, 4, 5), ones(5, 3, 1, 1), None, stride, padding
+            ),
+            f"stride {stride}, padding {padding}; valid are strides from 1 and paddings from 0",
+        )
+        for stride, padding in (((1, 0), (0, 0)), ((0, 1), (0, 0)), ((1, 1), (0, -1)), ((1, 1), (-1, 1)))
     ),
-    (
-        lambda: convolution(ones(2, 3, 4, 5), ones(5, 3, 1, 1), None, (1, 1), (0, -1)),
-        "stride (1, 1), padding (0, -1); valid are strides from 1 and paddings from 0",
-    ),
-    (
-        lambda: convolution(ones(2, 3, 1, 9), ones(5, 3, 4, 3), None, (1, 1), (1, 1)),
-        "a kernel (4, 3) over maps (1, 9) with padding (1, 1); it must fit into them",
-    ),
-    (
-        lambda: convolution(ones(2, 3, 9, 1), ones(5, 3, 3, 4), None, (1, 1), (1, 1)),
-        "a kernel (3, 4) over maps (9, 1) with padding (1, 1); it must fit into them",
-    ),
-    (
-        lambda: convolution(ones(2, 3, 9, 2), ones(5, 3, 3, 5), None, (1, 1), (2, 1)),
-        "a kernel (3, 5) over maps (9, 2) with padding (2, 1); it must fit into them",
+    *(
+        (
+            lambda size=size, kernel=kernel, padding=padding: convolution(
+                ones(2, 3, *size), ones(5, 3, *kernel), None, (1, 1), padding
+            ),
+            f"a kernel {kernel} over maps {size} with padding {padding}; it must fit into them",
+        )
+        for size, kernel, padding in (
+            ((1, 9), (4, 3), (1, 1)),
+            ((9, 1), (3, 4), (1, 1)),
+            ((9, 2), (3, 5), (2, 1)),
+        )
     ),
     (
         lambda: convolution(ones(2, 3, 4, 5, **DOUBLE), ones(5, 3, 1, 1)),
@@ -111,6 +99,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
             f"rows {rows}, weight {weight}; valid are [image, feature] and [output, feature], none of them 0",
         )
         for rows, weight in (
+            ((3,), (2, 3)),
             ((4, 3, 1), (2, 3)),
             ((4, 3), (2, 3, 1)),
             ((4, 2), (2, 3)),
@@ -211,10 +200,11 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     *(
         (
-            lambda function=function: function(ones(2, 3), torch.tensor([0])),
-            "labels: torch.int64 of shape (1,) on cpu; valid is torch.int64 of shape (2,) on the CPU",
+            lambda function=function, labels=labels: function(ones(2, 3), torch.tensor(labels)),
+            f"labels: {dtype} of shape ({len(labels)},) on cpu; valid is torch.int64 of shape (2,) on the CPU",
         )
         for function in (losses, cross_entropy)
+        for labels, dtype in (([0], torch.int64), ([0.0, 1.0], torch.float32))
     ),
     # Pooling and sums.
     (lambda: adaptive_average_pool(ones(2, 3, 4), (1, 1)), f"maps: torch.float32 of shape (2, 3, 4) on cpu; {MAPS}"),

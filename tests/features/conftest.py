@@ -1,12 +1,13 @@
 """A small network with everything that misleads hooks, and fixtures for the tests of features."""
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from in4310repro.features import kernel
+from in4310repro.features import FeatureResult, FeatureStatistics, kernel
 
 
 class Tangled(nn.Module):
@@ -54,6 +55,13 @@ def either_way(request: pytest.FixtureRequest, remove_kernel: Callable[[], None]
         remove_kernel()
     elif kernel.active_kernel() is None:
         pytest.skip("no kernel was built: no C++ compiler at installation")
+
+
+def measure(model: nn.Module, name: str, images: Tensor, *settings: Any, **named: Any) -> FeatureResult:
+    """Return the result of one module after a pass over the images."""
+    with FeatureStatistics(model, [name], *settings, **named) as statistics:
+        model(images)
+    return statistics.result()[name]
 
 
 def count_hooks(module: nn.Module) -> dict[str, int]:

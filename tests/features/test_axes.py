@@ -15,6 +15,7 @@ from torchvision.ops import Permute
 
 from in4310repro.features import FeatureStatistics
 from in4310repro.features.axis_rules import RULES
+from tests.features.conftest import measure
 
 Samples = Literal["images", "positions"]
 IMAGES = torch.randn(6, 3, 14, 14, generator=torch.Generator().manual_seed(1))
@@ -182,9 +183,7 @@ def test_statistics_are_of_the_channels_that_are_known_by_hand(case: str, sample
     model, images, name, axis = CASES[case]
     values = copy_of(model, name, images)
     expected = rows_by_numpy(values, axis, samples)
-    with FeatureStatistics(model, [name], samples, "exact", top_images=1) as statistics:
-        model(images)
-    result = statistics.result()[name]
+    result = measure(model, name, images, samples, "exact", top_images=1)
     assert result.top_images is not None
     assert len(result.mean) == len(result.top_images.never_positive) == values.shape[axis]
     np.testing.assert_allclose(result.mean.numpy(), expected.mean(axis=0), rtol=1e-6, atol=1e-7)
@@ -262,9 +261,7 @@ def test_an_axis_with_other_channels_than_the_layer_has_is_refused(name: str) ->
     message = rf"module '{name}': .*, and {channels} channels on axis {right}; .* axis 2, which has 14: {right} is"
     with FeatureStatistics(model, [name], "images", channel_axis={name: 2}), pytest.raises(ValueError, match=message):
         model(IMAGES)
-    with FeatureStatistics(model, [name], "images", channel_axis={name: right}) as statistics:
-        model(IMAGES)
-    assert len(statistics.result()[name].mean) == channels
+    assert len(measure(model, name, IMAGES, "images", channel_axis={name: right}).mean) == channels
 
 
 @pytest.mark.parametrize(
@@ -280,9 +277,7 @@ def test_a_convention_that_a_later_layer_contradicts_is_an_error(layer: nn.Modul
         ),
     ):
         model(images)
-    with FeatureStatistics(model, ["0"], "images", channel_axis={"0": axis}) as statistics:
-        model(images)
-    assert len(statistics.result()["0"].mean) == images.shape[axis]
+    assert len(measure(model, "0", images, "images", channel_axis={"0": axis}).mean) == images.shape[axis]
 
 
 def test_parts_that_are_called_by_themselves_are_watched_too() -> None:
@@ -312,9 +307,7 @@ def test_a_compiled_model_says_that_only_layers_are_known() -> None:
     torch.compiler.reset()
     model = nn.Sequential(conv(), LAST, nn.GELU()).eval()
     compiled: Any = torch.compile(model, backend="eager")
-    with FeatureStatistics(compiled, ["0"], "images") as statistics:
-        compiled(IMAGES)
-    assert len(statistics.result()["0"].mean) == 7
+    assert len(measure(compiled, "0", IMAGES, "images").mean) == 7
     torch.compiler.reset()
     with FeatureStatistics(compiled, ["2"], "images"), pytest.raises(ValueError, match="model that was compiled"):
         compiled(IMAGES)
@@ -504,9 +497,7 @@ def test_a_rule_that_fails_leaves_an_axis_unknown(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(RULES, "roll", fail)
     with FeatureStatistics(model, ["a"], "images"), pytest.raises(ValueError, match=r"channel_axis=\{'a': AXIS\}"):
         model(IMAGES)
-    with FeatureStatistics(model, ["c"], "images") as statistics:
-        model(IMAGES)
-    assert len(statistics.result()["c"].mean) == 7
+    assert len(measure(model, "c", IMAGES, "images").mean) == 7
 
 
 # Layers by a raw parameter w, of 5 outputs and 3 inputs, with the channels of images on the last axis or on axis 1.

@@ -19,6 +19,7 @@ from in4310repro.features.covariance import (
     split_images,
     working_dtype,
 )
+from tests.features.conftest import measure
 from tests.features.copies import covariance_by_numpy, error_of, rows_by_numpy
 
 Samples = Literal["images", "positions"]
@@ -126,9 +127,7 @@ def test_samples_with_nan_or_inf_are_left_out_and_counted(samples: Samples) -> N
     maps = correlated_maps(1.0)
     maps[0, 3, 2, 2], maps[9, 0, 1, 1], maps[9, 5, 1, 1] = torch.nan, torch.inf, -torch.inf
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], samples=samples) as statistics:
-        model(maps)
-    result = statistics.result()["0"]
+    result = measure(model, "0", maps, samples=samples)
     clean = maps.clone()
     clean[0, :, 2, 2], clean[9, :, 1, 1] = 0, 0
     rows = rows_by_numpy(clean, samples)
@@ -141,20 +140,16 @@ def test_samples_with_nan_or_inf_are_left_out_and_counted(samples: Samples) -> N
 def test_correction_1_divides_by_one_less() -> None:
     maps = correlated_maps(0.0)
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], samples="images", correction=1) as statistics:
-        model(maps)
     expected = np.cov(rows_by_numpy(maps, "images").T)
-    assert error_of(statistics.result()["0"].covariance, expected) <= 1e-6
+    assert error_of(measure(model, "0", maps, samples="images", correction=1).covariance, expected) <= 1e-6
 
 
 def test_mean_is_numpys_mean() -> None:
     maps = correlated_maps(1e4)
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], samples="positions") as statistics:
-        model(maps)
     expected = torch.from_numpy(maps.double().numpy().mean(axis=(0, 2, 3)))
     # The maps are float32, whose steps at 1e4 are 1e-3; the mean of 5670 of them is good to 1e-7 of a deviation.
-    torch.testing.assert_close(statistics.result()["0"].mean, expected, rtol=1e-10, atol=0)
+    torch.testing.assert_close(measure(model, "0", maps, samples="positions").mean, expected, rtol=1e-10, atol=0)
 
 
 def test_the_shift_is_the_mean_over_some_1024_positions_of_the_first_image() -> None:

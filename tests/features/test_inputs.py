@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence
 
 from in4310repro.features import FeatureStatistics
+from tests.features.conftest import measure
 
 
 class Calling(nn.Module):
@@ -211,9 +212,7 @@ def test_a_model_that_calls_itself_is_refused() -> None:
 
 def test_parts_of_a_batch_are_counted_as_the_batch() -> None:
     model = Calling(lambda inner, images: torch.cat([inner(images[:2]), inner(images[2:])]))
-    with FeatureStatistics(model, ["inner"]) as statistics:
-        model(FIVE)
-    assert statistics.result()["inner"].images == 5
+    assert measure(model, "inner", FIVE).images == 5
     with FeatureStatistics(model, ["inner"], "images"), pytest.raises(ValueError, match="must be the 5 images"):
         model(FIVE)
 

@@ -29,6 +29,7 @@ from in4310repro.features.kernel import (
     load_kernel,
     locate,
 )
+from tests.features.conftest import measure
 from tests.features.copies import covariance_by_numpy, error_of
 
 
@@ -203,10 +204,8 @@ def products_by_float32_of_unshifted(maps: Tensor) -> Matrix:
 def test_products_of_values_that_were_not_shifted_fail_the_bound() -> None:
     maps = maps_of((20, 32, 12, 12)) + 1e3
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], "positions") as statistics:
-        model(maps)
     expected = covariance_by_numpy(maps, "positions")
-    assert error_of(statistics.result()["0"].covariance, expected) <= 1e-6
+    assert error_of(measure(model, "0", maps, "positions").covariance, expected) <= 1e-6
     wrong = products_by_float32_of_unshifted(maps)
     assert np.linalg.norm(wrong - expected) > 1e-3 * np.linalg.norm(expected)
 
@@ -409,31 +408,20 @@ PLAIN = torch.arange(480.0).reshape(2, 3, 4, 20)
 LAST = torch.arange(2160.0).reshape(2, 12, 15, 6).permute(0, 3, 1, 2)
 
 
-@pytest.mark.parametrize(
-    ("maps", "strides"),
-    [
-        (PLAIN, (240, 80, 1)),
-        (PLAIN[:, :1], (240, 80, 1)),
-        (LAST, (1080, 1, 6)),
-        (LAST[:, ::2, :1, :1], (1080, 2, 1)),
-        (LAST[:, :, :1, :1], (1080, 1, 90)),
-        (LAST[..., :1], (1080, 1, 90)),
-        (PLAIN[:, :, :1, :3], (240, 80, 1)),
-        (PLAIN[:, :1, :, ::2], (240, 1, 2)),
-        (PLAIN[:, :, :1, :1], (240, 80, 1)),
-    ],
-    ids=[
-        "contiguous",
-        "one channel",
-        "channels last",
-        "one position, every second channel",
-        "one position, channels last",
-        "one column, channels last",
-        "part of one row",
-        "every second column of one channel",
-        "one position",
-    ],
-)
+WALKED = {
+    "contiguous": (PLAIN, (240, 80, 1)),
+    "one channel": (PLAIN[:, :1], (240, 80, 1)),
+    "channels last": (LAST, (1080, 1, 6)),
+    "one position, every second channel": (LAST[:, ::2, :1, :1], (1080, 2, 1)),
+    "one position, channels last": (LAST[:, :, :1, :1], (1080, 1, 90)),
+    "one column, channels last": (LAST[..., :1], (1080, 1, 90)),
+    "part of one row": (PLAIN[:, :, :1, :3], (240, 80, 1)),
+    "every second column of one channel": (PLAIN[:, :1, :, ::2], (240, 1, 2)),
+    "one position": (PLAIN[:, :, :1, :1], (240, 80, 1)),
+}
+
+
+@pytest.mark.parametrize(("maps", "strides"), WALKED.values(), ids=list(WALKED))
 def test_maps_that_the_kernel_can_walk_stay_where_they_are(maps: Tensor, strides: tuple[int, ...]) -> None:
     placed, layout = locate(maps)
     assert placed is maps

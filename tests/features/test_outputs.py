@@ -13,6 +13,7 @@ from torch.nn.utils.rnn import pack_padded_sequence
 from torchvision import tv_tensors
 
 from in4310repro.features import FeatureStatistics
+from tests.features.conftest import measure
 
 Samples = Literal["images", "positions", "flat"]
 
@@ -159,9 +160,7 @@ def test_counts_are_of_floating_point_tensors_of_any_type_and_number_of_axes(
 ) -> None:
     values = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"]) as statistics:
-        model(values)
-    result = statistics.result()["0"]
+    result = measure(model, "0", values)
     assert (result.images, result.values) == (2, values.numel())
     assert result.non_positive_values == int((values <= 0).sum())
 
@@ -247,9 +246,8 @@ def test_programs_that_call_no_hooks_are_refused_at_once(program: str) -> None:
 def test_a_traced_model_as_a_whole_is_measured() -> None:
     model, traced = made_by("traced")
     images = torch.randn(4, 8, generator=torch.Generator().manual_seed(2))
-    with FeatureStatistics(traced, [""], "images") as statistics:
-        traced(images)
-    torch.testing.assert_close(statistics.result()[""].mean, model(images).double().mean(dim=0), rtol=1e-6, atol=1e-7)
+    result = measure(traced, "", images, "images")
+    torch.testing.assert_close(result.mean, model(images).double().mean(dim=0), rtol=1e-6, atol=1e-7)
 
 
 def test_the_innermost_modules_of_a_symbolic_graph_are_measured_and_the_others_say_why_not() -> None:
@@ -297,9 +295,7 @@ def test_an_axis_of_channels_that_is_not_there_or_is_that_of_images_is_refused(a
 
 def test_the_last_axis_can_be_that_of_channels() -> None:
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], "images", channel_axis={"0": 3}) as statistics:
-        model(IMAGES)
-    assert len(statistics.result()["0"].mean) == 8
+    assert len(measure(model, "0", IMAGES, "images", channel_axis={"0": 3}).mean) == 8
 
 
 def test_an_output_without_axes_is_one_value_of_one_image_outside_of_a_pass() -> None:
@@ -330,6 +326,5 @@ def test_values_of_one_image_without_a_batch_axis_are_counted_only_where_their_n
     model = nn.Sequential(nn.Conv2d(3, 4, 1))
     with FeatureStatistics(model, ["0"]), pytest.raises(ValueError, match="of one image without a batch axis"):
         model(IMAGES[0])
-    with FeatureStatistics(model, ["0"], count_images=lambda _: 1) as statistics:
-        model(IMAGES[0])
-    assert (statistics.result()["0"].images, statistics.result()["0"].values) == (1, 4 * 8 * 8)
+    result = measure(model, "0", IMAGES[0], count_images=lambda _: 1)
+    assert (result.images, result.values) == (1, 4 * 8 * 8)

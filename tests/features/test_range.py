@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from in4310repro.features import FeatureStatistics
+from tests.features.conftest import measure
 
 Samples = Literal["images", "positions"]
 Precision = Literal["fast", "exact"]
@@ -61,9 +62,7 @@ def test_every_entry_of_a_covariance_is_right_for_values_of_every_size(
 ) -> None:
     maps = maps_of_size(size)
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], samples, precision) as statistics:
-        model(maps)
-    result = statistics.result()["0"]
+    result = measure(model, "0", maps, samples, precision)
     # Of one value among zeros, the small squares of all others are added to its large one, and rounded alike.
     bound = BOUND[precision] * (4 if size == "sparse" else 1)
     assert error_of_the_worst_entry(result.covariance, covariance_in_long_doubles(maps, samples)) <= bound
@@ -74,12 +73,10 @@ def test_every_entry_of_a_covariance_is_right_for_values_of_every_size(
 def test_eigenvalues_of_flat_maps_are_right_for_values_of_every_size(size: str) -> None:
     maps = maps_of_size(size)
     model = nn.Sequential(nn.Identity())
-    with FeatureStatistics(model, ["0"], "flat") as statistics:
-        model(maps)
     rows = maps.flatten(1).double().numpy()
     expected = np.linalg.svd(rows - rows.mean(axis=0), compute_uv=False) ** 2 / 5
     # Rounding is relative to the largest.
-    measured = statistics.result()["0"].eigenvalues(4).numpy()
+    measured = measure(model, "0", maps, "flat").eigenvalues(4).numpy()
     np.testing.assert_allclose(measured, expected[:4], rtol=1e-10, atol=1e-14 * expected[0])
 
 
@@ -125,6 +122,4 @@ def test_float64_values_whose_squares_are_none_are_refused(
     model = nn.Sequential(nn.Identity())
     with FeatureStatistics(model, ["0"], samples), pytest.raises(ValueError, match=r"channel 2 is .*, in float64; 1e-"):
         model(maps)
-    with FeatureStatistics(model, ["0"]) as statistics:
-        model(maps)
-    assert statistics.result()["0"].non_positive_values == int((maps <= 0).sum())
+    assert measure(model, "0", maps).non_positive_values == int((maps <= 0).sum())

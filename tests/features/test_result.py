@@ -11,16 +11,14 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from in4310repro.features import FeatureResult, FeatureStatistics
-from tests.features.conftest import Tangled
+from in4310repro.features import FeatureResult
+from tests.features.conftest import Tangled, measure
 
 Samples = Literal["images", "positions", "flat"]
 
 
 def result_of(network: Tangled, images: Tensor, samples: Samples | None) -> FeatureResult:
-    with FeatureStatistics(network, ["conv1"], samples) as statistics:
-        network(images)
-    return statistics.result()["conv1"]
+    return measure(network, "conv1", images, samples)
 
 
 @pytest.mark.parametrize("samples", ["images", "positions", "flat", None])
