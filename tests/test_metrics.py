@@ -3,6 +3,7 @@
 import importlib
 import math
 import sys
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -46,32 +47,30 @@ def assert_close(ours: torch.Tensor, oracle: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("decimals", [8, 2, 1, 0], ids=["distinct", "few-ties", "many-ties", "almost-constant"])
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(20))
 def test_average_precision_agrees_with_sklearn(seed: int, decimals: int) -> None:
     labels, scores = example(seed, decimals)
     assert_close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
 
 
-def test_average_precision_of_float32_scores_agrees_with_sklearn() -> None:
-    labels, scores = example(0)
-    assert_close(average_precision(labels, scores.float()), average_precision_by_sklearn(labels, scores.float()))
+OTHER_SCORES: dict[str, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]] = {
+    "float32": lambda _labels, scores: scores.float(),
+    "constant": lambda _labels, scores: torch.full_like(scores, 0.5),
+    "perfect": lambda labels, _scores: torch.eye(CLASSES).double()[labels],
+    "reversed": lambda labels, _scores: 1 - torch.eye(CLASSES).double()[labels],
+}
 
 
-def test_average_precision_of_a_constant_score_is_the_class_share() -> None:
+@pytest.mark.parametrize("kind", OTHER_SCORES)
+def test_average_precision_of_other_scores_agrees_with_sklearn(kind: str) -> None:
     labels, scores = example(1)
-    shares = torch.bincount(labels, minlength=CLASSES).double() / len(labels)
-    assert_close(average_precision(labels, torch.full_like(scores, 0.5)), shares)
-
-
-def test_average_precision_of_perfect_scores_is_one() -> None:
-    labels, _ = example(2)
-    assert_close(average_precision(labels, torch.eye(CLASSES).double()[labels]), torch.ones(CLASSES).double())
-
-
-def test_average_precision_of_reversed_scores_agrees_with_sklearn() -> None:
-    labels, _ = example(3)
-    scores = 1 - torch.eye(CLASSES).double()[labels]
-    assert_close(average_precision(labels, scores), average_precision_by_sklearn(labels, scores))
+    scores = OTHER_SCORES[kind](labels, scores)
+    found = average_precision(labels, scores)
+    assert_close(found, average_precision_by_sklearn(labels, scores))
+    if kind == "constant":
+        assert_close(found, torch.bincount(labels, minlength=CLASSES).double() / len(labels))
+    if kind == "perfect":
+        assert_close(found, torch.ones(CLASSES).double())
 
 
 def test_average_precision_by_hand() -> None:
@@ -164,13 +163,6 @@ def test_a_score_that_is_not_finite_is_refused_with_its_image(value: float) -> N
     scores[7, 3] = value
     with pytest.raises(ValueError, match="image 7 has the scores"):
         average_precision(labels, scores)
-
-
-def test_a_label_outside_the_classes_is_refused() -> None:
-    labels, scores = example(12)
-    labels[0] = 6
-    with pytest.raises(ValueError, match="labels reach from 0 to 6; 0 to 5 are valid"):
-        class_accuracy(labels, scores)
 
 
 @pytest.fixture(scope="module")
