@@ -4,6 +4,7 @@ import functools
 import io
 import math
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import torchvision
 
 from in4310repro import models
+from in4310repro.models.network import open_network
 from in4310repro.models.sources import RESNETS
 
 
@@ -115,8 +117,22 @@ def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monke
     assert torch.equal(loaded["layer4.1.conv2.weight"], theirs["layer4.1.conv2.weight"])
 
 
+def small(num_classes: int) -> torch.nn.Module:
+    """Return a network with layers named as the ResNets' first and last."""
+    layers = {"conv1": torch.nn.Conv2d(3, 64, 7), "bn1": torch.nn.BatchNorm2d(64), "pool": torch.nn.Flatten()}
+    return torch.nn.Sequential(OrderedDict(layers, fc=torch.nn.Linear(64, num_classes)))
+
+
+SMALL = f"{__name__}:small"
+
+
+@pytest.fixture(autouse=True)
+def _trusted() -> None:
+    open_network(SMALL).trust()
+
+
 def state_with(name: str, change: Callable[[torch.Tensor], torch.Tensor]) -> dict[str, torch.Tensor]:
-    state = models.build("resnet18", 6, seed=0).state_dict()
+    state = models.build(SMALL, 6, seed=0).state_dict()
     return state | {name: change(state[name].clone())}
 
 
@@ -150,17 +166,16 @@ def test_weights_that_no_network_computes_with_say_so(
     with warnings.catch_warnings(action="ignore"):
         torch.save(state_with(name, change), tmp_path / "weights.pth")
     with pytest.raises(ValueError, match=rf"weights\.pth: .*{words}"):
-        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth"))
+        models.build(SMALL, 6, seed=0, weights=str(tmp_path / "weights.pth"))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64], ids=str)
 def test_weights_of_another_width_are_converted_to_float32(dtype: torch.dtype, tmp_path: Path) -> None:
     state = {
-        name: value.to(dtype) if value.is_floating_point() else value
-        for name, value in torchvision_model("resnet18", 6).state_dict().items()
+        name: value.to(dtype) if value.is_floating_point() else value for name, value in small(6).state_dict().items()
     }
     torch.save(state, tmp_path / "weights.pth")
-    loaded = models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth")).state_dict()
+    loaded = models.build(SMALL, 6, seed=0, weights=str(tmp_path / "weights.pth")).state_dict()
     assert torch.equal(loaded["conv1.weight"], state["conv1.weight"].float())
 
 
@@ -199,14 +214,14 @@ WEIGHTS = saved({"conv1.weight": torch.arange(1.0, 4000.0)})
 def test_what_is_no_state_dict_is_refused_without_torchs_advice(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "weights.pth").write_bytes(content)
     with pytest.raises(ValueError, match=rf"weights\.pth {words}") as caught:
-        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.pth"))
+        models.build(SMALL, 6, seed=0, weights=str(tmp_path / "weights.pth"))
     assert "weights_only" not in str(caught.value)
 
 
 def test_a_header_that_claims_more_than_the_file_has_is_refused(tmp_path: Path) -> None:
     (tmp_path / "weights.safetensors").write_bytes((2**40).to_bytes(8, "little") + b"{}")
     with pytest.raises(ValueError, match=r"weights\.safetensors is not a complete safetensors file"):
-        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "weights.safetensors"))
+        models.build(SMALL, 6, seed=0, weights=str(tmp_path / "weights.safetensors"))
 
 
 class Trap:
@@ -217,7 +232,7 @@ class Trap:
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch.save({"conv1.weight": Trap()}, tmp_path / "trap.pth")
     with pytest.raises(ValueError, match=r"trap\.pth holds no weights that can be read"):
-        models.build("resnet18", 6, seed=0, weights=str(tmp_path / "trap.pth"))
+        models.build(SMALL, 6, seed=0, weights=str(tmp_path / "trap.pth"))
     assert "ran" not in capsys.readouterr().out
 
 
@@ -225,11 +240,11 @@ def test_a_file_that_would_run_code_is_refused(tmp_path: Path, capsys: pytest.Ca
 def test_a_corrupt_file_is_refused_by_name(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"no weights at all")
     with pytest.raises(ValueError, match=name):
-        models.build("resnet18", 6, seed=0, weights=str(tmp_path / name))
+        models.build(SMALL, 6, seed=0, weights=str(tmp_path / name))
 
 
 def test_an_unknown_network_or_file_is_refused_with_the_valid_ones() -> None:
     with pytest.raises(ValueError, match="no model 'vgg17'; did you mean vgg1"):
         models.build("vgg17", 6, seed=0)
     with pytest.raises(ValueError, match=r"no weights 'nowhere\.pth'; valid are none, imagenet or a"):
-        models.build("resnet18", 6, seed=0, weights="nowhere.pth")
+        models.build(SMALL, 6, seed=0, weights="nowhere.pth")
