@@ -109,7 +109,9 @@ def _verify(run: Path, request: _Request) -> _Answer:
     committed = other_manifest(files, request.manifest_sha256)
     if essentials := changed_essentials(files):
         return _differing(run, [*committed, *essentials])
-    trust_network(request.model, files.read_json(names.CONFIG).get("model"))
+    recorded = files.read_json(names.CONFIG)
+    # What is no configuration is named by the check of the folder.
+    trust_network(request.model, recorded.get("model") if isinstance(recorded, dict) else None)
     active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), request.numerics, None)
     from in4310repro import verification
     from in4310repro.report.check import report_differences
