@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from in4310repro.data import check, comparison
+from in4310repro.data.comparison import Sample
 from in4310repro.data.folders import catalogue
 from in4310repro.data.reading import decode
 from in4310repro.data.splits import PARTS, parse_sizes, stratified_split
@@ -69,8 +70,8 @@ def test_photographs_that_are_not_square_are_decoded_without_distortion() -> Non
 
 
 def test_the_comparison_samples_are_read() -> None:
-    assert len(comparison.imagenet(ROOT / "imagenet_sample", 200, 64, 0)) == 200
-    assert len(comparison.cifar10(ROOT / "cifar10_sample", 200, 64, 0)) == 200
+    assert len(comparison.imagenet(ROOT / "imagenet_sample", Sample(200, 64, 0))) == 200
+    assert len(comparison.cifar10(ROOT / "cifar10_sample", Sample(200, 64, 0))) == 200
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.data.comparison import cifar10
+from in4310repro.data.comparison import Sample, cifar10
 from in4310repro.data.reading import decode
 from in4310repro.data.splits import from_csv
 from in4310repro.models.network import open_network
@@ -57,7 +57,7 @@ def test_a_pipe_in_the_place_of_a_cifar_batch_is_refused(tmp_path: Path) -> None
     (tmp_path / "cifar-10-batches-py").mkdir()
     os.mkfifo(tmp_path / "cifar-10-batches-py" / "test_batch")
     with pytest.raises(ValueError, match="test_batch is a named pipe"):
-        cifar10(tmp_path, 10, 32, 0)
+        cifar10(tmp_path, Sample(10, 32, 0))
 
 
 def test_a_pipe_is_refused_by_every_option_that_names_a_file(call: Call, tmp_path: Path) -> None:

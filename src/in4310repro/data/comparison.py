@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,26 @@ CIFAR_BATCHES = "cifar-10-batches-py"
 CROP = 192  # width and height of the crops of photographs, pixels
 PHOTOGRAPHS, DIGITS = "scikit-learn photographs", "scikit-learn digits"
 IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How many images of a set are drawn, and how they are prepared."""
+
+    count: int  # all images, if the set has fewer
+    size: int  # width and height of the prepared images, pixels
+    seed: int  # of the draw
+    preprocessing: Preprocessing = DEFAULT
+
+
+def second_set(folder: str | None, sample: Sample) -> ImageSet:
+    """Return a sample of the folder of ImageNet, or crops of scikit-learn's photographs if there is none."""
+    return imagenet(Path(folder), sample) if folder else photographs(sample)
+
+
+def third_set(folder: str | None, sample: Sample) -> ImageSet:
+    """Return a sample of the folder of CIFAR-10, or scikit-learn's digits if there is none."""
+    return cifar10(Path(folder), sample) if folder else digits(sample)
 
 
 def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
@@ -46,105 +67,85 @@ def sample_positions(names: Sequence[str], count: int, seed: int) -> list[int]:
     return sorted(position for _, position in sorted(draws)[:count])
 
 
-def imagenet(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
+def imagenet(folder: Path, sample: Sample) -> ImageSet:
     """Return a sample of the images in a folder of ImageNet.
 
     Args:
         folder: one in torchvision's layout (`val/n01440764/...`; only `val` is read), or any folder of images.
-        count: number of images of the sample; all images if the folder has fewer.
-        size: width and height of the decoded images, pixels.
-        seed: the seed of the sample.
-        how: the preprocessing of the images.
+        sample: the number of images, and their preparation.
 
     Raises:
         ValueError: the folder does not exist, has fewer than two images, or an image cannot be read.
     """
-    return _from_files(IMAGENET, folder / "val" if (folder / "val").is_dir() else folder, count, size, seed, how)
+    return _from_files(IMAGENET, folder / "val" if (folder / "val").is_dir() else folder, sample)
 
 
-def cifar10(folder: Path, count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
+def cifar10(folder: Path, sample: Sample) -> ImageSet:
     """Return a sample of CIFAR-10's test images.
 
     Args:
         folder: one in torchvision's layout (`cifar-10-batches-py`; only `test_batch` is read), or any folder of
             images.
-        count: number of images of the sample; all images if the folder has fewer.
-        size: width and height of the resized images, pixels.
-        seed: the seed of the sample.
-        how: the preprocessing of the images.
+        sample: the number of images, and their preparation.
 
     Raises:
         ValueError: the folder does not exist or has fewer than two images, or a file is corrupt.
     """
     packed = folder if folder.name == CIFAR_BATCHES else folder / CIFAR_BATCHES
     if not packed.is_dir():
-        return _from_files(CIFAR10, folder, count, size, seed, how)
+        return _from_files(CIFAR10, folder, sample)
     arrays = _cifar_arrays(packed / "test_batch")
     names = [f"test_batch/{index:05d}" for index in range(len(arrays))]
-    positions = sample_positions(names, count, seed)
-    return _from_arrays(CIFAR10, [names[p] for p in positions], [arrays[p] for p in positions], size, how)
+    positions = sample_positions(names, sample.count, sample.seed)
+    return _from_arrays(CIFAR10, [names[p] for p in positions], [arrays[p] for p in positions], sample)
 
 
-def photographs(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """Return random crops of 192 x 192 pixels, alternately from each of scikit-learn's two photographs.
-
-    Args:
-        count: number of crops.
-        size: width and height of the resized crops, pixels.
-        seed: the seed of the crops' positions.
-        how: the preprocessing of the images.
-    """
+def photographs(sample: Sample) -> ImageSet:
+    """Return random crops of 192 x 192 pixels, alternately from each of scikit-learn's two photographs."""
     # Imported here because it takes a second and is needed only without an ImageNet folder.
     import sklearn.datasets
 
     originals = sklearn.datasets.load_sample_images().images
-    generator = generator_for(seed, "photographs")
+    generator = generator_for(sample.seed, "photographs")
     names, crops = [], []
-    for index in range(count):
+    for index in range(sample.count):
         number = index % len(originals)
         height, width = originals[number].shape[:2]
         top, left = int(generator.integers(height - CROP)), int(generator.integers(width - CROP))
         names.append(f"photograph{number}/{top},{left}")
         crops.append(originals[number][top : top + CROP, left : left + CROP])
-    return _from_arrays(PHOTOGRAPHS, names, crops, size, how)
+    return _from_arrays(PHOTOGRAPHS, names, crops, sample)
 
 
-def digits(count: int, size: int, seed: int, how: Preprocessing = DEFAULT) -> ImageSet:
-    """Return a sample of scikit-learn's 1797 handwritten digits of 8 x 8 pixels in 17 levels of grey.
-
-    Args:
-        count: number of images of the sample.
-        size: width and height of the enlarged images, pixels.
-        seed: the seed of the sample.
-        how: the preprocessing of the images.
-    """
+def digits(sample: Sample) -> ImageSet:
+    """Return a sample of scikit-learn's 1797 handwritten digits of 8 x 8 pixels in 17 levels of grey."""
     import sklearn.datasets
 
     grey = (sklearn.datasets.load_digits().images * 255 // 16).astype(np.uint8)
     names = [f"digit/{index:04d}" for index in range(len(grey))]
-    positions = sample_positions(names, count, seed)
+    positions = sample_positions(names, sample.count, sample.seed)
     coloured = [np.stack([grey[position]] * 3, axis=-1) for position in positions]
-    return _from_arrays(DIGITS, [names[position] for position in positions], coloured, size, how)
+    return _from_arrays(DIGITS, [names[position] for position in positions], coloured, sample)
 
 
-def _from_files(name: str, folder: Path, count: int, size: int, seed: int, how: Preprocessing) -> ImageSet:
+def _from_files(name: str, folder: Path, sample: Sample) -> ImageSet:
     files = image_files(folder)
     if len(files) < 2:
         raise ValueError(f"{folder} has {len(files)} images for {name}; at least 2 are needed")
     paths = [file.relative_to(folder).as_posix() for file in files]
-    chosen = [paths[position] for position in sample_positions(paths, count, seed)]
-    pixels = np.stack([decode(folder / path, size, None, how) for path in chosen])
-    return _image_set(name, chosen, pixels, how)
+    chosen = [paths[position] for position in sample_positions(paths, sample.count, sample.seed)]
+    pixels = np.stack([decode(folder / path, sample.size, None, sample.preprocessing) for path in chosen])
+    return _image_set(name, chosen, pixels, sample.preprocessing)
 
 
 def _from_arrays(
     name: str,
     paths: Sequence[str],
     arrays: Sequence[UInt8[np.ndarray, "_height _width channel"]],
-    size: int,
-    how: Preprocessing,
+    sample: Sample,
 ) -> ImageSet:
-    pixels = [crop_square(Image.fromarray(np.ascontiguousarray(array)), size, how) for array in arrays]
+    how = sample.preprocessing
+    pixels = [crop_square(Image.fromarray(np.ascontiguousarray(array)), sample.size, how) for array in arrays]
     return _image_set(name, paths, np.stack(pixels), how)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -15,14 +16,14 @@ import torch
 
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.check import Group
-from in4310repro.data.comparison import imagenet
+from in4310repro.data.comparison import Sample, imagenet
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import ImageSet, decoder, load_images
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import UnreadableImagesError
 from in4310repro.data.scenes import CLASSES
-from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split
+from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
 from in4310repro.evaluation.prediction import predict, refuse_too_large
@@ -93,7 +94,7 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
     if any(key not in loaded or len(loaded[key]) != len(places) for key in head):
         return None
     how = _choose_preprocessing(config)
-    images = imagenet(Path(config.imagenet), IMAGES, how.size, config.seed, how)
+    images = imagenet(Path(config.imagenet), Sample(IMAGES, how.size, config.seed, how))
     found = [WORDNET_ID.search(path) for path in images.paths]
     known = [n for n, each in enumerate(found) if each and each.group(1) in places]
     if not known:
@@ -141,6 +142,16 @@ class TrainingPlan:
     sets: Mapping[str, ImageSet]  # of each part
     network: torch.nn.Module  # with the initial weights
     fingerprint: Fingerprint
+
+    @functools.cached_property
+    def split_csv(self) -> bytes:
+        """The split as `split.csv` holds it."""
+        return to_csv(self.split)
+
+    @property
+    def split_sha256(self) -> str:
+        """The sha256 of `split.csv`."""
+        return hashlib.sha256(self.split_csv).hexdigest()
 
     def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
         """Return a copy of the network with these weights and buffers.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from in4310repro.data.splits import to_csv
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
@@ -79,7 +78,7 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
     """Create a run folder and write the files whose content is known before training."""
     files = RunFolder.create(folder)
     files.write_json(names.FINGERPRINT, plan.fingerprint)
-    files.write_bytes(names.SPLIT, to_csv(plan.split))
+    files.write_bytes(names.SPLIT, plan.split_csv)
     if plan.config.group == LOOK_ALIKES:
         files.write_json(names.GROUPS, plan.groups)
     # Last: a folder with a configuration can be resumed.
@@ -103,7 +102,7 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
     extends = recorded.epochs != config.epochs
     if extends:
         check_epochs(folder, recorded.epochs, config.epochs)
-    if read_bytes(files.file(names.SPLIT)) != to_csv(plan.split):
+    if read_bytes(files.file(names.SPLIT)) != plan.split_csv:
         raise ValueError(
             f"{folder} was begun with other images than {plan.split.root} holds now; its {names.SPLIT} lists them"
         )

@@ -18,7 +18,7 @@ import torch
 from in4310repro.data import comparison
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.data.splits import Split
-from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.evaluation.feature_maps.of_run import sample_of
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import names
@@ -190,14 +190,15 @@ class Evidence:
         _, second, third = (images["name"] for images in features["sets"])
         sample = comparison.subset(self.images("test"), config.feature_images, config.seed)
         sets: list[ImageSet | None] = [sample, None, None]
+        how = sample_of(config.features)
         if second == comparison.PHOTOGRAPHS:
-            sets[1] = of_run.second_set(replace(config, imagenet=None).features)
+            sets[1] = comparison.second_set(None, how)
         elif config.imagenet and Path(config.imagenet).is_dir():
-            sets[1] = of_run.second_set(config.features)
+            sets[1] = comparison.second_set(config.imagenet, how)
         if third == comparison.DIGITS:
-            sets[2] = of_run.third_set(replace(config, cifar10=None).features)
+            sets[2] = comparison.third_set(None, how)
         elif config.cifar10 and Path(config.cifar10).is_dir():
-            sets[2] = of_run.third_set(config.features)
+            sets[2] = comparison.third_set(config.cifar10, how)
         if config.protocol.accumulates_sets and sets[1] is None:
             # Its spectra include the images of the set before.
             sets[2] = None

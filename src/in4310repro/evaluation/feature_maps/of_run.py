@@ -6,12 +6,11 @@ import copy
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 
 from in4310repro.data import comparison
-from in4310repro.data.comparison import subset
+from in4310repro.data.comparison import Sample, subset
 from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.evaluation.feature_maps.measurement import Measurement, measure
 from in4310repro.evaluation.feature_maps.records import activation_record
@@ -33,8 +32,13 @@ from in4310repro.system.tensors import tensors_sha256
 EIGENVALUES = 15  # of a module that has so many channels
 
 
+def sample_of(settings: FeatureSettings) -> Sample:
+    """Return how many images of a set are measured, and how they are prepared."""
+    return Sample(settings.images, settings.image_size, settings.seed, settings.preprocessing)
+
+
 def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
-    """Return the two image sets (`second_set` and `third_set`) with which the test images are compared.
+    """Return the two image sets with which the test images are compared.
 
     ImageNet and CIFAR-10 if the settings have their folders, else the photographs and digits that scikit-learn
     ships; the name of a set says which one it is.
@@ -42,23 +46,8 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     Raises:
         ValueError: a folder cannot be read.
     """
-    return [second_set(settings), third_set(settings)]
-
-
-def second_set(settings: FeatureSettings) -> ImageSet:
-    """Return a sample of ImageNet if its folder is given, otherwise crops of scikit-learn's photographs."""
-    sample = settings.images, settings.image_size, settings.seed, settings.preprocessing
-    if settings.imagenet:
-        return comparison.imagenet(Path(settings.imagenet), *sample)
-    return comparison.photographs(*sample)
-
-
-def third_set(settings: FeatureSettings) -> ImageSet:
-    """Return a sample of CIFAR-10 if its folder is given, otherwise of scikit-learn's digits."""
-    sample = settings.images, settings.image_size, settings.seed, settings.preprocessing
-    if settings.cifar10:
-        return comparison.cifar10(Path(settings.cifar10), *sample)
-    return comparison.digits(*sample)
+    sample = sample_of(settings)
+    return [comparison.second_set(settings.imagenet, sample), comparison.third_set(settings.cifar10, sample)]
 
 
 def image_sets(
