@@ -280,7 +280,6 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
      ("split.csv",)),
     ("the split has an unknown part", split_line(",test", ",tests"), ("split.csv",)),
     ("the configuration has an unknown key", changed("config.json", put("colour", "red")), ("config.json", "colour")),
-    ("the configuration is a list", changed("config.json", lambda _: [1]), ("config.json",)),
     ("the configuration has no settings", changed("config.json", put("settings", [])), ("config.json", "settings")),
     ("a setting of the configuration leads out", changed("config.json", put("settings/0/name", "../../victim")),
      ("config.json", "victim")),
@@ -299,6 +298,7 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
     ("the scores are a FIFO", fifo("scores.npz"), ("scores.npz",)),
     ("the history of a setting is missing", gone("chosen/history.json"), ("chosen/history.json",)),
     ("the scores are missing", gone("scores.npz"), ("scores.npz",)),
+    ("the configuration is a list", changed("config.json", lambda _: [1]), ("config.json",)),
 ]  # fmt: skip
 
 
