@@ -54,12 +54,11 @@ def verify(
         in4310repro verify runs/mine --data moved/mine
         in4310repro verify runs/demo --replay 2   # of a run of train --keep-epochs
     """
+    load_torch()
+    from in4310repro.verification import verdict_of_nothing
     from in4310repro.verification.replay.of_run import check_request
 
     check_request(replay, draw)
-    load_torch()
-    from in4310repro.verification import verdict_of_nothing
-
     try:
         answer = _verify(run, _Request(data, numerics, report, manifest_sha256, replay, draw, model))
     except (ValueError, OSError):
