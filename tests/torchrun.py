@@ -1,41 +1,118 @@
-"""Processes that torchrun starts beside a test: one command, its output, and the process of each rank."""
+"""A command of small messages in place of a training, started by torchrun's agent beside a test.
+
+The agent and its processes are forked with torch loaded, since each import of torch takes seconds; `by_command` starts
+the processes as torchrun does.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import importlib
+import io
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 from in4310repro.system.files import read_json
+from tests.processes import METHOD
 
 PATIENCE = 120.0  # seconds until a test fails; torchrun waits 30 for a process that is stopped
+ONE_MACHINE = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "test")
+
+
+def launch(folder: Path, words: tuple[str, ...], by_command: bool) -> None:
+    """Do in a folder what `torchrun WORDS` does; by default, the processes are forked instead of started."""
+    from torch.distributed.launcher.api import elastic_launch
+
+    run: Any = importlib.import_module("torch.distributed.run")
+    os.chdir(folder)
+    with Path("output").open("wb") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    # As torchrun's `python -u` and the working folder of the tests have it.
+    cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
+    config, program, arguments = run.config_from_args(run.parse_args([*words]))
+    if not by_command:
+        config.start_method, program, arguments = "fork", play, [words[-1]]
+    elastic_launch(config, program)(*arguments)
+
+
+def play(case: str) -> None:
+    """Run a command that does what the case says, with our own beginning and end around it."""
+    from in4310repro.__main__ import main
+    from in4310repro.cli import application
+    from in4310repro.system import heartbeat
+
+    heartbeat.SILENCE, heartbeat.DOUBT = 12.0, 5.0
+    application.app = functools.partial(command, case)  # type: ignore[assignment]
+    main()
+
+
+def command(case: str, **_options: object) -> None:
+    from in4310repro.cli.console import print_line
+    from in4310repro.runs.folder import write_status
+    from in4310repro.system import launch, signals
+    from in4310repro.system.processes import join
+    from in4310repro.system.progress import interrupts
+
+    rank, folder = int(os.environ["RANK"]), Path("run")
+    folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text("{}")
+    signals.kept = lambda: "run is kept"
+    launch.record = functools.partial(write_status, folder)
+    if case == f"error before {rank}":
+        raise ValueError("9 is wrong; 1 to 3 are valid")
+    with join("cpu") as processes:
+        print_line(f"printed by {rank}")
+        processes.gather(b"begun")
+        Path(f"{rank}.new").write_text(str(os.getpid()))
+        Path(f"{rank}.new").rename(f"{rank}.process")
+        if case == f"error on {rank}":
+            raise ValueError("9 is wrong; 1 to 3 are valid")
+        if case == f"fault on {rank}":
+            raise KeyError("sea")
+        if case == f"busy {rank}":
+            time.sleep(15)
+            ctypes.PyDLL(None).sleep(4)  # which keeps the interpreter's lock
+        if case == f"ends early {rank}":
+            return
+        with interrupts() as interrupted:
+            for step in range(10 if case.split()[0] in ("busy", "whole") else 10**9):
+                if case.startswith("ends early"):
+                    time.sleep(15)
+                    break
+                if any(said == b"stop" for said in processes.gather(b"stop" if interrupted() else b"go")):
+                    if rank == 0:
+                        time.sleep(0.5)
+                        Path("checkpoint").write_text(str(step))
+                    raise KeyboardInterrupt
+                time.sleep(0.01)
 
 
 class Started:
-    """A command started by torchrun in a folder, into which each process writes its process id."""
+    """The command, started by torchrun in a folder, into which each process writes its process id."""
 
-    def __init__(self, folder: Path, processes: int, words: Sequence[str], launch: Sequence[str] = ()) -> None:
-        self.folder, self.size = folder, processes
-        launch = launch or ("--standalone", "--nproc-per-node", str(processes))
-        # In a file: a pipe that a stopped process holds would never end.
-        self.output = Path(tempfile.mkdtemp(dir=folder)) / "output"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
-        with self.output.open("wb") as file:
-            self.process = subprocess.Popen(
-                (sys.executable, "-m", "torch.distributed.run", *launch, *words),
-                cwd=folder, env=environment, stdout=file, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+    def __init__(
+        self, folder: Path, size: int, case: str, rendezvous: tuple[str, ...] = ONE_MACHINE, *, by_command: bool = False
+    ) -> None:
+        self.folder, self.size = folder, size
+        words = (*rendezvous, "--nproc-per-node", f"{size}", "-m", "tests.torchrun", case)
+        context: Any = multiprocessing.get_context(METHOD)
+        self.agent = context.Process(target=launch, args=(folder, words, by_command))
+        self.agent.start()
 
     def number(self, rank: int) -> int:
         """Return the process id of a rank, once that process has begun its work."""
         file = self.folder / f"{rank}.process"
-        wait_until(lambda: file.is_file() and file.read_text() != "")
+        wait_until(file.is_file)
         return int(file.read_text())
 
     def send(self, number: int, *ranks: int) -> None:
@@ -43,32 +120,40 @@ class Started:
         for process in [self.number(rank) for rank in ranks]:
             os.kill(process, number)
 
-    def ends(self) -> int:
+    def running(self) -> list[int]:
+        """Return the ids of the processes that have begun their work and still exist."""
+        return [number for file in self.folder.glob("*.process") if is_alive(number := int(file.read_text()))]
+
+    def ends(self) -> int | None:
         """Return the exit code of torchrun, after a check that no process of the command is left."""
-        code = self.process.wait(PATIENCE)
-        for rank in range(self.size):
-            if (self.folder / f"{rank}.process").exists():
-                wait_until(lambda rank=rank: not is_alive(self.number(rank)))
+        self.agent.join(PATIENCE)
+        wait_until(lambda: not self.running())
+        code: int | None = self.agent.exitcode
         return code
 
+    def output(self) -> str:
+        return (self.folder / "output").read_text(errors="replace")
+
     def said(self) -> list[str]:
-        lines = self.output.read_text(errors="replace").splitlines()
-        return [line for line in lines if line.startswith(("in4310repro: ", "printed "))]
+        return [line for line in self.output().splitlines() if line.startswith(("in4310repro: ", "printed "))]
+
+    def status(self) -> tuple[int, str, int]:
+        """Return exit code, message and rank of the run's status file."""
+        recorded = read_json(self.folder / "run/status.json")
+        return recorded["code"], recorded["message"], recorded["rank"]
 
 
 @contextmanager
-def start_torchrun(*arguments: object, **options: object) -> Iterator[Started]:
-    """Start a command by torchrun, and kill its remaining processes when the block ends."""
-    command = Started(*arguments, **options)  # type: ignore[arg-type]
+def start_torchrun(*arguments: Any, **options: Any) -> Iterator[Started]:
+    """Start the command by torchrun, and kill its remaining processes when the block ends."""
+    command = Started(*arguments, **options)
     try:
         yield command
     finally:
-        command.process.kill()
-        command.process.wait()
-        for rank in range(command.size):
-            file = command.folder / f"{rank}.process"
-            if file.exists() and is_alive(int(file.read_text())):
-                os.kill(int(file.read_text()), signal.SIGKILL)
+        command.agent.kill()
+        command.agent.join()
+        for number in command.running():
+            os.kill(number, signal.SIGKILL)
 
 
 def is_alive(number: int) -> bool:
@@ -78,20 +163,18 @@ def is_alive(number: int) -> bool:
         return False
 
 
-def wait_until(condition: object) -> None:
+def wait_until(condition: Callable[[], bool]) -> None:
     """Wait until a condition holds.
 
     Raises:
-        TimeoutError: it never is.
+        TimeoutError: it never does.
     """
     end = time.monotonic() + PATIENCE
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > end:
             raise TimeoutError
         time.sleep(0.05)
 
 
-def status(folder: Path) -> tuple[int, str, int]:
-    """Return exit code, message and rank of a run's status file."""
-    recorded = read_json(folder / "status.json")
-    return recorded["code"], recorded["message"], recorded["rank"]
+if __name__ == "__main__":
+    play(sys.argv[1])

@@ -154,14 +154,16 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
             sys.stdout.flush()
     except BaseException as error:
         ended_by = error
-        code, message = (INTERRUPTED, "") if interrupted() or _was_ended_by_another(error) else _describe_error(error)
+        # An error may be only what another process's end does to this one.
+        ended = interrupted() or (launch.by_torchrun() and _processes().is_consequence(error))
+        code, message = (INTERRUPTED, "") if ended else _describe_error(error)
         _discard_output()
     if code == INTERRUPTED:
         message = signals.describe_interrupt()
     if code == CLOSED:
         code = INTERRUPTED
     if launch.by_torchrun():
-        code, message = _conclude(code, message, ended_by)
+        code, message = _processes().conclude(code, message, ended_by)
     if message:
         # There is no one left to tell where standard error is closed or full.
         with contextlib.suppress(OSError, ValueError):
@@ -172,22 +174,12 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     sys.exit(code)
 
 
-def _was_ended_by_another(error: BaseException) -> bool:
-    """Return whether this process failed because another process of the command did."""
-    if not launch.by_torchrun():
-        return False
-    # It could stop this one while the processes agree.
+def _processes() -> Any:
+    """Return the module `processes`; from here on torchrun cannot stop this process while the processes agree."""
     signals.ignore()
     from in4310repro.system import processes
 
-    return processes.is_consequence(error)
-
-
-def _conclude(code: int, message: str, error: BaseException | None) -> tuple[int, str]:
-    signals.ignore()
-    from in4310repro.system import processes
-
-    return processes.conclude(code, message, error)
+    return processes
 
 
 def _describe_error(error: BaseException) -> tuple[int, str]:

@@ -1,8 +1,12 @@
 """Heartbeats: detect lost processes of a command, and agree on how the command ends, through torchrun's store.
 
 A thread of each process increments its count of beats in the store, and checks that the counts of the
-others grow. The thread also runs while the process decodes, computes or writes. It ends the process if the
-main thread waits for a process that no longer exists.
+others grow. It ends the process if the main thread waits for a process that no longer exists.
+
+torchrun and a timeout of the process group end the other processes too, but with the errors of broken
+connections in place of one message that names the cause and has its exit code. A timeout also ends processes
+that wait for one which decodes, computes or writes for longer, and nothing ends them after torchrun itself is
+killed (measured in docs/processes.md).
 """
 
 from __future__ import annotations
@@ -99,8 +103,12 @@ class Heartbeat:
         self._stop(CUT_OFF)
         return self.ended.wait(PATIENCE)
 
-    def conclude(self, code: int, message: str) -> Ending:
-        """Agree with the other processes on how the command ends, and wait until this process may exit."""
+    def conclude(self, code: int, message: str) -> tuple[int, str]:
+        """Agree with the other processes on how the command ends, and wait until this process may exit.
+
+        Returns:
+            The exit code, and the line for this process to print.
+        """
         # Unless the thread is about to end this process.
         self.leaving.acquire()
         if code == signals.INTERRUPTED:
@@ -109,7 +117,7 @@ class Heartbeat:
             self.own = Ending(code, message, self.rank)
         self.hurry.set()
         self.may_leave.wait()
-        return self.ending
+        return self.ending.code, self._last_words()
 
     def _stop(self, state: str) -> None:
         self.trouble, self.states[self.rank] = min(self.trouble, time.monotonic()), state
@@ -117,18 +125,17 @@ class Heartbeat:
             self.store.set(f"state/{self.rank}", state)
         self.hurry.set()
 
-    def last_words(self) -> str:
+    def _last_words(self) -> str:
         """Return the line for this process to print about the ending; empty if another process prints it."""
-        ending = self.ending
-        if self.own and self.own.message == ending.message:
-            ending = self.own
+        ending = self.own if self.own and self.own.message == self.ending.message else self.ending
         line = ending.line(self._kept())
         if self.rank == 0:
             launch.record(ending.code, line, ending.rank)
         if not self._speaks():
             return ""
-        with contextlib.suppress(RuntimeError):
-            self.store.set("said", "")
+        if not self.alone:
+            with contextlib.suppress(RuntimeError):
+                self.store.set("said", "")
         return line
 
     def _run(self) -> None:
@@ -136,7 +143,8 @@ class Heartbeat:
             if self.hurry.wait(BEAT):
                 time.sleep(SOON)
             try:
-                self._look()
+                if not self.alone:
+                    self._look()
             except RuntimeError:
                 # The machine or the process of torchrun that has the store is gone.
                 self._end(Ending(signals.INTERRUPTED, f"torchrun does not answer at {self.place}", 0))
@@ -229,7 +237,7 @@ class Heartbeat:
         """End this process, unless its main thread is about to do so."""
         if not self.leaving.acquire(blocking=False):
             return
-        if words := self.last_words():
+        if words := self._last_words():
             with contextlib.suppress(OSError):
                 os.write(2, f"in4310repro: {words}\n".encode())
         tell_torchrun(RuntimeError(self.ending.line("")))

@@ -132,10 +132,9 @@ def conclude(code: int, message: str, error: BaseException | None) -> tuple[int,
     with contextlib.suppress(ValueError, RuntimeError):
         heartbeat = _heartbeat() if code else None
     if heartbeat and not heartbeat.finished:
-        ending = heartbeat.conclude(code, message)
-        code, message = ending.code, heartbeat.last_words()
+        code, message = heartbeat.conclude(code, message)
         if heartbeat.own is None:
-            error = RuntimeError(ending.line(""))
+            error = RuntimeError(heartbeat.ending.line(""))
     elif launch.is_silent():
         message = ""
     else:

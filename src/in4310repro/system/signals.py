@@ -156,16 +156,20 @@ def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
         handled.append(number)
         raise KeyboardInterrupt
 
-    try:
-        before = {number: signal.signal(number, interrupt) for number in stopping_signals()}
-    except ValueError:
-        # Not the main thread, which alone receives signals.
-        before = {}
-    try:
+    with handling(interrupt):
         yield lambda: bool(received)
+
+
+@contextmanager
+def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Call a handler on each stopping signal while the block runs; only the main thread receives signals."""
+    numbers = stopping_signals() if threading.current_thread() is threading.main_thread() else []
+    before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 def _imports(frame: FrameType | None) -> bool:
