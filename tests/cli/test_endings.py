@@ -167,7 +167,7 @@ def test_output_that_nobody_reads_changes_no_exit_code(own_records: Path) -> Non
         os.close(reader)
         process = subprocess.Popen((*COMMAND, *words), stdout=writer, stderr=subprocess.PIPE, text=True)
         os.close(writer)
-        assert ended(process) == (code, [])
+        assert ended(process) == (code, ["loading torch"] * (code == 1))
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, list[str]]:

@@ -73,7 +73,7 @@ RUNS = {
 READERS = "wild parts grids files labels numbers reports subjects forms"
 AUDIT = (
     "averages gaps claims scores sheets sizes pages weights power no_class share_matrices "
-    "document units intervals oddities core image_sets html command accusations examine"
+    "document intervals oddities core image_sets html command accusations examine"
 )
 # What reports of all habits say is held by the last ones; no test of habits reads a report.
 HABITS = tuple(f"tests/audit/test_{name}.py" for name in ("printed", "habits"))
