@@ -37,7 +37,11 @@ TRAITS = "value, dtype, shape, tier, otherwise, tolerance, reason"
             "otherwise 'exact' of a claim; valid values are numerical, statistical and None",
         ),
         *(
-            (traits, "expected a tolerance and a reason with a weaker tier, and with no other")
+            (
+                traits,
+                "expected a tolerance and a reason with tier numerical, or with otherwise numerical or statistical, "
+                "and no tolerance with another",
+            )
             for traits in (
                 {"tier": "numerical"},
                 {"tier": "numerical", "reason": "made up"},

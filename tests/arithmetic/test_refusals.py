@@ -146,7 +146,7 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     ),
     (
         lambda: batch_norm(ones(1, 3, 1, 1), None, None, None, None, training=True),
-        "one value per channel in maps of shape (1, 3, 1, 1): a variance takes 2 or more",
+        "maps of shape (1, 3, 1, 1) have one value per channel; batch norm in training needs 2 or more",
     ),
     *(
         (
@@ -216,7 +216,10 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
     *(
         (
             lambda window=window: pool_side(*window),
-            "a window of {1}, stride {2}, padding {3} on {0}; it must fit, padding <= half".format(*window),
+            (
+                "a window of {1}, stride {2}, padding {3} on {0}; valid are windows that fit, strides from 1 "
+                "and paddings from 0 to half of the window"
+            ).format(*window),
         )
         for window in WINDOWS
     ),

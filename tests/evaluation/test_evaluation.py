@@ -31,7 +31,7 @@ def test_a_folder_of_other_classes_cannot_be_evaluated(finished_run: Path, numer
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         Image.new("RGB", (8, 8)).save(tmp_path / name / "1.png")
-    with pytest.raises(ValueError, match=r"has the classes \['cat', 'dog'\]; the network of"):
+    with pytest.raises(ValueError, match=r"has the classes \['cat', 'dog'\], which the network of"):
         evaluate(FinishedRun.open(finished_run), Context(numerics), str(tmp_path))
 
 

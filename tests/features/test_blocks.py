@@ -168,13 +168,13 @@ def test_an_image_measured_twice_is_refused() -> None:
 
 
 def test_statistics_of_other_settings_do_not_merge() -> None:
-    with pytest.raises(ValueError, match="they must be equal"):
+    with pytest.raises(ValueError, match=r"^two statistics have samples 'images' and 'positions'; they must be equal$"):
         measure("images", [range(16)]).merge(measure("positions", [range(16)]))
 
 
 def test_a_state_of_other_settings_is_refused() -> None:
     state = measure("images", [range(16)]).state_dict()
-    with pytest.raises(ValueError, match="they must be equal"):
+    with pytest.raises(ValueError, match="have samples 'positions' and 'images'; they must be equal"):
         FeatureStatistics(MODEL, ["0", "1"], "positions").load_state_dict(state)
 
 

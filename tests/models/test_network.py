@@ -224,6 +224,21 @@ def test_a_network_of_a_fixed_size_says_it() -> None:
         open_network("vit").check_scores(model, 6, 64)
 
 
+@pytest.mark.parametrize(
+    ("scores", "words"),
+    [
+        (torch.zeros(1, 5), "vit returns 5 scores for one image; 6 are valid, one for each class"),
+        (torch.zeros(2, 6), r"vit returns \(2, 6\) scores for one image; 6 are valid, one for each class"),
+        (torch.full((1, 6), torch.nan), "vit returns scores that are infinite or nan for one image; finite ones are"),
+    ],
+)
+def test_a_network_with_other_scores_than_one_finite_one_per_class_is_refused(scores: torch.Tensor, words: str) -> None:
+    model = torch.nn.Module()
+    model.forward = lambda _: scores
+    with pytest.raises(ValueError, match=words):
+        open_network("vit").check_scores(model, 6, 64)
+
+
 class Block(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -312,7 +327,11 @@ def test_a_network_of_ones_own_is_trained_and_its_code_is_run_only_where_it_is_n
     commands = (("evaluate", str(run.folder)), ("predict", str(run.folder), str(image)), ("verify", str(run.folder)))
     for words in commands:
         refused(call, words, f"{name} is code, which is run only where you name it yourself")
-        refused(call, (*words, "--model", "resnet18"), f"--model resnet18, and the run has the network {name}")
+        refused(
+            call,
+            (*words, "--model", "resnet18"),
+            f"--model resnet18 is not the network of the run; give --model {name}",
+        )
     refused(call, ("report", str(run.folder)), f"{name} is code")
     for words in commands:
         assert call(*words, "--model", name)[0] == 0

@@ -114,7 +114,7 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
         ("epochs =", "is not TOML"),
         ('data = ""', "data is ''; a value is needed"),
         ("warm_up = nan", "warm_up is nan; a value is needed"),
-        ('preset = "tiny"', "names preset 'tiny'; --preset does that"),
+        ('preset = "tiny"', "names preset 'tiny'; remove it there and give --preset"),
         (
             "epochs = 1" + 20 * "0",
             "epochs is 1" + 20 * "0" + r"; up to 1000000 are valid; .* they take 3\.17e\+12 years",

@@ -96,7 +96,7 @@ def batch_norm(
     )
     mean, variance, weight, bias = values
     if training and shares.current().images_of_batch(shape[0]) * shape[2] * shape[3] < 2:
-        raise ValueError(f"one value per channel in maps of shape {shape}: a variance takes 2 or more")
+        raise ValueError(f"maps of shape {shape} have one value per channel; batch norm in training needs 2 or more")
     if not training and (running_mean is None or running_variance is None):
         raise ValueError("batch norm in evaluation needs running mean and variance; there are none")
     if (running_mean is None) != (running_variance is None):

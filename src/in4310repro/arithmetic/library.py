@@ -303,8 +303,10 @@ def as_plain(what: str, values: Tensor) -> Tensor:
     """
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(values)
     if wrapped or values.is_nested or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        kind = "a tensor inside of torch.func" if wrapped else "nested" if values.is_nested else type(values).__name__
-        raise ValueError(f"{what}: {kind}, which holds no plain values; valid is a torch.Tensor on the CPU")
+        kind = type(values).__name__
+        if wrapped or values.is_nested:
+            kind = "a tensor inside of torch.func" if wrapped else "a nested tensor"
+        raise ValueError(f"{what}: {kind}; valid is a dense torch.Tensor on the CPU, outside of torch.func")
     if values.layout is not torch.strided or not values.is_cpu:
         raise ValueError(f"{what}: {values.layout} on {values.device}; valid are dense values on the CPU")
     if type(values) not in PLAIN:

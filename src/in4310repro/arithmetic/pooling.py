@@ -67,7 +67,8 @@ def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) 
     """Return the number of pooling windows along an axis; none may begin in the padding after the map."""
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(
-            f"a window of {kernel}, stride {stride}, padding {padding} on {size}; it must fit, padding <= half"
+            f"a window of {kernel}, stride {stride}, padding {padding} on {size}; valid are windows that fit, "
+            "strides from 1 and paddings from 0 to half of the window"
         )
     room = size + 2 * padding - kernel
     windows = -(-room // stride) + 1 if round_up else room // stride + 1

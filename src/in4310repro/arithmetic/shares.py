@@ -125,7 +125,10 @@ class Share(Whole):
             ValueError: the number of images is not that of this process.
         """
         if images != len(self.images):
-            raise ValueError(f"{images} images; process {self.connection.rank} has {len(self.images)} of {self.batch}")
+            raise ValueError(
+                f"{images} images; valid are {len(self.images)}, the share of process {self.connection.rank} in a "
+                f"batch of {self.batch}"
+            )
         return self.batch
 
     def total(self, rows: Tensor) -> Tensor:
@@ -149,7 +152,10 @@ class Share(Whole):
             ValueError: the weight was computed from other tensors, so that it has no `.grad` for its gradient.
         """
         if not weight.is_leaf:
-            raise ValueError("a weight that was computed from others has no gradient over a batch that processes share")
+            raise ValueError(
+                "a weight is computed from other tensors, such as by torch.nn.utils.parametrize, and several processes "
+                "cannot sum its gradient; train in one process"
+            )
         whole = self.images_of_batch(images)
         for to, node in zip(self._bucket_for(weight), self._nodes[self.connection.rank], strict=True):
             of_node = tree.images_of(node, self.batch)

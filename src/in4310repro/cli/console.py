@@ -215,7 +215,7 @@ def trust_network(model: str | None, recorded: object) -> None:
     if model is None:
         return
     if model != recorded:
-        raise ValueError(f"--model {model}, and the run has the network {recorded}")
+        raise ValueError(f"--model {model} is not the network of the run; give --model {recorded}")
     open_network(model).trust()
 
 

@@ -111,7 +111,10 @@ def stratified_split(
         if _remaining_after(remaining, part, group) < 0:
             name = catalogue.classes[group[0].label]
             alike = "identical files" if len({entry.sha256 for entry in group}) == 1 else "images that are alike"
-            raise ValueError(f"class {name}: {alike} such as {group[0].path} fill more than a part's share")
+            raise ValueError(
+                f"class {name}: {alike} such as {group[0].path} fill more than a part's share, and one part has to "
+                f"hold all {len(group)}; enlarge a part, or remove some of them"
+            )
         for entry in group:
             remaining[part][entry.label] -= 1
             assigned[part].append(entry)
@@ -274,7 +277,7 @@ def check_contents(split: Split) -> None:
                 f"image {entry.path} of the split is not below {split.root}; --data names the folder that holds it"
             )
         if file_sha256(file) != entry.sha256:
-            raise ValueError(f"image {file} has other bytes than when the split was made")
+            raise ValueError(f"image {file} has other bytes than when the split was made; restore it")
 
 
 def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:

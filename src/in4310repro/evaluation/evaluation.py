@@ -95,9 +95,10 @@ def _share(value: float | None) -> str:
 
 def _images_of_folder(run: FinishedRun, data: str, progress: Progress) -> ImageSet:
     images = catalogue(Path(data), progress)
-    if not set(images.classes) <= set(run.classes):
+    if unknown := [name for name in images.classes if name not in run.classes]:
         raise ValueError(
-            f"{data} has the classes {list(images.classes)}; the network of {run.folder} knows {run.classes}"
+            f"{data} has the classes {unknown}, which the network of {run.folder} does not know; valid are "
+            f"{run.classes}"
         )
     labels = [run.classes.index(name) for name in images.classes]
     entries = [replace(entry, label=labels[entry.label]) for entry in images.entries]

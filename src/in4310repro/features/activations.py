@@ -277,7 +277,10 @@ class Activations:
             ValueError: the numbers of channels differ.
         """
         if None not in (self.channels, other.channels) and self.channels != other.channels:
-            raise ValueError(f"{other.channels} channels, and {self.channels} before; each has its own top images")
+            raise ValueError(
+                f"{other.channels} channels, and {self.channels} before; top images need the same channels in all "
+                "images"
+            )
         if other._counts is not None:
             self._counts = other._counts.clone() if self._counts is None else self._counts + other._counts
         if other._keys is not None:

@@ -160,7 +160,9 @@ class FeatureResult:
 
     def _normalize(self, scatter: Tensor) -> Tensor:
         if self.rows <= self.correction:
-            raise ValueError(f"{self.rows} rows give no covariance with correction {self.correction}")
+            raise ValueError(
+                f"{self.rows} rows give no covariance with correction {self.correction}; more rows than that are needed"
+            )
         return scatter / (self.rows - self.correction)
 
 

@@ -104,7 +104,8 @@ class FlatMaps:
         total = sum(batch.nbytes for batch in self._batches.values()) + maps.nbytes
         if total > self._max_bytes:
             raise ValueError(
-                f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is {self._max_bytes}'
+                f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is '
+                f"{self._max_bytes}: measure fewer images"
             )
         self._batches[first_image] = maps.flatten(start_dim=1).clone()
         return count(maps)

@@ -257,7 +257,9 @@ class FeatureStatistics:
             ValueError: modules or settings differ, an image was measured by both, or a forward pass was aborted.
         """
         if self._describe() != other._describe():
-            raise ValueError(f"merging {other._describe()} into {self._describe()}; they must be equal")
+            raise ValueError(
+                f"two statistics have {_differing(self._describe(), other._describe())}; they must be equal"
+            )
         for statistics in (self, other):
             statistics._check_not_aborted()
         for key, stream in sorted(other._streams.items()):
@@ -288,7 +290,8 @@ class FeatureStatistics:
         if self._streams:
             raise ValueError(f"{len(self._streams)} modules were measured already; load into new statistics")
         if metadata["settings"] != self._describe():
-            raise ValueError(f"a state of {metadata['settings']}, loaded into {self._describe()}; they must be equal")
+            differing = _differing(self._describe(), metadata["settings"])
+            raise ValueError(f"these statistics and the state have {differing}; they must be equal")
         try:
             for index, entry in enumerate(metadata["streams"]):
                 stream = self._stream((entry["module"], entry["call"], entry["path"]))
@@ -301,3 +304,9 @@ class FeatureStatistics:
         """Return the settings in which two statistics must agree before they can be merged."""
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})
+
+
+def _differing(own: Mapping[str, object], others: Mapping[str, object]) -> str:
+    """Return the settings in which two descriptions differ, each with both values, for an error message."""
+    named = sorted(own.keys() | others.keys())
+    return ", ".join(f"{n} {own.get(n)!r} and {others.get(n)!r}" for n in named if own.get(n) != others.get(n))

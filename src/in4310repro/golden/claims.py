@@ -52,7 +52,10 @@ class Claim:
             )
         weaker = self.otherwise is not None or self.tier == "numerical"
         if weaker != (self.tolerance is not None) or (weaker and not self.reason):
-            raise ValueError("expected a tolerance and a reason with a weaker tier, and with no other")
+            raise ValueError(
+                "expected a tolerance and a reason with tier numerical, or with otherwise numerical or statistical, "
+                "and no tolerance with another"
+            )
         if weaker and _dtype_name(np.asarray(self.value)) == "str":
             raise ValueError("a text has no tolerance; valid tiers are exact and bitwise")
         if isinstance(self.value, np.ndarray) and not (self.value.size and _dtype_name(self.value) in (*DTYPES, "str")):

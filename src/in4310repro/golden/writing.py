@@ -140,7 +140,7 @@ def _refuse_unguarded(reason: str, environment: Mapping[str, str], command: Comm
         raise ValueError(f"reason {reason!r} is the example of the hint; expected {command.reason} with what changed")
     if len(reason.split()) < 2:
         raise ValueError(
-            f"reason {reason!r}; expected {command.reason} with at least two words on why the golden moves"
+            f"reason {reason!r}; expected {command.reason} with at least two words on why the golden value changes"
         )
     if environment.get("CI", "").lower() not in ("", "0", "false"):
         raise ValueError("golden files are never written in CI; run this on your machine and commit the change")
@@ -218,6 +218,7 @@ def clean_commit(folder: Path, *, golden_too: bool = False) -> str:
     changed = git("status", "--porcelain", "--", ":/", *([] if golden_too else [":(exclude)."]))
     if changed:
         raise ValueError(
-            f"the tree has changes, so no commit would reproduce this golden: {changed.splitlines()[0].strip()}"
+            "the tree has changes, and a golden file must be reproducible from a commit, so commit or undo them first: "
+            f"{changed.splitlines()[0].strip()}"
         )
     return commit

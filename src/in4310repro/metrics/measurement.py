@@ -36,7 +36,9 @@ def check(
         raise ValueError(f"labels reach from {int(labels.min())} to {int(labels.max())}; 0 to {classes - 1} are valid")
     empty = [label for label, count in enumerate(torch.bincount(labels, minlength=classes).tolist()) if count == 0]
     if empty and every_class:
-        raise ValueError(f"class {empty[0]} has no image, so its recall is undefined")
+        raise ValueError(
+            f"class {empty[0]} has no image, so its recall is undefined; at least 1 image of each class is needed"
+        )
 
 
 def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
@@ -51,7 +53,9 @@ def _check_shapes(labels: torch.Tensor, scores: torch.Tensor) -> None:
         described = f"scores has shape {tuple(scores.shape)} of {scores.dtype}"
         raise ValueError(f"{described}; floating-point values of shape (images, classes) are valid")
     if len(labels) != len(scores):
-        raise ValueError(f"there are {len(labels)} labels and scores of {len(scores)} images; as many are valid")
+        raise ValueError(
+            f"there are {len(labels)} labels and scores of {len(scores)} images; one label for each image is valid"
+        )
     if scores.numel() == 0:
         raise ValueError(f"scores has shape {tuple(scores.shape)}; at least one image and one class are needed")
 
@@ -134,7 +138,9 @@ def summary(
             or labels, scores and ranked scores do not fit to each other.
     """
     if ranked is not None and ranked.shape != scores.shape:
-        raise ValueError(f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; the same is valid")
+        raise ValueError(
+            f"ranked has shape {tuple(ranked.shape)}, and scores {tuple(scores.shape)}; equal shapes are valid"
+        )
     ranked = scores if ranked is None else ranked
     for each in (scores, ranked):
         check(labels, each, every_class=every_class)

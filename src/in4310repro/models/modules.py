@@ -79,10 +79,11 @@ def pass_one(model: nn.Module, name: str, side: int) -> Tensor:
 def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
     """Raise ValueError unless the network gives an image of this size one finite score per class."""
     scores = pass_one(model, name, side)
-    if scores.shape != (1, classes) or not bool(scores.isfinite().all()):
-        raise ValueError(
-            f"{name} returns {tuple(scores.shape)} scores for one image; ({classes},) finite ones are valid"
-        )
+    if scores.shape != (1, classes):
+        count = scores.shape[1] if len(scores) == 1 else tuple(scores.shape)
+        raise ValueError(f"{name} returns {count} scores for one image; {classes} are valid, one for each class")
+    if not bool(scores.isfinite().all()):
+        raise ValueError(f"{name} returns scores that are infinite or nan for one image; finite ones are valid")
 
 
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:

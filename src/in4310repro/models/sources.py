@@ -111,7 +111,7 @@ class Source(ABC):
 
     def imagenet_evaluation(self) -> Preprocessing:
         """Return the preprocessing by which the authors of the ImageNet weights evaluate them."""
-        raise ValueError(f"{self.name} has no ImageNet weights of torchvision; --weights none or --weights FILE")
+        raise ValueError(f"{self.name} has no ImageNet weights of torchvision; give --weights none or --weights FILE")
 
     def imagenet_preprocessing(self) -> Preprocessing:
         """Return the preprocessing for the ImageNet weights: that of their evaluation, without cropping.
@@ -241,7 +241,7 @@ class Timm(Source):
             raise ValueError(f"the network {self.name} needs timm: {machine.install_command('timm')}") from None
         if not timm.is_model(self._short):
             near = difflib.get_close_matches(self._short, timm.list_models(), 1)
-            meant = f"; did you mean {TIMM}{near[0]}?" if near else ""
+            meant = f"; did you mean {TIMM}{near[0]}?" if near else "; timm.list_models() returns all"
             raise ValueError(f"timm {timm.__version__} has no model {self._short!r}{meant}")
 
     def create(self, classes: int) -> object:

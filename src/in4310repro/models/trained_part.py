@@ -24,7 +24,10 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
     layer, named = part.removeprefix(FROM), dict(model.named_modules())
     if layer not in named:
         examples = [name for name, _ in model.named_children()]
-        raise ValueError(f"no layer {layer!r} to train from; the network has {', '.join(examples)} and what is in them")
+        raise ValueError(
+            f"no layer {layer!r} to train from; the network has {', '.join(examples)}, and modules inside of these are "
+            "valid too"
+        )
     before = list(named)[: list(named).index(layer)]
     return [named[name] for name in before if name and not layer.startswith(f"{name}.")]
 
@@ -49,8 +52,8 @@ def last_layer_name(model: nn.Module, network: Network) -> str:
     if len(layers) != 1 or not isinstance(modules[next(iter(layers))], nn.Linear):
         ends = ", ".join(sorted(layers))
         raise ValueError(
-            f"{network.name} does not end in one linear layer but in {ends}; what such a layer reads are the features "
-            "that a head is fitted to and labels are doubted by: resnet18 has one, and train all needs none"
+            f"{network.name} does not end in one linear layer but in {ends}; fitting a head and finding doubtful "
+            "labels need the inputs of such a layer as features: resnet18 has one, and --train all needs none"
         )
     return next(iter(layers))
 

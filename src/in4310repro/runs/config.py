@@ -247,7 +247,7 @@ def read_toml(file: Path) -> Values:
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not TOML: {strip_advice(error)}") from None
     if "preset" in values:
-        raise ValueError(f"{file} names preset {values['preset']!r}; --preset does that")
+        raise ValueError(f"{file} names preset {values['preset']!r}; remove it there and give --preset")
     return values
 
 

@@ -65,7 +65,7 @@ def obstacle(optimizer: str) -> str:
     if optimizer not in OPTIMIZERS or OPTIMIZERS[optimizer].is_portable:
         return ""
     portable = ", ".join(name for name, each in OPTIMIZERS.items() if each.is_portable)
-    return f"optimizer {optimizer} has no portable step; {portable} have one"
+    return f"optimizer {optimizer} cannot be used in portable arithmetic, {portable} can"
 
 
 # What a split holds on one side: files of equal bytes; or all copies, and look-alikes by the features of the weights.

@@ -60,10 +60,12 @@ def check_position(position: PositionRecord, epochs: int | None, batches: int | 
     for name, found in (("history", position["history"]), ("tensors", position["tensors"])):
         numbers = [each["epoch"] for each in found]
         if len(numbers) != epoch or numbers != list(range(1, epoch + 1)):
-            raise ValueError(f"epoch is {epoch}, and {name} has epochs {numbers[:9]}; valid are 1 to epoch")
+            raise ValueError(
+                f"epoch is {epoch}, and {name} has epochs {numbers[:9]}; valid are 1 to {epoch}, each once and in order"
+            )
     if epochs is not None and (epoch, min(batch, 1)) > (epochs, 0):
         raise ValueError(
-            f"epoch is {epoch} and batch {batch}; valid are up to {epochs} epochs, the end of the training"
+            f"epoch is {epoch} and batch {batch}; the training ends at epoch {epochs}, batch 0, the last that is valid"
         )
     if batches is not None and batch > batches:
         raise ValueError(f"batch is {batch}; valid are up to {batches}, those of an epoch")

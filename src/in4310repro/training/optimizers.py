@@ -32,7 +32,7 @@ def build(
         ValueError: the optimizer has no portable step.
     """
     if portable and (reason := obstacle(setting.optimizer)):
-        raise ValueError(f"{reason}; native arithmetic has all")
+        raise ValueError(f"{reason}; native arithmetic allows all optimizers")
     options = {"lr": setting.learning_rate, "weight_decay": setting.weight_decay}
     if OPTIMIZERS[setting.optimizer].has_momentum:
         options["momentum"] = setting.momentum
@@ -89,7 +89,9 @@ def states_of(
         and len(counts := {float(state["step"]): index for index, state in states.items() if "step" in state}) > 1
     ):
         found = ", ".join(f"{index}.step {count:g}" for count, index in sorted(counts.items())[:2])
-        raise ValueError(f"{found}; valid are equal ones, since each step is one of all parameters")
+        raise ValueError(
+            f"{found}; all parameters must have the same number of steps, because each step updates all of them"
+        )
     return {index: state for index, state in states.items() if state}
 
 

@@ -178,7 +178,7 @@ def prepare(config: Config, context: Context) -> TrainingPlan:
             invalid; an image cannot be decoded; or a group of look-alikes does not fit the split.
     """
     if context.numerics.portable and (reason := config.optimizer_obstacle()):
-        raise ValueError(f"{reason}; --numerics native has all")
+        raise ValueError(f"{reason}; --numerics native allows all optimizers")
     config.network.trust()
     config.network.check()
     _refuse_too_large(config, context.numerics)

@@ -104,7 +104,8 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
         check_epochs(folder, recorded.epochs, config.epochs)
     if read_bytes(files.file(names.SPLIT)) != plan.split_csv:
         raise ValueError(
-            f"{folder} was begun with other images than {plan.split.root} holds now; its {names.SPLIT} lists them"
+            f"{folder} was begun with other images than {plan.split.root} holds now; restore those that its "
+            f"{names.SPLIT} lists, or give another --out"
         )
     _refuse_other_start(files, plan.fingerprint)
     if extends:
@@ -189,7 +190,9 @@ def begin_extension(files: RunFolder, config: Config) -> None:
     run = FinishedRun.open(files.folder)
     _refuse_what_depends_on_epochs(run)
     if changed := files.changed_files():
-        raise ValueError(f"{files.folder / changed[0]} has other bytes than were written; no run goes on from it")
+        raise ValueError(
+            f"{files.folder / changed[0]} has other bytes than were written; restore it, so that the training can go on"
+        )
     kept = {setting.name: _kept_file(run, setting.name) for setting in config.settings}
     need = sum(file.stat().st_size for file in kept.values())
     refuse_beyond_disk("checkpoints to go on from take", need, files.folder)

@@ -139,7 +139,7 @@ def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entr
     entries = tuple(entry for entry in images.entries if entry.path not in findings.unreadable)
     if len(images.classes) < 2:
         raise ValueError(
-            f"{images.root} has images of {len(images.classes)} classes; labels are doubted among 2 or more"
+            f"{images.root} has images of {len(images.classes)} class; at least 2 are needed to find doubtful labels"
         )
     copies = copies_by_hashes([entry.path for entry in entries], findings)
     check_folds(np.array([entry.label for entry in entries], np.int64), _keys(entries, copies), images.classes, seed)

@@ -56,7 +56,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
         return _of_run(Path(weights), options)
     if weights == "none" or "model" not in options:
         raise ValueError(
-            f"--weights {weights!r} is no run folder, and of a file --model NAME says of which network it is"
+            f"--weights {weights!r} is no folder of a run; give one, or imagenet or a file together with --model NAME"
         )
     config = configure("course", None, {**options, "weights": weights})
     network = config.network
@@ -78,7 +78,9 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
         raise ValueError(f"--{option} is decided by the run {folder}; it goes with a file of weights")
     if "model" in options:
         if options["model"] != run.config.model:
-            raise ValueError(f"--model {options['model']}, and the run has the network {run.config.model}")
+            raise ValueError(
+                f"--model {options['model']} is not the network of the run; give --model {run.config.model}"
+            )
         run.config.network.trust()
     network = run.selected_network()
     trained_part.last_layer_name(network, run.config.network)

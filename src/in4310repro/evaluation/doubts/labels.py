@@ -86,8 +86,8 @@ def check_folds(labels: Int64[np.ndarray, " image"], keys: Sequence[str], classe
         contents = {key for key, own in zip(keys, labels == label, strict=True) if own}
         if len({fold_of(key, seed) for key in contents}) < 2:
             raise ValueError(
-                f"class {name} has {len(contents)} readable images that are no copies of each other, and they have to "
-                f"be in two of {FOLDS} folds; 10 are enough to doubt labels by"
+                f"class {name} has {len(contents)} readable images that are no copies of each other, all in one of "
+                f"{FOLDS} folds, so that none is left to learn from; add images to it: 10 are enough"
             )
 
 
@@ -229,7 +229,8 @@ def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str
         paths = [path for path in labels if (path in doubted) is doubtful]
         judged = [path for path in paths if path in said]
         if not judged:
-            raise ValueError(f"none of the {len(paths)} images was judged that are {'' if doubtful else 'not '}doubted")
+            kind = "with a doubtful label" if doubtful else "without a doubtful label"
+            raise ValueError(f"no image {kind} was judged, of {len(paths)}; at least 1 is needed")
         kinds.append(
             Kind(
                 images=len(paths),

@@ -153,7 +153,7 @@ def parse_axes(options: Sequence[str]) -> dict[str, int]:
     for option in options:
         name, _, axis = option.rpartition("=")
         if not name or not re.fullmatch(r"[1-9]", axis):
-            raise ValueError(f"channel axis {option!r}; NAME=AXIS is valid, with an axis from 1 on")
+            raise ValueError(f"channel axis {option!r}; NAME=AXIS is valid, with an axis from 1 to 9")
         if name in axes:
             raise ValueError(f"channel axis {option!r} comes after {name}={axes[name]}; each name is given once")
         axes[name] = int(axis)

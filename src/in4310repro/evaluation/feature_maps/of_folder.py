@@ -91,7 +91,10 @@ class PartialResult:
         self._claim()
         others = [str(file) for file in partial_results(self._out) if file not in self._all_ranks]
         if others:
-            raise ValueError(f"{others[0]} is of another number of processes; continue with as many, or remove it")
+            raise ValueError(
+                f"{others[0]} is of another number of processes; continue with as many as it names after 'of', or "
+                "remove it"
+            )
         if not self.file.exists():
             return False
         if not resume:

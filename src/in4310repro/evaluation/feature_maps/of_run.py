@@ -104,7 +104,9 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
     else:
         model = run.initial_network()
         if tensors_sha256(model.state_dict()) != run.fingerprint.get("initial_weights_sha256"):
-            raise ValueError(f"weights {config.weights} are no longer those that {run.folder} was trained from")
+            raise ValueError(
+                f"weights {config.weights} are no longer those that {run.folder} was trained from; restore them"
+            )
     current: Fingerprint = fingerprint(context.numerics)
     current["feature_kernel"] = kernel_description()
     if context.numerics.portable:
