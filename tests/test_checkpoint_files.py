@@ -380,7 +380,10 @@ WRONG_POSITIONS: dict[str, tuple[dict[str, object], str]] = {
     "rows of other epochs": ({"history": ROWS[1:]}, "history has epochs [2, 3]"),
     "a row twice": ({"history": [ROWS[0], ROWS[0]]}, "history has epochs [1, 1]"),
     "hashes in another order": ({"tensors": HASHES[1::-1]}, "tensors has epochs [2, 1]"),
-    "beyond the last epoch": ({"epoch": 3, "history": ROWS, "tensors": HASHES}, "epoch is 3 and batch 3; valid are up"),
+    "beyond the last epoch": (
+        {"epoch": 3, "history": ROWS, "tensors": HASHES},
+        "epoch is 3 and batch 3; the training ends at",
+    ),
     "a loss below 0": ({"loss": -1e308}, "loss is -1e+308"),
     "a loss that is nan": ({"loss": math.nan}, "loss is nan"),
     "an infinite loss": ({"loss": math.inf}, "loss is inf"),
