@@ -32,8 +32,8 @@ if TYPE_CHECKING:
         ends,
         line,
         summary,
-        thresholds,
     )
+    from in4310repro.metrics.ranking import thresholds
     from in4310repro.metrics.record import ClassMetrics
 
 __all__ = [
@@ -78,8 +78,8 @@ _PLACES = {
         "ends",
         "line",
         "summary",
-        "thresholds",
     ),
+    "ranking": ("thresholds",),
     "record": ("ClassMetrics",),
 }
 

@@ -47,10 +47,10 @@ def mean(values: Sequence[float]) -> float:
 
 
 def average_precisions(ranking: Any) -> list[float]:
-    """Return the average precision of each class, as `measurement.average_precisions` does, which loads torch."""
-    from in4310repro.metrics import measurement
+    """Return the average precision of each class, as `ranking.average_precisions` does, which loads torch."""
+    from in4310repro.metrics import ranking as ranks
 
-    return measurement.average_precisions(ranking)
+    return ranks.average_precisions(ranking)
 
 
 # A metric reads nothing that stands below it. In the order in which records and tables show them.

@@ -1,0 +1,46 @@
+"""Average precision, a metric that depends only on how the scores of a class rank the images."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Int64
+
+
+class Ranking(NamedTuple):
+    """True labels, scores by which the images are ranked for each class, and the classes to measure."""
+
+    labels: Int64[torch.Tensor, " image"]
+    scores: Float[torch.Tensor, "image label"]
+    classes: list[int]
+
+
+def average_precisions(ranking: Ranking) -> list[float]:
+    """Return the one-vs-rest average precision of each class; see `average_precision`."""
+    labels, scores, classes = ranking
+    return [_average_precision(labels == label, scores[:, label]) for label in classes]
+
+
+def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]) -> float:
+    """Return a class's average precision, given whether each image belongs to it and the image's score."""
+    added, true_positives, predicted = thresholds(relevant, scores)
+    precision = true_positives.double() / predicted.double()
+    # Rounded once: a sum in vectors has other bits on another processor.
+    return math.fsum((added.double() * precision).tolist()) / int(true_positives[-1])
+
+
+def thresholds(
+    relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
+) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
+    """Return counts per distinct score s, highest first: class images at s, class images >= s, all images >= s."""
+    ordered, order = scores.sort(descending=True, stable=True)
+    # Counted in integers: CUDA has no deterministic cumulative sum of floats.
+    true_positives = relevant[order].long().cumsum(dim=0)
+    # A threshold lies after the last of the images with equal scores.
+    at_threshold = torch.ones_like(relevant)
+    at_threshold[:-1] = ordered[1:] != ordered[:-1]
+    predicted = torch.arange(1, len(scores) + 1, device=scores.device)[at_threshold]
+    true_positives = true_positives[at_threshold]
+    return torch.diff(true_positives, prepend=true_positives.new_zeros(1)), true_positives, predicted
