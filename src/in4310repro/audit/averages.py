@@ -93,7 +93,7 @@ def list_summaries(sheet: Sheet) -> Iterator[Summary]:
 
 
 def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the ways to average that the label allows and for which enough class sizes are known."""
+    """Yield a Reading for each average that the label may mean, if the class sizes that it needs are known."""
     average = summary.average
     if average is Average.MACRO:
         yield from read_plain_means(summary, sheet)
@@ -137,11 +137,11 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the average for class accuracies that are one-vs-rest, (TP + TN) / all images.
+    """Yield the overall accuracy from one-vs-rest accuracies, or the mean one-vs-rest accuracy from recalls.
 
-    Each error then counts for two classes. With p the share of all images that are right and a_c the one-vs-rest
-    accuracy of class c, the differences 1 - a_c add up to 2 (1 - p): p = 1 - sum (1 - a_c) / 2, and their mean is
-    1 - 2 (1 - p) / m for m classes.
+    A one-vs-rest accuracy is (TP + TN) / all images, so that each error counts for two classes. With p the share
+    of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c add up to
+    2 (1 - p): p = 1 - sum (1 - a_c) / 2, and the mean of a_c is 1 - 2 (1 - p) / m for m classes.
     """
     if summary.cell.value.measure is not Measure.ACCURACY:
         return
@@ -196,7 +196,7 @@ def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means without one or more zeros, which may be classes without images."""
+    """Yield plain means that leave out one or more class values of zero, as of classes without images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # One sum for all numbers of classes: there may be hundreds of zeros.
@@ -227,7 +227,7 @@ def error_is_double(cell: Cell) -> bool:
 
 
 def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield two averages that programs print under the same names as plain means.
+    """Yield averages that are no plain means, but that programs print as macro F1 or balanced accuracy.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
     for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.

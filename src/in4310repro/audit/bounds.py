@@ -53,7 +53,7 @@ class Tallies:
 
     @property
     def errors(self) -> Sequence[Interval]:
-        """Intervals of the error rate by two definitions: share of wrong images, and 1 - mean recall."""
+        """Intervals of the error rate by two definitions: the share of wrong images, and 1 minus the mean recall."""
         if not self.classes:
             return ()
         wrong = [Fraction(self.problem.images - right, self.problem.images) for right in self.right]
@@ -82,7 +82,7 @@ class Tallies:
 
     @property
     def weighted_kappas(self) -> Sequence[Interval]:
-        """Bounds of Cohen's kappa with linear and with quadratic weights w, 1 - N sum w o / sum w n p."""
+        """Bounds of linearly and of quadratically weighted kappa, 1 - N sum w o / sum w n p, for observed counts o."""
         sizes, found = [each.size for each in self.classes], []
         for power in (1, 2):
             apart = [[abs(i - j) ** power for j in range(len(sizes))] for i in range(len(sizes))]
@@ -188,7 +188,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return the least or greatest sum of k - share * p over the possible counts of all classes."""
+            """Return numerator - share * denominator of the micro average, least or greatest as `choose` says."""
             return sum(
                 (
                     choose(
@@ -210,7 +210,7 @@ def _root(
     reached: Callable[[Fraction, Callable[[Iterable[Fraction]], Fraction]], Fraction],
     choose: Callable[[Iterable[Fraction]], Fraction],
 ) -> Fraction:
-    """Return by bisection the share at which `reached`, taken with `choose`, is zero."""
+    """Return the share between 0 and 1 at which `reached(share, choose)` is zero, found by bisection."""
     low, high = Fraction(0), Fraction(1)
     for _ in range(30):
         middle = (low + high) / 2

@@ -39,7 +39,7 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if the numbers agree under normal rounding; else the other roundings that explain them.
+    """Return None if normal rounding explains the numbers; else texts on truncation or double rounding that does.
 
     A report is assumed to round in one way. If a summary and its parts have different numbers of decimals, or if
     percentages have no decimals, different commands have printed them and may have rounded differently.

@@ -60,7 +60,7 @@ def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | 
 
 
 def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
-    """Yield a finding for each accuracy that no fraction k/n with n up to the bound gives."""
+    """Yield a finding for each accuracy that no k/n gives for any n up to the largest class size to search."""
     for sheet in sheets:
         if sheet.averaged:
             continue

@@ -40,7 +40,7 @@ SCORES_OF_ALL = (
 
 
 class Average(StrEnum):
-    """Kind of average over classes, as its label names it."""
+    """Kind of average over classes, named by the label of a value."""
 
     MACRO = "macro"  # the plain mean of the classes that have images: macro avg, mAP, mean class accuracy
     WEIGHTED = "weighted"  # weighted by images
@@ -50,7 +50,7 @@ class Average(StrEnum):
 
 
 class Item(StrEnum):
-    """Type of object that the network classifies; averages never mix types."""
+    """Type of object that a value counts, such as images or entities; averages never mix types."""
 
     IMAGE = "image"  # or any other sample that has one label
     TOKEN = "token"  # noqa: S105, a word of a text

@@ -84,7 +84,7 @@ class Gap:
 
 
 def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Yield each reason, found in the table itself, why its classes may be incomplete."""
+    """Yield each reason, found in the table itself, why its list of classes may be incomplete."""
     if table.partial:
         yield "classes are left out of the table"
     yield from table.doubts
@@ -102,7 +102,7 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a gap for each nearby table that lacks an average of this one: its classes may belong here.
+    """Yield a gap for each nearby table whose classes may belong to `table`: it lacks an average that `table` has.
 
     Tables that only repeat numbers of this table, such as a sentence about it, are ignored.
     """
@@ -173,7 +173,7 @@ def _measures(text: str) -> frozenset[Measure]:
 
 
 def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
-    """Yield conditions under which the overall accuracy is of other items than the class values."""
+    """Yield a condition if the overall accuracy may count tokens although the class values count entities."""
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 

@@ -86,7 +86,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a document that has been read, but do not measure its detection power."""
+    """Return the audit of a document that has been read, without the audit's detection power."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -121,7 +121,7 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield each table's name with the given class sizes that contradict it least; {} if different ones fit.
+    """Yield each table's name and the given class sizes that contradict it least; {} if several sets fit it.
 
     If a table fits several sets, its set is unknown. If it fits none, the set with the fewest findings is taken.
     """

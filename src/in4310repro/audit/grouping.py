@@ -76,7 +76,7 @@ def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior
 
 
 class Evidence:
-    """Log probability of the reported values if groups of units share an image set.
+    """Log probability of the reported values, for a choice of the units that share an image set.
 
     A unit is a table, or several tables that surely share an image set.
     """
@@ -94,7 +94,7 @@ class Evidence:
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return the result of `of` for each given number of images; key None stands for any other number."""
+        """Return the log probability by number of images in the shared set: each given number, None for any other."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -119,7 +119,7 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Join tables whose text names the same image set and total into units, if some class sizes fit them all."""
+    """Group tables whose text names the same image set and total, if some class sizes fit them; leave others single."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -154,7 +154,7 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
 
 
 def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
-    """Return the log probability over all fitting class sizes with this total, all equally probable before."""
+    """Return the log probability over all fitting class sizes with this total, which are equally probable a priori."""
     allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf
@@ -180,7 +180,7 @@ def log_choices(total: int, classes: int) -> float:
 
 
 def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
-    """Yield the groups of the most probable partition, with their probability of error and alternatives."""
+    """Yield the groups of the most probable partition, each with its probability of error and rival partitions."""
     partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
     chosen = int(logarithms.argmax())

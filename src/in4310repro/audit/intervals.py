@@ -199,7 +199,7 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the most decimals in use if two or more numbers all end in extra zeros; else None."""
+    """Return the most decimals without trailing zeros if all of two or more numbers end in further zeros; else None."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

@@ -66,7 +66,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no image counts give the scores of all classes at once, or these and the accuracy."""
+    """Yield a claim if no counts give all class scores, and for each accuracy that no counts give with these scores."""
     problem = make_problem(sheet)
     if problem is None:
         return

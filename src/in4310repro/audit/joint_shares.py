@@ -105,7 +105,7 @@ def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tupl
 
 
 def _bound_rows(interval: Interval, of: Sequence[int], right: int, factor: float, width: int) -> Iterator[Floats]:
-    """Yield the two rows for low * s <= factor * right <= high * s; s is the sum of the shares `of`."""
+    """Yield inequality rows for low * s <= factor * x[right] <= high * s; s is the sum of x at the indices `of`."""
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class without a right image may be undefined, and programs print different things for that.
     if interval.high > 0:

@@ -154,7 +154,7 @@ def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
 
 
 def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
-    """Return the index of a line's table; if two tables are possible, the order of all lines decides."""
+    """Return the index of the table to which a line belongs; if two can own it, the order of all lines decides."""
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
     after = min((each for each in anchors if each > place), default=None)
@@ -220,7 +220,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Yield a doubt for each other value of the same metric that may be this table's instead."""
+    """Yield a doubt for each rival value of the same metric that may be the table's instead of the value in `loose`."""
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]

@@ -191,7 +191,7 @@ def _remove(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
 
 
 def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
-    """Return the names of subtotal rows, each the mean of the rows up to the next; empty unless they cover all."""
+    """Return the names of subtotal rows, each the mean of the rows up to the next; empty if some row is in no mean."""
     names = list(parts)
     intervals = [interval_of(cell, Rounding.TWICE) for cell in parts.values()]
     below, above = _find_headings(intervals), _find_headings(intervals[::-1])

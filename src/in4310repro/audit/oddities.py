@@ -136,7 +136,7 @@ def find_high_level(
 
 
 def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
-    """Yield a finding for each average precision below the class's share of images, as constant scores reach it."""
+    """Yield a finding for each average precision below that of constant scores, the class's share of images."""
     for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:

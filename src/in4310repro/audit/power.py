@@ -33,7 +33,7 @@ class Target:
 
     @property
     def cells(self) -> int:
-        """Number of values that have to be audited again."""
+        """Number of values in all tables that have to be audited again after the change."""
         return sum(len(each.table.values) for each in self.group)
 
 
@@ -86,7 +86,7 @@ class Audited:
         return min(ranks, key=list(Rank).index, default=None)
 
     def changed(self, target: Target, value: Value) -> list[Sheet]:
-        """Return the tables of the target with its value replaced by `value`."""
+        """Return the target's tables, with the value of the target replaced by `value`."""
         tables = list(target.group)
         table = tables[target.place].table
         values = tuple(value if each is target.value else each for each in table.values)

@@ -175,7 +175,7 @@ def _check_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], err
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Possible numbers of correct images of a class, and of predictions for each of them."""
+    """Possible numbers of correct images of a class, and for each such number the possible numbers of predictions."""
 
     correct: range
     predicted: Mapping[int, range]

@@ -55,7 +55,7 @@ def search(
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Return the cells with the finest unit among them, if a program seems to have dropped trailing zeros."""
+    """Return the cells; if no number ends in a zero, each nonzero one gets the finest rounding unit among them."""
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
         return dict(column)

@@ -27,7 +27,7 @@ Line = Sequence[Cell]
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """A matrix of shares whose rows sum to one; a matrix whose columns do is stored transposed."""
+    """A matrix of shares whose rows sum to one, transposed if only columns did; if `whole`, all cells sum to one."""
 
     names: tuple[str, ...]
     lines: tuple[Line, ...]
@@ -62,7 +62,7 @@ def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
 
 
 def read_shares(matrix: ConfusionMatrix) -> Shares | None:
-    """Return the matrix, transposed if only its columns sum to one; None for counts or if no sums are one."""
+    """Return the matrix, transposed if more columns than rows sum to one; None for counts or too few sums of one."""
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
         return None
@@ -78,7 +78,7 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
 
 
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
-    """Yield the rows as shares with units; whole numbers get the coarsest unit of the other numbers."""
+    """Yield the rows as shares with rounding units; integers get the coarsest unit of the numbers with decimals."""
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[to_percent(p) if percent else p for p in row] for row in matrix.rows]
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
@@ -123,7 +123,7 @@ def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
 
 
 def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
-    """Return the indices where diagonal and class values differ; None if too many differ.
+    """Return the indices of classes whose diagonal share differs from the class value; None if too many differ.
 
     If they agree for most classes, the diagonal is this measure and of the same images.
     """

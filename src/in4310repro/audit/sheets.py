@@ -110,7 +110,7 @@ class Sheet:
 
 
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
-    """Return a sheet for each table; nearby results of the same predictions share one sheet."""
+    """Return a Sheet (table prepared for the checks) for each table; results of the same predictions share one."""
     joined = with_adjacent_lines(link_tables(document), document)
     alone = sum(table.has_classes for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
@@ -190,7 +190,7 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """Return the rounding unit of each value; short numbers among full-length doubles count as full-length.
+    """Return the rounding unit of each value; if most are full-length doubles, class values get the finest unit.
 
     An overall value with few decimals beside such values was rounded by hand. If other overall values use all their
     decimals, one that ends in zeros does so by chance.

@@ -146,7 +146,7 @@ class Options:
 
     @property
     def totals(self) -> tuple[int, ...]:
-        """Numbers of images of the image sets for which one was given."""
+        """Numbers of images that the caller gave, one for each image set; empty if none was given."""
         return (*([] if self.images is None else [self.images]), *self.more_images)
 
 

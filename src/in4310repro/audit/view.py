@@ -23,7 +23,7 @@ class ShownFinding:
 
     @property
     def heading(self) -> str:
-        """Name of its rank at the start of a line."""
+        """Name of the finding's rank, capitalised: "Impossible", "Impossible unless" or "Odd"."""
         return HEADINGS[self.finding.rank]
 
     @property
@@ -45,7 +45,7 @@ class View:
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """Numbers of what was read, compared and not understood, by the noun for one of them."""
+        """Numbers of items read, compared or not understood, by their noun in the singular, such as "table"."""
         tables = self.audit.document.tables
         return {
             "table": len(tables),
@@ -81,23 +81,23 @@ class View:
 
     @property
     def power(self) -> Power | None:
-        """Detection power if any planted error would be noticed."""
+        """Planted errors and how many were detected; None if none was planted or none detected."""
         power = self.audit.power
         return power if power and any(each.impossible or each.unless for each in power.detections) else None
 
     @property
     def blind(self) -> Power | None:
-        """Detection power if errors were planted and none would be noticed."""
+        """Planted errors if not a single one of them was detected; else None."""
         return None if self.power else self.audit.power
 
     @property
     def unread(self) -> list[Unread]:
-        """Lines that were not understood, likely results before others."""
+        """Lines that were not understood, with those that are probably results first."""
         return sorted(self.audit.document.unread, key=lambda each: not each.measuring)
 
     @property
     def printed(self) -> Iterator[Printed]:
-        """Numbers that were read: values with their deviations, values of no class, and cells of matrices."""
+        """Numbers that were read: values with their standard deviations, values of no class, and cells of matrices."""
         for table in self.audit.document.tables:
             for value in (*table.values, *table.asides):
                 yield from (value.printed, *([value.spread] if value.spread else []))

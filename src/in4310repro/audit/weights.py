@@ -40,7 +40,7 @@ class Column:
 
 
 def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
-    """Yield a claim, with its sheet, for means in one table that no set of class weights explains."""
+    """Yield a claim and its Sheet for each group of means in one table that no set of class weights explains."""
     columns = [
         Column(sheet=sheet, summary=summary)
         for sheet in group
@@ -56,7 +56,7 @@ def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
 
 
 def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether an average is a class mean with unknown weights; False for a micro AP, no such mean."""
+    """Return whether an average may be a mean of classes with unknown weights; an AP only if its kind is unnamed."""
     if summary.average not in ANY or (
         summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
     ):

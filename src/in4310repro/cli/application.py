@@ -175,7 +175,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
 
 
 def _processes() -> Any:
-    """Return the module `processes`; from here on torchrun cannot stop this process while the processes agree."""
+    """Ignore stopping signals, such as torchrun's, from now on; return the module `processes`."""
     signals.ignore()
     from in4310repro.system import processes
 

@@ -1,4 +1,4 @@
-"""The commands that check what is no run: `audit` printed numbers, `data check` image folders; and `data scenes`."""
+"""The commands `audit` and `data check`, which check printed numbers and image folders, and `data scenes`."""
 
 from __future__ import annotations
 

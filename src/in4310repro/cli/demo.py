@@ -212,7 +212,7 @@ def _call(output: Output, command: Callable[[], object]) -> None:
 
 
 def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
-    """Yield each falsification of a copy of the run with the results of its checks; undo it afterwards."""
+    """Yield each falsification of a copy of the run with the results of its checks, then undo the falsification."""
     from in4310repro.runs.finished import FinishedRun, image_root
     from in4310repro.verification import tampering
 

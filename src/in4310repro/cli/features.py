@@ -149,7 +149,7 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return a row of facts on each network whose name matches the pattern, such as parameters and arithmetic.
+    """Return facts on each matching network: parameters, smallest image, weights, obstacle to portable arithmetic.
 
     Raises:
         ValueError: no network's name matches.

@@ -24,7 +24,7 @@ SHELL = "in4310repro.shell"  # of completion, among what a context keeps
 
 
 class _Plain:
-    """What the help of a command and of a group have in common."""
+    """Parts that the help of a command and the help of a group have in common."""
 
     def get_help_option(self, ctx: Any) -> Any:
         """Return the option `--help`, changed so that it prints the help without rich."""
@@ -35,7 +35,7 @@ class _Plain:
         return option
 
     def format_help_text(self, _context: Any, formatter: Any) -> None:
-        """Write the description."""
+        """Write the description of the command or group."""
         formatter.write_paragraph()
         with formatter.indentation():
             formatter.write_text(_description(self))

@@ -205,7 +205,7 @@ def _with_options(
     shared: list[inspect.Parameter],
     call: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
 ) -> Command:
-    """Return a function with both kinds of parameters, which passes their values to `call`, the shared ones first."""
+    """Return a function with `own` and `shared` parameters that passes `call` the values of `shared`, then of `own`."""
     defaults = {each.name: each.default for each in (*own, *shared) if each.default is not each.empty}
 
     def wrapper(**values: Any) -> None:

@@ -162,7 +162,7 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Choose the epochs to train again; this happens before verification, which may take hours.
+    """Return the plan of epochs to train again, and show its limits before verification, which may take hours.
 
     Raises:
         ValueError: the arithmetic differs from that of the run.
@@ -182,7 +182,7 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
 def _replayed(
     opened: FinishedRun, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
 ) -> _Answer:
-    """Train epochs of a verified run again; the exit code is 1 for a difference, 2 for missing epochs."""
+    """Train epochs again and return the output; its exit code is 1 for a difference, 2 for missing epochs."""
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
     from in4310repro.verification.replay.lines import difference_lines, missing_line, result_lines
     from in4310repro.verification.replay.of_run import describe_cap, replay

@@ -39,7 +39,7 @@ PLOT = 170  # height of a plot
 
 
 def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
-    """Return the panels of a figure in the order of its findings; an empty list for the tables, figures 7 and 12."""
+    """Return the panels of a figure in the order of its findings; none for figures 7 and 12, which are tables."""
     drawn: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
         5: _draw_losses,
         6: _draw_accuracies,

@@ -106,7 +106,7 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Return a clause on the published value that lies farthest outside the range over seeds."""
+    """Return a clause on the published value that is farthest outside the range of the runs with different seeds."""
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
     ]

@@ -1,4 +1,4 @@
-"""Content of all figures of a run: the original report's eleven, with the run's numbers, and four more."""
+"""All figures of a run: the eleven of the published report, with the run's numbers, and four more."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
 
 
 def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
-    """Return a sentence on the original's figure with the same number, to be added to the caption."""
+    """Return a sentence, for the caption, on the published report's figure with the same number."""
     name = exhibit.numbers.get("name")
     if name in ABSENT_SETS:
         return f" The original's figure {exhibit.number} shows {ABSENT_SETS[name]}; the two cannot be compared."
@@ -187,7 +187,7 @@ def _count_correct(row: HistoryRow, supports: Sequence[int]) -> int:
 
 
 def _compare_with_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
-    """Return a sentence comparing other settings with the selected one; an empty tuple for a single setting."""
+    """Return a sentence that compares each unselected training setting with the selected one; () if there is none."""
     selected, others = numbers["selected"], [name for name in numbers["accuracy"] if name != numbers["selected"]]
     if not others:
         return ()

@@ -28,7 +28,7 @@ SMALLEST_DRAWN = 1e-10
 
 
 def sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
-    """Build figure 8, the percentage of values <= 0 of each module on test images, beside the printed ones."""
+    """Build figure 8: the percentage of values <= 0 of each module on test images, beside the published one."""
     test = features["sets"][0]
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
     printed = {name: value for name, value in printed.items() if name in ours}
@@ -192,7 +192,7 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """Return a sentence on the module with the largest share of channels that are never positive."""
+    """Return a sentence on the module with the largest share of never-positive channels, or that there are none."""
     images = source.values["sets"][place]
     modules = images["modules"]
     most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])

@@ -94,7 +94,7 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
 
 
 def draw_shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw the percentage of non-positive values in each module as bars: as printed, corrected and measured.
+    """Draw three bars for each module: its percentage of values <= 0 as published, corrected and measured.
 
     `numbers` maps the label of each of these three to its percentages by module; each has its own colour and
     hatching.

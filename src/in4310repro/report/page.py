@@ -179,7 +179,7 @@ def make_record(run: FinishedRun) -> RunRecord:
 
 
 def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the configuration keys that have the value training chooses, so that the command can omit them."""
+    """Return the configuration keys whose values training would choose anyway, so that the command can omit them."""
     config = run.config
     if config.network.is_resnet:
         return []

@@ -21,7 +21,7 @@ from in4310repro.system.schema import differences
 
 
 class Original(TypedDict):
-    """Content of `original.json`: the published numbers of the original report."""
+    """Content of `original.json`: the numbers printed in the published report that runs are compared with."""
 
     settings: dict[str, ClassMetrics]  # adamw, rmsprop, sgd on validation, and test
     classes: list[str]
@@ -31,12 +31,12 @@ class Original(TypedDict):
 
 
 def has_original_classes(classes: Sequence[str]) -> bool:
-    """Return whether a run has the original's classes; only then are its numbers comparable."""
+    """Return whether a run has the classes of the published report; without them, numbers cannot be compared."""
     return list(classes) == original()["classes"]
 
 
 def original() -> Original:
-    """Return the published numbers of the original report."""
+    """Return the numbers printed in the published report that runs are compared with."""
     file = resources.files("in4310repro.report") / "original.json"
     printed: Original = json.loads(file.read_text(encoding="utf-8"))
     return printed

@@ -208,7 +208,7 @@ def _context(
 
 
 def _standard_error(run: RunSummary) -> float:
-    """Return the standard error of the mean class accuracy that is due to the sampling of test images."""
+    """Return the standard error of a run's mean class accuracy that the random choice of test images causes."""
     accuracies = run["test"]["class_accuracy"]
     variances = [p * (1 - p) / n for p, n in zip(accuracies, run["supports"].values(), strict=True)]
     return math.sqrt(sum(variances)) / len(variances)

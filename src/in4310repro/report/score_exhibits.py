@@ -140,7 +140,7 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
 
 
 def _find_ends(source: Source, name: str) -> tuple[Cell, Cell]:
-    """Return the highest recall with a precision of 1, and the precision with a recall of 1."""
+    """Return the highest recall at a precision of 1 ("0" if there is none), and the precision at a recall of 1."""
     curve = source.values["curves"][name]
     pure = [place for place, precision in enumerate(curve["precision"]) if precision == 1]
     last = len(curve["precision"]) - 1

@@ -1,7 +1,8 @@
-"""First sentences of a report: question, result, repeatability, and what differs from the original's conditions.
+"""First sentences of a report: question, result, repeatability, and differences from the published report.
 
-The original states its three optimizers, ResNet18, 20 epochs and its rule of selection, but no more settings.
-Image size, batch size and ImageNet weights are those of the assignment; the learning rates are our choice.
+The published report states its three optimizers, ResNet18, 20 epochs and its rule of selection, but no more
+settings. Image size, batch size and ImageNet weights are those of the assignment; the learning rates are our
+choice.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ TESTED = (
 
 
 def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
-    """Return the first sentences of a report by heading; "Differs" only for runs with the original's classes."""
+    """Return the sentences at the top of a report by heading, such as "Asked", "Came out" and "Repeats".
+
+    "Differs" is present only if the run has the classes of the published report.
+    """
     test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
     source = figure_source(TEST, test.numbers)
     answers: dict[str, Sentence] = {"Asked": _question(run, source), "Came out": _result(run, source)}
@@ -127,7 +131,7 @@ def _difference(run: FinishedRun, source: Source) -> Sentence:
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Return sentences on the protocol and on conditions that differ from the original's, by subject."""
+    """Return by subject a sentence on the protocol and on each condition unlike the published report's."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"
@@ -157,7 +161,7 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
 
 
 def _describe_training(config: Config) -> str:
-    """Return a description of the training: by epochs, by fitting the last layer, or both if settings differ."""
+    """Return a phrase on the training: by epochs, by fitting the last layer, or both if training settings differ."""
     parts = []
     if rates := ", ".join(
         _describe_rate(config.training, each) for each in config.settings if not config.training.fits_head(each)

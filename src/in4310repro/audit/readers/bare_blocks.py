@@ -37,7 +37,7 @@ NO_MATRIX = "the numbers in lines {} to {} are no confusion matrix"
 
 
 def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return square blocks of integers next to a score as confusion matrices; `doubts` if uncertain."""
+    """Return square blocks of integers next to a score as confusion matrices, with `doubts` for unclear blocks."""
     pieces = [
         Piece(
             table=Table(name=f"the numbers from line {first}", values=(), matrix=_matrix(rows, first)),

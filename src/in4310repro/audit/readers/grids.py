@@ -87,7 +87,7 @@ def _last_epoch(table: Grid, columns: Columns) -> Result:
 
 
 def _pivot(table: Grid) -> Grid:
-    """Return a table of class, metric and value with one column for each metric; others unchanged."""
+    """Return the table with a column for each metric if its columns are class, metric and value; else unchanged."""
     names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
@@ -121,7 +121,7 @@ def _pivot(table: Grid) -> Grid:
 
 
 def _add_header(table: Grid) -> Grid:
-    """Return a table with columns class, metric and value with this header added if it has none."""
+    """Return the table, with a header added if it has none and its columns are class, metric and value."""
     if table.header or table.width != 3 or not all(is_numeric(cell) for cell in table.column(2)):
         return table
     measures = table.column(1)

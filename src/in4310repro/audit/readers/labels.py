@@ -85,7 +85,7 @@ class LineValue:
 
 @dataclass(kw_only=True)
 class Context:
-    """Metric that the heading above gives to lines with only a name and a number."""
+    """Metric of lines with only a name and a number, taken from a heading or from values near them."""
 
     measure: Measure | None = None
     heading: bool = False  # False: inferred from the class values above, for `Mean: 0.9`
@@ -96,7 +96,7 @@ class Context:
 def read_labels(
     lines: Sequence[str], skipped: frozenset[int], told: Mapping[int, Measure] = MappingProxyType({})
 ) -> tuple[list[LineValue], list[Unread]]:
-    """Return the values of all lines with label and value, and similar lines of unknown form.
+    """Return the values of lines with label and value, and the lines that look like results of unknown form.
 
     Args:
         lines: all lines of the text.

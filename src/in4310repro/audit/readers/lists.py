@@ -59,7 +59,7 @@ def read_listed(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _continues(before: Piece, after: Piece) -> bool:
-    """Return whether two lists stand on consecutive lines and have the same classes but different metrics."""
+    """Return whether two lists are on consecutive lines and have the same classes but different metrics."""
     names = [[value.class_name for value in piece.table.values] for piece in (before, after)]
     measures = [{value.measure for value in piece.table.values} for piece in (before, after)]
     return after.first == before.last + 1 and set(names[0]) == set(names[1]) and not measures[0] & measures[1]
@@ -121,7 +121,7 @@ def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piec
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return by line number the metric of lists without a heading, from a mean within three lines."""
+    """Return the metric of each line of a list without a heading, as named by a mean within three lines of the list."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _find_runs(plain):

@@ -200,7 +200,7 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
-    """Return the rows of a drawn table, with text that was wrapped onto the next line put back."""
+    """Return the rows of a table drawn with characters, with text on continuation lines joined to its cell."""
     rows: list[tuple[int, list[str]]] = []
     for line, row in cells:
         goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
@@ -267,7 +267,7 @@ def _is_long(cell: str) -> bool:
 def read_rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Return the rows of the header's width with a number or missing mark, and the index after the last row."""
+    """Return the rows of `width` cells with a number or missing mark, and the index after the last of them."""
     rows = []
     end = start
     for index in range(start, len(lines)):

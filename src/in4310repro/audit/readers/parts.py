@@ -106,7 +106,7 @@ def _label_values(
 
 
 def _explain_left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
-    """Return by line number why its value is not used: an unchecked metric, a repetition or a training log."""
+    """Return by line number the reason why a value is not used: unchecked metric, repetition or training log."""
     times = Counter(value.label for value in values)
     printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)
     again = [v for v in values if printed[v.label, v.cell.printed and v.cell.printed.text] > 1]

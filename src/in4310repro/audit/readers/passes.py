@@ -199,7 +199,7 @@ def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pa
 
 
 def _find_pass(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
-    """Return the nearest pass that an average can belong to, the upper of two; None if there is none."""
+    """Return the nearest pass that an average can belong to, the upper of two equally near ones; None if none fits."""
     if value.subject.best or value.subject.network:
         return None
     start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)

@@ -65,7 +65,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Apply `scale_values` to class values and to values of rows that are no classes, judged together."""
+    """Return class values and values of non-class rows, marked as percentages by one call of `scale_values`."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 

@@ -124,7 +124,7 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
 
 
 def _read_entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the score of an entity type in a model card; a `Number` line near it shows the type."""
+    """Yield an entity type's precision, recall or F1 from a model card, if a `Number` line near it names that type."""
     found = ENTITY.fullmatch(lines[number - 1])
     near = lines[max(0, number - 1 - ABOVE) : number + ABOVE] if found else []
     counted = {kind["name"] for line in near if (kind := ENTITIES.fullmatch(line))}

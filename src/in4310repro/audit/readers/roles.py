@@ -119,7 +119,7 @@ def is_summary(labels: Sequence[str], index: int) -> bool:
 
 
 def _restarts_below(labels: Sequence[str], index: int) -> bool:
-    """Return whether the first name recurs in the two rows below, where a second group of rows begins."""
+    """Return whether the name of the first row occurs again in one of the two rows after the row `index`."""
     return labels[0] in labels[index + 1 : index + 3]
 
 
@@ -159,7 +159,7 @@ def is_other(label: str) -> bool:
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Return the columns by content; None if no column has numbers or no column has names."""
+    """Return the columns by content, such as names or values; None if no column has numbers or none has names."""
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]

@@ -184,7 +184,7 @@ def _rule(lines: Sequence[str], index: int, skipped: frozenset[int]) -> list[tup
 
 
 def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool) -> int:
-    """Return the index after the last row; dashes end a table, and so does a blank line unless it is framed."""
+    """Return the index after the last row; dashes end a table, and a blank line ends it unless it has a frame."""
     for index in range(body, min(body + LONGEST, len(lines))):
         if index + 1 in skipped or _rule(lines, index, skipped):
             return index
@@ -216,7 +216,7 @@ def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
 
 
 def _fold(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Return the rows; a line with an empty first cell and no numbers is joined to the row above."""
+    """Return the rows, with each line that has an empty first cell and no numbers joined to the row above it."""
     folded: list[tuple[int, list[str]]] = []
     for line, cells in rows:
         if folded and not cells[0] and not any(map(is_numeric, filter(None, cells))):

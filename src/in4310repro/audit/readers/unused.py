@@ -45,7 +45,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield numbers on a line with a value that are no value, size, count, name or setting themselves.
+    """Yield the numbers beside a value on its line that are no value, size, count, setting or part of a name.
 
     Args:
         lines: all lines of the text.
@@ -237,7 +237,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return the values rounded to a number of decimals, together with the exact values."""
+        """Return the set of the values rounded to this number of decimals and of the exact values."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

@@ -295,7 +295,7 @@ def heading(text: str) -> Heading:
 
 
 def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
-    """Return metric, the average that its name implies (mAP, OA), threshold, and the rest of the label."""
+    """Return the metric, the average that its name implies (mAP, OA), its IoU threshold, and the rest of the label."""
     whole = " ".join(FILLER.sub(" ", lowered).split())
     if whole in LETTERS:
         return LETTERS[whole], None, "", " " * len(lowered)
