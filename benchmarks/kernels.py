@@ -32,7 +32,7 @@ def maps(request: pytest.FixtureRequest, layout: torch.memory_format) -> Tensor:
 
 
 def flatten_rows(maps: Tensor) -> Tensor:
-    """One row per position."""
+    """Return maps as a matrix with one row of channels per position."""
     return maps.movedim(1, -1).reshape(-1, maps.shape[1])
 
 

@@ -94,7 +94,7 @@ def file(numerics: Numerics) -> dict[str, Any]:
 
 
 def list_environment(mode: str, numerics: Numerics) -> Environments:
-    """Return a list of environments that contains the environment of the file in these tests."""
+    """Return a list of one environment, of this mode and numeric class, to which the file x.json belongs."""
     place: dict[str, Any] = {"numeric_class": numerics.numeric_class, "versions": VERSIONS, "device_name": "cpu"}
     return Environments(provenance={}, environments=(Environment(numerics=mode, files={"x.json": "made up"}, **place),))
 
@@ -102,7 +102,7 @@ def list_environment(mode: str, numerics: Numerics) -> Environments:
 def compare_file(
     file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str] = VERSIONS
 ) -> Comparison:
-    """Compare a native process with the file, which was written by a native process with the same numeric class."""
+    """Compare results of a native process with a file written by a native process of the active numeric class."""
     return compare("x", file, got, replace(numerics, mode="native"), versions, list_environment("native", active()))
 
 

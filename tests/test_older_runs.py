@@ -76,7 +76,7 @@ def older(
 
 @pytest.fixture(scope="module")
 def newer(photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the same training by this version."""
+    """Return a run of this version on the same photographs, with the default for their EXIF orientation."""
     open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("newer") / "run"
     experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), Context(numerics), folder)
@@ -112,7 +112,7 @@ def test_its_pictures_are_other_pixels_than_those_of_a_newer_run(older: Older, n
 def test_a_run_that_claims_the_other_reading_is_found(
     number: int, older: Older, newer: Path, numerics: Numerics, tmp_path: Path
 ) -> None:
-    """A run trained with one reading of pictures fails in the other, even if its hash chain is made to fit."""
+    """A run that claims not to have read orientations as it did fails, even if its hash chain is made to fit."""
     folder = Path(shutil.copytree(newer if number == 4 else older[0], tmp_path / "run"))
     config = FinishedRun.open(folder).config
     claimed = to_json(replace(config, orientation="ignored" if number == 4 else "exif"), number)

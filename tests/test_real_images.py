@@ -1,4 +1,4 @@
-"""The whole chain on photographs, where a machine has them.
+"""The whole chain on photographs, if the machine has them.
 
 They are in the folder that IN4310REPRO_DATA names, or else in `../shared/data` beside the repository; without either
 the tests are skipped. It holds `intel_scenes_part`, `imagenet_sample` and `cifar10_sample`.

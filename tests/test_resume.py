@@ -1,4 +1,4 @@
-"""`--resume` needs a run, in the command and in Python; after torchrun's restarts it may also begin one."""
+"""`--resume` needs a run, in the command and in Python; after a restart by torchrun it may also start a new run."""
 
 from __future__ import annotations
 

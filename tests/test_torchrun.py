@@ -25,7 +25,7 @@ WRITTEN = (
 
 
 def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
-    """Run a command in the folder by that many processes on each of that many machines, all simulated on this one."""
+    """Run a command in the folder with so many processes on each of `nodes` machines, all simulated on this one."""
     launcher: tuple[str, ...] = ()
     if processes * nodes > 1:
         rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{find_free_port()}")

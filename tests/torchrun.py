@@ -46,7 +46,7 @@ def launch(folder: Path, words: tuple[str, ...], by_command: bool) -> None:
 
 
 def play(case: str) -> None:
-    """Run a command that does what the case says, with our own beginning and end around it."""
+    """Run the package's main() with its commands replaced by a function that acts out the case."""
     from in4310repro.__main__ import main
     from in4310repro.cli import application
     from in4310repro.system import heartbeat
@@ -164,11 +164,6 @@ def is_alive(number: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        TimeoutError: it never does.
-    """
     end = time.monotonic() + PATIENCE
     while not condition():
         if time.monotonic() > end:

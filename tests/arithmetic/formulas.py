@@ -44,7 +44,7 @@ def fused_double(left: float, right: float, addend: float) -> float:
 
 
 def part_of(steps: int) -> int:
-    """Return the number of steps in a part: the largest power of two whose square is at most 2 * steps, up to 32."""
+    """Return how many steps of a sum form a part: the largest power of two up to 32 whose square is <= 2 * steps."""
     return min(32, 1 << ((2 * steps).bit_length() - 1) // 2)
 
 
@@ -86,7 +86,7 @@ def rows_of(maps: Tensor) -> Floats:
 
 
 def maps_of(rows: Floats, like: Tensor) -> Tensor:
-    """The inverse of rows_of."""
+    """Reorder [image, position, channel] to [image, channel, height, width], with the shape of `like`."""
     images, channels, height, width = like.shape
     return torch.from_numpy(rows.reshape(images, height, width, channels)).permute(0, 3, 1, 2)
 

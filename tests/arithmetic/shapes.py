@@ -94,7 +94,7 @@ def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Double
 
 
 def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
-    """Return what `error_ratios` does, from `squared_errors`."""
+    """Return the ratios and standard deviations of `error_ratios`, given the result of `squared_errors`."""
     draws = len(squares)
     ratios = _ratio(squares.sum(0))
     left_out = np.array([_ratio(squares.sum(0) - row) for row in squares])
@@ -102,7 +102,7 @@ def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def squared_errors(case: Case, draws: int, seed: int = 0) -> Doubles:
-    """Return sums of squares [draw, who, what]: our errors, torch's errors and the values, for each of NAMES."""
+    """Return sums of squares [draw, (our error, torch's error, value), tensor], for the tensors in NAMES."""
     return np.array([_squared_errors(case, seed + draw) for draw in range(draws)])
 
 

@@ -1,4 +1,4 @@
-"""Memory blocks: which results lie on one, how large it is, and when it is reused or freed."""
+"""Memory blocks of results: which results get one, its size, and when it is reused or freed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
 
 @pytest.fixture(autouse=True, scope="module")
 def _uncollected() -> Iterator[None]:
-    """Stop the garbage collector from freeing blocks meanwhile."""
+    """Turn off the garbage collector during a test, so that it frees no blocks."""
     gc.collect()
     gc.disable()
     yield

@@ -46,7 +46,7 @@ Step = tuple[int, Floats, Floats]  # number, factors
 
 @dataclass(frozen=True)
 class Order:
-    """Order of a sum: steps of a segment and of a part, when the bias is added, which steps count, how many are few."""
+    """Order of a sum over steps: how they are divided into segments and parts, and when the bias is added."""
 
     segment: int = 128
     part: Callable[[int], int] = part_of

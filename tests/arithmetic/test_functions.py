@@ -1,4 +1,4 @@
-"""Pooling: errors beside torch's, torch's maximum to the bit, equal bits anywhere, refused input."""
+"""Pooling: errors compared with torch's, torch's maximum bit for bit, equal bits on all processors, bad input."""
 
 from __future__ import annotations
 

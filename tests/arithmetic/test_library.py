@@ -1,4 +1,4 @@
-"""Compiled libraries: which one is taken, and the checks of what a kernel is given and returns."""
+"""Compiled libraries: the choice for a processor, and the checks of a kernel's arguments and results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cross-entropy and softmax by the package's own exp and log: errors beside torch's, equal bits anywhere."""
+"""Cross-entropy and softmax by the package's own exp and log: errors, and equal bits on all processors."""
 
 from __future__ import annotations
 

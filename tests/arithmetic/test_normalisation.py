@@ -1,4 +1,4 @@
-"""Batch norm, alone and fused with a sum and ReLU: its formula to the bit, its errors, equal bits anywhere."""
+"""Batch norm, alone and fused with a sum and ReLU: bits of the formula, errors, equal bits on all processors."""
 
 from __future__ import annotations
 

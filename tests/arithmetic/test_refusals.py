@@ -1,4 +1,4 @@
-"""Input without a kernel is refused with a sentence of what was given and what is valid; limits are taken."""
+"""Input without a kernel is refused by a message with given and valid values; values at the limits are valid."""
 
 from __future__ import annotations
 

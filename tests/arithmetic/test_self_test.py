@@ -1,4 +1,4 @@
-"""The self-test of the kernels: one hash for each kernel, equal anywhere, and different for a changed kernel."""
+"""The self-test of the kernels: one hash per kernel, equal on all processors, different for a changed kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizer steps: torch's formulas and state, computed in one pass, with equal bits anywhere."""
+"""Optimizer steps: torch's formulas and state, computed in one pass, with equal bits on all processors."""
 
 from __future__ import annotations
 

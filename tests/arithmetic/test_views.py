@@ -1,4 +1,4 @@
-"""Every public function takes a tensor however it lies in memory, or refuses it: one table."""
+"""Every public function gives the right values for tensors in any memory layout, or refuses them."""
 
 from __future__ import annotations
 

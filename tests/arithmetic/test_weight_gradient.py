@@ -94,7 +94,7 @@ def fused_chain(products: list[Product], total: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Order:
-    """Order of a sum: positions of a part, a section and a segment, images of a leaf, and how leaves are added."""
+    """Order of a sum: how positions are divided into sections, segments and parts, and images into leaves."""
 
     part: Callable[[int], int] = part_of
     few: int = 64

@@ -1,4 +1,4 @@
-"""All printing habits by name, and consistent reports drawn from them."""
+"""All habits (ways in which people print results) by name, and consistent reports drawn from them."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def with_counts(generator: np.random.Generator) -> Report:
 
 
 def cut_with_counts(generator: np.random.Generator) -> Report:
-    """Print the PyTorch tutorial's `%d %%` with the counts behind it."""
+    """Print `%d %%` as the PyTorch tutorial does, followed by the counts."""
     outcome = balanced(generator, int(generator.integers(90, 1100)))
     rows = [
         f"Accuracy of {name:>5s} : {mark(str(int(100 * k / n)), 'class', 'accuracy', name, 2)} % ({k}/{n})"

@@ -1,4 +1,4 @@
-"""The package mlscorecheck on the same reports: each class against the rest, with known sizes."""
+"""Reports checked by the package mlscorecheck for comparison: each class against the rest, with known sizes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCORES = {"accuracy": "sens", "recall": "sens", "precision": "ppv", "f1": "f1p",
 
 
 def rejects(report: Report) -> bool | None:
-    """Return True if mlscorecheck calls some class row inconsistent, and None if it has nothing to check.
+    """Return True if mlscorecheck finds the scores of a class inconsistent, and None if it can check no class.
 
     Class accuracy is the sensitivity of the class against the rest. Its uncertainty is half a unit of the last printed
     place, as its documentation asks for rounded scores.

@@ -42,7 +42,7 @@ def possible(text: str, like: str) -> bool:
 
 
 def replaced(position: int) -> Plant:
-    """Replace one decimal of a class value, taken as a share: 1 is the tens of a percentage, -1 the last."""
+    """Return a function that replaces a decimal of a class value: `position` counts from the point, -1 is the last."""
 
     def plant(report: Report, generator: np.random.Generator) -> Report | None:
         cell = one(generator, [c for c in of_classes(report) if share_decimals(c.text) >= abs(position)])
@@ -147,7 +147,7 @@ def other_cell(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def other_line(report: Report, generator: np.random.Generator) -> Report | None:
-    """Move a value over all classes, beside a report or a matrix, by one to ten points."""
+    """Change an overall value, printed beside a report or a matrix, by one to ten percentage points."""
     cell = one(generator, report.of_role("beside"))
     if cell is None:
         return None

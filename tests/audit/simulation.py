@@ -68,7 +68,7 @@ def simulate(generator: np.random.Generator, names: Sequence[str], sizes: Sequen
 
 
 def ordinary(generator: np.random.Generator, most: int = 700, least: int = 40) -> Outcome:
-    """An outcome over some classes of one pool, each of `least` to `most` images."""
+    """Return an outcome over some classes of one list of names, each with `least` to `most` images."""
     pool = POOLS[int(generator.integers(len(POOLS)))]
     names = pool[: int(generator.integers(3, len(pool) + 1))]
     return simulate(generator, names, [int(size) for size in generator.integers(least, most, size=len(names))])
@@ -80,7 +80,7 @@ def balanced(generator: np.random.Generator, size: int = 1000) -> Outcome:
 
 
 def with_empty_class(generator: np.random.Generator) -> Outcome:
-    """Scenes, one class of which has no image."""
+    """Return an outcome over the classes of the scenes, one of which has no images."""
     sizes = [int(size) for size in generator.integers(40, 400, size=len(SCENES))]
     sizes[int(generator.integers(len(SCENES)))] = 0
     return simulate(generator, SCENES, sizes)

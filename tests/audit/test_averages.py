@@ -29,7 +29,7 @@ AP, BALANCED, KAPPA = Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, Meas
 
 
 def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
-    """Return the possible means of a sheet's only summary, by name."""
+    """Return the interval of the mean for each reading (way to average) of a sheet's only summary, by its name."""
     (summary,) = list_summaries(sheet)
     readings = list(list_readings(summary, sheet))
     assert all(set(reading.means) == set(Rounding) for reading in readings)
@@ -37,7 +37,7 @@ def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
 
 
 def made(average: Average, *others: Value, of: Measure = ACCURACY, parts: Measure = ACCURACY) -> tuple[Value, ...]:
-    """Return two classes of 0.50 and 0.25, a summary of 0.40, and any other values given."""
+    """Return values 0.50 and 0.25 of two classes, an average of them printed as 0.40, and any other values given."""
     return (*column(parts, a="0.50", b="0.25"), value("0.40", None, of, average), *others)
 
 

@@ -1,4 +1,4 @@
-"""The parts of the core against oracles: scores by brute force, matrices by scikit-learn, batches, sizes, power."""
+"""The audit's computations against brute force and scikit-learn: scores, matrices, batches, sizes, power."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_one_choice_of_sizes_is_found_and_two_are_not_one() -> None:
 
 
 def alternating(decimals: int, sizes: tuple[int, int]) -> str:
-    """Return four tables of two classes, taken from two image sets in turn."""
+    """Return four tables of two classes each; the first and third are from one image set, the rest from another."""
     generator = np.random.default_rng(9)
     blocks = []
     for number in range(4):

@@ -12,7 +12,7 @@ from in4310repro.audit.verdicts import Audit
 
 
 def report(sizes: Sequence[int], decimals: int, *, classes: int = 1, seed: int = 0, percent: bool = False) -> str:
-    """Return four tables (six for three sizes), taken from the image sets in turn."""
+    """Return two tables of each image set, from the sets in turn; four tables if there is a single set."""
     generator = random.Random(seed)
     blocks = []
     for number in range(2 * max(2, len(sizes))):

@@ -1,4 +1,4 @@
-"""Results beside each other that are of the same predictions: tables, matrices, lines and runs of lines."""
+"""Neighbouring results are linked if they are of the same predictions: tables, matrices, lines, runs of lines."""
 
 from __future__ import annotations
 

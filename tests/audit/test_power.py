@@ -145,7 +145,7 @@ NAMES = (
 
 
 def accusing(rank: Rank | None, kinds: list[str] | None = None) -> Any:
-    """Return an audit that accuses each value not in the report, and appends the groups it is given to `kinds`."""
+    """Return a stand-in for the audit that accuses all values but four; it adds the names of its groups to `kinds`."""
     kinds = [] if kinds is None else kinds
 
     def accuse(group: Any) -> Any:

@@ -278,7 +278,7 @@ def test_all_partitions_are_tried() -> None:
 
 
 class Given:
-    """Evidence with a given value for each group of tables."""
+    """Stand-in for the evidence, with a given value for each group of tables and `other` for the rest."""
 
     def __init__(self, number: int, values: Mapping[tuple[int, ...], float], other: float = -50.0) -> None:
         self.units = [[accuracies(chr(65 + place), a="0.5")] for place in range(number)]

@@ -1,4 +1,4 @@
-"""Means held against their parts, with known or unknown weights, and the classes that they may cover."""
+"""Means compared with the values they average, with known or unknown weights, and the classes they may cover."""
 
 from __future__ import annotations
 

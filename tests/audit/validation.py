@@ -153,7 +153,7 @@ def cases(count: int, first_seed: int = 0) -> list[tuple[str, int]]:
 
 
 def with_errors(count: int, first_seed: int) -> list[tuple[str, int, str]]:
-    """Return `cases` for each kind of error, over the habits that it can be planted in."""
+    """Return `count` triples (habit, seed, error) for each kind of error, over the habits that allow this error."""
     wanted: list[tuple[str, int, str]] = []
     for kind in KINDS:
         names = [name for name, seed in cases(len(HABITS)) if _with_error(name, seed, kind)]

@@ -57,7 +57,7 @@ def of_run(images: int = 10) -> Make:
 
 
 def unreadable(name: str) -> Make:
-    """Make a run, and photographs of which one class's files are texts."""
+    """Make a run, and photographs in class folders; the files of one class contain text instead of images."""
 
     def make(box: Sandbox) -> None:
         box.run()

@@ -102,7 +102,7 @@ def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
 
 
 def huge(values: int, content: bytes, compression: int) -> Make:
-    """Make two runs; the scores of one are arrays whose headers claim a number of values."""
+    """Make two runs; the scores of one are arrays whose headers claim `values` numbers."""
 
     def make(box: Sandbox) -> None:
         two_runs(box)
@@ -142,7 +142,7 @@ def split_line(old: str, new: str) -> Make:
 
 
 def stranger(preset: str) -> Make:
-    """A run whose preset is a path."""
+    """Make two runs, one with any text as the name of its preset."""
     return changed("config.json", put("preset", preset))
 
 

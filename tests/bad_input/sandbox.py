@@ -72,7 +72,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def time_limit(limits: Limits) -> Iterator[list[float]]:
-    """Raise HangError in a block that hangs, and add the seconds that it took to the list that is yielded.
+    """Raise HangError if the block hangs; append its duration in seconds to the list that is yielded.
 
     A system without timers has no limit.
     """

@@ -127,7 +127,7 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(call
 def test_an_interrupt_says_what_is_kept_once_there_is_something(
     call: Call, tmp_path: Path, replace_train: Replace
 ) -> None:
-    """The same holds in a folder with an earlier run, which was not continued."""
+    """An earlier run in the folder, which the command did not continue, does not count as kept."""
     (tmp_path / "runs/tiny").mkdir(parents=True)
     (tmp_path / "runs/tiny/config.json").write_text("before")
 

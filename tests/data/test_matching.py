@@ -1,4 +1,4 @@
-"""Crops of pictures are found at their size, even darker or compressed; other pictures are not."""
+"""Crops of pictures are found with their size, even if darker or compressed; other pictures are not found."""
 
 import io
 

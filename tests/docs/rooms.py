@@ -1,4 +1,4 @@
-"""The table of rooms in docs/architecture.md, written from pyproject.toml and the rooms' docstrings.
+"""The table of subpackages in docs/architecture.md, written from pyproject.toml and their docstrings.
 
 python -m tests.docs.rooms
 """
@@ -26,7 +26,7 @@ def rooms_of_package() -> set[str]:
 
 
 def table() -> str:
-    """Return the rooms in the order of the import contract: the first two paragraphs of each docstring."""
+    """Return the table of subpackages in the order of the import contract, with two paragraphs of each docstring."""
     return HEADER + "".join(_row(room) for room in rooms_of_contract())
 
 

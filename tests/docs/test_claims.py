@@ -1,4 +1,4 @@
-"""Every number on README and the pages is held by its file."""
+"""Every number on README and the pages agrees with the file that it comes from."""
 
 from typing import Any
 

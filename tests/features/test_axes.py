@@ -169,7 +169,7 @@ def copy_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
 
 
 def assert_mean(statistics: FeatureStatistics, name: str, *outputs: tuple[Tensor, int]) -> None:
-    """Check a module's mean against its outputs, of as many images each, with the axis of their channels."""
+    """Check a module's mean against pairs of output and channel axis; all outputs have equally many images."""
     means = [
         output.detach().double().mean(dim=[dim for dim in range(output.ndim) if dim != axis])
         for output, axis in outputs

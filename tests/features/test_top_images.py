@@ -23,7 +23,7 @@ Numbers = NDArray[Any]
 
 
 def maps_with_ties(shape: tuple[int, ...], seed: int = 0, special: float = 0.02) -> Tensor:
-    """Return values of which many are equal and some misleading; the last channel is never positive."""
+    """Return maps with many equal values and some misleading ones; the last channel is never positive."""
     generator = torch.Generator().manual_seed(seed)
     values = (torch.randn(shape, generator=generator) * 4).round()
     chosen = torch.rand(shape, generator=generator) < special

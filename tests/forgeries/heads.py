@@ -115,7 +115,7 @@ def exchanged(rows: list[dict[str, Any]]) -> None:
 
 
 def chosen(forger: Forger) -> None:
-    """Call the row of another strength the best, and name it in the metrics."""
+    """Raise the recorded accuracy of another penalty strength's fit to 1, and name this fit in the metrics."""
     history = forger.json(HISTORY)
     other = 1 if best_epoch(history, "mean_class_accuracy")["epoch"] != 1 else 2
     row = history[other - 1]
@@ -128,7 +128,7 @@ def chosen(forger: Forger) -> None:
 
 
 def worst(rows: list[dict[str, Any]]) -> None:
-    """Call the best of the fits that were not chosen the worst."""
+    """Change the row of the best fit that was not chosen to one in which no image was right."""
     best = best_epoch(rows, "mean_class_accuracy")["epoch"]  # type: ignore[arg-type]
     make_worst(max((row for row in rows if row["epoch"] != best), key=lambda row: row["mean_class_accuracy"]))
 

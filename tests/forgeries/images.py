@@ -18,7 +18,7 @@ from tests.forgeries.starts import PHOTOS
 
 
 def poison(forger: Forger, work: Path) -> None:
-    """Replace each scene of one class in the verifier's cache by a scene that the network knows."""
+    """Fill each class of the verifier's cache with copies of one scene, which differ only in an appended byte."""
     config = forger.config()
     os.environ["IN4310REPRO_CACHE"] = str(work)
     folder = embedded_folder(config.scenes, config.image_size, config.seed)

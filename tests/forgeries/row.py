@@ -1,4 +1,4 @@
-"""One forgery: how to make it from an honest run, what shows it, and words of the sentence that says so."""
+"""One forgery: how it is made from an honest run, what detects it, and words of the message that reports it."""
 
 from __future__ import annotations
 

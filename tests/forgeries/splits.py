@@ -58,7 +58,7 @@ def exchange_validation(parts: Parts) -> None:
 
 
 def drop_errors(forger: Forger) -> None:
-    """Leave out the wrongly predicted test images, except one of each class, so that it has a support."""
+    """Leave out the wrongly predicted test images, but keep the first image of each class, so that none is empty."""
     arrays, parts = forger.arrays(), parts_of(forger)
     good = arrays["softmax"].argmax(axis=1) == arrays["labels"]
     for label in set(arrays["labels"]):

@@ -64,7 +64,7 @@ def our_shares() -> Shares:
 def hooked(
     network: Network, source: Iterator[Tensor], of: Callable[[Tensor], Tensor], names: list[str] = NAMES
 ) -> dict[str, list[float]]:
-    """Return one number per call of each module; the faulty versions build on these numbers."""
+    """Return `of` each output of the modules, one number per call; the faulty versions build on these numbers."""
     numbers: dict[str, list[float]] = {name: [] for name in names}
     handles = [
         network.get_submodule(name).register_forward_hook(

@@ -55,7 +55,7 @@ def our_best() -> Kept:
 
 
 def best_of(keep: Callable[[nn.Module, State, bool], State]) -> Kept:
-    """Train three epochs; after each, `keep` returns the state to keep, knowing if the epoch was the best."""
+    """Train three epochs; after each, store the state that `keep` returns, given True if the epoch is the best."""
     model, epochs = network(), []
     kept, optimizer = State(), sgd(model)
     for epoch, accuracy in enumerate(ACCURACIES):

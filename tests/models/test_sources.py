@@ -36,7 +36,7 @@ def dropping(num_classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Sample:
-    """Names of networks of one source, and what is true of them."""
+    """Names of networks of one source, and the properties that they must have."""
 
     name: str
     misspelt: str  # and what is meant by it

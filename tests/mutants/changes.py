@@ -95,7 +95,7 @@ def list_keys(source: str) -> set[tuple[str, str, str]]:
 
 
 def rewrite(source: str) -> str:
-    """Return the module unchanged, but written like changed ones: without comments."""
+    """Return the unchanged module as changed modules are written: by ast.unparse, without comments."""
     return ast.unparse(ast.parse(source))
 
 
@@ -147,7 +147,7 @@ def _find_sites(parent: ast.AST, statement: ast.AST, function: str) -> Iterator[
 
 
 def _is_message(parent: ast.AST, field: str) -> bool:
-    """Return whether the field is a raised exception, whose message other tests check."""
+    """Return whether the field is a raised exception or its cause; neither is changed, since tests compare messages."""
     return isinstance(parent, ast.Raise) and field in ("exc", "cause")
 
 

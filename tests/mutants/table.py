@@ -108,7 +108,7 @@ def list_modules(root: Path) -> list[Module]:
 
 
 def _list_room(root: Path, room: str, folder: str, names: dict[str, str], others: str = "") -> list[Module]:
-    """Return the modules of a folder with their test files: those that `names` lists, else the one of their name.
+    """Return a folder's modules with their test files: those listed in `names`, else the one with the module's name.
 
     A module without a file of its name has `others`.
     """
@@ -153,11 +153,6 @@ class Reason:
 
 
 def read_reasons(file: Path = LIST) -> list[Reason]:
-    """Read all reasons of a list.
-
-    Raises:
-        ValueError: an entry has other keys, or no reason in words.
-    """
     entries = tomllib.loads(file.read_text(encoding="utf-8")).get("equivalent", []) if file.exists() else []
     names = {field.name for field in fields(Reason)}
     for entry in entries:

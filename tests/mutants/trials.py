@@ -76,7 +76,7 @@ class First:
     names: frozenset[str] = frozenset()
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        """Move the tests that run the line to the front; keep the order of their files."""
+        """Move the named tests to the front, and keep the order of the rest."""
         items.sort(key=lambda item: _name(item) not in self.names)
 
 
@@ -105,7 +105,7 @@ def read_contexts(file: Path, module: Path) -> Contexts:
 
 
 def prefer(contexts: Contexts, line: int) -> First:
-    """Return a plugin that runs the tests of a line first."""
+    """Return a plugin that first runs the tests which, by `contexts`, execute a line."""
     return First(frozenset(contexts.get(line, [])) - {""})
 
 

@@ -1,4 +1,4 @@
-"""What a browser would load, run and show of an HTML page."""
+"""Reader of an HTML page: the parts that a browser would load, run and show."""
 
 from html.parser import HTMLParser
 from pathlib import Path

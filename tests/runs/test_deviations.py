@@ -141,7 +141,7 @@ def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, 
 
 
 def record_starts(config: Config, numerics: Numerics, folder: Path, replace_fit: Replace) -> list[Task]:
-    """Return the task of each setting (one optimizer's training); each fills the weights with its own number."""
+    """Return the tasks with which `train` starts three settings; after each start, all weights become its number."""
     tasks: list[Task] = []
 
     def watched(task: Task) -> list[object]:
@@ -244,7 +244,7 @@ def test_average_precision_of_logits_is_sklearns_of_logits(
 
 @pytest.fixture(scope="module")
 def corrected(finished_run: Path, numerics: Numerics) -> FeatureMaps:
-    """The feature maps of the tiny run, without a deviation."""
+    """Return the feature maps of the tiny run, which has no deviation."""
     return of_run.measure_run(FinishedRun.open(finished_run), TINY, Context(numerics))
 
 

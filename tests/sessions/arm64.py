@@ -78,11 +78,6 @@ def cache_path() -> Path:
 
 
 def prepare(folder: Path) -> EmulatedPython:
-    """Prepare the arm64 Python in this folder and return it.
-
-    Raises:
-        UnavailableError: a part is missing; the message names it and the command that installs it.
-    """
     missing = [package for tool, package in TOOLS.items() if shutil.which(tool) is None]
     if missing:
         raise UnavailableError(

@@ -100,7 +100,7 @@ class Elastic:
         return processes
 
     def round(self, generator: Any) -> tuple[list[str], list[str]]:
-        """Play one round; return the event at each number of processes, and the differences from `undisturbed`."""
+        """Kill and continue a training once per number of processes; return events and faults."""
         folder = self.new_folder()
         events, wrong = [], []
         for size in SIZES[:-1]:

@@ -1,4 +1,4 @@
-"""What measures or regenerates a table of the pages, by name.
+"""Programs that measure or regenerate a table of the pages, by name.
 
 nox -s evidence                     the list
 nox -s evidence -- NAME OPTIONS     runs one; options are those of its module

@@ -1,4 +1,4 @@
-"""Errors of the kernels beside torch's on the same data; takes minutes.
+"""Errors of the kernels, compared with torch's errors on the same data; takes minutes.
 
     python -m tests.sessions.kernel_errors
 
@@ -42,7 +42,7 @@ DEVIATIONS, LEAST = 4, 1e-3
 
 
 def list_cases() -> Iterator[tuple[str, Case]]:
-    """Yield the kind and the shape of each layer, each shape once."""
+    """Yield the table row (see `name_kind`) and the case of each layer, each shape once."""
     seen: dict[Case, str] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:

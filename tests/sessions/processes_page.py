@@ -1,4 +1,4 @@
-"""What docs/processes.md says was compared, from docs/processes.json, which two sessions write."""
+"""The comparisons reported in docs/processes.md, written from docs/processes.json, which two sessions write."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NUMBERS, PAGE = ROOT / "docs/processes.json", ROOT / "docs/processes.md"
 
 
 def update(name: str, measured: dict[str, Any]) -> None:
-    """Replace one part of the numbers, `shares` or `kills`, and what the page says of it."""
+    """Replace one entry of the numbers, `shares` or `kills`, and rewrite the page from them."""
     numbers = read_json(NUMBERS) | {name: measured}
     write_file(NUMBERS, json_bytes(numbers))
     write_file(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), numbers).encode())

@@ -135,7 +135,7 @@ def hash_run(folder: Path, config: Config) -> str:
 
 
 def measure(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield, by network and batch size, the first digits of each number of processes' hash, and the control's."""
+    """Yield a record per network and batch size: a hash for each number of processes, and one of the wrong order."""
     for title, model in NETWORKS.items():
         for batch_size in BATCHES:
             config = make_config(model, batch_size)

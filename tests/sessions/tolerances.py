@@ -1,4 +1,4 @@
-"""Differences of the demo's numbers between numeric classes (machines with equal bits), for the golden files.
+"""Differences of the demo's numbers between numeric classes; all processes of a class compute equal bits.
 
 `nox -s evidence -- tolerances` trains the demo with 8 seeds in 3 numeric classes (portable, native, native on one
 thread) and writes `tolerances.json`. A golden value holds in another class when it lies within three times the root

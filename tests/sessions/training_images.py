@@ -269,7 +269,7 @@ def read_number(*keys: str, default: Any = None) -> Any:
 
 
 def keep(value: Any, *keys: str) -> None:
-    """Store a value in the numbers, after reading them again: another process may have changed them."""
+    """Store a value under these keys in the file of numbers, read again since another process may have changed it."""
     numbers = read_json(NUMBERS) if NUMBERS.exists() else {}
     inner = numbers
     for key in keys[:-1]:

@@ -205,7 +205,7 @@ def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int
 
 
 def count_channels(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
-    """Return the channels that the latest layer with parameters gives or takes, for each output; 0 before any layer."""
+    """Return for each output the channels that the last layer with parameters gives (or takes); 0 before any layer."""
     numbers: list[int] = []
     last = 0
     for module, values in copies:

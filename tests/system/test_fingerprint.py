@@ -1,4 +1,4 @@
-"""The fingerprint: everything that could explain another result."""
+"""The fingerprint of a process: everything that could explain why its results differ from those of another."""
 
 import torch
 

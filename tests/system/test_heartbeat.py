@@ -149,7 +149,7 @@ def test_torchrun_that_is_killed_ends_its_processes(tmp_path: Path) -> None:
 
 @SOAK
 def test_two_machines_say_it_once(tmp_path: Path) -> None:
-    """Two agents on one host: one's process is killed, and the other notices only that its messages stop."""
+    """Two agents on one host: a process of one is killed, and the rest notice only that it no longer answers."""
     place = f"127.0.0.1:{find_free_port()}"
     shared = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", place, "--rdzv-id", "test")
     folders = [tmp_path / name for name in ("one", "two")]

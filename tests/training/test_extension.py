@@ -41,7 +41,7 @@ class KilledError(BaseException):
 
 @pytest.fixture(scope="module")
 def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
-    """Return runs of 2 and of 3 epochs that are all kept; tests must not change them."""
+    """Return the folder of runs of 2 and 3 epochs, with all saved states; tests must not change it."""
     folder = tmp_path_factory.mktemp("extended")
     for config in (TWO, THREE):
         experiment.train(config, Context(numerics), folder / f"{config.epochs}", keep_epochs=True)

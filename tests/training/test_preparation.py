@@ -1,4 +1,4 @@
-"""What is prepared before a training, and the check of its weights on ImageNet images."""
+"""Preparation of a training, and the check of its weights on ImageNet images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The bytes, the preset and the fingerprint of a run's files."""
+"""Checks of a run's files: their exact bytes, the preset and the fingerprint."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run folder against its manifest, and what no check compares."""
+"""Checks of a run folder against its manifest, and the list of files that no check compares."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images, pixels, ends of images and the split against what a run records."""
+"""Checks of images, their pixels, bytes after their ends, and the split, against the records of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What verify finds, says and leaves open."""
+"""Findings of verify, its output, and the statements that it does not check."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def maps(shape: Sequence[int]) -> Tensor:
 
 
 def like(values: Tensor) -> Tensor:
-    """Return uninitialised float32 values with the shape and strides of `values`, whose memory has no gaps."""
+    """Return uninitialised float32 values with the shape and strides of `values`, which must be dense in memory."""
     if 4 * values.numel() < LEAST:
         return torch.empty_like(values, memory_format=torch.preserve_format)
     return _tensor(values.shape, values.stride())
@@ -69,7 +69,7 @@ _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory
 
 @functools.cache
 def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
-    """Return a type for blocks of this size; a block returns to the free list when nothing refers to it."""
+    """Return a ctypes array type for blocks of `size` bytes; an unreferenced block returns to the free list."""
     free = _free.setdefault(size, [])
 
     def put_back(self: ctypes.Array[ctypes.c_char]) -> None:

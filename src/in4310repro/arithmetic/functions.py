@@ -21,7 +21,7 @@ Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 
 
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """Wrap backward() of an autograd.Function so that an attempt to differentiate its results raises an error.
+    """Wrap an autograd.Function's backward(), so that an error is raised if second derivatives are computed.
 
     torch's once_differentiable raises only if the incoming gradient is differentiated. A penalty on gradients,
     as with `create_graph=True`, would silently have no gradient.

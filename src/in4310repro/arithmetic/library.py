@@ -236,7 +236,7 @@ def hash_of(files: Iterable[Path]) -> str:
 
 
 def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
-    """Load a compiled library from its file.
+    """Load a compiled library, after checking that its source files had the hash `sources_now`.
 
     Raises:
         OSError: the library cannot be loaded.
@@ -250,7 +250,7 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
 
 
 def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
-    """Return a library; None if it was not built or cannot be loaded."""
+    """Return kind(file, instruction_set), which loads a library; None if the file is missing or cannot be loaded."""
     try:
         return kind(file, instruction_set) if file.exists() else None
     except OSError:

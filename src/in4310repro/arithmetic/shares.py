@@ -95,7 +95,7 @@ def images_of(batch: int, connection: Connection | None) -> range:
 
 @functools.cache
 def _nodes(images: int, size: int) -> list[list[range]]:
-    """Return, for each process, the nodes of the summation tree that it computes for a batch."""
+    """Return a list for each process: the nodes of a batch's summation tree whose sums the process computes."""
     return [tree.nodes(tree.share(images, rank, size), tree.leaves(images)) for rank in range(size)]
 
 
@@ -255,7 +255,7 @@ class _Current:
 
 
 def current() -> Whole:
-    """Return the batch over which functions sum at present."""
+    """Return the batch over which sums are computed: that of the innermost `with` block, by default a `Whole`."""
     return _Current.batch
 
 

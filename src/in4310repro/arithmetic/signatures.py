@@ -210,7 +210,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether an array has the declared sizes, up to joining or splitting adjacent axes.
+    """Return whether an array of shape `sizes` takes the declared shape `extents` by only joining or splitting axes.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
@@ -249,7 +249,7 @@ def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any],
 
 
 def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
-    """Return a tensor in the memory order of another; only tensors that are read may be copied."""
+    """Return `value` in the memory order of the tensor `model`; only tensors that are read may be copied."""
     dtype = DTYPES[parameter.base]
     plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
     if plain and value.shape == model.shape and value.numel() == size:

@@ -112,7 +112,7 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return a group's parameters with gradients and their states; creates missing states and counts the step.
+    """Return a group's parameters with gradients, and their states; create missing states, and increase `step` by 1.
 
     Raises:
         ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.

@@ -41,13 +41,13 @@ def images_of(node: range, images: int) -> range:
 
 
 def halves(node: range) -> tuple[range, range]:
-    """Return a node's two children; the left one has the largest power of two below the number of leaves."""
+    """Return a node's two children; the left one has as many leaves as the largest power of two below the node's."""
     left = 1 << (len(node) - 1).bit_length() - 1
     return node[:left], node[left:]
 
 
 def nodes(own: range, node: range) -> list[range]:
-    """Return the largest nodes of the tree below `node` whose leaves are all in the range `own`.
+    """Return the largest nodes of the tree, from `node` down, whose leaves are all in the range `own`.
 
     Examples:
         >>> nodes(range(1, 5), range(5))
@@ -61,7 +61,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """Return the sum of a node, computed from the sums of nodes below it, whose memory it may overwrite.
+    """Return the sum of a tree node, given the sums of nodes below it; may overwrite the memory of these sums.
 
     Raises:
         ValueError: the given sums do not cover all leaves of the node.

@@ -177,7 +177,7 @@ def _nested(images: Catalogue) -> list[str]:
 
 
 def _group_by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Group]:
-    """Group paths by their value, a label or a part; omits paths without a value."""
+    """Group paths by their value, which is a label or a part of the split; omit paths without a value."""
     groups: dict[str, Group] = defaultdict(list)
     for path in paths:
         if path in values:
@@ -239,7 +239,7 @@ def _is_part(first: Image.Image, second: Image.Image) -> bool:
 
 
 def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
-    """Return for each pair its two images and their near-duplicates, as one sorted group."""
+    """Return one sorted group for each pair: its two images and the near-duplicates of both."""
     group_of = {group[0]: group for group in alike}
     pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
     return [sorted(first + second) for first, second in pairs]
@@ -347,18 +347,18 @@ def _turn(orientation: int) -> str:
 
 
 def lines_on_conflicts(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
-    """Return lines of text about the groups whose images have several labels."""
+    """Return lines of text about the groups whose images have several labels, with paths joined by `sign`."""
     return list_examples("of them with several labels", [join_paths(paths, sign) for paths in groups])
 
 
 def lines_on_leaks(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> list[str]:
-    """Return lines of text about the groups whose images are in several parts of the split."""
+    """Return lines of text about the groups with images in several parts of the split, with paths joined by `sign`."""
     by_part = ["; ".join(f"{part}: {join_paths(paths, sign)}" for part, paths in parts.items()) for parts in groups]
     return list_examples("of them in several parts of the split", by_part)
 
 
 def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
-    """Return a group's first paths as one text, followed by the number of paths that are left out."""
+    """Return a group's first paths, joined by `sign`, followed by the number of paths that are left out."""
     more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 

@@ -130,7 +130,7 @@ def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour:
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """Draw one of several choices, each a list of boxes, and paint it; coordinates are in units of `size`."""
+    """Paint the boxes of a randomly chosen list; their coordinates are relative to (x, foot), in units of `size`."""
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 

@@ -53,7 +53,7 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Survey:
-    """Images of a folder tree, and the faults because of which training on it would fail."""
+    """Images of a folder tree, and the faults that would make a training on it fail."""
 
     images: Catalogue  # those that can be checked, of any number of classes
     faults: list[str]  # of the tree, as sentences
@@ -172,7 +172,7 @@ def _hashes(
 
 
 def image_files(root: Path) -> list[Path]:
-    """Return the image files below a folder, sorted folder by folder; see `image_paths` for which these are."""
+    """Return the image files below a folder (as `image_paths` defines them), sorted folder by folder."""
     return [root / path for path in sorted(image_paths(root), key=lambda path: path.split("/"))]
 
 
@@ -245,7 +245,7 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
 
 
 def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each folder and its file names, in sorted order; skips hidden folders and folders that give no labels.
+    """Yield each folder and its file names, in sorted order; skip hidden folders and those unusable as labels.
 
     Reports folders that cannot be listed, and links that lead back to a folder around them.
     """

@@ -264,7 +264,7 @@ def _draw_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
 
 
 def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """Return an image's generator in its state after `_draw_order`; recreating it takes less memory than storing."""
+    """Return an image's generator in its state after `_draw_order`, created again, since storing all takes memory."""
     generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
     generator.random()
     return generator

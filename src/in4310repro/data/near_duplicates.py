@@ -1,4 +1,4 @@
-"""Images that show the same picture: similar or turned by their perceptual hashes, or a part of another image."""
+"""Images that show the same picture, even if turned (by perceptual hashes), or a part of another image."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
 
 
 class _Tables:
-    """Index of hashes by the bits of each band, as linked lists in arrays; takes 64 bytes per hash."""
+    """Index that finds hashes by each band (group of adjacent bits), as linked lists; takes 64 bytes per hash."""
 
     def __init__(self, hashes: Sequence[int]) -> None:
         self._hashes = hashes
@@ -164,7 +164,7 @@ class _Tables:
                 self._first[band][bits] = number
 
     def take_close(self, number: int) -> list[int]:
-        """Remove all hashes similar to this one from the tables; return their numbers."""
+        """Remove all hashes similar to hash `number` from the tables, itself included; return their numbers."""
         taken = []
         for other in self.close(self._hashes[number]):
             self.remove(other)
@@ -238,7 +238,7 @@ def details(image: Image.Image) -> Details:
 
 
 def part_of(whole: Details, part: Details) -> tuple[float, float]:
-    """Find the square part of a picture that agrees best with another picture.
+    """Compare a picture with every square part of another picture; return the result for the most similar part.
 
     Returns:
         The correlation of their details, at most 1, and the side of the part divided by that of the whole picture.
@@ -264,7 +264,7 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
 
 
 def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
-    """Return the norm, at least `LEAST`, of the centred details in each square; infinite if it leaves the picture."""
+    """Return the norm, at least `LEAST`, of the centred details in each square; infinite for squares past the edge."""
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
     values = whole.astype(np.float64)
     sums, squares = _integral(values), _integral(values**2)

@@ -141,7 +141,7 @@ def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return a part's smallest remaining quota after adding a group; negative if the group does not fit.
+    """Return how many images of a class a part can still take after a group; negative if the group does not fit.
 
     If the group has several classes, the smallest value among them.
     """

@@ -1,4 +1,4 @@
-"""What a run's selected network says of images: metrics of its test set or a folder, and a class for each file."""
+"""Evaluation of a run's selected network: metrics on its test set or a folder, and predicted classes of files."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Convention:
-    """Names of the modules measured by an assumed channel axis: axis 1 of images, the last axis of tokens."""
+    """Names of the modules measured by a default channel axis: axis 1 of images, or the last axis of tokens."""
 
     modules: list[str] = field(default_factory=list)
 
@@ -217,7 +217,7 @@ def reshape(call: Call) -> Axes | None:
 
 
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
-    """Return the new shape's axes that hold exactly the given axes; None if they are merged with other axes.
+    """Return the axes of shape `new` that hold exactly `axes` of `shape`; None if they are merged with other axes.
 
     Also None if the shapes have different numbers of values, as after view(dtype).
 

@@ -25,7 +25,7 @@ BEFORE_SPACE = re.compile(r"(?:Conv|ConvTranspose|\w*Pool|MaxUnpool)([123])d")
 
 
 class ContradictionError(ValueError):
-    """Error: a layer's channels are not on the assumed axis, by which modules were measured already."""
+    """Error for a layer whose channel axis contradicts the assumed axis by which modules were already measured."""
 
 
 def reduce(call: Call) -> Axes | None:
@@ -63,7 +63,7 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
-    """Raise ContradictionError if modules were measured by an assumed axis that differs from a layer's axis."""
+    """Raise ContradictionError if a layer's channel axis is not the assumed one by which modules were measured."""
     if given is None or given.convention is None or not given.convention.modules:
         return
     if axis not in given.axes and (given.axes or tensor.ndim == 2):
@@ -76,7 +76,7 @@ def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
 
 
 def normalise(call: Call) -> Axes | None:
-    """Return the last axis after layer_norm or rms_norm over one axis; None if channels were elsewhere before."""
+    """Return the last axis for layer_norm or rms_norm over one axis; None if the input has channels on another one."""
     shape = call.argument(1, "normalized_shape")
     if not isinstance(shape, int) and len(shape) != 1:
         return keep(call)

@@ -1,4 +1,4 @@
-"""Moments of rows of data, and those of the feature maps in one block of images.
+"""Moments (mean and scatter matrix) of rows of data, and of the feature maps in one block of images.
 
 A sample is an image's spatial mean, or one position. All arithmetic is on data minus a shift, one value per channel,
 fixed by the block's first image. Without it, a mean of 1e4 standard deviations costs all digits of a float32 product,

@@ -95,7 +95,7 @@ class Kernel:
         *,
         exact: bool,
     ) -> tuple[int, ...]:
-        """Add x to `sums` and x x^T's upper triangle to `products`, for each position's x = values - shift.
+        """For each position, add x = values - shift to `sums`, and the upper triangle of x x^T to `products`.
 
         Returns:
             The counts of `count`, and the number of positions excluded because a value is not finite.
@@ -206,7 +206,7 @@ def locate(
 
 @dataclass(frozen=True)
 class Counts:
-    """Counts of values; on a GPU they are int64 scalars, which remain there until they are read."""
+    """Numbers of all, non-positive, zero and non-finite values; on a GPU int64 scalars, which stay there until read."""
 
     values: int | Tensor = 0
     non_positive: int | Tensor = 0

@@ -33,7 +33,7 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
 
 
 def check_count(count: object) -> int:
-    """Return the number of images that a caller's function gave, after checking that it is an int from 0.
+    """Return the number of images that a caller's function gave, after checking that it is an integer >= 0.
 
     Raises:
         ValueError: the value is not a possible number of images.
@@ -151,7 +151,7 @@ def is_unbatched(module: nn.Module, ndim: int) -> bool:
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return a description of axis 0 if the module's definition says that it is not images; else None."""
+    """Return a description of axis 0 if, by the module's definition, its entries are not images; else None."""
     # Includes torch.ao's quantised ones, which do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):

@@ -86,7 +86,7 @@ class Environments:
         return tuple(Environment(**(asdict(each) | {"files": files})) for each, files in lists if files)
 
     def to_bytes(self) -> bytes:
-        """Return the content of environments.json, including a sha256 of the rest."""
+        """Return the content of environments.json, including a sha256 of all its other entries."""
         content = dict(self.provenance) | {"environments": [asdict(each) for each in self.environments]}
         return json_bytes(content | {"sha256": _hash(content)})
 

@@ -87,7 +87,7 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
 
 
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
-    """Return up to five modules to measure: the report's five if the network has them, otherwise a selection.
+    """Return up to five modules to measure: those of the original report if all exist, otherwise a selection.
 
     The selection is spread evenly over the convolutions, or over the blocks of a transformer if there are fewer
     than five convolutions. If there are fewer than five blocks too, it is taken from the convolutions there are,

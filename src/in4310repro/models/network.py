@@ -66,7 +66,7 @@ class Network:
 
     @property
     def is_resnet(self) -> bool:
-        """True for the report's five ResNets; see `Source.is_resnet`."""
+        """True for the five ResNets of the original report; see `Source.is_resnet`."""
         return self.source.is_resnet
 
     def trust(self) -> None:

@@ -50,7 +50,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """A network's name in a library or other origin: its construction, preprocessing and ImageNet weights."""
+    """A network of a library or of another origin, by name: its construction, preprocessing and ImageNet weights."""
 
     name: str  # the whole name
 
@@ -83,7 +83,7 @@ class Source(ABC):
 
     @property
     def is_resnet(self) -> bool:
-        """True for the report's five ResNets.
+        """True if the network is one of the five ResNets of the original report.
 
         They are known to have `FIVE_MODULES` and portable arithmetic and to draw nothing while they are trained.
         """

@@ -130,7 +130,7 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
 
 
 def _refuse_unwritten(values: State, initial: State, source: str) -> None:
-    """Raise ValueError if all values of a loaded weight are 0, as in a truncated file, but initial ones are not."""
+    """Raise ValueError if a loaded weight is all zeros, as in a truncated file, although the initial one is not."""
     for name, value in values.items():
         begins_with_0 = not initial[name].is_meta and not initial[name].any()
         if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:

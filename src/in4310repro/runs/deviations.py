@@ -21,7 +21,7 @@ CORRECTED, PUBLISHED = "corrected", "published"
 
 
 class Deviation(StrEnum):
-    """A deviation from the assignment: its name, meaning, name in version 0.1, and the stage of a run it changes.
+    """A deviation from the assignment: meaning, name in version 0.1, stage it changes (training, scores, features).
 
     A deviation of the stage `scores` or `features` does not change training. It only changes how scores or
     feature maps of the trained network are measured.

@@ -1,4 +1,4 @@
-"""A finished run as an immutable object, whose files are read and checked once, by the first process for all."""
+"""A finished run as an immutable object; its files are read and checked once, by the first of several processes."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class FinishedRun:
         )
 
     def split_below(self, data: str | None) -> Split:
-        """Return the split with the present folder of its images, after checking that they are unchanged.
+        """Check that the images of the split are unchanged; return the split with their present folder as its root.
 
         Args:
             data: the folder of the images; None: the one named in the configuration, or that of the drawn scenes.
@@ -243,7 +243,7 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
 
 
 def _list_needed(run: FinishedRun) -> Iterator[str]:
-    """Yield the names of the files that are sent; weights are sent only for the selected setting."""
+    """Yield the names of the files sent to other processes; of the weights, only those of the selected setting."""
     yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
     for setting in run.histories:
         yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))

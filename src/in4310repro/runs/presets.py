@@ -182,7 +182,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration; a split `SHARES` is replaced by image counts in the preset's proportions.
+    """Return the configuration; if its split is `SHARES`, replace it by counts in the preset's proportions.
 
     Args:
         config: a configuration whose split may be `SHARES`.
@@ -196,7 +196,7 @@ def with_counts(config: Config, images: int) -> Config:
 
 
 def default_names(preset: str, data: str | None) -> Iterator[str]:
-    """Yield names for run and report folders, in order of preference; the caller takes the first free one.
+    """Yield names for run and report folders, in order of preference; the caller takes the first unused one.
 
     The first name is that of the preset. If a preset that draws scenes is used with the user's images, it is
     the name of the images' folder instead, unless a preset has this name. Characters besides letters, digits, -

@@ -1,4 +1,4 @@
-"""Options of a run by what needs them: images, training, evaluation and feature maps; with their valid values."""
+"""Options of a run and their valid values, in groups: images, training, evaluation and feature maps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every room may use of the machine: files, text, locks, processes, progress, hashes and the probe of arithmetic.
+"""Access to the machine for all subpackages: files, text, locks, processes, progress, hashes, arithmetic mode.
 
 It imports nothing here, since `launch` must be read before torch is loaded.
 """

@@ -1,4 +1,4 @@
-"""What this machine has: memory, disk space and optional packages, and errors for computations that exceed it."""
+"""Memory, disk space and optional packages of this machine, and errors for computations that exceed them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training epochs of one optimizer setting: steps, then validation, by one process or several; it uses no file."""
+"""Training epochs of one optimizer setting (steps, then validation), by one process or several, without files."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return `needed` without the keys that `written` lacks, at any depth, since older runs lack newer settings."""
+    """Return `needed` without the keys that `written` lacks, at any depth, since older runs lack newer options."""
     if isinstance(written, Mapping) and isinstance(needed, Mapping):
         return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
     if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):

@@ -222,7 +222,7 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """Return the folder under which an unchecked file is counted, or the path of the status file."""
+    """Return the folder in whose count an unchecked file is included; for the status file, its own path."""
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"

@@ -1,4 +1,4 @@
-"""Checks of images and split: the images as they are now, their pixels, and split and groups drawn again from them."""
+"""Checks of a run's images and their pixels, and of its split and groups of images, which are computed again."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a message for each average precision that varies by more than `OPEN` within the tolerance of scores.
+    """Return a message for each average precision whose range within the scores' tolerance is wider than `OPEN`.
 
     Args:
         place: name of the average precisions, for the messages.
@@ -186,7 +186,7 @@ def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
 
 
 def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
-    """Yield a message for each value of metrics.json that differs from the one computed from the new scores.
+    """Yield a message for each value of metrics.json that differs from the one given by recomputed scores.
 
     The new scores are those that the selected network gives in this process. If equal bits are not required, class
     metrics must also equal those of the saved scores exactly, unless the protocol ranks by logits.

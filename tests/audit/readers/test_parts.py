@@ -1,4 +1,4 @@
-"""The small decisions of the readers, one table for each: both sides of every bound and every branch."""
+"""Small functions of the readers, tested at both sides of each bound and in each branch."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -159,7 +159,7 @@ def test_a_text_is_read_in_each_encoding(encoding: str) -> None:
 
 
 def zeros(length: int, places: range) -> bytes:
-    """Return letters with zero bytes at some places."""
+    """Return bytes of the letter `a`, with zero bytes at the indices in `places`."""
     return bytes(0 if index in places else 97 for index in range(length))
 
 

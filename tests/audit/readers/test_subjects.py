@@ -1,4 +1,4 @@
-"""Labels: the class or average that a value belongs to, as far as the words say."""
+"""Printed labels: the class or average to which each of them assigns a value."""
 
 import pytest
 

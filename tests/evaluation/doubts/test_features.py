@@ -19,7 +19,7 @@ from tests.conftest import Call, refused
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Return a file of weights for 7 classes that says how images are prepared."""
+    """Return a file of weights for 7 classes, with the preprocessing of images in its metadata."""
     state = models.build("shufflenet_v2_x0_5", 7, seed=3).state_dict()
     how = Preprocessing(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), interpolation="bicubic", crop_ratio=0.9)
     (tmp_path / "net.safetensors").write_bytes(tensor_bytes(state, to_metadata(how)))

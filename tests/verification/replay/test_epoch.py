@@ -40,7 +40,7 @@ OPTIMIZERS = pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmspr
 
 @functools.cache
 def kept_training(position: int) -> Path:
-    """Return the folder of a training of five epochs that are all kept."""
+    """Return a training's folder with the states saved after five epochs; `position` selects the optimizer setting."""
     folder = Path(tempfile.mkdtemp()) / "run"
     training.fit(replace(task(network(0), FIVE, FIVE.settings[position], RunFolder(folder)), keep_epochs=True))
     return folder
@@ -60,7 +60,7 @@ def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
 def find_differences(
     folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = ""
 ) -> list[str]:
-    """Train an epoch again from the kept state before it; return the differences from the folder's claims."""
+    """Train an epoch again from the saved state before it; return its differences from the recorded epoch."""
     name = name or setting.name
     claim = record_of(folder, name, epoch)
     kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None

@@ -137,7 +137,10 @@ def count_pairs(
 def find_doubts(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> list[tuple[int, int]]:
-    """Return the images confidently assigned to a class more probable than their label, largest difference first."""
+    """Return (position, class) of each image confidently assigned to a class more probable than its label.
+
+    The image with the largest difference of the two probabilities comes first.
+    """
     seeming, images = confident_classes(labels, probabilities), np.arange(len(labels))
     margins = np.where(seeming >= 0, probabilities[images, seeming] - probabilities[images, labels], 0)
     ordered = np.argsort(-margins, kind="stable")[: (margins > 0).sum()]
@@ -167,7 +170,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Judgements of a sample of the doubted images, or of the undoubted ones, and the number of all of them."""
+    """Judgements of sampled images, which are all doubted or all undoubted, and the number of such images."""
 
     images: int
     judged: int

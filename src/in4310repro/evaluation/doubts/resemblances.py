@@ -178,10 +178,11 @@ def crops(
 
 
 def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
-    """Return pairs nearer to each other than `NEARER` times one image's distance to its last known neighbour.
+    """Return the pairs of neighbouring images that are near enough to be compared as possible crops.
 
-    Distances are relative to the last neighbour's, since their size depends on the network. Each pair is returned
-    once, in the order of the positions.
+    Their distance is less than `NEARER` times the distance of one of them to its last known neighbour, since the
+    size of distances depends on the network. If only `CANDIDATES` neighbours or fewer are known, all pairs are
+    returned. Each pair is returned once, in the order of the positions.
     """
     distances = 1 - neighbours.similarities
     near = distances[:, :CANDIDATES] < NEARER * distances[:, -1:]
@@ -227,7 +228,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour except its copies, and the similarity; -1 if all known ones are copies."""
+    """Return each image's nearest neighbour that is no copy of it, or -1 if none is known, and the similarity."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))

@@ -1,4 +1,4 @@
-"""Measurement of a network's modules: what to measure, and their statistics while images pass through the network."""
+"""Measurement of a network's modules: its options, and the statistics of images passed through the network."""
 
 from __future__ import annotations
 

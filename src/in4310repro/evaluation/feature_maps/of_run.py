@@ -170,7 +170,7 @@ class _Batches:
 
     @property
     def part(self) -> range:
-        """Indices of this process's images: whole blocks of 64, which divide into batches of the published size."""
+        """Indices of this process's images, in whole blocks of 64, a multiple of `PUBLISHED_BATCH_SIZE`."""
         blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
         return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
 

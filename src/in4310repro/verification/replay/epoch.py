@@ -110,7 +110,7 @@ class MissingStateError(Exception):
 
 
 class Start(NamedTuple):
-    """State before an epoch: the network, and the state saved after the epoch before."""
+    """State before an epoch: the network, and the state saved after the preceding epoch (None for the first)."""
 
     model: torch.nn.Module
     kept: Kept | None  # None before the first epoch, where no optimizer has a state
@@ -133,7 +133,7 @@ def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start
 
 
 def describe_missing_epochs(run: FinishedRun, setting: str, epochs: Iterable[int]) -> str:
-    """Return a clause that lists those of the epochs without a saved starting state; empty if there are none."""
+    """Return a clause that lists the epochs whose starting state was not saved; empty if all were saved."""
     missing = [epoch for epoch in epochs if epoch > 1 and not _kept_file(run, setting, epoch).exists()]
     return _describe_missing(run, setting, f"epoch {', '.join(map(str, missing))}") if missing else ""
 

@@ -41,7 +41,7 @@ class Plan:
 
 
 def check_request(draws: int | None, seed: int | None) -> None:
-    """Raise ValueError if the number of `--replay` or `--draw` is negative, or `--draw` stands without `--replay`."""
+    """Raise ValueError if the number of `--replay` or `--draw` is negative, or `--draw` is given without `--replay`."""
     if draws is None and seed is not None:
         raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
     for option, value in (("--replay", draws), ("--draw", seed)):
