@@ -66,7 +66,7 @@ OTHER_ORDERS = {
 
 
 def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
-    """Add steps to parts, parts to segments and segments to each other; `order` tells where `start` is added."""
+    """Return `start` plus all products, rounded as the kernel does: within parts, then segments, then in total."""
     if not steps:
         return start
     if number <= order.few and not depthwise:

@@ -206,7 +206,7 @@ def _detection(bad: Iterable[Planted]) -> Iterator[dict[str, Any]]:
 
 
 def run(count: int, errors: int, jobs: int, first_seed: int = 0) -> tuple[list[Consistent], list[Planted]]:
-    """Run all cases over some processes, and print progress on stderr."""
+    """Audit `count` consistent reports and `errors` of each kind of planted error in `jobs` processes; return both."""
     good: list[Consistent] = []
     bad: list[Planted] = []
     wrong = with_errors(errors, first_seed + 10_000)

@@ -34,7 +34,7 @@ def interrupt_run(box: Sandbox) -> None:
 
 
 def still_ends(box: Sandbox) -> None:
-    """Check that the command ends the run if it is typed correctly."""
+    """Check that a correctly typed `train --resume` completes the interrupted run after the refused command."""
     outcome = box.call(RESUME.split())
     assert outcome.code == 0, outcome.err
     assert (box.work / RUN / "metrics.json").is_file()

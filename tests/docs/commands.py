@@ -43,7 +43,7 @@ def parse_page(name: str, text: str) -> Page:
 
 
 def find_commands(page: Page) -> Iterator[str]:
-    """Yield the commands of a page: lines of blocks without a language, and longer texts in backticks."""
+    """Yield a page's commands: texts in backticks and lines of blocks that call a known program with arguments."""
     lines = [line for language, block in page.blocks if not language for line in block.splitlines()]
     # A sentence between backticks may quote a command; one that is to be typed begins with a program.
     spans = [span for span in INLINE.findall(page.text) if _program(span) in PROGRAMS]

@@ -30,7 +30,7 @@ def put(name: str, place: str, value: object) -> Forge:
 
 
 def edit(name: str, change: Callable[[Any], object]) -> Forge:
-    """Change a JSON file in place, or replace it by what the change returns."""
+    """Return a forgery that applies `change` to the content of a JSON file and renews the hashes of the run."""
 
     def forge(forger: Forger) -> None:
         content = forger.json(name)

@@ -1,4 +1,4 @@
-"""Forgeries of a fitted head, and of the part of the network that a setting trains."""
+"""Forgeries of a fitted head, and of the layers that a setting (one optimizer's training) trains."""
 
 from __future__ import annotations
 

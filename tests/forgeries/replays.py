@@ -69,7 +69,7 @@ def other_best_epoch(forger: Forger) -> None:
 
 
 def better(weights: dict[str, torch.Tensor]) -> None:
-    """Scale the last layer by 1.001, in place of using weights from elsewhere."""
+    """Scale the last layer by 1.001 in place; it stands for better weights that a forger has from elsewhere."""
     weights["fc.weight"] *= 1.001
 
 

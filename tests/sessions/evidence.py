@@ -1,4 +1,4 @@
-"""Programs that measure or regenerate a table of the pages, by name.
+"""The programs that measure again what pages and tables under docs/ show, by name, and a way to run them.
 
 nox -s evidence                     the list
 nox -s evidence -- NAME OPTIONS     runs one; options are those of its module

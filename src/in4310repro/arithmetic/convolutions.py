@@ -153,7 +153,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
-    """Return a weight's gradient over the batch, given this process's maps [image, ...] and their gradient."""
+    """Return a weight's gradient over the batch, given this process's input maps and the gradient of its results."""
 
     def compute(images: range, whole: int, result: Tensor) -> None:
         part = Shape.from_buffer_copy(shape)

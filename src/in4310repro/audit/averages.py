@@ -295,7 +295,7 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return the possible mean over batches nearest to the reported value; all common batch sizes are tried.
+    """Return, of the means over batches of any one size, the one that is nearest to the reported value.
 
     If q of the r images of the last batch are right, and k of all n, the mean over B batches of b images is ((k - q) /
     b + q / r) / B. As k is known as an interval, so is this mean, for each common batch size and each q. Images may be

@@ -76,7 +76,7 @@ def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
 
 
 def normalise(call: Call) -> Axes | None:
-    """Return the last axis for layer_norm or rms_norm over one axis; None if the input has channels on another one."""
+    """Return the channel axis after layer_norm or rms_norm: the last, or the input's if several axes are normalised."""
     shape = call.argument(1, "normalized_shape")
     if not isinstance(shape, int) and len(shape) != 1:
         return keep(call)

@@ -95,7 +95,7 @@ def tables_of_lines(
 
 
 def _settle(values: Sequence[LineValue]) -> list[LineValue]:
-    """Read the name in `plane accuracy` as a class if three such lines are near, else as a network."""
+    """Return the values after deciding of each unclear name whether it is a class, an image set or a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
     settled = []
