@@ -77,7 +77,7 @@ ROWS = [
     refused("a setting's name has a line break", "setting", make=setting('name = "a\\nb"')),
     refused("a setting's name is 300 characters long", "setting", make=setting(f'name = "{"a" * 300}"')),
     refused("a setting is named like a device of Windows", "con", make=setting('name = "con"')),
-    refused("an optimizer is unknown", "Adamax", "AdamW", make=setting('optimizer = "Adamax"')),
+    refused("an optimizer is unknown", "Adamaz", "AdamW", make=setting('optimizer = "Adamaz"')),
     refused("a learning rate is no number", "learning_rate", "nan", make=setting("learning_rate = nan")),
     refused("a learning rate is infinite", "learning_rate", "inf", make=setting("learning_rate = inf")),
     refused("a learning rate is negative", "learning_rate", make=setting("learning_rate = -1.0")),

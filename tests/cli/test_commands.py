@@ -53,7 +53,11 @@ def test_a_class_that_cannot_be_trained_on_is_one_line(
 @pytest.mark.parametrize(
     ("line", "words", "part"),
     [
-        ('[[settings]]\nname = "a"\noptimizer = "Adamax"', (), "no optimizer 'Adamax'; valid are AdamW, RMSprop, SGD"),
+        (
+            '[[settings]]\nname = "a"\noptimizer = "Adamaz"',
+            (),
+            "no optimizer 'Adamaz'; valid are AdamW, RMSprop, SGD",
+        ),
         ('modules = ["layer9"]', ("--preset", "tiny"), "layer9"),
     ],
 )

@@ -33,25 +33,19 @@ from in4310repro.report.markup import (
 Points = list[tuple[float, float]]
 
 MOST_CURVES = 12
-TABLES = (7, 12)  # figures without a drawing of lines or rows
 LONGEST_NAME = 40  # letters of a line of the legend
 PLOT = 170  # height of a plot
 
 
 def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
-    """Return the panels of a figure in the order of its findings; none for figures 7 and 12, which are tables."""
-    drawn: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
-        5: _draw_losses,
-        6: _draw_accuracies,
-        8: row_charts.draw_sparsity,
-        9: _draw_spectra,
-        10: _draw_spectra,
-        11: _draw_spectra,
-        13: draw_precision_recall,
-        14: draw_reliability,
-        15: row_charts.draw_activations,
-    }
-    return [] if number in TABLES else drawn.get(number, row_charts.draw_class_metrics)(numbers)
+    """Return the panels of a figure in the order of its findings; none for figures 7 and 12, which are tables.
+
+    Raises:
+        ValueError: the figure has no drawing.
+    """
+    if number not in DRAWINGS:
+        raise ValueError(f"figure {number} has no drawing; add one to DRAWINGS in report/charts.py")
+    return DRAWINGS[number](numbers)
 
 
 def list_points(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
@@ -191,3 +185,22 @@ def _counts(bins: Sequence[Mapping[str, Any]]) -> Panel:
                 element("rect", x=start + 1, y=height, width=end - start - 2, height=bottom - height, class_="bar")
             )
     return Panel("Images in each bin", 284, join(parts))
+
+
+def _draw_nothing(_: Mapping[str, Any]) -> list[Panel]:
+    return []
+
+
+# Of each figure, by its number; a table has none.
+DRAWINGS: dict[int, Callable[[Mapping[str, Any]], list[Panel]]] = {
+    **dict.fromkeys((1, 2, 3, 4), row_charts.draw_class_metrics),
+    5: _draw_losses,
+    6: _draw_accuracies,
+    7: _draw_nothing,
+    8: row_charts.draw_sparsity,
+    **dict.fromkeys((9, 10, 11), _draw_spectra),
+    12: _draw_nothing,
+    13: draw_precision_recall,
+    14: draw_reliability,
+    15: row_charts.draw_activations,
+}

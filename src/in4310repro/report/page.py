@@ -205,6 +205,8 @@ def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecor
 def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exhibit]) -> dict[str, object]:
     comparable = has_original_classes(run.classes)
     by_number = {exhibit.number: exhibit for exhibit in all_exhibits}
+    if ungrouped := sorted(set(by_number) - {number for numbers in GROUPS.values() for number in numbers}):
+        raise ValueError(f"figure {ungrouped[0]} has no place on the page; add it to GROUPS in report/page.py")
     return {
         "config": run.config,
         "command": run_record["command"],
