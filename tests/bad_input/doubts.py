@@ -116,7 +116,7 @@ ROWS = [
     row("the page is a folder", f"{OF_RUN} --page p.html", 2, "p.html is a folder", make=folder("p.html")),
     row("the result is a folder", f"{OF_RUN} --out o.json", 2, "o.json is a folder", make=folder("o.json")),
     refused("a class has one image", "class cat has 1 readable images", make=of_run(images=1)),
-    row("a folder has one class", f"{OF_RUN} --out o.json", 2, "images of 1 classes", make=without_a_class,
+    row("a folder has one class", f"{OF_RUN} --out o.json", 2, "images of 1 class;", make=without_a_class,
         written=("work/o.json",)),
     refused("no image of a class can be read", "class dog has 0 readable images", make=unreadable("dog")),
     refused("no image can be read", "class cat has 0 readable images", make=unreadable("*")),

@@ -56,7 +56,7 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
         return _of_run(Path(weights), options)
     if weights == "none" or "model" not in options:
         raise ValueError(
-            f"--weights {weights!r} is no folder of a run; give one, or imagenet or a file together with --model NAME"
+            f"--weights {weights!r} is no run folder; give one, or imagenet or a file together with --model NAME"
         )
     config = configure("course", None, {**options, "weights": weights})
     network = config.network
