@@ -33,9 +33,8 @@ def test_the_check_passes_our_statistics_and_fails_the_mistake(mistake: Mistake)
 
 
 def test_every_mistake_of_the_list_has_a_twin() -> None:
-    assert {mistake.number for mistake in table.MISTAKES} == set(
-        range(1, 1 + max(mistake.number for mistake in table.MISTAKES))
-    )
+    numbers = {mistake.number for mistake in table.MISTAKES}
+    assert numbers == set(range(1, 1 + max(numbers)))
     assert len({identifier(mistake) for mistake in table.MISTAKES}) == len(table.MISTAKES)
     assert all(mistake.finder for mistake in table.MISTAKES)
 
