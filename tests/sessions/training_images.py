@@ -90,7 +90,7 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
             setting=setting,
             files=files,
             context=Context(numerics, progress),
-            split_sha256=chain.split_sha256(plan.split),
+            split_sha256=chain.split_sha256(plan.split_csv),
         )
         histories[setting.name] = (head if config.training.fits_head(setting) else training).fit(task)
     name, best = select(histories, "mean_class_accuracy")

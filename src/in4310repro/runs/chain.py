@@ -104,16 +104,16 @@ def start_sha256(
     )
 
 
-def split_sha256(split: Split) -> str:
+def split_sha256(split_csv: bytes) -> str:
     """Return the sha256 of the bytes of `split.csv`."""
-    return hashlib.sha256(to_csv(split)).hexdigest()
+    return hashlib.sha256(split_csv).hexdigest()
 
 
 def starts(
     config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
     """Return the hash of each setting's starting point, by setting name, computed from the files of a run."""
-    split_hash, numeric_class = split_sha256(split), fingerprint["numeric_class"]
+    split_hash, numeric_class = split_sha256(to_csv(split)), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}
     for setting in config.settings:

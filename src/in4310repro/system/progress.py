@@ -18,7 +18,6 @@ from in4310repro.system.text import visible
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress as Bars
-    from rich.progress import TaskID
 
 Advance = Callable[[int, str], None]
 SECONDS_BETWEEN_LINES = 5.0
@@ -162,10 +161,6 @@ def _bars(console: Console) -> Bars:
     columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), whole, detail)
     # A bar that is done says nothing that the lines after it do not.
     return Progress(*columns, console=console, transient=True)
-
-
-def _update(bars: Bars, bar: TaskID, done: int, whole: str, detail: str) -> None:
-    bars.update(bar, advance=done, whole=whole, detail=detail)
 
 
 def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:

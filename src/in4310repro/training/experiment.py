@@ -15,8 +15,8 @@ import torch
 from in4310repro.data.images import load_images, training_ranges
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
+from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
-from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder, refuse_without_run
@@ -147,7 +147,7 @@ def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
         )
     mine = {
         "configuration": configuration.to_json(plan.config),
-        "split of images": plan.split_sha256,
+        "split of images": chain.split_sha256(plan.split_csv),
         "set of decoded pixels": plan.fingerprint.get("pixels_sha256"),
         "set of initial weights": plan.fingerprint.get("initial_weights_sha256"),
         "numeric class": numerics.numeric_class,
@@ -184,7 +184,7 @@ def _fit_setting(
             setting=setting,
             files=files,
             context=context,
-            split_sha256=plan.split_sha256,
+            split_sha256=chain.split_sha256(plan.split_csv),
             keep_epochs=keep_epochs,
             log_steps=formats,
         )

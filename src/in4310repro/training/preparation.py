@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -147,11 +146,6 @@ class TrainingPlan:
     def split_csv(self) -> bytes:
         """The split as `split.csv` holds it."""
         return to_csv(self.split)
-
-    @property
-    def split_sha256(self) -> str:
-        """The sha256 of `split.csv`."""
-        return hashlib.sha256(self.split_csv).hexdigest()
 
     def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
         """Return a copy of the network with these weights and buffers.
