@@ -1,4 +1,4 @@
-"""Compiles the kernels of arithmetic/ and features/ for each instruction set of the platform built for.
+"""Compiles the kernels of arithmetic/, features/ and trace/ for each instruction set of the platform built for.
 
 Without a compiler for one, the installation goes on. They are plain libraries beside their source, loaded by ctypes:
 no Python ABI is in their names, and one for another platform is built by naming it and its compiler:
@@ -14,7 +14,7 @@ from setuptools import Extension, setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.command.build_ext import build_ext
 
-FEATURES, ARITHMETIC = Path("src/in4310repro/features"), Path("src/in4310repro/arithmetic")
+FEATURES, ARITHMETIC, TRACE = (Path("src/in4310repro", each) for each in ("features", "arithmetic", "trace"))
 # No more than what torch asks of a processor before it says AVX2 or AVX512.
 AVX2 = ["-march=x86-64", "-mavx2", "-mfma"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl"]
@@ -41,8 +41,11 @@ def libraries(platform: str) -> list[Extension]:
     sets = X86 if x86 else ARM if platform.endswith("aarch64") else OTHER
     openmp = ["-fopenmp"] if platform.startswith("linux") else []
     # Every x86 processor with fused products has AVX2.
-    return [features(name, [*flags, *openmp], openmp) for name, flags in sets.items()] + [
-        arithmetic(name, flags) for name, flags in sets.items() if name != "base" or not x86
+    fused = {name: flags for name, flags in sets.items() if name != "base" or not x86}
+    return [
+        *(features(name, [*flags, *openmp], openmp) for name, flags in sets.items()),
+        *(arithmetic(name, flags) for name, flags in fused.items()),
+        *(trace(name, flags) for name, flags in fused.items()),
     ]
 
 
@@ -73,7 +76,7 @@ class PlainLibraries(build_ext):
 
     def run(self) -> None:
         """Build all; a build that fails leaves no library of an earlier source behind."""
-        for file in (*FEATURES.glob("_kernel_*"), *ARITHMETIC.glob("_arithmetic_*")):
+        for file in (*FEATURES.glob("_kernel_*"), *ARITHMETIC.glob("_arithmetic_*"), *TRACE.glob("_trace_*")):
             file.unlink()
         super().run()
 
@@ -109,6 +112,21 @@ def arithmetic(name: str, flags: list[str]) -> Extension:
         [str(file) for file in files if file.suffix == ".cpp"],
         depends=["setup.py", *(str(file) for file in files if file.suffix == ".hpp")],
         define_macros=[("SOURCE", f'"{source_hash(files)}"')],
+        extra_compile_args=[*COMMON, "-fvisibility=hidden", "-pthread", *flags, *WRITTEN],
+        extra_link_args=["-pthread"],
+        language="c++",
+        optional=True,
+    )
+
+
+def trace(name: str, flags: list[str]) -> Extension:
+    """Return the kernel that hashes tensors."""
+    source, headers = TRACE / "kernel.cpp", sorted(ARITHMETIC.glob("*.hpp"))
+    return Extension(
+        f"in4310repro.trace._trace_{name}",
+        [str(source)],
+        depends=["setup.py", *map(str, headers)],
+        define_macros=[("SOURCE", f'"{source_hash([source, *headers])}"')],
         extra_compile_args=[*COMMON, "-fvisibility=hidden", "-pthread", *flags, *WRITTEN],
         extra_link_args=["-pthread"],
         language="c++",

@@ -1,0 +1,111 @@
+"""What can move bits of a training, as the header of a trace states it; nothing private is in it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+# Libraries that decode, augment or compute, if they are loaded: name of the module, name of the distribution.
+LIBRARIES = {
+    "torchvision": "torchvision",
+    "PIL": "pillow",
+    "cv2": "opencv-python",
+    "albumentations": "albumentations",
+    "kornia": "kornia",
+    "timm": "timm",
+    "transformers": "transformers",
+    "accelerate": "accelerate",
+    "lightning": "lightning",
+    "scipy": "scipy",
+    "sklearn": "scikit-learn",
+}
+SWITCHES = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_SCHEDULE", "OMP_DYNAMIC", "KMP_AFFINITY"),
+    *("MKL_CBWR", "MKL_DYNAMIC", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
+    *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "ATEN_CPU_CAPABILITY", "PYTHONHASHSEED"),
+    *("MALLOC_PERTURB_", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "CUDA_LAUNCH_BLOCKING"),
+    *("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_CUDNN_V8_API_DISABLED", "PYTORCH_NVFUSER_DISABLE"),
+)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Return versions, processor, arithmetic options, threads and environment variables, as JSON values.
+
+    Args:
+        device: of the model's first parameter.
+    """
+    values = {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processor": _processor(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        **{each: version for name, each in LIBRARIES.items() if (version := _version(name, each))},
+        "jpeg": _jpeg(),
+        "vectors": torch.backends.cpu.get_cpu_capability(),
+        "blas": _blas(),
+        "threads": torch.get_num_threads(),
+        "threads between operations": torch.get_num_interop_threads(),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "precision of products": torch.get_float32_matmul_precision(),
+        "default dtype": str(torch.get_default_dtype()),
+        "oneDNN": torch.backends.mkldnn.enabled,
+        "device": device.type,
+        **(_cuda(device) if device.type == "cuda" else {}),
+        **{name: os.environ[name] for name in SWITCHES if name in os.environ},
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _version(module: str, distribution: str) -> str | None:
+    if module not in sys.modules:
+        return None
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return str(getattr(sys.modules[module], "__version__", "unknown"))
+
+
+def _jpeg() -> str | None:
+    """Return Pillow's JPEG library, if Pillow is loaded."""
+    if "PIL" not in sys.modules:
+        return None
+    from PIL import features
+
+    turbo = "libjpeg-turbo" if features.check_feature("libjpeg_turbo") else "libjpeg"
+    return f"{turbo} {features.version_codec('jpg')}"
+
+
+def _blas() -> str:
+    shown = torch.__config__.show()
+    found = [line.strip(" -") for line in shown.splitlines() if "Math Kernel Library" in line or "MKL-DNN" in line]
+    return "; ".join(found) or "unknown"
+
+
+def _processor() -> str:
+    file = Path("/proc/cpuinfo")
+    if file.exists():
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("model name", "CPU part")):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _cuda(device: torch.device) -> dict[str, Any]:
+    return {
+        "card": torch.cuda.get_device_name(device),
+        "CUDA": torch.version.cuda,
+        "cuDNN": torch.backends.cudnn.version(),
+        "cuDNN deterministic": torch.backends.cudnn.deterministic,
+        "cuDNN benchmark": torch.backends.cudnn.benchmark,
+        "TF32 in products": torch.backends.cuda.matmul.fp32_precision,
+        "TF32 in convolutions": torch.backends.cudnn.fp32_precision,
+    }
