@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro.cli import checks, demo, features, machine, options, reports, runs, training
+from in4310repro.cli import checks, demo, features, machine, options, reports, runs, traces, training
 from in4310repro.cli.console import (
     INTERNAL,
     INTERRUPTED,
@@ -60,7 +60,7 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and report": (training.train, reports.report),
     "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo),
-    "Without a run": (features.features, features.modules, checks.audit),
+    "Without a run": (features.features, features.modules, checks.audit, traces.diff),
     "This machine": (machine.doctor,),
     "For maintainers": (reports.ablation, reports.published, machine.fingerprint, machine.cache),
 }
