@@ -2,27 +2,71 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line
+from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, print_text
+
+if TYPE_CHECKING:
+    from in4310repro.trace.comparison import Growth
 
 TracePath = Annotated[Path, typer.Argument(help="A file that in4310repro.trace.Trace wrote, such as a.trace.")]
 
 
-def diff(first: TracePath, second: TracePath) -> None:
+def diff(
+    first: TracePath,
+    second: TracePath,
+    values: Annotated[
+        bool, typer.Option("--values", help="Compare elements of tensors whose values both trainings kept.")
+    ] = False,
+    figure: Annotated[Path | None, typer.Option(help="SVG file for a drawing of how the difference grows.")] = None,
+) -> None:
     """Say in which tensor two traced trainings first differ, and what may have caused it; exit code 1 if they do.
 
     Examples:
         in4310repro diff a.trace b.trace
+        in4310repro diff a.trace b.trace --values
+        in4310repro diff a.trace b.trace --figure growth.svg
     """
     load_torch()
+    from in4310repro.report.trace_chart import draw_growth
+    from in4310repro.system.files import write_file
     from in4310repro.trace import compare, read_trace
+    from in4310repro.trace.comparison import compare_elements
 
+    if figure and figure.suffix != ".svg":
+        raise ValueError(f"--figure {figure}; a name that ends with .svg is valid")
     comparison = compare(read_trace(first), read_trace(second))
+    elements = compare_elements(comparison) if values else {}
     print_line(comparison.paragraph())
     for note in comparison.notes:
-        print_line(note)
-    conclude(comparison.to_json(), 0 if comparison.equal else DIFFERENCE)
+        print_line(f"Not compared: {note}.")
+    if comparison.difference:
+        print_text("\n".join(["", *_table(comparison.growth, comparison.difference.equal_steps), ""]))
+    for name, found in elements.items():
+        print_line(f"{name}: {found.describe() if found else 'all elements are equal to the bit.'}")
+    if not values and (lines := [f"keep={json.dumps(each)}" for each in comparison.keep()]):
+        print_line(f"Its elements: record both again by Trace(..., {' and '.join(lines)}), and add --values.")
+    if figure:
+        print_line(f"wrote {write_file(figure, draw_growth(comparison.growth).encode())}")
+    kept = {name: asdict(found) if found else None for name, found in elements.items()}
+    conclude(comparison.to_json() | {"elements": kept}, 0 if comparison.equal else DIFFERENCE)
+
+
+def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
+    """Yield a table of the steps around the first difference, and of others at growing distances after it."""
+    last = len(growth) - 1
+    chosen = {start - 1, start, *(start + 2**power for power in range(last.bit_length())), last}
+    rows = [("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps")]
+    for each in (growth[i] for i in sorted(chosen) if 0 <= i <= last):
+        loss = "" if each.relative_loss is None else f"{each.relative_loss:.1e}"
+        ulps = "" if each.loss_ulps is None else f"{each.loss_ulps:,}"
+        rows.append((f"{each.step}", f"{each.differing:,} of {each.tensors:,}", f"{each.relative:.1e}", loss, ulps))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))

@@ -1,8 +1,10 @@
-"""Values of chosen tensors, kept beside a trace, and the elements in which two of them differ."""
+"""Values of chosen tensors, kept in a file beside a trace, and the elements in which two of them differ."""
 
 from __future__ import annotations
 
 import json
+import math
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,21 +14,61 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LARGEST_LAYOUT = 2**24  # bytes of the entry with names, dtypes and shapes
+SHOWN = 3  # differing elements that are listed
 _INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+_DTYPES = {str(each).removeprefix("torch."): each for each in vars(torch).values() if isinstance(each, torch.dtype)}
+
+
+@dataclass(frozen=True)
+class Element:
+    """An element of two tensors."""
+
+    index: tuple[int, ...]
+    first: float | int
+    second: float | int
+    ulps: int | None  # representable numbers between them; None: integers, or one is not finite
+
+
+@dataclass(frozen=True)
+class AxisRange:
+    """The indices of an axis that have a differing element."""
+
+    size: int
+    differing: int
+    lowest: int
+    highest: int
 
 
 @dataclass(frozen=True)
 class ElementDifference:
-    """The elements in which two tensors of a shape and dtype differ."""
+    """The elements in which two tensors of one shape and dtype differ; complex numbers have an axis of two more."""
 
     differing: int
     elements: int
-    largest_ulps: int | None  # None for integers and NaN
-    where: tuple[int, ...]  # index of the element with the largest difference
-    first: float  # its values
-    second: float
-    first_index: tuple[int, ...]  # the first differing element in the order of the axes
-    by_axis: tuple[int, ...]  # number of indices of each axis with a differing element
+    largest_ulps: int | None  # None for integers, and if no pair of differing elements is finite
+    farthest: Element  # with the most ulps, for integers with the largest difference
+    examples: tuple[Element, ...]  # the first ones in the order of the axes
+    axes: tuple[AxisRange, ...]
+
+    def describe(self) -> str:
+        """Return a sentence on which elements differ, how many, how far, and where."""
+        shown = "; ".join(map(_show, self.examples))
+        ulps = "" if self.largest_ulps is None else f", by at most {self.largest_ulps:,} ulps"
+        where = ", ".join(
+            f"axis {i}: {each.differing} of {each.size} ({each.lowest} to {each.highest})"
+            for i, each in enumerate(self.axes)
+        )
+        return (
+            f"{self.differing:,} of {self.elements:,} elements differ{ulps}. The first ones: {shown}. "
+            f"The farthest: {_show(self.farthest)}. Indices with a difference: {where or 'the only element'}."
+        )
+
+
+def _show(element: Element) -> str:
+    ulps = "" if element.ulps is None else f" ({element.ulps:,} ulps)"
+    first, second = (f"{each:.9g}" if isinstance(each, float) else each for each in (element.first, element.second))
+    return f"{list(element.index)} {first} and {second}{ulps}"
 
 
 def values_file(trace: Path, step: int) -> Path:
@@ -35,7 +77,11 @@ def values_file(trace: Path, step: int) -> Path:
 
 
 class KeptValues:
-    """Collects the wanted tensors of the steps of a trace."""
+    """Collects the chosen tensors of the steps of a trace, and writes a file for each step.
+
+    Raises:
+        ValueError: a choice is not `{"step": NUMBER, "tensors": [NAME, ...]}`.
+    """
 
     def __init__(self, trace: Path, wanted: Sequence[Mapping[str, Any]]) -> None:
         self._trace = trace
@@ -53,7 +99,7 @@ class KeptValues:
             self._found[name] = values.detach().resolve_conj().resolve_neg().cpu().contiguous().clone()
 
     def write(self, step: int) -> None:
-        """Write the values of a step.
+        """Write the values of a step, if any are wanted.
 
         Raises:
             ValueError: the step has no tensor of a wanted name.
@@ -62,11 +108,13 @@ class KeptValues:
             return
         if missing := sorted(self._wanted[step] - set(self._found)):
             raise ValueError(f"step {step} has no tensor {', '.join(missing)}; `in4310repro diff` prints the names")
-        layout = {name: [str(each.dtype).removeprefix("torch."), list(each.shape)] for name, each in self._found.items()}
-        arrays = {f"tensor{i}": _octets(each) for i, each in enumerate(self._found.values())}
-        text = np.frombuffer(json.dumps(layout).encode(), dtype=np.uint8)
+        layout = {
+            name: [str(each.dtype).removeprefix("torch."), list(each.shape)] for name, each in self._found.items()
+        }
+        arrays: dict[str, Any] = {f"tensor{i}": _octets(each) for i, each in enumerate(self._found.values())}
+        arrays["layout"] = np.frombuffer(json.dumps(layout).encode(), dtype=np.uint8)
         with values_file(self._trace, step).open("wb") as file:
-            np.savez(file, layout=text, **arrays)
+            np.savez(file, **arrays)
         self._found.clear()
 
 
@@ -75,32 +123,49 @@ def _octets(values: Tensor) -> np.ndarray[Any, Any]:
 
 
 def read_values(trace: Path, step: int) -> dict[str, Tensor]:
-    """Read the kept values of a step.
+    """Read the kept values of a step, by name of the tensor.
 
     Raises:
         ValueError: there are none, or the file is damaged.
     """
     file = values_file(trace, step)
     if not file.is_file():
-        raise ValueError(f'{file} is not there; record it with keep={{"step": {step}, "tensors": [...]}}')
+        raise ValueError(f'no values in {file}; record them with keep={{"step": {step}, "tensors": [NAME, ...]}}')
     try:
+        with zipfile.ZipFile(file) as archive:
+            # What is not compressed is no larger than the file says.
+            if any(
+                each.compress_type != zipfile.ZIP_STORED or each.file_size > file.stat().st_size
+                for each in archive.infolist()
+            ):
+                raise ValueError("its entries are compressed or larger than the file")
         with np.load(file, allow_pickle=False) as content:
-            layout = json.loads(bytes(content["layout"]))
-            found = {}
-            for i, (name, (dtype, shape)) in enumerate(layout.items()):
-                octets = torch.from_numpy(np.array(content[f"tensor{i}"]))
-                found[str(name)] = octets.view(getattr(torch, dtype)).reshape(shape)
-            return found
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError, EOFError) as error:
+            layout = json.loads(content["layout"].tobytes()[:LARGEST_LAYOUT])
+            return {str(name): _tensor(content[f"tensor{i}"], *each) for i, (name, each) in enumerate(layout.items())}
+    except Exception as error:  # zipfile, NumPy and torch raise a dozen kinds of exception for damaged files
         raise ValueError(f"{file} holds no values of a trace: {error}") from error
 
 
+def _tensor(octets: np.ndarray[Any, Any], dtype: str, shape: Sequence[int]) -> Tensor:
+    kind = _DTYPES[dtype]
+    if octets.dtype != np.uint8 or octets.ndim != 1 or len(octets) != math.prod(shape) * kind.itemsize:
+        raise ValueError(f"{octets.nbytes} bytes for {dtype} of shape {shape}")
+    return (
+        torch.from_numpy(octets).view(kind).reshape(list(shape))
+        if len(octets)
+        else torch.empty(list(shape), dtype=kind)
+    )
+
+
 def ordered(values: Tensor) -> Tensor:
-    """Return integers that count representable numbers, so that neighbours differ by one; 0 for both zeros.
+    """Return integers that count the representable numbers, so that neighbours differ by one; 0 for both zeros.
+
+    Args:
+        values: real floating-point numbers.
 
     Examples:
-        >>> ordered(torch.tensor([1.0, 1.0000001, -0.0, 0.0])).diff().tolist()
-        [1, -1065353217, 0]
+        >>> ordered(torch.tensor([-0.0, 0.0, 1.0, 1.0000001])).diff().tolist()
+        [0, 1065353216, 1]
     """
     bits = values.contiguous().view(_INTEGERS[values.element_size()]).long()
     lowest = -(2 ** (8 * values.element_size() - 1))
@@ -114,31 +179,47 @@ def compare_values(first: Tensor, second: Tensor) -> ElementDifference | None:
         ValueError: shapes or dtypes differ.
     """
     if first.shape != second.shape or first.dtype != second.dtype:
-        kinds = " and ".join(f"{each.dtype} of shape {tuple(each.shape)}" for each in (first, second))
+        kinds = " and ".join(f"{each.dtype} of shape {list(each.shape)}" for each in (first, second))
         raise ValueError(f"{kinds} have no elements to compare; the same dtype and shape is needed")
-    integers = _INTEGERS[first.element_size()] if not first.is_complex() else torch.int64
-    differs = first.reshape(-1).view(integers) != second.reshape(-1).view(integers)
-    if not bool(differs.any()):
+    if first.is_complex():
+        return compare_values(torch.view_as_real(first), torch.view_as_real(second))
+    a, b = (each.detach().cpu().reshape(-1) for each in (first, second))
+    integers = _INTEGERS[first.element_size()]
+    places = (a.view(integers) != b.view(integers)).nonzero()[:, 0]
+    if not len(places):
         return None
-    positions = differs.nonzero()[:, 0]
-    ulps: int | None = None
-    if first.is_floating_point():
-        a, b = (each.reshape(-1)[positions] for each in (first, second))
-        distance = (ordered(a) - ordered(b)).abs()
-        known = a.isfinite() & b.isfinite()
-        ulps = int(distance[known].max()) if bool(known.any()) else None
-        farthest = int(positions[torch.where(known, distance, -1).argmax()])
-    else:
-        farthest = int(positions[(first.reshape(-1)[positions].double() - second.reshape(-1)[positions].double()).abs().argmax()])
-    index = np.unravel_index(positions.numpy(), tuple(first.shape) or (1,))
-    shape = tuple(first.shape) or (1,)
+    a, b = a[places], b[places]
+    ulps, sizes = _distances(a, b)
+    indices = np.unravel_index(places.numpy(), tuple(first.shape)) if first.ndim else ()
+
+    def element(i: int) -> Element:
+        index = tuple(int(each[i]) for each in indices)
+        return Element(index, a[i].item(), b[i].item(), None if ulps[i] < 0 else int(ulps[i]))
+
+    largest = int(ulps.max())
     return ElementDifference(
-        differing=len(positions),
+        differing=len(places),
         elements=first.numel(),
-        largest_ulps=ulps,
-        where=tuple(int(each) for each in np.unravel_index(farthest, shape)),
-        first=float(first.reshape(-1)[farthest]),
-        second=float(second.reshape(-1)[farthest]),
-        first_index=tuple(int(each[0]) for each in index),
-        by_axis=tuple(len(np.unique(each)) for each in index),
+        largest_ulps=None if largest < 0 else largest,
+        farthest=element(int(sizes.argmax())),
+        examples=tuple(element(i) for i in range(min(SHOWN, len(places)))),
+        axes=tuple(_axis(size, each) for size, each in zip(first.shape, indices, strict=True)),
     )
+
+
+def _axis(size: int, indices: np.ndarray[Any, Any]) -> AxisRange:
+    return AxisRange(size, len(np.unique(indices)), int(indices.min()), int(indices.max()))
+
+
+def _distances(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ulps between elements, -1 where there are none, and a size by which the farthest are found."""
+    if not first.is_floating_point():
+        return torch.full((len(first),), -1), (first.double() - second.double()).abs()
+    finite = [each.double().isfinite() for each in (first, second)]
+    places = [ordered(each) for each in (first, second)]
+    distance, most = places[0] - places[1], torch.iinfo(torch.int64).max
+    # Those of float64 overflow for large values of different signs.
+    overflow = ((places[0] ^ places[1]) & (places[0] ^ distance)) < 0
+    ulps = torch.where(finite[0] & finite[1], torch.where(overflow, most, distance.abs()), -1)
+    # An element that is not finite in one of them alone is farther than any other.
+    return ulps, torch.where(finite[0] != finite[1], most, ulps)

@@ -1,0 +1,59 @@
+"""Sentences on what is in one of two traces alone, and so cannot be compared."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from in4310repro.trace.pairs import START, Pair
+from in4310repro.trace.records import TraceFile
+
+MOST = 8  # names in a sentence
+
+
+def shorten(names: Sequence[str]) -> str:
+    """Return the first of some names as text, and the number of the others."""
+    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
+    return f"{', '.join(names[:MOST])}{more}"
+
+
+def describe_gaps(first: TraceFile, second: TraceFile, pairs: Sequence[Pair]) -> Iterator[str]:
+    """Yield sentences on what is not in both traces, and so cannot be compared."""
+    for trace in (first, second):
+        if trace.cut:
+            yield f"{trace.place} ends within a line, as its process was stopped: that step is not compared"
+    common = {pair.number for pair in pairs}
+    alone = [sum(step.number not in common for step in trace.steps) for trace in (first, second)]
+    if any(alone):
+        yield (
+            f"{len(pairs)} steps are in both traces; {alone[0]} more are in {first.place} alone, "
+            f"{alone[1]} in {second.place} alone"
+        )
+    for what in ("modules", "optimizers"):
+        a, b = ([json.dumps(each) for each in trace.header.get(what, [])] for trace in (first, second))
+        if a != b:
+            names = [*(Counter(a) - Counter(b)), *(Counter(b) - Counter(a))]
+            yield f"the {what} of the heads differ: {shorten(names) if names else 'they have another order'}"
+    yield from _notes_on_names(first, second, pairs)
+
+
+def _notes_on_names(first: TraceFile, second: TraceFile, pairs: Sequence[Pair]) -> Iterator[str]:
+    renamed = {
+        (a.tensor.name, b.tensor.name): None for pair in pairs for a, b in pair.events if a.tensor.name != b.tensor.name
+    }
+    if renamed:
+        shown = shorten([f"{a} and {b}" for a, b in renamed])
+        yield f"tensors have other names, and are compared by their place in the order of execution: {shown}"
+    for trace, which in ((first, 0), (second, 1)):
+        both = {each[which].tensor.name for pair in pairs for each in pair.events}
+        names = dict.fromkeys(each.tensor.name for pair in pairs for each in (pair.first, pair.second)[which].events)
+        if alone := [name for name in names if name not in both and not name.startswith(START)]:
+            yield f"only {trace.place} has {shorten(alone)}"
+    for pair in pairs:
+        places = {(b.tensor.phase, b.tensor.name): i for i, b in enumerate(pair.second.events)}
+        order = [(places[b.tensor.phase, b.tensor.name], a.tensor.name) for a, b in pair.events]
+        if moved := next((name for (i, _), (j, name) in itertools.pairwise(order) if j < i), None):
+            yield f"in step {pair.number} tensors are computed in another order, from {moved} on"
+            return

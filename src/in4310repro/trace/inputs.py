@@ -1,0 +1,143 @@
+"""Sentences on trainings that read other batches: order of images, decoding, augmentation, generators."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from in4310repro.trace.pairs import Difference, Pair, layout, relative_difference
+from in4310repro.trace.records import Event, Step
+
+# Entries of a head that decide how files become pixels.
+PIXELS = ("pillow", "jpeg", "torchvision", "opencv-python", "albumentations", "kornia")
+NEAR = 0.01  # relative difference of the norms of an image that two libraries decode or resize
+ORDER = "the order of images"
+
+
+def describe_inputs(
+    pairs: Sequence[Pair], found: Difference, environment: Mapping[str, tuple[Any, Any]]
+) -> Iterator[str]:
+    """Yield sentences on the first difference if it is in what a step reads."""
+    pair = pairs[found.equal_steps]
+    images = _images(pair.first), _images(pair.second)
+    if not found.name.startswith("images") and images[0]:
+        yield f"The images are equal: {found.name} differ, by what they are read from or by their own order."
+        return
+    if len(images[0]) != len(images[1]):
+        yield f"The batches have {len(images[0])} and {len(images[1])} images: the batch size, or where a batch ends."
+        return
+    compared = list(zip(*images, strict=True)) or [(a, b) for a, b in pair.events if a is found.first]
+    if any(layout(a) != layout(b) for a, b in compared):
+        yield "The images have another size or dtype: how they are prepared."
+        return
+    changed = [(a, b) for a, b in compared if a.hash != b.hash]
+    if images[0]:
+        yield f"{len(changed)} of {len(compared)} images of the batch differ."
+    yield from _describe_cause(pairs, pair, changed, environment)
+
+
+def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
+    """Return the generators whose states differ in the last of some steps, and since which step they do."""
+    first: dict[str, int] = {}
+    for pair in pairs:
+        different = [
+            a.tensor.name for a, b in pair.events if a.tensor.name.startswith("generator.") and a.hash != b.hash
+        ]
+        first = {name: first.get(name, pair.number) for name in different}
+    return {name.removeprefix("generator."): step for name, step in first.items()}
+
+
+def describe_generators(pairs: Sequence[Pair]) -> str:
+    """Return a clause on the states of the recorded generators in the last of some steps."""
+    different = different_generators(pairs)
+    shown = ", ".join(f"{name} from step {step} on" for name, step in different.items())
+    return f"the generators' states differ ({shown})" if shown else "the states of the recorded generators are equal"
+
+
+def _describe_cause(
+    pairs: Sequence[Pair],
+    pair: Pair,
+    changed: Sequence[tuple[Event, Event]],
+    environment: Mapping[str, tuple[Any, Any]],
+) -> Iterator[str]:
+    until = pairs[: pairs.index(pair) + 1]
+    indices, paths, moved = _same_indices(pair), _same_paths(pair), _describe_order(pairs, pair)
+    if moved:
+        yield moved
+    if indices is False:
+        cause = f"{ORDER}, by the sampler or its seed"
+        yield f"Other places of the data set were drawn: {cause}; {describe_generators(until)}."
+    elif indices and (paths is False or (paths is None and moved)):
+        yield f"The same places of the data set hold other images: {ORDER}, by the listing of files."
+    elif paths is False or (paths is None and indices is None and moved):
+        yield f"This is {ORDER}: the sampler, its seed, or the listing of files; {describe_generators(until)}."
+    elif indices is None and paths is None:
+        yield (
+            f"One of: {ORDER}, decoding, augmentation, or a generator; `indices=` or `paths=` of `step` would tell "
+            f"which. Here {describe_generators(until)}."
+        )
+    else:
+        yield _describe_pixels(until, changed, environment)
+
+
+def _describe_pixels(
+    until: Sequence[Pair], changed: Sequence[tuple[Event, Event]], environment: Mapping[str, tuple[Any, Any]]
+) -> str:
+    """Return a sentence on the cause if the same places or files were read and their pixels differ."""
+    libraries = "; ".join(
+        f"{name} {a} and {b}" for name in PIXELS if name in environment for a, b in [environment[name]]
+    )
+    distance = max((relative_difference(a, b) for a, b in changed), default=0.0)
+    if distance == 0:
+        return (
+            "The same images, with the same values at other places: augmentation, such as a flip, by its generator; "
+            f"{describe_generators(until)}."
+        )
+    if libraries and distance <= NEAR:
+        return f"The same images with nearly the same pixels: decoding or resizing, by {libraries}."
+    if libraries:
+        cause = f"augmentation, or decoding by {libraries}"
+        return f"The same images with other pixels: {cause}; {describe_generators(until)}."
+    return (
+        "The same images with other pixels, by the same libraries: augmentation, by the generator that it draws from "
+        f"(those of workers are not recorded; {describe_generators(until)}), or files with other content."
+    )
+
+
+def _describe_order(pairs: Sequence[Pair], pair: Pair) -> str:
+    """Return a sentence if both trainings read the same images in another order; else an empty text."""
+    batch = _hashes([pair.first]), _hashes([pair.second])
+    total = _hashes([each.first for each in pairs]), _hashes([each.second for each in pairs])
+    if not batch[0]:
+        return ""
+    if batch[0] == batch[1]:
+        return "The batch has the same images in another order."
+    if total[0] == total[1]:
+        return "Over all steps the same images are read, in another order."
+    common = (total[0] & total[1]).total()
+    # Equal images in the steps before count, too.
+    before = sum(_hashes([each.first]).total() for each in pairs[: pairs.index(pair)])
+    common, number = common - before, total[0].total() - before
+    if 2 * common > number:
+        return f"{common} of the {number} images from this step on are read by both, in another order."
+    return ""
+
+
+def _images(step: Step) -> list[Event]:
+    return [each for each in step.events if each.tensor.name.startswith("images[")]
+
+
+def _hashes(steps: Sequence[Step]) -> Counter[str]:
+    return Counter(each.hash for step in steps for each in _images(step))
+
+
+def _same_indices(pair: Pair) -> bool | None:
+    """Return whether both steps read the same places of the data set; None if one of them has no indices."""
+    return next((a.hash == b.hash for a, b in pair.events if a.tensor.name == "indices"), None)
+
+
+def _same_paths(pair: Pair) -> bool | None:
+    if pair.first.paths is None or pair.second.paths is None:
+        return None
+    return pair.first.paths == pair.second.paths

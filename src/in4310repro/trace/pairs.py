@@ -1,0 +1,161 @@
+"""The steps and tensors that two traces have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from in4310repro.trace.records import BACKWARD, DATA, FORWARD, LOSS, UPDATE, Event, Step, TraceFile
+
+START = "start."  # of the names of parameters, buffers and optimizer state before a step
+OPTIMIZER = "optimizer."  # of the names of optimizer state
+MODE = "mode"  # phase of a difference between modules in training and in evaluation mode
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A step of both traces, and the tensors that both recorded, in the order of execution of the first."""
+
+    first: Step
+    second: Step
+    events: tuple[tuple[Event, Event], ...]
+
+    @property
+    def number(self) -> int:
+        """Number of the step."""
+        return self.first.number
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first tensor that differs, or the first module that is in another mode."""
+
+    step: int
+    phase: str  # data, mode, forward, loss, backward or update
+    name: str  # of the first trace
+    first: Event | None  # None for a mode
+    second: Event | None
+    equal_steps: int  # common steps before this one
+    equal_tensors: int  # of this step, before it
+
+
+def is_evidence(event: Event) -> bool:
+    """Return whether a tensor only explains a difference: a generator that nobody draws from may have any state."""
+    return event.tensor.phase == DATA and (event.tensor.name == "indices" or event.tensor.name.startswith("generator."))
+
+
+def differ(first: Event, second: Event) -> bool:
+    """Return whether two tensors have another shape, dtype or bits."""
+    return layout(first) != layout(second) or first.hash != second.hash
+
+
+def layout(event: Event) -> tuple[tuple[int, ...], str]:
+    """Return shape and dtype."""
+    return event.tensor.shape, event.tensor.dtype
+
+
+def relative_difference(first: Event, second: Event) -> float:
+    """Return the larger of the relative differences of two tensors' norms and largest magnitudes."""
+    pairs = ((first.norm, second.norm), (first.largest, second.largest))
+    return max(abs(a - b) / max(a, b) if max(a, b) else 0.0 for a, b in pairs)
+
+
+def match_steps(first: TraceFile, second: TraceFile) -> list[Pair]:
+    """Return the steps that two traces have in common, and their tensors.
+
+    Raises:
+        ValueError: there are none.
+    """
+    steps = [{step.number: _order(step) for step in trace.steps} for trace in (first, second)]
+    common = [number for number in steps[0] if number in steps[1]]
+    if not common:
+        spans = " and ".join(_span(each) for each in (first, second))
+        raise ValueError(f"{first.place} and {second.place} have no step in common: {spans}")
+    return [
+        _pair(*_with_start([each[number] for each in steps], [each.get(number - 1) for each in steps]))
+        for number in common
+    ]
+
+
+def _order(step: Step) -> Step:
+    """Return the step with its losses before the backward pass: a loop may record them later.
+
+    A step with another forward pass after the backward pass is returned as it is.
+    """
+    phases = [each.tensor.phase for each in step.events]
+    if LOSS not in phases or BACKWARD not in phases:
+        return step
+    backward = phases.index(BACKWARD)
+    if FORWARD in phases[backward:]:
+        return step
+    after = step.events[backward:]
+    moved = [each for each in after if each.tensor.phase == LOSS]
+    others = [each for each in after if each.tensor.phase != LOSS]
+    return replace(step, events=(*step.events[:backward], *moved, *others))
+
+
+def _span(trace: TraceFile) -> str:
+    if not trace.steps:
+        return f"{trace.place} has no whole step"
+    return f"{trace.place} has steps {trace.steps[0].number} to {trace.steps[-1].number}"
+
+
+def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[Step]:
+    """Return both steps with the state before them, if one has it and the other has it as the end of its last step."""
+    has_start = [any(each.tensor.name.startswith(START) for each in step.events) for step in steps]
+    if has_start[0] == has_start[1]:
+        return list(steps)
+    return [
+        step if has or not last else _started(step, last)
+        for step, has, last in zip(steps, has_start, before, strict=True)
+    ]
+
+
+def _started(step: Step, last: Step) -> Step:
+    state = [each for each in last.events if each.tensor.phase == UPDATE]
+    start = [
+        replace(each, tensor=replace(each.tensor, phase=DATA, name=f"{START}{each.tensor.name}")) for each in state
+    ]
+    return replace(step, events=(*start, *step.events))
+
+
+def _pair(first: Step, second: Step) -> Pair:
+    """Return a pair of steps whose tensors are matched by name, or by place if only the names differ."""
+    if _names(first) != _names(second) and _sequence(first) == _sequence(second):
+        return Pair(first, second, tuple(zip(first.events, second.events, strict=True)))
+    others = _names(second)
+    return Pair(first, second, tuple((each, others[key]) for key, each in _names(first).items() if key in others))
+
+
+def _names(step: Step) -> dict[tuple[str, str], Event]:
+    return {(each.tensor.phase, each.tensor.name): each for each in step.events}
+
+
+def _sequence(step: Step) -> list[tuple[object, ...]]:
+    return [(each.tensor.phase, *layout(each)) for each in step.events]
+
+
+def find_difference(traces: tuple[TraceFile, TraceFile], pair: Pair, equal_steps: int) -> Difference | None:
+    """Return the first difference within a step, in the order of execution; None if there is none."""
+    mode_checked = False
+    equal = 0
+    for first, second in pair.events:
+        if first.tensor.phase != DATA and not mode_checked:
+            mode_checked = True
+            if changed := different_modes(traces, pair):
+                return Difference(pair.number, MODE, changed[0], None, None, equal_steps, equal)
+        if is_evidence(first):
+            continue
+        if differ(first, second):
+            return Difference(pair.number, first.tensor.phase, first.tensor.name, first, second, equal_steps, equal)
+        equal += 1
+    return None
+
+
+def different_modes(traces: tuple[TraceFile, TraceFile], pair: Pair) -> list[str]:
+    """Return the modules that are in training mode in one trace and in evaluation mode in the other."""
+    modes = [
+        {name: mode for (name, _), mode in zip(trace.modules, step.modes, strict=False)}
+        for trace, step in zip(traces, (pair.first, pair.second), strict=True)
+    ]
+    return [name or "model" for name, mode in modes[0].items() if modes[1].get(name, mode) != mode]
