@@ -152,7 +152,11 @@ def clock_seed() -> Training:
 def set_order() -> Training:
     names = {"sea", "forest", "street", "glacier", "mountain", "buildings"}
     read = batches(number=6)
-    return training(read=[read[i] for i, _ in sorted(enumerate(names), key=lambda each: list(names).index(each[1]))] if False else [read[sorted(names).index(name)] for name in names])
+    return training(
+        read=[read[i] for i, _ in sorted(enumerate(names), key=lambda each: list(names).index(each[1]))]
+        if False
+        else [read[sorted(names).index(name)] for name in names]
+    )
 
 
 class LeftBuffer(nn.Module):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 from in4310repro.trace.pairs import Difference, Pair, layout, relative_difference
@@ -34,7 +35,7 @@ def describe_inputs(
     changed = [(a, b) for a, b in compared if a.hash != b.hash]
     if images[0]:
         yield f"{len(changed)} of {len(compared)} images of the batch differ."
-    yield from _describe_cause(pairs, pair, changed, environment)
+    yield from _describe_cause(pairs, found.equal_steps, changed, environment)
 
 
 def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
@@ -57,12 +58,12 @@ def describe_generators(pairs: Sequence[Pair]) -> str:
 
 def _describe_cause(
     pairs: Sequence[Pair],
-    pair: Pair,
+    place: int,
     changed: Sequence[tuple[Event, Event]],
     environment: Mapping[str, tuple[Any, Any]],
 ) -> Iterator[str]:
-    until = pairs[: pairs.index(pair) + 1]
-    indices, paths, moved = _same_indices(pair), _same_paths(pair), _describe_order(pairs, pair)
+    pair, until = pairs[place], pairs[: place + 1]
+    indices, paths, moved = _same_indices(pair), _same_paths(pair), _describe_order(pairs[place:])
     if moved:
         yield moved
     if indices is False:
@@ -105,22 +106,22 @@ def _describe_pixels(
     )
 
 
-def _describe_order(pairs: Sequence[Pair], pair: Pair) -> str:
-    """Return a sentence if both trainings read the same images in another order; else an empty text."""
-    batch = _hashes([pair.first]), _hashes([pair.second])
-    total = _hashes([each.first for each in pairs]), _hashes([each.second for each in pairs])
-    if not batch[0]:
-        return ""
-    if batch[0] == batch[1]:
+def _describe_order(pairs: Sequence[Pair]) -> str:
+    """Return a sentence if both trainings read the same images in another order; else an empty text.
+
+    Args:
+        pairs: the step that differs first, and those after it.
+    """
+    batch, total = (_changed_images(each) for each in (pairs[:1], pairs))
+    common, number = (total[0] & total[1]).total(), total[0].total()
+    if batch[0] and batch[0] == batch[1]:
         return "The batch has the same images in another order."
-    if total[0] == total[1]:
+    if number and total[0] == total[1]:
         return "Over all steps the same images are read, in another order."
-    common = (total[0] & total[1]).total()
-    # Equal images in the steps before count, too.
-    before = sum(_hashes([each.first]).total() for each in pairs[: pairs.index(pair)])
-    common, number = common - before, total[0].total() - before
     if 2 * common > number:
-        return f"{common} of the {number} images from this step on are read by both, in another order."
+        return (
+            f"Of the {number} images that differ in this and later steps {common} are read by both, in another order."
+        )
     return ""
 
 
@@ -128,8 +129,11 @@ def _images(step: Step) -> list[Event]:
     return [each for each in step.events if each.tensor.name.startswith("images[")]
 
 
-def _hashes(steps: Sequence[Step]) -> Counter[str]:
-    return Counter(each.hash for step in steps for each in _images(step))
+def _changed_images(pairs: Sequence[Pair]) -> tuple[Counter[str], Counter[str]]:
+    """Return the hashes of the images that differ from the other training's at the same place, for each of the two."""
+    images = [zip_longest(_images(pair.first), _images(pair.second)) for pair in pairs]
+    changed = [(a, b) for step in images for a, b in step if not (a and b and a.hash == b.hash)]
+    return Counter(a.hash for a, _ in changed if a), Counter(b.hash for _, b in changed if b)
 
 
 def _same_indices(pair: Pair) -> bool | None:

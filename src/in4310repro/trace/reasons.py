@@ -35,7 +35,9 @@ PHASES = {
     UPDATE: "in the optimizer's update",
 }
 # Parts of the names of those classes of torch.nn that draw random numbers in training.
-DRAWING = ("Drop", "RReLU", "RNN", "LSTM", "GRU", "Attention", "Transformer", "FractionalMaxPool", "Sequential")
+DRAWING = ("Drop", "RReLU", "FractionalMaxPool")
+# Of those that do if they were made with dropout.
+MAY_DRAW = ("RNN", "LSTM", "GRU", "Attention", "Transformer")
 EQUAL = {
     DATA: "that it starts from and reads",
     FORWARD: "of the forward pass",
@@ -82,7 +84,9 @@ def describe_difference(
         yield from describe_inputs(pairs, found, environment)
     else:
         yield from _describe_computation(traces, pairs, found, module)
-        if not [name for name in environment if name not in PIXELS] and not _different_options(pair):
+        kind = "" if found.phase != FORWARD or ".input" in found.name else dict(traces[0].modules).get(module, "")
+        yield from _describe_randomness(pairs[: found.equal_steps + 1], kind)
+        if not (_draws(kind) or _different_options(pair)) and set(environment) <= set(PIXELS):
             yield UNEXPLAINED
     yield from _describe_heads(environment)
 
@@ -156,7 +160,7 @@ def _describe_computation(
     """Yield sentences on a tensor that is computed from equal ones."""
     pair = pairs[found.equal_steps]
     if found.phase == FORWARD:
-        yield from _describe_forward(traces[0], pairs, found, module)
+        yield from _describe_forward(traces[0], found, module)
     elif found.phase in COMPUTED:
         yield COMPUTED[found.phase]
     elif options := _different_options(pair):
@@ -171,7 +175,7 @@ def _describe_computation(
     yield from _describe_layout(pair, found)
 
 
-def _describe_forward(trace: TraceFile, pairs: Sequence[Pair], found: Difference, module: str) -> Iterator[str]:
+def _describe_forward(trace: TraceFile, found: Difference, module: str) -> Iterator[str]:
     shown = module or "the model"
     if found.name.startswith(f"{module or 'model'}.input"):
         if module:
@@ -182,14 +186,22 @@ def _describe_forward(trace: TraceFile, pairs: Sequence[Pair], found: Difference
         yield f"The modules inside of {shown} gave equal outputs: the difference is in what its own forward computes."
     else:
         yield f"The input of {shown} is equal, and its parameters and buffers were when they were last recorded."
-    until = pairs[: found.equal_steps + 1]
-    kind = dict(trace.modules).get(module, "")
-    if hasattr(torch.nn, kind) and not any(part in kind for part in DRAWING):
-        return
-    if different_generators(until):
-        yield f"If it draws random numbers, these are others: {describe_generators(until)}."
-    elif "Drop" in kind:
-        yield "It draws random numbers, and the recorded generators have equal states: its generator is another one."
+
+
+def _draws(kind: str) -> bool:
+    return any(part in kind for part in DRAWING)
+
+
+def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
+    """Yield a sentence if a module of this class draws random numbers, or may do so."""
+    if _draws(kind) and different_generators(until):
+        yield f"It draws random numbers, and {describe_generators(until)}."
+    elif _draws(kind):
+        yield "It draws random numbers, but the recorded generators have equal states: it draws from another one."
+    elif (
+        kind and (not hasattr(torch.nn, kind) or any(part in kind for part in MAY_DRAW)) and different_generators(until)
+    ):
+        yield f"If it draws random numbers, they are others: {describe_generators(until)}."
 
 
 def _describe_layout(pair: Pair, found: Difference) -> Iterator[str]:
