@@ -1,4 +1,7 @@
-"""What can move bits of a training, as the header of a trace states it; nothing private is in it."""
+"""Libraries, processor, options and environment variables that can move bits, as the head of a trace has them.
+
+No path, user name or host name is among them.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ from typing import Any
 
 import numpy as np
 import torch
+
+from in4310repro import arithmetic
 
 # Libraries that decode, augment or compute, if they are loaded: name of the module, name of the distribution.
 LIBRARIES = {
@@ -30,8 +35,8 @@ SWITCHES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OMP_SCHEDULE", "OMP_DYNAMIC", "KMP_AFFINITY"),
     *("MKL_CBWR", "MKL_DYNAMIC", "MKL_ENABLE_INSTRUCTIONS", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"),
     *("ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE", "ATEN_CPU_CAPABILITY", "PYTHONHASHSEED"),
-    *("MALLOC_PERTURB_", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "CUDA_LAUNCH_BLOCKING"),
-    *("TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_CUDNN_V8_API_DISABLED", "PYTORCH_NVFUSER_DISABLE"),
+    *("OPENBLAS_CORETYPE", "MALLOC_PERTURB_", "CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE"),
+    *("CUDA_LAUNCH_BLOCKING", "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE", "TORCH_CUDNN_V8_API_DISABLED"),
 )
 
 
@@ -44,20 +49,24 @@ def environment(device: torch.device) -> dict[str, Any]:
     values = {
         "python": platform.python_version(),
         "system": platform.system(),
+        "C library": " ".join(platform.libc_ver()).strip() or None,
         "machine": platform.machine(),
         "processor": _processor(),
         "torch": torch.__version__,
         "numpy": np.__version__,
         **{each: version for name, each in LIBRARIES.items() if (version := _version(name, each))},
         "jpeg": _jpeg(),
+        "portable arithmetic": arithmetic.VERSION if "in4310repro.arithmetic.networks" in sys.modules else None,
         "vectors": torch.backends.cpu.get_cpu_capability(),
-        "blas": _blas(),
+        "BLAS": _blas(),
         "threads": torch.get_num_threads(),
         "threads between operations": torch.get_num_interop_threads(),
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
-        "precision of products": torch.get_float32_matmul_precision(),
-        "default dtype": str(torch.get_default_dtype()),
+        "precision of products": _precision(),
+        "default dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+        "denormals are zero": not bool(torch.tensor(1e-40) * 1),
         "oneDNN": torch.backends.mkldnn.enabled,
+        "precision of oneDNN": _onednn_precision(),
         "device": device.type,
         **(_cuda(device) if device.type == "cuda" else {}),
         **{name: os.environ[name] for name in SWITCHES if name in os.environ},
@@ -85,9 +94,22 @@ def _jpeg() -> str | None:
 
 
 def _blas() -> str:
-    shown = torch.__config__.show()
-    found = [line.strip(" -") for line in shown.splitlines() if "Math Kernel Library" in line or "MKL-DNN" in line]
+    lines = [line.strip(" -") for line in torch.__config__.show().splitlines()]
+    found = [line for line in lines if "Math Kernel Library" in line or "MKL-DNN" in line]
     return "; ".join(found) or "unknown"
+
+
+def _precision() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        # Torch refuses to say it by this name once it was set by another.
+        return "set for each library"
+
+
+def _onednn_precision() -> str:
+    onednn: Any = torch.backends.mkldnn
+    return f"products {onednn.matmul.fp32_precision}, convolutions {onednn.conv.fp32_precision}"
 
 
 def _processor() -> str:
@@ -100,10 +122,13 @@ def _processor() -> str:
 
 
 def _cuda(device: torch.device) -> dict[str, Any]:
+    """Return what can move bits on an NVIDIA GPU; run where there is one, and by no test here."""
+    driver: Any = torch._C
     return {
-        "card": torch.cuda.get_device_name(device),
+        "GPU": torch.cuda.get_device_name(device),
         "CUDA": torch.version.cuda,
-        "cuDNN": torch.backends.cudnn.version(),
+        "CUDA of the driver": driver._cuda_getDriverVersion(),
+        "cuDNN": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
         "cuDNN deterministic": torch.backends.cudnn.deterministic,
         "cuDNN benchmark": torch.backends.cudnn.benchmark,
         "TF32 in products": torch.backends.cuda.matmul.fp32_precision,

@@ -1,10 +1,10 @@
-"""Hash and summary of a tensor, equal on the CPU and on a card.
+"""Hash and summary of a tensor, equal on the CPU and on a GPU.
 
-The values are read as words x of 32 bits, in the order of the tensor's axes and with zeros behind the last byte. The
-hash is, modulo 2^64, the sum over blocks b of 4,096 words of (s(b) | 1) * sum_j w_j x_(b, j), where s is splitmix64 and
-w_j the lower half of s(2^32 + j), with its last bit set: a multilinear hash (Carter and Wegman 1979, Lemire and Kaser
-2014). One changed word always changes it; other changes stay unseen with a probability of about 2^-31. It protects from
-accidents, not from forgers.
+The values are read in the order of the tensor's axes, as words x of 32 bits with zeros behind the last byte. The hash
+is, modulo 2^64, the sum over blocks b of 4,096 words of (s(b) | 1) * sum_j w_j x_(b, j), where s is splitmix64 and w_j
+the lower half of s(2^32 + j) with its last bit set: a multilinear hash (Carter and Wegman 1979, Lemire and Kaser 2014).
+One changed word always changes it; other changes are missed with a probability of about 2^-31. It finds accidents, not
+forgeries.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from in4310repro.arithmetic import library
-from in4310repro.arithmetic.signatures import parse
+from in4310repro.arithmetic.signatures import in_memory, parse
 
 BLOCK = 4096  # words
 _MASK = 2**64 - 1
 _KERNEL = Path(__file__).with_name("kernel.cpp")
-_SIGNATURES = parse(
-    """
+_DECLARATIONS = """
 const char *source()
-int digests(ptrdiff_t threads, ptrdiff_t tensors, const int64_t addresses[tensors], const int64_t words[tensors],
+int digests(ptrdiff_t threads, ptrdiff_t tensors, const int64_t addresses[tensors], const int64_t bytes[tensors],
     const int64_t is_float[tensors], const int32_t weights[4096], int64_t hashes[tensors], double summaries[tensors 3])
-""",
-    {},
+"""
+# Each of their values is a float32 value.
+_NARROW = (
+    *(torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
+    *(torch.float8_e4m3fnuz, torch.float8_e5m2fnuz, torch.float8_e8m0fnu),
 )
 
 
@@ -43,6 +45,53 @@ class Digest(NamedTuple):
     largest: float  # magnitude of the finite values
     norm: float  # Euclidean, of the finite values
     not_finite: int  # values that are infinite or NaN
+
+
+# A row of int64: hash, and the bits of the summary as float64. It stays on its device until it is read.
+Row = Tensor
+
+
+def digest(values: Tensor) -> Digest:
+    """Return the digest of a tensor; see `digests`."""
+    return digests([values])[0]
+
+
+def digests(tensors: Sequence[Tensor]) -> list[Digest]:
+    """Return the digest of each tensor, for any device, dtype and strides.
+
+    Raises:
+        ValueError: a tensor is sparse, nested, quantized, without memory, or inside of torch.func.
+    """
+    return read(measure(tensors))
+
+
+def measure(tensors: Sequence[Tensor], names: Sequence[str] = ()) -> list[Digest | Row]:
+    """Return the digest of each tensor, or on a GPU a row that `read` makes a digest of, without waiting for the GPU.
+
+    Args:
+        tensors: the tensors.
+        names: what an error calls them.
+
+    Raises:
+        ValueError: as for `digests`.
+    """
+    plain = [_plain(each, name) for each, name in zip(tensors, names or ["a tensor"] * len(tensors), strict=True)]
+    if _kernel() and all(each.is_cpu for each in plain):
+        return [*_measure_by_kernel(plain)]
+    return [_measure_by_torch(each) for each in plain]
+
+
+def read(measured: Sequence[Digest | Row]) -> list[Digest]:
+    """Return the digests, after one transfer from each GPU."""
+    rows = [each for each in measured if isinstance(each, Tensor)]
+    devices = {each.device for each in rows}
+    content = {device: iter(torch.stack([each for each in rows if each.device == device]).cpu()) for device in devices}
+    return [_read_row(next(content[each.device])) if isinstance(each, Tensor) else each for each in measured]
+
+
+def _read_row(row: Tensor) -> Digest:
+    largest, norm, not_finite = row[1:].view(torch.float64).tolist()
+    return Digest(f"{int(row[0]) & _MASK:016x}", largest, norm, int(not_finite))
 
 
 def splitmix(number: int) -> int:
@@ -64,45 +113,32 @@ def _block_factors(blocks: int) -> Tensor:
     return torch.from_numpy(np.array([splitmix(b) | 1 for b in range(blocks)], dtype=np.uint64).view(np.int64))
 
 
-def digest(values: Tensor) -> Digest:
-    """Return the digest of a tensor; see `digests`."""
-    return digests([values])[0]
+def _plain(values: Tensor, name: str) -> Tensor:
+    """Return the values in the order of their axes in memory, without gradients; complex values as pairs."""
+    if kind := _refused_kind(values):
+        raise ValueError(f"{name} is {kind}; dense values in memory can be traced")
+    if type(values) not in (Tensor, nn.Parameter):
+        with torch._C.DisableTorchFunctionSubclass():
+            values = values.as_subclass(Tensor)
+    values = in_memory(name, values.detach())
+    if values.is_complex():
+        values = torch.view_as_real(values.resolve_conj())
+    return values.resolve_neg().contiguous()
 
 
-def digests(tensors: Sequence[Tensor]) -> list[Digest]:
-    """Return the digest of each tensor, whatever its device, dtype and strides.
-
-    Raises:
-        ValueError: a tensor is sparse, nested or has no memory.
-    """
-    plain = [_plain(each) for each in tensors]
-    found: list[Digest | None] = [None] * len(plain)
-    kernel = _kernel()
-    at_once = [i for i, each in enumerate(plain) if kernel and each.device.type == "cpu"]
-    if kernel and at_once:
-        for i, each in zip(at_once, _digests_by_kernel(kernel, [plain[i] for i in at_once]), strict=True):
-            found[i] = each
-    return [_digest_by_torch(each) if done is None else done for done, each in zip(found, plain, strict=True)]
-
-
-def _plain(values: Tensor) -> Tensor:
-    """Return the values in the order of their axes in memory, without gradients."""
-    if values.layout is not torch.strided or values.is_nested or values.is_meta:
-        kind = "nested" if values.is_nested else "without memory" if values.is_meta else str(values.layout)
-        raise ValueError(f"a tensor of shape {tuple(values.shape)} is {kind}; dense tensors can be traced")
-    return values.detach().resolve_conj().resolve_neg().contiguous()
-
-
-def _words(values: Tensor) -> Tensor:
-    """Return the bytes of a contiguous tensor as int32, filled up with zeros."""
-    if values.dtype is torch.int32:
-        return values.reshape(-1)
-    if values.numel() * values.element_size() % 4 == 0 and values.element_size() <= 8 and not values.is_complex():
-        # A view of other element size needs at least one axis, and a last one that is a whole number of words.
-        return values.reshape(-1).view(torch.int32)
-    octets = torch.view_as_real(values) if values.is_complex() else values
-    octets = octets.reshape(-1).view(torch.uint8)
-    return torch.nn.functional.pad(octets, (0, -len(octets) % 4)).view(torch.int32)
+def _refused_kind(values: Tensor) -> str:
+    """Return the kind of a tensor that has no plain values; empty if it has."""
+    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+        return "inside of torch.func"
+    if values.is_nested:
+        return "nested"
+    if values.is_quantized:
+        return "quantized"
+    if type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
+        return f"a {type(values).__name__}, which holds no plain values"
+    if values.is_meta:
+        return "without memory"
+    return "" if values.layout is torch.strided else str(values.layout)
 
 
 @functools.cache
@@ -111,50 +147,86 @@ def _kernel() -> library.Library | None:
     if not (arithmetic := library.available()):
         return None
     headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
-    name = arithmetic.instruction_set
+    sources = library.hash_of([_KERNEL, *headers])
     return library.open_if_built(
-        lambda file, which: library.Library(
-            file, which, _SIGNATURES, library.hash_of([_KERNEL, *headers]), "another kernel.cpp"
-        ),
-        Path(__file__).with_name(f"_trace_{name}.so"),
-        name,
+        lambda file, name: library.Library(file, name, parse(_DECLARATIONS, {}), sources, "another kernel.cpp"),
+        Path(__file__).with_name(f"_trace_{arithmetic.instruction_set}.so"),
+        arithmetic.instruction_set,
     )
 
 
-def _digests_by_kernel(kernel: library.Library, tensors: Sequence[Tensor]) -> list[Digest]:
-    words = [_words(each) for each in tensors]
-    number, is_float = len(words), [each.dtype is torch.float32 for each in tensors]
-    table = torch.tensor([[each.data_ptr(), each.numel(), kind] for each, kind in zip(words, is_float, strict=True)])
-    addresses, sizes, kinds = table.T.contiguous()
-    hashes, summaries = torch.empty(number, dtype=torch.int64), torch.empty(number, 3, dtype=torch.float64)
-    kernel.call("digests", number, addresses, sizes, kinds, _weights(), hashes, summaries)
+def _measure_by_kernel(tensors: Sequence[Tensor]) -> list[Digest]:
+    rows = _call(tensors)
+    # The values of narrow types are summed up as float32.
+    narrow = [i for i, each in enumerate(tensors) if each.dtype in _NARROW]
+    widened = _call([tensors[i].float() for i in narrow]) if narrow else []
+    for i, row in zip(narrow, widened, strict=True):
+        rows[i] = (rows[i][0], row[1])
     return [
-        Digest(f"{value & _MASK:016x}", largest, math.sqrt(squares), int(not_finite))
-        if kind
+        Digest(f"{value & _MASK:016x}", summary[0], math.sqrt(summary[1]), int(summary[2]))
+        if values.dtype is torch.float32 or values.dtype in _NARROW
         else Digest(f"{value & _MASK:016x}", *_summary(values))
-        for value, (largest, squares, not_finite), kind, values in zip(
-            hashes.tolist(), summaries.tolist(), is_float, tensors, strict=True
-        )
+        for (value, summary), values in zip(rows, tensors, strict=True)
     ]
 
 
-def _digest_by_torch(values: Tensor) -> Digest:
-    """Return the digest computed by torch, on the device of the values."""
+def _call(tensors: Sequence[Tensor]) -> list[tuple[int, tuple[float, ...]]]:
+    """Return hash, and the summary of float32 values, of contiguous tensors in the memory of the CPU."""
+    kernel, number = _kernel(), len(tensors)
+    assert kernel is not None  # noqa: S101 - for the type checker
+    # Arrays of ctypes: a hook has one tensor, and checks of six arrays as tensors would take longer than its hash.
+    integers, doubles = ctypes.c_int64 * number, ctypes.c_double * (3 * number)
+    hashes, summaries = integers(), doubles()
+    sizes = [each.nbytes for each in tensors]
+    status = kernel.functions["digests"](
+        # To wake a thread takes as long as to hash some 100 KB.
+        min(torch.get_num_threads(), 1 + sum(sizes) // 2**18),
+        number,
+        integers(*[each.data_ptr() for each in tensors]),
+        integers(*sizes),
+        integers(*[each.dtype is torch.float32 for each in tensors]),
+        ctypes.c_int32.from_address(_weights().data_ptr()),
+        hashes,
+        summaries,
+    )
+    if status:
+        raise MemoryError(f"no working memory to hash {number} tensors")
+    return [(hashes[i], tuple(summaries[3 * i : 3 * i + 3])) for i in range(number)]
+
+
+def _measure_by_torch(values: Tensor) -> Row:
+    """Return the row of a digest, computed by torch on the device of the values."""
     words = _words(values).long() & 0xFFFFFFFF
     blocks = -(-len(words) // BLOCK)
-    words = torch.nn.functional.pad(words, (0, blocks * BLOCK - len(words))).reshape(blocks, BLOCK)
+    words = nn.functional.pad(words, (0, blocks * BLOCK - len(words))).reshape(blocks, BLOCK)
     weights = (_weights().long() & 0xFFFFFFFF).to(words.device)
     # Products and sums of int64 wrap around.
     total = ((words * weights).sum(dim=1) * _block_factors(blocks).to(words.device)).sum()
-    return Digest(f"{int(total) & _MASK:016x}", *_summary(values))
+    return torch.cat([total[None], _summary_row(values).view(torch.int64)])
+
+
+def _words(values: Tensor) -> Tensor:
+    """Return the bytes of a contiguous tensor as int32, filled up with zeros."""
+    words = torch.zeros(-(-values.nbytes // 4), dtype=torch.int32, device=values.device)
+    words.view(torch.uint8)[: values.nbytes] = values.reshape(-1).view(torch.uint8)
+    return words
 
 
 def _summary(values: Tensor) -> tuple[float, float, int]:
     """Return the largest magnitude and the norm of the finite values, and the number of others."""
-    if not values.numel():
-        return 0.0, 0.0, 0
-    numbers = torch.view_as_real(values) if values.is_complex() else values
-    numbers = numbers.double()
+    if values.numel() == 1 and math.isfinite(value := abs(values.item())):
+        return float(value), float(value), 0
+    largest, norm, not_finite = _summary_row(values).tolist()
+    return largest, norm, int(not_finite)
+
+
+def _summary_row(values: Tensor) -> Tensor:
+    """Return what `_summary` does, as three float64 values on the device."""
+    numbers = values.double().reshape(-1)
     finite = numbers.isfinite()
-    kept = torch.where(finite, numbers, 0)
-    return float(kept.abs().max()), float(kept.norm()), int((~finite).sum())
+    kept = torch.where(finite, numbers, 0).abs()
+    largest = torch.cat([kept, kept.new_zeros(1)]).amax()
+    # Scaled, so that no square is infinite.
+    scale = torch.where(largest > 0, largest, 1)
+    norm = ((kept / scale).norm() * scale).clamp(max=torch.finfo(torch.float64).max)
+    return torch.stack([largest, norm, (~finite).sum().double()])

@@ -7,7 +7,7 @@ using namespace arithmetic;
 
 namespace {
 
-constexpr ptrdiff_t BLOCK = 4096;  // words of 32 bits
+constexpr ptrdiff_t BLOCK = 16384;  // bytes, 4,096 words of 32 bits
 constexpr int LANES = 8;
 constexpr uint32_t INFINITE = 0x7f800000, MAGNITUDE = 0x7fffffff;
 
@@ -24,14 +24,14 @@ struct Result {
     int64_t not_finite;
 };
 
-uint64_t mixed(uint64_t number) {  // splitmix64
+uint64_t mix(uint64_t number) {  // splitmix64
     number += 0x9e3779b97f4a7c15;
     number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9;
     number = (number ^ number >> 27) * 0x94d049bb133111eb;
     return number ^ number >> 31;
 }
 
-// The sum of left * right over the even lanes, and over the odd ones; modulo 2^64 in any order.
+// The sums of left * right over pairs of lanes, modulo 2^64.
 [[gnu::always_inline]] inline Sums product(Words left, Words right) {
 #if defined(__AVX2__)
     __m256i l = __m256i(left), r = __m256i(right);
@@ -43,61 +43,79 @@ uint64_t mixed(uint64_t number) {  // splitmix64
 #endif
 }
 
-template <bool FLOATS_>
-Result digest_block(const uint32_t *words, ptrdiff_t number, const uint32_t *weights) {
+// Sums of a block, in lanes that do not depend on the instruction set.
+template <bool IS_FLOAT>
+class Block {
+   public:
+    [[gnu::always_inline]] inline void add(Words bits, Words weights) {
+        hash += product(bits, weights);
+        if (!IS_FLOAT) return;
+        Words magnitude = bits & MAGNITUDE;
+        Masks finite = Masks(magnitude) < Masks(Words{} + INFINITE);
+        not_finite += Words(finite) + 1;  // a true lane is all ones
+        magnitude &= Words(finite);
+        largest = Masks(magnitude) > Masks(largest) ? magnitude : largest;
+        Squares values = __builtin_convertvector(Values(magnitude), Squares);
+        squares += values * values;
+    }
+
+    Result sum() const {
+        Result result = {0, 0, 0, 0};
+        for (int lane = 0; lane < LANES / 2; lane++) result.hash += hash[lane];
+        for (int lane = 0; lane < LANES; lane++) {
+            result.squares += squares[lane];
+            result.largest = std::max(result.largest, uint32_t(largest[lane]));
+            result.not_finite += int64_t(not_finite[lane]);
+        }
+        return result;
+    }
+
+   private:
     Sums hash = {};
     Squares squares = {};
     Words largest = {}, not_finite = {};
-    for (ptrdiff_t first = 0; first < number; first += LANES) {
-        Words bits = {};
-        std::memcpy(&bits, words + first, 4 * size_t(std::min<ptrdiff_t>(LANES, number - first)));
-        hash += product(bits, load<Words>(weights + first));
-        if (FLOATS_) {
-            Words magnitude = bits & MAGNITUDE;
-            Masks finite = Masks(magnitude) < Masks(Words{} + INFINITE);
-            not_finite += Words(finite) + 1;  // a true lane is all ones
-            magnitude &= Words(finite);
-            largest = Masks(magnitude) > Masks(largest) ? magnitude : largest;
-            Squares values = __builtin_convertvector(Values(bits & Words(finite)), Squares);
-            squares += values * values;
-        }
+};
+
+template <bool IS_FLOAT>
+Result digest_block(const char *bytes, ptrdiff_t number, const uint32_t *weights) {
+    constexpr ptrdiff_t VECTOR = sizeof(Words);
+    Block<IS_FLOAT> block;
+    ptrdiff_t first = 0;
+    for (; first + VECTOR <= number; first += VECTOR) block.add(load<Words>(bytes + first), load<Words>(weights + first / 4));
+    if (first < number) {
+        Words rest = {};
+        std::memcpy(&rest, bytes + first, size_t(number - first));
+        block.add(rest, load<Words>(weights + first / 4));
     }
-    Result result = {0, 0, 0, 0};
-    for (int lane = 0; lane < LANES / 2; lane++) result.hash += hash[lane];
-    for (int lane = 0; lane < LANES; lane++) {
-        result.squares += squares[lane];
-        result.largest = std::max(result.largest, uint32_t(largest[lane]));
-        result.not_finite += int64_t(not_finite[lane]);
-    }
-    return result;
+    return block.sum();
 }
 
 }  // namespace
 
 EXPORTED const char *source() { return SOURCE; }
 
-// For each tensor: the sum over blocks of (mixed(block) | 1) * (sum over words of weight * word), and of float32 values the
+// For each tensor: the sum over blocks of (mix(block) | 1) * (sum over words of weight * word), and of float32 values the
 // largest magnitude, the sum of squares (both of finite values) and the number of values that are not finite.
-EXPORTED int digests(ptrdiff_t threads, ptrdiff_t tensors, const int64_t *addresses, const int64_t *words,
+EXPORTED int digests(ptrdiff_t threads, ptrdiff_t tensors, const int64_t *addresses, const int64_t *bytes,
                      const int64_t *is_float, const int32_t *weights, int64_t *hashes, double *summaries) {
     Memory<int64_t> firsts(tensors + 1);
     if (!firsts) return NO_MEMORY;
     firsts[0] = 0;
     for (ptrdiff_t tensor = 0; tensor < tensors; tensor++)
-        firsts[tensor + 1] = firsts[tensor] + (words[tensor] + BLOCK - 1) / BLOCK;
+        firsts[tensor + 1] = firsts[tensor] + (bytes[tensor] + BLOCK - 1) / BLOCK;
     Memory<Result> results(firsts[tensors] + 1);
     if (!results) return NO_MEMORY;
     parallel(int(threads), firsts[tensors], [&](ptrdiff_t item, int) {
         ptrdiff_t tensor = std::upper_bound(firsts.data, firsts.data + tensors + 1, item) - firsts.data - 1;
-        ptrdiff_t first = (item - firsts[tensor]) * BLOCK, number = std::min(BLOCK, words[tensor] - first);
-        const uint32_t *from = reinterpret_cast<const uint32_t *>(addresses[tensor]) + first;
+        ptrdiff_t first = (item - firsts[tensor]) * BLOCK, number = std::min<ptrdiff_t>(BLOCK, bytes[tensor] - first);
+        const char *from = reinterpret_cast<const char *>(addresses[tensor]) + first;
         const uint32_t *table = reinterpret_cast<const uint32_t *>(weights);
         results[item] = is_float[tensor] ? digest_block<true>(from, number, table) : digest_block<false>(from, number, table);
     });
     for (ptrdiff_t tensor = 0; tensor < tensors; tensor++) {
         Result sum = {0, 0, 0, 0};
         for (ptrdiff_t item = firsts[tensor]; item < firsts[tensor + 1]; item++) {
-            sum.hash += (mixed(uint64_t(item - firsts[tensor])) | 1) * results[item].hash;
+            sum.hash += (mix(uint64_t(item - firsts[tensor])) | 1) * results[item].hash;
             sum.squares += results[item].squares;
             sum.largest = std::max(sum.largest, results[item].largest);
             sum.not_finite += results[item].not_finite;

@@ -1,61 +1,63 @@
-"""Record everything that passes through a training step: inputs, maps, gradients, parameters and optimizer state."""
+"""Recording of a training's steps: inputs, maps, gradients, parameters and optimizer state."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import random
-import sys
-import weakref
-from collections import Counter
+import operator
+import re
+import warnings
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from in4310repro.trace import records
 from in4310repro.trace.environment import environment
-from in4310repro.trace.hashing import Digest, digest, digests
-from in4310repro.trace.records import BACKWARD, DATA, FORWARD, LOSS, UPDATE, Event, Step, Writer
+from in4310repro.trace.hooks import Hook, current_phase, refuse
+from in4310repro.trace.recording import Layouts, Recorded, Recording
+from in4310repro.trace.records import DATA, UPDATE, Step, Writer, printable
+from in4310repro.trace.tensors import (
+    batch_tensors,
+    generator_states,
+    iterate_arguments,
+    iterate_tensors,
+    plain_options,
+    state_tensors,
+)
 from in4310repro.trace.values import KeptValues
 
 Keep = Mapping[str, Any]
 
 
-@dataclass
-class _Current:
-    """The step that is being recorded."""
-
-    number: int
-    events: list[tuple[records.Tensor, Digest]] = field(default_factory=list)
-    calls: Counter[str] = field(default_factory=Counter)
-    paths: tuple[str, ...] | None = None
-
-
 class Trace:
     """Records the steps of a training, for any model, optimizer and loop.
 
+    A module that is called more than once, or has several names, is recorded at each call: `fc.output`, `fc.output@2`.
+    Gradients are recorded when they are computed, so `fc.weight.grad` is what a backward pass has accumulated, and
+    `fc.weight.grad@2` what it is after a second one. Maps that checkpointing computes again are recorded again. A write
+    through `.data` to a tensor between two modules is seen only in what the second module computes.
+
+    A file that can be written no more, as on a full disk, ends the trace with a warning; the training goes on.
+
     Args:
-        model: the model; modules that are shared or called more than once are recorded at each call.
-        optimizer: the optimizer, or several.
+        model: the model.
+        optimizer: the optimizer, or several; None: parameters and buffers are the only state.
         path: the file to write; a file that is there is replaced.
         steps: numbers of the steps to record; None: all.
         every: record each step whose number is a multiple of this.
         keep: `{"step": NUMBER, "tensors": [NAME, ...]}`, or a list of such: tensors whose values are written beside the
             trace, for `diff --values`.
-        modules: False records no maps, only what a step reads, its losses, gradients and state; a compiled model needs
-            that.
+        modules: False records no maps and no modules, as a compiled model needs: what a step reads, its losses,
+            parameter gradients and state.
         rows: record only so many images of each map in the forward pass; None: all.
 
     Raises:
-        ValueError: the model cannot be recorded (compiled, scripted, or copied to several cards by DataParallel), or a
-            name in `keep` has no step.
+        OSError: the file cannot be written when the trace begins.
+        ValueError: an argument is not valid, or the model is compiled, scripted, or copied to several GPUs by
+            DataParallel.
 
     Examples:
         >>> import tempfile
@@ -70,8 +72,8 @@ class Trace:
         ...             optimizer.zero_grad(); loss.backward(); optimizer.step()
         ...             step.record(loss=loss)
         >>> from in4310repro.trace import read_trace
-        >>> [event.tensor.name for event in read_trace(file).steps[0].events][:5]
-        ['images', 'images[0]', 'images[1]', 'images[2]', 'images[3]']
+        >>> [event.tensor.name for event in read_trace(file).steps[0].events][-6:]
+        ['loss', 'model.output.grad', 'bias.grad', 'weight.grad', 'weight', 'bias']
     """
 
     def __init__(
@@ -86,279 +88,183 @@ class Trace:
         modules: bool = True,
         rows: int | None = None,
     ) -> None:
-        if every < 1:
-            raise ValueError(f"every is {every}; it must be at least 1")
-        self.model, self.path = model, Path(path)
+        if every < 1 or (rows is not None and rows < 1):
+            raise ValueError(f"every is {every} and rows {rows}; both must be at least 1")
+        if modules:
+            refuse(model)
+        # torch.compile wraps a model, and puts a word in front of all of its names.
+        self.model, self.path = getattr(model, "_orig_mod", model), Path(path)
         self._optimizers = [optimizer] if isinstance(optimizer, torch.optim.Optimizer) else list(optimizer or ())
-        self._steps, self._every, self._rows, self._modules = steps, every, rows, modules
-        self._kept = KeptValues(self.path, [keep] if isinstance(keep, Mapping) else list(keep))
+        for each in self._optimizers:
+            if not isinstance(each, torch.optim.Optimizer):
+                raise ValueError(
+                    f"optimizer is {type(each).__name__}; a torch.optim.Optimizer, several or None is valid"
+                )
+        self._steps, self._every, self._rows, self._with_modules = steps, every, rows, modules
+        kept = [keep] if isinstance(keep, Mapping) else list(keep)
+        self._kept = KeptValues(self.path, kept)
+        for number in [each["step"] for each in kept]:
+            if not self._is_wanted(number):
+                raise ValueError(f"keep names step {number}, which is not recorded: steps is {steps}, every {every}")
         self._number, self._last_recorded = -1, -2
-        self._current: _Current | None = None
+        self._current: Recording | None = None
         self._handles = ExitStack()
         self._writer: Writer | None = None
-        self._seen: dict[int, tuple[weakref.ref[Tensor], int, Digest]] = {}
-        self._watched: dict[int, tuple[weakref.ref[Tensor], int]] = {}
+        self._modules: list[tuple[str, nn.Module]] = []
+        self._hooked: dict[int, nn.Parameter] = {}
+        self._layouts: Layouts = {}
 
     def __enter__(self) -> Self:
-        if self._modules:
-            _refuse(self.model)
-        named = list(self.model.named_modules())
+        self._modules = list(self.model.named_modules())
         first = next(self.model.parameters(), None)
-        device = torch.device("cpu") if first is None else first.device
         header = {
-            "modules": [[name, type(module).__qualname__] for name, module in named],
+            "modules": [[printable(name), type(module).__qualname__] for name, module in self._modules],
             "optimizers": [type(each).__qualname__ for each in self._optimizers],
-            "environment": environment(device),
+            "environment": environment(torch.device("cpu") if first is None else first.device),
         }
         self._writer = Writer(self.path, header)
-        for name, module in named if self._modules else ():
-            self._handles.callback(module.register_forward_pre_hook(self._before(name), with_kwargs=True).remove)
-            self._handles.callback(module.register_forward_hook(self._after(name)).remove)
-        for name, parameter in self.model.named_parameters():
-            if parameter.requires_grad:
-                hook = self._accumulated(name)
-                self._handles.callback(parameter.register_post_accumulate_grad_hook(hook).remove)
+        for index, (name, module) in enumerate(self._modules if self._with_modules else ()):
+            before, after = self._before(index, name or "model"), self._after(name)
+            self._handles.callback(module.register_forward_pre_hook(Hook(module, before), with_kwargs=True).remove)
+            self._handles.callback(module.register_forward_hook(Hook(module, after)).remove)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
         self._handles.close()
+        self._hooked.clear()
         if self._writer:
             self._writer.close()
+            self._writer = None
 
     @contextmanager
     def step(
         self,
         *,
-        images: Tensor | None = None,
-        labels: Tensor | None = None,
+        images: object = None,
+        labels: object = None,
         indices: Iterable[int] | None = None,
-        paths: Iterable[str | PurePath] | None = None,
+        paths: Iterable[object] | None = None,
         number: int | None = None,
     ) -> Iterator[Recorded]:
-        """Record what happens in the block as one training step.
+        """Record the block as one training step; a step that raises is not written.
 
         Args:
-            images: the batch; each image gets a hash of its own.
-            labels: the labels of the batch.
-            indices: the images' places in their data set.
-            paths: the images' files, of which the names without folders are recorded.
-            number: of the step; None: one more than the last one's, from 0.
+            images: the batch, a tensor or a container of tensors; each image of a tensor gets a hash of its own.
+            labels: the labels of the batch, likewise.
+            indices: the places of the images in their data set.
+            paths: the files of the images, of which names without folders are recorded.
+            number: number of the step; None: one more than the last one's, from 0.
 
         Raises:
-            RuntimeError: the trace is not open, or a step is being recorded.
-            ValueError: the number does not rise.
+            RuntimeError: the trace is not open, a step is being recorded, the model has other modules than at first, or
+                the block called none of them.
+            ValueError: the number does not rise, or a tensor cannot be recorded, such as a nested one.
         """
         if self._writer is None or self._current is not None:
             raise RuntimeError("a step can be recorded inside of `with Trace(...)`, one at a time")
-        if number is not None and number <= self._number:
+        number = self._number + 1 if number is None else number
+        if number <= self._number:
             raise ValueError(f"step {number} after {self._number}; numbers must rise")
-        self._number = self._number + 1 if number is None else number
-        wanted = self._steps is None or self._number in self._steps
-        if not wanted or self._number % self._every:
+        self._number = number
+        if self._writer.closed or not self._is_wanted(number):
             yield Recorded(None)
             return
-        self._current = _Current(self._number)
+        self._check_modules()
+        names = None if paths is None else tuple(re.split(r"[\\/]", str(each))[-1] for each in paths)
+        modes = [_mode(module) for _, module in self._modules]
+        self._current = Recording(number, modes, names, self._layouts, self._kept.keep, self._rows)
         try:
-            if self._last_recorded != self._number - 1:
-                self._add_all(DATA, [(f"start.{name}", values) for name, values in self._state()])
-            self._record_data(images, labels, indices, paths)
-            modes = "".join("te"[not module.training] for module in self.model.modules())
-            yield Recorded(self._add)
-            self._add_all(UPDATE, self._state())
-            self._write(modes)
-            self._last_recorded = self._number
+            self._record_start(self._current, images, labels, indices)
+            yield Recorded(self._current)
+            self._record_end(self._current)
         finally:
+            self._current.close()
             self._current = None
-            self._seen.clear()
-            self._watched.clear()
 
-    def _write(self, modes: str) -> None:
-        assert self._current is not None and self._writer is not None  # noqa: S101, PT018 - for the type checker
-        groups = [
-            {key: value for key, value in group.items() if key != "params" and _is_plain(value)}
-            for optimizer in self._optimizers
-            for group in optimizer.param_groups
-        ]
-        events = tuple(Event(tensor, *found) for tensor, found in self._current.events)
-        text = json.dumps(groups, sort_keys=True)
-        self._writer.write(Step(self._current.number, modes, text, self._current.paths, events))
-        self._kept.write(self._current.number)
+    def _is_wanted(self, number: int) -> bool:
+        return (self._steps is None or number in self._steps) and number % self._every == 0
 
-    def _record_data(
-        self,
-        images: Tensor | None,
-        labels: Tensor | None,
-        indices: Iterable[int] | None,
-        paths: Iterable[str | PurePath] | None,
-    ) -> None:
-        if images is not None:
-            self._add_all(DATA, [("images", images), *((f"images[{i}]", each) for i, each in enumerate(images))])
-        if labels is not None:
-            self._add(DATA, "labels", labels)
+    def _check_modules(self) -> None:
+        now = {id(module): name for name, module in self.model.named_modules()}
+        before = {id(module): name for name, module in self._modules}
+        if now != before:
+            changed = sorted({*now.items()} ^ {*before.items()}, key=lambda each: each[1])
+            names = ", ".join(dict.fromkeys(name for _, name in changed))
+            raise RuntimeError(
+                f"the model's modules changed after the trace began: {names}; begin it when they are final"
+            )
+
+    def _record_start(self, current: Recording, images: object, labels: object, indices: Iterable[int] | None) -> None:
+        self._hook_parameters()
+        if self._last_recorded != current.number - 1:
+            state = state_tensors(self.model, self._optimizers)
+            current.add_all(DATA, [(f"start.{name}", values) for name, values in state])
+        named = [] if images is None else [*batch_tensors(images)]
+        named += iterate_tensors(labels, "labels")
         if indices is not None:
-            self._add(DATA, "indices", torch.tensor(list(indices)))
-        if paths is not None and self._current:
-            self._current.paths = tuple(PurePath(each).name for each in paths)
-        for name, state in _generator_states():
-            self._add(DATA, f"generator.{name}", state)
+            named.append(("indices", torch.tensor([operator.index(each) for each in indices], dtype=torch.int64)))
+        current.add_all(DATA, [*named, *generator_states()])
 
-    def _state(self) -> list[tuple[str, Tensor]]:
-        """Return parameters, buffers and optimizer state by name."""
-        named = {id(parameter): name for name, parameter in self.model.named_parameters()}
-        tensors = list(self.model.named_parameters())
-        tensors += self.model.named_buffers()
-        for optimizer in self._optimizers:
-            for parameter, state in optimizer.state.items():
-                name = named.get(id(parameter), "other")
-                tensors += [
-                    (f"optimizer.{name}.{key}", value if isinstance(value, Tensor) else torch.tensor(value))
-                    for key, value in state.items()
-                    if isinstance(value, Tensor | int | float)
-                ]
-        return tensors
+    def _record_end(self, current: Recording) -> None:
+        if self._with_modules and not current.module_was_called:
+            raise RuntimeError(
+                f"step {current.number} called no module of the model ({type(self.model).__name__}): it is compiled or "
+                "another object was trained; trace the object that is called, or use modules=False"
+            )
+        current.add_all(UPDATE, state_tensors(self.model, self._optimizers))
+        self._write(current.finish(plain_options(self._optimizers)))
 
-    def _add(self, phase: str, name: str, values: Tensor) -> None:
-        """Record a tensor, if a step is being recorded."""
-        if self._current is None:
-            return
-        if self._rows is not None and phase == FORWARD and values.ndim:
-            values = values[: self._rows]
-        number = self._current.calls[name]
-        self._current.calls[name] += 1
-        full = f"{name}@{number + 1}" if number else name
-        self._current.events.append((_describe(phase, full, values), self._digest(values, full)))
-        self._kept.keep(self._current.number, full, values)
-
-    def _add_all(self, phase: str, named: Sequence[tuple[str, Tensor]]) -> None:
-        """Record several tensors, which are hashed together."""
-        if self._current is None:
-            return
-        for (name, values), found in zip(named, digests([values for _, values in named]), strict=True):
-            self._current.events.append((_describe(phase, name, values), found))
-            self._kept.keep(self._current.number, name, values)
-
-    def _digest(self, values: Tensor, name: str) -> Digest:
-        """Return the digest of a tensor, which is computed once for each version of it."""
-        known = self._seen.get(id(values))
-        version = _version(values)
-        if known and known[0]() is values and known[1] == version >= 0:
-            return known[2]
+    def _write(self, step: Step) -> None:
+        assert self._writer is not None  # noqa: S101 - for the type checker
         try:
-            found = digest(values)
-        except ValueError as error:
-            raise ValueError(f"{name}: {error}") from error
-        self._seen[id(values)] = (weakref.ref(values), version, found)
-        return found
+            self._writer.write(step)
+            self._kept.write(step.number)
+            self._last_recorded = step.number
+        except OSError as error:
+            self._writer.close()
+            message = f"{self.path}: no step from {step.number} on can be written ({error}); the training goes on"
+            warnings.warn(message, RuntimeWarning, stacklevel=4)
 
-    def _before(self, name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-            if self._current is not None:
-                for path, values in _tensors((*args, *([kwargs] if kwargs else ()))):
-                    self._add(_phase(), f"{name or 'model'}.input{path}", values)
+    def _before(self, index: int, title: str) -> Callable[..., None]:
+        module = self._modules[index][1]
 
-        return hook
+        def record(args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
+            if self._current:
+                self._current.module_was_called = True
+                self._current.modes[index] = _mode(module)
+                for path, values in iterate_arguments(args, kwargs):
+                    self._current.add(current_phase(), f"{title}.input{path}", values, again=True)
+
+        return record
 
     def _after(self, name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: tuple[object, ...], output: object) -> None:
-            if self._current is not None:
-                for path, values in _tensors(output):
-                    label = f"{name or 'model'}.output{path}"
-                    self._add(_phase(), label, values)
-                    self._watch(label, values)
+        def record(_args: tuple[object, ...], output: object) -> None:
+            current = self._current
+            if current:
+                for path, values in iterate_tensors(output):
+                    full = current.add(current_phase(), f"{name or 'model'}.output{path}", values, again=True)
+                    current.watch(full, values, self._add_gradient)
+                if not name:
+                    # Some models create parameters in their first forward pass.
+                    self._hook_parameters()
 
-        return hook
+        return record
 
-    def _watch(self, label: str, values: Tensor) -> None:
-        """Record the gradient of an output when it is computed; a tensor that several modules return counts once."""
-        watched = self._watched.get(id(values))
-        version = _version(values)
-        if not values.requires_grad or (watched and watched[0]() is values and watched[1] == version):
-            return
-        self._watched[id(values)] = (weakref.ref(values), version)
-        current = self._current
+    def _add_gradient(self, name: str, gradient: Tensor | None) -> None:
+        if self._current:
+            self._current.add_gradient(name, gradient)
 
-        def hook(gradient: Tensor) -> None:
-            if self._current is current:
-                self._add(BACKWARD, f"{label}.grad", gradient)
+    def _hook_parameters(self) -> None:
+        """Record the gradient of each parameter that needs one and is not hooked yet."""
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and id(parameter) not in self._hooked and not is_lazy(parameter):
+                self._hooked[id(parameter)] = parameter
 
-        values.register_hook(hook)
+                def record(parameter: Tensor, name: str = name) -> None:
+                    self._add_gradient(name, parameter.grad)
 
-    def _accumulated(self, name: str) -> Callable[[Tensor], None]:
-        def hook(parameter: Tensor) -> None:
-            if self._current is not None and parameter.grad is not None:
-                self._add(BACKWARD, f"{name}.grad", parameter.grad)
-
-        return hook
+                self._handles.callback(parameter.register_post_accumulate_grad_hook(record).remove)
 
 
-class Recorded:
-    """What a loop can add to the step that is being recorded."""
-
-    def __init__(self, add: Callable[[str, str, Tensor], None] | None) -> None:
-        self._add = add
-
-    def record(self, **values: Tensor | float) -> None:
-        """Record a loss or another number by name."""
-        for name, value in values.items():
-            if self._add:
-                self._add(LOSS, name, value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64))
-
-
-def _refuse(model: nn.Module) -> None:
-    """Raise ValueError if hooks would not see what a model computes."""
-    for name, module in model.named_modules():
-        where = f"module {name!r} ({type(module).__name__})" if name else f"the model ({type(module).__name__})"
-        if isinstance(module, nn.DataParallel) and len(module.device_ids) > 1:
-            raise ValueError(f"{where} copies itself to {len(module.device_ids)} cards; trace the model on one of them")
-        if isinstance(module, torch.jit.ScriptModule):
-            raise ValueError(f"{where} was scripted, and calls no hooks; trace the model that it was made of")
-        if hasattr(module, "_orig_mod") or module._compiled_call_impl is not None:
-            raise ValueError(f"{where} is compiled, and calls no hooks; trace the model before torch.compile, or modules=False")
-
-
-def _phase() -> str:
-    """Return the phase of a module's call: inside of a backward pass, checkpointing computes maps again."""
-    return BACKWARD if torch._C._current_graph_task_id() != -1 else FORWARD
-
-
-def _version(values: Tensor) -> int:
-    """Return how often a tensor was written to; -1 in inference mode, which does not count."""
-    return -1 if values.is_inference() else values._version
-
-
-def _describe(phase: str, name: str, values: Tensor) -> records.Tensor:
-    dtype = str(values.dtype).removeprefix("torch.")
-    return records.Tensor(phase, name, tuple(values.shape), dtype, tuple(values.stride()))
-
-
-def _tensors(value: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Yield the tensors of an argument or result with their paths, in order."""
-    if isinstance(value, Tensor):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, each in value.items():
-            yield from _tensors(each, f"{path}.{key}")
-    elif isinstance(value, tuple | list):
-        for i, each in enumerate(value):
-            # One argument needs no number.
-            yield from _tensors(each, path if len(value) == 1 else f"{path}[{i}]")
-
-
-def _generator_states() -> Iterator[tuple[str, Tensor]]:
-    """Yield the states of the generators that a step may draw from, as bytes."""
-    yield "torch", torch.get_rng_state()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        yield "cuda", torch.cuda.get_rng_state()
-    if "numpy.random" in sys.modules:
-        yield "numpy", _hashed(repr(np.random.get_state()))  # noqa: NPY002 - what older code draws from
-    yield "python", _hashed(repr(random.getstate()))
-
-
-def _hashed(text: str) -> Tensor:
-    return torch.frombuffer(bytearray(hashlib.sha256(text.encode()).digest()), dtype=torch.uint8)
-
-
-def _is_plain(value: object) -> bool:
-    return value is None or isinstance(value, bool | int | float | str) or (
-        isinstance(value, tuple | list) and all(isinstance(each, bool | int | float) for each in value)
-    )
+def _mode(module: nn.Module) -> str:
+    return "t" if module.training else "e"

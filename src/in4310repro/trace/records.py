@@ -1,15 +1,16 @@
 """The file of a trace: a header, then a line of JSON for each step, which is written as soon as the step ends.
 
-A line `{"tensors": [...]}` introduces tensors by number: their phase, name, shape, dtype and strides; a line
-`{"step": ...}` has for each tensor of the step, in the order of execution, this number, its hash, and its largest
-magnitude, norm and count of values that are not finite. A process that is killed leaves all whole steps.
+A line `{"tensors": [...]}` numbers tensors by phase, name, shape, dtype and strides. A line `{"step": ...}` has an
+entry for each tensor of the step, in the order of execution: its number, its hash, its largest magnitude, its norm and,
+unless 0, its count of values that are not finite. A process that is killed leaves all whole steps.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ FORMAT = 1
 LONGEST_LINE = 2**26  # bytes
 DATA, FORWARD, LOSS, BACKWARD, UPDATE = "data", "forward", "loss", "backward", "update"
 PHASES = (DATA, FORWARD, LOSS, BACKWARD, UPDATE)
+_HASH = re.compile("[0-9a-f]{16}")
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Event:
     hash: str  # 16 hexadecimal digits
     largest: float  # magnitude of the finite values
     norm: float  # of the finite values
-    not_finite: int
+    not_finite: int = 0  # number of values
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,7 @@ class Step:
     groups: str  # options of the optimizer's parameter groups, as JSON
     paths: tuple[str, ...] | None  # names of the images' files
     events: tuple[Event, ...]
-
-    def losses(self) -> list[float]:
-        """Return the recorded losses that are single numbers, by their norm and sign."""
-        return [each.norm for each in self.events if each.tensor.phase == LOSS]
+    losses: Mapping[str, float] = field(default_factory=dict)  # what was recorded and is a single number
 
 
 @dataclass(frozen=True)
@@ -90,7 +89,7 @@ def read_trace(path: Path | str) -> TraceFile:
             break
         try:
             content = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{where} is no JSON: {error}; each line of a trace is an object") from error
         if not isinstance(content, dict):
             raise ValueError(f"{where} is {type(content).__name__}; each line of a trace is an object")
@@ -99,7 +98,7 @@ def read_trace(path: Path | str) -> TraceFile:
         elif "tensors" in content:
             tensors += [_tensor(each, where) for each in _list(content, "tensors", where)]
         else:
-            steps.append(_step(content, tensors, where))
+            steps.append(_step(content, tensors, len(header["modules"]), where))
             if len(steps) > 1 and steps[-1].number <= steps[-2].number:
                 raise ValueError(f"{where} is step {steps[-1].number} after {steps[-2].number}; numbers must rise")
     if header is None:
@@ -113,7 +112,9 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
         while line := file.readline(LONGEST_LINE + 1):
             number += 1
             if len(line) > LONGEST_LINE:
-                raise ValueError(f"{path}, line {number} has more than {LONGEST_LINE:,} bytes; it is no line of a trace")
+                raise ValueError(
+                    f"{path}, line {number} has more than {LONGEST_LINE:,} bytes; it is no line of a trace"
+                )
             yield number, line
 
 
@@ -121,7 +122,7 @@ def _check_header(content: dict[str, Any], where: str) -> dict[str, Any]:
     if content.get("trace") != FORMAT:
         raise ValueError(f"{where}: the format is {content.get('trace')!r}; a trace of format {FORMAT} was expected")
     modules = _list(content, "modules", where)
-    if not all(isinstance(each, list) and len(each) == 2 and all(isinstance(x, str) for x in each) for each in modules):
+    if not all(isinstance(each, list) and len(each) == 2 and all(_is_name(x) for x in each) for each in modules):
         raise ValueError(f"{where}: modules must be pairs of name and class")
     if not isinstance(content.get("environment"), dict):
         raise ValueError(f"{where}: environment must be an object")
@@ -137,77 +138,123 @@ def _list(content: dict[str, Any], key: str, where: str) -> list[Any]:
 def _tensor(content: object, where: str) -> Tensor:
     match content:
         case [str(phase), str(name), list(shape), str(dtype), list(strides)] if (
-            phase in PHASES and _are_counts(shape) and _are_counts(strides) and len(shape) == len(strides)
+            phase in PHASES
+            and _is_name(name)
+            and _is_name(dtype)
+            and _are_counts(shape)
+            and _are_counts(strides)
+            and len(shape) == len(strides)
         ):
             return Tensor(phase, name, tuple(shape), dtype, tuple(strides))
     raise ValueError(f"{where}: a tensor is {str(content)[:100]}; phase, name, shape, dtype and strides were expected")
 
 
 def _are_counts(values: list[Any]) -> bool:
-    return all(type(value) is int and value >= 0 for value in values)
+    return all(isinstance(value, int) and not isinstance(value, bool) and value >= 0 for value in values)
 
 
-def _step(content: dict[str, Any], tensors: list[Tensor], where: str) -> Step:
+def _step(content: dict[str, Any], tensors: list[Tensor], modules: int, where: str) -> Step:
     number, modes, groups, paths = (content.get(key) for key in ("step", "modes", "groups", "paths"))
-    if type(number) is not int or number < 0 or not isinstance(modes, str) or not isinstance(groups, str):
-        raise ValueError(f"{where}: step must be a count, modes and groups text")
-    if paths is not None and not (isinstance(paths, list) and all(isinstance(each, str) for each in paths)):
-        raise ValueError(f"{where}: paths must be a list of names")
-    events = tuple(_event(each, tensors, where) for each in _list(content, "events", where))
-    return Step(number, modes, groups, None if paths is None else tuple(paths), events)
+    if type(number) is not int or number < 0:
+        raise ValueError(f"{where}: step is {str(number)[:100]}; a count was expected")
+    if not isinstance(modes, str) or len(modes) != modules or set(modes) - {"t", "e"}:
+        raise ValueError(f"{where}: modes is {str(modes)[:100]}; t or e was expected for each of {modules} modules")
+    if not isinstance(groups, list) or not all(isinstance(each, dict) for each in groups):
+        raise ValueError(f"{where}: groups is {str(groups)[:100]}; a list of objects was expected")
+    if paths is not None and not (isinstance(paths, list) and all(_is_name(each) for each in paths)):
+        raise ValueError(f"{where}: paths is {str(paths)[:100]}; a list of names was expected")
+    events = tuple([_event(each, tensors, where) for each in _list(content, "events", where)])
+    options = json.dumps(groups, sort_keys=True)
+    losses = _losses(content.get("losses", {}), where)
+    return Step(number, modes, options, None if paths is None else tuple(paths), events, losses)
+
+
+def _losses(content: object, where: str) -> dict[str, float]:
+    """Return losses by name; the file has them as hexadecimal text, since JSON knows no NaN."""
+    if isinstance(content, dict) and all(_is_name(name) and isinstance(value, str) for name, value in content.items()):
+        try:
+            return {name: float.fromhex(value) for name, value in content.items()}
+        except (ValueError, OverflowError):
+            pass
+    raise ValueError(f"{where}: losses is {str(content)[:100]}; hexadecimal numbers by name were expected")
+
+
+def _is_name(value: object) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def printable(name: str) -> str:
+    """Return a name in which control characters and half characters are escaped."""
+    return name if name.isprintable() else name.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def _event(content: object, tensors: list[Tensor], where: str) -> Event:
-    match content:
-        case [int(tensor), str(digest), int() | float() as largest, int() | float() as norm, *rest] if (
+    match [*content, 0] if isinstance(content, list) and len(content) == 4 else content:
+        case [int(tensor), str(digest), int() | float() as largest, int() | float() as norm, int(not_finite)] if (
             0 <= tensor < len(tensors)
-            and len(digest) == 16
-            and all(letter in "0123456789abcdef" for letter in digest)
+            and _HASH.fullmatch(digest)
             and 0 <= largest < math.inf
-            and 0 <= norm <= math.inf
-            and (not rest or (len(rest) == 1 and _are_counts(rest)))
+            and 0 <= norm < math.inf
+            and not_finite >= 0
         ):
-            return Event(tensors[tensor], digest, float(largest), float(norm), rest[0] if rest else 0)
+            return Event(tensors[tensor], digest, float(largest), float(norm), not_finite)
     raise ValueError(f"{where}: an entry is {str(content)[:100]}; number, hash, largest, norm and count were expected")
 
 
 class Writer:
-    """Writes a trace line by line."""
+    """Writes a trace line by line; each line goes to the system at once, so that a killed process loses no whole step.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
 
     def __init__(self, path: Path, header: dict[str, Any]) -> None:
-        self._file = path.open("wb")
+        self._file = path.open("wb", buffering=0)
         self._numbers: dict[Tensor, int] = {}
-        self._new: list[Tensor] = []
-        self._write({"trace": FORMAT, **header})
+        try:
+            self._write({"trace": FORMAT, **header})
+        except OSError:
+            self.close()
+            raise
 
     def _write(self, content: dict[str, Any]) -> None:
-        self._file.write(json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
-
-    def _number(self, tensor: Tensor) -> int:
-        if tensor not in self._numbers:
-            self._numbers[tensor] = len(self._numbers)
-            self._new.append(tensor)
-        return self._numbers[tensor]
+        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        rest = memoryview(text.encode() + b"\n")
+        while rest:
+            rest = rest[self._file.write(rest) :]
 
     def write(self, step: Step) -> None:
-        """Write a step, and give it to the system, so that a killed process loses no earlier one."""
-        events = [
-            [self._number(each.tensor), each.hash, _short(each.largest), _short(each.norm)]
+        """Write a step, after the tensors that no step before had.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        new = [each for each in dict.fromkeys(event.tensor for event in step.events) if each not in self._numbers]
+        if new:
+            self._numbers.update(zip(new, range(len(self._numbers), len(self._numbers) + len(new)), strict=True))
+            self._write({"tensors": [[t.phase, t.name, t.shape, t.dtype, t.strides] for t in new]})
+        content: dict[str, Any] = {"step": step.number, "modes": step.modes, "groups": json.loads(step.groups)}
+        if step.paths is not None:
+            content["paths"] = [printable(each) for each in step.paths]
+        if step.losses:
+            content["losses"] = {printable(name): value.hex() for name, value in step.losses.items()}
+        content["events"] = [
+            [self._numbers[each.tensor], each.hash, _shorten(each.largest), _shorten(each.norm)]
             + ([each.not_finite] if each.not_finite else [])
             for each in step.events
         ]
-        if self._new:
-            self._write({"tensors": [[t.phase, t.name, t.shape, t.dtype, t.strides] for t in self._new]})
-            self._new.clear()
-        paths = {} if step.paths is None else {"paths": step.paths}
-        self._write({"step": step.number, "modes": step.modes, "groups": step.groups, **paths, "events": events})
-        self._file.flush()
+        self._write(content)
+
+    @property
+    def closed(self) -> bool:
+        """True if nothing can be written any more."""
+        return self._file.closed
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
 
 
-def _short(value: float) -> float:
+def _shorten(value: float) -> float:
     """Return a value with nine digits, enough for each float32."""
     return float(f"{value:.9g}")

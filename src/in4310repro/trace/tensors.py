@@ -1,0 +1,133 @@
+"""The tensors in arguments, results, gradients and optimizer states, each with a path that goes behind its name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import random
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+Named = tuple[str, Tensor]
+
+
+def iterate_tensors(value: object, path: str = "") -> Iterator[Named]:
+    """Yield the tensors of an argument or result with their paths: `[0]`, `.key` or `.field`; others are left out.
+
+    Tuples, lists, mappings and dataclasses are searched. A sparse COO tensor has two: `.indices` and `.values`, as it
+    holds them.
+    """
+    if isinstance(value, Tensor):
+        if value.layout is torch.sparse_coo:
+            yield f"{path}.indices", value._indices()
+            yield f"{path}.values", value._values()
+        else:
+            yield path, value
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            yield from iterate_tensors(each, f"{path}.{key}")
+    elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+        for field in dataclasses.fields(value):
+            yield from iterate_tensors(getattr(value, field.name), f"{path}.{field.name}")
+    elif isinstance(value, tuple | list):
+        for i, each in enumerate(value):
+            yield from iterate_tensors(each, f"{path}[{i}]")
+
+
+def iterate_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Iterator[Named]:
+    """Yield the tensors of a call; a single positional argument needs no number."""
+    for i, each in enumerate(args):
+        yield from iterate_tensors(each, f"[{i}]" if len(args) > 1 else "")
+    yield from iterate_tensors(kwargs)
+
+
+def batch_tensors(images: object) -> Iterator[Named]:
+    """Yield the tensors of a batch, and of a single tensor also each of its images.
+
+    Raises:
+        ValueError: the batch holds no tensor.
+    """
+    found = list(iterate_tensors(images, "images"))
+    if not found:
+        raise ValueError(
+            f"images is {type(images).__name__} without a tensor; a tensor, or a container of them, is valid"
+        )
+    yield from found
+    if isinstance(images, Tensor) and images.layout is torch.strided and images.ndim:
+        yield from ((f"images[{i}]", each) for i, each in enumerate(images))
+
+
+def state_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[Named]:
+    """Return parameters, buffers and optimizer state by name; parameters without values yet are left out."""
+    parameters = dict(model.named_parameters())
+    names = {id(parameter): name for name, parameter in parameters.items()}
+    found = [(name, each) for name, each in (*parameters.items(), *model.named_buffers()) if not is_lazy(each)]
+    for i, optimizer in enumerate(optimizers):
+        title = f"optimizer{i + 1}" if i else "optimizer"
+        places = {
+            id(each): i for i, each in enumerate(each for group in optimizer.param_groups for each in group["params"])
+        }
+        for parameter, state in optimizer.state.items():
+            name = names.get(id(parameter)) or f"other[{places.get(id(parameter), '')}]"
+            found += iterate_tensors(_numbers_as_tensors(state), f"{title}.{name}")
+    return found
+
+
+def _numbers_as_tensors(state: object) -> object:
+    """Return an optimizer's state of a parameter with its numbers as tensors."""
+    if isinstance(state, Mapping):
+        return {
+            key: torch.tensor(value, dtype=torch.float64) if isinstance(value, int | float) else value
+            for key, value in state.items()
+        }
+    return state
+
+
+def generator_states() -> Iterator[Named]:
+    """Yield the states of the generators that a step may draw from, as bytes or as their hash."""
+    yield "generator.torch", torch.get_rng_state()
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        for i, state in enumerate(torch.cuda.get_rng_state_all()):
+            yield f"generator.cuda{i or ''}", state
+    if "numpy.random" in sys.modules:
+        # The generator that older code draws from.
+        yield "generator.numpy", _hash(repr(np.random.get_state(legacy=False)).encode())
+    yield "generator.python", _hash(repr(random.getstate()).encode())
+
+
+def _hash(content: bytes) -> Tensor:
+    return torch.frombuffer(bytearray(hashlib.sha256(content).digest()), dtype=torch.uint8)
+
+
+_NOT_PLAIN = object()
+
+
+def plain_options(optimizers: Sequence[torch.optim.Optimizer]) -> str:
+    """Return the options of the optimizers' groups as JSON, without the parameters and other objects."""
+    groups = [
+        {key: plain for key, value in group.items() if (plain := _plain(value)) is not _NOT_PLAIN}
+        for optimizer in optimizers
+        for group in optimizer.param_groups
+    ]
+    return json.dumps(groups, sort_keys=True)
+
+
+def _plain(value: object) -> object:
+    """Return an option as JSON holds it; `_NOT_PLAIN` if it is another object."""
+    if isinstance(value, Tensor) and value.numel() == 1:
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, tuple | list):
+        plain = [_plain(each) for each in value]
+        return plain if _NOT_PLAIN not in plain else _NOT_PLAIN
+    return _NOT_PLAIN
