@@ -64,7 +64,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
         "precision of products": _precision(),
         "default dtype": str(torch.get_default_dtype()).removeprefix("torch."),
-        "denormals are zero": not bool(torch.tensor(1e-40) * 1),
+        "denormals are zero": not bool(torch.tensor(1e-40, dtype=torch.float32) * 1),
         "oneDNN": torch.backends.mkldnn.enabled,
         "precision of oneDNN": _onednn_precision(),
         "device": device.type,

@@ -56,27 +56,32 @@ def digest(values: Tensor) -> Digest:
     return digests([values])[0]
 
 
-def digests(tensors: Sequence[Tensor]) -> list[Digest]:
+def digests(tensors: Sequence[Tensor], *, compiled: bool = True) -> list[Digest]:
     """Return the digest of each tensor, for any device, dtype and strides.
+
+    Args:
+        tensors: the tensors.
+        compiled: False computes by torch's operations on a CPU too, as on a GPU.
 
     Raises:
         ValueError: a tensor is sparse, nested, quantized, without memory, or inside of torch.func.
     """
-    return read(measure(tensors))
+    return read(measure(tensors, compiled=compiled))
 
 
-def measure(tensors: Sequence[Tensor], names: Sequence[str] = ()) -> list[Digest | Row]:
+def measure(tensors: Sequence[Tensor], names: Sequence[str] = (), *, compiled: bool = True) -> list[Digest | Row]:
     """Return the digest of each tensor, or on a GPU a row that `read` makes a digest of, without waiting for the GPU.
 
     Args:
         tensors: the tensors.
         names: what an error calls them.
+        compiled: as for `digests`.
 
     Raises:
         ValueError: as for `digests`.
     """
     plain = [_plain(each, name) for each, name in zip(tensors, names or ["a tensor"] * len(tensors), strict=True)]
-    if _kernel() and all(each.is_cpu for each in plain):
+    if compiled and _kernel() and all(each.is_cpu for each in plain):
         return [*_measure_by_kernel(plain)]
     return [_measure_by_torch(each) for each in plain]
 

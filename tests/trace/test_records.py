@@ -1,0 +1,146 @@
+"""A trace that is read is the one that was written; a damaged one is refused by the number of its line."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.trace import Event, Step, read_trace
+from in4310repro.trace.records import Tensor, Writer
+
+HEADER = {"modules": [["", "Net"], ["fc", "Linear"]], "environment": {"torch": "2.9"}}
+MAPS = Tensor("forward", "fc.output", (2, 3), "float32", (3, 1))
+LOSS = Tensor("loss", "loss", (), "float32", ())
+STEPS = (
+    Step(0, "te", '[{"lr": 0.1}]', None, (Event(MAPS, "0123456789abcdef", 2.5, 3.25, 1),), {}),
+    Step(
+        3,
+        "tt",
+        "[]",
+        ("a.jpg", "b.jpg"),
+        (Event(MAPS, "f" * 16, 0.0, 0.0), Event(LOSS, "0" * 16, 1e300, 1.0)),
+        {"loss": -0.1, "other": math.inf},
+    ),
+)
+
+
+def written(folder: Path) -> Path:
+    file = folder / "a.trace"
+    writer = Writer(file, HEADER)
+    for step in STEPS:
+        writer.write(step)
+    writer.close()
+    return file
+
+
+def test_what_is_read_is_what_was_written(tmp_path: Path) -> None:
+    found = read_trace(written(tmp_path))
+    assert found.steps == STEPS
+    assert found.modules == HEADER["modules"]
+    assert found.header["environment"] == HEADER["environment"]
+    assert not found.cut
+
+
+def test_each_line_is_json_that_names_a_tensor_once(tmp_path: Path) -> None:
+    lines = [json.loads(line) for line in written(tmp_path).read_text().splitlines()]
+    assert [next(iter(line)) for line in lines] == ["trace", "tensors", "step", "tensors", "step"]
+    assert [tensor[1] for line in lines for tensor in line.get("tensors", [])] == ["fc.output", "loss"]
+
+
+@pytest.mark.parametrize("size", [1, 30, 200])
+def test_a_file_that_ends_amid_a_line_has_the_whole_steps_before(size: int, tmp_path: Path) -> None:
+    file = written(tmp_path)
+    file.write_bytes(file.read_bytes()[:-size])
+    found = read_trace(file)
+    assert found.cut
+    assert found.steps == STEPS[:1]
+
+
+def test_a_file_without_a_whole_line_is_no_trace(tmp_path: Path) -> None:
+    for content in (b"", b'{"trace": 1'):
+        (tmp_path / "a.trace").write_bytes(content)
+        with pytest.raises(ValueError, match="is no trace: it has no header line"):
+            read_trace(tmp_path / "a.trace")
+
+
+Damage = Callable[[list[Any]], Any]
+DAMAGED: dict[str, tuple[Damage, str]] = {
+    "another format": (lambda lines: lines[0].update(trace=2), "line 1: the format is 2; a trace of format 1"),
+    "no modules": (lambda lines: lines[0].pop("modules"), "line 1: modules must be a list"),
+    "modules without class": (lambda lines: lines[0].update(modules=[["a"]]), "line 1: modules must be pairs of name"),
+    "no environment": (lambda lines: lines[0].update(environment=[]), "line 1: environment must be an object"),
+    "no object": (lambda lines: lines.__setitem__(2, [1]), "line 3 is list; each line of a trace is an object"),
+    "unknown phase": (lambda lines: lines[1]["tensors"][0].__setitem__(0, "dream"), "line 2: a tensor is .*dream"),
+    "negative size": (lambda lines: lines[1]["tensors"][0].__setitem__(2, [-1, 3]), "line 2: a tensor is"),
+    "strides missing": (lambda lines: lines[1]["tensors"][0].__setitem__(4, [1]), "line 2: a tensor is"),
+    "name with escape": (lambda lines: lines[1]["tensors"][0].__setitem__(1, "\x1b[2J"), "line 2: a tensor is"),
+    "half a character": (lambda lines: lines[1]["tensors"][0].__setitem__(1, "\ud800"), "line 2: a tensor is"),
+    "step as text": (lambda lines: lines[2].update(step="0"), "line 3: step is 0; a count was expected"),
+    "step as truth": (lambda lines: lines[2].update(step=True), "line 3: step is True; a count was expected"),
+    "modes too short": (lambda lines: lines[2].update(modes="t"), "line 3: modes is t; t or e .* each of 2 modules"),
+    "other modes": (lambda lines: lines[2].update(modes="tx"), "line 3: modes is tx; t or e was expected"),
+    "groups as text": (lambda lines: lines[2].update(groups="[]"), "line 3: groups is .*; a list of objects"),
+    "paths as text": (lambda lines: lines[4].update(paths="a.jpg"), "line 5: paths is a.jpg; a list of names"),
+    "loss as text": (lambda lines: lines[4].update(losses={"loss": "much"}), "line 5: losses is .*hexadecimal"),
+    "loss too large": (lambda lines: lines[4].update(losses={"loss": "0x1p9999"}), "line 5: losses is .*hexadecimal"),
+    "unknown tensor": (lambda lines: lines[2]["events"][0].__setitem__(0, 9), "line 3: an entry is .*hash"),
+    "tensor from the end": (lambda lines: lines[2]["events"][0].__setitem__(0, -1), "line 3: an entry is"),
+    "short hash": (lambda lines: lines[2]["events"][0].__setitem__(1, "abc"), "line 3: an entry is"),
+    "capital hash": (lambda lines: lines[2]["events"][0].__setitem__(1, "A" * 16), "line 3: an entry is"),
+    "negative norm": (lambda lines: lines[2]["events"][0].__setitem__(3, -1.0), "line 3: an entry is"),
+    "norm of NaN": (lambda lines: lines[2]["events"][0].__setitem__(3, math.nan), "line 3: an entry is"),
+    "a sixth value": (lambda lines: lines[2]["events"][0].append(0), "line 3: an entry is"),
+    "negative count": (lambda lines: lines[2]["events"][0].__setitem__(4, -1), "line 3: an entry is"),
+    "no events": (lambda lines: lines[2].pop("events"), "line 3: events must be a list"),
+    "step again": (lambda lines: lines[4].update(step=0), "line 5 is step 0 after 0; numbers must rise"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_a_damaged_line_is_refused_by_its_number(kind: str, tmp_path: Path) -> None:
+    damage, message = DAMAGED[kind]
+    file = written(tmp_path)
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    damage(lines)
+    file.write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    with pytest.raises(ValueError, match=f"a.trace, {message}"):
+        read_trace(file)
+
+
+@pytest.mark.parametrize(
+    "line", [b"no JSON", b"[" * 100_000, b"\xff\xfe", b"9" * 5000], ids=["text", "deep", "bytes", "digits"]
+)
+def test_a_line_that_is_no_json_is_refused(line: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.trace").write_bytes(line + b"\n")
+    with pytest.raises(ValueError, match=r"a\.trace, line 1 is no JSON: .*; each line of a trace is an object"):
+        read_trace(tmp_path / "a.trace")
+
+
+def test_a_line_that_is_too_long_is_refused_before_it_is_read_whole(tmp_path: Path) -> None:
+    with (tmp_path / "a.trace").open("wb") as file:
+        file.truncate(2**27)
+    with pytest.raises(ValueError, match=r"a\.trace, line 1 has more than 67,108,864 bytes; it is no line of a trace"):
+        read_trace(tmp_path / "a.trace")
+
+
+def test_random_damage_gives_a_trace_or_one_clear_error(tmp_path: Path) -> None:
+    file = written(tmp_path)
+    content, draw = file.read_bytes(), random.Random(0)
+    messages = []
+    for _ in range(400):
+        damaged = bytearray(content)
+        for _ in range(draw.randrange(1, 4)):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        file.write_bytes(damaged)
+        try:
+            read_trace(file)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 200
+    assert all("a.trace" in message for message in messages)
