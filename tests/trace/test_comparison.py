@@ -158,6 +158,7 @@ def test_other_initial_weights_are_found_before_the_first_step(against: Changed)
     assert (found.difference.step, found.difference.name) == (0, "start.0.weight")
     assert "the seed that weights are drawn from, or the file that has them" in found.paragraph()
     assert "more than other rounding gives" in found.paragraph()
+    assert found.keep() == [{"step": 0, "tensors": ["start.0.weight"]}]
 
 
 def move_weight(number: int, model: nn.Module) -> None:
@@ -175,6 +176,7 @@ def test_a_difference_in_steps_that_are_not_recorded_is_said_with_those_steps(
     assert found.difference
     assert (found.difference.step, found.difference.name) == (2, "start.0.weight")
     assert "the trainings part in between; steps=range(1, 3) records those steps" in found.paragraph()
+    assert found.keep() == []
 
 
 def test_traces_with_every_step_and_every_second_one_are_compared_in_the_steps_of_both(against: Changed) -> None:

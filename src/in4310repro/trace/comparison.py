@@ -13,6 +13,7 @@ import torch
 from in4310repro.trace.gaps import describe_gaps
 from in4310repro.trace.pairs import (
     OPTIMIZER,
+    START,
     Difference,
     Pair,
     differ,
@@ -68,10 +69,13 @@ class Comparison:
     def keep(self) -> list[dict[str, Any]]:
         """Return the arguments `keep` of `Trace` that record the values of the tensor that differs first.
 
-        There is one, or one for each trace if the tensor has two names; none for a mode or another shape or dtype.
+        There is one, or one for each trace if the tensor has two names. There is none for a mode, for another shape or
+        dtype, and for a state that steps before this one, which are not recorded, changed.
         """
         found = self.difference
         if not found or not found.first or not found.second or layout(found.first) != layout(found.second):
+            return []
+        if found.name.startswith(START) and found.step:
             return []
         names = dict.fromkeys((found.first.tensor.name, found.second.tensor.name))
         return [{"step": found.step, "tensors": [name]} for name in names]

@@ -1,0 +1,103 @@
+"""The command `diff`: what it prints, its exit codes, its JSON, its picture."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.conftest import Call
+from tests.trace.recording import batches, record
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> tuple[str, str]:
+    """Write traces of two trainings whose learning rates differ."""
+    record(tmp_path / "a.trace")
+    record(tmp_path / "b.trace", learning_rate=0.02)
+    return "a.trace", "b.trace"
+
+
+def test_a_difference_is_a_paragraph_a_table_and_the_line_that_keeps_the_elements(
+    call: Call, traces: tuple[str, str]
+) -> None:
+    code, printed, _ = call("diff", *traces)
+    first, *rows, last = (line for line in printed.splitlines() if line)
+    assert code == 1
+    assert first.startswith("The trainings differ first in step 0, in the optimizer's update: 0.weight (Conv2d).")
+    assert re.split(r" {2,}", rows[0].strip()) == [
+        *("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps"),
+    ]
+    assert [row.split()[0] for row in rows[1:]] == ["0", "1", "2", "3"]
+    assert last == (
+        'Its elements: record both again by Trace(..., keep={"step": 0, "tensors": ["0.weight"]}), and add --values.'
+    )
+
+
+def test_equal_traces_end_with_0_and_say_what_is_not_in_both(call: Call, tmp_path: Path) -> None:
+    record(tmp_path / "a.trace")
+    record(tmp_path / "b.trace", steps=range(3))
+    code, printed, _ = call("diff", "a.trace", "b.trace")
+    equal, note = printed.splitlines()
+    assert code == 0
+    assert equal.startswith("Everything that both traces recorded is equal to the bit: ")
+    assert note == "Not compared: 3 steps are in both traces; 1 more are in a.trace alone, 0 in b.trace alone."
+
+
+def test_the_printed_line_records_what_values_then_compares(
+    call: Call, traces: tuple[str, str], tmp_path: Path
+) -> None:
+    code, _, error = call("diff", *traces, "--values")
+    assert (code, 'a.trace.step0.npz; record them with keep={"step": 0' in error) == (2, True)
+    line = re.search(r"keep=(\{.*?\})\)", call("diff", *traces)[1])
+    assert line
+    keep = json.loads(line[1])
+    record(tmp_path / "a.trace", keep=keep)
+    record(tmp_path / "b.trace", keep=keep, learning_rate=0.02)
+    code, printed, _ = call("diff", *traces, "--values")
+    (found,) = (row for row in printed.splitlines() if row.startswith("0.weight: "))
+    assert code == 1
+    assert found.startswith("0.weight: 108 of 108 elements differ, by at most ")
+    assert "axis 0: 4 of 4 (0 to 3)" in found
+    document = json.loads(call("diff", *traces, "--values", "--json")[1])
+    assert document["elements"]["0.weight"]["differing"] == 108
+
+
+def test_values_of_another_tensor_are_missed_by_name(call: Call, traces: tuple[str, str], tmp_path: Path) -> None:
+    for name, rate in zip(traces, (0.01, 0.02), strict=True):
+        record(tmp_path / name, learning_rate=rate, keep={"step": 0, "tensors": ["5.weight"]})
+    code, _, error = call("diff", *traces, "--values")
+    assert (code, 'has no tensor 0.weight; record it with keep={"step": 0, "tensors": ["0.weight"]}' in error) == (
+        2,
+        True,
+    )
+
+
+def test_json_has_the_difference_and_every_step(call: Call, traces: tuple[str, str]) -> None:
+    code, printed, _ = call("diff", *traces, "--json")
+    document = json.loads(printed)
+    assert code == 1
+    assert (document["equal"], document["difference"]["name"], document["steps"]) == (False, "0.weight", 4)
+    assert [row["step"] for row in document["growth"]] == [0, 1, 2, 3]
+    assert json.loads(call("diff", traces[0], traces[0], "--json")[1])["difference"] is None
+
+
+def test_the_picture_has_a_point_for_each_step_and_line(call: Call, traces: tuple[str, str], tmp_path: Path) -> None:
+    code, printed, _ = call("diff", *traces, "--figure", "growth.svg")
+    assert (code, printed.splitlines()[-1]) == (1, "wrote growth.svg")
+    drawing = ElementTree.fromstring((tmp_path / "growth.svg").read_text())  # noqa: S314  # written by this package
+    shapes = [each.get("class") for each in drawing.iter() if (each.get("class") or "").startswith(("m", "l"))]
+    assert (shapes.count("m0") - 2, shapes.count("m1") - 1) == (2 * 4, 4)
+    texts = [each.text for each in drawing.iter() if each.tag.endswith("text")]
+    assert {"relative difference", "share of tensors that differ", "loss", "parameters", "1e0"} <= {*texts}
+
+
+def test_a_long_table_has_steps_at_growing_distances(call: Call, tmp_path: Path) -> None:
+    read = batches(1) * 20
+    record(tmp_path / "a.trace", read=read, modules=False)
+    record(tmp_path / "b.trace", read=read, modules=False, learning_rate=0.02)
+    rows = call("diff", "a.trace", "b.trace")[1].splitlines()
+    assert [int(row.split()[0]) for row in rows if re.match(r" *\d+ ", row)] == [0, 1, 2, 4, 8, 16, 19]
