@@ -16,6 +16,7 @@ from tests.bad_input import (
     settings,
     signals,
     splits,
+    traces,
 )
 from tests.bad_input import weights as weight_files
 from tests.bad_input.row import Row
@@ -24,7 +25,19 @@ PAGE = Path(__file__).parents[2] / "docs/bad-input.md"
 BEGIN, END = "<!-- {}: begin -->", "<!-- {}: end -->"
 SHOWN = 70  # characters of a command
 
-MODULES = (images, splits, settings, command_line, weight_files, doubts, checkpoints, run_folders, environment, signals)
+MODULES = (
+    images,
+    splits,
+    settings,
+    command_line,
+    weight_files,
+    doubts,
+    checkpoints,
+    run_folders,
+    environment,
+    signals,
+    traces,
+)
 ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 
 

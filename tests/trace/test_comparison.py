@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -477,3 +478,11 @@ def test_a_comparison_is_json_values(against: Changed) -> None:
     assert document["difference"]["first"]["tensor"]["shape"] == (4, 3, 3, 3)
     assert [row["step"] for row in document["growth"]] == [0, 1, 2, 3]
     assert document["keep"] == [{"step": 0, "tensors": ["0.weight"]}]
+
+
+def test_a_loss_that_is_not_finite_has_no_distance_and_is_none_in_json(against: Changed) -> None:
+    found = against(loss=lambda scores, labels: nn.functional.cross_entropy(scores, labels) * torch.inf)
+    assert found.difference
+    assert (found.difference.name, found.growth[0].loss_ulps, found.growth[0].relative_loss) == ("loss", None, None)
+    assert "Of its values 0 and 1 are not finite." in found.paragraph()
+    assert json.dumps(found.to_json()["growth"][0]["loss"], allow_nan=False).endswith(", null]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, print_text
 
 if TYPE_CHECKING:
+    from in4310repro.trace import TraceFile
     from in4310repro.trace.comparison import Growth
 
 TracePath = Annotated[Path, typer.Argument(help="A file that in4310repro.trace.Trace wrote, such as a.trace.")]
@@ -36,12 +38,12 @@ def diff(
     load_torch()
     from in4310repro.report.trace_chart import draw_growth
     from in4310repro.system.files import write_file
-    from in4310repro.trace import compare, read_trace
+    from in4310repro.trace import compare
     from in4310repro.trace.comparison import compare_elements
 
     if figure and figure.suffix != ".svg":
         raise ValueError(f"--figure {figure}; a name that ends with .svg is valid")
-    comparison = compare(read_trace(first), read_trace(second))
+    comparison = compare(_read(first), _read(second))
     elements = compare_elements(comparison) if values else {}
     print_line(comparison.paragraph())
     for note in comparison.notes:
@@ -56,6 +58,16 @@ def diff(
         print_line(f"wrote {write_file(figure, draw_growth(comparison.growth).encode())}")
     kept = {name: asdict(found) if found else None for name, found in elements.items()}
     conclude(comparison.to_json() | {"elements": kept}, 0 if comparison.equal else DIFFERENCE)
+
+
+def _read(path: Path) -> TraceFile:
+    """Read a trace; raise as `open_regular` and `read_trace` do."""
+    from in4310repro.system.files import open_regular
+    from in4310repro.trace import read_trace
+
+    # A named pipe would be waited for.
+    with open_regular(path, sys.maxsize):
+        return read_trace(path)
 
 
 def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:

@@ -24,7 +24,7 @@ from in4310repro.trace.pairs import (
     relative_difference,
 )
 from in4310repro.trace.reasons import describe_difference, describe_equality
-from in4310repro.trace.records import LOSS, UPDATE, Event, TraceFile
+from in4310repro.trace.records import LOSS, UPDATE, TraceFile
 from in4310repro.trace.values import ElementDifference, compare_values, ordered, read_values, values_file
 
 
@@ -35,14 +35,21 @@ class Growth:
     step: int
     tensors: int  # recorded by both
     differing: int
-    loss: tuple[float, float] | None  # magnitudes of the first loss that both recorded
+    loss: tuple[float, float] | None  # the first that both recorded
     loss_ulps: int | None  # None: no loss, or one that is not finite
     relative: float  # largest relative difference of the norm, or largest magnitude, of a parameter or buffer
 
     @property
     def relative_loss(self) -> float | None:
-        """Relative difference of the losses' magnitudes; None without a loss."""
-        return abs(self.loss[0] - self.loss[1]) / (max(self.loss) or 1.0) if self.loss else None
+        """Relative difference of the losses; None if there is none, or one is not finite."""
+        if not self.loss or not all(map(math.isfinite, self.loss)):
+            return None
+        return abs(self.loss[0] - self.loss[1]) / (max(map(abs, self.loss)) or 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the growth as JSON values; a loss that is not finite is None."""
+        losses = [each if math.isfinite(each) else None for each in self.loss or ()]
+        return asdict(self) | {"loss": losses or None, "relative_loss": self.relative_loss}
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,7 @@ class Comparison:
             "notes": list(self.notes),
             "environment": {name: list(values) for name, values in self.environment.items()},
             "keep": self.keep(),
-            "growth": [asdict(each) for each in self.growth],
+            "growth": [each.to_json() for each in self.growth],
         }
 
 
@@ -149,25 +156,26 @@ def compare_elements(comparison: Comparison) -> dict[str, ElementDifference | No
 
 def _growth(pair: Pair) -> Growth:
     compared = [each for each in pair.events if not is_evidence(each[0])]
-    losses = [each for each in compared if each[0].tensor.phase == LOSS and layout(each[0]) == layout(each[1])]
-    loss = losses[0] if losses else None
+    names = [name for name in pair.first.losses if name in pair.second.losses]
+    loss = (pair.first.losses[names[0]], pair.second.losses[names[0]]) if names else None
+    dtypes = {each.tensor.dtype for each, _ in compared if each.tensor.phase == LOSS and each.tensor.name in names[:1]}
     state = [each for each in compared if each[0].tensor.phase == UPDATE]
     model = [each for each in state if not each[0].tensor.name.startswith(OPTIMIZER)]
     return Growth(
         step=pair.number,
         tensors=len(compared),
         differing=sum(differ(*each) for each in compared),
-        loss=(loss[0].norm, loss[1].norm) if loss else None,
-        loss_ulps=_ulps(*loss) if loss else None,
+        loss=loss,
+        loss_ulps=_ulps(loss, dtypes) if loss else None,
         relative=max((relative_difference(*each) for each in model), default=0.0),
     )
 
 
-def _ulps(first: Event, second: Event) -> int | None:
-    """Return the distance of two losses in numbers of their dtype; of float32 if it has more digits than a trace."""
-    if first.not_finite or second.not_finite or math.prod(first.tensor.shape) != 1:
+def _ulps(loss: tuple[float, float], dtypes: set[str]) -> int | None:
+    """Return the distance of two losses in numbers of their dtype, or of float32 if that is coarser."""
+    if not all(map(math.isfinite, loss)):
         return None
-    # A trace has nine digits of a number.
-    kind = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(first.tensor.dtype, torch.float32)
-    a, b = ordered(torch.tensor([first.norm, second.norm], dtype=kind)).tolist()
+    # A loop may record `loss.item()`, whose dtype is float64.
+    kind = torch.bfloat16 if dtypes == {"bfloat16"} else torch.float16 if dtypes == {"float16"} else torch.float32
+    a, b = ordered(torch.tensor(loss, dtype=kind)).tolist()
     return abs(int(a) - int(b))

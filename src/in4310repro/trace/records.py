@@ -8,8 +8,8 @@ unless 0, its count of values that are not finite. A process that is killed leav
 from __future__ import annotations
 
 import json
-import math
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -193,8 +193,8 @@ def _event(content: object, tensors: list[Tensor], where: str) -> Event:
         case [int(tensor), str(digest), int() | float() as largest, int() | float() as norm, int(not_finite)] if (
             0 <= tensor < len(tensors)
             and _HASH.fullmatch(digest)
-            and 0 <= largest < math.inf
-            and 0 <= norm < math.inf
+            and 0 <= largest <= sys.float_info.max
+            and 0 <= norm <= sys.float_info.max
             and not_finite >= 0
         ):
             return Event(tensors[tensor], digest, float(largest), float(norm), not_finite)
