@@ -115,8 +115,8 @@ def advisories(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time kernels, then feature statistics with their errors, beside installed peers: `.[bench]`.
 
-    Then portable arithmetic beside torch's own, and training by several processes beside one; options are those of
-    `python -m benchmarks`, which writes reports/bench.
+    Then portable arithmetic beside torch's own, training by several processes beside one, and traced steps beside bare
+    ones; options are those of `python -m benchmarks`, which writes reports/bench.
     """
     columns = ("--benchmark-columns=median,iqr,ops", "--benchmark-sort=mean", "--benchmark-warmup=on")
     # Without the run-time checks of types, which would be timed too.

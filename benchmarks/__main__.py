@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from benchmarks import arithmetic, processes
+from benchmarks import arithmetic, processes, traces
 from benchmarks.features import BenchmarkOptions, benchmark
 from in4310repro.cli.console import activate_arithmetic, conclude, context_of, print_written, progress
 from in4310repro.cli.options import Device
@@ -21,7 +21,7 @@ def main(
     device: Annotated[str, typer.Option(help=Device)] = "cpu",
     repeats: Annotated[int, typer.Option(help="Alternating repeats, at least.", min=1, max=1000)] = 5,
 ) -> None:
-    """Time feature statistics against peers, portable beside native arithmetic, and several processes beside one.
+    """Time feature statistics against peers, portable beside native arithmetic, several processes, and traces.
 
     It takes minutes; pip install -e '.[bench]' brings the peers.
     """
@@ -30,6 +30,7 @@ def main(
     if active.device == "cpu":
         written += arithmetic.benchmark(out, arithmetic.ArithmeticOptions(repeats=repeats), progress())
         written += processes.benchmark(out, processes.ProcessesOptions(repeats=repeats), progress())
+        written += traces.benchmark(out, traces.TraceOptions(repeats=4 * repeats), progress())
     conclude(print_written(written))
 
 

@@ -1,4 +1,4 @@
-"""The records in features.json, arithmetic.json and processes.json, as typed dictionaries."""
+"""The records in features.json, arithmetic.json, processes.json and traces.json, as typed dictionaries."""
 
 from typing import NotRequired, TypedDict
 
@@ -106,3 +106,30 @@ class ProcessesBenchmark(TypedDict):
     fingerprint: Fingerprint
     cores: int
     workloads: list[ProcessesWorkload]
+
+
+class TraceRow(TypedDict):
+    """Times of a contender's training steps beside bare ones; missing if it is not installed."""
+
+    name: str
+    needs: str  # distribution
+    version: str | None  # None: not installed
+    repeats: NotRequired[int]  # pairs of a bare step and the contender's
+    bare_ms: NotRequired[float]  # median
+    ms: NotRequired[float]  # median
+    ratio: NotRequired[float]  # median over pairs
+    ratio_quartiles: NotRequired[list[float]]  # lower and upper
+    ratio_of_fastest: NotRequired[float]
+
+
+class TraceBenchmark(TypedDict):
+    """Content of traces.json: cost of tracing a training step."""
+
+    fingerprint: Fingerprint
+    model: str
+    image_size: int  # pixels
+    batch_size: int  # images
+    threads: int
+    rows: list[TraceRow]
+    tensors: int  # in a step of the trace
+    bytes_of_each: float  # in the file, for each tensor and step

@@ -8,6 +8,7 @@ from benchmarks.records import (
     FeatureBenchmark,
     PairedRow,
     ProcessesBenchmark,
+    TraceBenchmark,
 )
 from in4310repro.system.text import markdown
 
@@ -137,6 +138,33 @@ def processes_table(report: ProcessesBenchmark) -> str:
             without = f"{1000 * alone:.0f}" if len(ranks) > 1 else "-"
             memory = " ".join(_format(rank["resident_mb"], ".0f") for rank in ranks)
             lines.append(f"| {len(ranks)} | {run['threads']} | {1000 * seconds:.0f} | {without} | {memory} |")
+    return "\n".join([*lines, ""])
+
+
+def traces_table(report: TraceBenchmark) -> str:
+    """Return the text of traces.md, with the table of the benchmark of traces."""
+    environment = report["fingerprint"]
+    lines = [
+        "# Traces: cost",
+        "",
+        f"On {markdown(environment['processor'])} ({environment['capability']}), torch "
+        f"{environment['versions']['torch']}: training steps of {report['model']} at {report['image_size']} px with "
+        f"{report['batch_size']} images and AdamW, {report['threads']} threads, native arithmetic. Each step is timed "
+        "next to a bare one; medians, quartiles in brackets. Fastest: the ratio of the fastest steps.",
+        "",
+        f"A step has {report['tensors']:,} traced tensors, each with {report['bytes_of_each']:.0f} bytes in the file.",
+        "",
+        "| | ratio | fastest | step, ms | bare step, ms | repeats |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in report["rows"]:
+        if row["version"] is None:
+            lines.append(f"| {row['name']} | {row['needs']} is not installed | | | | |")
+            continue
+        lower, upper = row["ratio_quartiles"]
+        times = f"{row['ms']:.0f} | {row['bare_ms']:.0f} | {row['repeats']}"
+        ratio = f"{row['ratio']:.2f} [{lower:.2f}, {upper:.2f}] | {row['ratio_of_fastest']:.2f}"
+        lines.append(f"| {row['name']} | {ratio} | {times} |")
     return "\n".join([*lines, ""])
 
 

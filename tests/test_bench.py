@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import arithmetic
+from benchmarks import arithmetic, traces
 from benchmarks.contenders import contenders, feature_statistics, peer
 from benchmarks.features import BenchmarkOptions, benchmark, peak_memory
 from benchmarks.measurement import measure, reference_covariances, relative_error
@@ -65,6 +65,8 @@ def test_no_repeats_are_refused(tmp_path: Path) -> None:
         BenchmarkOptions(repeats=0)
     with pytest.raises(ValueError, match="repeats 0; expected at least 1"):
         arithmetic.benchmark(tmp_path, arithmetic.ArithmeticOptions(repeats=0))
+    with pytest.raises(ValueError, match="repeats 0; expected at least 1"):
+        traces.TraceOptions(repeats=0)
 
 
 def test_twenty_times_as_many_images_take_the_same_memory() -> None:
@@ -100,6 +102,21 @@ def test_the_benchmark_of_arithmetic_has_a_row_for_each_network_layer_and_batch(
         assert f"| {row['name']} | {row['threads']} |" in table.read_text()
     (loop,) = report["loop"]
     assert min(loop["native"], loop["portable"], loop["bare_native"]) > 0
+
+
+def test_the_benchmark_of_traces_has_a_row_for_each_contender_and_the_size_of_the_file(tmp_path: Path) -> None:
+    ours, _ = traces.CONTENDERS
+    absent = ("absent", "no-such-distribution", traces.traced_step)
+    options = traces.TraceOptions(repeats=1, image_size=32, batch_size=2, threads=1, contenders=(ours, absent))
+    json_file, table = traces.benchmark(tmp_path, options)
+    report = json.loads(json_file.read_text())
+    traced, missing = report["rows"]
+    assert traced["ratio"] == pytest.approx(traced["ms"] / traced["bare_ms"])
+    assert missing["version"] is None
+    # 62 parameters, each with three tensors of AdamW's, 60 buffers, and the maps and gradients.
+    assert report["tensors"] > 62 * 4 + 60 + 2 * 62
+    assert 0 < report["bytes_of_each"] < 200
+    assert "absent | no-such-distribution is not installed" in table.read_text()
 
 
 def test_operations_are_those_of_the_literature() -> None:
