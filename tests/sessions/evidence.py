@@ -88,6 +88,12 @@ _LISTED = {
         "the photographs, and trainings on them",
     ),
     "claims": Evidence("where each number of the pages comes from", "docs/claims.md", "seconds", "tests.docs.claims"),
+    "causes": Evidence(
+        "more than twenty planted causes of different bits, and what `diff` and `explain` say of each; and of twenty "
+        "honest trainings",
+        "docs/causes.md",
+        "minutes, Linux",
+    ),
     "mistakes": Evidence(
         "known mistakes, each beside the right way", "docs/mistakes.md", "seconds", "tests.mistakes.table"
     ),

@@ -1,98 +1,114 @@
-"""Small trainings, one honest and others with a planted cause of different bits."""
+"""Small trainings: one honest, and others with a planted cause of different bits."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
+import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset, get_worker_info
 
 Training = tuple[nn.Module, Callable[[Tensor, Tensor], Tensor], torch.optim.Optimizer, Any]
+FOLDER = Path(__file__).parent
+SIZE, IMAGES, CLASSES = 12, 8, 4
+Item = tuple[Tensor, Tensor]
 
 
 def network() -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, 4)
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(32, CLASSES)
     )
 
 
-def batches(seed: int = 0, number: int = 3) -> list[tuple[Tensor, Tensor]]:
+def batch(seed: int) -> Item:
     generator = torch.Generator().manual_seed(seed)
-    return [
-        (torch.randn(8, 3, 12, 12, generator=generator), torch.randint(0, 4, (8,), generator=generator))
-        for _ in range(number)
-    ]
+    images = torch.randn(IMAGES, 3, SIZE, SIZE, generator=generator)
+    return images, torch.randint(0, CLASSES, (IMAGES,), generator=generator)
 
 
-def training(model: nn.Module | None = None, read: Any = None) -> Training:
+def batches(seed: int = 0, number: int = 3) -> list[Item]:
+    return [batch(1000 * seed + each) for each in range(number)]
+
+
+def training(model: nn.Module | None = None, read: Any = None, rate: float = 1e-2) -> Training:
+    if model is None:
+        torch.manual_seed(0)
+        model = network()
+    return (
+        model,
+        nn.functional.cross_entropy,
+        torch.optim.AdamW(model.parameters(), lr=rate),
+        batches() if read is None else read,
+    )
+
+
+def with_last(module: nn.Module) -> Training:
     torch.manual_seed(0)
-    model = network() if model is None else model
-    return model, nn.functional.cross_entropy, torch.optim.AdamW(model.parameters(), lr=1e-2), read or batches()
+    return training(nn.Sequential(*network(), module))
 
 
 def honest() -> Training:
     return training()
 
 
-def honest_workers() -> Training:
-    images, labels = (torch.cat(each) for each in zip(*batches(), strict=True))
-    generator = torch.Generator().manual_seed(1)
-    return training(read=DataLoader(TensorDataset(images, labels), batch_size=8, shuffle=True, generator=generator))
-
-
-class Noisy(Dataset[tuple[Tensor, Tensor]]):
-    """Images with noise from NumPy's or Python's generator, which workers inherit unseeded."""
+class Noisy(Dataset[Item]):
+    """Images with noise that is drawn when they are read."""
 
     def __init__(self, draw: Callable[[], float]) -> None:
-        images, labels = zip(*batches(), strict=True)
-        self.images, self.labels, self.draw = torch.cat(images), torch.cat(labels), draw
+        self.draw = draw
+        self.images, self.labels = (torch.cat(each) for each in zip(*batches(), strict=True))
 
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, index: int) -> Item:
         return self.images[index] + self.draw(), self.labels[index]
 
 
-def random_noise() -> float:
-    return random.random()
-
-
-def system_noise() -> float:
-    return int.from_bytes(os.urandom(4), "little") / 2**32
+def draw_from_the_system() -> float:
+    return float(np.random.default_rng().random())
 
 
 def unseeded_worker() -> Training:
-    """Python's generator is never seeded."""
-    return training(read=DataLoader(Noisy(random_noise), batch_size=8, num_workers=0))
+    return training(read=DataLoader(Noisy(draw_from_the_system), batch_size=IMAGES, num_workers=2))
 
 
-def worker_number() -> Training:
-    """The workers' seeds are fixed, so that what they draw depends on their number alone."""
-    random.seed(0)
-    generator = torch.Generator().manual_seed(1)
-    return training(read=DataLoader(Noisy(random_noise), batch_size=8, num_workers=0, generator=generator))
+def random_crop() -> Training:
+    return training(read=DataLoader(Noisy(random.random), batch_size=IMAGES))
 
 
-def listed_files(folder: Path | None = None) -> Training:
-    """Images are read in the order in which the system lists their folder."""
-    place = folder or Path("listed")
-    place.mkdir(exist_ok=True)
-    for i, (images, _) in enumerate(batches(number=6)):
-        torch.save(images, place / f"batch{i}.pt")
-    read = [(torch.load(place / name, weights_only=True), torch.arange(8) % 4) for name in os.listdir(place)]
-    return training(read=read)
+def numpy_in_workers() -> Training:
+    loader = DataLoader(Noisy(np.random.random), batch_size=IMAGES, num_workers=2)
+    return training(read=loader)
+
+
+def shuffle() -> Training:
+    return training(read=[batch(int(each)) for each in np.random.permutation(50)[:3]])
+
+
+def listed_files() -> Training:
+    return training(
+        read=[batch(zlib.crc32(name.encode())) for name in os.listdir(FOLDER)]  # noqa: PTH208
+    )
+
+
+def listed_classes() -> Training:
+    classes = {file.stem: number for number, file in enumerate(FOLDER.glob("*.py"))}
+    labels = torch.tensor([classes[name] % CLASSES for name in sorted(classes)] * IMAGES)[:IMAGES]
+    return training(read=[(images, labels) for images, _ in batches()])
 
 
 class UnseededDropout(nn.Module):
-    """Dropout whose generator is seeded by the system."""
-
     def __init__(self) -> None:
         super().__init__()
         self.generator = torch.Generator()
@@ -102,93 +118,194 @@ class UnseededDropout(nn.Module):
         return maps * (torch.rand(maps.shape, generator=self.generator) < 0.5)
 
 
-def dropout_without_seed() -> Training:
-    model = network()
-    model.append(UnseededDropout())
-    return training(model)
+def dropout() -> Training:
+    return with_last(UnseededDropout())
 
 
-def unseeded_weights() -> Training:
-    """The weights are drawn before any seed is set."""
-    model = network()
-    return training(model)
+def wait() -> None:
+    time.sleep(os.getrandom(1)[0] / 1e4)
 
 
-class Scattered(nn.Module):
-    """A sum whose order the threads decide, as an atomic sum has none."""
+class IndexAdd(nn.Module):
+    """A sum by index to which threads add their parts in the order in which they are ready."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        import threading
+        total, lock, index = torch.full((CLASSES,), 1e5), threading.Lock(), torch.arange(CLASSES)
 
-        total = torch.zeros(maps.shape[1])
-        lock = threading.Lock()
-
-        def add(part: Tensor) -> None:
-            nonlocal total
-            time.sleep(int.from_bytes(os.urandom(1), "little") / 1e5)
+        def add(row: Tensor) -> None:
+            wait()
             with lock:
-                total = total + part
+                total.index_add_(0, index, row)
 
-        threads = [threading.Thread(target=add, args=(row.detach() * 1e3**i,)) for i, row in enumerate(maps)]
+        threads = [threading.Thread(target=add, args=(row.detach() * 1.7**i,)) for i, row in enumerate(maps)]
         for each in threads:
             each.start()
         for each in threads:
             each.join()
-        return maps + total * 1e-20
+        return maps + total
 
 
-def atomic_sum() -> Training:
-    torch.manual_seed(0)
-    return training(nn.Sequential(*network(), Scattered()))
+def index_add() -> Training:
+    return with_last(IndexAdd())
+
+
+class ScatterAdd(nn.Module):
+    """A sum by index of parts, in the order in which threads have them."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        def part(place: int) -> tuple[int, Tensor]:
+            wait()
+            return place, maps[place].detach() * 1.7**place
+
+        total = torch.full((CLASSES,), 1e5)
+        with futures.ThreadPoolExecutor(4) as threads:
+            asked = [threads.submit(part, place) for place in range(len(maps))]
+            for each in futures.as_completed(asked):
+                total.scatter_add_(0, torch.arange(CLASSES), each.result()[1])
+        return maps + total
+
+
+def scatter_add() -> Training:
+    return with_last(ScatterAdd())
 
 
 def clock_seed() -> Training:
-    torch.manual_seed(0)
-    model = network()
-    made = training(model)
-    return (*made[:3], batches(seed=int(time.time())))
+    return training(read=batches(seed=time.time_ns() % 10**6))
+
+
+def clock_rate() -> Training:
+    start = time.perf_counter()
+    made = training()
+
+    def read() -> Iterator[Item]:
+        for each in made[3]:
+            made[2].param_groups[0]["lr"] = 1e-2 / (1 + time.perf_counter() - start)
+            yield each
+
+    return (*made[:3], read())
+
+
+def system_seed() -> Training:
+    return training(read=batches(seed=int.from_bytes(os.urandom(2), "little")))
+
+
+def process_seed() -> Training:
+    return training(read=batches(seed=os.getpid()))
+
+
+def variable_seed() -> Training:
+    return training(read=batches(seed=int(os.environ.get("SLURM_ARRAY_TASK_ID", "0"))))
 
 
 def set_order() -> Training:
     names = {"sea", "forest", "street", "glacier", "mountain", "buildings"}
-    read = batches(number=6)
+    return training(read=[batch(zlib.crc32(name.encode())) for name in names])
+
+
+def object_order() -> Training:
+    crops = [object() for _ in range(6)]
     return training(
-        read=[read[i] for i, _ in sorted(enumerate(names), key=lambda each: list(names).index(each[1]))]
-        if False
-        else [read[sorted(names).index(name)] for name in names]
+        read=[batch(crops.index(each)) for each in sorted(crops, key=lambda each: hash(each) * 40503 % 65521)]
     )
 
 
 class LeftBuffer(nn.Module):
-    """Adds what the training before it in the process has left."""
+    """Adds a buffer that the class and not the object holds."""
 
-    left = 0.0
+    left = torch.zeros(CLASSES)
 
     def forward(self, maps: Tensor) -> Tensor:
-        LeftBuffer.left += 1.0
+        LeftBuffer.left += 1
         return maps * LeftBuffer.left
 
 
 def left_buffer() -> Training:
-    torch.manual_seed(0)
-    return training(nn.Sequential(*network(), LeftBuffer()))
+    return with_last(LeftBuffer())
 
 
 class Uninitialised(nn.Module):
     """Adds memory that nobody wrote."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        return maps + torch.empty(4096, 16)[:, 0].nan_to_num(0, 0, 0).clamp(-1, 1).sum()
+        return maps + torch.empty(1 << 18)[::4096].nan_to_num(0, 0, 0).clamp(-1, 1).sum()
 
 
 def uninitialised_memory() -> Training:
+    return with_last(Uninitialised())
+
+
+def frozen(*, training_mode: bool) -> Training:
     torch.manual_seed(0)
-    return training(nn.Sequential(*network(), Uninitialised()))
+    model = network()
+    model[:4].requires_grad_(requires_grad=False)
+    model[1].train(training_mode)
+    optimizer = torch.optim.SGD(model[5].parameters(), lr=1e-2)
+    return model, nn.functional.cross_entropy, optimizer, batches()
 
 
-def batch_norm() -> Training:
-    return training()
+def frozen_batch_norm() -> Training:
+    return frozen(training_mode=False)
 
 
-def steps_of(made: Training) -> Iterator[tuple[Tensor, Tensor]]:
-    yield from made[3]
+def moving_batch_norm() -> Training:
+    return frozen(training_mode=True)
+
+
+def left_in_evaluation() -> Training:
+    made = training()
+
+    def read() -> Iterator[Item]:
+        for number, each in enumerate(made[3]):
+            made[0].train(not number)
+            yield each
+
+    return (*made[:3], read())
+
+
+class Sum(nn.Module):
+    def forward(self, maps: Tensor) -> Tensor:
+        return maps + (torch.linspace(-1, 1, 300_001).reciprocal().nan_to_num(0, 0, 0)).sum() * 1e-3
+
+
+def sum_on_threads() -> Training:
+    return with_last(Sum())
+
+
+def wide_product() -> Training:
+    torch.manual_seed(0)
+    return training(nn.Sequential(nn.Flatten(), nn.Linear(3 * SIZE * SIZE, 333), nn.Tanh(), nn.Linear(333, CLASSES)))
+
+
+class Shards(IterableDataset[Item]):
+    """Images of which each worker reads a part."""
+
+    def __iter__(self) -> Iterator[Item]:
+        info = get_worker_info()
+        images, labels = (torch.cat(each) for each in zip(*batches(number=6), strict=True))
+        first, step = (info.id, info.num_workers) if info else (0, 1)
+        yield from zip(images[first::step], labels[first::step], strict=True)
+
+
+def worker_shards() -> Training:
+    return training(read=DataLoader(Shards(), batch_size=IMAGES))
+
+
+def slowly(seed: int) -> int:
+    wait()
+    return seed
+
+
+def unordered_pool() -> Training:
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        return training(read=[batch(seed) for seed in pool.imap_unordered(slowly, range(12))])
+
+
+def no_seed() -> Training:
+    return training(network())
+
+
+def loader(workers: int = 0, **options: Any) -> DataLoader[Item]:
+    images, labels = (torch.cat(each) for each in zip(*batches(), strict=True))
+    generator = torch.Generator().manual_seed(1)
+    data: Any = TensorDataset(images, labels)
+    return DataLoader(data, batch_size=IMAGES, shuffle=True, generator=generator, num_workers=workers, **options)

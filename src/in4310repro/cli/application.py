@@ -60,7 +60,7 @@ app = typer.Typer(
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and report": (training.train, reports.report),
     "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo),
-    "Without a run": (features.features, features.modules, checks.audit, traces.diff),
+    "Without a run": (features.features, features.modules, checks.audit, traces.diff, traces.explain),
     "This machine": (machine.doctor,),
     "For maintainers": (reports.ablation, reports.published, machine.fingerprint, machine.cache),
 }

@@ -1,4 +1,4 @@
-"""The commands on traces of trainings: `diff` says in which tensor two trainings first differ."""
+"""The commands on traces of trainings: `diff` names the first tensor that differs, `explain` tries out causes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, print_text
+from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, print_text, progress
 
 if TYPE_CHECKING:
     from in4310repro.trace import TraceFile
@@ -82,3 +82,49 @@ def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         yield "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+
+
+FIRST_STEPS = "in4310repro.verification.replay.first_steps"
+
+
+def explain(
+    training: Annotated[
+        str, typer.Argument(help="MODULE:FUNCTION, which returns model, loss, optimizer and batches; or a run folder.")
+    ],
+    steps: Annotated[int, typer.Option(help="Steps of each run.", min=1)] = 2,
+    only: Annotated[
+        list[str] | None, typer.Option(help="A change to try, such as threads or compile; once for each.")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(help="Seconds after which a run is stopped.", min=1)] = 300,
+) -> None:
+    """Run some steps of a training under one change at a time, and say which moves its bits; exit code 1 for a mistake.
+
+    A mistake is something that should not matter and does: the clock, entropy, the order in which files are listed, a
+    hash seed, memory, worker processes. Threads, vector instructions and the like move honest trainings by rounding.
+
+    Examples:
+        in4310repro explain train:make
+        in4310repro explain train:make --only threads --only "hash seed"
+        in4310repro explain runs/demo
+    """
+    from in4310repro.trace import causes
+
+    load_torch()
+    function, arguments, libraries = training, list[str](), list[str]()
+    if Path(training).is_dir():
+        function, arguments, libraries = f"{FIRST_STEPS}:first_steps", [str(Path(training).absolute())], [FIRST_STEPS]
+    elif ":" not in training:
+        raise ValueError(f"{training} is no run folder; MODULE:FUNCTION, such as train:make, or a run folder is valid")
+    shown = progress()
+    found = causes.explain(
+        function,
+        arguments=arguments,
+        libraries=libraries,
+        steps=steps,
+        only=only or (),
+        limit=time_limit,
+        shown=lambda run: shown.message(f"running {training}: {run}"),
+    )
+    for line in found.lines():
+        print_line(line)
+    conclude(found.to_json(), DIFFERENCE if found.findings else 0)

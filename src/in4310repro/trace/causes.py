@@ -1,265 +1,268 @@
-"""What moves the bits of a training: some of its steps, run again under one change at a time."""
+"""Causes of different bits: some steps of a training, run again under one change at a time, and compared."""
 
 from __future__ import annotations
 
-import os
-import subprocess
+import inspect
 import sys
-import tempfile
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from in4310repro.trace import changes
+from in4310repro.trace.changes import DETERMINISTIC, LOWER, PORTABLE, THREADS, Change, Variant
 from in4310repro.trace.comparison import Comparison, compare
-from in4310repro.trace.records import TraceFile, read_trace
+from in4310repro.trace.explanation import Effect, Explanation, Finding
+from in4310repro.trace.modes import describe_module, mode_findings
+from in4310repro.trace.processes import NotApplicableError, Processes, Run, Training
+from in4310repro.trace.records import TraceFile
+from in4310repro.trace.runner import Request, Runner
 
-TIMEOUT = 900.0  # seconds for a few steps
-Shown = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Change:
-    """A change under which a training is run again."""
-
-    name: str
-    meaning: str  # what else would be different, if it moves bits
-    cause: str  # what is wrong with a training that it moves
-    options: tuple[str, ...] = ()  # of the worker
-    variables: tuple[tuple[str, str], ...] = ()  # of the environment
-    against: tuple[str, ...] = ()  # options of the run that it is compared with
-    numerical: bool = False  # it moves bits by rounding alone, in most trainings
-    needs: str = ""  # what must be there: linux, cuda or compiler
-
-
-PLAIN = Change("repeat", "nothing at all", "it does not repeat")
-CHANGES = (
-    Change("hash seed", "PYTHONHASHSEED", "an order of a set or of hashes enters", variables=(("PYTHONHASHSEED", "1"),)),
-    Change("listing", "the order in which folders are listed", "files are read in the order of the file system", ("listing",)),
-    Change("clock", "the time of day", "the clock enters, for instance as a seed", ("clock",)),
-    Change(
-        "memory",
-        "what memory holds before it is used",
-        "memory is read that was not initialised",
-        variables=(("MALLOC_PERTURB_", "165"),),
-        needs="linux",
-    ),
-    Change("again", "a second training in the same process", "state is left from a training before", ("again",)),
-    Change("workers", "the number of worker processes of DataLoaders", "what workers draw depends on their number", ("workers",)),
-    Change("threads", "the number of threads", "sums are split among threads", ("threads",), numerical=True),
-    Change(
-        "instruction set",
-        "the processor's vector instructions",
-        "sums are split among vector lanes",
-        variables=(("ATEN_CPU_CAPABILITY", "avx2"), ("ONEDNN_MAX_CPU_ISA", "AVX2"), ("MKL_CBWR", "AVX2")),
-        numerical=True,
-    ),
-    Change("memory format", "channels_last instead of contiguous", "the layout decides the algorithm", ("memory format",), numerical=True),
-    Change(
-        "batch size",
-        "half of each batch",
-        "an image's result depends on the other images: batch norm in training mode, or an algorithm chosen by size",
-        ("half a batch",),
-        against=("first half",),
-        numerical=True,
-    ),
-    Change("deterministic algorithms", "torch.use_deterministic_algorithms", "an algorithm does not repeat", ("deterministic algorithms",), numerical=True),
-    Change("TF32", "products rounded to 10 bits", "products on the card are rounded", ("TF32",), numerical=True, needs="cuda"),
-    Change("compile", "torch.compile", "fused operations round otherwise", ("compile",), numerical=True, needs="compiler"),
-    Change("library order", "other libraries loaded before torch", "another BLAS or OpenMP is used", ("library order",)),
-    Change("portable arithmetic", "the kernels of in4310repro.arithmetic", "sums have another order", ("portable arithmetic",), numerical=True),
-)
-# What is held fixed in both runs, to see whether a training then repeats.
-FIXES = (
-    Change("seeded generators", "global generators seeded", "a global generator has no seed", ("seeded generators",)),
-    Change("stopped clock", "a clock that stands", "the clock enters, for instance as a seed", ("stopped clock",)),
-    Change("sorted listing", "listings of folders sorted", "files are read in the order of the file system", ("sorted listing",)),
-    Change("no workers", "no worker processes", "what workers draw is not seeded", ("no workers",)),
-    Change("one thread", "one thread", "threads add in no fixed order", ("one thread",)),
-    Change("deterministic algorithms", "torch.use_deterministic_algorithms", "an algorithm does not repeat", ("deterministic algorithms",)),
-    Change("filled memory", "memory filled with one pattern", "memory is read that was not initialised", variables=(("MALLOC_PERTURB_", "165"),), needs="linux"),
-)
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a change did."""
-
-    change: Change
-    comparison: Comparison | None  # None: it could not be tried
-    reason: str = ""  # why not
-
-    @property
-    def moved(self) -> bool:
-        """True if bits differ."""
-        return self.comparison is not None and not self.comparison.equal
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the effect as JSON values."""
-        found = self.comparison.to_json() if self.comparison else None
-        return {"change": self.change.name, "moved": self.moved, "reason": self.reason, "comparison": found}
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """What moves the bits of a training, and what holds them."""
-
-    repeats: bool
-    effects: tuple[Effect, ...]  # of the changes; of a training that does not repeat, none
-    holds: tuple[Effect, ...]  # of a training that does not repeat: each fix, and whether it repeats with it
-    together: tuple[str, ...] = field(default=())  # settings with which threads and instruction set move nothing
-
-    def causes(self) -> list[str]:
-        """Return the causes in words, the ones that a user should mend first."""
-        if not self.repeats:
-            found = [f"{each.change.name}: {each.change.cause}" for each in self.holds if each.comparison and not each.moved]
-            return found or ["it does not repeat, whatever was held: state outside of the process, or a generator of its own"]
-        moved = [each for each in self.effects if each.moved]
-        return [
-            f"{each.change.name}: {each.change.cause}" for each in sorted(moved, key=lambda each: each.change.numerical)
-        ]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the explanation as JSON values."""
-        return {
-            "repeats": self.repeats,
-            "effects": [each.to_json() for each in self.effects],
-            "holds": [each.to_json() for each in self.holds],
-            "together": list(self.together),
-            "causes": self.causes(),
-        }
+REPEATS, AGAIN = 3, 10  # runs that have to be equal; number of the first of those that are done again
 
 
 def explain(
-    function: str, *, steps: int = 2, only: Collection[str] = (), shown: Shown = lambda _: None, cwd: Path | None = None
+    function: str,
+    *,
+    arguments: Sequence[str] = (),
+    steps: int = 2,
+    only: Collection[str] = (),
+    limit: float = 300.0,
+    shown: Callable[[str], None] = lambda _: None,
+    path: Sequence[str] = ("",),
+    libraries: Sequence[str] = (),
+    processes: Processes | None = None,
 ) -> Explanation:
     """Run steps of a training under one change at a time, each in a process of its own, and compare the traces.
 
+    A training that does not repeat is run with fixed entropy, seeds, clock, order of files and of results, one thread
+    and filled memory; what it needs of these is the cause, and is held fixed while the changes are tried.
+
     Args:
         function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the batches, pairs of
-            images and labels. It is imported in each process, from the working directory too.
-        steps: of the training, in each process.
-        only: names of changes; empty: all that this machine can try, but `compile`, which takes a minute.
-        shown: called with the name of each run before it starts.
-        cwd: working directory of the processes; None: this one.
+            images and labels. Its module is imported in each process.
+        arguments: of the function.
+        steps: number of steps of each run.
+        only: names of changes (`changes.CHANGES`); empty: all but `compile`, which takes a minute.
+        limit: seconds after which a run is stopped.
+        shown: called with a line on what is run next.
+        path: folders in which Python looks for the module first.
+        libraries: modules that a process may import once for several runs, to save time.
+        processes: processes that serve several explanations; None: new ones.
 
     Raises:
-        ValueError: no such change, or the plain training cannot be run; the message has the end of its output.
+        ValueError: there is no such change, or the training fails; the message has the last lines of its own code.
     """
-    names = [each.name for each in CHANGES]
-    if unknown := [each for each in only if each not in names]:
-        raise ValueError(f"no change {', '.join(unknown)}; valid are {', '.join(names)}")
-    with tempfile.TemporaryDirectory() as scratch:
-        runner = _Runner(function, steps, Path(scratch), shown, cwd)
-        plain, repeated = runner.trace(PLAIN), runner.trace(PLAIN)
-        if not compare(plain, repeated).equal:
-            return Explanation(False, (), tuple(runner.hold(each) for each in FIXES))
-        chosen = [each for each in CHANGES if each.name in only or (not only and each.name != "compile")]
-        effects = tuple(runner.effect(each, plain) for each in chosen)
-        return Explanation(True, effects, (), tuple(runner.together(effects)))
+    if ":" not in function or steps < 1 or limit <= 0:
+        raise ValueError(
+            f"{function} with {steps} steps of {limit:g} s; MODULE:FUNCTION and positive numbers are valid"
+        )
+    chosen = changes.choose(only)
+    training = Training(function, tuple(arguments), steps, limit, tuple(path), str(Path.cwd()), tuple(libraries))
+    with ExitStack() as stack:
+        runner = Runner(training, processes or stack.enter_context(Processes()), shown)
+        return _Search(runner, function, chosen).explain()
 
 
-class _Runner:
-    """Runs the training in processes of its own."""
+class _Search:
+    """The search for the causes of one training."""
 
-    def __init__(self, function: str, steps: int, scratch: Path, shown: Shown, cwd: Path | None) -> None:
-        self._function, self._steps, self._scratch, self._shown, self._cwd = function, steps, scratch, shown, cwd
-        self._runs = 0
+    def __init__(self, runner: Runner, function: str, chosen: Sequence[Change]) -> None:
+        self._runner, self._function, self._chosen = runner, function, chosen
+        self._held: tuple[str, ...] = ()
+        self._unstable = False  # plain runs were equal, and others differ by themselves
+        self._places: tuple[str, ...] = ("first", "second")  # processes in which runs are comparable
 
-    def trace(self, *changes: Change, options: Sequence[str] = ()) -> TraceFile:
-        """Return the trace of a run under changes.
+    def explain(self) -> Explanation:
+        """Return the explanation."""
+        plain_runs = [Request(place, number=number) for number in range(2) for place in ("first", "second")]
+        # Alone, since a training that fails or hangs does so once.
+        self._runner.need(plain_runs[0])
+        one, *others = self._runner.need(*plain_runs)
+        pairs = [compare(one.trace, each.trace) for each in others]
+        plain = next((each for each in pairs if not each.equal), pairs[0])
+        findings = [] if plain.equal else self._hold()
+        effects = self._effects()
+        if plain.equal and self._unstable:
+            # Plain runs were equal by chance.
+            findings, self._unstable = self._hold(), False
+            effects = self._effects()
+        findings += [
+            Finding(each.change.name, each.change.cause, each.notes)
+            for each in effects
+            if each.moved and not each.change.numerical
+        ]
+        findings += [Finding("mode", each) for each in mode_findings(one.trace)]
+        together = tuple(self._together(effects))
+        return Explanation(self._function, plain.equal, plain, self._held, tuple(findings), effects, together)
 
-        Raises:
-            ValueError: the run failed.
-        """
-        self._shown(", ".join(each.name for each in changes))
-        self._runs += 1
-        file = self._scratch / f"{self._runs}.trace"
-        words = [sys.executable, "-m", "in4310repro.trace.worker", self._function, str(file)]
-        words += ["--steps", str(self._steps)]
-        for option in (*(option for each in changes for option in each.options), *options):
-            words += ["--change", option]
-        variables = {name: value for each in changes for name, value in each.variables}
-        environment = {**os.environ, "PYTHONHASHSEED": "0", **variables}
-        try:
-            done = subprocess.run(
-                words, env=environment, cwd=self._cwd, capture_output=True, text=True, check=False, timeout=TIMEOUT
-            )
-        except subprocess.TimeoutExpired as error:
-            raise ValueError(f"{self._function} ran longer than {TIMEOUT:.0f} s for {self._steps} steps") from error
-        if done.returncode:
-            lines = (done.stderr or done.stdout).strip().splitlines()
-            raise ValueError(f"{self._function} ended with {done.returncode}: {lines[-1] if lines else 'no output'}")
-        return read_trace(file)
+    def _hold(self) -> list[Finding]:
+        """Find what has to be held fixed for the training to repeat, and hold it."""
+        fixes = {each.option: each for each in changes.usable_fixes()}
+        usable = [name for name in fixes if isinstance(self._runner.try_all(Request("first", (name,)))[0], Run)]
+        everything = self._repeats(usable, self._places)
+        if not everything:
+            # In forks of one process objects have the same addresses. Where these enter, any change may move them.
+            self._places, self._chosen = ("first",), ()
+            if not self._repeats(usable, self._places):
+                return [Finding("repeat", "it does not repeat, whatever was held fixed: state outside of the process")]
+        without = {name: [each for each in usable if each != name] for name in usable}
+        self._runner.try_all(*(each for rest in without.values() for each in self._requests(rest, self._places)))
+        needed = [name for name, rest in without.items() if not self._repeats(rest, self._places)]
+        if everything and not needed:
+            # One of several fixes is enough.
+            needed = [name for name in usable if self._repeats([name], self._places, 2 * REPEATS)][:1]
+        self._held = tuple(needed if self._repeats(needed, self._places, 2 * REPEATS) else usable)
+        (run,) = self._runner.need(Request("first", tuple(usable)))
+        found = [
+            Finding(fix.name, fix.cause, tuple(each for each in run.notes if each.startswith(fix.notes)))
+            for fix in map(fixes.__getitem__, needed)
+        ]
+        return found if everything else [*found, Finding("addresses", changes.ADDRESSES)]
 
-    def effect(self, change: Change, plain: TraceFile) -> Effect:
-        """Return what a change does to the training."""
-        if reason := _missing(change.needs):
-            return Effect(change, None, reason)
-        try:
-            against = self.trace(PLAIN, options=change.against) if change.against else plain
-            return Effect(change, compare(against, self.trace(change)))
-        except ValueError as error:
-            return Effect(change, None, str(error))
+    @staticmethod
+    def _requests(options: Sequence[str], places: Sequence[str], repeats: int = REPEATS) -> list[Request]:
+        return [
+            Request(places[each % len(places)], tuple(options), number=each // len(places)) for each in range(repeats)
+        ]
 
-    def hold(self, fix: Change) -> Effect:
-        """Return whether two runs with something held fixed are equal."""
-        if reason := _missing(fix.needs):
-            return Effect(fix, None, reason)
-        try:
-            return Effect(fix, compare(self.trace(fix), self.trace(fix)))
-        except ValueError as error:
-            return Effect(fix, None, str(error))
+    def _repeats(self, options: Sequence[str], places: Sequence[str], repeats: int = REPEATS) -> bool:
+        """Return whether runs under some options are equal."""
+        one, *others = self._runner.try_all(*self._requests(options, places, repeats))
+        return isinstance(one, Run) and all(
+            isinstance(each, Run) and compare(one.trace, each.trace).equal for each in others
+        )
 
-    def together(self, effects: Sequence[Effect]) -> Iterator[str]:
-        """Yield the settings with which neither threads nor the instruction set move a bit."""
-        moving = [each.change for each in effects if each.moved and each.change.name in ("threads", "instruction set")]
-        if not moving:
-            return
-        for name in ("deterministic algorithms", "portable arithmetic"):
-            fix = next(each for each in CHANGES if each.name == name)
-            try:
-                held = self.trace(fix)
-                if all(compare(held, self.trace(fix, each)).equal for each in moving):
-                    yield name
-            except ValueError:
-                continue
+    def _effects(self) -> tuple[Effect, ...]:
+        """Run all changes, two at a time, and return their effects."""
+        plans = []
+        for number, change in enumerate(self._chosen):
+            place = self._places[number % len(self._places)]
+            reason, requests = self._plan(change, place)
+            plans.append((change, reason, requests))
+        self._runner.try_all(*(each for _, _, pairs in plans for pair in pairs for each in pair))
+        return tuple(self._effect(*plan) for plan in plans)
+
+    def _plan(self, change: Change, place: str) -> tuple[str, list[tuple[Request, Request]]]:
+        """Return the reason why a change cannot be tried, else its runs, each with the one that it is compared with."""
+        if reason := changes.missing(change.needs):
+            return reason, []
+        if held := set(change.held_by) & set(self._held):
+            return f"held fixed: {', '.join(sorted(held))}", []
+        variables, threads, reason = self._settings(change)
+        return reason, [] if reason else [self._with(each, place, variables, threads) for each in change.variants]
+
+    def _settings(self, change: Change) -> tuple[tuple[tuple[str, str], ...], int, str]:
+        """Return environment variables and number of threads of a change, and the reason why it has none."""
+        (plain,) = self._runner.need(Request("first", self._held))
+        head = plain.trace.header["environment"]
+        vectors = str(head.get("vectors"))
+        if change.variables and not all(vectors in LOWER[name] for name in change.variables):
+            return (), 0, f"torch uses {vectors} here; AVX2 and AVX512 have something below them"
+        variables = tuple((name, LOWER[name][vectors]) for name in change.variables)
+        return variables, (1 if head.get("threads") != 1 else 2) if change.threads else 0, ""
+
+    def _with(
+        self, variant: Variant, place: str, variables: tuple[tuple[str, str], ...] = (), threads: int = 0
+    ) -> tuple[Request, Request]:
+        """Return the run of a variant, and the run that it is compared with."""
+        own = self._runner.add(variant) if variant.start is not None else place
+        against = Request("first" if own != place else place, (*self._held, *variant.against))
+        return against, Request(own, (*self._held, *variant.options), variables=variables, threads=threads)
+
+    def _effect(self, change: Change, reason: str, pairs: Sequence[tuple[Request, Request]]) -> Effect:
+        found = Effect(change, reason=reason)
+        for pair in pairs:
+            against, run = self._runner.try_all(*pair)
+            if isinstance(against, Exception) or isinstance(run, Exception):
+                error = against if isinstance(against, Exception) else run
+                words = "" if isinstance(error, NotApplicableError) else "it fails: "
+                return Effect(change, reason=f"{words}{error}")
+            if change.threads and run.trace.header["environment"].get("threads") != pair[1].threads:
+                return Effect(change, reason="the training sets the number of threads itself")
+            comparison = compare(against.trace, run.trace)
+            found = Effect(change, comparison, notes=run.notes, module=_module_of(run.trace, comparison))
+            if found.moved and not change.numerical and not self._is_stable(pair):
+                self._unstable = True
+                return Effect(change, reason="runs under it differ by themselves")
+            if found.moved:
+                break
+        return found
+
+    def _is_stable(self, pair: Sequence[Request]) -> bool:
+        """Return whether two runs, done again, are equal to the first ones."""
+        again = [replace(each, number=each.number + AGAIN) for each in pair]
+        self._runner.try_all(*again)
+        return all(map(self._equal, pair, again))
+
+    def _together(self, effects: Sequence[Effect]) -> list[str]:
+        """Return sentences on settings that keep bits equal for any number of threads or vector instructions."""
+        moving = [
+            each.change for each in effects if each.moved and (each.change.name == THREADS or each.change.variables)
+        ]
+        settings = [each for each in effects if each.change.name in (DETERMINISTIC, PORTABLE) and each.comparison]
+        place = self._places[-1]
+        lines = []
+        for setting in settings if moving else ():
+            (variant,) = setting.change.variants
+            pairs = {}
+            for change in moving:
+                variables, threads, _ = self._settings(change)
+                held = Variant(variant.options, variant.options)
+                pairs[change.name] = self._with(held, place, variables, threads)
+            self._runner.try_all(*(each for pair in pairs.values() for each in pair))
+            left = [name for name, pair in pairs.items() if not self._equal(*pair)]
+            verdict = f"{', '.join(left)} still move bits" if left else f"{', '.join(pairs)} move nothing"
+            lines.append(f"with {setting.change.name}: {verdict}")
+        return lines
+
+    def _equal(self, first: Request, second: Request) -> bool:
+        one, other = self._runner.try_all(first, second)
+        return isinstance(one, Run) and isinstance(other, Run) and compare(one.trace, other.trace).equal
 
 
-def _missing(needs: str) -> str:
-    """Return what a change needs and this machine lacks; empty if it can be tried."""
-    import shutil
-
-    import torch
-
-    if needs == "linux" and not sys.platform.startswith("linux"):
-        return "memory is filled by the C library of Linux alone"
-    if needs == "cuda" and not torch.cuda.is_available():
-        return "there is no card"
-    if needs == "compiler" and not (shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")):
-        return "torch.compile needs a C++ compiler"
-    return ""
+def _module_of(trace: TraceFile, comparison: Comparison) -> str:
+    return describe_module(trace, comparison.difference.name) if comparison.difference else ""
 
 
-def assert_same_training(function: str, under: Collection[str], *, steps: int = 2, cwd: Path | None = None) -> None:
+def assert_same_training(
+    make: str | Callable[[], Any],
+    under: Collection[str],
+    *,
+    steps: int = 2,
+    limit: float = 300.0,
+    processes: Processes | None = None,
+) -> None:
     """Assert that a training repeats, and that none of the changes moves a bit of it; for tests of other projects.
 
     Args:
-        function: as for `explain`.
-        under: names of changes.
-        steps: of the training.
-        cwd: working directory of the processes; None: this one.
+        make: a function of a module, or its name as `MODULE:FUNCTION`; see `explain`.
+        under: names of changes (`changes.CHANGES`).
+        steps: number of steps of each run.
+        limit: seconds after which a run is stopped.
+        processes: processes that serve several assertions; None: new ones.
 
     Raises:
-        AssertionError: the message has the first difference for each change that moves bits, or that could not be tried.
+        AssertionError: a change moves bits, or could not be tried; the message has the first difference of each.
+        ValueError: there is no such change, or the training fails.
     """
-    found = explain(function, steps=steps, only=under, cwd=cwd)
+    if not under:
+        raise ValueError(f"under is empty; valid are {', '.join(each.name for each in changes.CHANGES)}")
+    name, folders = (make, [""]) if isinstance(make, str) else _name(make)
+    found = explain(name, steps=steps, only=under, limit=limit, path=[*folders, *sys.path], processes=processes)
+    wrong = [f"{each.change.name} {each.describe()}" for each in found.effects if each.moved or each.comparison is None]
     if not found.repeats:
-        raise AssertionError(f"{function} does not repeat: {'; '.join(found.causes())}")
-    moved = [
-        f"{each.change.name}: {each.comparison.paragraph() if each.comparison else each.reason}"
-        for each in found.effects
-        if each.moved or each.comparison is None
-    ]
-    if moved:
-        raise AssertionError(f"{function} changes with {'; '.join(moved)}")
+        wrong.insert(0, found.lines()[0])
+    if wrong:
+        raise AssertionError("; ".join([*wrong, *(f"cause: {each}" for each in found.causes)]))
+
+
+def _name(make: Callable[[], Any]) -> tuple[str, list[str]]:
+    """Return the name under which another process can import a function, and the folder of its module."""
+    name = getattr(make, "__qualname__", "")
+    file = inspect.getsourcefile(make)
+    if not name or "<" in name or not file:
+        raise ValueError(f"{make!r} is no function at the top of a module; another process has to import it")
+    folder = Path(file).parents[make.__module__.count(".")]
+    return f"{make.__module__}:{name}", [str(folder)]

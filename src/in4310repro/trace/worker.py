@@ -1,255 +1,314 @@
-"""Runs some steps of a user's training under one change, in a process of its own, and writes their trace.
+"""Runs of some steps of a user's training, each in a process of its own, for `causes`.
 
-    python -m in4310repro.trace.worker MODULE:FUNCTION FILE --steps 2 --change threads
+    python -m in4310repro.trace.worker
 
-Changes are applied before the user's module is imported. The environment variables of a change are set by `causes`.
+reads jobs from its standard input, a line of JSON each. On Linux it imports torch once, later the installed libraries
+that the training was seen to use, and forks for each job: the user's module is imported in the fork, and nothing was
+computed before. Elsewhere it does one job and ends.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
+import faulthandler
+import gc
 import importlib
+import inspect
+import itertools
+import json
 import os
 import random
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-SHIFT = 10_000_019.25  # seconds, some four months
+from in4310repro.trace.execution import COMPUTED, set_threads
+from in4310repro.trace.notes import Notes, is_own
+from in4310repro.trace.surroundings import READ
+
+FORKS = sys.platform.startswith("linux")
+PAUSE = 0.005  # seconds
+LIBRARIES = ("torchvision", "PIL", "scipy", "pandas", "sklearn")  # that a process may import before it forks
+FRAMES = 2  # of the user's own code, at the end of a traceback
+EXPECTED = "(model, loss function, optimizer, batches)"
 
 
-def list_in_other_order() -> None:
-    """Let listings of folders come in another order, as on another file system."""
-    listdir, scandir = os.listdir, os.scandir
-
-    def key(name: str) -> int:
-        return hash_of(name)
-
-    class Scanned:
-        """What os.scandir returns, in another order."""
-
-        def __init__(self, entries: Iterable[Any]) -> None:
-            self._entries = iter(sorted(entries, key=lambda each: key(each.name)))
-
-        def __iter__(self) -> Iterator[Any]:
-            return self._entries
-
-        def __next__(self) -> Any:
-            return next(self._entries)
-
-        def __enter__(self) -> Scanned:
-            return self
-
-        def __exit__(self, *_: object) -> None:
-            self.close()
-
-        def close(self) -> None:
-            """Do nothing: all entries were read."""
-
-    def other_scandir(*arguments: Any) -> Scanned:
-        with scandir(*arguments) as entries:
-            return Scanned(list(entries))
-
-    os.listdir = lambda *arguments: sorted(listdir(*arguments), key=lambda each: key(str(each)))  # type: ignore[assignment]
-    os.scandir = other_scandir  # type: ignore[assignment]
+class Refused(Exception):  # noqa: N818 - a sentence for the user
+    """Raised if a training, or a change of it, cannot be run; the message says why."""
 
 
-def hash_of(name: str) -> int:
-    """Return a number that orders names in no useful order, the same in each process."""
-    import zlib
-
-    return zlib.crc32(str(name).encode())
+class NotApplicable(Exception):  # noqa: N818
+    """Raised if a change does not apply to the training."""
 
 
-def sort_listings() -> None:
-    """Let listings of folders come sorted."""
-    global hash_of
-    hash_of = str  # type: ignore[assignment]
-    list_in_other_order()
+def serve() -> None:
+    """Do the jobs of standard input; answer each with a line: exit code, and whether the time was over."""
+    answers = os.fdopen(os.dup(1), "w")
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 1)
+    _import_torch()
+    for line in sys.stdin:
+        job = json.loads(line)
+        for name in job["libraries"]:
+            importlib.import_module(name)
+        code, late = _in_fork(job) if FORKS else (_work(job), False)
+        answers.write(f"{json.dumps([code, late])}\n")
+        answers.flush()
+        if not FORKS:
+            break
 
 
-def change_clock(now: Callable[[float], float]) -> None:
-    """Replace the time of day by a function of it."""
-    real = time.time
-
-    class Datetime(datetime.datetime):
-        """A datetime class whose `now` follows the changed clock."""
-
-        @classmethod
-        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
-            """Return the changed time."""
-            return cls.fromtimestamp(time.time(), tz)
-
-        @classmethod
-        def utcnow(cls) -> Any:
-            """Return the changed time in UTC."""
-            return cls.fromtimestamp(time.time(), datetime.UTC).replace(tzinfo=None)
-
-    time.time = lambda: now(real())
-    time.time_ns = lambda: int(time.time() * 1e9)
-    datetime.datetime = Datetime  # type: ignore[misc]
-
-
-def shift_clock() -> None:
-    """Let the clock be wrong by months."""
-    change_clock(lambda real: real + SHIFT)
-
-
-def stop_clock() -> None:
-    """Let the clock stand."""
-    change_clock(lambda _real: 1_600_000_000.0)
-
-
-def change_workers() -> None:
-    """Let each DataLoader have two worker processes, or none if it had some."""
-    _replace_workers(lambda asked: 0 if asked else 2)
-
-
-def stop_workers() -> None:
-    """Let no DataLoader have worker processes."""
-    _replace_workers(lambda _asked: 0)
-
-
-def _replace_workers(choose: Callable[[int], int]) -> None:
-    from torch.utils.data import DataLoader
-
-    original = DataLoader.__init__
-
-    def other(self: Any, *arguments: Any, **options: Any) -> None:
-        options["num_workers"] = choose(options.get("num_workers", 0))
-        if not options["num_workers"]:
-            for name in ("prefetch_factor", "persistent_workers", "multiprocessing_context", "timeout"):
-                options.pop(name, None)
-        original(self, *arguments, **options)
-
-    DataLoader.__init__ = other  # type: ignore[method-assign]
-
-
-def change_threads() -> None:
-    """Let torch compute with one thread, or with two if it had one."""
+def _import_torch() -> None:
+    import numpy as np  # noqa: F401
     import torch
 
-    torch.set_num_threads(2 if torch.get_num_threads() == 1 else 1)
+    import in4310repro.trace.recorder  # noqa: F401
+
+    if torch.version.cuda is None:
+        # Every optimizer imports it, for 1.5 s; with CUDA it may ask for devices, which a fork then cannot use.
+        import torch._dynamo
+    # A fork that collects garbage would copy the memory of all that was imported.
+    gc.freeze()
 
 
-def use_one_thread() -> None:
-    """Let torch compute with one thread."""
-    import torch
+def _in_fork(job: dict[str, Any]) -> tuple[int, bool]:
+    """Do a job in a fork with a group of its own; return its exit code, and whether it was stopped."""
+    parent = os.getppid()
+    child = os.fork()
+    if not child:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os._exit(_work(job))
+    end, late = time.monotonic() + job["limit"], False
+    try:
+        while not (status := os.waitpid(child, os.WNOHANG))[0]:
+            if time.monotonic() > end or os.getppid() != parent:
+                late = True
+                break
+            time.sleep(PAUSE)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            # Its worker processes, too.
+            os.killpg(child, signal.SIGKILL)
+    if late:
+        status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status[1]), late
 
-    torch.set_num_threads(1)
+
+def _work(job: dict[str, Any]) -> int:
+    """Do a job, and write how it ended to a file beside the trace; return the exit code."""
+    errors = os.open(f"{job['file']}.errors", os.O_WRONLY | os.O_CREAT)
+    os.dup2(errors, 2)
+    faulthandler.enable(errors)
+    # Shortly before the process is stopped, its stack is written.
+    faulthandler.dump_traceback_later(max(job["limit"] - 0.5, 0.1), file=errors)
+    try:
+        run(job)
+        result: dict[str, Any] = {"libraries": [each for each in LIBRARIES if each in sys.modules]}
+    except NotApplicable as error:
+        result = {"not applicable": str(error)}
+    except Refused as error:
+        result = {"error": str(error), "frames": []}
+    except BaseException as error:
+        result = {"error": _described(error), "frames": _frames(error)}
+    faulthandler.cancel_dump_traceback_later()
+    Path(f"{job['file']}.result").write_text(json.dumps(result), encoding="utf-8")
+    return 0 if "libraries" in result else 1
 
 
-def be_deterministic() -> None:
-    """Let torch choose algorithms that repeat, as far as it has them."""
-    import torch
-
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+def _described(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it called sys.exit({'' if error.code is None else error.code!r})"
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
-def seed_generators() -> None:
-    """Seed Python's, NumPy's and torch's global generators."""
+def _frames(error: BaseException) -> list[str]:
+    """Return the last lines of the user's own code in a traceback."""
+    frames = [
+        f"{Path(each.filename).name}:{each.lineno} in {each.name}: {each.line}"
+        for each in traceback.extract_tb(error.__traceback__)
+        if is_own(each.filename)
+    ]
+    return frames[-FRAMES:]
+
+
+def run(job: dict[str, Any]) -> None:
+    """Run the steps of a job, and write their trace.
+
+    Raises:
+        Refused: the function is not there, or does not return a training.
+        NotApplicable: the change does not apply to this training.
+    """
+    import numpy as np
+
+    # A fork inherits the generators of the process before it, which a new process would have seeded itself.
+    random.seed()
+    np.random.seed()
+    os.chdir(job["cwd"])
+    sys.argv = [job["function"]]
+    sys.path[:0] = job["path"]
+    os.environ.update(job["variables"])
+    notes = Notes(Path(f"{job['file']}.notes"))
+    if job["threads"]:
+        set_threads(job["threads"])
+    for option in job["options"]:
+        if action := (READ | COMPUTED).get(option):
+            action(notes)
+    options = set(job["options"])
+    make = _function(job["function"], job["arguments"])
+    if "again" in options:
+        states = _generator_states()
+        _train(make(), job | {"file": None}, options)
+        if "generators as before" in options:
+            _set_generators(states)
+    _train(make(), job, options)
+
+
+def _function(name: str, arguments: list[Any]) -> Callable[[], Any]:
+    """Return the user's function, bound to its arguments."""
+    module_name, _, function_name = name.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise Refused(f"there is no module {error.name!r} in this folder or on Python's path") from None
+        raise
+    function: Any = module
+    for each in function_name.split("."):
+        if not hasattr(function, each):
+            raise Refused(f"the module {module_name} has no {function_name!r}")
+        function = getattr(function, each)
+    if not callable(function):
+        raise Refused(f"{name} is {type(function).__name__}; a function that returns {EXPECTED} was expected")
+    with contextlib.suppress(ValueError):
+        try:
+            inspect.signature(function).bind(*arguments)
+        except TypeError:
+            raise Refused(f"{name}{inspect.signature(function)} needs arguments; it is called without any") from None
+    return lambda: function(*arguments)
+
+
+def _generator_states() -> tuple[Any, ...]:
     import numpy as np
     import torch
 
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - what older code draws from
-    torch.manual_seed(0)
+    return torch.get_rng_state(), np.random.get_state(), random.getstate()
 
 
-def import_libraries_first() -> None:
-    """Load libraries with a BLAS or OpenMP of their own before torch."""
-    for name in ("numpy", "scipy.linalg", "sklearn", "cv2", "numba"):
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-
-
-def allow_tf32() -> None:
-    """Let products on a card use TF32."""
+def _set_generators(states: tuple[Any, ...]) -> None:
+    import numpy as np
     import torch
 
-    torch.backends.cuda.matmul.fp32_precision = "tf32"
-    torch.backends.cudnn.fp32_precision = "tf32"
+    torch.set_rng_state(states[0])
+    np.random.set_state(states[1])
+    random.setstate(states[2])
 
 
-BEFORE: dict[str, Callable[[], None]] = {
-    "listing": list_in_other_order,
-    "sorted listing": sort_listings,
-    "clock": shift_clock,
-    "stopped clock": stop_clock,
-    "workers": change_workers,
-    "no workers": stop_workers,
-    "threads": change_threads,
-    "one thread": use_one_thread,
-    "deterministic algorithms": be_deterministic,
-    "seeded generators": seed_generators,
-    "library order": import_libraries_first,
-    "TF32": allow_tf32,
-}
-
-
-def main() -> None:
-    """Run the steps."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("function")
-    parser.add_argument("file", type=Path)
-    parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--change", action="append", default=[])
-    options = parser.parse_args()
-    for change in options.change:
-        BEFORE.get(change, lambda: None)()
-    sys.path.insert(0, str(Path.cwd()))
-    module, _, name = options.function.partition(":")
-    function = getattr(importlib.import_module(module), name)
-    if "again" in options.change:
-        _run(function(), options.steps, None, options.change)
-    _run(function(), options.steps, options.file, options.change)
-
-
-def _run(made: Any, steps: int, file: Path | None, changes: list[str]) -> None:
+def _train(made: Any, job: dict[str, Any], options: set[str]) -> None:
     import torch
 
     from in4310repro.trace.recorder import Trace
 
-    model, criterion, optimizer, batches = made
-    forward = model
-    if "memory format" in changes:
-        model.to(memory_format=torch.channels_last)
-    if "portable arithmetic" in changes:
-        from in4310repro.arithmetic import portable
-
-        forward = portable(model)
-    if "compile" in changes:
-        forward = torch.compile(model)
-    half = "half a batch" in changes
-    rows = None
+    model, criterion, optimizer, batches = _check(made)
+    forward = _forward(model, options)
+    done = 0
     with contextlib.ExitStack() as stack:
         trace: Trace | None = None
-        for number, (images, labels) in zip(range(steps), batches, strict=False):
-            if "memory format" in changes and images.ndim == 4:
+        for number, batch in enumerate(itertools.islice(batches, job["steps"])):
+            images, labels = _pair(batch, number)
+            rows = len(images) // 2 if options & {"half a batch", "first half"} else None
+            if rows == 0:
+                raise NotApplicable("a batch of one image has no half")
+            if "memory format" in options and images.ndim == 4:
                 images = images.contiguous(memory_format=torch.channels_last)
-            if half or "first half" in changes:
-                rows = len(images) // 2
-            if half:
+            if "half a batch" in options:
                 images, labels = images[:rows], labels[:rows]
-            if trace is None and file is not None:
+            if trace is None and job["file"]:
                 trace = stack.enter_context(
-                    Trace(model, optimizer, file, modules="compile" not in changes, rows=rows)
+                    Trace(model, optimizer, job["file"], modules="compile" not in options, rows=rows)
                 )
-            with trace.step(images=images, labels=labels, number=number) if trace else contextlib.nullcontext() as step:
-                loss = criterion(forward(images), labels)
+            with contextlib.ExitStack() as recording:
+                read = {"images": images[:rows], "labels": labels[:rows], "number": number}
+                step = recording.enter_context(trace.step(**read)) if trace else None
+                loss = _check_loss(criterion(forward(images), labels))
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 if step:
                     step.record(loss=loss)
-        if trace is None and file is not None:
-            sys.exit("the batches of the training are empty; at least one is needed")
+            done += 1
+    if done < job["steps"]:
+        words = f"end after {done} of {job['steps']} steps; --steps {done} is possible" if done else "are empty"
+        raise Refused(f"the batches of {job['function']} {words}")
+
+
+def _check(made: Any) -> tuple[Any, Any, Any, Any]:
+    """Return the parts of a training.
+
+    Raises:
+        Refused: they are something else.
+    """
+    import torch
+
+    if not isinstance(made, tuple | list) or len(made) != 4:
+        kind = type(made).__name__
+        shown = f"a {kind} of {len(made)} values" if isinstance(made, tuple | list) else kind
+        raise Refused(f"it returns {shown}; {EXPECTED} was expected")
+    model, criterion, optimizer, batches = made
+    checks = (
+        (isinstance(model, torch.nn.Module), "first", model, "a torch.nn.Module"),
+        (callable(criterion), "second", criterion, "a loss function of scores and labels"),
+        (isinstance(optimizer, torch.optim.Optimizer), "third", optimizer, "a torch.optim.Optimizer"),
+        (hasattr(batches, "__iter__"), "fourth", batches, "an iterable of pairs of images and labels"),
+    )
+    for right, place, value, expected in checks:
+        if not right:
+            raise Refused(f"the {place} of the values that it returns is {type(value).__name__}; expected: {expected}")
+    return model, criterion, optimizer, batches
+
+
+def _pair(batch: Any, number: int) -> tuple[Any, Any]:
+    import torch
+
+    if isinstance(batch, tuple | list) and len(batch) == 2 and all(isinstance(each, torch.Tensor) for each in batch):
+        return batch[0], batch[1]
+    raise Refused(f"batch {number} is {type(batch).__name__}; a pair of tensors, images and labels, was expected")
+
+
+def _check_loss(loss: Any) -> Any:
+    import torch
+
+    if isinstance(loss, torch.Tensor) and loss.numel() == 1:
+        return loss
+    shown = f"a tensor of shape {tuple(loss.shape)}" if isinstance(loss, torch.Tensor) else type(loss).__name__
+    raise Refused(f"the loss function returns {shown}; a tensor with one value was expected")
+
+
+def _forward(model: Any, options: set[str]) -> Callable[..., Any]:
+    """Return the model, or another callable that computes it, under the options that concern it.
+
+    Raises:
+        NotApplicable: an option does not apply to this model.
+    """
+    import torch
+
+    if "memory format" in options:
+        if not any(each.ndim == 4 for each in model.parameters()):
+            raise NotApplicable("no parameter has four axes")
+        model.to(memory_format=torch.channels_last)
+    if "portable arithmetic" in options:
+        try:
+            from in4310repro.arithmetic import portable
+
+            return portable(model)
+        except (ValueError, ImportError) as error:
+            raise NotApplicable(str(error)) from None
+    return torch.compile(model) if "compile" in options else model
 
 
 if __name__ == "__main__":
-    main()
+    serve()

@@ -195,9 +195,7 @@ class Epochs:
         )
         total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.context.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
-        self.model.train()
-        for module in self._frozen:
-            module.eval()
+        self.start_epoch()
         progress = self.task.context.progress.part(position.epoch, config.epochs)
         with progress.task(self.title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
@@ -218,6 +216,12 @@ class Epochs:
                 after_step()
                 before = time.perf_counter()
         return position.loss / len(images), speed
+
+    def start_epoch(self) -> None:
+        """Put the network into training mode, except for its frozen part."""
+        self.model.train()
+        for module in self._frozen:
+            module.eval()
 
     def validate(self, train_loss: float, speed: float) -> HistoryRow:
         """Evaluate the network on the validation images; return the losses and metrics of the epoch.
@@ -248,6 +252,13 @@ class Epochs:
 
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
         """Take one optimizer step; return the mean loss over the batch, including the images of other processes."""
+        self.start_step()
+        loss = self._loss_with_gradients(batch, images)
+        self.optimizer.step()
+        return loss
+
+    def start_step(self) -> None:
+        """Set the learning rates and the generator of the step at `position`, and clear the gradients."""
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)
@@ -257,9 +268,6 @@ class Epochs:
             # What a network draws, such as dropout, is a function of the step and not of what was drawn before.
             drawn = generator_for(config.seed, "draws of the network", task.setting.name, str(step))
             torch.manual_seed(int(drawn.integers(2**63)))
-        loss = self._loss_with_gradients(batch, images)
-        self.optimizer.step()
-        return loss
 
     def _loss_with_gradients(self, batch: Batch, images: int) -> torch.Tensor:
         numerics, processes = self.task.context.numerics, self.task.context.processes

@@ -1,0 +1,188 @@
+"""Changes under which `causes` runs a training again, and what it holds fixed where a training does not repeat."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from in4310repro.trace.processes import LIBRARIES_FIRST, PLAIN_WORDS
+
+# Levels of vector instructions below those that torch uses.
+LOWER = {
+    "ATEN_CPU_CAPABILITY": {"AVX512": "avx2", "AVX2": "default"},
+    "ONEDNN_MAX_CPU_ISA": {"AVX512": "AVX2", "AVX2": "SSE41"},
+    "MKL_CBWR": {"AVX512": "AVX2", "AVX2": "COMPATIBLE"},
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A run, and the run that it is compared with."""
+
+    options: tuple[str, ...] = ()  # of `surroundings`, `execution` and `worker`
+    against: tuple[str, ...] = ()
+    start: Mapping[str, str] | None = None  # variables of a new process; None: a fork of one that is there
+    words: tuple[str, ...] = PLAIN_WORDS  # arguments of Python, of a new process
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change under which a training is run again."""
+
+    name: str
+    meaning: str  # how the run is different
+    cause: str  # the mistake of a training that it moves; empty if it moves honest trainings by rounding
+    variants: tuple[Variant, ...] = (Variant(),)
+    variables: tuple[str, ...] = ()  # of `LOWER`
+    threads: bool = False
+    needs: str = ""  # linux, cuda or compiler
+    held_by: tuple[str, ...] = ()  # fixes that take the change away
+
+    @property
+    def numerical(self) -> bool:
+        """True if it moves honest trainings, by rounding."""
+        return not self.cause
+
+
+def _option(*options: str, against: tuple[str, ...] = ()) -> tuple[Variant, ...]:
+    return (Variant(options, against),)
+
+
+FILES = "files are read in the order of the file system"
+CLOCK = "the clock enters, as a seed or a setting"
+MEMORY = "memory is read that was not initialised"
+HALF = "half of each batch: images of one batch depend on each other, or its size chooses the algorithm"
+CHANGES = (
+    Change(
+        "hash seed",
+        "PYTHONHASHSEED, two other values",
+        "the order of a set, or of hashes of text, enters",
+        tuple(Variant(start={"PYTHONHASHSEED": seed}) for seed in "12"),
+    ),
+    Change(
+        "listing",
+        "folders list their files in another order",
+        FILES,
+        _option("shuffled listing"),
+        held_by=("sorted listing",),
+    ),
+    Change("clock", "a clock that is months ahead", CLOCK, _option("shifted clock"), held_by=("stopped clock",)),
+    Change(
+        "memory",
+        "memory filled with a pattern before it is used",
+        MEMORY,
+        (Variant(("filled memory",)), Variant(("filled tensors",), ("deterministic algorithms",))),
+        needs="linux",
+        held_by=("filled memory",),
+    ),
+    Change(
+        "again",
+        "a second training in the same process",
+        "state is left from a training before it",
+        _option("again", "generators as before"),
+        held_by=("fixed entropy",),
+    ),
+    Change(
+        "unseeded again",
+        "a second training in the same process, with the generators as the first left them",
+        "a global generator is used that the training does not seed",
+        _option("again", against=("again", "generators as before")),
+        held_by=("fixed entropy", "seeded Python", "seeded NumPy"),
+    ),
+    Change(
+        "environment",
+        "numbers in environment variables one higher",
+        "an environment variable enters",
+        _option("other variables"),
+    ),
+    Change(
+        "workers",
+        "another number of worker processes of DataLoaders",
+        "the number of workers enters",
+        _option("other workers"),
+        held_by=("fixed entropy",),
+    ),
+    Change(
+        "library order",
+        "SciPy, scikit-learn, OpenCV and Numba before torch",
+        "another BLAS or OpenMP is used",
+        (Variant(start={}, words=LIBRARIES_FIRST),),
+    ),
+    Change("threads", "one thread, or two in place of one", "", threads=True),
+    *(Change(name, "older vector instructions", "", variables=(name,)) for name in LOWER),
+    Change("memory format", "channels_last", "", _option("memory format")),
+    Change("batch size", HALF, "", _option("half a batch", against=("first half",))),
+    Change("deterministic algorithms", "torch.use_deterministic_algorithms", "", _option("deterministic algorithms")),
+    Change("TF32", "products on the card rounded to 10 bits", "", _option("TF32"), needs="cuda"),
+    Change("compile", "torch.compile", "", _option("compile"), needs="compiler"),
+    Change("portable arithmetic", "the kernels of in4310repro.arithmetic", "", _option("portable arithmetic")),
+)
+SLOW = "compile"  # takes a minute, and is tried if it is asked for
+THREADS, BATCH, DETERMINISTIC, PORTABLE = "threads", "batch size", "deterministic algorithms", "portable arithmetic"
+
+
+@dataclass(frozen=True)
+class Fix:
+    """Something that can be held fixed in two runs of a training that does not repeat."""
+
+    name: str
+    option: str  # of `surroundings` or `execution`
+    cause: str
+    notes: tuple[str, ...] = ()  # beginnings of the notes that belong to it
+
+
+FIXES = (
+    Fix(
+        "entropy",
+        "fixed entropy",
+        "entropy of the system enters: a generator without a seed, os.urandom or a process number",
+        ("a generator", "entropy", "the process"),
+    ),
+    Fix("Python's seed", "seeded Python", "Python's global generator has no seed"),
+    Fix("NumPy's seed", "seeded NumPy", "NumPy's global generator has no seed"),
+    Fix("clock", "stopped clock", CLOCK, ("the clock",)),
+    Fix("listing", "sorted listing", FILES, ("a folder",)),
+    Fix(
+        "order of results",
+        "ordered results",
+        "results of workers are used in the order in which they end",
+        ("results",),
+    ),
+    Fix("order of threads", "one thread", "threads add or write in no fixed order", ("threads",)),
+    Fix("algorithms", "deterministic algorithms", "an algorithm of torch does not repeat"),
+    Fix("memory", "filled memory", MEMORY),
+)
+ADDRESSES = "addresses of objects enter: an order by id() or by the default hash()"
+
+
+def missing(needs: str) -> str:
+    """Return the reason why a change cannot be tried on this machine; empty if it can."""
+    if needs == "linux" and not sys.platform.startswith("linux"):
+        return "only the C library of Linux can fill memory"
+    if needs == "compiler" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
+        return "torch.compile needs a C++ compiler"
+    if needs == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            return "there is no CUDA device"
+    return ""
+
+
+def usable_fixes() -> list[Fix]:
+    """Return the fixes of this machine."""
+    return [each for each in FIXES if each.option != "filled memory" or not missing("linux")]
+
+
+def choose(only: Collection[str]) -> list[Change]:
+    """Return the changes of some names; of none, all but the slow one.
+
+    Raises:
+        ValueError: there is no change of a name.
+    """
+    names = [each.name for each in CHANGES]
+    if unknown := [each for each in only if each not in names]:
+        raise ValueError(f"no change {', '.join(map(repr, unknown))}; valid are {', '.join(names)}")
+    return [each for each in CHANGES if each.name in only or (not only and each.name != SLOW)]

@@ -1,0 +1,148 @@
+"""Changes of how a training is computed: worker processes, threads, algorithms of torch, and the content of new memory.
+
+Each function of `COMPUTED` replaces functions or sets something in torch for the rest of this process, which `worker`
+starts for one run.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import ctypes
+import functools
+import inspect
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from multiprocessing import pool
+from typing import Any
+
+from in4310repro.trace.notes import Notes
+
+PATTERN = 165
+M_PERTURB = -6  # parameter of mallopt, from malloc.h
+LONGEST_JOIN = 10.0  # seconds
+
+
+def change_workers(notes: Notes) -> None:
+    """Let each DataLoader have two worker processes if it had fewer, and one if it had more."""
+    _change_loaders(notes, lambda asked: {**asked, "num_workers": 2 if asked["num_workers"] < 2 else 1})
+
+
+def _change_loaders(notes: Notes, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    from torch.utils.data import DataLoader
+
+    original = DataLoader.__init__
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def other(*arguments: Any, **options: Any) -> None:
+        notes.add("a DataLoader is made")
+        bound = signature.bind(*arguments, **options)
+        bound.apply_defaults()
+        loader = bound.arguments.pop("self")
+        original(loader, **change(bound.arguments))
+
+    DataLoader.__init__ = other  # type: ignore[method-assign]
+
+
+def order_results(notes: Notes) -> None:
+    """Let results of workers come in the order in which they were asked for."""
+
+    def imap(self: Any, *arguments: Any, **options: Any) -> Any:
+        notes.add("results are taken in the order in which they end")
+        return self.imap(*arguments, **options)
+
+    def as_completed(fs: Iterable[Any], timeout: float | None = None) -> Iterator[Any]:
+        notes.add("results are taken in the order in which they end")
+        for each in list(fs):
+            with contextlib.suppress(Exception):
+                each.result(timeout)
+            yield each
+
+    pool.Pool.imap_unordered = imap  # type: ignore[method-assign]
+    concurrent.futures.as_completed = as_completed
+    _change_loaders(notes, lambda asked: {**asked, **({"in_order": True} if "in_order" in asked else {})})
+
+
+def use_one_thread(notes: Notes) -> None:
+    """Let torch compute with one thread, and let Python's threads run one after the other."""
+    import torch
+
+    torch.set_num_threads(1)
+    start = threading.Thread.start
+
+    def start_and_wait(self: threading.Thread) -> None:
+        notes.add("threads are started")
+        start(self)
+        if not self.daemon:
+            self.join(LONGEST_JOIN)
+
+    def run_now(
+        _: Any, function: Callable[..., Any], /, *arguments: Any, **options: Any
+    ) -> concurrent.futures.Future[Any]:
+        notes.add("threads are started")
+        done: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        try:
+            done.set_result(function(*arguments, **options))
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    threading.Thread.start = start_and_wait  # type: ignore[method-assign]
+    concurrent.futures.ThreadPoolExecutor.submit = run_now  # type: ignore[method-assign]
+
+
+def be_deterministic(_: Notes) -> None:
+    """Let torch choose algorithms that repeat, as far as it has them."""
+    import torch
+
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+
+
+def fill_tensors(notes: Notes) -> None:
+    """Let torch fill new tensors, which it does where algorithms are deterministic."""
+    import torch
+
+    be_deterministic(notes)
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+
+
+def fill_memory(_: Notes) -> None:
+    """Let the C library of Linux fill memory when it is given out, as MALLOC_PERTURB_ does from the start."""
+    library = ctypes.CDLL(None)
+    library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    library.free.argtypes = [ctypes.c_void_p]
+    library.mallopt(M_PERTURB, PATTERN)
+    # Small pieces that wait in the cache of this thread were freed unfilled, seven of each size.
+    for place in [library.malloc(size) for size in range(16, 1040, 16) for _ in range(7)]:
+        library.free(place)
+
+
+def allow_tf32(_: Notes) -> None:
+    """Let products on a card use TF32."""
+    import torch
+
+    torch.backends.cuda.matmul.fp32_precision = "tf32"
+    torch.backends.cudnn.fp32_precision = "tf32"
+
+
+def set_threads(threads: int) -> None:
+    """Let torch compute with so many threads, on one processor where it is one, as on a machine of that size."""
+    import torch
+
+    if threads == 1 and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    torch.set_num_threads(threads)
+
+
+COMPUTED: dict[str, Callable[[Notes], None]] = {
+    "other workers": change_workers,
+    "ordered results": order_results,
+    "one thread": use_one_thread,
+    "deterministic algorithms": be_deterministic,
+    "filled tensors": fill_tensors,
+    "filled memory": fill_memory,
+    "TF32": allow_tf32,
+}

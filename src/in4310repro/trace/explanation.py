@@ -1,0 +1,113 @@
+"""Explanations: effects of changes on a training, mistakes that they show, and settings that decide its rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from in4310repro.trace.changes import BATCH, Change
+from in4310repro.trace.comparison import Comparison
+from in4310repro.trace.records import FORWARD
+
+NOTES = 3  # lines of the user's code in a sentence
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The effect of a change on a training."""
+
+    change: Change
+    comparison: Comparison | None = None  # None: it could not be tried
+    reason: str = ""  # why it could not
+    notes: tuple[str, ...] = ()  # lines of the training's code that read what was changed
+    module: str = ""  # class and mode of the module of the first difference
+
+    @property
+    def moved(self) -> bool:
+        """True if bits differ; for half a batch, in the forward pass, since the loss is a mean of fewer images."""
+        found = self.comparison.difference if self.comparison else None
+        return found is not None and (self.change.name != BATCH or found.phase == FORWARD)
+
+    def describe(self) -> str:
+        """Return the first difference, or the reason why there is none."""
+        if not self.comparison:
+            return f"not tried: {self.reason}"
+        if not self.moved or not self.comparison.difference:
+            return "moves nothing"
+        found = self.comparison.difference
+        return f"moves first {found.name}{self.module}, step {found.step}, {found.phase}"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the effect as JSON values."""
+        found = self.comparison.to_json() if self.comparison else None
+        names = {"change": self.change.name, "numerical": self.change.numerical, "moved": self.moved}
+        return {**names, "text": self.describe(), "notes": list(self.notes), "comparison": found}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A mistake that makes a training's bits depend on something that they should not depend on."""
+
+    name: str  # of the change or of the fix
+    cause: str
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        more = f" and {len(self.notes) - NOTES} more" if len(self.notes) > NOTES else ""
+        places = f" ({', '.join(self.notes[:NOTES])}{more})" if self.notes else ""
+        return f"{self.name}: {self.cause}{places}"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Causes of a training's different bits, and the settings that decide how its numbers are rounded."""
+
+    function: str
+    repeats: bool
+    plain: Comparison  # of two plain runs
+    held: tuple[str, ...]  # of a training that does not repeat: what was held fixed in the runs of the effects
+    findings: tuple[Finding, ...]
+    effects: tuple[Effect, ...]
+    together: tuple[str, ...]  # sentences: settings with which threads and vector instructions move no bit
+
+    @property
+    def causes(self) -> list[str]:
+        """The mistakes, in words."""
+        return [str(each) for each in self.findings]
+
+    def lines(self) -> list[str]:
+        """Return the explanation as lines of text."""
+        lines = [f"{self.function}: {self._repeats()}"]
+        if self.held:
+            lines.append(f"held fixed in all runs below, with which it repeats: {', '.join(self.held)}")
+        width = max((len(each.change.name) for each in self.effects), default=0)
+        lines += [f"{each.change.name:{width}}  {each.describe()}" for each in self.effects]
+        lines += [f"cause: {each}" for each in self.causes] or ["cause: none found"]
+        rounding = [each.change.name for each in self.effects if each.moved and each.change.numerical]
+        if rounding:
+            lines.append(
+                f"rounding, which moves most trainings: {', '.join(rounding)}; equal bits need the same of each"
+            )
+        return [*lines, *self.together]
+
+    def _repeats(self) -> str:
+        if self.repeats:
+            return "plain runs are equal to the bit"
+        found = self.plain.difference
+        return (
+            f"two plain runs differ first in {found.name}, step {found.step}, {found.phase}"
+            if found
+            else "some runs differ"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the explanation as JSON values."""
+        return {
+            "function": self.function,
+            "repeats": self.repeats,
+            "plain": self.plain.to_json(),
+            "held": list(self.held),
+            "causes": self.causes,
+            "effects": [each.to_json() for each in self.effects],
+            "together": list(self.together),
+        }

@@ -1,0 +1,215 @@
+"""Processes that run a training's steps for `causes`, and what went wrong where one did not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from in4310repro.trace.notes import is_own
+from in4310repro.trace.records import TraceFile, read_trace
+
+GRACE = 60.0  # seconds that a process has for importing torch, beside the limit of a run
+TAIL = 4096  # bytes of what a process wrote before it crashed
+STACK = re.compile(r'File "(.+)", line (\d+) in (.+)')  # as faulthandler writes it
+BEFORE_TORCH = ("scipy.linalg", "sklearn", "cv2", "numba")  # libraries with a BLAS or an OpenMP of their own
+PLAIN_WORDS = ("-m", "in4310repro.trace.worker")
+LIBRARIES_FIRST = (
+    "-c",
+    f"""
+import importlib
+for name in {BEFORE_TORCH}:
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        pass
+from in4310repro.trace import worker
+worker.serve()
+""",
+)
+
+
+class NotApplicableError(ValueError):
+    """Error raised if a change does not apply to a training."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training to run: a function, its arguments, and how many of its steps."""
+
+    function: str  # MODULE:FUNCTION
+    arguments: tuple[str, ...] = ()
+    steps: int = 2
+    limit: float = 300.0  # seconds of a run
+    path: tuple[str, ...] = ("",)  # folders of its modules
+    cwd: str = "."  # working directory
+    libraries: tuple[str, ...] = ()  # modules that a process may import once for several runs
+
+
+@dataclass(frozen=True)
+class Run:
+    """The trace of a run, and the lines of the training's own code that read what was changed."""
+
+    trace: TraceFile
+    notes: tuple[str, ...]
+
+
+class Server:
+    """A process that runs jobs one after the other; it starts with the first and restarts where it has to.
+
+    Args:
+        scratch: a folder for its files, of its own.
+        variables: of its environment, which are set before it starts.
+        words: arguments of Python.
+    """
+
+    def __init__(
+        self, scratch: Path, variables: Mapping[str, str] | None = None, words: Sequence[str] = PLAIN_WORDS
+    ) -> None:
+        self._scratch, self._words = scratch, words
+        self._environment = {**os.environ, "PYTHONHASHSEED": "0", **(variables or {})}
+        self._process: subprocess.Popen[str] | None = None
+        self._runs = 0
+        self._libraries: dict[str, list[str]] = {}  # of each function
+
+    def run(
+        self,
+        training: Training,
+        options: Sequence[str] = (),
+        variables: Mapping[str, str] | None = None,
+        threads: int = 0,
+    ) -> Run:
+        """Run steps of a training under some options of `surroundings`, `execution` and `worker`.
+
+        Args:
+            training: the training.
+            options: names of options.
+            variables: of the environment, set before the first computation.
+            threads: of torch; 0: as many as it chooses.
+
+        Raises:
+            NotApplicableError: an option does not apply to the training.
+            ValueError: the training failed; the message has the last lines of its own code.
+        """
+        self._scratch.mkdir(exist_ok=True)
+        file = self._scratch / f"{self._runs}.trace"
+        self._runs += 1
+        asked = {"file": str(file), "options": list(options), "variables": dict(variables or {}), "threads": threads}
+        libraries = [*training.libraries, *self._libraries.get(training.function, ())]
+        code, late = self._ask({**asdict(training), **asked, "libraries": libraries}, training.limit)
+        self._libraries[training.function] = self._result(training, file, code, late)
+        notes = file.with_name(f"{file.name}.notes")
+        lines = notes.read_text(encoding="utf-8").splitlines() if notes.exists() else []
+        return Run(read_trace(file), tuple(dict.fromkeys(lines)))
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process:
+            with self._process:
+                self._process.kill()
+            self._process = None
+
+    def _ask(self, job: Mapping[str, Any], limit: float) -> tuple[int, bool]:
+        """Return the exit code of a job, and whether it was stopped after its time."""
+        process = self._start()
+        assert process.stdin and process.stdout  # noqa: S101, PT018 - for the type checker
+        guard = threading.Timer(limit + GRACE, process.kill)
+        guard.start()
+        try:
+            process.stdin.write(f"{json.dumps(job)}\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+        except BrokenPipeError:
+            answer = ""
+        except BaseException:
+            self.close()
+            raise
+        finally:
+            late = guard.finished.is_set()
+            guard.cancel()
+        if answer:
+            code, stopped = json.loads(answer)
+            return int(code), bool(stopped)
+        code = process.wait()
+        self.close()
+        return code, late
+
+    def _start(self) -> subprocess.Popen[str]:
+        if self._process and self._process.poll() is not None:
+            self.close()
+        if not self._process:
+            with (self._scratch / "start.errors").open("wb") as errors:
+                self._process = subprocess.Popen(
+                    [sys.executable, *self._words],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=errors,
+                    env=self._environment,
+                    text=True,
+                )
+        return self._process
+
+    def _result(self, training: Training, trace: Path, code: int, late: bool) -> list[str]:
+        """Return the libraries that a run has loaded.
+
+        Raises:
+            NotApplicableError: the run found that an option does not apply.
+            ValueError: it failed.
+        """
+        name, limit = training.function, training.limit
+        file = trace.with_name(f"{trace.name}.result")
+        result = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        if late and not result:
+            raise ValueError(f"{name} did not end within {limit:g} s, and was stopped{self._last_lines(trace)}")
+        if result is None:
+            end = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+            raise ValueError(f"{name} ended its process with {end}{self._last_lines(trace)}")
+        if reason := result.get("not applicable"):
+            raise NotApplicableError(reason)
+        if error := result.get("error"):
+            frames = "; ".join(result["frames"])
+            places = f" ({frames})" if frames else ""
+            raise ValueError(" ".join(f"{name} failed: {error}{places}".split()))
+        return list(result["libraries"])
+
+    def _last_lines(self, trace: Path) -> str:
+        """Return the innermost line of the stack that Python wrote when the process was stopped or crashed."""
+        for file in (trace.with_name(f"{trace.name}.errors"), self._scratch / "start.errors"):
+            if file.exists() and (text := file.read_bytes()[-TAIL:].decode(errors="replace").strip()):
+                stack = [found.groups() for found in STACK.finditer(text)]
+                own = [each for each in stack if is_own(each[0])]
+                for name, line, function in (own or stack)[:1]:
+                    return f": {Path(name).name}:{line} in {function}"
+                return f": {text.splitlines()[-1].strip()}"
+        return ""
+
+
+class Processes:
+    """Servers by name, which may serve several trainings; all end with the block."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="explain-")
+        self._servers: dict[str, Server] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self._servers.values():
+            each.close()
+        self._folder.cleanup()
+
+    def open(self, name: str, variables: Mapping[str, str] | None = None, words: Sequence[str] = PLAIN_WORDS) -> Server:
+        """Return the server of a name, which is made with the variables and words if there is none."""
+        if name not in self._servers:
+            self._servers[name] = Server(Path(self._folder.name) / name, variables, words)
+        return self._servers[name]

@@ -1,0 +1,80 @@
+"""Runs of a training in several processes, two at a time, each run once however often it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from in4310repro.trace.changes import Variant
+from in4310repro.trace.processes import Processes, Run, Training
+
+AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Request:
+    """A run that is wanted."""
+
+    place: str  # name of a process
+    options: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+    threads: int = 0  # 0: as many as torch chooses
+    number: int = 0  # tells repeats apart
+
+    def __str__(self) -> str:
+        parts = [*self.options, *(f"{name}={value}" for name, value in self.variables)]
+        parts += [f"threads {self.threads}"] if self.threads else []
+        parts += [self.place] if self.place not in ("first", "second") else []
+        return ", ".join(parts) or "a plain run"
+
+
+class Runner:
+    """Runs requests of one training and keeps their results.
+
+    The processes `first` and `second` are equal, so that what differs between them differs by itself.
+    """
+
+    def __init__(self, training: Training, processes: Processes, shown: Callable[[str], None] = lambda _: None) -> None:
+        self._training, self._processes, self._shown = training, processes, shown
+        self._results: dict[Request, Run | ValueError] = {}
+
+    def add(self, variant: Variant) -> str:
+        """Add a process for a variant that needs a new one; return its name."""
+        name = " ".join(f"{key}={value}" for key, value in (variant.start or {}).items()) or "libraries first"
+        self._processes.open(name, variant.start, variant.words)
+        return name
+
+    def need(self, *requests: Request) -> list[Run]:
+        """Return the results of runs.
+
+        Raises:
+            ValueError: the training failed.
+        """
+        found = []
+        for each in self.try_all(*requests):
+            if isinstance(each, ValueError):
+                raise each
+            found.append(each)
+        return found
+
+    def try_all(self, *requests: Request) -> list[Run | ValueError]:
+        """Return the results of runs, or the errors with which they ended."""
+        wanted = list(dict.fromkeys(each for each in requests if each not in self._results))
+        by_place: dict[str, list[Request]] = {}
+        for each in wanted:
+            by_place.setdefault(each.place, []).append(each)
+        if by_place:
+            with ThreadPoolExecutor(AT_ONCE) as threads:
+                list(threads.map(self._run, by_place.values()))
+        return [self._results[each] for each in requests]
+
+    def _run(self, requests: Sequence[Request]) -> None:
+        for each in requests:
+            self._shown(str(each))
+            try:
+                server = self._processes.open(each.place)
+                result: Run | ValueError = server.run(self._training, each.options, dict(each.variables), each.threads)
+            except ValueError as error:
+                result = error
+            self._results[each] = result

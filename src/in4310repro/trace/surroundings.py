@@ -1,0 +1,210 @@
+"""Changes of what a training reads around it: listings of folders, clocks, entropy, and environment variables.
+
+Each function of `READ` replaces functions of the standard library for the rest of this process, which `worker` starts
+for one run.
+"""
+
+from __future__ import annotations
+
+import datetime
+import functools
+import hashlib
+import itertools
+import os
+import random
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from in4310repro.trace.notes import Notes, is_own
+
+SHIFT = 10_000_019.25  # seconds, some four months
+STOPPED = 1_600_000_000.0  # seconds since 1970
+
+
+def shuffle_listings(notes: Notes) -> None:
+    """Let folders be listed in another order, as on another file system."""
+    _order_listings(notes, _shuffle)
+
+
+def sort_listings(notes: Notes) -> None:
+    """Let folders be listed in alphabetic order."""
+    _order_listings(notes, sorted)
+
+
+def _shuffle(names: list[str]) -> list[str]:
+    ordered = sorted(names, key=lambda each: zlib.crc32(os.fsencode(each)))
+    return ordered if ordered != names else ordered[::-1]
+
+
+class _Scanned:
+    """The result of os.scandir, in another order."""
+
+    def __init__(self, entries: Iterable[os.DirEntry[str]]) -> None:
+        self._entries = iter(entries)
+
+    def __iter__(self) -> Iterator[os.DirEntry[str]]:
+        return self._entries
+
+    def __next__(self) -> os.DirEntry[str]:
+        return next(self._entries)
+
+    def __enter__(self) -> _Scanned:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Do nothing: all entries were read."""
+
+
+def _order_listings(notes: Notes, order: Callable[[list[str]], list[str]]) -> None:
+    listdir, scandir = os.listdir, os.scandir
+
+    def ordered_listdir(*arguments: Any) -> list[str]:
+        notes.add("a folder is listed")
+        return order(listdir(*arguments))
+
+    def ordered_scandir(*arguments: Any) -> _Scanned:
+        notes.add("a folder is listed")
+        with scandir(*arguments) as entries:
+            by_name = {each.name: each for each in entries}
+        return _Scanned([by_name[name] for name in order(list(by_name))])
+
+    os.listdir = ordered_listdir  # type: ignore[assignment]
+    os.scandir = ordered_scandir  # type: ignore[assignment]
+
+
+def shift_clock(notes: Notes) -> None:
+    """Let the time of day be wrong by months."""
+    _set_clock(notes, "time", lambda real: real + SHIFT)
+
+
+def stop_clock(notes: Notes) -> None:
+    """Let all clocks stand."""
+    for name in ("perf_counter", "monotonic", "process_time", "time"):
+        _set_clock(notes, name, lambda _real: STOPPED)
+
+
+def _set_clock(notes: Notes, name: str, change: Callable[[float], float]) -> None:
+    """Replace a clock of `time`; for the time of day, also what other functions and `datetime` make of it."""
+    real = getattr(time, name)
+
+    def changed() -> float:
+        notes.add("the clock is read")
+        return change(real())
+
+    setattr(time, name, changed)
+    setattr(time, f"{name}_ns", lambda: int(changed() * 1e9))
+    if name != "time":
+        return
+    for each in ("localtime", "gmtime", "ctime"):
+        original = getattr(time, each)
+        setattr(time, each, functools.partial(_of_now, original, changed))
+
+    class Datetime(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:
+            return cls.fromtimestamp(changed(), tz)
+
+        @classmethod
+        def utcnow(cls) -> Any:
+            return cls.fromtimestamp(changed(), datetime.UTC).replace(tzinfo=None)
+
+    # Pickle looks for it under the name that it replaces.
+    Datetime.__module__, Datetime.__qualname__ = "datetime", "datetime"
+    datetime.datetime = Datetime  # type: ignore[misc]
+
+
+def _of_now(function: Callable[[float], Any], now: Callable[[], float], seconds: float | None = None) -> Any:
+    return function(now() if seconds is None else seconds)
+
+
+def fix_entropy(notes: Notes) -> None:
+    """Let entropy of the system be the same in each process: os.urandom, generators without a seed, process numbers."""
+    import torch
+
+    counter = itertools.count()
+
+    def urandom(size: int) -> bytes:
+        notes.add("entropy of the system is read")
+        return hashlib.shake_256(str(next(counter)).encode()).digest(size)
+
+    os.urandom = random._urandom = urandom  # type: ignore[attr-defined]
+    real_seed, real_number = random.seed, os.getpid
+
+    def seed(a: Any = None, version: int = 2) -> None:
+        if a is None:
+            notes.add("a generator gets no seed")
+        real_seed(0 if a is None else a, version)
+
+    class Random(random.Random):
+        def seed(self, a: Any = None, version: int = 2) -> None:
+            if a is None:
+                notes.add("a generator gets no seed")
+            super().seed(0 if a is None else a, version)
+
+    class Generator(torch.Generator):
+        def seed(self) -> int:
+            notes.add("a generator gets no seed")
+            self.manual_seed(0)
+            return 0
+
+    def torch_seed() -> int:
+        notes.add("a generator gets no seed")
+        torch.manual_seed(0)
+        return 0
+
+    random.seed, random.Random = seed, Random  # type: ignore[misc]
+    torch.Generator, torch.seed, torch.random.seed = Generator, torch_seed, torch_seed  # type: ignore[misc]
+    os.getpid = lambda: (
+        1 if is_own(sys._getframe(1).f_code.co_filename) and notes.add("the process number is read") else real_number()
+    )
+
+
+def seed_python(_: Notes) -> None:
+    """Seed Python's global generator."""
+    random.seed(0)
+
+
+def seed_numpy(_: Notes) -> None:
+    """Seed NumPy's global generator."""
+    import numpy as np
+
+    np.random.seed(0)
+
+
+def change_variables(notes: Notes) -> None:
+    """Let numbers that the training's own code reads from the environment, or has as a default, be one higher."""
+
+    class Environment(type(os.environ)):  # type: ignore[misc]
+        def __getitem__(self, key: str) -> str:
+            return str(self._change(key, super().__getitem__(key)))
+
+        def get(self, key: str, default: Any = None) -> Any:
+            return self[key] if key in set(self) else self._change(key, default)
+
+        def _change(self, key: str, value: Any) -> Any:
+            number = isinstance(value, int | str) and str(value).isdecimal()
+            return (
+                type(value)(int(value) + 1)
+                if number and notes.add(f"the environment variable {key} is read")
+                else value
+            )
+
+    os.environ.__class__ = Environment
+
+
+READ: dict[str, Callable[[Notes], None]] = {
+    "shuffled listing": shuffle_listings,
+    "sorted listing": sort_listings,
+    "shifted clock": shift_clock,
+    "stopped clock": stop_clock,
+    "fixed entropy": fix_entropy,
+    "seeded Python": seed_python,
+    "seeded NumPy": seed_numpy,
+    "other variables": change_variables,
+}

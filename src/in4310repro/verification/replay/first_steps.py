@@ -1,0 +1,60 @@
+"""The first training steps of a run, as `in4310repro.trace.explain` takes a training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+
+from in4310repro.data.images import load_images, training_batches
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.system.context import Context
+from in4310repro.system.numerics import activate
+from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.verification.replay.epoch import MissingStateError, read_start
+
+Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
+
+
+def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimizer, Batches]:
+    """Return the network, loss, optimizer and batches with which the training of a run's selected setting began.
+
+    The arithmetic is that of the run. Decoded pixels may be read from the cache.
+
+    Raises:
+        ValueError: the folder is no finished run, its head was fitted without steps, or its images or initial weights
+            are not there.
+    """
+    run = FinishedRun.open(Path(folder))
+    setting = run.config.training.setting(run.metrics["setting"])
+    if run.config.training.fits_head(setting):
+        raise ValueError(f"the head of {folder} was fitted and has no steps")
+    numerics = activate(run.fingerprint["numerics"], "cpu" if run.fingerprint["device"] == "cpu" else "auto")
+    try:
+        model = read_start(run, setting, 1).model
+    except MissingStateError as error:
+        raise ValueError(str(error)) from None
+    images = load_images(
+        "training",
+        image_root(run.config.images, None),
+        run.split.parts[run.config.protocol.part_read_as("training")],
+        run.config.image_size,
+        preprocessing=run.config.preprocessing,
+    )
+    inputs = TrainingInputs(
+        model=model, training=images, validation=images, config=run.config, setting=setting, context=Context(numerics)
+    )
+    epochs = Epochs(inputs)
+    return epochs.model, numerics.cross_entropy, epochs.optimizer, _batches(epochs)
+
+
+def _batches(epochs: Epochs) -> Batches:
+    """Yield the batches of the first epoch; before each, what `Epochs` does before a step."""
+    config, device = epochs.task.config, epochs.task.context.numerics.device
+    epochs.start_epoch()
+    for batch in training_batches(epochs.task.training, config.batch_size, config.augmentation, config.seed, 0):
+        epochs.start_step()
+        yield batch.images.to(device), batch.labels.to(device)
+        epochs.position.batch += 1

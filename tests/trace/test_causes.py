@@ -1,0 +1,179 @@
+"""`explain` finds what moves a training's bits and names it, or says in a sentence why a training cannot be run."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from in4310repro.trace.causes import assert_same_training, explain
+from in4310repro.trace.changes import CHANGES
+from in4310repro.trace.comparison import compare
+from in4310repro.trace.explanation import Explanation
+from in4310repro.trace.processes import Processes, Training
+from tests.conftest import Call, refused
+from tests.trace import trainings
+from tests.trace.failing import FAILING, prints_much
+
+ROOT = Path(__file__).parents[2]
+HERE = (f"{ROOT}",)
+FEW = ("listing", "clock", "again", "unseeded again", "environment")
+MINE = """import os
+import sys
+
+sys.path.append({root!r})
+
+from tests.trace.trainings import batches, training
+
+
+def make():
+    return training(read=batches(int(os.environ.get("JOB", "1"))))
+"""
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a new process for each run takes minutes")
+
+
+def explained(make: Callable[[], Any], processes: Processes, *only: str) -> Explanation:
+    return explain(f"{make.__module__}:{make.__name__}", path=HERE, processes=processes, only=only or FEW)
+
+
+@linux
+def test_an_honest_training_repeats_and_is_accused_of_nothing(processes: Processes) -> None:
+    found = explained(trainings.honest, processes)
+    assert found.repeats
+    assert found.causes == []
+    assert [each.describe() for each in found.effects] == ["moves nothing"] * len(FEW)
+
+
+@linux
+def test_of_a_training_that_does_not_repeat_the_line_is_named_and_held_while_changes_are_tried(
+    processes: Processes,
+) -> None:
+    found = explained(trainings.clock_seed, processes, "clock", "threads")
+    (cause,) = found.causes
+    lines = Path(trainings.__file__).read_text(encoding="utf-8").splitlines()
+    (number,) = re.findall(r"trainings\.py:(\d+)", cause)
+    assert cause.startswith("clock: ")
+    assert "time.time_ns()" in lines[int(number) - 1]
+    assert not found.repeats
+    assert found.held == ("stopped clock",)
+    assert found.effects[0].describe() == "not tried: held fixed: stopped clock"
+    assert found.effects[1].comparison
+
+
+@linux
+def test_threads_move_bits_by_rounding_and_are_no_mistake(processes: Processes) -> None:
+    found = explained(trainings.sum_on_threads, processes, "threads", "portable arithmetic")
+    assert found.causes == []
+    assert "threads  " in "\n".join(found.lines())
+    assert "moves first 6.output (Sum in training mode), step 0, forward" in "\n".join(found.lines())
+
+
+@linux
+def test_portable_arithmetic_is_named_as_what_holds_bits(processes: Processes) -> None:
+    found = explained(trainings.honest, processes, "threads", "ONEDNN_MAX_CPU_ISA", "portable arithmetic")
+    moving = [each.change.name for each in found.effects if each.moved and each.change.name != "portable arithmetic"]
+    expected = [f"with portable arithmetic: {', '.join(moving)} move nothing"] if moving else []
+    assert list(found.together) == expected
+
+
+@linux
+def test_half_a_batch_moves_batch_norm_in_training_mode_and_not_in_evaluation_mode(processes: Processes) -> None:
+    moved = [
+        explained(make, processes, "batch size").effects[0] for make in (trainings.honest, trainings.frozen_batch_norm)
+    ]
+    assert moved[0].describe() == "moves first 1.output (BatchNorm2d in training mode), step 0, forward"
+    assert moved[1].describe() == "moves nothing"
+
+
+@linux
+@pytest.mark.parametrize("make", FAILING, ids=lambda make: make if isinstance(make, str) else make.__name__)
+def test_a_training_that_cannot_run_gives_one_sentence(make: str | Callable[..., Any], processes: Processes) -> None:
+    name = make if isinstance(make, str) else f"{make.__module__}:{make.__name__}"
+    with pytest.raises(ValueError, match=FAILING[make]) as error:
+        explain(name, path=HERE, processes=processes, only=FEW, limit=2 if "hangs" in name else 300)
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(name) or name in str(error.value)
+
+
+@linux
+def test_a_training_may_print_much(processes: Processes) -> None:
+    assert explained(prints_much, processes, "clock").causes == []
+
+
+@linux
+@pytest.mark.slow
+def test_processes_leave_no_files_and_no_processes_behind(tmp_path: Path) -> None:
+    with Processes() as opened:
+        server = opened.open("first")
+        run = server.run(Training("tests.trace.trainings:unseeded_worker", path=HERE, cwd=f"{tmp_path}"))
+        folder = Path(run.trace.place).parents[1]
+        assert folder.exists()
+    assert not folder.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@linux
+def test_a_helper_for_tests_passes_what_repeats_and_names_the_difference_of_what_does_not(processes: Processes) -> None:
+    assert_same_training(trainings.honest, ["listing", "clock"], processes=processes)
+    with pytest.raises(
+        AssertionError, match=r"listing moves first images, step 0, data; cause: listing: files are read"
+    ):
+        assert_same_training(trainings.listed_files, ["listing", "clock"], processes=processes)
+
+
+def test_a_helper_for_tests_refuses_what_another_process_cannot_import() -> None:
+    def local() -> None:
+        pass
+
+    for make in (local, lambda: None):
+        with pytest.raises(ValueError, match="is no function at the top of a module"):
+            assert_same_training(make, ["clock"])
+    with pytest.raises(ValueError, match="under is empty; valid are hash seed, listing, "):
+        assert_same_training("train:make", [])
+
+
+def test_a_change_that_there_is_not_is_refused_with_the_valid_ones(call: Call) -> None:
+    names = ", ".join(each.name for each in CHANGES)
+    refused(call, ("explain", "train:make", "--only", "moon"), f"no change 'moon'; valid are {names}")
+
+
+def test_a_training_without_a_function_is_refused(call: Call) -> None:
+    refused(call, ("explain", "train.py"), "train.py is no run folder; MODULE:FUNCTION, such as train:make")
+
+
+@linux
+def test_the_command_ends_with_1_for_a_mistake_and_prints_it(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(MINE.format(root=f"{ROOT}"), encoding="utf-8")
+    code, printed, _ = call(
+        "explain", "mine:make", "--only", "environment", "--only", "clock", "--steps", "1", "--json"
+    )
+    document = json.loads(printed)
+    assert code == 1
+    assert document["repeats"]
+    assert [each["text"] for each in document["effects"]] == ["moves nothing", "moves first images, step 0, data"]
+    assert document["causes"][0].endswith("(the environment variable JOB is read at mine.py:10)")
+
+
+@linux
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "MKL_CBWR"])
+def test_a_fork_computes_with_vector_instructions_as_a_process_that_began_with_them(name: str) -> None:
+    value = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "MKL_CBWR": "COMPATIBLE"}[name]
+    training = Training("tests.trace.trainings:wide_product", path=HERE)
+    with Processes() as opened:
+        forked = opened.open("first").run(training, variables={name: value})
+        begun = opened.open("second", {name: value}).run(training)
+    assert compare(forked.trace, begun.trace).equal
+
+
+@linux
+@pytest.mark.slow
+def test_the_first_steps_of_a_run_are_explained(call: Call, finished_run: Path) -> None:
+    code, printed, _ = call("explain", f"{finished_run}", "--only", "threads", "--only", "clock", "--only", "again")
+    assert code == 0, printed
+    assert "cause: none found" in printed

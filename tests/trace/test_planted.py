@@ -1,0 +1,48 @@
+"""Planted causes are named by `diff` and by `explain`, and honest trainings are accused of nothing."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from in4310repro.trace.causes import explain
+from in4310repro.trace.comparison import compare
+from in4310repro.trace.processes import Processes, Training
+from tests.trace.honest import HONEST
+from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Planted, examine, nearly_equal_pixels, with_head
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a new process for each run takes minutes")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("planted", PLANTED, ids=lambda each: each.what)
+def test_a_planted_cause_is_named(planted: Planted, processes: Processes) -> None:
+    verdict = examine(planted, processes)
+    assert verdict.by_diff, verdict.comparison.paragraph()
+    assert verdict.said, verdict.explanation.lines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("make", HONEST, ids=lambda each: each.__name__)
+def test_an_honest_training_is_accused_of_nothing(make: object, processes: Processes) -> None:
+    found = explain(f"tests.trace.honest:{getattr(make, '__name__', '')}", path=[str(ROOT)], processes=processes)
+    assert found.repeats
+    assert found.causes == []
+
+
+def test_the_tables_have_twenty_causes_and_twenty_honest_trainings_each_once() -> None:
+    assert len({each.what for each in PLANTED}) >= 20
+    assert len({each.__name__ for each in HONEST}) == 20
+
+
+def test_another_decoder_is_named_by_the_heads_of_two_traces(processes: Processes) -> None:
+    trace = processes.open("first").run(Training(f"{MODULE}:honest", path=(str(ROOT),), steps=1)).trace
+    one, other = (with_head(each, head) for each, head in zip((trace, nearly_equal_pixels(trace)), HEADS, strict=True))
+    text = compare(one, other).paragraph()
+    assert "libjpeg-turbo 3.1.2 and libjpeg-turbo 2.1.5" in text
+    # Without other libraries, nothing is said of one.
+    assert (
+        "libjpeg"
+        not in compare(with_head(trace, HEADS[0]), with_head(nearly_equal_pixels(trace), HEADS[0])).paragraph()
+    )
