@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[1]
 HOME = {"README.md": "index.md"}
+RUN = "first-difference.md"  # whose commands run here
 LINK = re.compile(r"\[([^\]\[]*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
 CODE = re.compile(r"<code.*?</code>", re.DOTALL)
 OPTION = re.compile(r"(?<=[\s>])--?[a-zA-Z][\w-]*")
@@ -42,7 +44,15 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 # mkdocs gives all four by name.
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Turn links between files of the checkout into links between pages; links to other files become text."""
+    """Turn links between files of the checkout into links between pages; links to other files become text.
+
+    The output of the commands on the page of `diff` is that of the machine that builds the site.
+    """
+    if page.file.src_uri == RUN:
+        from tests.docs.first_difference import renew
+
+        with tempfile.TemporaryDirectory() as folder:
+            markdown = renew(markdown, Path(folder))
     here = Path(page.file.abs_src_path or "").relative_to(ROOT).parent.as_posix()
 
     def on_the_site(link: re.Match[str]) -> str:

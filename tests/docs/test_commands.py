@@ -29,6 +29,7 @@ from tests.docs.commands import ROOT, find_commands, list_commands, list_pages, 
 from tests.golden_cases import CASES
 from tests.sessions import page as sessions_page
 from tests.sessions.evidence import EVIDENCE, PRINTED
+from tests.trace.recording import record
 
 SHOWN = list_commands()
 OURS = [command for command in SHOWN if command.startswith("in4310repro ")]
@@ -137,6 +138,8 @@ def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: P
         copied_scenes(tmp_path / name)
     for name in ("PHOTO.jpg", "another.jpg"):
         shutil.copy(next((tmp_path / "FOLDER").rglob("*.bmp")), tmp_path / name)
+    for name in ("a.trace", "b.trace"):
+        record(tmp_path / name)
     lines = "Accuracy of cat: 50 %\nAccuracy of dog: 75 %\nMean accuracy: 62.5 %\n"
     for name in ("report.md", "a.md"):
         (tmp_path / name).write_text(lines, encoding="utf-8")
@@ -160,7 +163,8 @@ def test_every_command_of_ours_that_is_shown_is_done_or_listed(call: Call, place
         words = [PLACEHOLDERS.get(word, word) for word in words]
         if words == ["data", "scenes", "FOLDER"]:
             words[-1] = "NEW"
-        if (words[0] in ("verify", "data", "features") and len(words) == 1) or words == ["data", "check"]:
+        alone = len(words) == 1 and words[0] in ("verify", "data", "features", "diff", "explain")
+        if alone or words == ["data", "check"]:
             continue
         if "--help" not in words:
             words += SMALLER.get(words[0], "").split()

@@ -90,8 +90,8 @@ def test_one_bit_of_an_output_is_found_in_its_step_with_all_that_is_equal_before
     names = [each.tensor.name for each in step.events if not each.tensor.name.startswith("generator.")]
     assert difference.equal_tensors == names.index("2.output")
     text = found.paragraph()
-    assert "in step 2, in the forward pass: 2.output (Nudge). Equal to the bit before it: 2 steps (0 to 1), and" in text
-    assert "the last of them is 2.input." in text
+    assert "in step 2, in the forward pass: 2.output (Nudge). Equal to the bit before it: 2 steps (0 to 1); of " in text
+    assert ", the last of them 2.input." in text
     assert "The input of 2 is equal" in text
     assert "in4310repro explain" in text
     assert found.keep() == [{"step": 2, "tensors": ["2.output"]}]

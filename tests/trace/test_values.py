@@ -44,6 +44,7 @@ def test_elements_ulps_and_places_are_those_of_numpy(dtype: torch.dtype) -> None
     ulps = ulps_by_numpy(first, second)
     assert (found.differing, found.elements) == (len(places), 60)
     assert found.largest_ulps == min(max(ulps), 2**63 - 1) == found.farthest.ulps
+    assert found.median_ulps == sorted(filter(None, ulps))[(len(places) - 1) // 2]
     assert found.farthest.index == (0, 0, 0)
     assert [each.index for each in found.examples] == [tuple(each) for each in places[:3]]
     assert [(each.first, each.second) for each in found.examples] == [
@@ -104,8 +105,8 @@ def test_one_number_has_no_axes_and_equal_bits_no_difference() -> None:
     found = compare_values(torch.tensor(1.0), torch.tensor(1.5))
     assert found
     assert found.describe() == (
-        "1 of 1 elements differ, by at most 4,194,304 ulps. The first ones: [] 1 and 1.5 (4,194,304 ulps). "
-        "The farthest: [] 1 and 1.5 (4,194,304 ulps). Indices with a difference: the only element."
+        "1 of 1 elements differ, by 4,194,304 ulps (median) to 4,194,304 ulps. The first ones: [] 1 and 1.5 "
+        "(4,194,304 ulps). The farthest: [] 1 and 1.5 (4,194,304 ulps). Indices with a difference: the only element."
     )
     assert compare_values(torch.tensor([float("nan")]), torch.tensor([float("nan")])) is None
     assert compare_values(torch.empty(0, 3), torch.empty(0, 3)) is None

@@ -39,7 +39,7 @@ DRAWING = ("Drop", "RReLU", "FractionalMaxPool")
 # Of those that do if they were made with dropout.
 MAY_DRAW = ("RNN", "LSTM", "GRU", "Attention", "Transformer")
 EQUAL = {
-    DATA: "that it starts from and reads",
+    DATA: "tensors that it starts from and reads",
     FORWARD: "of the forward pass",
     LOSS: "of the loss",
     BACKWARD: "of the backward pass",
@@ -99,7 +99,7 @@ def _owner(trace: TraceFile, name: str) -> tuple[str, str]:
 
 
 def _reads_images(pair: Pair) -> bool:
-    return any(first.tensor.name == "images" for first, _ in pair.events)
+    return any(first.tensor.phase == DATA and first.tensor.name.startswith("images") for first, _ in pair.events)
 
 
 def _describe_equal(pairs: Sequence[Pair], found: Difference) -> str:
@@ -109,13 +109,13 @@ def _describe_equal(pairs: Sequence[Pair], found: Difference) -> str:
     counts = Counter(each.tensor.phase for each in before)
     equal = [f"{count} {EQUAL[phase]}" for phase, count in counts.items()]
     if equal:
-        equal = [f"of this step's tensors {', '.join(equal)}; the last of them is {before[-1].tensor.name}"]
+        equal = [f"of step {found.step}, {', '.join(equal)}, the last of them {before[-1].tensor.name}"]
     if found.equal_steps:
         first, last = pairs[0].number, pairs[found.equal_steps - 1].number
         equal = [f"step {first}" if first == last else f"{found.equal_steps} steps ({first} to {last})", *equal]
     if not equal:
         return "It is the first tensor that both traces recorded."
-    return f"Equal to the bit before it: {', and '.join(equal)}."
+    return f"Equal to the bit before it: {'; '.join(equal)}."
 
 
 def _describe_distance(first: Event, second: Event) -> str:

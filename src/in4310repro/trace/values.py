@@ -47,6 +47,7 @@ class ElementDifference:
     differing: int
     elements: int
     largest_ulps: int | None  # None for integers, and if no pair of differing elements is finite
+    median_ulps: int | None  # the lower of two
     farthest: Element  # with the most ulps, for integers with the largest difference
     examples: tuple[Element, ...]  # the first ones in the order of the axes
     axes: tuple[AxisRange, ...]
@@ -54,7 +55,11 @@ class ElementDifference:
     def describe(self) -> str:
         """Return a sentence on which elements differ, how many, how far, and where."""
         shown = "; ".join(map(_show, self.examples))
-        ulps = "" if self.largest_ulps is None else f", by at most {self.largest_ulps:,} ulps"
+        ulps = (
+            ""
+            if self.largest_ulps is None
+            else f", by {self.median_ulps:,} ulps (median) to {self.largest_ulps:,} ulps"
+        )
         where = ", ".join(
             f"axis {i}: {each.differing} of {each.size} ({each.lowest} to {each.highest})"
             for i, each in enumerate(self.axes)
@@ -196,11 +201,12 @@ def compare_values(first: Tensor, second: Tensor) -> ElementDifference | None:
         index = tuple(int(each[i]) for each in indices)
         return Element(index, a[i].item(), b[i].item(), None if ulps[i] < 0 else int(ulps[i]))
 
-    largest = int(ulps.max())
+    known = ulps[ulps >= 0]
     return ElementDifference(
         differing=len(places),
         elements=first.numel(),
-        largest_ulps=None if largest < 0 else largest,
+        largest_ulps=int(known.max()) if len(known) else None,
+        median_ulps=int(known.median()) if len(known) else None,
         farthest=element(int(sizes.argmax())),
         examples=tuple(element(i) for i in range(min(SHOWN, len(places)))),
         axes=tuple(_axis(size, each) for size, each in zip(first.shape, indices, strict=True)),

@@ -1,0 +1,62 @@
+"""The page on `diff`: its commands run as they stand, and their output is that of the machine that runs them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.docs.first_difference import AVX512, CONSOLE, PAGE, WIDTH, renew
+
+SMALL = """```python
+print("loading")
+```
+<!-- machine: begin -->
+<!-- machine: end -->
+```console
+$ python training.py && echo 'record by Trace(..., keep={"step": 4})'
+old output
+```
+```console
+$ KEEP='of another machine'
+$ echo "$KEEP"
+```
+"""
+pytestmark = pytest.mark.skipif(not shutil.which("bash"), reason="the page's commands are of a POSIX shell")
+
+
+@pytest.mark.process
+def test_commands_run_in_order_and_the_tensor_to_keep_is_the_one_that_was_printed(tmp_path: Path) -> None:
+    page = renew(SMALL, tmp_path)
+    assert 'keep={"step": 4})\'\nloading\nrecord by Trace(..., keep={"step": 4})\n```' in page
+    assert "old output" not in page
+    assert """$ KEEP='{"step": 4}'\n$ echo "$KEEP"\n{"step": 4}\n""" in page
+    assert f"torch {torch.__version__}" in page
+
+
+@pytest.mark.process
+def test_a_command_that_fails_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match=r"false.* ended with 2"):
+        renew(SMALL.replace("python training.py", "false; exit 2"), tmp_path)
+
+
+def test_the_page_holds_a_real_output_within_its_width() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    lines = [line for block in CONSOLE.findall(text) for line in block.splitlines()]
+    assert max(map(len, lines)) <= WIDTH
+    assert sum(line.startswith("The trainings differ first in step 0") for line in lines) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.process
+def test_threads_and_instructions_part_the_training_of_the_page(tmp_path: Path) -> None:
+    threads, vectors, elements = CONSOLE.findall(renew(PAGE.read_text(encoding="utf-8"), tmp_path))
+    assert "threads 1 and 2; OMP_NUM_THREADS 1 and 2" in " ".join(threads.split())
+    if torch.backends.cpu.get_cpu_capability() != AVX512:
+        pytest.skip("this machine has no AVX-512")
+    (name,) = re.findall(r"in the forward pass: (\S+) \(Conv2d\)", " ".join(vectors.split()))
+    assert "vectors AVX512 and AVX2" in " ".join(vectors.split())
+    assert f"\n{name}: " in elements
