@@ -15,10 +15,12 @@ from in4310repro.arithmetic import library
 from in4310repro.arithmetic.library import Shape
 from in4310repro.arithmetic.signatures import TYPES, Signature, fits, parse
 from in4310repro.features import kernel
+from in4310repro.trace import hashing
 
 ROOMS = {
     "arithmetic": (library.SIGNATURES, Path(library.__file__).parent),
     "features": (kernel.SIGNATURES, Path(kernel.__file__).parent),
+    "trace": (hashing.SIGNATURES, Path(hashing.__file__).parent),
 }
 rooms = pytest.mark.parametrize("room", ROOMS)
 
@@ -54,10 +56,10 @@ def test_declarations_are_those_of_the_cpp_files_by_type_name_and_order(room: st
     assert list_declarations(signatures) == read_exports(folder)
 
 
-def test_all_38_exported_functions_are_declared() -> None:
+def test_all_40_exported_functions_are_declared() -> None:
     texts = [file.read_text() for _, folder in ROOMS.values() for file in folder.glob("*.cpp")]
-    assert sum(len(re.findall("^EXPORTED", text, re.MULTILINE)) for text in texts) == 38
-    assert sum(len(signatures) for signatures, _ in ROOMS.values()) == 38
+    assert sum(len(re.findall("^EXPORTED", text, re.MULTILINE)) for text in texts) == 40
+    assert sum(len(signatures) for signatures, _ in ROOMS.values()) == 40
 
 
 @rooms
@@ -74,8 +76,14 @@ def test_a_swapped_or_retyped_pointer_is_no_longer_what_the_cpp_files_export(roo
 @rooms
 def test_the_loaded_functions_have_the_declared_types(room: str) -> None:
     signatures, _ = ROOMS[room]
-    loaded = library.library() if room == "arithmetic" else kernel.active_kernel()
-    functions = loaded.functions if isinstance(loaded, library.Library) else loaded.library.functions  # type: ignore[union-attr]
+    features = kernel.active_kernel()
+    loaded = {
+        "arithmetic": library.library(),
+        "features": features and features.library,
+        "trace": hashing.active_kernel(),
+    }[room]
+    assert loaded
+    functions = loaded.functions
     assert functions.keys() == signatures.keys()
     for name, function in functions.items():
         assert len(function.argtypes) == len(signatures[name].parameters)

@@ -38,11 +38,13 @@ TESTS = {
     "address": (
         "tests/arithmetic",
         *(f"tests/features/test_{name}.py" for name in ("kernel", "blocks", "histogram", "top_images")),
+        "tests/trace/test_hashing.py",
         *("tests/test_checkpoint_files.py", "tests/training/test_checkpoints.py", "tests/verification/replay"),
         *("tests/bad_input/test_table.py", "--deselect=tests/bad_input/test_table.py::test_the_page_shows_the_table"),
     ),
-    "threads": tuple(
-        f"tests/arithmetic/test_{name}.py" for name in ("threads", "self_test", "steps", "product", "loss", "functions")
+    "threads": (
+        *(f"tests/arithmetic/test_{name}.py" for name in ("threads", "self_test", "steps", "product", "loss")),
+        *("tests/arithmetic/test_functions.py", "tests/trace/test_hashing.py"),
     ),
 }
 # Only rows of the table of bad input whose files reach kernels; no tests that build, fork, or ask for block addresses.

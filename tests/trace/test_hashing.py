@@ -56,6 +56,20 @@ def test_the_hash_of_each_layout_is_that_of_the_values_in_the_order_of_the_axes(
     assert digest(values).hash == hash_by_numpy(values)
 
 
+@pytest.mark.parametrize(
+    "shape", [(2, 8, 8, 8), (3, 64, 3, 3), (1, 9, 5, 7), (5, 17, 1, 2), (2, 8, 65, 64), (1, 40, 40, 9)]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32], ids=str)
+def test_maps_in_channels_last_order_have_the_digest_of_contiguous_ones(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    maps = (100 * torch.randn(shape, generator=SEEDED)).to(dtype)
+    found, expected = digests([maps.contiguous(memory_format=torch.channels_last), maps])
+    assert found == expected._replace(norm=found.norm)
+    assert found.norm == pytest.approx(expected.norm, rel=1e-12)
+    assert found.hash == hash_by_numpy(maps)
+
+
 def test_views_that_are_conjugate_or_negative_are_hashed_by_their_values() -> None:
     values = torch.randn(7, dtype=torch.complex64, generator=SEEDED)
     assert digest(values.conj()).hash == hash_by_numpy(values.conj().resolve_conj())

@@ -26,11 +26,15 @@ from in4310repro.arithmetic.signatures import in_memory, parse
 BLOCK = 4096  # words
 _MASK = 2**64 - 1
 _KERNEL = Path(__file__).with_name("kernel.cpp")
-_DECLARATIONS = """
+SIGNATURES = parse(
+    """
 const char *source()
 int digests(ptrdiff_t threads, ptrdiff_t tensors, const int64_t addresses[tensors], const int64_t bytes[tensors],
-    const int64_t is_float[tensors], const int32_t weights[4096], int64_t hashes[tensors], double summaries[tensors 3])
-"""
+    const int64_t is_float[tensors], const int64_t layouts[tensors 3], const int32_t weights[4104],
+    int64_t hashes[tensors], double summaries[tensors 3])
+""",
+    {},
+)
 # Each of their values is a float32 value.
 _NARROW = (
     *(torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
@@ -81,9 +85,9 @@ def measure(tensors: Sequence[Tensor], names: Sequence[str] = (), *, compiled: b
         ValueError: as for `digests`.
     """
     plain = [_plain(each, name) for each, name in zip(tensors, names or ["a tensor"] * len(tensors), strict=True)]
-    if compiled and _kernel() and all(each.is_cpu for each in plain):
+    if compiled and active_kernel() and all(each.is_cpu for each in plain):
         return [*_measure_by_kernel(plain)]
-    return [_measure_by_torch(each) for each in plain]
+    return [_measure_by_torch(each.contiguous()) for each in plain]
 
 
 def read(measured: Sequence[Digest | Row]) -> list[Digest]:
@@ -109,7 +113,8 @@ def splitmix(number: int) -> int:
 
 @functools.cache
 def _weights() -> Tensor:
-    words = np.array([splitmix(2**32 + j) % 2**32 | 1 for j in range(BLOCK)], dtype=np.uint32)
+    # The kernel reads up to 8 weights behind the last one.
+    words = np.array([splitmix(2**32 + j) % 2**32 | 1 for j in range(BLOCK)] + 8 * [0], dtype=np.uint32)
     return torch.from_numpy(words.view(np.int32))
 
 
@@ -119,7 +124,7 @@ def _block_factors(blocks: int) -> Tensor:
 
 
 def _plain(values: Tensor, name: str) -> Tensor:
-    """Return the values in the order of their axes in memory, without gradients; complex values as pairs."""
+    """Return the values in memory, without gradients; complex values as pairs of real ones."""
     if kind := _refused_kind(values):
         raise ValueError(f"{name} is {kind}; dense values in memory can be traced")
     if type(values) not in (Tensor, nn.Parameter):
@@ -128,7 +133,7 @@ def _plain(values: Tensor, name: str) -> Tensor:
     values = in_memory(name, values.detach())
     if values.is_complex():
         values = torch.view_as_real(values.resolve_conj())
-    return values.resolve_neg().contiguous()
+    return values.resolve_neg()
 
 
 def _refused_kind(values: Tensor) -> str:
@@ -147,14 +152,14 @@ def _refused_kind(values: Tensor) -> str:
 
 
 @functools.cache
-def _kernel() -> library.Library | None:
-    """Return the compiled kernel; None if none was built for this processor."""
+def active_kernel() -> library.Library | None:
+    """Return the compiled kernel for this processor; None if none was built."""
     if not (arithmetic := library.available()):
         return None
     headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
     sources = library.hash_of([_KERNEL, *headers])
     return library.open_if_built(
-        lambda file, name: library.Library(file, name, parse(_DECLARATIONS, {}), sources, "another kernel.cpp"),
+        lambda file, name: library.Library(file, name, SIGNATURES, sources, "another kernel.cpp"),
         Path(__file__).with_name(f"_trace_{arithmetic.instruction_set}.so"),
         arithmetic.instruction_set,
     )
@@ -175,12 +180,14 @@ def _measure_by_kernel(tensors: Sequence[Tensor]) -> list[Digest]:
     ]
 
 
-def _call(tensors: Sequence[Tensor]) -> list[tuple[int, tuple[float, ...]]]:
-    """Return hash, and the summary of float32 values, of contiguous tensors in the memory of the CPU."""
-    kernel, number = _kernel(), len(tensors)
+def _call(tensors: Sequence[Tensor]) -> list[tuple[int, list[float]]]:
+    """Return hash, and the summary of float32 values, of tensors in the memory of the CPU."""
+    kernel, number = active_kernel(), len(tensors)
     assert kernel is not None  # noqa: S101 - for the type checker
-    # Arrays of ctypes: a hook has one tensor, and checks of six arrays as tensors would take longer than its hash.
-    integers, doubles = ctypes.c_int64 * number, ctypes.c_double * (3 * number)
+    layouts = [_channels_last(each) for each in tensors]
+    tensors = [each if layout[1] else each.contiguous() for each, layout in zip(tensors, layouts, strict=True)]
+    # Arrays of ctypes: a hook has one tensor, and checks of seven arrays as tensors would take longer than its hash.
+    integers, triples, doubles = ctypes.c_int64 * number, ctypes.c_int64 * (3 * number), ctypes.c_double * (3 * number)
     hashes, summaries = integers(), doubles()
     sizes = [each.nbytes for each in tensors]
     status = kernel.functions["digests"](
@@ -190,13 +197,25 @@ def _call(tensors: Sequence[Tensor]) -> list[tuple[int, tuple[float, ...]]]:
         integers(*[each.data_ptr() for each in tensors]),
         integers(*sizes),
         integers(*[each.dtype is torch.float32 for each in tensors]),
+        triples(*[size for layout in layouts for size in layout]),
         ctypes.c_int32.from_address(_weights().data_ptr()),
         hashes,
         summaries,
     )
     if status:
         raise MemoryError(f"no working memory to hash {number} tensors")
-    return [(hashes[i], tuple(summaries[3 * i : 3 * i + 3])) for i in range(number)]
+    content = summaries[:]
+    return [(value, content[3 * i : 3 * i + 3]) for i, value in enumerate(hashes[:])]
+
+
+def _channels_last(values: Tensor) -> tuple[int, int, int]:
+    """Return images, positions and channels of maps that the kernel turns itself; zeros for other values."""
+    if values.ndim == 4 and values.element_size() == 4 and not values.is_contiguous():
+        images, channels, height, width = values.shape
+        # Of few channels or large maps a copy is as fast.
+        if channels >= 8 and height * width <= 2**14 and values.is_contiguous(memory_format=torch.channels_last):
+            return images, height * width, channels
+    return 0, 0, 0
 
 
 def _measure_by_torch(values: Tensor) -> Row:
@@ -204,7 +223,7 @@ def _measure_by_torch(values: Tensor) -> Row:
     words = _words(values).long() & 0xFFFFFFFF
     blocks = -(-len(words) // BLOCK)
     words = nn.functional.pad(words, (0, blocks * BLOCK - len(words))).reshape(blocks, BLOCK)
-    weights = (_weights().long() & 0xFFFFFFFF).to(words.device)
+    weights = (_weights()[:BLOCK].long() & 0xFFFFFFFF).to(words.device)
     # Products and sums of int64 wrap around.
     total = ((words * weights).sum(dim=1) * _block_factors(blocks).to(words.device)).sum()
     return torch.cat([total[None], _summary_row(values).view(torch.int64)])
