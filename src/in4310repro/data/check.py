@@ -25,9 +25,9 @@ from in4310repro.data.near_duplicates import (
     turned_pairs,
 )
 from in4310repro.data.preprocessing import APPLIED
-from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_rgb
+from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_image
 from in4310repro.data.splits import Split, from_csv, parts_of, split_differences
-from in4310repro.system.files import open_regular, reason
+from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress
 
 AT_ONCE = 16  # images that a thread reads at a time
@@ -226,7 +226,7 @@ def _find_turned(
     paths = [path for path in readable if path not in others]
     found = []
     for first, second, turn in turned_pairs([readable[path].hashes for path in paths]):
-        one, other = (read(root / paths[place], orientation) for place in (first, second))
+        one, other = (read_image(root / paths[place], orientation).image for place in (first, second))
         if _is_part(turn_image(one, turn), other):
             found.append(Turned(paths[first], paths[second], ORIENTATION_NAMES[turn]))
     return found
@@ -274,8 +274,7 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
 def _read_image(file: Path, orientation: str) -> _ReadImage | str:
     """Return an image's hashes and other facts that the check needs, or the reason why it cannot be read."""
     try:
-        with open_regular(file) as stream:
-            picture = read_rgb(stream, orientation)
+        picture = read_image(file, orientation)
     except (OSError, ValueError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
     image = picture.image
@@ -289,17 +288,6 @@ def _degenerate(image: Image.Image) -> str:
         return f"{width} x {height} pixels"
     colours = np.asarray(image.getextrema())
     return "a single colour" if (colours[:, 0] == colours[:, 1]).all() else ""
-
-
-def read(file: Path, orientation: str = APPLIED) -> Image.Image:
-    """Read an image file as an upright RGB image; see `reading.read_rgb`.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: it is not an image that can be read.
-    """
-    with open_regular(file) as stream:
-        return read_rgb(stream, orientation).image
 
 
 def render(findings: Findings) -> str:

@@ -80,6 +80,17 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
+def read_image(file: Path, orientation: str = APPLIED) -> Picture:
+    """Read an image file as an upright 8-bit RGB picture; see `read_rgb`.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is not an image that can be read.
+    """
+    with open_regular(file) as stream:
+        return read_rgb(stream, orientation)
+
+
 def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
     """Return two orientations of a TIFF: the one that Pillow applies on loading, and the one left to apply."""
     value = image.tag_v2.get(ORIENTATION_TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads

@@ -27,7 +27,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import checkpoints
 from in4310repro.training.epochs import Epochs, Step, TrainingInputs
-from in4310repro.training.preparation import TrainingPlan, prepare
+from in4310repro.training.preparation import TrainingPlan, plan_training
 
 WARM_UP = 1  # batches of a setting before the one that is timed
 WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS, names.MANIFEST)
@@ -101,7 +101,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     moved = moves_to(folder)
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
-    plan = prepare(config, context)
+    plan = plan_training(config, context)
     steps, validation_seconds, checkpoint_bytes = _pass_through_stages(plan, context)
     rehearsal = Rehearsal(
         plan=plan,

@@ -21,7 +21,6 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
-from in4310repro.system.machine import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.system.numerics import Numerics, generator_for, native_class
 from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
@@ -80,16 +79,6 @@ class Step(NamedTuple):
     loss: float  # mean of the batch, before the step
     learning_rate: float
     seconds: float  # with loading and augmenting the batch
-
-
-def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError if a training step needs more memory than this machine has.
-
-    The estimate is a lower bound; nothing is checked on a GPU. The message names the options and both sizes.
-    """
-    if numerics.device == "cpu":
-        what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
-        refuse_beyond_memory(what, config.batch_size * config.image_size**2 * TRAINING_BYTES)
 
 
 def _never() -> bool:

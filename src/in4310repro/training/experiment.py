@@ -27,7 +27,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import head, training
 from in4310repro.training.epochs import TrainingInputs, numerics_of_processes
-from in4310repro.training.preparation import TrainingPlan, prepare
+from in4310repro.training.preparation import TrainingPlan, plan_training
 from in4310repro.training.run_opening import (
     announce_kept_epochs,
     finished_history,
@@ -75,7 +75,7 @@ def train(
     formats = log_formats(folder, log_steps, resume=resume)
     context.processes.broadcast_json(config.orientation)
 
-    plan = prepare(config, context)
+    plan = plan_training(config, context)
     _refuse_unequal_processes(plan, context)
 
     keep_epochs = keep_epochs or (resume and keeps_epochs(folder))
@@ -103,7 +103,7 @@ def follow(config: Config, context: Context) -> None:
     context = _with_shared_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
     config = replace(config, orientation=context.processes.broadcast_json())
-    plan = prepare(config, context)
+    plan = plan_training(config, context)
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.
     while name := context.processes.broadcast_json():

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from in4310repro.data import check
-from in4310repro.data.check import Findings, Group, read
+from in4310repro.data.check import Findings, Group
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.images import load_images
 from in4310repro.data.near_duplicates import ENOUGH, Details, details, part_of
 from in4310repro.data.preprocessing import APPLIED
+from in4310repro.data.reading import read_image
 from in4310repro.data.splits import link, members
 from in4310repro.evaluation.embedding import embed
 from in4310repro.runs.config import Config
@@ -274,7 +275,7 @@ def resemblances(
     found = crops(
         neighbours,
         lambda first, second: by_hash[first] == by_hash[second],
-        lambda position: read(root / paths[position], orientation),
+        lambda position: read_image(root / paths[position], orientation).image,
         progress,
     )
     copies = link(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])

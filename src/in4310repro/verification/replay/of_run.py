@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from in4310repro.data.images import ImageSet, load_images
+from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.progress import interrupts
-from in4310repro.training.epochs import TrainingInputs, refuse_too_large_a_step
+from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification.images import pixel_differences
 from in4310repro.verification.replay.epoch import (
     EpochRecord,
@@ -151,7 +152,7 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
     plan = make_plan(run.metrics["setting"], run.config.epochs, run.metrics["epoch"], draws, seed)
     _refuse_other_arithmetic(run, numerics)
-    refuse_too_large_a_step(run.config, numerics)
+    refuse_too_large(run.config, numerics, training=True)
     return plan
 
 
