@@ -153,7 +153,7 @@ class _Convolution(torch.autograd.Function):
 
 
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
-    """Return a weight's gradient over the batch, given this process's input maps and the gradient of its results."""
+    """Return a weight's gradient, summed over the whole batch; None if `batch.finish` will store it later."""
 
     def compute(images: range, whole: int, result: Tensor) -> None:
         part = Shape.from_buffer_copy(shape)
@@ -165,7 +165,7 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
 
 
 def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
-    """Return a bias's gradient over the batch, given this process's gradient [image, output, ...]."""
+    """Return a bias's gradient over the whole batch; `gradient` is this process's part, [image, output, ...]."""
     images, outputs = gradient.shape[:2]
     positions = gradient[0, 0].numel()
     rows = tree.rows(images, 2 * outputs)

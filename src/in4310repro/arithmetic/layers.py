@@ -136,7 +136,7 @@ def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
 
 
 def _padding(module: nn.Conv2d) -> tuple[int, int]:
-    """Return the padding as (above and below, left and right)."""
+    """Return the padding as two numbers: rows above and below, and columns left and right."""
     if module.padding == "valid":
         return 0, 0
     if isinstance(module.padding, str):

@@ -236,7 +236,7 @@ def hash_of(files: Iterable[Path]) -> str:
 
 
 def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
-    """Load a compiled library, after checking that its source files had the hash `sources_now`.
+    """Load a compiled library, after checking the hash of the source files that it was compiled from.
 
     Raises:
         OSError: the library cannot be loaded.
@@ -250,7 +250,7 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
 
 
 def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
-    """Return kind(file, instruction_set), which loads a library; None if the file is missing or cannot be loaded."""
+    """Load a library with `kind`; return None if the file is missing or cannot be loaded."""
     try:
         return kind(file, instruction_set) if file.exists() else None
     except OSError:
@@ -336,5 +336,5 @@ def describe(values: Tensor) -> str:
 
 
 def rows(what: str, values: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the values after checking dtype and shape, contiguous (copied if necessary) and without gradients."""
+    """Check dtype and shape; return the values as a contiguous tensor without gradients."""
     return check(what, values, dtype, shape).detach().contiguous()

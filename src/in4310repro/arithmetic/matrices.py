@@ -13,7 +13,7 @@ from in4310repro.arithmetic.library import Shape
 
 
 def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """Return rows weight^T + bias, as torch.nn.functional.linear does.
+    """Return rows @ weight.T + bias, as torch.nn.functional.linear does.
 
     Args:
         rows: float32 [image, feature].
@@ -70,9 +70,10 @@ class _Linear(torch.autograd.Function):
 
 
 def product(centred: Tensor) -> Tensor:
-    """Return centred^T centred as float64 [column, column], exactly symmetric, for float64 [row, column].
+    """Return centred.T @ centred as float64 [column, column], exactly symmetric, for float64 [row, column].
 
-    Rows are divided into segments of 32; a sum adds segments in order, each a chain of fused multiply-adds from 0.
+    Rows are divided into segments of 32. Each segment is summed by fused multiply-adds, starting from 0. The sums
+    of the segments are then added in order.
 
     Raises:
         ValueError: the dtype is wrong, or the values are not a matrix with at least one column.

@@ -203,7 +203,7 @@ def refused_modules(model: nn.Module) -> list[str]:
 
 
 def _reason(module: nn.Module) -> str | None:
-    """Return the reason why a module has no portable arithmetic; None if it has."""
+    """Return the reason why a module cannot be used in portable arithmetic; None if it can."""
     kind = type(module)
     wrong = [value for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)) if _foreign(value)]
     if wrong:

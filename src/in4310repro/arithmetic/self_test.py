@@ -1,6 +1,6 @@
 """Checks of the kernels on this processor: a hash of each kernel's results on fixed inputs, and the peak rate.
 
-VERSION numbers the bits that are expected.
+VERSION is the version of the expected bits; a change of the bits needs a new version.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def instruction_set() -> str | None:
 
 
 def self_test() -> dict[str, str]:
-    """Return, by kernel, 12 hex digits of the sha256 of its results and gradients on fixed inputs.
+    """Return 12 hex digits of the sha256 of each kernel's results and gradients, by kernel name.
 
     The hashes should be equal on every processor and for any number of threads; docs/bits.md says where that was
     compared. The inputs come from integer arithmetic.

@@ -5,12 +5,13 @@
     with share:
         loss = cross_entropy(model(images[share.images]), labels[share.images])
     loss.backward()
-    share.finish()                                         # every process has the gradients of the whole batch
+    share.finish()                                         # all processes have the gradients of the batch
 
 Sums are computed along a tree (see `tree`), whose leaves are groups of 8 images. Each process has consecutive
-leaves, and sums every node of the tree whose leaves it has all. Every process computes the rest of the tree
-by itself. Gradients of weights are divided into pieces instead: one process sums a piece, and sends it to the
-others. Therefore the bits are those of one process, for any number of processes; no sum is left to a library.
+leaves, and computes every node of the tree whose leaves are all its own. Every process computes the rest of
+the tree by itself. Gradients of weights are divided into pieces instead: one process sums a piece, and
+sends it to the others. Therefore the bits are those of one process, for any number of processes; no sum is
+left to a library.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Return a connection to the other processes by torch.distributed, already initialised; all must call it."""
+    """Connect all processes by torch.distributed, which must be initialised; every process must call it."""
     groups = (dist.new_group(backend="gloo") for _ in range(2))
     return Connection(dist.get_rank(), dist.get_world_size(), *groups)
 
@@ -132,7 +133,7 @@ class Share(Whole):
         return self.batch
 
     def total(self, rows: Tensor) -> Tensor:
-        """Return the sum of rows over the batch, by a message to every process; see `Whole.total`."""
+        """Return the sum of rows over the batch, by exchanging partial sums with all processes; see `Whole.total`."""
         most = max(map(len, self._nodes))
         sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
         for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):

@@ -210,7 +210,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether an array of shape `sizes` takes the declared shape `extents` by only joining or splitting axes.
+    """Return whether shape `sizes` becomes `extents` by only joining or only splitting adjacent axes.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))

@@ -1,4 +1,4 @@
-"""AdamW, RMSprop and SGD, each of whose steps is one pass of a compiled kernel over all parameters.
+"""AdamW, RMSprop and SGD with steps that update all parameters in one pass of a compiled kernel.
 
 Their parameter groups, state and state dict are those of torch's optimizers; only step() differs. Formulas
 are in docs/arithmetic.md.
@@ -112,7 +112,7 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return a group's parameters with gradients, and their states; create missing states, and increase `step` by 1.
+    """Return a group's parameters with gradients and their states, created if missing; increase `step` by 1.
 
     Raises:
         ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.

@@ -1,4 +1,4 @@
-"""Compute averages of class values: plain, weighted, one-vs-rest, F1 of means, and means over batches."""
+"""Averages of class values: plain, weighted, one-vs-rest, over batches, and F1 of mean precision and recall."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ERROR = Fraction(1, 10**12)
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One way to average the classes, with the interval of the average for each way of rounding class values."""
+    """A possible formula for a reported average, with the interval of its result for each way of rounding."""
 
     name: str
     means: Mapping[Rounding, Interval]
@@ -75,7 +75,7 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """Kind of average that the label names; MACRO for balanced accuracy, a plain mean of recalls."""
+        """Type of average from the label, such as weighted; MACRO for balanced accuracy, a mean of recalls."""
         balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
         return Average.MACRO if balanced else self.cell.value.average
 
@@ -113,7 +113,7 @@ def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
     """Return whether an accuracy is a row of a classification report with recalls and class sizes.
 
-    Then a single program has computed it and the rows above it from the same labels.
+    In such a report, one program computed all rows from the same labels and predictions.
     """
     return bool(sheet.table.sizes) and Measure.RECALL in sheet.classes and stands_in_row(cell, sheet)
 
@@ -167,7 +167,7 @@ def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _has_all_sizes(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether all class sizes are known and class values are shares of the class's images."""
+    """Return whether all class sizes are known and the class values are not one-vs-rest accuracies."""
     against_the_rest = summary.measure is Measure.ACCURACY and any(score in sheet.classes for score in SCORES)
     return not against_the_rest and set(summary.parts) <= set(sheet.sizes) and _all(sheet) > 0
 
@@ -196,7 +196,7 @@ def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means that leave out one or more class values of zero, as of classes without images."""
+    """Yield plain means without some of the zero class values, which may be of classes without images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # One sum for all numbers of classes: there may be hundreds of zeros.
@@ -227,7 +227,7 @@ def error_is_double(cell: Cell) -> bool:
 
 
 def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield averages that are no plain means, but that programs print as macro F1 or balanced accuracy.
+    """Yield averages other than plain means that programs print as macro F1 or balanced accuracy.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
     for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
@@ -295,12 +295,12 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return, of the means over batches of any one size, the one that is nearest to the reported value.
+    """Return the mean over batches, for any common batch size, that is nearest to the reported value.
 
-    If q of the r images of the last batch are right, and k of all n, the mean over B batches of b images is ((k - q) /
-    b + q / r) / B. As k is known as an interval, so is this mean, for each common batch size and each q. Images may be
-    sorted by class, so q may be any number that the class accuracies allow. If the last batch is left out, q must also
-    be probable in a random order (hypergeometric distribution).
+    With k correct images in all and q of r correct in the last batch, the mean over B batches of b images is
+    ((k - q) / b + q / r) / B. Since k is an interval, so is this mean; it is computed for each common b and
+    each q. Images may be sorted by class, so q may be any number that the class accuracies allow. For the mean
+    without the last batch, q must also be probable in a random order (hypergeometric distribution).
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
     middle, reach = float(classes.low + classes.high) / 2, float(classes.high - classes.low) / 2
@@ -322,7 +322,7 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
 
 
 def _choose_nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
-    """Return the interval nearest to `printed`: `best`, or one of those from `low` to `high`."""
+    """Return the interval nearest to `printed` among `best` and the intervals with ends `low` and `high`."""
     if not len(low):
         return best
     gaps = np.maximum(low - float(printed.high), float(printed.low) - high)

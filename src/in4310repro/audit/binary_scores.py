@@ -89,9 +89,10 @@ def _shown(split: Split) -> str:
 def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
     """Return whether integer TP and TN exist that give all scores; True if there are too many to try.
 
-    For a number of positives P and of right ones TP, every score bounds TN from both sides: accuracy, balanced
-    accuracy, specificity, precision TP / (TP + FP), negative predictive value TN / (TN + FN) and F1 are monotone in
-    it. Scores that are undefined, 0 / 0, may be printed as anything.
+    For given numbers of positives P and true positives TP, every score gives a lower and an upper bound of TN.
+    This holds because accuracy, balanced accuracy, specificity, precision TP / (TP + FP), negative predictive
+    value TN / (TN + FN) and F1 are monotone in TN. A score that is undefined, 0 / 0, may be printed as any
+    number.
     """
     if not 2 <= split.total <= LARGEST:
         return True
@@ -154,7 +155,7 @@ def _odds(share: float) -> float:
 
 
 def _times(odds: float, counts: Counts, unbound: float) -> Counts:
-    """Return odds * counts; if the odds are infinite, `unbound` for zero counts and infinity for larger ones."""
+    """Return odds * counts; for infinite odds, infinity where a count is positive and `unbound` where it is 0."""
     return odds * counts if np.isfinite(odds) else np.where(counts > SLACK, np.inf, unbound)
 
 

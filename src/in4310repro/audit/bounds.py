@@ -151,7 +151,7 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return the intervals of all values that an unlabelled score may be: its averages and class values."""
+        """Return the intervals of every average and class value that a score without a label may be."""
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]
@@ -188,7 +188,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return numerator - share * denominator of the micro average, least or greatest as `choose` says."""
+            """Return the extreme (`choose` is min or max) of numerator - share * denominator of the micro average."""
             return sum(
                 (
                     choose(

@@ -1,4 +1,4 @@
-"""Contradictions that the checks claim; one that a condition could explain is not called impossible."""
+"""Contradictions found by the checks; a contradiction that a condition explains is not called impossible."""
 
 from __future__ import annotations
 
@@ -39,10 +39,11 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if normal rounding explains the numbers; else texts on truncation or double rounding that does.
+    """Return None if normal rounding explains the numbers; else a text for each other rounding that does.
 
-    A report is assumed to round in one way. If a summary and its parts have different numbers of decimals, or if
-    percentages have no decimals, different commands have printed them and may have rounded differently.
+    The other ways are truncation and double rounding. A report is assumed to round in one way. However, an
+    average and its class values may be rounded differently if their numbers of decimals differ, or if percentages
+    have no decimals.
     """
     ways = [(Rounding.ROUNDED, Rounding.ROUNDED)]
     if fits(*ways[0]):
@@ -105,7 +106,7 @@ def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
 
 
 def _describe_readings(cells: Sequence[Cell]) -> str:
-    """Return a text that says if the numbers were read as shares of one, as percentages or as either."""
+    """Return a text that says whether the numbers were read as fractions of one, percentages or both."""
     if any(cell.ambiguous for cell in cells):
         return "as percentages; those of at most one also as shares"
     if all(cell.value.printed.percent for cell in cells):

@@ -108,7 +108,7 @@ def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
 
 
 def matrix_counts(matrix: ConfusionMatrix) -> Counts | None:
-    """Return the matrix as integers; None if it is not square or holds shares."""
+    """Return the matrix as integers; None if it is not square or its cells are fractions of images."""
     cells = [[printed.value for printed in row] for row in matrix.rows]
     square = all(len(row) == len(cells) for row in cells)
     if matrix.shares or not square or any(value.denominator > 1 or value < 0 for row in cells for value in row):

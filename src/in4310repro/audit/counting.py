@@ -13,7 +13,7 @@ from in4310repro.audit.verdicts import Counted, Finding, ImageSet, Options, Rank
 
 
 def find_image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
-    """Return the image sets with class sizes that are reported, given or inferred from the decimals."""
+    """Return the image sets whose class sizes are reported, given by the caller, or inferred from the decimals."""
     return (*_group_known(sheets), *search(sheets, options))
 
 
@@ -50,7 +50,7 @@ def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[
 
 
 def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
-    """Return the numbers of correct images that a value allows; None if the class size is unknown or none fits."""
+    """Return the numbers of correct images that fit a value; None if there are none or the size is unknown."""
     if size is None or cell.ambiguous:
         return None
     if cell.value.count and cell.value.count[1] == size:
@@ -60,7 +60,7 @@ def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | 
 
 
 def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
-    """Yield a finding for each accuracy that no k/n gives for any n up to the largest class size to search."""
+    """Yield a finding for each accuracy that equals no k/n with n up to the largest class size searched."""
     for sheet in sheets:
         if sheet.averaged:
             continue

@@ -139,7 +139,7 @@ class Table:
 
     @property
     def of_classes(self) -> tuple[Value, ...]:
-        """Values of classes, and not averages."""
+        """Values of single classes, without averages."""
         return tuple(value for value in self.values if value.class_name is not None)
 
     @property
@@ -154,7 +154,7 @@ class Table:
 
     @property
     def printed(self) -> tuple[Printed, ...]:
-        """Numbers of the table's values, of its asides (values of no class) and of its matrix."""
+        """Numbers in the table: values of classes and averages, values of neither, and matrix cells."""
         cells = [cell for row in (self.matrix.rows if self.matrix else ()) for cell in row]
         return (*[value.printed for value in (*self.values, *self.asides)], *cells)
 

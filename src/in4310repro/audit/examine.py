@@ -86,7 +86,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a document that has been read, without the audit's detection power."""
+    """Return the audit of a parsed document; its detection power is not measured."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -106,7 +106,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the contradictions that need no inferred class sizes, and the comparisons of reported means."""
+    """Return the contradictions that need no inferred class sizes, and a comparison for each reported mean."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:
@@ -121,9 +121,10 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield each table's name and the given class sizes that contradict it least; {} if several sets fit it.
+    """Yield each table's name with the class sizes that fit it best, of those that the caller gave.
 
-    If a table fits several sets, its set is unknown. If it fits none, the set with the fewest findings is taken.
+    If several image sets fit a table, its sizes are unknown and {} is yielded. If none fits, the set with the
+    fewest findings is used.
     """
     given = (options.sizes, *options.more_sizes)
     for table in document.tables:
@@ -193,7 +194,7 @@ def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
 
 
 def _join_names(tables: Sequence[Sheet]) -> str:
-    """Return the table names as text; if there are over four, three names and the number of the others."""
+    """Return the table names as text; if there are over four, three names and the number of further ones."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"
 

@@ -28,7 +28,7 @@ Sizes = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Class accuracies of one table, with the class sizes that each allows and their way of rounding."""
+    """Class accuracies of one table, their way of rounding, and the class sizes that fit each accuracy."""
 
     name: str
     cells: Mapping[str, Cell]
@@ -94,7 +94,7 @@ class Evidence:
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return the log probability by number of images in the shared set: each given number, None for any other."""
+        """Return the log probability for each given total of images; the key None is for any other total."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -105,7 +105,7 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Return the log probability of a partition; two image sets with one given total cost a penalty."""
+        """Return the log probability of a partition, minus a penalty if image sets share a given total of images."""
         best: dict[frozenset[int], float] = {frozenset(): 0.0}
         for places in groups:
             reached: dict[frozenset[int], float] = {}
@@ -119,7 +119,7 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Group tables whose text names the same image set and total, if some class sizes fit them; leave others single."""
+    """Group tables that name the same image set and total and allow common class sizes; keep others single."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -140,7 +140,7 @@ def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArra
 
 
 def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
-    """Return the log probability over all fitting class sizes, with prior probability ~ 1/sqrt(n) of size n."""
+    """Return the log probability over all fitting class sizes, with a prior proportional to 1/sqrt(size)."""
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
@@ -154,7 +154,7 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
 
 
 def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
-    """Return the log probability over all fitting class sizes with this total, which are equally probable a priori."""
+    """Return the log probability over all fitting class sizes with this sum, under a uniform prior."""
     allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf

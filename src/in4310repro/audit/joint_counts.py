@@ -66,7 +66,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no counts give all class scores, and for each accuracy that no counts give with these scores."""
+    """Yield a claim if no counts give all class scores, and one for each accuracy that such counts rule out."""
     problem = make_problem(sheet)
     if problem is None:
         return

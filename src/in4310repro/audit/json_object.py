@@ -1,4 +1,4 @@
-"""Convert an audit to JSON: fractions become floats, ranges [first, last], and tiny numbers strings.
+"""Convert an audit to JSON: fractions to floats, ranges to [first, last], tiny numbers to strings.
 
 The schema is documented in docs/audit-json.md; tests compare the two.
 """

@@ -107,7 +107,7 @@ def _settle_counts(table: Counted) -> dict[str, int] | None:
 def find_high_level(
     tables: Sequence[Counted], ceilings: Mapping[str, Fraction], largest: int = LARGEST
 ) -> Iterator[Finding]:
-    """Yield a finding if overall accuracies are unlikely even for the highest of the ceilings.
+    """Yield a finding if overall accuracies are improbable even for a true accuracy at the highest ceiling.
 
     If the decimals allow several counts, the fewest is used.
     """
@@ -136,7 +136,7 @@ def find_high_level(
 
 
 def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
-    """Yield a finding for each average precision below that of constant scores, the class's share of images."""
+    """Yield a finding for each average precision below the class's share of images, which constant scores reach."""
     for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:

@@ -95,7 +95,7 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
 
 
 def _shown(intervals: Sequence[Interval]) -> str:
-    """Return the distinct intervals as text; if there are many, the first few and the number of the others."""
+    """Return the distinct intervals as text; if there are many, the first few and the number of further ones."""
     ends = [tuple(f"{float(end):.4f}" for end in (each.low, each.high)) for each in intervals]
     texts = list(dict.fromkeys(low if low == high else f"{low} to {high}" for low, high in ends))
     return ", or ".join(texts[:NAMED]) + (f", or {len(texts) - NAMED} more" if len(texts) > NAMED else "")

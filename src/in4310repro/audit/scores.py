@@ -186,9 +186,9 @@ def find_predictions(
 ) -> Predictions | None:
     """Return the numbers of correct and predicted images that give a class's scores; None if none do.
 
-    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). `others` is the number of
-    images of other classes, and wrong predictions are at most that many. Specificity and other scores that need this
-    number are used only if it is given.
+    For n images of the class, TP of them correct, and p predictions: recall TP/n, precision TP/p, F1 2 TP/(n +
+    p). `others` is the number of images of other classes, which limits the wrong predictions. Specificity and
+    other scores that depend on `others` are used only if it is given.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
@@ -282,8 +282,8 @@ def _by_negative_predictive_value(interval: Interval, of: Class, predicted: rang
 def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
     """Return the numbers of predictions that give a Matthews correlation in the interval.
 
-    It falls as predictions rise: with k right of n and p predicted of N the derivative has the sign of
-    2 k p - n p - N k, and k <= n, p <= N.
+    The correlation falls as predictions rise: with k of n images correct and p of N predicted as this class, its
+    derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
     """
     start = _find_first(predicted, lambda p: of.matthews(p) <= interval.high)
     return range(start, _find_first(range(start, predicted.stop), lambda p: of.matthews(p) < interval.low))

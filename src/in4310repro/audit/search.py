@@ -36,7 +36,8 @@ def search(
 ) -> Iterator[ImageSet]:
     """Yield image sets with inferred class sizes for the tables that have accuracies but no sizes.
 
-    More than `most` values are searched only if random digits would fit at most `allowed` sizes.
+    Tables with more than `most` values together are searched only if at most `allowed` sizes are expected to fit
+    random digits.
     """
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
@@ -55,7 +56,7 @@ def search(
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Return the cells; if no number ends in a zero, each nonzero one gets the finest rounding unit among them."""
+    """Return the cells, with the finest rounding unit for all nonzero ones if no number ends in a zero."""
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
         return dict(column)
@@ -121,7 +122,7 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
 
 
 def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
-    """Return the class sizes of the given image sets, or else those of the scene photographs."""
+    """Return the class sizes of the given image sets; if none fits, those of the six-class scene photographs."""
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
         for sizes in options.more_sizes and (options.sizes, *options.more_sizes)
@@ -144,10 +145,10 @@ def is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Se
 
 
 def expect_fits(cells: Sequence[Cell], bound: int) -> float:
-    """Return the expected number of class sizes up to the bound that values with random digits would fit.
+    """Return the expected number of class sizes, up to the bound, that fit random digits by chance.
 
-    It is the sum over n of the product over tables of min(1, (n + 1) unit), as n + 1 counts can give at most n + 1 of
-    1/unit printed numbers. An accuracy of exactly 0 or 1 fits every size.
+    It is the sum over n of the product over tables of min(1, (n + 1) unit), as n + 1 counts can give at most n +
+    1 of 1/unit printed numbers. An accuracy of exactly 0 or 1 fits every size.
     """
     allowed = np.arange(2, bound + 2)
     product = np.ones(bound)
@@ -158,7 +159,7 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 
 
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
-    """Return a group's class sizes: known ones, the only choice with a given total, or the smallest that fit."""
+    """Return a group's class sizes: known sizes, else the only choice with a given total, else the least sizes."""
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
     chance = {
@@ -188,7 +189,7 @@ def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Opt
 
 
 def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
-    """Return a bound of the expected number of size choices with this total that random digits would fit.
+    """Return an upper bound of the number of size choices with this total that fit random digits by chance.
 
     There are C(total - 1, classes - 1) choices. Each fits with probability prod min(1, (n + 1) unit), which is largest
     for equal sizes.
@@ -205,7 +206,7 @@ def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int
 
 
 def find_only_choice(options: Sequence[Sequence[int]], total: int, steps: int = STEPS) -> tuple[int, ...] | None:
-    """Return the only choice of one size per list with this total; None if not unique or too slow to find."""
+    """Return the only way to pick one size per list with sum `total`; None if not unique or too slow to find."""
     if not all(options) or sum(map(len, options)) * total > steps:
         return None
     # Ways to reach each sum with the first lists, counted up to two.
@@ -253,7 +254,7 @@ SCENES = DataSet(
 
 
 def known_sizes(classes: int) -> list[tuple[int, ...]]:
-    """Return the class sizes of each split of the scene photographs; empty if `classes` is not their number."""
+    """Return the class sizes of each split of the six-class scene photographs; empty if `classes` is not six."""
     return [sizes for sizes in SCENES.sizes.values() if len(sizes) == classes]
 
 

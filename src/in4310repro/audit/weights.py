@@ -56,7 +56,7 @@ def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
 
 
 def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether an average may be a mean of classes with unknown weights; an AP only if its kind is unnamed."""
+    """Return whether an average may be a mean with unknown class weights."""
     if summary.average not in ANY or (
         summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
     ):
@@ -77,7 +77,7 @@ def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list
 def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
     """Return a key that is equal for columns of the same row of means.
 
-    It holds the classes and the row's index. Two means of the same class values are rows with different weights.
+    The key holds the class names and the row's index, since each row of means may have its own weights.
     """
     of_parts = [
         each for each in columns if each.sheet is column.sheet and each.summary.measure is column.summary.measure
@@ -151,7 +151,7 @@ def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def is_one_vs_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether a single average is the accuracy that follows from one-vs-rest class accuracies."""
+    """Return whether the only average is the accuracy implied by one-vs-rest class accuracies."""
     readings = read_one_vs_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 

@@ -1,4 +1,4 @@
-"""The commands `features`, which measures feature maps of a folder, and `modules`, which lists those of a network."""
+"""The commands `features`, which measures feature maps, and `modules`, which lists a network's modules."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return facts on each matching network: parameters, smallest image, weights, obstacle to portable arithmetic.
+    """Return facts about each matching network: parameters, smallest image, weights, obstacle to portability.
 
     Raises:
         ValueError: no network's name matches.

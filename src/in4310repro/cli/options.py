@@ -168,7 +168,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 
 
 def with_overrides(command: Command) -> Command:
-    """Add the shared training options to a command, whose last parameter receives the given ones as a dictionary."""
+    """Add the shared training options to a command; its last parameter receives a dictionary of the given ones."""
     annotations = inspect.get_annotations(Overrides, eval_str=True)
     shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
 
@@ -205,7 +205,7 @@ def _with_options(
     shared: list[inspect.Parameter],
     call: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
 ) -> Command:
-    """Return a function with `own` and `shared` parameters that passes `call` the values of `shared`, then of `own`."""
+    """Return a function with `own` and `shared` parameters that calls `call(shared values, own values)`."""
     defaults = {each.name: each.default for each in (*own, *shared) if each.default is not each.empty}
 
     def wrapper(**values: Any) -> None:

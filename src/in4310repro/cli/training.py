@@ -59,7 +59,7 @@ ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epoch
 
 @dataclass(frozen=True)
 class Choice:
-    """A preset, and a line that explains why it was chosen; the line is empty if the user named the preset."""
+    """A preset and a line that explains its choice; the line is empty if the user named the preset."""
 
     preset: str
     reason: str = ""

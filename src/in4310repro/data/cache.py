@@ -109,7 +109,7 @@ def size_of(file: Path) -> int:
 
 
 def last_used(file: Path) -> float:
-    """Return the time in seconds at which `mark_used` last recorded a use of a file; 0 if the file is gone."""
+    """Return the time of a file's last use in seconds, as `mark_used` recorded it; 0 if the file is gone."""
     try:
         return file.stat().st_mtime
     except OSError:

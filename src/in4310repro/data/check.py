@@ -92,13 +92,13 @@ class _ReadImage:
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
-    """Read every image of a tree with a folder per class, and compare the tree with a split if one is given.
+    """Read every image of a tree with a folder per class; if a split is given, compare the tree with it.
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
     grouped by the 64-bit perceptual hashes of their pixels (see `perceptual_hashes` and
-    `near_duplicate_groups`). Time and memory are about linear in the number of images, also if many images are
+    `near_duplicate_groups`). Time and memory are about linear in the number of images, even if many images are
     near-duplicates. Turned and mirrored copies are found by the hashes of the other seven orientations. Few of
-    the pairs found so show the same picture. Therefore the details of their pixels are compared too.
+    these pairs show the same picture. Therefore the details of their pixels are compared too.
 
     Faults of the tree are findings too, and do not prevent the remaining checks.
 

@@ -29,7 +29,7 @@ IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 
 @dataclass(frozen=True)
 class Sample:
-    """How many images of a set are drawn, and how they are prepared."""
+    """Number of images to draw from an image set, with the seed of the draw and the images' preparation."""
 
     count: int  # all images, if the set has fewer
     size: int  # width and height of the prepared images, pixels
@@ -38,12 +38,12 @@ class Sample:
 
 
 def second_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of the folder of ImageNet, or crops of scikit-learn's photographs if there is none."""
+    """Return a sample of ImageNet's folder or, if `folder` is None, crops of scikit-learn's photographs."""
     return imagenet(Path(folder), sample) if folder else photographs(sample)
 
 
 def third_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of the folder of CIFAR-10, or scikit-learn's digits if there is none."""
+    """Return a sample of CIFAR-10's folder or, if `folder` is None, scikit-learn's digits."""
     return cifar10(Path(folder), sample) if folder else digits(sample)
 
 

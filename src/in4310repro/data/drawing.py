@@ -57,7 +57,7 @@ def between(rng: Random, low: Real, high: Real) -> float:
 
 
 def chance(rng: Random, share: Real) -> bool:
-    """Draw True with probability `share`, otherwise False."""
+    """Return True with probability `share`, otherwise False."""
     return float(rng.random()) < share
 
 
@@ -99,7 +99,7 @@ def cover(distance: Plane, pixel: Plane | Real) -> Plane:
 
 
 def stripes(position: Plane, width: Plane, pixel: Plane) -> Plane:
-    """Return stripes, one in the middle of each unit interval; they blur to a constant if pixels are too coarse."""
+    """Return stripes, one in the middle of each unit interval; stripes finer than a pixel blur to a constant."""
     sharp = cover(width / 2 - np.abs(fraction(position) - 0.5), pixel)
     return mix(sharp, width, unit(2 * pixel - 0.6))
 
@@ -136,7 +136,7 @@ def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: S
 
 
 def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
-    """Return a jagged line as KNOTS + 1 heights in [0, 1): a sum of piecewise linear noise at doubling frequencies."""
+    """Return a jagged line as KNOTS + 1 heights in [0, 1): piecewise linear noise at doubling frequencies."""
     spot = np.arange(KNOTS + 1) / KNOTS * bends
     total, share, strength = np.zeros(KNOTS + 1), 0.0, 1.0
     for _ in range(octaves):
@@ -154,7 +154,7 @@ def lookup(line: Profile, position: Plane) -> Plane:
 
 
 def smooth_noise(lattices: Float64[np.ndarray, "octave row column"], across: Plane, down: Plane) -> Plane:
-    """Return smooth noise in [0, 1): a sum of random lattices, each with half the spacing and strength of the last."""
+    """Return smooth noise in [0, 1): a sum of random lattices, whose spacing and strength halve at each step."""
     total, share, strength = np.zeros((1, 1)), 0.0, 1.0
     for lattice in lattices:
         column, row = np.floor(across).astype(np.int64), np.floor(down).astype(np.int64)
@@ -265,10 +265,10 @@ def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
 def wall(
     view: Picture, rng: Random, cell: Cell, along: Row, size: Row, eaves: Row, top: Row, foot: Row, shade: Row
 ) -> None:
-    """Paint a row of house fronts with windows on an upright plane, one house per cell.
+    """Paint a row of house fronts with windows on a vertical plane, one house per cell.
 
-    `along` is the place on the plane in storeys, `size` that of a storey in the picture; `eaves`, `top` and
-    `foot` are the heights in the picture of the eaves, the top of the roof and the street.
+    `along` is the position along the plane in storeys; `size` is the height of a storey in the picture. `eaves`,
+    `top` and `foot` are heights in the picture: of the eaves, of the top of the roof, and of the street.
     """
     bays, wide, tall, red = rng.random((4, 1, LATTICE))[:, :, cell[0]]
     floors, bay = (view.y - eaves) / size, along * (0.8 + 0.8 * bays)

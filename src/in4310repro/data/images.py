@@ -31,7 +31,7 @@ FORMAT = 2  # of the files in the cache
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Decoded images with their paths, keys and labels, all in the same order."""
+    """A set of decoded images with their paths, keys and labels, all in the same order."""
 
     name: str  # for titles and progress
     paths: tuple[str, ...]  # below the root of the images
@@ -264,7 +264,7 @@ def _draw_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
 
 
 def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """Return an image's generator in its state after `_draw_order`, created again, since storing all takes memory."""
+    """Create an image's generator again, in its state after `_draw_order`; storing all generators takes memory."""
     generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
     generator.random()
     return generator

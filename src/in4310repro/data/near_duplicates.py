@@ -1,4 +1,4 @@
-"""Images that show the same picture, even if turned (by perceptual hashes), or a part of another image."""
+"""Search for near-duplicate images, also turned ones, by perceptual hashes, and for cropped copies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading of image files as upright RGB pictures, square if asked for; no other module decodes pictures."""
+"""Decoding of image files as upright RGB pictures, optionally square; no other module decodes pictures."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
         orientation: `preprocessing.IGNORED` leaves the pixels as Pillow decodes them, as older versions did.
 
     Raises:
-        ValueError: the bytes are no image, are truncated, claim more pixels than Pillow allows, or have a mode in
-            which the value of white is unknown, such as floats and 32-bit integers. Known are 16-bit grey,
-            `OPAQUE_MODES` and `TRANSPARENT_MODES`.
+        ValueError: the bytes are not an image, are truncated, claim more pixels than Pillow allows, or have a
+            mode in which the value of white is unknown, such as floats and 32-bit integers. It is known for
+            16-bit grey, `OPAQUE_MODES` and `TRANSPARENT_MODES`.
     """
     try:
         with _warnings.ignored(), Image.open(stream, formats=_formats()) as opened:
@@ -104,7 +104,7 @@ def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, in
 
 
 class _UserWarnings:
-    """Switch for Pillow's warnings about damaged metadata, which do not affect pixels.
+    """Suppression of Pillow's warnings about damaged metadata, which do not affect pixels.
 
     `warnings.catch_warnings` alone would restore wrong filters if several threads used it.
     """

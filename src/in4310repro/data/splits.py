@@ -123,7 +123,7 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Return groups of images that must be in the same part, by the smallest sha256 of each group."""
+    """Group images that must be in the same part of the split; return groups by their smallest sha256."""
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
@@ -135,22 +135,22 @@ def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict
 
 
 def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
-    """Return the part that a uniform draw from [0, 1) selects, with probabilities proportional to the sizes."""
+    """Return the part of the split that a uniform draw from [0, 1) selects, in proportion to the sizes."""
     position = draw * sum(sizes)
     return PARTS[0] if position < sizes[0] else PARTS[1] if position < sizes[0] + sizes[1] else PARTS[2]
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return how many images of a class a part can still take after a group; negative if the group does not fit.
+    """Return how many images still fit into a part of the split after a group; negative if the group does not fit.
 
-    If the group has several classes, the smallest value among them.
+    Images are counted by class. The result is the smallest number among the classes of the group.
     """
     labels = [entry.label for entry in group]
     return min(remaining[part][label] - labels.count(label) for label in labels)
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Return the number of images of each class in each part; training gets all that is left over."""
+    """Return how many images of each class each part of the split gets; training gets all that remain."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
@@ -307,7 +307,7 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """Return the groups of two images or more, as lists of positions, given the group numbers from `link`."""
+    """Return the groups of at least two images, as lists of positions, given the group numbers from `link`."""
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)

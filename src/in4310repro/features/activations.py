@@ -48,7 +48,7 @@ class Histogram:
     counts: Int64[Tensor, " bin"]
 
     def quantile(self, share: float) -> float:
-        """Return the quantile for a share of the values in 0..1, as the middle of its histogram bin.
+        """Return the `share`-quantile of the values, for `share` in [0, 1], as the middle of its histogram bin.
 
         Its relative distance from the value at position ceil(share n) of the n sorted values is at most 1/64. The
         share is taken as the decimal number that Python prints for it: 0.1 is exactly one tenth.

@@ -199,7 +199,7 @@ class AxisFinder(TorchFunctionMode):
         enter()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Start recording at the outermost module; pause in modules that torch computes otherwise while recording."""
+        """Start recording at the outermost module; pause in modules whose computation recording would change."""
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:

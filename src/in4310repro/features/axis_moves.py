@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Convention:
-    """Names of the modules measured by a default channel axis: axis 1 of images, or the last axis of tokens."""
+    """The assumed channel axis (1 for images, last for tokens), with the modules that were measured by it."""
 
     modules: list[str] = field(default_factory=list)
 

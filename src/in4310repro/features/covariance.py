@@ -47,7 +47,7 @@ class Moments:
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
-    """Return the moments of the rows of both together; either may have no rows.
+    """Return the moments of the rows of `left` and `right` together; either may have no rows.
 
     scatter = S_l + S_r + (n_l n_r / n) d d^T, d = mean_r - mean_l.
     Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
@@ -258,7 +258,7 @@ def spatial_means(
 def means_by_sums(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift, by torch's sum, whose order is not fixed; for GPUs."""
+    """Return means over positions minus the shift by torch's sum, for GPUs; its order of addition is not fixed."""
     shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 

@@ -198,7 +198,7 @@ class FeatureStatistics:
         return self._streams[key]
 
     def result(self) -> dict[str, FeatureResult]:
-        """Return results by name: the module, then `#call` if calls are kept, and a path (`[0]`) if outputs are nested.
+        """Return results by name: `MODULE`, `MODULE#CALL` if calls are kept, and a path like `[0]` in nested outputs.
 
         Results are in the order of the given names, or else of the model. With a pattern or "leaves", modules that
         never ran have no result.
@@ -301,7 +301,7 @@ class FeatureStatistics:
             raise
 
     def _describe(self) -> dict[str, object]:
-        """Return the settings in which two statistics must agree before they can be merged."""
+        """Return the settings that two statistics must have in common before they can be merged."""
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})
 

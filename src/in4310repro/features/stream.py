@@ -110,7 +110,7 @@ class Stream:
                 )
 
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
-        """Measure an output with channels on `axis`; axis 0 must be images unless values are only counted.
+        """Measure an output with channels on `axis`; its axis 0 must be images unless only values are counted.
 
         Raises:
             ValueError: float64 values are out of range, a value is not finite and `on_non_finite` is "raise", or images

@@ -44,7 +44,7 @@ def check_count(count: object) -> int:
 
 
 def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Return whether the number of images is certain: the first argument with images is a single tensor."""
+    """Return True if the first argument with images is a single tensor, whose number of images is certain."""
     first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
     return isinstance(first, Tensor | PackedSequence)
 
@@ -102,7 +102,7 @@ def children(value: object) -> list[tuple[str, object]] | None:
 
 
 def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield each value that is neither container nor constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
+    """Yield each value that is not a container or constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
     parts = children(value)
     if parts is not None:
         for step, part in parts:

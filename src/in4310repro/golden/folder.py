@@ -65,7 +65,7 @@ class Environments:
     environments: tuple[Environment, ...]
 
     def written_in(self, golden: Mapping[str, Any]) -> Environment | None:
-        """Return the environment that a golden file names; None if it is not listed."""
+        """Return the environment in which a golden file was written; None if it is not listed."""
         return next((each for each in self.environments if _matches(each, golden)), None)
 
     def listing(self, name: str) -> Environment | None:
@@ -81,7 +81,7 @@ class Environments:
         )
 
     def without(self, name: str) -> tuple[Environment, ...]:
-        """Return all environments after removing a file from their lists; omit any environment without files."""
+        """Return the environments after removing a file from their lists; drop environments without files."""
         lists = [(each, {n: sha256 for n, sha256 in each.files.items() if n != name}) for each in self.environments]
         return tuple(Environment(**(asdict(each) | {"files": files})) for each, files in lists if files)
 

@@ -255,7 +255,7 @@ def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
-    """Return a case for `update` that gives these claims and has the name of the test that computed them."""
+    """Return a case for `update` that gives these claims, named after the test that computed them."""
 
     def compute() -> Mapping[str, Claim]:
         return claims
@@ -266,7 +266,7 @@ def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], M
 
 
 def _make_fixture(session: GoldenSession) -> object:
-    """Return a plugin with the fixture; pytest is imported here, so that the module imports without it."""
+    """Return a plugin with the fixture; import pytest only here, so that the module can be used without it."""
     import pytest
 
     class Fixture:

@@ -79,7 +79,7 @@ class Network:
         self.source.check()
 
     def facts(self) -> Facts:
-        """Return number of parameters, smallest image and ImageNet weights of a network from `known_names`."""
+        """Return the number of parameters, smallest image side and ImageNet weights of a network in `known_names`."""
         return self.source.facts()
 
     def read_weights(self, weights: str) -> Weights:

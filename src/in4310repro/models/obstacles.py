@@ -28,7 +28,7 @@ EQUAL_EVERYWHERE = frozenset({
 
 @functools.lru_cache(maxsize=1000)
 def obstacle(network: Source, side: int) -> str:
-    """Return a clause on why a network cannot run in portable arithmetic (equal bits everywhere); empty if it can.
+    """Return a clause that explains why a network cannot run in portable arithmetic; empty if it can.
 
     Every module needs a kernel, and what the network computes between modules must have the same bits everywhere.
     The five ResNets are known to fulfil this. Results are cached, since the command line and a training both need

@@ -41,7 +41,7 @@ TRUSTED: set[str] = set()
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about a network: number of parameters, smallest image side in pixels, and its ImageNet weights."""
+    """Number of parameters of a network, its smallest image side in pixels, and its ImageNet weights."""
 
     parameters: int
     smallest: int
@@ -50,7 +50,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """A network of a library or of another origin, by name: its construction, preprocessing and ImageNet weights."""
+    """A network from a library or the user: its name, construction, preprocessing and ImageNet weights."""
 
     name: str  # the whole name
 
@@ -85,12 +85,12 @@ class Source(ABC):
     def is_resnet(self) -> bool:
         """True if the network is one of the five ResNets of the original report.
 
-        They are known to have `FIVE_MODULES` and portable arithmetic and to draw nothing while they are trained.
+        These networks contain `FIVE_MODULES`, can run in portable arithmetic, and use no random numbers in training.
         """
         return False
 
     def facts(self) -> Facts:
-        """Return number of parameters, smallest image and ImageNet weights of a listed network."""
+        """Return the number of parameters, the smallest image side and the ImageNet weights of a listed network."""
         raise ValueError(f"{self.name} is not listed")
 
     def imagenet_file(self) -> Path | None:
@@ -161,7 +161,7 @@ class Torchvision(Source):
         return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
 
     def facts(self) -> Facts:
-        """Return number of parameters, smallest image and ImageNet weights according to torchvision."""
+        """Return the number of parameters, smallest image side and ImageNet weights according to torchvision."""
         from torchvision import models
 
         meta = models.get_model_weights(self.name).DEFAULT.meta
@@ -289,7 +289,7 @@ class Lite(Source):
         return efficientnet.lite0(classes)
 
     def facts(self) -> Facts:
-        """Return the network's number of parameters with 1,000 classes, smallest image and ImageNet weights."""
+        """Return the number of parameters with 1,000 classes, the smallest image side and the ImageNet weights."""
         return Facts(4_652_008, 32, f"of {machine.EFFICIENTNET}")
 
     def imagenet_file(self) -> Path:
@@ -325,7 +325,7 @@ class Lite(Source):
 
 
 def without_download() -> str:
-    """Return a sentence on which ImageNet weights need no download, with the command to install them if needed."""
+    """Return a sentence on how to use ImageNet weights without a download."""
     first = "" if machine.has_weights() else f"after {machine.install_command(machine.EFFICIENTNET)} "
     return f"{first}train --preset {HEAD_PRESET} needs no download, nor does --model {LITE}"
 

@@ -74,7 +74,7 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
 
 
 def _damaged_member(data: bytes) -> str | None:
-    """Return the name of the first damaged part of a zip archive, found by its checksum; None if all are intact."""
+    """Return the name of the first part of a zip archive with a wrong checksum; None if all are intact."""
     stream = io.BytesIO(data)
     if not zipfile.is_zipfile(stream):
         return None

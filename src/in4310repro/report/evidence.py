@@ -106,7 +106,7 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Return a clause on the published value that is farthest outside the range of the runs with different seeds."""
+    """Return a clause on the published value farthest outside the range of values over the seeds."""
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
     ]
@@ -117,7 +117,7 @@ def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[floa
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Return the number of classes with equal correct counts, and the second total of correct images less the first."""
+    """Return the number of classes with equal correct counts, and the second total minus the first."""
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
 
@@ -151,7 +151,7 @@ def format_span(values: Sequence[float]) -> str:
 
 
 class Likelihood(TypedDict):
-    """Probability of a published number of correct images, if each is independently right at a network's accuracy."""
+    """Probability of a published number of correct images at a network's accuracy, with independent errors."""
 
     reading: str  # the network whose accuracy is assumed, and the images it was measured on
     printed: str  # name of the printed count

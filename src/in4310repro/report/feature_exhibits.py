@@ -143,7 +143,7 @@ def _describe_pooled(images: ImageSetFeatures) -> str:
 
 
 def _describe_stand_in(name: str) -> str:
-    """Return a sentence on the images used if an image set was not given; an empty text if it was given."""
+    """Return a sentence on the substitute images of an image set; empty if the set itself was given."""
     if name not in ABSENT_SETS:
         return ""
     what = "crops of the two photographs that scikit-learn ships"

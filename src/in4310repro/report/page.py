@@ -158,7 +158,7 @@ def remove_earlier_figures(folder: Path, written: set[str]) -> None:
 
 
 def _earlier_figures(record_file: Path) -> list[str]:
-    """Return the figure files that an earlier report lists; an empty list if there is no valid earlier report."""
+    """Return the figure files listed in an earlier report; empty if there is no valid earlier report."""
     try:
         listed = read_json(record_file)["figures"]
     except (ValueError, KeyError, TypeError):

@@ -31,7 +31,7 @@ class Original(TypedDict):
 
 
 def has_original_classes(classes: Sequence[str]) -> bool:
-    """Return whether a run has the classes of the published report; without them, numbers cannot be compared."""
+    """Return whether a run has the classes of the published report, which every comparison requires."""
     return list(classes) == original()["classes"]
 
 

@@ -64,7 +64,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return the images of each cell of the confusion matrix with top scores, by true and predicted class."""
+    """Return images and top scores for each cell of the confusion matrix, by true and predicted class."""
     predicted = scores.softmax.argmax(axis=1)
     top = scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
@@ -75,7 +75,7 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the two most frequent mistakes, with the interval of their share of the images of the true class."""
+    """Return the two most frequent confusions, each with the interval of its rate among the true class's images."""
     places = range(len(classes))
     wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
     return [

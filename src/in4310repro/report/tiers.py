@@ -81,7 +81,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of the numbers of epochs, or of fits of the last layer, that were not selected."""
+    """Return the tiers of the numbers from unselected epochs, or from unselected fits of the last layer."""
     units = {unit(rows) for rows in run.histories.values()}
     listed: dict[str, Tier] = {}
     if unit(run.histories[run.metrics["setting"]]) == "fit":

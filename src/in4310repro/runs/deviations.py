@@ -21,7 +21,7 @@ CORRECTED, PUBLISHED = "corrected", "published"
 
 
 class Deviation(StrEnum):
-    """A deviation from the assignment: meaning, name in version 0.1, stage it changes (training, scores, features).
+    """A deviation from the assignment: its meaning, its name in version 0.1, and the stage that it changes.
 
     A deviation of the stage `scores` or `features` does not change training. It only changes how scores or
     feature maps of the trained network are measured.
@@ -220,5 +220,5 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
 
 
 def padded_images(images: int) -> int:
-    """Return the number of images rounded up to whole batches of `PUBLISHED_BATCH_SIZE`: 208 for 200."""
+    """Return the number of images rounded up to a multiple of `PUBLISHED_BATCH_SIZE`, such as 208 for 200."""
     return math.ceil(images / PUBLISHED_BATCH_SIZE) * PUBLISHED_BATCH_SIZE

@@ -153,7 +153,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values, without split and modules if a training will choose them."""
+    """Return the configuration as JSON values, without a split or modules that a training will choose."""
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]

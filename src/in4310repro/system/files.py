@@ -100,13 +100,13 @@ def _refuse_irregular(path: Path, status: os.stat_result) -> None:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """Return the content of a regular file; raise as `open_regular` does."""
+    """Return the content of a regular file; raise the errors of `open_regular`."""
     with open_regular(path, largest) as file:
         return file.read()
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file; raise as `open_regular` does, and UnicodeDecodeError for other bytes."""
+    """Return the text of a UTF-8 file; raise the errors of `open_regular`, or UnicodeDecodeError."""
     return read_bytes(path, LARGEST_TEXT).decode()
 
 
@@ -162,13 +162,13 @@ def _need(error: OSError, path: Path, size: int | None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Create or replace a file in one step with these bytes; return its path. Raise as `write_atomically` does."""
+    """Create or replace a file in one step with these bytes; return its path. See `write_atomically` for errors."""
     write_atomically(path, lambda file: file.write(data), len(data))
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes in lower-case hex; raise as `open_regular` does."""
+    """Return the sha256 of a file's bytes in lower-case hex; raise the errors of `open_regular`."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -16,7 +16,7 @@ from in4310repro.system.schema import PositiveCount, Sha256, Text
 
 
 class GitState(TypedDict):
-    """Commit of the source code and whether it has changes; None if the package is not in its own git checkout."""
+    """Commit of the source code, and whether files have changes; None without a git checkout of its own."""
 
     commit: Text | None
     dirty: bool | None

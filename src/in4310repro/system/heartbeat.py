@@ -1,12 +1,11 @@
-"""Heartbeats: detect lost processes of a command, and agree on how the command ends, through torchrun's store.
+"""Heartbeats: detection of a command's lost processes, and agreement on its end, through torchrun's store.
 
 A thread of each process increments its count of beats in the store, and checks that the counts of the
 others grow. It ends the process if the main thread waits for a process that no longer exists.
 
-torchrun and a timeout of the process group end the other processes too, but with the errors of broken
-connections in place of one message that names the cause and has its exit code. A timeout also ends processes
-that wait for one which decodes, computes or writes for longer, and nothing ends them after torchrun itself is
-killed (measured in docs/processes.md).
+torchrun and a timeout of the process group would end the other processes too, but with errors about broken
+connections instead of one message and exit code for the cause. A timeout would also end processes that wait
+for a slow one. After torchrun itself is killed, nothing would end them (measured in docs/processes.md).
 """
 
 from __future__ import annotations
@@ -215,7 +214,7 @@ class Heartbeat:
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this process, as the first that still can, prints how the command ended."""
+        """Return whether this process, as the first one that is able to, prints how the command ended."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -224,7 +223,7 @@ class Heartbeat:
         return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
-        """Return the text of rank 0 about which results are kept."""
+        """Return rank 0's text about the results that are kept."""
         words = self.kept
         if self.rank == 0:
             words = signals.kept()

@@ -187,7 +187,7 @@ def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str
 def interrupts() -> Iterator[Callable[[], bool]]:
     """Hold back a signal such as Ctrl-C; yield a function that returns whether one has come.
 
-    The caller can so stop after the current step. A second signal raises KeyboardInterrupt at once (see
+    The caller can thus stop after the current step. A second signal raises KeyboardInterrupt at once (see
     `signals`).
     """
     asked: list[float] = []

@@ -1,4 +1,4 @@
-"""Checks of JSON values against a record type; the error names the first wrong value. Differences of two values."""
+"""Checks of JSON values against record types, and the differences between two JSON values."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def leave(*_of_signal: object) -> NoReturn:
 
 
 def is_repeat(before: float) -> bool:
-    """Return whether a signal received now is the signal received at `before`, forwarded again by torchrun."""
+    """Return whether a signal received now is torchrun's repetition of the signal received at `before`."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 

@@ -1,4 +1,4 @@
-"""Safe display of names from users and files: without control of a terminal or page, and without private paths."""
+"""Safe display of names from users and files: no control characters, no markup, and no private paths."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def verbatim(text: str) -> Markdown:
 
 
 def publishable_place(place: str) -> str:
-    """Return a relative path unchanged; of an absolute path or one with `..`, return only the last name.
+    """Return a relative path unchanged; for an absolute path or one with `..`, return only the last name.
 
     The user's name, taken from the home folder, and unprintable names become `PATH`.
 

@@ -148,7 +148,7 @@ def read_report(file: Path) -> AblationReport:
 
 
 def markdown(report: AblationReport) -> str:
-    """Return the report as Markdown, with a table of each number and of its change by each deviation."""
+    """Return the report as Markdown, with a table of the numbers and of how each deviation changes them."""
     numbers, config, made_by = report["numbers"], report["config"], report["fingerprint"]
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"

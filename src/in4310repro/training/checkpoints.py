@@ -133,7 +133,7 @@ def write_kept_epoch(file: Path, model: torch.nn.Module, optimizer: torch.optim.
 
 
 def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
-    """Return the approximate number of bytes that `write_kept_epoch` writes, without some kilobytes of names.
+    """Return the approximate number of bytes that `write_kept_epoch` writes, not counting tensor names.
 
     Args:
         weights: the network's weights and buffers.
@@ -240,7 +240,7 @@ def _check_values(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Raise ValueError if a count or a mean of squares is below 0, or a mean is nan although its weight is not.
+    """Raise ValueError if a count or mean square is negative, or a mean is nan while its weight is not.
 
     NaN weights and infinite mean squares are possible, since a training can diverge.
     """
@@ -261,7 +261,7 @@ def _check_values(
 
 
 def _error_for_foreign_file(source: str, error: Exception, advice: str = "") -> ValueError:
-    """Return the error for intact tensors that are of another training."""
+    """Return the error for intact tensors that belong to a different training."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ValueError(f"{source} does not belong to this training ({what}){advice}")
 
@@ -308,7 +308,7 @@ def _load(
 
 
 def _uses_all_parameters(model: torch.nn.Module) -> bool:
-    """Return whether the model's class is from a library, whose networks use every parameter in each step."""
+    """Return whether the model's class is from a library whose networks use every parameter in each step."""
     return type(model).__module__.partition(".")[0] in ("torch", "torchvision", "timm", "in4310repro")
 
 

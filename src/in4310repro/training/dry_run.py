@@ -1,4 +1,4 @@
-"""Dry run: pass one batch through every stage of a training, and estimate time, disk and memory of all of it."""
+"""Dry run: pass one batch through every stage of a training, and estimate its time, disk space and memory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """Estimated seconds of the training, without fits of last layers and without decoding of images."""
+        """The seconds that the training is estimated to take, without fits of last layers or decoding of images."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))

@@ -122,7 +122,7 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with the arithmetic mode that all of its processes use together.
+    """Return the context with the arithmetic that holds for all of its processes together.
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
@@ -170,7 +170,7 @@ def _fit_setting(
     *,
     keep_epochs: bool,
 ) -> list[HistoryRow]:
-    """Train one setting from the weights that the protocol prescribes, unless it is trained; return its history."""
+    """Train one setting from the weights that the protocol prescribes, if not yet trained; return its history."""
     config, settings = plan.config, plan.config.training
     history = finished_history(files, setting, settings)
     if not history:

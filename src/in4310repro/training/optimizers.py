@@ -51,7 +51,7 @@ def state_copies(setting: OptimizerSetting) -> int:
 
 
 def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return the meaning, by name, of each tensor that the optimizer keeps per parameter of a group."""
+    """Return the meaning of each tensor that the optimizer keeps for a parameter of a group, by name."""
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 

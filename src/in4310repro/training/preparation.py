@@ -143,7 +143,7 @@ class TrainingPlan:
 
     @functools.cached_property
     def split_csv(self) -> bytes:
-        """The split as `split.csv` holds it."""
+        """The split as the bytes of `split.csv`."""
         return to_csv(self.split)
 
     def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:

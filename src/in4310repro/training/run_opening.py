@@ -54,7 +54,7 @@ def keeps_epochs(folder: Path) -> bool:
 
 
 def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
-    """Show the disk space that the saved states after each epoch will take, without those that exist already.
+    """Show the disk space that the states saved after each epoch will take, except states that exist already.
 
     Raises:
         ValueError: the disk has too little space.

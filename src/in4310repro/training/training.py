@@ -90,7 +90,7 @@ class Record:
     def write(
         self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
     ) -> None:
-        """Add an epoch to `position` and to the files.
+        """Add an epoch's metrics and hashes to `position` and to the setting's files.
 
         Weights are written before the metrics that refer to them.
         """

@@ -49,7 +49,7 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances assumed before a verification; only data that a library ships count as available."""
+        """Return the circumstances assumed before a verification, when only data shipped by a library are available."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)
@@ -74,7 +74,7 @@ class Circumstances:
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement made by the files of a run, in general words and in words for a particular run.
+    """A statement made by a run's files, worded for every run and, if necessary, for a particular run.
 
     Attributes:
         what: the statement in words that fit every run.

@@ -1,4 +1,4 @@
-"""Data of a verification: the files of a run and values recomputed from them, each once when first needed.
+"""Files of a run and values recomputed from them; each value is computed once, when first needed.
 
 A "numeric class" is a hash that identifies the arithmetic of a process. In native arithmetic it depends on
 the results of a probe computation, the number of threads and the device; in portable arithmetic, on the
@@ -115,7 +115,7 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images that the run uses as training, validation or test part, or those it never reads (`UNSEEN`).
+        """Return the images of a part of the split as the run uses it, or the images it never reads (`UNSEEN`).
 
         Raises:
             DamagedRunError: an image cannot be decoded.

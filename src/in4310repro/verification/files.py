@@ -1,4 +1,4 @@
-"""Checks of a run's files: the bytes that training writes for their content, the preset, and the fingerprint."""
+"""Checks of a run's files: exact bytes of each file, preset, and fingerprint."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LENGTH = 8  # bytes before the header of a safetensors file, which hold its leng
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each file with valid content whose bytes are not those that training writes.
+    """Yield a message for each file that is valid but not byte for byte what training would write.
 
-    Examples are a number in another notation, a duplicate key and metadata beside weights. Such bytes could hide text.
-    The archive of the scores is compared by its length only, since archives name the operating system.
+    Examples are a number in another notation, a duplicate key and metadata beside weights. Such bytes could hide
+    text. The archive of the scores is compared by its length only, since archives name the operating system.
     """
     for name in _json_files(run):
         file = run.files.file(name)

@@ -1,4 +1,4 @@
-"""Checks of a run folder: which files it has, whether they are those of the manifest, and what no check compares."""
+"""Checks of a run folder: its files, their agreement with the manifest, and files that no check compares."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _omitted(folder: Path, name: str) -> str:
 
 
 def wrong_in_manifest(run: FinishedRun) -> list[str]:
-    """Return a message for each file of the run that the manifest omits, and for each entry of any other file."""
+    """Return a message for each run file missing from the manifest, and for each entry that is not a run file."""
     of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
     if run.config.protocol.starts_warm:
         of_settings.add(names.LAST_WEIGHTS)
@@ -222,7 +222,7 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """Return the folder in whose count an unchecked file is included; for the status file, its own path."""
+    """Return the folder under which an unchecked file is counted; for the status file, its own path."""
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"

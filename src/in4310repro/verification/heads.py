@@ -43,7 +43,7 @@ def score_tolerance(strength: float) -> float:
 
 
 def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield differences and notes on a fitted head against its fit repeated here; none if it was not fitted.
+    """Yield differences and notes from repeating the fit of a head; none if the head was not fitted.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -70,7 +70,7 @@ class HeadFits:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a message for each recorded value that the repeated fits do not give, and notes on unequal bits."""
+        """Yield a message for each recorded value that the repeated fits do not give, and notes on differing bits."""
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
@@ -109,10 +109,10 @@ class HeadFits:
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
         """Yield a message for each sign that the saved head is not the repeated fit, and a note comparing the two.
 
-        On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions: the
-        penalised loss of the saved head has almost no slope, and scores of every part of the images are close. The
-        first catches changes that affect no training image, since there only the penalty acts. The second limits
-        changes along directions in which the loss is flat.
+        On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions:
+        the gradient of the penalised loss at the saved head is nearly zero, and scores of every part of the split are
+        close. The first catches changes that affect no training image, since there only the penalty acts. The second
+        limits changes along directions in which the loss is flat.
         """
         strength, place = row["strength"], self._setting.file(names.BEST_WEIGHTS)
         parts = self._embedded_parts(features)
@@ -210,7 +210,7 @@ def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[
 
 
 def _body_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a message if a tensor outside the head has changed, recognized by the hash of the initial weights."""
+    """Yield a message if a tensor outside the head has changed, as detected by the hash of the initial weights."""
     evidence, run = setting.evidence, setting.evidence.run
     names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
@@ -220,7 +220,7 @@ def _body_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
-    """Yield a message for each recorded metric outside the range that scores near the repeated fit's can give."""
+    """Yield a message for each recorded metric outside the range allowed around the repeated fit."""
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])
     worst, best = ends(labels, exact - tolerance, exact + tolerance)

@@ -1,4 +1,4 @@
-"""Comparison of recorded losses and metrics with those of recomputed scores: best epochs, test scores, metrics.json."""
+"""Comparison of recorded losses and metrics with recomputed ones: best epochs, test scores, metrics.json."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def record_differences(
 
 
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """Return a message with the recorded and the recomputed value of a key; for lists, of the first unequal item."""
+    """Return a message with the recorded and the recomputed value of a key; for a list, of its first difference."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         keys = saved if isinstance(saved, dict) else range(len(saved))
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in keys]
@@ -97,7 +97,7 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a message for each average precision whose range within the scores' tolerance is wider than `OPEN`.
+    """Return a message for each average precision that the tolerance of the scores leaves too uncertain.
 
     Args:
         place: name of the average precisions, for the messages.

@@ -144,10 +144,10 @@ def _matrix(rows: Sequence[Sequence[str]], first: int) -> ConfusionMatrix:
 
 
 def _is_clear(values: np.ndarray) -> bool:
-    """Return whether a block is almost certainly a confusion matrix in one class order.
+    """Return whether a block is almost certainly a confusion matrix with the same class order in rows and columns.
 
-    Most images are on the diagonal. For two of three classes, the diagonal has the largest count of its row and
-    column. No other column order puts more on the diagonal, unlike for clusters. The numbers are neither
+    Most images are on the diagonal. For two thirds of the classes, the diagonal has the largest count of its row
+    and column. No other column order puts more on the diagonal, as it can for clusters. The numbers are neither
     symmetric, as distances are, nor all round, as settings are.
     """
     diagonal, total, classes = np.diagonal(values), values.sum(), len(values)

@@ -149,7 +149,7 @@ def classify_context(line: str) -> str:
 
 
 def remove_context(line: str) -> str:
-    """Return the line without numbers that are no results, such as dates and hyperparameters."""
+    """Return the line without numbers that are not results, such as dates and hyperparameters."""
     return _remove(line)[0]
 
 

@@ -99,7 +99,7 @@ class Cell:
 
 
 def cells_of(text: str) -> list[Cell] | None:
-    """Return the code and outputs of a notebook as Cells in order; None if the text is no notebook."""
+    """Return the code and outputs of a notebook as Cells in order; None if the text is not a notebook."""
     if '"cells"' not in text and '"worksheets"' not in text:
         return None
     try:
@@ -132,7 +132,7 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
 
 
 def _text(output: dict[str, Any]) -> str:
-    """Return an output's stream, or else its first form with text: HTML, Markdown, LaTeX, plain text."""
+    """Return an output's stream; else the first non-empty format of HTML, Markdown, LaTeX and plain text."""
     if "text" in output:
         return _join(output["text"])
     data = output.get("data") or {key: output[key] for key in ("html", "latex") if key in output}

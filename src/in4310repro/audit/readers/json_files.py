@@ -90,7 +90,7 @@ def read_object(content: Any) -> list[Piece]:
 
 
 def _load(text: str) -> Any:
-    """Return the content of a JSON text, with each number as a Numeral; None if the text is no valid JSON."""
+    """Return the content of a JSON text, with each number as a Numeral; None if the text is not valid JSON."""
     lines = _Lines(text)
     try:
         return json.loads(text.lstrip("\ufeff"), parse_float=lines, parse_int=lines, parse_constant=lines)
@@ -115,7 +115,7 @@ class _Lines:
 
 
 def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
-    """Append the tables of an object to `pieces`, then those of its inner objects that were not used."""
+    """Append the tables of an object to `pieces`, then the tables of inner objects that are not in those."""
     if len(path) > NESTED:
         return
     table = _as_grid(node, " ".join(path))
@@ -139,7 +139,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:
-    """Store a value whose key names a metric, sizes, classes or a matrix; else return the key as unused."""
+    """Store metric values, class sizes, class names or a matrix, as the key names them; return [key] if unused."""
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value

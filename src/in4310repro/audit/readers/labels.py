@@ -143,7 +143,7 @@ def clean(raw: str) -> str:
 
 
 def _read_reversed(line: str, number: int) -> Iterator[LineValue]:
-    """Yield the value of a line such as `93.12% = plane AP`, which may go on after that."""
+    """Yield the value of a line such as `93.12% = plane AP`, possibly with more text after it."""
     match = REVERSED.fullmatch(line)
     cell = parse_measured(match["value"], number) if match else None
     of = parse_subject(f"AP for class {match['name']}") if match else None

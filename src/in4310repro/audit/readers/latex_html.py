@@ -147,7 +147,7 @@ def _caption(lines: Sequence[str], start: int, stop: int) -> str:
 
 
 class _Tables(HTMLParser):
-    """Parser that collects the rows of each HTML table: their line, and their cells with rowspan and colspan."""
+    """Parser that collects each HTML table's rows: line number, and cells with rowspan and colspan."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)

@@ -1,4 +1,4 @@
-"""Find what lines of a text are: titles of tables, output of a running log, comments, mentions of folds."""
+"""Recognise lines by content: titles of tables, output of a training log, comments, mentions of folds."""
 
 from __future__ import annotations
 

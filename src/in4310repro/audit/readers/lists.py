@@ -121,7 +121,7 @@ def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piec
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return the metric of each line of a list without a heading, as named by a mean within three lines of the list."""
+    """Return by line number the metric of a list without a heading, named by a mean within three lines of it."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _find_runs(plain):
@@ -223,7 +223,7 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
 
 
 def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
-    """Yield the sections as one grid if something shows that they are classes, such as a support."""
+    """Yield the sections as one grid if something, such as a support, shows that they are classes."""
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)

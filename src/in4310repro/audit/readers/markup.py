@@ -212,7 +212,7 @@ def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tupl
 
 
 def _join(row: list[str], width: int) -> list[str]:
-    """Return a row with surplus cells joined to the first one, if bars in the row's name caused them."""
+    """Return a row with its surplus first cells joined, if vertical bars in the row's name split that name."""
     more = len(row) - width
     if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
         return row

@@ -205,7 +205,7 @@ def _are_counts(name: str, cells: Sequence[str]) -> bool:
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Return whether to leave a column out; a "baseline" column stays if the columns are networks."""
+    """Return whether to leave a column out; a column named like a network stays if no heading names a metric."""
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
 
@@ -223,7 +223,7 @@ def _is_above_percent(cells: Sequence[str]) -> bool:
 
 
 def _is_mostly_above_percent(cells: Sequence[str]) -> bool:
-    """Return whether most numbers are above 100 and so are no shares, whatever the heading says."""
+    """Return whether most numbers are above 100, so that they cannot be fractions or percentages."""
     found = [parse_measured(strip_signs(cell), 0) for cell in cells]
     values = [each.printed for each in found if each is not None and each.printed is not None]
     return 2 * sum(not each.percent and each.value > 100 for each in values) > len(values)

@@ -1,4 +1,4 @@
-"""Sort numbers and lines that no reader used: possible results, repetitions, and numbers that are no results."""
+"""Sort unused numbers and lines: possible results, repetitions, and numbers that are not results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield the numbers beside a value on its line that are no value, size, count, setting or part of a name.
+    """Yield the numbers on the line of a value that are not a value, size, count, setting or part of a name.
 
     Args:
         lines: all lines of the text.
@@ -147,7 +147,7 @@ def _cells(text: str) -> list[str]:
 
 
 def _column(text: str, place: int) -> int:
-    """Return the column at a character position, counted from the row's end; 0 if the line is no table row."""
+    """Return the column at a character position, counted from the row's end; 0 if the line is not a table row."""
     cells = len(_cells(text))
     return len(_cells(text[place:])) if cells > 2 else 0
 
@@ -237,7 +237,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return the set of the values rounded to this number of decimals and of the exact values."""
+        """Return the set of exact values, and of values rounded to this number of decimals."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

@@ -1,4 +1,4 @@
-"""Search for copies, look-alikes and doubtful labels in a folder of images, and what it found, as a record and text."""
+"""Search of a folder for copies, look-alikes and doubtful labels; its findings as JSON and as text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Features of a folder's images: the network that gives them, and a plane in which near images stay near."""
+"""Features of a folder's images by a network, and a map of the features to two dimensions."""
 
 from __future__ import annotations
 

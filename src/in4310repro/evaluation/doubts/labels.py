@@ -1,4 +1,4 @@
-"""Doubtful labels: probabilities by classifiers of other folds, confident learning, and a judged sample of images."""
+"""Doubtful labels by cross-validated class probabilities and confident learning, and a judged sample."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Judgements of sampled images, which are all doubted or all undoubted, and the number of such images."""
+    """Judgements of a sample of doubted images, or of undoubted ones, and the number of all such images."""
 
     images: int
     judged: int
@@ -194,12 +194,12 @@ class Study:
 
     @property
     def share(self) -> float:
-        """Estimated share of wrong labels: the share among judged images, weighted over doubted and undoubted ones."""
+        """The estimated share of wrong labels: the mean of both samples' shares, weighted by numbers of images."""
         return self._weighted([len(kind.wrong) / kind.judged for kind in (self.doubted, self.undoubted)])
 
     @property
     def interval(self) -> Interval:
-        """Interval of at least 95 % for the share; conservative, since the ends of two intervals are added."""
+        """Interval of at least 95 % for the share; conservative, as the weighted sum of the samples' intervals."""
         ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
         return [self._weighted(pair) for pair in ends]
 

@@ -80,7 +80,7 @@ def nearest(
 def _directions(
     features: Float32[np.ndarray, "*image feature"], mean: Float[np.ndarray, " feature"]
 ) -> Float[np.ndarray, "*image feature"]:
-    """Return features minus their mean, scaled to length 1; an image at the mean gets zeros. Keep the dtype."""
+    """Return features minus their mean, scaled to length 1; zeros for features that equal the mean."""
     directions: NDArray[np.floating] = features - mean
     lengths = np.linalg.norm(directions, axis=-1, keepdims=True)
     directions /= np.where(lengths > 0, lengths, 1)
@@ -109,7 +109,7 @@ def _sort(
     rows: slice,
     found: Int64[np.ndarray, "row neighbour"],
 ) -> tuple[Int64[np.ndarray, "row neighbour"], Float64[np.ndarray, "row neighbour"]]:
-    """Return neighbours of a block of images sorted with the nearest first, and their similarities."""
+    """Sort the neighbours of a block of images, nearest first; return them and their similarities."""
     own, others = _directions(features[rows], mean), _directions(features[found], mean)
     similarities = np.einsum("rf,rnf->rn", own, others)
     order = np.lexsort((found, -similarities))
@@ -119,7 +119,7 @@ def _sort(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Return integer keys that sort neighbours by falling similarity; ties go to the smaller position."""
+    """Return integer keys that sort neighbours by decreasing similarity; ties go to the smaller position."""
     bits = similarities.view(np.int32)
     # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
@@ -229,7 +229,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour that is no copy of it, or -1 if none is known, and the similarity."""
+    """Return each image's nearest neighbour that is not its copy, or -1 if none is known, and the similarity."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))

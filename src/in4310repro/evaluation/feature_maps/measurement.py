@@ -75,7 +75,7 @@ def measure(
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The images, the network and the statistics to measure; samples, precision and calls as in FeatureStatistics."""
+    """Images, network and statistics to measure; for `samples`, `precision`, `calls` see `FeatureStatistics`."""
 
     data: str  # folder
     model: str = "resnet18"

@@ -35,7 +35,7 @@ from in4310repro.system.tensors import metadata_of, tensors_sha256
 
 
 def with_ending(out: Path, ending: str) -> Path:
-    """Return a result's path with its ending replaced: FILE.csv for FILE or FILE.json and the ending ".csv"."""
+    """Return a result's path with `.json` removed, if present, and `ending` appended."""
     return out.with_name(out.name.removesuffix(".json") + ending)
 
 
@@ -75,7 +75,7 @@ class PartialResult:
         self._is_first_rank = rank == 0
 
     def begin(self, files: list[Path], *, resume: bool) -> bool:
-        """Lock the result, and load the partial statistics of these files if an earlier call saved any.
+        """Lock the result; if an earlier call saved a partial result of these files, load its statistics.
 
         Args:
             files: the files that this rank measures, in order.
@@ -85,8 +85,8 @@ class PartialResult:
             Whether there was a partial result.
 
         Raises:
-            ValueError: the result cannot be written to `out`, or another process is writing it. Or there is a partial
-                result, but `resume` is false, or the partial result is corrupt or of a different measurement.
+            ValueError: the result cannot be written to `out`; another process is writing it; there is a partial
+                result, but `resume` is false; or the partial result is corrupt or of a different measurement.
         """
         self._claim()
         others = [str(file) for file in partial_results(self._out) if file not in self._all_ranks]
@@ -187,8 +187,8 @@ def measure_folder(
         resume: continue from the saved file.
 
     Raises:
-        ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a
-            result that cannot be written, or a partial result without `resume` or of another measurement.
+        ValueError: no such folder, model, weights or module, fewer than two images, a file that is not an image,
+            a result that cannot be written, or a partial result without `resume` or of another measurement.
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)
@@ -268,7 +268,7 @@ class _FileBatches:
         self._partial: PartialResult | None = None
 
     def continue_from(self, partial: PartialResult, *, resume: bool) -> None:
-        """Load a partial result if there is one, skip the batches that it includes, and save to it from now on.
+        """Load a partial result if there is one, skip its batches, and save to it from now on.
 
         Raises:
             ValueError: the result cannot be written, or the partial result cannot be continued.
@@ -283,7 +283,7 @@ class _FileBatches:
         """Yield the batches not measured yet; report progress, and save the statistics from time to time.
 
         Raises:
-            ValueError: a file is no image.
+            ValueError: a file is not an image.
             KeyboardInterrupt: after the batch during which the interrupt came.
         """
         saved_at, partial, how = time.monotonic(), self._partial, self._request.preprocessing

@@ -1,4 +1,4 @@
-"""Output lines of a replay: the epochs that were trained again, and what bitwise equal results prove or not."""
+"""Output lines of a replay: the epochs that were trained again, and what bitwise equal results prove."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def percent(chance: float) -> str:
 
 
 def _chance_lines(result: Replay) -> list[str]:
-    """Return a line on the chance to find falsified epochs; none if a planned epoch was not trained again."""
+    """Return a line on the probability of finding falsified epochs; none if a planned epoch was not repeated."""
     plan = result.plan
     if result.missing:
         return []

@@ -42,7 +42,7 @@ class Plan:
 
 
 def check_request(draws: int | None, seed: int | None) -> None:
-    """Raise ValueError if the number of `--replay` or `--draw` is negative, or `--draw` is given without `--replay`."""
+    """Raise ValueError if `--replay` or `--draw` is negative, or `--draw` is given without `--replay`."""
     if draws is None and seed is not None:
         raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
     for option, value in (("--replay", draws), ("--draw", seed)):
@@ -78,7 +78,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
-    """Return a sentence saying that fewer random epochs are left than requested; empty if enough are left."""
+    """Return a sentence if more random epochs were requested than are left; else an empty string."""
     if draws <= plan.others:
         return ""
     known = ", ".join(map(str, plan.known))
