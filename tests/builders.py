@@ -1,4 +1,4 @@
-"""Image sets and folders of images that several tests share."""
+"""Image sets and image folders that several tests use."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -
 
 
 def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
-    """Return the container of a path in a JSON value, such as `supports/test`, and its last key.
+    """Return the innermost container on a path such as `supports/test` in a JSON value, and the path's last key.
 
     A number is the index of an item of a list.
     """
@@ -57,7 +57,7 @@ def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
 
 
 def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
-    """Return the entries of a `tensors.json`, each with the previous entry's hash (formula: docs/replay.md).
+    """Return the entries of a `tensors.json` with recomputed hashes of the previous entries (docs/replay.md).
 
     Args:
         entries: as a forger changed them.
@@ -72,7 +72,7 @@ def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
 
 
 def rechain(folder: Path) -> None:
-    """Update the hash chains of a run to its changed files, then the manifest to the chains."""
+    """Recompute the hash chains of a run from its changed files, then its manifest."""
     run = RunFolder.open(folder)
     config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
     for setting in config.settings:

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: arithmetic chosen before torch computes, a cache for the session, one tiny run."""
+"""Fixtures of all tests: arithmetic chosen before torch computes, one cache per session, one tiny run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ IMPORTED = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the arithmetic before anything computes; a process that only distributes tests needs none."""
+    """Choose the arithmetic before anything is computed, except in the main process of pytest-xdist."""
     if not config.getoption("numprocesses", None):
         for name in IMPORTED:
             importlib.import_module(name)
@@ -102,7 +102,7 @@ def linked_run(own_records: Path, finished_run: Path) -> Path:
 
 @pytest.fixture
 def copied_scenes() -> Callable[[Path], Path]:
-    """Return a function that copies the tiny preset's scenes to a folder, as if a user had moved a data set."""
+    """Return a function that copies the tiny preset's scenes to a folder, like a user's own data set."""
     from in4310repro.data.embedded import embedded_catalogue
 
     tiny = PRESETS["tiny"]
@@ -143,7 +143,7 @@ def replace_fit(monkeypatch: pytest.MonkeyPatch) -> Replace:
 
 
 def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
-    """Assert exit code 2 and one line on standard error that contains these parts."""
+    """Assert that a command ends with exit code 2 and one error line that contains `parts`."""
     code, _, error = call(*words)
     assert code == 2
     # Progress may stand above it.
@@ -165,7 +165,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def golden_tiers(request: pytest.FixtureRequest) -> Callable[[Comparison], None]:
-    """Return a function that records how strictly a test compared golden values, for the summary at the end."""
+    """Return a function that records the tiers at which a test compared golden values, for the final summary."""
     return lambda comparison: request.node.user_properties.append((TIERS_KEY, dict(comparison.tiers)))
 
 
@@ -181,7 +181,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _environment(numerics: Numerics) -> str:
-    """Describe the arithmetic in use, and say if golden files were written with it."""
+    """Describe the arithmetic in use, and state if it is in the list of golden environments."""
     from tests.golden_cases import FOLDER
 
     try:

@@ -1,4 +1,4 @@
-"""Golden files: every case against its file, and every reason for which a comparison must fail."""
+"""Golden files: every case compared with its file, and every reason for a failing comparison."""
 
 import copy
 import itertools
@@ -25,7 +25,7 @@ from tests.golden_cases import CASES, FOLDER, SLOW, TRAINED
 
 
 class EpochDoneError(Exception):
-    """Raised to end a training that has run long enough."""
+    """Exception that ends a training early."""
 
 
 class OneEpoch(Progress):
@@ -94,7 +94,7 @@ def file(numerics: Numerics) -> dict[str, Any]:
 
 
 def list_environment(mode: str, numerics: Numerics) -> Environments:
-    """Return a list of one environment, of this mode and numeric class, to which the file x.json belongs."""
+    """Return a list of one environment with this mode and numeric class, which contains the file x.json."""
     place: dict[str, Any] = {"numeric_class": numerics.numeric_class, "versions": VERSIONS, "device_name": "cpu"}
     return Environments(provenance={}, environments=(Environment(numerics=mode, files={"x.json": "made up"}, **place),))
 
@@ -102,7 +102,7 @@ def list_environment(mode: str, numerics: Numerics) -> Environments:
 def compare_file(
     file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str] = VERSIONS
 ) -> Comparison:
-    """Compare results of a native process with a file written by a native process of the active numeric class."""
+    """Compare results with a golden file, both claimed to come from native arithmetic."""
     return compare("x", file, got, replace(numerics, mode="native"), versions, list_environment("native", active()))
 
 
@@ -137,7 +137,7 @@ def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_t
 def compare_unlisted(
     case: str, file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]
 ) -> list[str]:
-    """Compare at the tier that the file itself names, as the package did before there was a list of environments."""
+    """Compare with a golden file by its own class and versions, as before there was a list of environments."""
     if file["case"] != case:
         return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
@@ -213,14 +213,14 @@ def read_claims(content: dict[str, Any]) -> dict[str, Claim]:
 
 
 def nudge(value: Any, by: float) -> Any:
-    """Return the value, moved by slightly more than its tolerance."""
+    """Return a value changed by `by`, or by the smallest change if it is a string or an integer."""
     if isinstance(value, list):
         return [*value[:-1], nudge(value[-1], by)]
     return value + "x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value + by
 
 
 def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Yield faults of a golden file: the key, the file, and True if the fault shows in another numeric class too."""
+    """Yield faulty golden files: the key, the file, and True if other numeric classes also detect the fault."""
     for key, entry in content["values"].items():
         least = abs(entry["value"]) * 1e-15 if isinstance(entry["value"], float) else 1e-12
         moved_file = copy.deepcopy(content)

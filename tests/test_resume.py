@@ -1,4 +1,4 @@
-"""`--resume` needs a run, in the command and in Python; after a restart by torchrun it may also start a new run."""
+"""`--resume` needs an existing run, except after a restart by torchrun, when it may start a new one."""
 
 from __future__ import annotations
 

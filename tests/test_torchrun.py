@@ -25,7 +25,7 @@ WRITTEN = (
 
 
 def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
-    """Run a command in the folder with so many processes on each of `nodes` machines, all simulated on this one."""
+    """Run a command with `processes` processes on each of `nodes` machines, all simulated on this one."""
     launcher: tuple[str, ...] = ()
     if processes * nodes > 1:
         rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{find_free_port()}")
@@ -48,7 +48,7 @@ def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
 
 
 def run_whole_chain(folder: Path, processes: int, *, training: int, reading: int) -> dict[str, bytes]:
-    """Return the files of train, report, evaluate and predict, each run on its own number of machines."""
+    """Run train on `training` machines and the other commands on `reading`; return the files by path."""
     write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
     run(folder, *TRAIN, "--out", "run", processes=processes, nodes=training)
     for words in (

@@ -1,7 +1,7 @@
-"""A command of small messages in place of a training, started by torchrun's agent beside a test.
+"""Start a command under torchrun's agent next to a test; it sends small messages instead of training.
 
-The agent and its processes are forked with torch loaded, since each import of torch takes seconds; `by_command` starts
-the processes as torchrun does.
+The agent and its processes are forked with torch loaded, since each import of torch takes seconds;
+`by_command` starts the processes as torchrun does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ONE_MACHINE = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rd
 
 
 def launch(folder: Path, words: tuple[str, ...], by_command: bool) -> None:
-    """Do in a folder what `torchrun WORDS` does; by default, the processes are forked instead of started."""
+    """Run `torchrun WORDS` in a folder; unless `by_command`, its processes are forked."""
     from torch.distributed.launcher.api import elastic_launch
 
     run: Any = importlib.import_module("torch.distributed.run")
@@ -46,7 +46,7 @@ def launch(folder: Path, words: tuple[str, ...], by_command: bool) -> None:
 
 
 def play(case: str) -> None:
-    """Run the package's main() with its commands replaced by a function that acts out the case."""
+    """Run the package's main() with its commands replaced by the function `command` for a case."""
     from in4310repro.__main__ import main
     from in4310repro.cli import application
     from in4310repro.system import heartbeat
@@ -98,7 +98,7 @@ def command(case: str, **_options: object) -> None:
 
 
 class Started:
-    """The command, started by torchrun in a folder, into which each process writes its process id."""
+    """A command running under torchrun in a folder, into which each process writes its process id."""
 
     def __init__(
         self, folder: Path, size: int, case: str, rendezvous: tuple[str, ...] = ONE_MACHINE, *, by_command: bool = False
@@ -110,7 +110,7 @@ class Started:
         self.agent.start()
 
     def number(self, rank: int) -> int:
-        """Return the process id of a rank, once that process has begun its work."""
+        """Return the process id of a rank, after waiting until that process has started its work."""
         file = self.folder / f"{rank}.process"
         wait_until(file.is_file)
         return int(file.read_text())
@@ -125,7 +125,7 @@ class Started:
         return [number for file in self.folder.glob("*.process") if is_alive(number := int(file.read_text()))]
 
     def ends(self) -> int | None:
-        """Return the exit code of torchrun, after a check that no process of the command is left."""
+        """Wait for torchrun and for all its processes to end, and return torchrun's exit code."""
         self.agent.join(PATIENCE)
         wait_until(lambda: not self.running())
         code: int | None = self.agent.exitcode

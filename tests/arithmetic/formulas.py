@@ -24,7 +24,7 @@ THREADS = (1, 3, 16)
 
 
 def fused(left: Floats, right: Floats, addend: Floats) -> Floats:
-    """left * right + addend of float32, rounded once.
+    """Return left * right + addend in float32, rounded once.
 
     The product is exact in double; their sum is rounded to odd, after which a second rounding does no harm (Boldo and
     Melquiond 2008).
@@ -39,12 +39,12 @@ def fused(left: Floats, right: Floats, addend: Floats) -> Floats:
 
 
 def fused_double(left: float, right: float, addend: float) -> float:
-    """left * right + addend of finite float64, rounded once."""
+    """Return left * right + addend of finite float64 numbers, rounded once."""
     return float(Fraction(float(left)) * Fraction(float(right)) + Fraction(float(addend)))
 
 
 def part_of(steps: int) -> int:
-    """Return how many steps of a sum form a part: the largest power of two up to 32 whose square is <= 2 * steps."""
+    """Return the part length for a sum of `steps` terms: the largest power of two <= sqrt(2 * steps), at most 32."""
     return min(32, 1 << ((2 * steps).bit_length() - 1) // 2)
 
 
@@ -57,7 +57,7 @@ def chain(rows: Doubles) -> Doubles:
 
 
 def tree(leaves: list[Numbers]) -> Numbers:
-    """Sum leaves as a tree: split at the largest power of two below their number, left plus right."""
+    """Sum the leaves recursively, split at the largest power of two below their number."""
     if len(leaves) == 1:
         return leaves[0]
     left = 1
@@ -68,7 +68,7 @@ def tree(leaves: list[Numbers]) -> Numbers:
 
 
 def batch_sum(values: Doubles) -> Doubles:
-    """Sum each channel of [image, position, channel] in the order that is used for a batch."""
+    """Sum each channel of [image, position, channel] as the kernels do for a batch."""
     leaves = []
     for first in range(0, len(values), 8):
         rows = values[first : first + 8].reshape(-1, values.shape[2])
@@ -127,7 +127,7 @@ def root_mean_square(error: Tensor) -> float:
 
 @contextmanager
 def record_calls() -> Iterator[list[tuple[Any, ...]]]:
-    """Yield a list of the kernel calls made in the block: name and arguments, each structure as its fields."""
+    """Record the kernel calls of a `with` block: function name and arguments, structures as dictionaries."""
     calls: list[tuple[Any, ...]] = []
     call = library.Library.call
 

@@ -1,4 +1,4 @@
-"""Convolution and the gradient of its maps: bits of the formula, errors, instruction sets, taps outside the map."""
+"""Convolution and its input gradient match the formula bit for bit on every instruction set."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ Step = tuple[int, Floats, Floats]  # number, factors
 
 @dataclass(frozen=True)
 class Order:
-    """Order of a sum over steps: how they are divided into segments and parts, and when the bias is added."""
+    """Order of a sum: the lengths of its segments and parts, and the point at which the bias is added."""
 
     segment: int = 128
     part: Callable[[int], int] = part_of
@@ -66,7 +66,7 @@ OTHER_ORDERS = {
 
 
 def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
-    """Return `start` plus all products, rounded as the kernel does: within parts, then segments, then in total."""
+    """Return `start` plus all products, added as in the kernel: first each part, then each segment, then all."""
     if not steps:
         return start
     if number <= order.few and not depthwise:

@@ -1,4 +1,4 @@
-"""Single layers and blocks: torch's results for every setting, and which modules are fused into one pass."""
+"""Single layers and blocks: results agree with torch's for every option; some modules are fused into one pass."""
 
 from __future__ import annotations
 

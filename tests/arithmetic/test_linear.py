@@ -1,4 +1,4 @@
-"""Linear layer and its gradients: bits of the formula, errors, instruction sets and threads."""
+"""Linear layers and their gradients match the formula bit for bit on every instruction set and thread count."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NAMES = ["rows weight^T + bias", "gradient of rows", "gradient of weight", "grad
 
 
 def draw(sizes: Sizes, seed: int = 0) -> list[Tensor]:
-    """Rows, weight, bias and a gradient of the result."""
+    """Draw rows, a weight, a bias and a gradient of the result."""
     images, features, outputs = sizes
     generator = torch.Generator().manual_seed(seed)
     shapes = ((images, features), (outputs, features), (outputs,), (images, outputs))
@@ -24,14 +24,14 @@ def draw(sizes: Sizes, seed: int = 0) -> list[Tensor]:
 
 
 def computed(drawn: list[Tensor], function=linear) -> list[Tensor]:  # type: ignore[no-untyped-def]
-    """The result and the gradients of rows, weight and bias."""
+    """Return the result and the gradients of rows, weight and bias."""
     leaves = [value.clone().requires_grad_() for value in drawn[:3]]
     result = function(*leaves)
     return [result.detach(), *torch.autograd.grad(result, leaves, drawn[3])]
 
 
 def products(left: Floats, right: Floats, start: Floats) -> Floats:
-    """Return left @ right.T plus `start`, added column by column in float64, where each product is exact."""
+    """Return left @ right.T + start, accumulated column by column in float64."""
     total = np.broadcast_to(start, (len(left), len(right))).astype(np.float64)
     for column in range(left.shape[1]):
         total = total + left[:, column, None].astype(np.float64) * right[None, :, column].astype(np.float64)
@@ -39,7 +39,7 @@ def products(left: Floats, right: Floats, start: Floats) -> Floats:
 
 
 def leaf_sum(left: Floats, right: Floats) -> Floats:
-    """Return left.T @ right over up to eight rows: fused products within groups of four rows, whose sums are added."""
+    """Return left.T @ right for at most eight rows: fused sums of four rows each, which are then added."""
     leaf = np.zeros((left.shape[1], right.shape[1]), np.float32)
     for first in range(0, len(left), 4):
         part = np.zeros_like(leaf)

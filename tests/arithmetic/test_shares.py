@@ -1,4 +1,4 @@
-"""Processes that share a batch give the bits of one process; wrong orders of the sum do not."""
+"""Several processes that share a batch compute the bits of one process; a wrong order of the sum does not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network(name: str) -> nn.Module:
 
 
 def step(name: str, images: int, connection: shares.Connection | None = None) -> str:
-    """Return the sha256 of loss, gradients and buffers after one pass over a batch, by one process or several."""
+    """Return the sha256 of loss, gradients and buffers after one forward and backward pass over a batch."""
     generator = torch.Generator().manual_seed(images)
     maps = torch.randn(images, 3, SIDE, SIDE, generator=generator)
     labels = torch.randint(0, 6, (images,), generator=generator)
@@ -66,7 +66,7 @@ def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], t
 
 
 def by_processes(size: int, folder: Path, cases: list[tuple[str, int]], *, twin: bool = False) -> list[list[str]]:
-    """Return the hashes of all cases, in one list for each rank."""
+    """Run all cases in `size` processes and return one list of hashes per rank."""
     mp: Any = multiprocessing
     mp.start_processes(rank_main, args=(size, str(folder), cases, twin), nprocs=size, start_method=METHOD)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]

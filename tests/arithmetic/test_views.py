@@ -48,7 +48,7 @@ def take_steps(kind: type[Any], parameter: Tensor, gradient: Tensor, **settings:
 
 
 def of_features(function: Compute) -> Compute:
-    """Return `function` with the compiled kernel of the statistics as its first argument."""
+    """Bind the compiled kernel for feature statistics as the first argument of `function`."""
     return lambda *tensors: function(kernel.active_kernel(), *tensors)
 
 
@@ -188,7 +188,7 @@ OTHERS = {
 
 
 class Own(Tensor):
-    """A subclass without changes: its values are those in its memory."""
+    """A tensor subclass that changes nothing."""
 
 
 def negative(value: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ def negative(value: Tensor) -> Tensor:
 
 
 def imaginary(value: Tensor) -> Tensor:
-    """Return the values as the imaginary part of a conjugate: a view with a negative bit and steps of two."""
+    """Return the values as the imaginary part of a conjugate: a view with the negative bit and stride 2."""
     return torch.complex(torch.zeros_like(value), -value).conj().imag
 
 
@@ -212,7 +212,7 @@ def every_other(value: Tensor) -> Tensor:
 
 
 def turned(value: Tensor) -> Tensor:
-    """Return the same values with their axes in memory in the opposite order."""
+    """Return the same values with reversed strides: the first axis is contiguous in memory."""
     axes = list(range(value.ndim))[::-1]
     return value.permute(axes).contiguous().permute(axes)
 
@@ -262,7 +262,7 @@ def places() -> list[Any]:
 
 
 def assert_near(found: Tensor, expected: Tensor, case: str, *, tolerance: float = 1e-5) -> None:
-    """Compare values, not memory layouts; a failure message names the case."""
+    """Assert that two tensors are close, whatever their strides; `case` begins the failure message."""
     torch.testing.assert_close(
         found,
         expected,
@@ -275,7 +275,7 @@ def assert_near(found: Tensor, expected: Tensor, case: str, *, tolerance: float 
 
 
 def equal(given: list[Tensor], tensors: list[Tensor]) -> bool:
-    """Return whether tensors have equal values, however they lie in memory."""
+    """Return True if the tensors have equal values, whatever their strides."""
     plain = [value.detach().as_subclass(Tensor).clone() for value in given]
     return all(map(torch.equal, plain, tensors))
 

@@ -1,4 +1,4 @@
-"""Gradients of convolution weights: bits of the formula, errors, instruction sets and threads, taps outside."""
+"""Gradients of convolution weights match the formula bit for bit on every instruction set and thread count."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def by_torch(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
 
 
 def chain_of(leaves: list[Floats]) -> Floats:
-    """Add leaves (sums over a group of images) one after the other."""
+    """Add the leaves (sums over groups of images) one after the other."""
     total = leaves[0]
     for leaf in leaves[1:]:
         total = total + leaf
@@ -79,7 +79,7 @@ def cut(products: list[Product], length: int) -> list[list[Product]]:
 
 
 def double_chain(products: list[Product], zero: Floats) -> Floats:
-    """Return the sum computed in float64 and rounded once; a product of two float32 is exact in float64."""
+    """Return the sum of the products, accumulated in float64 and rounded once to float32."""
     total = zero.astype(np.float64)
     for left, right in products:
         total = total if left is None else total + left.astype(np.float64) * right.astype(np.float64)

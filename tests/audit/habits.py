@@ -1,4 +1,4 @@
-"""All habits (ways in which people print results) by name, and consistent reports drawn from them."""
+"""All habits (ways in which people print results) by name, and random consistent reports in each of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def report(habit: str, seed: int) -> Report:
 
 
 def reports(count: int, first_seed: int = 0) -> Iterator[Report]:
-    """Yield consistent reports, one habit after the other."""
+    """Yield `count` consistent reports, cycling through the habits."""
     names = list(HABITS)
     for number in range(count):
         yield report(names[number % len(names)], first_seed + number // len(names))

@@ -1,4 +1,4 @@
-"""Single checks by hand: the claim, its evidence, and the conditions that excuse it."""
+"""Single checks on hand-made values: the claim, its evidence, and the conditions that would excuse the value."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def test_an_audit_without_findings_says_what_that_means() -> None:
 
 
 def first(**fields: Any) -> list[str]:
-    """The lines of one finding."""
+    """Return the lines of one formatted finding."""
     finding = Finding(**{"kind": "k", "rank": Rank.IMPOSSIBLE, "tables": ("t", "u"), "message": "m", **fields})
     return list(page.format_finding(ShownFinding(number=7, finding=finding)))
 

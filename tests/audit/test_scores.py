@@ -1,4 +1,4 @@
-"""Values and scores of one class against its number of images, by hand and by trying all counts."""
+"""Scores of one class and its number of images: compared with hand-computed values and all possible counts."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def cell(row_number: int, column: int, value: str) -> Callable[[Sandbox], object
 
 
 def text(content: str | bytes) -> Callable[[Sandbox], object]:
-    """Write any content as the file of the split."""
+    """Write photographs, and `content` as the split file."""
 
     def make(box: Sandbox) -> None:
         box.photos()

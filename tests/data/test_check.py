@@ -1,4 +1,4 @@
-"""The check of a folder reports planted faults and nothing else."""
+"""The check of a folder reports the planted faults and no others."""
 
 import csv
 import errno
@@ -266,7 +266,7 @@ PARTS_OF = dict(zip(PATHS, ["training", "validation", "test"] * 3, strict=True))
 
 
 def write_split(folder: Path, parts: dict[str, str], *rows: list[str]) -> Path:
-    """Write a split of these paths, then further rows of path, class and part (training, validation or test)."""
+    """Write a split table of the paths in `parts`, followed by the additional `rows`."""
     file = folder.parent / "split.csv"
     listed = [[path, path.split("/")[0], part] for path, part in parts.items()] + list(rows)
     with file.open("w", newline="") as lines:

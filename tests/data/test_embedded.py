@@ -69,7 +69,7 @@ def drawn_split() -> Split:
 
 
 def changed(split: Split, part: str, **values: object) -> Split:
-    """Return the split with other values in the first entry of a part (training, validation or test)."""
+    """Return the split with changed fields in the first entry of a part (training, validation or test)."""
     first, *others = split.parts[part]
     return replace(split, parts={**split.parts, part: (replace(first, **values), *others)})  # type: ignore[arg-type]
 

@@ -1,4 +1,4 @@
-"""Catalogues: any tree with a folder for each class, sorted and hashed, with its faults named."""
+"""Catalogues of trees with a folder for each class: sorted, hashed, and with every fault named."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Crops of pictures are found with their size, even if darker or compressed; other pictures are not found."""
+"""Crops of a picture are found together with their size, even if darkened or compressed; others are not."""
 
 import io
 

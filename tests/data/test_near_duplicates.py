@@ -1,4 +1,4 @@
-"""Groups of near-duplicates equal those from a comparison of all pairs, without comparing all pairs."""
+"""Groups of near-duplicates equal those of a comparison of all pairs, but are found with fewer comparisons."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ def differing_bits_by_text(first: int, second: int) -> int:
 
 
 def groups_by_all_pairs(hashes: list[int], bits: int) -> list[list[int]]:
-    """Return the groups (connected components) of two or more images in the graph of close pairs."""
+    """Return the connected components (of at least two images) of the graph of pairs within `bits`."""
     label = list(range(len(hashes)))
     for i in range(len(hashes)):
         for j in range(i):
@@ -67,7 +67,7 @@ def comparisons(hashes: list[int]) -> int:
 
 
 def alike(count: int) -> list[int]:
-    """Return different hashes, each within 6 bits of all others."""
+    """Return hashes that differ from each other in at most 6 bits."""
     generator = np.random.default_rng(0)
     return [flipped(0, 3, generator) for _ in range(count)]
 

@@ -1,4 +1,4 @@
-"""The file of decoded pixels: filled by several processes, after a kill, on a full disk, within a size limit."""
+"""The cache file of decoded pixels: several processes, killed processes, a full disk and a size limit."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list to which the name of each decoded image is added."""
+    """Return a list that collects the file names of all images that are decoded."""
     names: list[str] = []
     decode = reading.decode
 
@@ -81,7 +81,7 @@ images.load_images("images", root, entries, 16)
 
 
 def start(folder: Path, log: Path, processes: int = 1, doing: str = "pass") -> list[int]:
-    """Start processes that load the images at the same moment, and return their exit codes."""
+    """Start `processes` processes that load the images at the same time, and return their exit codes."""
     code = OTHER.replace("{doing}", doing)
     words = [sys.executable, "-c", code, str(folder), str(log), str(processes)]
     running = [subprocess.Popen(words, env=dict(os.environ)) for _ in range(processes)]
@@ -109,7 +109,7 @@ def test_decoding_goes_on_after_a_kill_and_gives_the_same_file(
 
 
 def read_log(log: Path) -> tuple[list[str], set[str]]:
-    """Return the names of the images that processes decoded, and the process ids."""
+    """Return the names of the images that the processes decoded, and their process ids."""
     lines = [line.split() for line in log.read_text().splitlines()]
     return sorted(name for _, name in lines), {process for process, _ in lines}
 
@@ -256,7 +256,7 @@ def test_a_link_in_the_cache_is_not_written_through(folder: Path, tmp_path: Path
 
 
 def sizes_loaded(folder: Path, *sizes: int) -> list[Path]:
-    """Load sets of several sizes and return their cache files, last used long ago and a minute apart."""
+    """Load the images at several sizes; return the cache files, whose access times are a minute apart."""
     made = []
     for minute, size in enumerate(sizes):
         before = set(files()) if (cache.cache_folder() / "pixels").exists() else set()

@@ -1,4 +1,4 @@
-"""The preparation of images belongs to the weights: it is read with them, set by options and kept in the run."""
+"""Preprocessing of images: read from the weights file, changed by options and recorded in the run."""
 
 import hashlib
 import io

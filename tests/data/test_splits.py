@@ -20,7 +20,7 @@ SUPPORTS = {
 
 
 def made_up(counts: dict[str, int], pairs: tuple[tuple[str, str], ...] = ()) -> Catalogue:
-    """Return a catalogue of files with different contents, except for byte-identical pairs."""
+    """Return a catalogue of made-up files, all different except for the byte-identical `pairs`."""
     classes = tuple(sorted(counts))
     numbers = {f"{name}/{n:05d}.jpg": f"{name}{n}" for name in classes for n in range(counts[name])}
     for number, (first, second) in enumerate(pairs):
@@ -166,7 +166,7 @@ def test_a_part_without_images_of_a_class_is_named() -> None:
 
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Split, Path]:
-    """Return a split of image files, and the path of its table."""
+    """Return a split of image files, and the path of its CSV file."""
     root = write_images(tmp_path / "images", *(f"{'ab'[n % 2]}/{n}.png" for n in range(24)))
     split = stratified_split(catalogue(root), (12, 6, 6), 0)
     (tmp_path / "split.csv").write_bytes(to_csv(split))

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def written(page: str) -> dict[tuple[str, str], str]:
-    """Return the table lines on the page, without their numbers, by group and name."""
+    """Return the rows of the table on the page, without their numbers, by group and name."""
     groups, lines = {heading(row.group): row.group for row in ROWS}, {}
     names, group = {(row.group, cell(row.name)): row.name for row in ROWS}, ""
     for text in page.splitlines():
@@ -80,13 +80,13 @@ def line(row: Forgery, verdict: Verdict) -> str:
 
 
 def cell(text: str) -> str:
-    """Return a text as a table's cell: unprintable characters are escaped, long text is cut."""
+    """Return a text as a table cell, with unprintable characters escaped and long text truncated."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|").replace("`", "'")
     return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
 
 
 def page_with(page: str, lines: Mapping[tuple[str, str], str]) -> str:
-    """Return the page with the table of all forgeries; one that was never judged has no line."""
+    """Return the page with the table of all forgeries, without rows that were never judged."""
     counts = Counter(row.by for row in ROWS)
     text = [
         f"{len(ROWS)} forgeries: {counts['verify']} are caught by `verify`, {counts['replay']} by `verify --replay`, "

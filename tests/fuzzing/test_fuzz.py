@@ -1,4 +1,4 @@
-"""Fuzzing of 100 damaged files (nox -s soak: 200), and mistakes that it must find."""
+"""Fuzzing of 100 damaged files (nox -s soak: 200), and known mistakes that the fuzzing must find."""
 
 from __future__ import annotations
 

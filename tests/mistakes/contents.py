@@ -48,7 +48,7 @@ def loaded(parts: Split) -> Parts:
 
 
 def by_names(images: Catalogue) -> Split:
-    """Draw a split over file names, and check it by file names too."""
+    """Draw a split over file names, and check only that no file name occurs twice."""
     order = np.random.default_rng(0).permutation(len(images.entries))
     ends = np.cumsum(SIZES)
     cut = {part: order[end - size : end] for part, size, end in zip(PARTS, SIZES, ends, strict=True)}

@@ -124,7 +124,7 @@ def measured() -> dict[str, list[float]]:
 
 
 def curves(values: dict[str, list[float]]) -> dict[str, Curves]:
-    """The points that our figure draws of each setting."""
+    """Return the points that our figure draws for each setting."""
     numbers = {"epoch": list(range(1, 9)), "mean_class_accuracy": values, "selected": "middle"}
     lines = charts.list_points(6, numbers)
     return {name: [(float(epoch), float(value)) for epoch, value in points] for name, points in lines.items()}

@@ -22,7 +22,7 @@ from tests.mistakes.mistake import Mistake
 
 
 def pixels_of(read: Callable[[Path], Array]) -> Array:
-    """Return the first scene of each class, as `read` returns it from its file."""
+    """Return the first scene of each class as `read` decodes it."""
     return np.stack([read(drawn.catalogue().root / name / "0000.bmp") for name in scenes.CLASSES])
 
 
@@ -116,7 +116,7 @@ def at_another_size(ours: Seen, twin: Seen) -> str:
 
 @functools.cache
 def of_two_shapes() -> tuple[ImageSet, dict[str, Array]]:
-    """Return 24 scenes, 4 of them not square: as our loader and as an image library open them."""
+    """Return 24 scenes (4 not square) as our loader reads them, and as Pillow opens them."""
     with tempfile.TemporaryDirectory() as name:
         for index, label in enumerate(scenes.CLASSES):
             (Path(name) / label).mkdir()
@@ -140,7 +140,7 @@ def only_square_ones() -> Yielded:
 
 
 def batches_that_can_be_stacked() -> Yielded:
-    """Return the output of a loader that leaves out a batch if stacking it raises an error."""
+    """Return the output of a loader that drops every batch with images of different shapes."""
     opened = of_two_shapes()[1]
     kept: dict[str, Array] = {}
     for start in range(0, len(opened), 8):

@@ -111,7 +111,7 @@ def gain(ours: Candidates, twin: Candidates) -> str:
 
 
 def listed(names: Iterator[Any], backwards: bool) -> Iterator[Any]:
-    """Walk a directory with its names in another order, as on another file system."""
+    """Yield the entries of os.walk with names sorted forwards or backwards, as on different file systems."""
     for folder, inner, files in names:
         inner.sort(reverse=backwards)
         yield folder, inner, sorted(files, reverse=backwards)
@@ -121,7 +121,7 @@ LabelMaps = list[tuple[str, ...]]
 
 
 def maps_of(classes_of: Any) -> LabelMaps:
-    """Return the classes in the order of their labels, for two orders of listing the same folder."""
+    """Return the class names in the order of their labels, for each of two orders of directory listing."""
     walk = os.walk
     maps = []
     for backwards in (False, True):

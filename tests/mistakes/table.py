@@ -1,4 +1,4 @@
-"""All 58 mistakes, and the table of them in docs/mistakes.md: python -m tests.mistakes.table."""
+"""The table of all 58 mistakes in docs/mistakes.md, written by python -m tests.mistakes.table."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ State = dict[str, Tensor]
 
 
 def network(seed: int = 0) -> nn.Sequential:
-    """Return a small network with every kind of state that a ResNet has."""
+    """Return a small network with every kind of parameter and buffer that a ResNet has."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body = [nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
@@ -45,7 +45,7 @@ def network(seed: int = 0) -> nn.Sequential:
 
 @functools.cache
 def training_set() -> ImageSet:
-    """48 training scenes."""
+    """Return 48 training scenes."""
     images = drawn.image_sets()["training"]
     places = np.arange(0, 120, 5)
     places = np.sort(np.concatenate([places, places + 2]))
@@ -98,7 +98,7 @@ Starts = list[tuple[str, float]]
 
 
 def our_starts() -> Starts:
-    """Return each setting's initial weights (sha256) in a `train` whose loop changes the network it is given."""
+    """Return the sha256 of each setting's initial weights, as `train` passes them to a loop that changes them."""
     return [(sha256, 0.0) for sha256 in handed_over().starts]
 
 
@@ -157,7 +157,7 @@ Rates = list[float]
 
 @contextmanager
 def rates_noted(rates: Rates) -> Iterator[None]:
-    """Record the learning rate at each step of an optimizer that our training builds."""
+    """Record the learning rate of each optimizer step of our training, relative to the initial one."""
     build = optimizers.build
 
     def noted(*words: Any, **more: Any) -> Optimizer:
@@ -230,7 +230,7 @@ def frozen_moved(_ours: Trained, twin: Trained) -> str:
 
 
 class Asking(nn.Module):
-    """A module that notes the device of its input and then stops the pass."""
+    """Module that records the device of its input and then raises DoneError."""
 
     def __init__(self, devices: list[str]) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class Asking(nn.Module):
 
 
 def our_device() -> list[str]:
-    """Return the device of the images that training and evaluation give to a network on device `meta`."""
+    """Return the devices of the images that training and evaluation pass to a network on device `meta`."""
     devices: list[str] = []
     elsewhere = replace(active(), mode="native", device="meta")
     with tempfile.TemporaryDirectory() as name:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0: against the package that its weights come from, and in portable arithmetic."""
+"""EfficientNet-Lite0, compared with the package that its weights come from, and in portable arithmetic."""
 
 import importlib.util
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Networks opened by name: heads, sizes, modules, arithmetic, and the commands' output about them."""
+"""Networks opened by name: their heads, input sizes, modules and arithmetic, and the commands' messages."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def text(num_classes):
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the name of a module in the working folder that the user has not trusted yet."""
+    """Return the name of a user's module in the working folder, which is not trusted yet."""
     name = f"own_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(OWN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)

@@ -40,7 +40,7 @@ def write_weights(file: Path, number: int = 1) -> Path:
 
 @pytest.fixture
 def on_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, Callable[[], object]], None]]:
-    """Yield a function that sets an action for whenever a file has been opened."""
+    """Yield a function that sets a callback for every time that a given file is opened."""
     watched: dict[Path, Callable[[], object]] = {}
     plain = io.open
 

@@ -36,7 +36,7 @@ def dropping(num_classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Sample:
-    """Names of networks of one source, and the properties that they must have."""
+    """Names of networks of one source, and their expected properties."""
 
     name: str
     misspelt: str  # and what is meant by it
@@ -54,7 +54,7 @@ SAMPLES: dict[type[Source], Sample] = {
 
 
 def made_up_timm() -> ModuleType:
-    """Return a stand-in for the module timm, with one network and the functions that are called."""
+    """Return a stand-in for the module timm with one network."""
     module, how = ModuleType("timm"), SimpleNamespace(
         mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5], interpolation="bicubic", crop_pct=0.9, input_size=(3, 96, 96)
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The layers that a setting (one optimizer) trains: all, or one and those after it, and their learning rate."""
+"""The layers that a setting (one optimizer's training) trains: all, or one and the later ones, and their rate."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,7 @@ def network() -> torch.nn.Module:
 
 
 def after_an_epoch(config: Config, tmp_path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Epochs]:
-    """Return weights and buffers before and after an epoch, and the training."""
+    """Train one epoch; return the state before and after it, and the training."""
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     epochs = Epochs(task(model, config, config.settings[0], RunFolder(tmp_path)))

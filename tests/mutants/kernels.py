@@ -1,4 +1,4 @@
-"""Faulty kernels: small patches written by hand, each compiled in a copy of the project and run against its tests."""
+"""Faulty kernels: small patches written by hand, each compiled in a copy of the project and tested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LIMIT = 900.0  # seconds
 
 @dataclass(frozen=True)
 class Fault:
-    """A faulty kernel: description, source file, the text to replace (found once), its replacement, and test files."""
+    """A patch of a kernel: its description, file, old text (which occurs once), new text and test files."""
 
     fault: str
     source: str
@@ -174,7 +174,7 @@ class Build:
 
 
 def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...] = FAULTS) -> list[dict[str, Any]]:
-    """Return the outcome of the tests for each fault; kernels without a fault must pass first."""
+    """Return the tests' outcome for each fault; the unchanged kernels must pass first."""
     rows = {}
     for fault, outcome in run_tasks(pool, _try, faults):
         say(f"{fault.source}: {fault.fault}: {outcome.ending}, {outcome.seconds:.1f} s")
@@ -189,7 +189,7 @@ def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...]
 
 
 def _try(fault: Fault) -> tuple[Fault, Outcome]:
-    """Build and run the tests without the fault, once for each set of tests, then with it."""
+    """Run the fault's tests on the unchanged kernels, once per set of tests, then on the faulty ones."""
     copy = HERE["copy"]
     if copy not in BUILDS:
         BUILDS[copy] = Build(copy)

@@ -1,4 +1,4 @@
-"""Evidence for the supposed protocol from ImageNet weights: exact probabilities, and the page's section."""
+"""Evidence that published numbers used ImageNet weights: exact probabilities, and the section of the page."""
 
 import functools
 import json

@@ -91,7 +91,7 @@ def chained(setting: str, start_sha256: str) -> list[Any]:
 
 
 def start_sha256(config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training") -> str:
-    """Return the hash of a training's start by the formula of docs/replay.md."""
+    """Return the hash of a training's initial state by the formula of docs/replay.md."""
     return canonical_sha256(
         {
             "config": {
@@ -116,7 +116,7 @@ def start_sha256(config: Config, setting: OptimizerSetting, initial: str, traini
 
 
 def canonical_sha256(value: Any) -> str:
-    """Compute H, the hash of docs/replay.md."""
+    """Return the hash that docs/replay.md calls H."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
 
 

@@ -1,4 +1,4 @@
-"""npz files whose content the program did not write are refused with a sentence."""
+"""npz files that the program did not write are rejected with a one-sentence message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The message after a training whose network may be guessing."""
+"""The message after a training whose network may be no better than guessing."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -141,7 +141,7 @@ def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, 
 
 
 def record_starts(config: Config, numerics: Numerics, folder: Path, replace_fit: Replace) -> list[Task]:
-    """Return the tasks with which `train` starts three settings; after each start, all weights become its number."""
+    """Return the tasks that `train` passes to three settings, while each training fills the network with its number."""
     tasks: list[Task] = []
 
     def watched(task: Task) -> list[object]:

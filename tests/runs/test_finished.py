@@ -126,7 +126,7 @@ def test_scores_of_another_form_are_refused(changes: dict[str, Any], sentence: s
 
 
 def with_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[FinishedRun, list[Any]]:
-    """Return a run whose network is one layer, and a list of the calls that build the network."""
+    """Return a run with a one-layer network, and a list that collects the calls that build the network."""
     made, calls = made_up.records(), []
 
     def restore(network: Network, classes: int, state: Any, source: str) -> torch.nn.Module:

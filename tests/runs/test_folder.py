@@ -1,4 +1,4 @@
-"""The run folder: files are complete or absent, and a changed byte is found."""
+"""The run folder: each file is complete or absent, and a changed byte is detected."""
 
 import hashlib
 import re

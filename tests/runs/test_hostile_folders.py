@@ -49,7 +49,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 
 def put(place: str, value: Any) -> Change:
-    """Return a change of the value at a path inside a JSON file, such as `supports/test`."""
+    """Return a function that sets the value at a path such as `supports/test` in a JSON file."""
 
     def change(file: Path) -> bytes:
         content = json.loads(file.read_text())
@@ -69,7 +69,7 @@ def become(content: bytes) -> Change:
 
 
 def rows(change: Callable[[list[str]], list[str]]) -> Change:
-    """Return a change of the rows below a table's heading."""
+    """Return a function that changes the rows of a table, but not its heading."""
 
     def changed(file: Path) -> bytes:
         heading, *lines = file.read_text().splitlines()
@@ -83,7 +83,7 @@ def replace_in_first(old: str, new: str) -> Change:
 
 
 def arrays(**changes: Callable[[Any], Any]) -> Change:
-    """Return a change of some arrays of the scores."""
+    """Return a function that changes the named arrays of the scores."""
 
     def change(file: Path) -> bytes:
         with np.load(file) as content:
@@ -93,7 +93,7 @@ def arrays(**changes: Callable[[Any], Any]) -> Change:
 
 
 def archive(shape: str, data: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """Return scores whose array headers claim a shape."""
+    """Return a score file whose array headers claim `shape`."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
     buffer = io.BytesIO()
@@ -206,7 +206,7 @@ def test_a_changed_file_is_refused_in_one_sentence_with_its_key(
 
 
 def seal(run: Path, name: str, content: bytes) -> None:
-    """Write a forged file, and update the manifest to it."""
+    """Write a forged file and update its manifest entry."""
     RunFolder.open(run).write_bytes(name, content)
 
 

@@ -1,4 +1,4 @@
-"""Every optimizer of the table: torch's step, its named state, and trainings that resume with the same bits."""
+"""Every optimizer in the table: torch's step, its named state, and resumed trainings with the same bits."""
 
 import signal
 from dataclasses import replace
@@ -156,7 +156,7 @@ def test_portable_arithmetic_refuses_a_native_optimizer_before_anything_is_writt
 
 
 class Interrupting(Progress):
-    """Progress that interrupts this process after the first epoch."""
+    """Progress display that sends SIGINT to this process after the first epoch."""
 
     def message(self, line: str) -> None:
         if "epoch 1:" in line:

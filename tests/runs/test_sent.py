@@ -1,4 +1,4 @@
-"""A run in processes without a run folder: they receive the first process's files, and only those needed."""
+"""Processes without a run folder receive the files that they need from the first process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.system.processes import ALONE, Processes
 
 @dataclass(frozen=True)
 class Beside(Processes):
-    """Two processes; the second receives what the first broadcasts."""
+    """Stand-in for two processes: the second receives what the first broadcasts."""
 
     size: int = 2
     said: tuple[list[bytes]] = ([],)

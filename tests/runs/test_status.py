@@ -1,4 +1,4 @@
-"""The record of how a command under torchrun ended, in the folder of its run."""
+"""The file in the run folder that records how a command under torchrun ended."""
 
 from __future__ import annotations
 

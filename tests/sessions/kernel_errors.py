@@ -42,7 +42,7 @@ DEVIATIONS, LEAST = 4, 1e-3
 
 
 def list_cases() -> Iterator[tuple[str, Case]]:
-    """Yield the table row (see `name_kind`) and the case of each layer, each shape once."""
+    """Yield each distinct convolution of the networks, then random ones, with their table rows (see `name_kind`)."""
     seen: dict[Case, str] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
@@ -82,7 +82,7 @@ def name_kind(case: Case) -> str:
 
 
 def convolutions() -> dict[str, Any]:
-    """Measure each kind of layer: ranges of error ratios, ratios above 1, and mean relative errors."""
+    """Return, for each kind of layer, the range of error ratios, how many exceed 1, and mean relative errors."""
     squares: dict[str, list[Doubles]] = {}
     for number, (name, case) in enumerate(list_cases()):
         draws = DRAWS if name != RANDOM else 2 * DRAWS
@@ -105,7 +105,7 @@ def _summary(found: list[Doubles]) -> dict[str, Any]:
 
 
 def other_kernels() -> dict[str, Any]:
-    """Return our errors and torch's for batch norm, linear layers and softmax, by data and by result."""
+    """Return our errors and torch's for batch norm, linear layers and softmax, by input data and by output."""
     found: dict[str, Any] = {}
     for mean in (0, 1000):
         errors = _errors(_batch_norm, _torch_batch_norm, MAPS, (MAPS[1],), (MAPS[1],), mean=mean)
@@ -145,7 +145,7 @@ def _errors(
     gradients: bool = True,
     largest: bool = False,
 ) -> NDArray[np.float64]:
-    """Return errors [ours or torch's, result]: the relative root mean square, or the largest difference if asked."""
+    """Return relative root mean square (or, if `largest`, maximum) errors, indexed by ours or torch's and output."""
     squares, sizes, worst = [], [], []
     for draw in range(DRAWS):
         values = [_drawn(draw, place, shape, mean if place == 0 else 0) for place, shape in enumerate(shapes)]

@@ -1,4 +1,4 @@
-"""Hashes of each compiled kernel's results by instruction set, including arm64's, compared with each other.
+"""Hashes of each compiled kernel's results, compared between instruction sets, including arm64's.
 
     python -m tests.sessions.kernel_hashes
 
@@ -206,7 +206,7 @@ def _read(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print the table; exit with 1 if two columns differ, or if the control does not."""
+    """Print the table; exit with 1 if a kernel's hashes differ or the control's hashes do not."""
     if words := sys.argv[1:]:
         json.dump(compute_hashes(words[0], int(words[1])), sys.stdout)
         return

@@ -46,7 +46,7 @@ def make_small_network(num_classes: int) -> nn.Module:
 
 
 def draw_images(folder: Path, images: int) -> None:
-    """Write noise images into class folders, as BMP files that share one header."""
+    """Write BMP files of noise into class folders."""
     stream = io.BytesIO()
     Image.new("RGB", (SIDE, SIDE)).save(stream, "BMP")
     header = stream.getvalue()[: -3 * SIDE**2]
@@ -59,7 +59,7 @@ def draw_images(folder: Path, images: int) -> None:
 
 
 def list_commands(data: Path, run: Path) -> dict[str, list[str]]:
-    """Return the words of each command, in an order in which the commands can run."""
+    """Return the arguments of each command; the commands can run in this order."""
     own, images = ["--model", ME], ["--data", f"{data}"]
     training = "--preset tiny --epochs 1 --optimizer SGD --batch-size 64 --numerics native"
     measured = "--weights none --numerics native --image-size 32 --batch-size 64 --images 1000000"

@@ -48,7 +48,7 @@ def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -
 
 
 def die_in_a_write(word: str, number: int) -> None:
-    """Kill this process halfway through writing the `number`-th file whose path contains the word."""
+    """Kill this process in the middle of writing the `number`-th file whose path contains `word`."""
     replace, writes_to_go = Path.replace, [number]
 
     def die_or_replace(self: Path, target: Path) -> Path:
@@ -116,7 +116,7 @@ class Soak:
         return kills, mismatches
 
     def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
-        """Resume the run in the folder and kill the process; return True if it was killed before its end."""
+        """Resume the run in the folder, kill the process, and return True if the process had not ended before."""
         target = (write, 1 + int(generator.integers(NUMBERS[write]))) if write else None
         process = self.start(position, folder, target)
         process.join(timeout=None if target else float(generator.random()) * self.seconds[position])

@@ -13,7 +13,7 @@ import pytest
 
 @dataclass
 class Session:
-    """A stand-in for nox's session; its `train` leaves the same file as the command does."""
+    """Stand-in for nox's session; its `train` command writes the `--next-command` file."""
 
     posargs: Sequence[str]
     leaves: Sequence[str] = ()

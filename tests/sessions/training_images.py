@@ -127,7 +127,7 @@ class Features(NamedTuple):
 
 
 def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: Progress) -> None:
-    """Fit the head of a seed with and without some of the training images."""
+    """Fit the head with and without doubted training images, copies and look-alikes, for one seed."""
     if read_number("worth", f"{seed}"):
         return
     config = head_config(data, seed)
@@ -226,7 +226,7 @@ def score_without(
 def choose_strength(
     network: torch.nn.Module, parts: Mapping[str, Features], config: Config, numerics: Numerics
 ) -> float:
-    """Return the penalty that validation selects among the four strongest; weaker ones were never selected."""
+    """Return the best of the four strongest penalties by validation accuracy; weaker ones never won."""
     rows = []
     for strength in STRENGTHS[:4]:
         _, scores = score_without(network, parts, (), strength, config, numerics, "validation")
@@ -236,7 +236,7 @@ def choose_strength(
 
 
 def summarize(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
-    """Return both mean metrics, and the accuracy on the images whose label is not doubted."""
+    """Return accuracy with its interval, both mean metrics, and accuracy on images with undoubted labels."""
     found, right = scores.metrics(), find_correct(scores)
     undoubted = np.array([path not in doubted for path in scores.paths])
     counts = [int(right[undoubted].sum()), int(undoubted.sum())]
@@ -269,7 +269,7 @@ def read_number(*keys: str, default: Any = None) -> Any:
 
 
 def keep(value: Any, *keys: str) -> None:
-    """Store a value under these keys in the file of numbers, read again since another process may have changed it."""
+    """Store a value under these keys in the JSON file of numbers, which is read again first."""
     numbers = read_json(NUMBERS) if NUMBERS.exists() else {}
     inner = numbers
     for key in keys[:-1]:

@@ -1,4 +1,4 @@
-"""Nothing needs a POSIX system, a UTF-8 locale, or more than `pip install in4310repro` brings."""
+"""The package needs no POSIX system, no UTF-8 locale, and no more than `pip install in4310repro` installs."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_as_laptop(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a process as on a laptop; its standard error warns of encodings that were left to the locale."""
+    """Run a process as on a laptop, with warnings about encodings that depend on the locale."""
     return subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-m", "tests.laptop", *words],
         cwd=folder,

@@ -1,4 +1,4 @@
-"""Exact resume: a training that was interrupted anywhere ends with the bits of an uninterrupted one."""
+"""Exact resume: an interrupted training ends with the bits of an uninterrupted one."""
 
 import functools
 import hashlib
@@ -32,7 +32,7 @@ STEPS = replace(TINY, checkpoint_steps=1)
 
 
 class CutOffError(Exception):
-    """Raised in the middle of a training."""
+    """Error raised in the middle of a training."""
 
 
 def raise_cut_off() -> None:
@@ -40,7 +40,7 @@ def raise_cut_off() -> None:
 
 
 class CutAfter(Progress):
-    """Progress that raises after a number of steps, like a power cut, or calls `then`."""
+    """Progress display that calls `then` after a number of steps; by default, it raises CutOffError."""
 
     def __init__(self, steps: int, then: Callable[[], None] = raise_cut_off) -> None:
         super().__init__()
@@ -100,7 +100,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(
 
 
 def drop_part(position: Position, part: str) -> Position:
-    """Return the position as a careless checkpoint would have kept it: without one of its values."""
+    """Return the position with one field reset, as if the checkpoint had not stored it."""
     return replace(position, **{part: getattr(Position(), part)})
 
 
@@ -132,7 +132,7 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
 
 @pytest.fixture
 def cut_off(tmp_path: Path) -> Path:
-    """Return a checkpoint folder with two files, of batches 4 and 5 of the first epoch."""
+    """Return a checkpoint folder with two files, written after batches 4 and 5 of the first epoch."""
     cut = replace(
         task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), context=Context(active(), CutAfter(6))
     )

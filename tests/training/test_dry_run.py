@@ -1,4 +1,4 @@
-"""A dry run: every stage of a training gets a batch, nothing is written, and its forecast comes true."""
+"""A dry run: every stage of a training processes one batch, no file is written, and its forecast is right."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The whole chain on drawn scenes: files, equal starts, an untouched test set, two processes with equal bits."""
+"""A whole run on drawn scenes: files, equal starts, an untouched test set, and equal bits in two processes."""
 
 import csv
 import os

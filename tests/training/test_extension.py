@@ -36,7 +36,7 @@ def network(num_classes: int) -> nn.Module:
 
 
 class KilledError(BaseException):
-    """Raised in place of the end of the process."""
+    """Exception that simulates the end of the process."""
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +50,12 @@ def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of
 
 @pytest.fixture
 def run(runs: Path, tmp_path: Path) -> Path:
-    """Return a copy of the run of 2 epochs with hard-linked weights, which must be replaced and not written into."""
+    """Return a copy of the run of 2 epochs with hard-linked weights: replace them, never edit them in place."""
     return Path(shutil.copytree(runs / "2", tmp_path / "run", copy_function=os.link))
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> list[Path]:
-    """End the process before or after the numbered file is put in place; return a list of the files put in place."""
+    """Raise KilledError before or after file `number` is replaced; return the growing list of replaced files."""
     replaced, written = Path.replace, list[Path]()
 
     def replace_or_die(self: Path, target: Path) -> Path:
@@ -106,12 +106,12 @@ def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics
 
 
 def unspeedy(folder: Path) -> dict[str, str]:
-    """Return the manifest without the files that contain durations."""
+    """Return the manifest without the files that contain speeds."""
     return {name: sha256 for name, sha256 in RunFolder(folder).manifest().items() if "history" not in name}
 
 
 def kill_and_continue(run: Path, numerics: Numerics, number: int, *, after: bool) -> int:
-    """Kill an extension at a write and repeat the command; return the number of files written until then."""
+    """Kill an extension at a write and repeat it; return the number of files written before, or 0."""
     before = FinishedRun.open(run).config
     with pytest.MonkeyPatch.context() as patch:
         written = kill_at(patch, number, after=after)
@@ -187,7 +187,7 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
 
 
 def refusal(config: Config, run: Path, numerics: Numerics) -> str:
-    """Return the error of a run that cannot be continued, after a check that no file of it changed."""
+    """Return the error message of a run that cannot be continued, after checking that its files are unchanged."""
     before = {file: file.read_bytes() for file in run.rglob("*.json")}
     with pytest.raises(ValueError, match=r"\w") as raised:
         experiment.train(config, Context(numerics), run, resume=True)

@@ -52,7 +52,7 @@ def drawn(classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 def gradient(weight: torch.Tensor, bias: torch.Tensor, values: NDArray[np.float32], labels: NDArray[np.int64],
              strength: float) -> float:  # fmt: skip
-    """Return the largest derivative of C x (sum of cross-entropies) + |weight|^2 / 2, divided by C n."""
+    """Return the largest partial derivative of the penalised loss, divided by strength times images."""
     w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
     scores = torch.from_numpy(values).double() @ w.T + b
     loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels), reduction="sum")

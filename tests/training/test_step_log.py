@@ -1,4 +1,4 @@
-"""Logs of every step: exact numbers, no step twice or missing after a kill, and unchanged bits of the training."""
+"""Logs of every step: exact numbers, each step exactly once after a kill, and a training that stays the same."""
 
 import csv
 import shutil
@@ -38,7 +38,7 @@ def rows_of(run: RunFolder) -> list[dict[str, str]]:
 def train_and_log(
     folder: Path, cuts: tuple[int, ...] = (), checkpoint_steps: int = 0, formats: frozenset[str] = CSV
 ) -> RunFolder:
-    """Train with a log of steps; the training is interrupted after each number of steps in `cuts` and resumed."""
+    """Train with a step log, interrupting and resuming after each number of steps in `cuts`."""
     run, config = RunFolder(folder), replace(TINY, checkpoint_steps=checkpoint_steps)
     for cut in cuts:
         cut_task = replace(
@@ -80,7 +80,7 @@ def test_the_losses_are_exact(whole: RunFolder) -> None:
 
 
 def kinds_of_logs(folder: Path) -> set[str]:
-    """Return the types that `verify` gives to the files in the folder of logs."""
+    """Return the kinds that `verify` reports for the files in the folder of logs."""
     listed = unchecked_in_run(folder, (), {"adamw": 2})
     return {each["kind"] for each in listed if each["path"].startswith("logs/")}
 

@@ -1,4 +1,4 @@
-"""Statistics of a folder: files, refusals, partial results, and equal results for any number of processes."""
+"""Feature statistics of a folder: files, rejected input, partial results, and any number of processes."""
 
 import csv
 import itertools
@@ -73,7 +73,7 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
 
 @pytest.fixture(scope="module")
 def maps(pictures: Path) -> NDArray[np.float64]:
-    """Return the maps of conv1 as [image, channel, position], in the order of the paths."""
+    """Return conv1's output as [image, channel, position], in the order of the paths."""
     model = models.build("resnet18", 1000, 0).eval()
     pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
     with torch.no_grad():
@@ -232,7 +232,7 @@ def test_an_unknown_module_and_too_few_images_are_refused(pictures: Path) -> Non
 
 
 def stop_at(number: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Call `stop` while image `number` is read, counted from 1."""
+    """Let the reading of image `number` (counted from 1) call `stop` first."""
     counter = itertools.count(1)
 
     def decode_or_stop(file: Path, side: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
@@ -291,7 +291,7 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
 
 
 def interrupt(options: Request, out: Path) -> Path:
-    """Return the partial result that remains if image 40 cannot be read."""
+    """Return the file of partial results that is left after image 40 could not be read."""
     file = sorted(Path(options.data).iterdir())[39]
     content = file.read_bytes()
     file.write_bytes(b"no image")

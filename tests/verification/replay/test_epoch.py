@@ -1,4 +1,4 @@
-"""One epoch trained again, and the plan of a replay."""
+"""One epoch trained again, and the choice of epochs for a replay."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ OPTIMIZERS = pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmspr
 
 @functools.cache
 def kept_training(position: int) -> Path:
-    """Return a training's folder with the states saved after five epochs; `position` selects the optimizer setting."""
+    """Return the folder of a five-epoch training with saved states; `position` selects the optimizer setting."""
     folder = Path(tempfile.mkdtemp()) / "run"
     training.fit(replace(task(network(0), FIVE, FIVE.settings[position], RunFolder(folder)), keep_epochs=True))
     return folder
@@ -60,7 +60,7 @@ def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
 def find_differences(
     folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = ""
 ) -> list[str]:
-    """Train an epoch again from the saved state before it; return its differences from the recorded epoch."""
+    """Train an epoch again from the previous saved state, and return its differences from the record."""
     name = name or setting.name
     claim = record_of(folder, name, epoch)
     kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None
@@ -96,7 +96,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
 
 
 def forge_epoch(folder: Path, position: int) -> Path:
-    """Copy a run and forge its third epoch, so that its row, its kept state and all later entries fit."""
+    """Forge the third epoch of a copied training, and continue the training from it."""
     setting = FIVE.settings[position]
     shutil.copytree(kept_training(position), folder)
     run = RunFolder(folder)
@@ -119,12 +119,12 @@ def forge_epoch(folder: Path, position: int) -> Path:
 
 
 def compares_nothing(_claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
-    """Compare nothing: a faulty check that only trains."""
+    """Compare nothing, like a faulty check that only trains."""
     return iter(())
 
 
 def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
-    """Compare hashes only: a faulty check that never asks if a training gives them."""
+    """Compare only records with each other, like a faulty check that ignores the repeated training."""
     if claimed.entry["epoch"] != claimed.epoch:
         yield "another epoch"
 
@@ -195,7 +195,7 @@ def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
 
 @OPTIMIZERS
 def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_step(position: int) -> None:
-    """The hash chain may commit to such a state, because whoever forges a run also forges its chain."""
+    """The hash chain does not prevent such a state, because a forger can also forge the chain."""
     folder, setting = kept_training(position), FIVE.settings[position]
     claim = record_of(folder, setting.name, 2)
     kept = read_kept(folder, setting.name, record_of(folder, setting.name, 1).entry)
@@ -365,13 +365,13 @@ def test_the_chance_for_twenty_epochs_is_that_of_the_literature_table(false: int
 
 
 def chance_by_enumeration(false: int, others: int, draws: int) -> float:
-    """Return the share of all draws that contain a false epoch, by enumeration; the first epochs are the false ones."""
+    """Return the probability that `draws` of `others` epochs contain one of the `false` ones, by enumeration."""
     sets = list(itertools.combinations(range(others), draws))
     return sum(min(drawn, default=others) < false for drawn in sets) / len(sets)
 
 
 def chance_by_drawing_with_replacement(false: int, others: int, draws: int) -> float:
-    """Return the chance by a wrong formula: as if an epoch could be drawn twice."""
+    """Return the wrong probability that results if an epoch can be drawn twice."""
     return 1 - (1 - false / others) ** draws
 
 

@@ -1,4 +1,4 @@
-"""verify --replay on whole runs: the epochs trained again, the text about them, and the errors that end it."""
+"""verify --replay on whole runs: the epochs trained again, the messages about them, and errors."""
 
 import csv
 import hashlib
@@ -44,14 +44,14 @@ CONFIG = replace(TINY, settings=TINY.settings[2:], split="16/12/20", epochs=4)
 
 @pytest.fixture(scope="module")
 def kept_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
-    """Return a run whose epochs are kept, which a test must not change."""
+    """Return a run with kept epochs, which a test must not change."""
     folder = tmp_path_factory.mktemp("kept") / "run"
     return experiment.train(CONFIG, Context(numerics), folder, keep_epochs=True).folder
 
 
 @pytest.fixture
 def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
-    """Return a copy of the kept run with hard links: files may be replaced, none may be written into."""
+    """Return a hard-linked copy of the kept run: replace its files, never edit them in place."""
     return Path(shutil.copytree(kept_run, tmp_path / "run", copy_function=os.link))
 
 
