@@ -96,11 +96,10 @@ def test_weights_of_another_depth_are_refused(tmp_path: Path) -> None:
 def test_a_missing_download_says_how_to_get_the_file_and_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(*_arguments: Any, **_options: Any) -> None:
-        raise OSError("no network")
-
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    # No program takes connections at this port.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
     place = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"
     with pytest.raises(ValueError, match=r"https://download\.pytorch\.org/.*resnet18-f37072fd\.pth") as caught:
         models.build("resnet18", 6, seed=0, weights="imagenet")

@@ -32,8 +32,8 @@ class Session:
 
 
 @pytest.fixture(autouse=True)
-def _new_call_of_nox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noxfile, "report_of", {})
+def _new_call_of_nox() -> None:
+    noxfile.report_of.clear()
 
 
 OPTIONS = ("--data", "photos/mine", "--model", "mynets:small")

@@ -1,13 +1,16 @@
 """A fitted head: its minimum, the bits of its scores, resumption, and forgeries that verify finds."""
 
 import json
+import re
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
 
@@ -23,6 +26,7 @@ from in4310repro.runs.presets import configure
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.progress import Progress
 from in4310repro.training import experiment, head
 from in4310repro.verification import verify
 from tests.builders import image_set
@@ -119,15 +123,17 @@ def test_beside_another_process_features_are_taken_from_a_copy(
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
     images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
     first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
-    files = {file: file.read_bytes() for file in (tmp_path / "features").glob("*.embedding")}
-
-    def held(_: Path) -> None:
-        raise ValueError("another process works on it")
-
-    monkeypatch.setattr(embedding, "lock", held)
+    # A copy of the cache, since this process goes on holding what it has written.
+    monkeypatch.setenv(
+        "IN4310REPRO_CACHE", f"{shutil.copytree(tmp_path / 'features', tmp_path / 'other' / 'features').parent}"
+    )
+    files = {file: file.read_bytes() for file in (tmp_path / "other").rglob("*.embedding")}
     passed: list[int] = []
     handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
+    with ExitStack() as others:
+        for file in files:
+            others.enter_context(FileLock(file.with_name(f".{file.name}.lock")))
+        every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
     handle.remove()
     assert np.array_equal(every[:12], first)
     assert sum(passed) == (8 if numerics.portable else 20)
@@ -168,23 +174,28 @@ def test_nothing_but_the_last_layer_is_fitted(fitted_run: Path) -> None:
     assert {name for name in initial if not torch.equal(initial[name], stored[name])} == {"5.weight", "5.bias"}
 
 
+class InterruptedAt(Progress):
+    """Progress that keeps the strengths that it is told of, and raises KeyboardInterrupt at one of them."""
+
+    def __init__(self, at: float | None = None) -> None:
+        super().__init__()
+        vars(self).update(at=at, strengths=[])
+
+    def message(self, line: str) -> None:
+        if found := re.match(r"strength (.*?):", line):
+            vars(self)["strengths"].append(float(found[1]))
+            if vars(self)["strengths"][-1] == vars(self)["at"]:
+                raise KeyboardInterrupt
+
+
 def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
-    fitted_run: Path, tmp_path: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+    fitted_run: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
-    calls = []
-
-    def cut(*arguments: object) -> head.Head:
-        calls.append(arguments)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return whole(*arguments)  # type: ignore[arg-type]
-
-    whole = head.fit_head
-    monkeypatch.setattr(head, "fit_head", cut)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(CONFIG, Context(numerics), tmp_path / "run")
-    experiment.train(CONFIG, Context(numerics), tmp_path / "run", resume=True)
-    assert len(calls) == 4 + len(STRENGTHS) - 3
+        experiment.train(CONFIG, Context(numerics, InterruptedAt(STRENGTHS[2])), tmp_path / "run")
+    resumed = InterruptedAt()
+    experiment.train(CONFIG, Context(numerics, resumed), tmp_path / "run", resume=True)
+    assert vars(resumed)["strengths"] == list(STRENGTHS[3:])
     assert not find_differing_files(fitted_run, tmp_path / "run")
 
 
