@@ -2,7 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,28 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain
 from in4310repro.runs.config import from_json
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.progress import Advance, Progress
 
 # What a file of weights does not say that is no run's and has no metadata.
 AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation bilinear --crop-ratio 1"
+
+
+@dataclass(frozen=True)
+class Watched(Progress):
+    """Progress that calls a function at each step of a task, and another one with each message."""
+
+    step: Callable[[str, int, str], object] = lambda _title, _done, _detail: None
+    say: Callable[[str], object] = lambda _line: None
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:  # noqa: ARG002
+        def advance(done: int, detail: str) -> None:
+            self.step(title, done, detail)
+
+        yield advance
+
+    def message(self, line: str) -> None:
+        self.say(line)
 
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:

@@ -7,7 +7,6 @@ import importlib
 import itertools
 import os
 import shutil
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -120,10 +119,9 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["in4310repro", *words])
         code = 0
         try:
-            cli.main()
+            cli.main(words)
         except SystemExit as stop:
             code = int(stop.code or 0)
         printed = capsys.readouterr()

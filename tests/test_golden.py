@@ -18,8 +18,8 @@ from in4310repro.system.context import Context
 from in4310repro.system.files import read_json
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.progress import Progress
 from in4310repro.training import experiment
+from tests.builders import Watched
 from tests.conftest import active
 from tests.golden_cases import CASES, FOLDER, SLOW, TRAINED
 
@@ -28,17 +28,16 @@ class EpochDoneError(Exception):
     """Exception that ends a training early."""
 
 
-class OneEpoch(Progress):
-    def message(self, line: str) -> None:
-        if " epoch 1: " in line:
-            raise EpochDoneError
+def stop_after_an_epoch(line: str) -> None:
+    if " epoch 1: " in line:
+        raise EpochDoneError
 
 
 def test_the_first_epoch_of_the_demo_has_the_bits_of_its_golden_file(numerics: Numerics, tmp_path: Path) -> None:
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     with pytest.raises(EpochDoneError):
-        experiment.train(PRESETS["demo"], Context(numerics, OneEpoch()), tmp_path / "demo")
+        experiment.train(PRESETS["demo"], Context(numerics, Watched(say=stop_after_an_epoch)), tmp_path / "demo")
     (row,) = read_json(tmp_path / "demo" / "adamw" / "history.json")
     values = golden.read(FOLDER, "demo_bits")["values"]
     first = {name: values[f"adamw/{name}"]["value"][0] for name in ("weights", "train_loss", "val_loss")}

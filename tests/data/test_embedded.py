@@ -1,10 +1,8 @@
 """Drawn scenes as files: lossless, drawn once, and refused if they were changed."""
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,23 +19,12 @@ from in4310repro.data.embedded import (
 from in4310repro.data.folders import Entry, catalogue, contents_sha256
 from in4310repro.data.splits import Split, stratified_split
 from in4310repro.system.files import file_sha256
-from in4310repro.system.progress import Progress
+from tests.builders import Watched
 
 
 @pytest.fixture(autouse=True)
 def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / "cache"))
-
-
-class AtEachScene(Progress):
-    """Progress that calls a function with the title of the task whenever a scene is done."""
-
-    def __init__(self, act: Callable[[str], None]) -> None:
-        super().__init__()
-        vars(self)["act"] = act
-
-    def task(self, title: str, _total: int) -> Any:
-        return nullcontext(lambda _done, _detail: vars(self)["act"](title))
 
 
 def test_files_hold_the_pixels_that_were_drawn() -> None:
@@ -48,12 +35,12 @@ def test_files_hold_the_pixels_that_were_drawn() -> None:
 
 
 def test_scenes_are_drawn_once() -> None:
-    titles: list[str] = []
-    first = embedded_catalogue(2, 32, 0, AtEachScene(titles.append))
-    assert set(titles) == {"drawing scenes"}
-    titles.clear()
-    assert embedded_catalogue(2, 32, 0, AtEachScene(titles.append)) == first
-    assert titles == []
+    steps: list[object] = []
+    progress = Watched(step=lambda *step: steps.append(step))
+    first = embedded_catalogue(2, 32, 0, progress)
+    assert steps == 12 * [("drawing scenes", 1, "")]
+    assert embedded_catalogue(2, 32, 0, progress) == first
+    assert len(steps) == 12
 
 
 def test_a_changed_scene_is_refused() -> None:
@@ -126,12 +113,12 @@ def test_another_class_path_number_or_seed_is_a_difference() -> None:
 def test_an_interrupted_drawing_leaves_no_folder() -> None:
     left = iter(range(5))
 
-    def interrupt(_title: str) -> None:
+    def interrupt(*_step: object) -> None:
         if next(left, None) is None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        embedded_catalogue(2, 32, 0, AtEachScene(interrupt))
+        embedded_catalogue(2, 32, 0, Watched(step=interrupt))
     assert not embedded.embedded_folder(2, 32, 0).exists()
     assert len(embedded_catalogue(2, 32, 0).entries) == 12
 

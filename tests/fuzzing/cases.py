@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from numpy.random import Generator
 
+from in4310repro import cli
 from in4310repro.audit import examine
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import figures, published_page
@@ -122,11 +123,12 @@ class Ways:
     file: str | None = None
 
 
-def run_case(number: int, bases: Bases, root: Path, ways: Ways = Ways()) -> Case:
-    """Damage one file, run one command on it, and list the faults of the outcome."""
+def run_case(number: int, bases: Bases, root: Path, ways: Ways = Ways(), main: Callable[[], object] = cli.main) -> Case:
+    """Damage one file, run one command of a program on it, and list the faults of the outcome."""
     kind = KINDS[number % len(KINDS)]
     generator = np.random.default_rng([2024, number])
     box = Sandbox(root / str(number), bases.corrected, bases.one_setting)
+    box.main = main
     try:
         file, words, intact = _MAKERS[kind](box, bases, number, generator, ways)
         before = snapshot(box.root)

@@ -64,10 +64,8 @@ class Session:
     def run(self, *words: str, **_limits: object) -> None:
         interpreter, option, program, *arguments = words
         assert (interpreter, option, program) == (sys.executable, "-m", "in4310repro")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", [program, *arguments])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
         assert not ended.value.code
 
 

@@ -6,7 +6,6 @@ import json
 import signal
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints, optimizers, training
 from in4310repro.training.checkpoints import Position
+from tests.builders import Watched
 from tests.conftest import active
 from tests.sessions.soak import WRITES, Soak, remove_speed
 from tests.training.test_training import TINY, network, task
@@ -39,17 +39,10 @@ def raise_cut_off() -> None:
     raise CutOffError
 
 
-class CutAfter(Progress):
-    """Progress display that calls `then` after a number of steps; by default, it raises CutOffError."""
-
-    def __init__(self, steps: int, then: Callable[[], None] = raise_cut_off) -> None:
-        super().__init__()
-        # A frozen object keeps what changes outside.
-        left = iter(range(steps - 1, -1, -1))
-        vars(self)["advance"] = lambda _done, detail: then() if detail and next(left, -1) == 0 else None
-
-    def task(self, *_words: object) -> Any:
-        return nullcontext(vars(self)["advance"])
+def cut_after(steps: int, then: Callable[[], None] = raise_cut_off) -> Progress:
+    """Return a progress display that calls `then` after a number of steps; by default, it raises CutOffError."""
+    left = iter(range(steps - 1, -1, -1))
+    return Watched(step=lambda _title, _done, detail: then() if detail and next(left, -1) == 0 else None)
 
 
 def train_with_cuts(
@@ -61,7 +54,7 @@ def train_with_cuts(
         with pytest.raises(CutOffError):
             training.fit(
                 replace(
-                    task(network(0), config, config.settings[position], run), context=Context(active(), CutAfter(cut))
+                    task(network(0), config, config.settings[position], run), context=Context(active(), cut_after(cut))
                 )
             )
     model = network(0)
@@ -134,7 +127,7 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
 def cut_off(tmp_path: Path) -> Path:
     """Return a checkpoint folder with two files, written after batches 4 and 5 of the first epoch."""
     cut = replace(
-        task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), context=Context(active(), CutAfter(6))
+        task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), context=Context(active(), cut_after(6))
     )
     with pytest.raises(CutOffError):
         training.fit(cut)
@@ -189,7 +182,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_with_the_values_that_d
 
 def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_resumes_to_the_bit(tmp_path: Path) -> None:
     config = replace(TINY, checkpoint_steps=0)
-    press = CutAfter(4, then=lambda: signal.raise_signal(signal.SIGINT))
+    press = cut_after(4, then=lambda: signal.raise_signal(signal.SIGINT))
     run = RunFolder(tmp_path / "cut")
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):

@@ -26,10 +26,9 @@ from in4310repro.runs.presets import configure
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.progress import Progress
 from in4310repro.training import experiment, head
 from in4310repro.verification import verify
-from tests.builders import image_set
+from tests.builders import Watched, image_set
 from tests.sessions.soak import find_differing_files
 
 RESNET18 = open_network("resnet18")
@@ -174,28 +173,21 @@ def test_nothing_but_the_last_layer_is_fitted(fitted_run: Path) -> None:
     assert {name for name in initial if not torch.equal(initial[name], stored[name])} == {"5.weight", "5.bias"}
 
 
-class InterruptedAt(Progress):
-    """Progress that keeps the strengths that it is told of, and raises KeyboardInterrupt at one of them."""
-
-    def __init__(self, at: float | None = None) -> None:
-        super().__init__()
-        vars(self).update(at=at, strengths=[])
-
-    def message(self, line: str) -> None:
-        if found := re.match(r"strength (.*?):", line):
-            vars(self)["strengths"].append(float(found[1]))
-            if vars(self)["strengths"][-1] == vars(self)["at"]:
-                raise KeyboardInterrupt
-
-
 def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
     fitted_run: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
+    strengths: list[float] = []
+
+    def note(line: str) -> None:
+        if found := re.match(r"strength (.*?):", line):
+            strengths.append(float(found[1]))
+            if len(strengths) == 3:
+                raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(CONFIG, Context(numerics, InterruptedAt(STRENGTHS[2])), tmp_path / "run")
-    resumed = InterruptedAt()
-    experiment.train(CONFIG, Context(numerics, resumed), tmp_path / "run", resume=True)
-    assert vars(resumed)["strengths"] == list(STRENGTHS[3:])
+        experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run")
+    experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run", resume=True)
+    assert strengths == list(STRENGTHS)
     assert not find_differing_files(fitted_run, tmp_path / "run")
 
 

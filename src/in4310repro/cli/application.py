@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -130,7 +130,7 @@ def _know_shells() -> None:
     get_completion_inspect_parameters()
 
 
-def run(interrupted: Callable[[], bool]) -> NoReturn:
+def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> NoReturn:
     """Run a command and raise SystemExit with its exit code.
 
     The code is 2 for wrong input, 70 for an internal error and 130 for an interrupt, each with one line on
@@ -138,6 +138,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
 
     Args:
         interrupted: returns whether a signal has come, even if a library has caught the KeyboardInterrupt.
+        words: the words of the command; None for those of the command line.
     """
     signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
@@ -148,7 +149,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     try:
         refuse_unreadable_encodings()
         # Without standalone mode a command's exit code comes back as the value.
-        code = app(prog_name=PROGRAM, standalone_mode=False) or 0
+        code = app(words, prog_name=PROGRAM, standalone_mode=False) or 0
         # Buffered lines that cannot be written are an error now, and not when the interpreter ends.
         if sys.stdout is not None:
             sys.stdout.flush()

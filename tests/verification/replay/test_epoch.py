@@ -30,7 +30,7 @@ from in4310repro.verification.replay.epoch import EpochRecord, compare_records, 
 from in4310repro.verification.replay.lines import NOT_SHOWN, missing_line, percent, result_lines
 from in4310repro.verification.replay.of_run import Replay, chance_to_find, chances, describe_cap, make_plan
 from tests.conftest import active
-from tests.training.test_checkpoints import CutAfter, CutOffError
+from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_training import TINY, network, task
 
 FIVE = replace(TINY, epochs=5)
@@ -57,14 +57,22 @@ def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
     return TrainingInputs(**{name: getattr(made, name) for name in TrainingInputs.__dataclass_fields__})
 
 
+Compare = Callable[[EpochRecord, EpochRecord], Iterator[str]]
+
+
 def find_differences(
-    folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = ""
+    folder: Path,
+    epoch: int,
+    setting: OptimizerSetting,
+    config: Config = FIVE,
+    name: str = "",
+    compare: Compare = compare_records,
 ) -> list[str]:
     """Train an epoch again from the previous saved state, and return its differences from the record."""
     name = name or setting.name
     claim = record_of(folder, name, epoch)
     kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None
-    return list(one_epoch.compare_records(claim, train_again(inputs(setting, config), claim, kept)))
+    return list(compare(claim, train_again(inputs(setting, config), claim, kept)))
 
 
 @OPTIMIZERS
@@ -88,7 +96,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
     kept = replace(task(network(0), FIVE, FIVE.settings[0], RunFolder(tmp_path)), keep_epochs=True)
     for cut in cuts:
         with pytest.raises(CutOffError):
-            training.fit(replace(kept, model=network(0), context=Context(active(), CutAfter(cut))))
+            training.fit(replace(kept, model=network(0), context=Context(active(), cut_after(cut))))
     training.fit(replace(kept, model=network(0)))
     names_kept = [f"epochs/{epoch:06d}.safetensors" for epoch in range(1, 6)]
     for name in ("tensors.json", *names_kept):
@@ -135,14 +143,10 @@ def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) 
     ids=["replay", "twin-compares-nothing", "twin-compares-files"],
 )
 def test_a_spliced_epoch_is_found_where_it_is_trained_again_and_nowhere_else(
-    compare: Callable[[EpochRecord, EpochRecord], Iterator[str]],
-    found: list[int],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    compare: Compare, found: list[int], tmp_path: Path
 ) -> None:
-    folder = forge_epoch(tmp_path / "forged", 0)
-    monkeypatch.setattr(one_epoch, "compare_records", compare)
-    assert [epoch for epoch in range(1, 6) if find_differences(folder, epoch, FIVE.settings[0])] == found
+    folder, setting = forge_epoch(tmp_path / "forged", 0), FIVE.settings[0]
+    assert [epoch for epoch in range(1, 6) if find_differences(folder, epoch, setting, compare=compare)] == found
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Generator, Mapping
@@ -167,12 +168,16 @@ class PartialResult:
         ).hexdigest()
 
 
-SECONDS_BETWEEN_SAVES = 300.0
 USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviation 0.229,0.224,0.225"
 
 
 def measure_folder(
-    request: Request, context: Context, out: Path | None = None, *, resume: bool = False
+    request: Request,
+    context: Context,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    seconds_between_saves: float = 300.0,
 ) -> FolderResult | None:
     """Return the feature statistics of a folder's images as a record; None in processes of rank above 0.
 
@@ -182,9 +187,10 @@ def measure_folder(
         request: what to measure.
         context: arithmetic and progress of the computation.
         out: the file that the result will be written to. Each process saves a partial result beside it: at the
-            end, when it is interrupted, when a file cannot be decoded, and every few minutes.
+            end, when it is interrupted, when a file cannot be decoded, and from time to time.
             `remove_partial_results` removes these files. None: nothing is saved.
         resume: continue from the saved file.
+        seconds_between_saves: time after which the end of a batch saves again, besides the cases above.
 
     Raises:
         ValueError: no such folder, model, weights or module, fewer than two images, a file that is not an image,
@@ -205,7 +211,8 @@ def measure_folder(
         file_batches = _FileBatches([[files[index] for index in batch] for batch in indices], request, context)
         if out is not None:
             identity = describe_measurement(request, model, context.numerics.numeric_class, measurement.first_image)
-            file_batches.continue_from(PartialResult(out, rank, size, identity, statistics), resume=resume)
+            partial = PartialResult(out, rank, size, identity, statistics)
+            file_batches.continue_from(partial, seconds_between_saves, resume=resume)
         measure(model, file_batches.load(), measurement, statistics)
         if size > 1:
             gather(statistics)
@@ -266,8 +273,9 @@ class _FileBatches:
     def __init__(self, file_batches: list[list[Path]], request: Request, context: Context) -> None:
         self._file_batches, self._request, self._context = file_batches, request, context
         self._partial: PartialResult | None = None
+        self._seconds_between_saves = math.inf
 
-    def continue_from(self, partial: PartialResult, *, resume: bool) -> None:
+    def continue_from(self, partial: PartialResult, seconds_between_saves: float, *, resume: bool) -> None:
         """Load a partial result if there is one, skip its batches, and save to it from now on.
 
         Raises:
@@ -277,7 +285,7 @@ class _FileBatches:
             self._context.progress.message(f"{partial.file} is not there; all its images are measured")
         ends = accumulate(map(len, self._file_batches))
         left = [batch for batch, end in zip(self._file_batches, ends, strict=True) if end > partial.images]
-        self._file_batches, self._partial = left, partial
+        self._file_batches, self._partial, self._seconds_between_saves = left, partial, seconds_between_saves
 
     def load(self) -> Generator[torch.Tensor, None, None]:
         """Yield the batches not measured yet; report progress, and save the statistics from time to time.
@@ -291,13 +299,15 @@ class _FileBatches:
         with interrupts() as interrupted, self._context.progress.task(f"feature maps of {name}", images) as advance:
             for files in self._file_batches:
                 yield normalize(self._decode(files), how).to(self._context.numerics.device)
+                advance(len(files), "")
+                # Asked once: what comes between two questions would end the measurement without a save.
+                stop = interrupted()
                 if partial:
                     partial.add(files)
-                    if interrupted() or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
+                    if stop or time.monotonic() - saved_at > self._seconds_between_saves:
                         partial.save()
                         saved_at = time.monotonic()
-                advance(len(files), "")
-                if interrupted():
+                if stop:
                     raise KeyboardInterrupt
         if partial:
             partial.save()
