@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
+from in4310repro.arithmetic.products import convolution
 
 Pair = tuple[int, int]
 

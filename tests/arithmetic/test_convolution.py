@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, part_of, root_mean_square
 from tests.arithmetic.shapes import NAMES, Case, by_ours, by_torch, computed, error_ratios, random_case
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.matrices import linear
+from in4310repro.arithmetic.products import linear
 from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, batch_sum, fused, root_mean_square, tree
 
 Sizes = tuple[int, int, int]  # images, features, outputs

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from in4310repro.arithmetic import library
-from in4310repro.arithmetic.matrices import product
+from in4310repro.arithmetic.products import product
 from tests.arithmetic.formulas import assert_same_bits_everywhere, fused_double, root_mean_square
 
 # Columns: less than a vector, between the widths of the panels, one more than a panel of each instruction set.

@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import functions, layers
-from in4310repro.arithmetic.convolutions import convolution
 from in4310repro.arithmetic.functions import batch_norm, cross_entropy, losses, softmax
-from in4310repro.arithmetic.matrices import linear, product
 from in4310repro.arithmetic.pooling import adaptive_average_pool, add, fork, max_pool
+from in4310repro.arithmetic.products import convolution, linear, product
 from tests.arithmetic.formulas import batch_sum, record_calls, rows_of
 
 

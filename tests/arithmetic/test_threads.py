@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
 from in4310repro.arithmetic.library import library
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic.formulas import THREADS
 
 

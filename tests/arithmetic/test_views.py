@@ -13,7 +13,7 @@ from torch.nn import functional
 from torchvision import tv_tensors
 
 from in4310repro import arithmetic, features
-from in4310repro.arithmetic import convolutions, functions, matrices, pooling, tree
+from in4310repro.arithmetic import functions, pooling, products, tree
 from in4310repro.features import kernel
 from in4310repro.features.activations import response_keys
 from in4310repro.features.kernel import count
@@ -87,12 +87,12 @@ def histogram_counts(compiled: kernel.Kernel, values: Tensor) -> Tensor:
 # Name -> ours, torch's, and tensors of which each is given in every way.
 FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "convolution": (
-        lambda maps, weight, bias: convolutions.convolution(maps, weight, bias, (2, 1), (1, 1)),
+        lambda maps, weight, bias: products.convolution(maps, weight, bias, (2, 1), (1, 1)),
         lambda maps, weight, bias: functional.conv2d(maps, weight, bias, (2, 1), (1, 1)),
         [MAPS, WEIGHT, values(2)],
     ),
     "convolve_and_normalise": (
-        lambda maps, weight, bias, norm: convolutions.convolve_and_normalise(
+        lambda maps, weight, bias, norm: products.convolve_and_normalise(
             maps, weight, bias, (1, 1), (0, 0), 1, norm, "relu"
         ),
         lambda maps, weight, bias, norm: functional.relu(
@@ -101,8 +101,8 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
         ),
         [MAPS, WEIGHT, values(2), values(3, 2)],
     ),
-    "linear": (matrices.linear, functional.linear, [ROWS, MATRIX, values(5)]),
-    "product": (matrices.product, lambda rows: rows.T @ rows, [DOUBLES]),
+    "linear": (products.linear, functional.linear, [ROWS, MATRIX, values(5)]),
+    "product": (products.product, lambda rows: rows.T @ rows, [DOUBLES]),
     "batch_norm": (
         lambda maps, weight, bias, other: functions.batch_norm(
             maps, None, None, weight, bias, training=True, activation="relu", other=other
@@ -282,7 +282,7 @@ def equal(given: list[Tensor], tensors: list[Tensor]) -> bool:
 
 def test_the_table_has_every_public_function() -> None:
     public = {*arithmetic.__all__, *features.__all__}
-    for module in (convolutions, functions, matrices, pooling):
+    for module in (functions, pooling, products):
         public |= {
             name
             for name, each in vars(module).items()

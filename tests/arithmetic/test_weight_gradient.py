@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic import shapes
 from tests.arithmetic.formulas import (
     Floats,

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from in4310repro.audit.examine import audit
-from in4310repro.audit.json_object import audit_json
+from in4310repro.audit.output import audit_json
 from in4310repro.audit.verdicts import Rank
 from in4310repro.cli.application import app
 from tests.audit.habits import report

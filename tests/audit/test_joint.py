@@ -13,7 +13,7 @@ from in4310repro.audit.doubts import SEVERAL
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
 from in4310repro.audit.joint_counts import UNPRINTED, check_joint_counts
-from in4310repro.audit.joint_shares import bound_accuracy, check_joint_shares
+from in4310repro.audit.joint_scores import bound_accuracy, check_joint_shares
 from in4310repro.audit.scores import check_scores
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Rank

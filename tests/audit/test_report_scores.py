@@ -10,7 +10,7 @@ import pytest
 from in4310repro.audit.bounds import extremes
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.examine import audit
-from in4310repro.audit.report_scores import WEIGHTED_KAPPA, check_report_scores
+from in4310repro.audit.joint_scores import WEIGHTED_KAPPA, check_report_scores
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import REPORT, column, sheet_of, value
 from tests.audit.simulation import simulate

@@ -11,10 +11,10 @@ import pytest
 
 from in4310repro.audit import scores
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
-from in4310repro.audit.counting import count_images, find_image_sets
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Interval, Rounding, half_precision
 from in4310repro.audit.scores import BEYOND, check_scores, f1_interval, find_predictions, harmonic
+from in4310repro.audit.search import count_images, find_image_sets
 from in4310repro.audit.shares import (
     ARITHMETIC,
     HALF,

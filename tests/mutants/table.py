@@ -44,13 +44,12 @@ FEATURES = {
 }
 ARITHMETIC = {
     "buffers": "buffers memory fork",
-    "convolutions": "refusals layers convolution",
     "functions": "refusals functions linear loss normalisation layers",
     "library": "library linear views signatures",
-    "matrices": "refusals product linear",
     "layers": "layers normalisation",
     "networks": "layers",
     "pooling": "refusals layers functions",
+    "products": "refusals layers convolution product linear",
     "self_test": "self_test library",
     "shares": "shares layers ../features/test_blocks",
     "signatures": "signatures views",

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
-from in4310repro.arithmetic import functions, matrices
+from in4310repro.arithmetic import functions, products
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate, generator_for
@@ -113,7 +113,7 @@ def other_kernels() -> dict[str, Any]:
             zip(("output", "gradient of the maps", "gradient of the weight"), errors.T.tolist(), strict=False)
         )
     shapes = [((ROWS, features), (outputs, features), (outputs,)) for features in FEATURES for outputs in OUTPUTS]
-    linear = np.array([_errors(matrices.linear, torch.nn.functional.linear, *shape) for shape in shapes])
+    linear = np.array([_errors(products.linear, torch.nn.functional.linear, *shape) for shape in shapes])
     # The largest over the shapes, of both.
     found[f"linear, {ROWS} rows of {', '.join(map(str, FEATURES))} to {' and '.join(map(str, OUTPUTS))}: largest"] = (
         dict(zip(("output", "gradient of the rows"), linear.max(0).T.tolist(), strict=False))

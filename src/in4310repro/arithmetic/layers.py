@@ -8,30 +8,30 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from in4310repro.arithmetic import convolutions, functions, matrices, pooling
+from in4310repro.arithmetic import functions, pooling, products
 
 
 class Conv2d(nn.Conv2d):
-    """torch.nn.Conv2d, computed by convolutions.convolution."""
+    """torch.nn.Conv2d, computed by products.convolution."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """Convolve maps [image, channel, height, width]; the result has the same axes."""
-        return convolutions.convolution(*self._arguments(input))
+        return products.convolution(*self._arguments(input))
 
     def normalise_after(self, maps: Tensor, norm: BatchNorm2d, activation: str) -> Tensor:
         """Return norm.normalise(forward(maps), activation) in one pass, without gradients; requires norm.is_fixed()."""
-        return convolutions.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
+        return products.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
 
     def _arguments(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int], tuple[int, int], int]:
         return maps, self.weight, self.bias, pair(self.stride), _padding(self), self.groups
 
 
 class Linear(nn.Linear):
-    """torch.nn.Linear, computed by matrices.linear."""
+    """torch.nn.Linear, computed by products.linear."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return `input @ weight.T + bias`, of shape [image, output], for an input [image, feature]."""
-        return matrices.linear(input, self.weight, self.bias)
+        return products.linear(input, self.weight, self.bias)
 
 
 class BatchNorm2d(nn.BatchNorm2d):

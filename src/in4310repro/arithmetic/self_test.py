@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import library
-from in4310repro.arithmetic.convolutions import convolution
 from in4310repro.arithmetic.functions import batch_norm, cross_entropy, losses, softmax
-from in4310repro.arithmetic.matrices import linear, product
 from in4310repro.arithmetic.pooling import adaptive_average_pool, max_pool
+from in4310repro.arithmetic.products import convolution, linear, product
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 
 # Increased whenever a bit of any kernel's result changes.

@@ -11,16 +11,15 @@ from in4310repro.audit.averages import PARTS
 from in4310repro.audit.binary_scores import check_binary_scores
 from in4310repro.audit.claims import Claim, make_finding
 from in4310repro.audit.confusion import OF_CLASSES, check_matrix
-from in4310repro.audit.counting import check_unsized, count_images, find_image_sets
 from in4310repro.audit.document import SCORES, Document, Measure, Value
 from in4310repro.audit.joint_counts import check_joint_counts, make_problem
-from in4310repro.audit.joint_shares import check_joint_shares
+from in4310repro.audit.joint_scores import check_joint_shares, check_report_scores, is_bound
 from in4310repro.audit.means import check_means
 from in4310repro.audit.oddities import find_oddities
 from in4310repro.audit.power import measure_power
 from in4310repro.audit.readers import read
-from in4310repro.audit.report_scores import check_report_scores, is_bound
 from in4310repro.audit.scores import check_mean_f1, check_scores
+from in4310repro.audit.search import check_unsized, count_images, find_image_sets
 from in4310repro.audit.share_matrices import check_share_matrix
 from in4310repro.audit.shares import check_counts, check_floor, check_printed_counts, check_range, check_totals
 from in4310repro.audit.sheets import Sheet, make_sheets, sheet

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from in4310repro.audit.counting import check_unsized
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
+from in4310repro.audit.search import check_unsized
 from in4310repro.audit.sheets import Sheet, make_sheets, sheet
 from in4310repro.audit.verdicts import Detection, Finding, MeanCheck, Options, Power, Rank
 from in4310repro.audit.weights import group_tables

@@ -184,8 +184,13 @@ def _replayed(
 ) -> _Answer:
     """Train epochs again and return the output; its exit code is 1 for a difference, 2 for missing epochs."""
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
-    from in4310repro.verification.replay.lines import difference_lines, missing_line, result_lines
-    from in4310repro.verification.replay.of_run import describe_cap, replay
+    from in4310repro.verification.replay.of_run import (
+        describe_cap,
+        difference_lines,
+        missing_line,
+        replay,
+        result_lines,
+    )
 
     run = opened.folder
     progress().message(f"{before.lines[0]}; now epochs are trained again")

@@ -173,6 +173,6 @@ class Network:
 
     def obstacle(self, side: int) -> str:
         """Return the reason why the network cannot run in portable arithmetic at this image size; empty if it can."""
-        from in4310repro.models import obstacles
+        from in4310repro.models import modules
 
-        return obstacles.obstacle(self.source, side)
+        return modules.obstacle(self.source, side)

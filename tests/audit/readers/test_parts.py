@@ -14,16 +14,15 @@ from in4310repro.audit.readers import (
     grids,
     labels,
     latex_html,
-    lines,
     markup,
     matrices,
     roles,
     text_tables,
 )
-from in4310repro.audit.readers.files import decode_text, is_binary
+from in4310repro.audit.readers.contexts import find_folds, find_running, find_title
+from in4310repro.audit.readers.files import decode_text, is_binary, read_toml
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
-from in4310repro.audit.readers.lines import find_running, find_title
 from in4310repro.audit.readers.lists import read_listed
 from in4310repro.audit.readers.numbers import count, images, parse, parse_measured, parse_ratio, to_percent
 from in4310repro.audit.readers.passes import find_asides, find_repeated
@@ -31,7 +30,6 @@ from in4310repro.audit.readers.pieces import Result, collect_sizes, name_tables,
 from in4310repro.audit.readers.reading import lines_of, read, show
 from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
 from in4310repro.audit.readers.table_rows import Draft, default_average
-from in4310repro.audit.readers.toml_files import read_toml
 from in4310repro.audit.readers.words import heading, strip_marks
 from tests.audit.readers.described import everything
 
@@ -780,7 +778,7 @@ def test_three_lines_with_a_loss_are_a_log() -> None:
     ],
 )
 def test_folds_are_those_that_a_sentence_or_numbered_lines_tell(line: str, number: int | None) -> None:
-    assert lines.find_folds(line.split("\n")) == number
+    assert find_folds(line.split("\n")) == number
 
 
 @pytest.mark.parametrize(

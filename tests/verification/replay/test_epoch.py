@@ -27,8 +27,17 @@ from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
 from in4310repro.verification.replay import epoch as one_epoch
 from in4310repro.verification.replay.epoch import EpochRecord, compare_records, read_kept, train_again
-from in4310repro.verification.replay.lines import NOT_SHOWN, missing_line, percent, result_lines
-from in4310repro.verification.replay.of_run import Replay, chance_to_find, chances, describe_cap, make_plan
+from in4310repro.verification.replay.of_run import (
+    NOT_SHOWN,
+    Replay,
+    chance_to_find,
+    chances,
+    describe_cap,
+    make_plan,
+    missing_line,
+    percent,
+    result_lines,
+)
 from tests.conftest import active
 from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_training import TINY, network, task

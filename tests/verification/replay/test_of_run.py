@@ -31,8 +31,14 @@ from in4310repro.training.epochs import Epochs
 from in4310repro.training.training import Task
 from in4310repro.verification.replay import epoch as replayed_epoch
 from in4310repro.verification.replay.epoch import MissingStateError
-from in4310repro.verification.replay.lines import difference_lines, result_lines
-from in4310repro.verification.replay.of_run import Replay, make_plan, plan_replay, replay
+from in4310repro.verification.replay.of_run import (
+    Replay,
+    difference_lines,
+    make_plan,
+    plan_replay,
+    replay,
+    result_lines,
+)
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
 from tests.sessions.soak import find_differing_files

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from in4310repro.audit.document import SCORES_OF_ALL, Average, ConfusionMatrix, Printed, Table
+from in4310repro.audit.readers.contexts import LINE
 from in4310repro.audit.readers.labels import read_labels
-from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import parse
 from in4310repro.audit.readers.pieces import Piece, Result
 from in4310repro.audit.readers.words import BEST, heading

@@ -9,8 +9,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from in4310repro.audit.document import Measure, Unread
-from in4310repro.audit.readers.contexts import OPTION
-from in4310repro.audit.readers.lines import LINE
+from in4310repro.audit.readers.contexts import LINE, OPTION
 from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, parse_measured
 from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
 from in4310repro.audit.readers.words import CLASS, SPREADS, heading, strip_marks

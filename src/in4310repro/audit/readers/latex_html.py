@@ -7,8 +7,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 
+from in4310repro.audit.readers.contexts import find_title
 from in4310repro.audit.readers.grid import Grid, grid
-from in4310repro.audit.readers.lines import find_title
 from in4310repro.audit.readers.words import strip_marks
 
 LATEX = "LaTeX table"

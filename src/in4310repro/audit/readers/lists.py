@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from in4310repro.audit.document import Average, Measure, Table
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, Row, is_numeric
 from in4310repro.audit.readers.labels import CLASSWISE, LineValue, clean
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import NUMBER, parse_measured
 from in4310repro.audit.readers.pieces import Piece, Result, make_value, scale_values
 from in4310repro.audit.readers.subjects import parse_pure, parse_subject

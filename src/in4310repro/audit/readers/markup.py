@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, grid, is_numeric
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import is_missing
 from in4310repro.audit.readers.words import CLASS, heading
 

@@ -9,8 +9,8 @@ from fractions import Fraction
 from itertools import takewhile
 
 from in4310repro.audit.document import ConfusionMatrix, Printed, Table
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import ALIKE, NUMBER, parse
 from in4310repro.audit.readers.pieces import Piece, Result
 

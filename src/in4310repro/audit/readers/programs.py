@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import takewhile
 
 from in4310repro.audit.document import SCORES, Average, Item, Measure, Table, Value
+from in4310repro.audit.readers.contexts import LINE
 from in4310repro.audit.readers.labels import LineValue
-from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import Measured, count, parse, parse_measured
 from in4310repro.audit.readers.pieces import Piece, Result, scale_values
 from in4310repro.audit.readers.subjects import Subject, parse_subject

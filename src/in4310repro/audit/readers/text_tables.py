@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, Row, grid, is_numeric
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import ALIKE, count, is_missing
 from in4310repro.audit.readers.words import CLASS, SIZE, heading
 

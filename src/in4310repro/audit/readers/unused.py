@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from in4310repro.audit.document import Context, Measure, Printed, Table, Unread
-from in4310repro.audit.readers.contexts import classify_context, is_setting, remove_context
-from in4310repro.audit.readers.lines import LINE
+from in4310repro.audit.readers.contexts import LINE, classify_context, is_setting, remove_context
 from in4310repro.audit.readers.numbers import ALIKE
 from in4310repro.audit.readers.pieces import Piece
 from in4310repro.audit.readers.words import heading
