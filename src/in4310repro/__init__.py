@@ -43,7 +43,7 @@ __all__ = [
     "verify",
 ]
 
-# None is the name of a room: the import of a room would replace it.
+# No name may be that of a subpackage: importing the subpackage would replace the attribute.
 _PLACES = {
     "PRESETS": ("runs.presets", "PRESETS"),
     "Config": ("runs.config", "Config"),

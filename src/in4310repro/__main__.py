@@ -17,7 +17,7 @@ def main() -> None:
         cli.main()
     except SystemExit as stop:
         if stop.code == signals.INTERRUPTED:
-            # Python would wait for threads, and end itself with SIGINT where the interrupt came amid an `eval`.
+            # A normal exit would wait for threads, and would end with SIGINT if the interrupt came during an `eval`.
             os._exit(signals.INTERRUPTED)
         raise
 

@@ -73,7 +73,7 @@ class Connection:
 
     rank: int
     size: int
-    messages: dist.ProcessGroup  # small ones, for which everyone waits
+    messages: dist.ProcessGroup  # carries small messages, for which all processes wait
     gradients: dist.ProcessGroup
 
 

@@ -27,7 +27,7 @@ from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.shares import counts, list_counted_columns
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
-# Measures of summaries by the measure of the classes that they average.
+# For each averaged measure, the measures of class values that it can be an average of.
 PARTS = {
     Measure.ACCURACY: (Measure.ACCURACY, Measure.RECALL),
     Measure.BALANCED_ACCURACY: (Measure.RECALL, Measure.ACCURACY),
@@ -37,7 +37,7 @@ PARTS = {
     Measure.AVERAGE_PRECISION: (Measure.AVERAGE_PRECISION,),
 }
 WEIGHTED = "weighted by images"
-# The labels of row and column of a number.
+# Label of a number in the row `accuracy` and in the column of another measure.
 ROW = re.compile(r"accuracy\W+.*(?:precision|recall|f1|score|measure|support|sensitivity)", re.IGNORECASE)
 BELOW = 5  # lines below the last class in which the averages of a report stand
 AS_ZEROS = "plain mean with classes without a value as zeros"
@@ -199,7 +199,7 @@ def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
     """Yield plain means without some of the zero class values, which may be of classes without images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
-    # One sum for all numbers of classes: there may be hundreds of zeros.
+    # Computed once, since the sum is the same for every number of classes, and there may be hundreds of zeros.
     sums = {way: mean_interval([interval_of(part, way) for part in parts.values()], 1) for way in Rounding}
     error = sum_error(summary)
     for number in range(len(parts) - 1, max(0, len(parts) - zeros - 1), -1):

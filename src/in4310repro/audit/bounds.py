@@ -107,7 +107,7 @@ class Tallies:
         low, high = extremes(sizes, self.predicted, images)
         of_sizes = images**2 - _dot(sizes, sizes)
         squares = sum(p * p for p, _ in self.predicted), sum(p * p for _, p in self.predicted)
-        # Numbers that add up to the images have no smaller sum of squares than equal ones.
+        # Counts with a given total have the smallest sum of squares if all are equal.
         variances = images**2 - squares[1], images**2 - max(squares[0], images**2 // len(sizes))
         ends = images * self.right[0] - high, images * self.right[1] - low
         if variances[0] <= 0 or of_sizes <= 0:
@@ -128,7 +128,7 @@ class Tallies:
             return [plain]
         if average is Average.WEIGHTED:
             return [weighted]
-        # Over all decisions at once it is (N (m - 2) + c) / (N (m - 1)), for errors are wrong twice.
+        # Pooled over classes it is (N (m - 2) + c) / (N (m - 1)): an error is a false positive and a false negative.
         images, classes = self.problem.images, len(known)
         ends = [Fraction(images * (classes - 2) + right, images * (classes - 1)) for right in self.right]
         micro = Interval(low=ends[0], high=ends[1])
@@ -229,7 +229,7 @@ def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, in
     found = []
     for sign in (1, -1):
         left, least = total - sum(lows), _dot(values, lows)
-        # The remainder goes where it costs least, and where it costs most.
+        # The remainder goes to the smallest values first for the minimum, to the largest first for the maximum.
         for place in sorted(range(len(values)), key=lambda each: sign * values[each]):
             more = min(left, highs[place] - lows[place])
             left, least = left - more, least + more * values[place]

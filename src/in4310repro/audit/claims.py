@@ -63,7 +63,7 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
     """Return a claim as a Finding: add the conditions of its table, and set the rank by them."""
     conditions = [*claim.conditions]
-    # A condition that would explain the numbers is not excluded.
+    # A rounding that a condition names as an explanation must not be listed as excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
     measures = {cell.value.measure for cell in claim.cells}
     if claim.needs_all:

@@ -17,7 +17,7 @@ from in4310repro.audit.sheets import Sheet, half_error, interval_of, make_cells
 ORIENTATIONS = ("rows are the true classes", "rows are the predicted classes")
 OTHER = "the confusion matrix is of other images or of another network"
 ORDER = "the matrix has its classes in another order"
-LISTED = 3  # values that get a finding each; of more there is one finding
+LISTED = 3  # up to this many contradictions get a finding each; more are merged into one
 NAMED = 5  # values that are named in one sentence
 RATE = re.compile(r"\brate\b|misclass|\btop ?-?1\b", re.IGNORECASE)
 OF_CLASSES = (
@@ -37,7 +37,7 @@ class Comparison:
     """Result of comparing a matrix, in one orientation, with the values of its table."""
 
     claims: tuple[Claim, ...]
-    agreeing: int  # values of classes that are those of the matrix
+    agreeing: int  # number of class values that agree with the matrix
     compared: int
     sums: int  # rows that sum to the printed images of their class
     complete: bool  # whether all of them do, or none are printed

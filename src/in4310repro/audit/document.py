@@ -114,7 +114,7 @@ class ConfusionMatrix:
     classes: tuple[str, ...]
     rows: tuple[tuple[Printed, ...], ...]
     shares: bool = False
-    doubts: tuple[str, ...] = ()  # conditions of every verdict that rests on it: why it may be none
+    doubts: tuple[str, ...] = ()  # why it may be no confusion matrix: conditions of every verdict that uses it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ class Table:
 
     name: str
     values: tuple[Value, ...]
-    asides: tuple[Value, ...] = ()  # of rows and lines that are no classes by their words and place, and may be
+    asides: tuple[Value, ...] = ()  # values of rows and lines that are probably not classes
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class where printed: support, samples
     predictions: Mapping[str, int] = field(default_factory=dict)  # images predicted as each class where printed
     total: int | None = None  # images of the whole set where printed
@@ -131,7 +131,7 @@ class Table:
     matrix: ConfusionMatrix | None = None
     partial: bool = False  # the text leaves classes out: the weakest five, a row of dots
     doubts: tuple[str, ...] = ()  # conditions of every verdict that needs all classes, as the readers saw them
-    whole_images: bool = True  # False: values of boxes or pixels, whose counts no number of images bounds
+    whole_images: bool = True  # False: values of boxes or pixels, which may outnumber the images
     kind: TableKind = TableKind.CLASSES
     first: int = 0  # the lines from which it was read, from 1: how near another table or line stands
     last: int = 0

@@ -15,10 +15,10 @@ from in4310repro.audit.sheets import interval_of
 
 SEARCHED = 7  # groups of tables whose partitions are all tried, 877 at most
 MOVES = 40  # groups of tables that are moved between image sets until no move helps
-# Natural logarithm of how much less probable a further image set is before a value is seen: of one class, and for each
-# further one. Chosen by simulation: of tables that alternate between two sets most are told apart, of one set none.
+# Natural logarithm of the prior odds against a further image set: for one class, and for each further class. Chosen
+# by simulation: most tables that alternate between two sets are separated, and no tables of one set are.
 SPLIT, SPLIT_OF_CLASS = 2.0, 0.5
-# The same for an image set with another total than those that are given, and for a second one with the same total.
+# The same for an image set with none of the given totals, and for a second image set with the same total.
 OTHER_TOTAL = 7.0
 RIVAL = 0.01  # probability below which another partition is not named
 NAMED = 3  # partitions that are named
@@ -48,7 +48,7 @@ class Group:
 
     tables: tuple[Accuracies, ...]
     sizes: tuple[int, ...] | None = None  # of the classes, where a set that is known beforehand fits
-    doubt: float = 0.0  # probability of the partitions in which just these tables are no image set
+    doubt: float = 0.0  # probability of all partitions in which these tables do not form a group
     rivals: tuple[str, ...] = ()  # other partitions of the tables that explain the values about as well
 
 

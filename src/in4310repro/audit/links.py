@@ -38,9 +38,9 @@ AVERAGED = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 class Link:
     """A value or matrix near a table that is assumed to be of the same predictions."""
 
-    text: str  # what stands beside what, with its lines
+    text: str  # what was found beside what, with line numbers
     lines: frozenset[int]  # of what was found
-    matrix: bool = False  # whether that is the matrix
+    matrix: bool = False  # whether a matrix was found, and not a value
     conditions: tuple[str, ...] = ()  # why it may be of other predictions
 
 
@@ -161,7 +161,7 @@ def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], do
     near = [each for each in (before, after) if each is not None and _can_own(tables[each][0], loose, document)]
     if len(near) < 2:
         return near[0] if near else None
-    # Where the first table follows a line, each does; where a line ends the text, each stands before its own.
+    # If the first table follows a line, every line precedes its table; if a line ends the text, every line follows it.
     leads = min(anchors) > 0 or _follows_a_line(tables[min(anchors)][0])
     ends = max(anchors) < len(tables) - 1
     return None if leads == ends else near[1] if leads else near[0]

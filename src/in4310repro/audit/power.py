@@ -18,7 +18,7 @@ SEED = 0
 # Number of errors of each kind to plant, and most values to audit again for all of one kind.
 PLANTED, AUDITED = 40, 4000
 Accuse = Callable[[Sequence[Sheet]], tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]]
-# Arguments: the value to change and the others of its column; None if the error cannot be made there.
+# Takes the value to change and the others of its column; returns None if the error cannot be planted there.
 Plant = Callable[[Value, Sequence[Value], np.random.Generator], Printed | None]
 
 

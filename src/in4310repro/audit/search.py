@@ -27,7 +27,7 @@ from in4310repro.audit.verdicts import Counted, Finding, ImageSet, Options, Rank
 
 BOUND = 2000  # images of a class, where the decimals tell no more
 LARGEST = 20_000  # images of a class that are searched without being asked
-CHANCE = 0.01  # sizes that random digits would be expected to allow, below which a size that fits is taken as the size
+CHANCE = 0.01  # a size that fits is accepted if random digits are expected to fit fewer sizes
 SIZES_TRIED = 10_000_000  # over all values, without being asked for more
 CELLS = 500  # values that are searched although random digits would fit too
 
@@ -83,7 +83,7 @@ def list_sizes(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
     near = sizes[np.ceil(np.maximum(first, 0)) <= np.floor(np.minimum(last, sizes))]
     if float(interval.high - interval.low) > 1e-6:
         return np.asarray(near, dtype=np.int64)
-    # Exactly: is the first integer from low n on at most high n?
+    # Exact test in integers: is the smallest integer >= low n also <= high n?
     (a, b), (c, d) = interval.low.as_integer_ratio(), interval.high.as_integer_ratio()
     exact = [size for size in near.tolist() if max(0, -(-a * size // b)) <= min(size, c * size // d)]
     return np.array(exact, dtype=np.int64)

@@ -15,7 +15,7 @@ from in4310repro.audit.sheets import EXCESS, Sheet, interval_of
 
 # Lines that may be wrong while the others still show how a matrix was normalised, and its images.
 WRONG = 2
-# Decimal logarithm of how unlikely it has to be that a diagonal agrees by chance with the values of most classes, for
+# Least negative decimal logarithm of the probability that a diagonal agrees with most class values by chance, for
 # a finding without and with conditions.
 TOLD, HINTED = 4.0, 2.0
 # Largest unsurprising difference between precision and recall of a class, or its recalls on two sets.

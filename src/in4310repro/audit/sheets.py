@@ -69,7 +69,7 @@ class Sheet:
     total: int | None  # images of the whole set
     folds: int | None
     gaps: tuple[str, ...]  # why the printed classes may not be all: conditions of every verdict that needs them all
-    beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of those about the measures they name
+    beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of verdicts on the measures that they name
     tokens: tuple[str, ...] = ()  # why an accuracy may be of other things than the classes
     said: tuple[str, ...] = ()  # why the sizes that a sentence says may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels

@@ -49,7 +49,7 @@ class ImageSet:
     tables: tuple[str, ...]
     smallest: Mapping[str, int]  # the smallest sizes that fit the decimals
     taken: Mapping[str, int]  # those that are used
-    chance: Mapping[str, float]  # sizes of the class that random digits would be expected to allow
+    chance: Mapping[str, float]  # expected number of sizes of the class that random digits would fit
     origin: str  # "printed", "given" or "search"
     rivals: tuple[str, ...] = ()  # other groupings of tables by their image sets that explain the values about as well
 

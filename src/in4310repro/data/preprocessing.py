@@ -9,7 +9,7 @@ from typing import Any
 
 # Pillow's, with antialiasing but for the first.
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-# Of the record; the size is free, and the orientation is the run's.
+# Fields that belong to the weights; the size can be chosen, and the orientation is that of the run.
 DECIDED_BY_WEIGHTS = ("mean", "std", "interpolation", "crop_ratio")
 # Whether pictures are turned upright by their EXIF orientation; versions whose config.json lacks the key ignored it.
 APPLIED, IGNORED = "exif", "ignored"

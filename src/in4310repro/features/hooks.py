@@ -154,7 +154,7 @@ class ForwardPass:
     def begin(self, model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         """Record the number of images of a forward pass; called before the model runs."""
         if self.running:
-            # Ctrl-C skips every hook after it.
+            # After Ctrl-C, the hooks that end a forward pass are not called.
             raise ValueError(
                 "the model began a forward pass inside of another one, or after one that was interrupted; "
                 "images would count twice: measure a part that does not call itself, or anew"

@@ -351,7 +351,7 @@ class Functions(Source):
     def create(self, classes: int) -> object:
         """Import the user's function and call it with num_classes=classes to create the network."""
         module, _, function = self.name.partition(":")
-        # As Python does with a file that it is given: modules in the current folder are found.
+        # So that modules in the current folder are found, as in an interactive Python.
         if "" not in sys.path:
             sys.path.insert(0, "")
         try:
@@ -376,7 +376,7 @@ class Functions(Source):
             ) from error
 
 
-# The first whose pattern a name fits has it; torchvision's names have no mark of their own.
+# The first source whose pattern fits a name is used; torchvision's names have no prefix, so it comes last.
 SOURCES: tuple[type[Source], ...] = (Lite, Timm, Functions, Torchvision)
 
 

@@ -98,7 +98,7 @@ def merge_weights(initial: State, loaded: State, source: str, head: Callable[[],
     if not loaded:
         raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
     expected, given = _shapes(initial), _shapes(loaded)
-    # Of other shapes in nothing but the number of classes, which comes first.
+    # Tensors of another shape; those of a new head may differ only in the first axis, the number of classes.
     resized = {name for name in expected if name in given and given[name] != expected[name]}
     new_head = head() if resized and all(given[name][1:] == expected[name][1:] for name in resized) else set()
     needed = [name for name in expected if not (resized <= new_head and name in resized)]

@@ -118,7 +118,7 @@ def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     kinds = {
         "doubts": ("Doubtful labels", doubtful),
         "look-alikes": ("Look-alikes in different classes", look_alikes),
-        "crops": ("One is a part of the other", crops),
+        "crops": ("One image is a part of the other", crops),
         "turned": ("Turned or mirrored", turned),
         "near": ("Near-duplicates", near),
         "identical": ("Byte-identical files", identical),

@@ -194,7 +194,7 @@ def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
 def _title(run: FinishedRun) -> str:
     """Return the title of a report on a run with the user's own images."""
     place = publishable(run.config).data or "drawn scenes"
-    return f"{Path(place).name or place}: images of {len(run.classes)} classes, networks trained and measured"
+    return f"{Path(place).name or place}: networks trained and tested on images of {len(run.classes)} classes"
 
 
 def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:

@@ -119,7 +119,7 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
     source = figure_source(CURVES, numbers)
     caption = "The area below the steps is the average precision. Chance, dashed, is the share of the class."
     if run.config.protocol.ranks_logits:
-        caption = "The steps rank softmax scores; this protocol's average precision ranks logits, which are not kept."
+        caption = "Curves rank softmax scores, but this protocol's average precision ranks logits, which are not kept."
     rows = tuple(
         (name, source.at("average_precision", label), source.at("chance", label), *_find_ends(source, name))
         for label, name in enumerate(classes)

@@ -225,7 +225,7 @@ def to_json(config: Config, number: int | None = None) -> Values:
     values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     if number <= LAST_WITHOUT_ORIENTATION:
         del values["orientation"]
-    # Written only where it is chosen: older versions read, and older runs continue, every other configuration.
+    # Left out at its default, so that older versions read such configurations, and older runs can continue.
     if config.select == DEFAULT_SELECTION:
         del values["select"]
     return {"format": number} | values | {"protocol": config.protocol.names}

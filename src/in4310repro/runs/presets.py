@@ -225,7 +225,7 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
     """
     config = publishable(config)
     run = shlex.quote(f"runs/{next(default_names(config.preset, config.data))}")
-    # Named where another name could be taken, since a run of other images has this one.
+    # Given explicitly, since by default another name is chosen if a run of other images has this one.
     out = f" --out {run}" if config.data else ""
     trains = f"in4310repro train{out} {command_line_options(config, chosen)}"
     return f"{trains} && in4310repro report {run}{config.network.option}"

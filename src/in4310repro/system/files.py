@@ -60,7 +60,7 @@ def describe(error: OSError) -> str:
     """Return the error as a sentence, which names the file if the error has one."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
-    # Of `write_atomically`, a sentence already.
+    # `write_atomically` raises errors whose text is already a sentence.
     if error.strerror and error.errno is not None and error.strerror != os.strerror(error.errno):
         return error.strerror
     return reason(error)
@@ -302,8 +302,8 @@ def lock(place: Path) -> None:
         while not _is_at_path(held, path):
             held.release()
     except Timeout:
-        # FileLock takes a folder that cannot be written for one that is held. Not beforehand: where a system has no
-        # locks, a file that is there is one that is held.
+        # FileLock reports an unwritable folder as locked; `touch` then raises the true error. Not called earlier, since
+        # without system locks an existing lock file counts as locked.
         path.touch()
         raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
     _HELD[path] = held

@@ -30,7 +30,7 @@ PATIENCE = 15.0  # seconds in which others say what they know of a broken connec
 GRACE = 3.0  # seconds in which the main thread may come to the end by itself
 SOON = 0.1  # seconds between beats while the command ends
 
-# A process is cut off where a connection broke: it has ended since another one has.
+# CUT_OFF: a process ended because its connection broke, since another process had ended.
 RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "finished"
 
 
@@ -70,11 +70,11 @@ class Heartbeat:
         self.rank = launch.number("RANK", range(self.size))
         host, port = os.environ["MASTER_ADDR"], launch.number("MASTER_PORT", range(1, 2**16))
         self.place, waits = f"{host}:{port}", timedelta(seconds=SILENCE)
-        # What was said before torchrun started the processes again is of no account.
+        # The prefix has the restart count, so that messages from before a restart by torchrun are ignored.
         start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}/{number}"
         store = TCPStore(host, port, is_master=False, timeout=waits)
         self.store = PrefixStore(start, store)
-        # All have done this when torch has connected them: one that is stopped just then is missed.
+        # Done before torch connects the processes, so that one that stops during this is noticed.
         self.store.set(f"state/{self.rank}", RUNNING)
         self.store.add(f"beat/{self.rank}", 1)
         self.together = False  # whether every process has come
@@ -108,7 +108,7 @@ class Heartbeat:
         Returns:
             The exit code, and the line for this process to print.
         """
-        # Unless the thread is about to end this process.
+        # Waits forever if the heartbeat thread is already ending this process.
         self.leaving.acquire()
         if code == signals.INTERRUPTED:
             self._stop(INTERRUPTED)
@@ -202,7 +202,7 @@ class Heartbeat:
             rank = self.silent.index(seconds)
             message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
             return self._agreed(Ending(signals.INTERRUPTED, message, rank, lost=True))
-        # Of those that have not come nobody knows more.
+        # If not all processes have joined, nobody knows more about the missing ones.
         agree = RUNNING not in self.states or not self.together or time.monotonic() - self.trouble > PATIENCE
         if INTERRUPTED in self.states and agree:
             return self._agreed(Ending(signals.INTERRUPTED, "interrupted", 0))

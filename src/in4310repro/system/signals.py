@@ -71,7 +71,7 @@ def take_over_process() -> None:
     """
     for number in stopping_signals():
         signal.signal(number, leave)
-    # Without a descriptor or a thread to spare the handlers alone have to do.
+    # If no file descriptor or thread is available, the signal handlers alone must suffice.
     with contextlib.suppress(OSError, RuntimeError):
         _watch_for_calls_that_never_return()
     # Registered first, so that it is called last: what remains then is not Python's to interrupt.
@@ -95,7 +95,7 @@ def _watch_for_calls_that_never_return() -> None:
 
     def watch() -> None:
         received = 0
-        # Always so: naming the writer is what keeps it open.
+        # Always true; the reference to `writer` keeps the socket open.
         while writer.fileno() >= 0:
             received += len(reader.recv(1))
             received += _wait_for_another(reader)

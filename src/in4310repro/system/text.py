@@ -82,7 +82,7 @@ def _escape_start(start: str) -> str:
 def _inline(text: str) -> str:
     """Return Markdown that renders as exactly this text inside a line."""
     escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
-    # Not by a backslash, which some renderers leave in front of a tag that works.
+    # Not by a backslash: some renderers show it and still interpret the tag.
     escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
     escaped = re.sub("<(?=[A-Za-z/!?])", "&lt;", escaped)
     return OUTER_SPACE.sub(lambda spaces: "&#32;" * len(spaces.group()), escaped)
@@ -97,7 +97,7 @@ def code(text: str) -> Markdown:
     """Return Markdown inline code; the fence has more backticks than any run of backticks in the text."""
     shown = visible(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
-    # One space at each end is no part of the code.
+    # Markdown removes one space at each end of a code span.
     space = " " if shown[:1] in " `" or shown[-1:] in " `" else ""
     return Markdown(f"{fence}{space}{shown}{space}{fence}")
 

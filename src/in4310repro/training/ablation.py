@@ -32,7 +32,7 @@ Numbers = dict[Text, float | None]
 UNSEEN = "accuracy on unseen images"  # None without shared-split
 # How the names of some numbers begin.
 SHARE, EIGENVALUE = "non-positive share", "largest eigenvalue"
-# What a table calls them: the test images are those of training where the split is shared.
+# Their names in tables: with a shared split, the test images are training images.
 SHOWN = {"test accuracy": "accuracy on its test images", "test mAP": "mAP on its test images"}
 RUNS = Path("runs/ablation")
 EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)

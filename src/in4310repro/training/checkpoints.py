@@ -221,7 +221,7 @@ def restore(
         except UNUSABLE as error:
             raise _error_for_foreign_file(source, error, TO_REMOVE) from None
         if isinstance(begun_with, Mapping) and "preset" in begun_with:
-            # Read and written again: an older training lacks newer settings, whose defaults it had.
+            # Reading and writing it adds the defaults of newer settings, with which an older training was done.
             begun_with = configuration.to_json(configuration.from_json(begun_with, source))
         refuse_other_configuration(begun_with, config, source)
         check(position, PositionRecord, source)

@@ -194,7 +194,7 @@ def _fit_setting(
             # Also where the file is there: a kill may have come between it and its manifest entry.
             last_weights = names.of_setting(setting.name, names.LAST_WEIGHTS)
             files.write_weights(last_weights, task.model.state_dict(), config.preprocessing)
-    # Everything that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
+    # The files of the finished setting make its checkpoints needless, and a checkpoint takes 3 times their space.
     shutil.rmtree(files.folder / setting.name / names.CHECKPOINTS, ignore_errors=True)
     return history
 

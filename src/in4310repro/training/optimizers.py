@@ -36,7 +36,7 @@ def build(
     options = {"lr": setting.learning_rate, "weight_decay": setting.weight_decay}
     if OPTIMIZERS[setting.optimizer].has_momentum:
         options["momentum"] = setting.momentum
-    # initial_lr, as torch's schedules have it: either group may be missing, so that its place says nothing.
+    # Stored as initial_lr, as torch's schedules do: either group may be missing, so that positions are ambiguous.
     rates = (list(body), setting.learning_rate), (list(head), setting.head_learning_rate)
     groups = [{"params": each, "lr": rate, "initial_lr": rate} for each, rate in rates if each]
     optimizer = getattr(arithmetic if portable else torch.optim, setting.optimizer)(groups, **options)

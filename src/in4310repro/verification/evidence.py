@@ -243,7 +243,7 @@ class SettingEvidence:
         Raises:
             ValueError: the weights are damaged or belong to another network.
         """
-        # It takes tensors of other types too, so `weights_differences` compares what the file holds.
+        # `restore` accepts tensors of other types too, so `weights_differences` compares the tensors as stored.
         run, source = self.evidence.run, f"{self.file(names.BEST_WEIGHTS)}"
         network = run.restore(self.stored, source)
         return self.evidence.context.numerics.place(network)

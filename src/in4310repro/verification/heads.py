@@ -30,8 +30,8 @@ from in4310repro.verification.records import sentence
 LOSS_TOLERANCE = 1e-4
 SOFTMAX_TOLERANCE = 0.03  # at most
 SOFTMAX_PER_STRENGTH = 0.1
-# A fit ends where no derivative exceeds `head.TOLERANCE`; the same fits have up to 1.02e-6, in float32 and with
-# features of another numeric class. Of the larger of that limit and the derivative of the same fit, made again.
+# A fit ends if no derivative exceeds `head.TOLERANCE`; recomputed, they were up to 1.02e-6, in float32 and with
+# features of another numeric class. Factor on the larger of that limit and the derivative of the repeated fit.
 DERIVATIVE_FACTOR = 4
 ROUNDING = 1e-12  # of a mean of float64
 MEASURED = ("train_loss", "val_loss", *METRICS)
@@ -215,7 +215,7 @@ def _body_differences(setting: SettingEvidence) -> Iterator[str]:
     names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
     if tensors_sha256(before) != run.fingerprint.get("initial_weights_sha256") and evidence.start_at_hand:
-        # Of a file with as many classes even the head was read.
+        # If the weights file has the same number of classes, even the head was read from it.
         yield from _moved_tensors(setting, setting.stored.keys() - names_of_head)
 
 

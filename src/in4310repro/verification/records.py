@@ -121,7 +121,7 @@ def _within_range(values: list[float], scores: Scores, protocol: Protocol) -> bo
     )
 
 
-# Of a history row: only training again shows them, or nothing; that the strengths are those tried is seen on opening.
+# Keys of a history row that at most a new training can show; strengths are checked when the run is opened.
 NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
 
 

@@ -54,7 +54,7 @@ def softmax_range(scores: Scores) -> Range:
     for label in range(logits.shape[1]):
         others = np.delete(logits, label, axis=1)
         with np.errstate(invalid="ignore"):
-            # What is no number is in no range.
+            # Infinite or NaN logits give NaN, which lies in no range.
             log_odds[:, label] = logits[:, label] - np.logaddexp.reduce(others, axis=1)
     # The logit of a class up and all others down, and the other way round.
     low, high = (1 / (1 + np.exp(-np.clip(log_odds + sign * 2 * tolerance, -700, 700))) for sign in (-1, 1))

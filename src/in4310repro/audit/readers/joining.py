@@ -15,7 +15,7 @@ NEAR = 12  # lines between an overall value and the table that it is of
 FAR = 24  # as above, where both are of equally many images
 MATRIX_NEAR = 30  # lines between a report and its confusion matrix
 ANNOUNCES = re.compile(r"confusion|matrix|report|result|metric|evaluation|statistic|score|summary", re.IGNORECASE)
-BESIDE = 4  # lines: so near, a value without an image set is of the table's set
+BESIDE = 4  # within so many lines, a value without an image set belongs to the table's set
 # Recall of a class is its accuracy, so an overall accuracy can belong to a table with either.
 OF_IMAGES = {
     Measure.ACCURACY,

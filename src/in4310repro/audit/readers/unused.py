@@ -27,7 +27,7 @@ BETWEEN = re.compile(r"[,;|{}\[\]()/\t]| {2,}| and ")  # what parts a label from
 WHY = "it has a number that no rule used"
 DIGIT = re.compile(r"\d")
 VALUE = re.compile(r"(?<![\w.,])(\d{1,3}(?:[.,]\d{1,20})?) ?(%?)(?![\w]|[.,]\d)")
-FEWEST = 2  # decimals of a share that is known again
+FEWEST = 2  # least decimals with which a share is recognised as a value already read
 DIGIT = re.compile(r"\d")
 
 

@@ -16,8 +16,8 @@ from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import SILENT, Progress
 
 FOLDS = 5
-# Of the squared weights of standardised features, beside the mean loss of an image. Of 0.007, 0.07 and 0.007 / 10 the
-# second had the lowest loss out of fold on the course's images.
+# Factor of the squared weights of standardised features, added to the mean loss. Of 0.007, 0.07 and 0.007 / 10 the
+# second had the lowest out-of-fold loss on the course's images.
 PENALTY = 0.07
 ITERATIONS, TOLERANCE = 1000, 1e-3
 
