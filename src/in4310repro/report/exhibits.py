@@ -1,4 +1,4 @@
-"""All figures of a run: the eleven of the published report, with the run's numbers, and four more."""
+"""All figures of a run: the eleven of the published report, with the run's numbers, and further ones."""
 
 from __future__ import annotations
 
