@@ -72,7 +72,7 @@ def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, fini
     sentences = report_differences(finished_run, report)
     assert len(sentences) == 3
     assert "figure02.json is not a JSON file" in sentences[2]
-    assert sentences[0] == f"{report / 'figure16.json'} is not a figure of this run"
+    assert sentences[0] == f"{report / 'figure99.json'} is not a figure of this run"
 
 
 @pytest.mark.parametrize("name", ["report.md", "index.html"])
