@@ -27,21 +27,21 @@ PATIENCE = 120.0  # seconds until a test fails; torchrun waits 30 for a process 
 ONE_MACHINE = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "test")
 
 
-def launch(folder: Path, words: tuple[str, ...], by_command: bool) -> None:
-    """Run `torchrun WORDS` in a folder; unless `by_command`, its processes are forked."""
+def launch(folder: Path, words: tuple[str, ...], forked: Callable[..., None] | None, output: str = "output") -> None:
+    """Run `torchrun WORDS` in a folder; its processes are forked to call a function, or started if there is none."""
     from torch.distributed.launcher.api import elastic_launch
 
     run: Any = importlib.import_module("torch.distributed.run")
     os.chdir(folder)
-    with Path("output").open("wb") as file:
+    with Path(output).open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     # As torchrun's `python -u` and the working folder of the tests have it.
     cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     config, program, arguments = run.config_from_args(run.parse_args([*words]))
-    if not by_command:
-        config.start_method, program, arguments = "fork", play, [words[-1]]
+    if forked:
+        config.start_method, program, arguments = "fork", forked, arguments[arguments.index("-m") + 2 :]
     elastic_launch(config, program)(*arguments)
 
 
@@ -106,7 +106,7 @@ class Started:
         self.folder, self.size = folder, size
         words = (*rendezvous, "--nproc-per-node", f"{size}", "-m", "tests.torchrun", case)
         context: Any = multiprocessing.get_context(METHOD)
-        self.agent = context.Process(target=launch, args=(folder, words, by_command))
+        self.agent = context.Process(target=launch, args=(folder, words, None if by_command else play))
         self.agent.start()
 
     def number(self, rank: int) -> int:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import errno
 import io
+import itertools
+import multiprocessing
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,8 +27,7 @@ from in4310repro.data import cache, pixel_cache
 from in4310repro.data.pixel_cache import CachedPixels, Wanted
 from in4310repro.system.progress import SILENT, Progress
 from tests.conftest import Call, refused
-
-ROOT = Path(__file__).parents[2]
+from tests.processes import METHOD
 
 IMAGES = 60
 RECORD = 16 * 16 * 3 + 32  # bytes
@@ -76,38 +78,47 @@ def files() -> list[Path]:
     return sorted((cache.cache_folder() / "pixels").iterdir())
 
 
-# Another process, which loads the same images; `doing` is done before each is decoded.
-OTHER = """
-import os, signal, sys, time
-from pathlib import Path
-from tests.data.test_pixel_cache import Decoded
-log, others = Path(sys.argv[1]), int(sys.argv[2])
-done = []
-def note(position):
-    done.append(position)
-    with log.open("a") as stream:
-        stream.write(f"{os.getpid()} {position}\\n")
-    {doing}
-Path(f"{log}.{os.getpid()}").touch()
-while len(list(log.parent.glob(f"{log.name}.*"))) < others:
-    time.sleep(0.01)
-Decoded(first=note).load()
-"""
+def load_in_process(cached: str, log: Path, processes: int, act: Callable[[int], object]) -> None:
+    """Load the same images as one of several processes, and log them; `act` is called before each is decoded."""
+    os.environ["IN4310REPRO_CACHE"] = cached
+    numbers = itertools.count(1)
+
+    def note(position: int) -> None:
+        with log.open("a") as stream:
+            stream.write(f"{os.getpid()} {position}\n")
+        act(next(numbers))
+
+    Path(f"{log}.{os.getpid()}").touch()
+    while len(list(log.parent.glob(f"{log.name}.*"))) < processes:
+        time.sleep(0.01)
+    Decoded(first=note).load()
 
 
-def start(log: Path, processes: int = 1, doing: str = "pass") -> list[int]:
+def wait(_number: int) -> None:
+    time.sleep(0.02)
+
+
+def die_at_23(number: int) -> None:
+    if number == 23:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start(log: Path, processes: int, act: Callable[[int], object]) -> list[int]:
     """Start processes that load the images at the same moment, and return their exit codes."""
-    words = [sys.executable, "-c", OTHER.replace("{doing}", doing), str(log), str(processes)]
-    running = [subprocess.Popen(words, env=dict(os.environ), cwd=ROOT) for _ in range(processes)]
-    return [process.wait(120) for process in running]
+    context: Any = multiprocessing.get_context(METHOD)
+    arguments = (os.environ["IN4310REPRO_CACHE"], log, processes, act)
+    started = [context.Process(target=load_in_process, args=arguments) for _ in range(processes)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+    return [process.exitcode for process in started]
 
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of Unix")
 def test_decoding_goes_on_after_a_kill_and_gives_the_same_file(decoded: Decoded, tmp_path: Path) -> None:
-    log = tmp_path / "log"
-    kill = "len(done) == 23 and os.kill(os.getpid(), signal.SIGKILL)"
-    assert start(log, doing=kill) == [-signal.SIGKILL]
+    assert start(tmp_path / "log", 1, die_at_23) == [-signal.SIGKILL]
     (_, cut) = files()
     decoded.load()
     # A thread beside the one that died may have had a share of its own.
@@ -128,7 +139,7 @@ def read_log(log: Path) -> tuple[list[int], set[str]]:
 @pytest.mark.process
 def test_two_processes_share_the_images_and_decode_each_once(decoded: Decoded, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert start(log, 2, "time.sleep(0.02)") == [0, 0]
+    assert start(log, 2, wait) == [0, 0]
     positions, processes = read_log(log)
     assert positions == list(range(IMAGES))
     assert len(processes) == 2
@@ -136,7 +147,7 @@ def test_two_processes_share_the_images_and_decode_each_once(decoded: Decoded, t
     # Where nothing can be claimed, each decodes what the other one decodes.
     decoded.file.unlink()
     cache.claims_folder(decoded.file).write_bytes(b"no folder")
-    assert start(tmp_path / "other", 2, "time.sleep(0.02)") == [0, 0]
+    assert start(tmp_path / "other", 2, wait) == [0, 0]
     assert len(read_log(tmp_path / "other")[0]) > IMAGES
 
 

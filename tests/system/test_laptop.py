@@ -38,7 +38,7 @@ def test_every_module_is_imported_without_what_an_extra_or_posix_alone_brings(tm
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_run_is_trained_reported_and_verified_as_on_a_laptop(tmp_path: Path) -> None:
-    train = ["train", "--preset", "tiny", "--epochs", "1"]
+    train = ["train", "--preset", "tiny", "--epochs", "1", "--optimizer", "SGD"]
     # Twice, so that a run moves aside.
     run = f"{Path('runs/tiny')}"
     done = run_as_laptop(tmp_path, *train, "then", *train, "then", "report", run, "then", "verify", run)

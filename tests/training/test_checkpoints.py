@@ -25,7 +25,7 @@ from in4310repro.training import checkpoints, optimizers, training
 from in4310repro.training.checkpoints import Position
 from tests.builders import Watched
 from tests.conftest import active
-from tests.sessions.soak import WRITES, Soak, remove_speed
+from tests.sessions.soak import WRITES, Soak, remove_speed, small_network
 from tests.training.test_training import TINY, network, task
 
 STEPS = replace(TINY, checkpoint_steps=1)
@@ -202,7 +202,7 @@ def test_a_checkpoint_holds_no_pickle(cut_off: Path) -> None:
 
 @pytest.fixture(scope="module")
 def soak(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Soak:
-    return Soak(tmp_path_factory.mktemp("soak"))
+    return Soak(tmp_path_factory.mktemp("soak"), f"{small_network.__module__}:{small_network.__name__}")
 
 
 @OPTIMIZERS_OF_KILLED

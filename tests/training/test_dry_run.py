@@ -22,10 +22,10 @@ from in4310repro.training.dry_run import Rehearsal, describe, rehearse
 from in4310repro.training.epochs import Step
 from tests.builders import write_class_folders
 from tests.conftest import Call, refused
-from tests.training.test_extension import network
+from tests.sessions.soak import small_network
 
 TINY = PRESETS["tiny"]
-SMALL = replace(TINY, model="tests.training.test_extension:network", modules=("0",), epochs=3)
+SMALL = replace(TINY, model="tests.sessions.soak:small_network", modules=("0",), epochs=3)
 COMMAND = ("train", "--preset", "tiny", "--dry-run")
 
 
@@ -34,7 +34,7 @@ class Stumbling(nn.Module):
 
     def __init__(self, stage: str) -> None:
         super().__init__()
-        self.inner, self.stage = network(6), stage
+        self.inner, self.stage = small_network(6), stage
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if len(images) > 1 and self.stage == ("training" if self.training else "evaluation"):
