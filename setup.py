@@ -116,7 +116,8 @@ def arithmetic(name: str, flags: list[str]) -> Extension:
     )
 
 
-setup(
-    cmdclass={"build_ext": PlainLibraries, "bdist_wheel": OneWheelAPlatform},
-    ext_modules=libraries(sysconfig.get_platform()),
-)
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_ext": PlainLibraries, "bdist_wheel": OneWheelAPlatform},
+        ext_modules=libraries(sysconfig.get_platform()),
+    )

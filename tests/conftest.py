@@ -167,6 +167,12 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
 
 
 @pytest.fixture
+def remove_library(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function that makes every compiled library of portable arithmetic unavailable."""
+    return lambda: monkeypatch.setattr("in4310repro.arithmetic.library.available", lambda: None)
+
+
+@pytest.fixture
 def replace_train(monkeypatch: pytest.MonkeyPatch) -> Replace:
     return functools.partial(monkeypatch.setattr, "in4310repro.training.experiment.train")
 

@@ -125,22 +125,27 @@ def root_mean_square(error: Tensor) -> float:
     return float(error.double().square().mean().sqrt())
 
 
-@contextmanager
-def record_calls() -> Iterator[list[tuple[Any, ...]]]:
-    """Record the kernel calls of a `with` block: function name and arguments, structures as dictionaries."""
-    calls: list[tuple[Any, ...]] = []
-    call = library.Library.call
+class RecordingLibrary(library.Library):
+    """Library that keeps each call: function name and arguments, structures as dictionaries."""
 
-    def record(self: library.Library, function: str, *arguments: Any, threads: int | None = None) -> None:
+    def __init__(self, kernels: library.Library) -> None:
+        vars(self).update(vars(kernels))
+        self.calls: list[tuple[Any, ...]] = []
+
+    def call(self, function: str, *arguments: Any, threads: int | None = None) -> None:
         fields = [
             {field[0]: getattr(value, field[0]) for field in type(value)._fields_}
             if isinstance(value, ctypes.Structure)
             else value
             for value in arguments
         ]
-        calls.append((function, *fields))
-        call(self, function, *arguments, threads=threads)
+        self.calls.append((function, *fields))
+        super().call(function, *arguments, threads=threads)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library.Library, "call", record)
-        yield calls
+
+@contextmanager
+def record_calls() -> Iterator[list[tuple[Any, ...]]]:
+    """Record the kernel calls of a `with` block."""
+    recording = RecordingLibrary(library.library())
+    with compute_with(recording, torch.get_num_threads()):
+        yield recording.calls

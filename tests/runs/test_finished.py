@@ -13,7 +13,7 @@ import torch
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.splits import check_contents
-from in4310repro.models.network import Network
+from in4310repro.models.network import open_network
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun, finished_files, image_root
 from in4310repro.runs.folder import RunFolder
@@ -125,44 +125,45 @@ def test_scores_of_another_form_are_refused(changes: dict[str, Any], sentence: s
         FinishedRun.open(files.folder)
 
 
-def with_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[FinishedRun, list[Any]]:
-    """Return a run with a one-layer network, and a list that collects the calls that build the network."""
-    made, calls = made_up.records(), []
+def one_layer(num_classes: int) -> torch.nn.Module:
+    return torch.nn.Linear(2, num_classes)
 
-    def restore(network: Network, classes: int, state: Any, source: str) -> torch.nn.Module:
-        calls.append((network.name, classes, source))
-        model = torch.nn.Linear(2, 1)
-        model.load_state_dict(state)
-        return model
 
-    monkeypatch.setattr(Network, "restore", restore)
-    weights = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
+def with_weights(folder: Path) -> FinishedRun:
+    """Return a run with a one-layer network."""
+    model = f"{__name__}:one_layer"
+    open_network(model).trust()
+    made = made_up.records(replace(made_up.CONFIG, model=model))
+    weights = {"weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "bias": torch.tensor([3.0, 5.0])}
     sha256 = tensors_sha256(weights)
     made.histories["two"][1]["weights_sha256"] = made.tensors["two"][1]["weights_sha256"] = sha256
     made.metrics["weights_sha256"] = sha256
     files = made_up.write(folder, made)
     files.write_weights("two/best.safetensors", weights)
-    return FinishedRun.open(folder), calls
+    return FinishedRun.open(folder)
 
 
-def test_the_network_is_that_of_the_selected_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, calls = with_weights(tmp_path / "run", monkeypatch)
+def test_the_network_is_that_of_the_selected_setting(tmp_path: Path) -> None:
+    run = with_weights(tmp_path / "run")
     for network in (run.selected_network(), run.saved_network()):
         assert {name: value.tolist() for name, value in network.state_dict().items()} == {
-            "weight": [[1.0, 2.0]],
-            "bias": [3.0],
+            "weight": [[1.0, 2.0], [3.0, 4.0]],
+            "bias": [3.0, 5.0],
         }
-    assert calls[0] == ("resnet18", 2, f"{tmp_path / 'run' / 'two/best.safetensors'}")
 
 
-def test_other_weights_than_were_scored_are_saved_and_not_selected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, _ = with_weights(tmp_path / "run", monkeypatch)
-    RunFolder.open(run.folder).write_weights(
-        "two/best.safetensors", {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([4.0])}
-    )
-    assert run.saved_network().state_dict()["bias"].item() == 4
+def test_weights_that_do_not_fit_the_network_are_named_with_their_file(tmp_path: Path) -> None:
+    run = with_weights(tmp_path / "run")
+    RunFolder.open(run.folder).write_weights("two/best.safetensors", {"weight": torch.ones(1, 2)})
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(run.folder / 'two/best.safetensors'))}.*: bias is missing"):
+        run.saved_network()
+
+
+def test_other_weights_than_were_scored_are_saved_and_not_selected(tmp_path: Path) -> None:
+    run = with_weights(tmp_path / "run")
+    other = dict(run.saved_network().state_dict()) | {"bias": torch.tensor([4.0, 5.0])}
+    RunFolder.open(run.folder).write_weights("two/best.safetensors", other)
+    assert run.saved_network().state_dict()["bias"].tolist() == [4, 5]
     sentence = (
         f"{run.folder / 'two/best.safetensors'} holds other weights than the test set was scored with: "
         "see weights_sha256 in metrics.json"

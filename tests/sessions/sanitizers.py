@@ -27,7 +27,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -128,7 +127,7 @@ def _use_c_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def list_extensions() -> list[Any]:
     """Return the extensions that setup.py builds for the instruction set in use."""
-    with contextlib.chdir(ROOT), mock.patch("setuptools.setup"):
+    with contextlib.chdir(ROOT):
         found = runpy.run_path("setup.py")["libraries"](sysconfig.get_platform())
     return [each for each in found if each.name.endswith(f"_{arithmetic.instruction_set()}")]
 
