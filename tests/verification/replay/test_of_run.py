@@ -17,6 +17,7 @@ import pytest
 import safetensors.numpy
 import torch
 
+from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.models.network import open_network
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
@@ -24,6 +25,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
 from in4310repro.training.training import Task
 from in4310repro.verification.replay.of_run import (
@@ -193,21 +195,22 @@ def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_a
     assert "at least one is found" not in "".join(result_lines(result))
 
 
-@pytest.mark.slow
-def test_a_difference_counts_more_than_what_is_missing(own_kept_run: Path, call: Call) -> None:
-    run = RunFolder.open(own_kept_run)
+def test_a_difference_counts_more_than_what_is_missing(numerics: Numerics, tmp_path: Path, call: Call) -> None:
+    model, weights = "tests.training.test_extension:network", tmp_path / "mine.safetensors"
+    open_network(model).trust()
+    weights.write_bytes(tensor_bytes(network(6).state_dict(), to_metadata(Preprocessing(size=CONFIG.image_size))))
+    config = replace(CONFIG, model=model, modules=("0",), weights=str(weights))
+    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).files
+    weights.unlink()
     rows = run.read_json("sgd/history.json")
     rows[3]["train_loss"] += 1e-9
     run.write_json("sgd/history.json", rows)
-    # Weights of a file that was there when the run was trained.
-    run.write_json("config.json", run.read_json("config.json") | {"weights": "mine.pth"})
-    rechain(own_kept_run)
-    code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
+    code, printed, error = call("verify", "run", "--replay", "0", "--model", model)
     assert code == 1
-    assert printed.startswith(f"{own_kept_run}: not verified, 1 difference\n")
+    assert printed.startswith("run: not verified, 1 difference\n")
     assert "difference: sgd, epoch 4, trained again: train_loss is " in printed
     assert "this training is not the one that the run records" in printed
-    assert "sgd, epoch 1: not trained again, since no weights 'mine.pth'" in error
+    assert f"sgd, epoch 1: not trained again, since no weights '{weights}'" in error
 
 
 def test_a_kept_epoch_that_is_damaged_is_a_difference_where_it_is_used(own_kept_run: Path, numerics: Numerics) -> None:
