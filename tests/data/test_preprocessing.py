@@ -42,7 +42,7 @@ OTHER = Preprocessing(mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.75), interpolat
 OPTIONS = ("--mean", "0.5,0.25,0.125", "--std", "0.5,0.25,0.75", "--interpolation", "bicubic", "--crop-ratio", "0.75")
 VALUES = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 0.75], "interpolation": "bicubic", "crop_ratio": 0.75}
 SMALL = replace(
-    TINY, model="tests.training.test_extension:network", modules=("0",), epochs=1, settings=TINY.settings[2:]
+    TINY, model="tests.sessions.soak:small_network", modules=("0",), epochs=1, settings=TINY.settings[2:]
 )
 
 

@@ -168,7 +168,7 @@ def with_norms(num_classes: int) -> nn.Module:
     class WithNorms(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.inner, self.norms = network(num_classes), Norms()
+            self.inner, self.norms = small_network(num_classes), Norms()
 
         def forward(self, images: torch.Tensor) -> torch.Tensor:
             self.norms(images)

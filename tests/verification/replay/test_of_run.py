@@ -38,8 +38,7 @@ from in4310repro.verification.replay.of_run import (
 )
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
-from tests.sessions.soak import find_differing_files
-from tests.training.test_extension import network
+from tests.sessions.soak import find_differing_files, small_network
 
 TINY = PRESETS["tiny"]
 # SGD alone, two steps an epoch.
@@ -196,9 +195,9 @@ def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_a
 
 
 def test_a_difference_counts_more_than_what_is_missing(numerics: Numerics, tmp_path: Path, call: Call) -> None:
-    model, weights = "tests.training.test_extension:network", tmp_path / "mine.safetensors"
+    model, weights = "tests.sessions.soak:small_network", tmp_path / "mine.safetensors"
     open_network(model).trust()
-    weights.write_bytes(tensor_bytes(network(6).state_dict(), to_metadata(Preprocessing(size=CONFIG.image_size))))
+    weights.write_bytes(tensor_bytes(small_network(6).state_dict(), to_metadata(Preprocessing(size=CONFIG.image_size))))
     config = replace(CONFIG, model=model, modules=("0",), weights=str(weights))
     run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).files
     weights.unlink()
@@ -319,7 +318,7 @@ class Pressed(torch.nn.Module):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.inner = network(num_classes)
+        self.inner = small_network(num_classes)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if self.training and os.environ.get("PRESSED"):
