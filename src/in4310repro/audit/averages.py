@@ -58,7 +58,7 @@ ERROR = Fraction(1, 10**12)
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """A possible formula for a reported average, with the interval of its result for each way of rounding."""
+    """One formula that may have given a reported average, and the interval of its result by way of rounding."""
 
     name: str
     means: Mapping[Rounding, Interval]
@@ -111,7 +111,7 @@ def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is a row of a classification report with recalls and class sizes.
+    """Return whether an accuracy is a row of a classification report that also lists recalls and class sizes.
 
     In such a report, one program computed all rows from the same labels and predictions.
     """
@@ -119,7 +119,7 @@ def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
 
 
 def stands_in_row(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is a table row whose number is in the column of another metric, such as F1."""
+    """Return whether an accuracy is printed as a row of the table, in the column of another metric such as F1."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
     named = ROW.match(cell.value.label or "") is not None
     return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
@@ -137,7 +137,7 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the overall accuracy from one-vs-rest accuracies, or the mean one-vs-rest accuracy from recalls.
+    """Yield a Reading of an accuracy computed by the identity between one-vs-rest and overall accuracy.
 
     A one-vs-rest accuracy is (TP + TN) / all images, so that each error counts for two classes. With p the share
     of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c add up to
@@ -177,7 +177,7 @@ def _all(sheet: Sheet) -> int:
 
 
 def make_reading(name: str, mean: object) -> Reading:
-    """Return a Reading with the interval that `mean` gives for each way of rounding the class values."""
+    """Return a Reading named `name`; `mean` computes its interval from a way of rounding the class values."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
@@ -196,7 +196,7 @@ def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means without some of the zero class values, which may be of classes without images."""
+    """Yield plain means that omit one or more classes with value zero, since such a class may have no images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # Computed once, since the sum is the same for every number of classes, and there may be hundreds of zeros.
@@ -212,7 +212,7 @@ def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) 
 
 
 def sum_error(summary: Summary) -> Fraction:
-    """Return a bound of the rounding error of a float sum of m numbers in [0, 1]: m unit roundoffs.
+    """Return an upper bound on the rounding error of a float sum of the summary's values, each in [0, 1].
 
     Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
     """
@@ -295,7 +295,7 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return the mean over batches, for any common batch size, that is nearest to the reported value.
+    """Return the interval of the mean of batch accuracies, for the common batch size that fits `printed` best.
 
     With k correct images in all and q of r correct in the last batch, the mean over B batches of b images is
     ((k - q) / b + q / r) / B. Since k is an interval, so is this mean; it is computed for each common b and
@@ -322,7 +322,7 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
 
 
 def _choose_nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
-    """Return the interval nearest to `printed` among `best` and the intervals with ends `low` and `high`."""
+    """Return `best`, or an interval [low[i], high[i]] if one is nearer to `printed`."""
     if not len(low):
         return best
     gaps = np.maximum(low - float(printed.high), float(printed.low) - high)
@@ -336,7 +336,7 @@ def _gap(one: Interval, other: Interval) -> Fraction:
 
 
 def _probability(images: int, right: float, drawn: int) -> NDArray[np.float64]:
-    """Return P(q correct images in a random batch) for each q: C(k, q) C(n - k, r - q) / C(n, r)."""
+    """Return an array with the hypergeometric probability of each q from 0 to `drawn` correct images in a batch."""
     q = np.arange(drawn + 1)
 
     def log_choices(of: float, some: NDArray[np.int64]) -> NDArray[np.float64]:

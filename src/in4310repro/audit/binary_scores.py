@@ -70,7 +70,7 @@ def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def scores_of_test(sheet: Sheet) -> Mapping[Measure, Cell]:
-    """Return the scores if a table reports one binary test; empty if it has classes, a matrix or averages."""
+    """Return the scores of a binary test by metric; empty if the table has class values, a matrix or averages."""
     cells = [cell for cell in sheet.summaries if cell.value.measure in SCORES]
     row = {cell.value.measure: cell for cell in cells}
     averaged = any(cell.value.average not in (None, Average.OVERALL) or cell.value.spread for cell in cells)
@@ -155,7 +155,7 @@ def _odds(share: float) -> float:
 
 
 def _times(odds: float, counts: Counts, unbound: float) -> Counts:
-    """Return odds * counts; for infinite odds, infinity where a count is positive and `unbound` where it is 0."""
+    """Return odds * counts; if `odds` is infinite, use `unbound` as the product for counts of zero."""
     return odds * counts if np.isfinite(odds) else np.where(counts > SLACK, np.inf, unbound)
 
 
@@ -183,6 +183,6 @@ def _right_negatives(
 
 
 def _over(counts: Counts, low: float, high: float) -> Bounds:
-    """Return the largest and smallest totals for which counts / total is between `low` and `high`."""
+    """Return counts / low and counts / high: the largest and smallest total for a ratio within these limits."""
     most = counts / low if low > 0 else np.full_like(counts, np.inf)
     return most, counts / high if high > 0 else np.where(counts > 0, np.inf, 0.0)

@@ -21,7 +21,7 @@ Ranges = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Tallies:
-    """Possible image counts of all classes for one way of rounding; bounds are empty if no counts are known."""
+    """Numbers of correct and predicted images by class that fit the scores, and bounds that follow from them."""
 
     problem: Problem
     way: Rounding
@@ -66,7 +66,11 @@ class Tallies:
 
     @property
     def kappas(self) -> Sequence[Interval]:
-        """Bounds of Cohen's kappa, (N c - S) / (N^2 - S), for N images, c correct ones and S = sum n p."""
+        """Bounds of Cohen's kappa over all possible counts, as a list of one interval; empty if unknown.
+
+        Kappa is (N c - S) / (N^2 - S), for N images, c correct ones and S = sum n p. A class has n images and
+        p predictions.
+        """
         if not self.classes:
             return ()
         images = self.problem.images
@@ -82,7 +86,10 @@ class Tallies:
 
     @property
     def weighted_kappas(self) -> Sequence[Interval]:
-        """Bounds of linearly and of quadratically weighted kappa, 1 - N sum w o / sum w n p, for observed counts o."""
+        """Bounds of linearly weighted and of quadratically weighted kappa, as a list of intervals.
+
+        They are 1 - N sum w o / sum w n p, for weights w, observed counts o and the symbols of `kappas`.
+        """
         sizes, found = [each.size for each in self.classes], []
         for power in (1, 2):
             apart = [[abs(i - j) ** power for j in range(len(sizes))] for i in range(len(sizes))]
@@ -100,7 +107,10 @@ class Tallies:
 
     @property
     def matthews(self) -> Sequence[Interval]:
-        """Bounds of Gorodkin's multi-class correlation, (N c - S) / sqrt((N^2 - sum n^2) (N^2 - sum p^2))."""
+        """Bounds of the multi-class Matthews correlation (Gorodkin), as a list of one interval; empty if unknown.
+
+        It is (N c - S) / sqrt((N^2 - sum n^2) (N^2 - sum p^2)), with the symbols of `kappas`.
+        """
         if not self.classes:
             return ()
         images, sizes = self.problem.images, [each.size for each in self.classes]
@@ -117,7 +127,7 @@ class Tallies:
         return [Interval(low=Fraction(least), high=Fraction(most)).widened(ERROR)]
 
     def of_rest(self, measure: Measure, average: Average | None) -> Sequence[Interval]:
-        """Return the intervals of a one-vs-rest score; empty if it may be undefined for some class."""
+        """Return the intervals of a one-vs-rest score; empty if the score may be undefined for some class."""
         spans = [self._of_class(measure, each) for each in self.classes]
         known = [each for each in spans if each is not None]
         if not known or len(known) < len(spans):
@@ -151,7 +161,7 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return the intervals of every average and class value that a score without a label may be."""
+        """Return the possible intervals of a score without a label, which may be any average or a class value."""
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]
@@ -174,7 +184,7 @@ class Tallies:
         return [each.widened(ERROR) for each in found]
 
     def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return `printed` if some image counts give it as a micro average; else the interval of all micro averages.
+        """Return [`printed`] if it is a possible micro average; else the interval of all possible micro averages.
 
         Here an image may have several labels, so predictions need not add up to the images.
         """
@@ -188,7 +198,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return the extreme (`choose` is min or max) of numerator - share * denominator of the micro average."""
+            """Return the least or greatest value, by `choose`, of the average's numerator - share * denominator."""
             return sum(
                 (
                     choose(

@@ -21,7 +21,7 @@ ROUNDED = "rounded half to even or half up"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Numbers of one table that contradict each other, unless one of the conditions holds."""
+    """A contradiction between numbers of one table; `conditions` lists assumptions that would resolve it."""
 
     kind: str
     message: str
@@ -39,7 +39,7 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if normal rounding explains the numbers; else a text for each other rounding that does.
+    """Return None if normal rounding explains the numbers; else a text for each rounding method that would.
 
     The other ways are truncation and double rounding. A report is assumed to round in one way. However, an
     average and its class values may be rounded differently if their numbers of decimals differ, or if percentages
@@ -61,7 +61,7 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
-    """Return a claim as a Finding: add the conditions of its table, and set the rank by them."""
+    """Convert a claim to a Finding: add the conditions of its table, and derive the rank from all conditions."""
     conditions = [*claim.conditions]
     # A rounding that a condition names as an explanation must not be listed as excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)

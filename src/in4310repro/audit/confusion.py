@@ -44,7 +44,7 @@ class Comparison:
 
 
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each value that contradicts its confusion matrix in the better fitting orientation.
+    """Yield a claim for each value that contradicts the confusion matrix in its better fitting orientation.
 
     The matrix is taken to be of the table's images if enough row sums are the class sizes and enough class values agree
     with it, or if neither is printed. Otherwise each claim has the condition that the matrix is of different images.
@@ -103,7 +103,7 @@ def _order_classes(
 
 
 def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
-    """Return the number of classes whose size equals the row sum at their position."""
+    """Return the number of classes in `names` whose class size equals the row sum with the same index."""
     return sum(sheet.sizes.get(name) == number for name, number in zip(names, sums, strict=False))
 
 

@@ -40,7 +40,7 @@ SCORES_OF_ALL = (
 
 
 class Average(StrEnum):
-    """Kind of average over classes, named by the label of a value."""
+    """Type of average over classes, such as macro or weighted."""
 
     MACRO = "macro"  # the plain mean of the classes that have images: macro avg, mAP, mean class accuracy
     WEIGHTED = "weighted"  # weighted by images
@@ -50,7 +50,7 @@ class Average(StrEnum):
 
 
 class Item(StrEnum):
-    """Type of object that a value counts, such as images or entities; averages never mix types."""
+    """Type of object that a metric counts, such as images or entities."""
 
     IMAGE = "image"  # or any other sample that has one label
     TOKEN = "token"  # noqa: S105, a word of a text
@@ -154,7 +154,7 @@ class Table:
 
     @property
     def printed(self) -> tuple[Printed, ...]:
-        """Numbers in the table: values of classes and averages, values of neither, and matrix cells."""
+        """All numbers of the table: class values, averages, values of rows that are not classes, and matrix cells."""
         cells = [cell for row in (self.matrix.rows if self.matrix else ()) for cell in row]
         return (*[value.printed for value in (*self.values, *self.asides)], *cells)
 

@@ -85,7 +85,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a parsed document; its detection power is not measured."""
+    """Return the audit of a parsed document, without planting errors to measure its detection power."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -105,7 +105,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the contradictions that need no inferred class sizes, and a comparison for each reported mean."""
+    """Return the contradictions that hold without inferring class sizes, and a MeanCheck for each reported mean."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:
@@ -120,7 +120,7 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield each table's name with the class sizes that fit it best, of those that the caller gave.
+    """Yield pairs of a table's name and the class sizes, among those given by the caller, that fit the table best.
 
     If several image sets fit a table, its sizes are unknown and {} is yielded. If none fits, the set with the
     fewest findings is used.

@@ -76,7 +76,7 @@ def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior
 
 
 class Evidence:
-    """Log probability of the reported values, for a choice of the units that share an image set.
+    """Log probability of the reported values under the assumption that certain tables share an image set.
 
     A unit is a table, or several tables that surely share an image set.
     """
@@ -90,11 +90,11 @@ class Evidence:
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the log probability of units that share one image set, minus the penalty for that set."""
+        """Return the log probability if the units at these indices share one image set, minus a penalty for the set."""
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return the log probability for each given total of images; the key None is for any other total."""
+        """Return a dict from each given total of images, or None for any other total, to the log probability."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -119,7 +119,7 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Group tables that name the same image set and total and allow common class sizes; keep others single."""
+    """Group tables that name the same image set and total, if common class sizes exist; leave the rest ungrouped."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -154,7 +154,7 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
 
 
 def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
-    """Return the log probability over all fitting class sizes with this sum, under a uniform prior."""
+    """Return the log probability of the values, averaged over all class sizes that sum to `total`."""
     allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf

@@ -199,7 +199,7 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the most decimals before trailing zeros, if all numbers of a column end in zeros; else None."""
+    """Return the most decimals in a column without trailing zeros; None unless all its numbers end in zeros."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

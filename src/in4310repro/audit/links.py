@@ -36,7 +36,7 @@ AVERAGED = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A value or matrix near a table that is assumed to be of the same predictions."""
+    """A value or matrix printed near a table and assumed to describe the same predictions as the table."""
 
     text: str  # what was found beside what, with line numbers
     lines: frozenset[int]  # of what was found
@@ -122,7 +122,7 @@ def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
 
 
 def _announces(text: str) -> bool:
-    """Return whether a line only introduces a result; in a heading, every word must be a known one."""
+    """Return whether a line only introduces a result; a heading may contain only words that typically do so."""
     words = [word for word in WORD.findall(text[:500]) if not SMALL.fullmatch(word)]
     known = sum(ANNOUNCES.fullmatch(word) is not None for word in words)
     if text.lstrip().startswith(("#", "=", "**")):
@@ -220,7 +220,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Yield a doubt for each different value of the same metric that may belong to the table instead of `loose`."""
+    """Yield a doubt for each value in `rivals` that contradicts the value of the same metric in `loose`."""
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]

@@ -148,7 +148,7 @@ def _kappas(counts: Counts, sizes: Sequence[int], predicted: Sequence[int]) -> I
 
 
 def _means(column: Column) -> Iterator[Fraction]:
-    """Yield plain means that leave undefined values out, count them as zeros, and count them as ones."""
+    """Yield plain means with undefined values omitted, replaced by zeros, and replaced by ones."""
     defined = [value for value in column if value is not None]
     total = sum(defined, Fraction(0))
     if defined:

@@ -54,7 +54,7 @@ def wrap(line: str) -> str:
 
 
 def format_finding(shown: ShownFinding) -> Iterator[str]:
-    """Yield the text lines of a finding, without the excluded explanations that an earlier finding names."""
+    """Yield the text lines of a finding; omit excluded explanations that are printed with an earlier finding."""
     finding = shown.finding
     yield f"{shown.number}. {shown.heading} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)

@@ -33,7 +33,7 @@ class Target:
 
     @property
     def cells(self) -> int:
-        """Number of values to audit again after the change, in all tables concerned."""
+        """Number of values in all tables that have to be audited again after the change."""
         return sum(len(each.table.values) for each in self.group)
 
 

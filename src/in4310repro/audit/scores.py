@@ -175,7 +175,7 @@ def _check_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], err
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Possible numbers of correct images of a class, and for each such number the possible numbers of predictions."""
+    """Possible numbers of correct images of a class, and a dict from each to the possible numbers of predictions."""
 
     correct: range
     predicted: Mapping[int, range]
@@ -210,7 +210,7 @@ def find_predictions(
 
 
 def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Return the possible numbers of predictions for `correct` correct images, up to 2**53."""
+    """Return the possible numbers of predictions of a class with `correct` correct images, up to 2**53."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
         if measure not in (Measure.PRECISION, Measure.F1):
@@ -232,23 +232,23 @@ def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interva
 
 @dataclass(frozen=True)
 class Class:
-    """A class of `size` images, `right` of them predicted correctly, and `others` images of other classes."""
+    """Image counts for a one-vs-rest score: class size, its correct images, and images of all other classes."""
 
     right: int
     size: int
     others: int
 
     def specificity(self, predicted: int) -> Fraction:
-        """Return TN / (TN + FP) for this number of predictions."""
+        """Return TN / (TN + FP) if this class was predicted `predicted` times."""
         return Fraction(self.others - predicted + self.right, self.others)
 
     def negative_predictive_value(self, predicted: int) -> Fraction | None:
-        """Return TN / (TN + FN) for this number of predictions; None if every image is predicted as this class."""
+        """Return TN / (TN + FN) if this class was predicted `predicted` times; None if TN + FN is zero."""
         left = self.size + self.others - predicted
         return Fraction(left - self.size + self.right, left) if left else None
 
     def matthews(self, predicted: int) -> Fraction:
-        """Return the one-vs-rest Matthews correlation for this number of predictions; 0 if undefined."""
+        """Return the one-vs-rest Matthews correlation if this class was predicted `predicted` times; 0 if undefined."""
         images = self.size + self.others
         covariance = images * self.right - self.size * predicted
         return correlation(covariance, self.size * self.others, predicted * (images - predicted)) or Fraction(0)

@@ -57,7 +57,7 @@ def search(
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Return the cells, with the finest rounding unit for all nonzero ones if no number ends in a zero."""
+    """Return the cells; if no printed number ends in 0, give all nonzero cells the finest rounding unit."""
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
         return dict(column)
@@ -160,7 +160,7 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 
 
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
-    """Return a group's class sizes: known sizes, else the only choice with a given total, else the least sizes."""
+    """Return class sizes of a group: the known ones, else a unique choice with a given total, else the smallest."""
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
     chance = {
@@ -190,7 +190,7 @@ def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Opt
 
 
 def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
-    """Return an upper bound of the number of size choices with this total that fit random digits by chance.
+    """Return an upper bound on the expected number of class-size choices with this total that fit random digits.
 
     There are C(total - 1, classes - 1) choices. Each fits with probability prod min(1, (n + 1) unit), which is largest
     for equal sizes.

@@ -27,7 +27,7 @@ Line = Sequence[Cell]
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """A matrix of fractions whose rows sum to one or, if `whole`, whose cells sum to one; transposed if needed."""
+    """A confusion matrix of fractions: each row sums to one or, if `whole`, all cells together do."""
 
     names: tuple[str, ...]
     lines: tuple[Line, ...]
@@ -36,7 +36,7 @@ class Shares:
 
 
 def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each contradiction in a matrix of shares, or between it and class values or sizes."""
+    """Yield a claim for each contradiction within a matrix of fractions, or with class values or class sizes."""
     shares = read_shares(sheet.table.matrix) if sheet.table.matrix else None
     if shares is None:
         return
@@ -78,7 +78,7 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
 
 
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
-    """Yield the rows as fractions with rounding units; integers get the coarsest unit of the decimal numbers."""
+    """Yield the rows as fractions with rounding units; an integer cell gets the coarsest unit of the other cells."""
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[to_percent(p) if percent else p for p in row] for row in matrix.rows]
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
@@ -139,7 +139,7 @@ def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | No
 
 
 def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
-    """Return -log10 of the probability that the agreeing values match an unrelated diagonal by chance.
+    """Return -log10 of the chance that so many class values agree with the diagonal of an unrelated matrix.
 
     Two recalls of a class, or its recall and precision, typically differ by as much as they differ from one. If
     the printed unit is no finer than that difference, agreement is not counted as evidence.
@@ -157,7 +157,7 @@ def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[
 
 
 def share_on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
-    """Return the interval of a row's diagonal cell, divided by the row's sum if all cells together sum to one."""
+    """Return the interval of a row's diagonal cell, as a fraction of the row's sum."""
     cell, line = shares.lines[place][place], shares.lines[place]
     own = interval_of(cell, way)
     if not shares.whole:

@@ -45,7 +45,7 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value from 1 to 2 is not a percentage, since its column has equally long fractions of one."""
+    """Return whether a value from 1 to 2 is an impossible fraction, not a percentage, as its column has fractions."""
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
@@ -88,7 +88,7 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield conditions that the other values of a column rule out, if all were printed in the same way.
+    """Yield explanations, such as truncation, that other values of the column exclude if printed in the same way.
 
     A single value that half precision cannot give rules half precision out. Truncation is ruled out by two values that
     it cannot give, as one may be mistyped.
@@ -233,7 +233,7 @@ def least_average_precision(positives: int, negatives: int) -> Fraction:
 
 
 def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
-    """Yield class, average precision, class size and number of images outside it, if all sizes are known."""
+    """Yield (class, average precision, class size, number of all other images) if every class size is known."""
     column = sheet.classes.get(Measure.AVERAGE_PRECISION, {})
     if not sheet.table.whole_images or not column or not set(column) <= set(sheet.sizes):
         return

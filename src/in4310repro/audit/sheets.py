@@ -58,7 +58,7 @@ OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all class
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """A table prepared for the checks: values as shares, class sizes, and conditions of verdicts."""
+    """A table prepared for the checks: values as fractions, class sizes, and conditions to attach to findings."""
 
     table: Table
     classes: Mapping[Measure, Mapping[str, Cell]]  # by measure and class
@@ -97,12 +97,12 @@ class Sheet:
 
     @property
     def of_program(self) -> bool:
-        """True if recalls and class sizes are reported, which suggests that a program counted all predictions."""
+        """True if recalls and class sizes are printed, as in a classification report that a program generated."""
         return bool(self.table.sizes) and Measure.RECALL in self.classes
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Condition that the values are means over folds or runs; empty if nothing in the report says so."""
+        """A text saying that the values are means over folds or runs, in a tuple; empty if the report mentions none."""
         spread = any(value.spread for value in self.table.values)
         if self.folds or spread:
             return (f"the values are means over {self.folds or 'several'} folds or runs",)
@@ -209,7 +209,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
 
 def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
-    """Return whether two other overall values have the same number of decimals and do not end in zero."""
+    """Return whether two other overall values have as many decimals as this one and no trailing zeros."""
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]

@@ -15,7 +15,7 @@ HEADINGS = {Rank.IMPOSSIBLE: "Impossible", Rank.UNLESS: "Impossible unless", Ran
 
 @dataclass(frozen=True, kw_only=True)
 class ShownFinding:
-    """A finding with its number, from 1, and heading."""
+    """A finding with the number (from 1) and the heading under which it is shown."""
 
     number: int
     finding: Finding
@@ -28,7 +28,7 @@ class ShownFinding:
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Excluded explanations, each once."""
+        """Explanations that the finding rules out, without duplicates."""
         return tuple(dict.fromkeys(self.finding.excluded))
 
 
@@ -45,7 +45,7 @@ class View:
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """Numbers of items read, compared or not understood, by their noun in the singular, such as "table"."""
+        """Count of each type of item, by its singular noun: tables, class values, averages, unread lines and others."""
         tables = self.audit.document.tables
         return {
             "table": len(tables),
@@ -81,13 +81,13 @@ class View:
 
     @property
     def power(self) -> Power | None:
-        """Planted errors with the number detected; None if none was planted or detected."""
+        """Planted errors and the number of those detected; None if no error was planted or none was detected."""
         power = self.audit.power
         return power if power and any(each.impossible or each.unless for each in power.detections) else None
 
     @property
     def blind(self) -> Power | None:
-        """Planted errors if none of them was detected; else None."""
+        """Planted errors if not one of them was detected; else None."""
         return None if self.power else self.audit.power
 
     @property

@@ -234,7 +234,7 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
 
 
 def _headline(test: Exhibit) -> list[tuple[str, Cell, Cell]]:
-    """Return the name, value and interval of each of the main test metrics."""
+    """Return (name, value, interval) of each main test metric."""
     source = figure_source(TEST, test.numbers)
 
     def row(name: str, *keys: str) -> tuple[str, Cell, Cell]:

@@ -50,7 +50,7 @@ class SettingSummary(ClassMetrics):
 
 
 class UnseenSummary(ClassMetrics):
-    """Metrics of the selected network on the images that the supposed protocol does not use."""
+    """Metrics of the selected network on images that its run never read, and the number of these images."""
 
     images: int
 

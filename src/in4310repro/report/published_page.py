@@ -230,7 +230,7 @@ def _command(record: RunRecord, name: str) -> str:
 
 
 def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -> dict[str, str]:
-    """Return the name of the first training setting, which has no warm start, and its mean class accuracies."""
+    """Return the name and mean class accuracies of the first training setting, as template values."""
     name = next(iter(numbers["corrected"]["settings"]))
 
     def accuracies(runs: Sequence[RunSummary]) -> str:

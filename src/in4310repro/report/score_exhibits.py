@@ -200,7 +200,7 @@ def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
 
 
 def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
-    """Return two sentences: mean top score against the accuracy's interval, and the bin with most images."""
+    """Return two sentences: one comparing mean top score and accuracy, one on the bin with the most images."""
     fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
     place = compare_with_interval(
         numbers["mean_top_score"],

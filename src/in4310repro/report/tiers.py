@@ -31,7 +31,7 @@ UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")
 
 @dataclass(frozen=True)
 class Tier:
-    """Row of the table of tiers: a group of numbers, the figures that show them, and how exactly they repeat."""
+    """Row of the table on reproducibility: a group of numbers, their figures, and how exactly a rerun gives them."""
 
     numbers: str
     places: str

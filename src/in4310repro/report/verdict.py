@@ -131,7 +131,7 @@ def _difference(run: FinishedRun, source: Source) -> Sentence:
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Return by subject a sentence on the protocol, and on each condition that differs from the published report."""
+    """Return a dict from subject, such as "Data", to a sentence on what differs from the published report."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"

@@ -40,7 +40,7 @@ class DamagedRunError(Exception):
 
 
 def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
-    """Return whether values recomputed here must equal the recorded ones bit for bit.
+    """Return whether values recomputed on this machine must equal the recorded ones bit for bit.
 
     They must if both were computed in portable arithmetic, which fixes the order of float operations, or if both
     numeric classes are the same.
@@ -115,7 +115,7 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images of a part of the split as the run uses it, or the images it never reads (`UNSEEN`).
+        """Return the images that the run reads as this part of the split; for `UNSEEN`, those that it never reads.
 
         Raises:
             DamagedRunError: an image cannot be decoded.

@@ -54,7 +54,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
 
 
 class HeadFits:
-    """Fits of a setting's head (last layer), repeated here and compared with the recorded fits."""
+    """Repeated fits of a setting's head (last layer), and their comparison with the recorded fits."""
 
     def __init__(self, setting: SettingEvidence) -> None:
         evidence = setting.evidence
@@ -70,7 +70,7 @@ class HeadFits:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a message for each recorded value that the repeated fits do not give, and notes on differing bits."""
+        """Yield a message for each recorded value that differs from the repeated fit, and notes on unequal bits."""
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
@@ -107,7 +107,7 @@ class HeadFits:
         yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Yield a message for each sign that the saved head is not the repeated fit, and a note comparing the two.
+        """Yield messages if the saved head is not the minimum or its scores deviate, and a note on its test metrics.
 
         On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions:
         the gradient of the penalised loss at the saved head is nearly zero, and scores of every part of the split are
@@ -220,7 +220,7 @@ def _body_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
-    """Yield a message for each recorded metric outside the range allowed around the repeated fit."""
+    """Yield a message for each recorded metric outside the range that the tolerance of the scores allows."""
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])
     worst, best = ends(labels, exact - tolerance, exact + tolerance)

@@ -21,7 +21,7 @@ MATCHES = "every file matches the manifest; whoever changes a file can rewrite t
 
 
 def computed_again(circumstances: Circumstances) -> list[str]:
-    """Return the statements of a run that a verification without differences has confirmed, as texts."""
+    """Return the texts of all statements that a verification without differences confirms."""
     return [words for check in CHECKS for each in check.computes for words in each.words(circumstances)]
 
 
@@ -46,7 +46,7 @@ def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of a verification: messages on differences or, if there are none, what was and was not compared."""
+    """The result of a verification: differences; if there are none, what was confirmed and what was not checked."""
 
     differences: list[str]
     bitwise: bool = False  # else within tolerances, in another numeric class than the run's

@@ -78,7 +78,7 @@ def _values(rows: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 def _can_be_counts(values: np.ndarray) -> bool:
-    """Return whether integers can be image counts: not masks, years, repeated or evenly spaced numbers."""
+    """Return False if integers look like a mask, years, or repeated or evenly spaced numbers; else True."""
     lines = [*values.tolist(), *values.T.tolist()]
     if values.sum() < FEWEST or values.max() <= 1 or len({tuple(sorted(row)) for row in values.tolist()}) == 1:
         return False
@@ -104,7 +104,7 @@ def _is_beside_score(lines: Sequence[str], first: int, rows: int) -> bool:
 
 
 def _next_line(lines: Sequence[str], places: range) -> str:
-    """Return the first line with text, past at most one blank and one separator line; else ""."""
+    """Return the first line with text, skipping at most one blank line and one separator; "" if there is none."""
     passed: list[bool] = []
     for number in places[:3]:
         text = lines[number - 1][:LINE]

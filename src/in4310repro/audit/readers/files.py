@@ -166,7 +166,7 @@ def _tables(html: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Return the text of a quoted string with escapes, as notebooks display a value that was not printed."""
+    """Return a quoted string's content with escaped line breaks and tabs decoded; any other text unchanged."""
     quoted = text.strip()
     if len(quoted) > 1 and quoted[0] in "'\"" and quoted[-1] == quoted[0] and "\\n" in quoted:
         return quoted[1:-1].replace("\\n", "\n").replace("\\t", "\t")
@@ -192,7 +192,7 @@ OTHERS = ("name", "image_set", "overall_accuracy", "sizes", "total")
 
 
 def read_toml(text: str) -> list[Piece]:
-    """Return one table for each [[table]] section, or the tables of sections by metric.
+    """Return a table for each [[table]] section; without such sections, read the content as nested objects.
 
     Raises:
         ValueError: invalid TOML, an unknown key, or a value that is not a string.

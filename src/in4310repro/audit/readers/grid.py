@@ -167,7 +167,7 @@ def _merge_headers(table: Grid) -> Grid:
 
 
 def _shift(cells: list[str], width: int) -> list[str]:
-    """Return a lower header row, shifted right by one column if the first cell above spans both rows."""
+    """Return a lower header row, moved right by one column if its first cell is a metric and its last is empty."""
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
     return cells

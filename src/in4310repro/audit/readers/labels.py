@@ -84,7 +84,7 @@ class LineValue:
 
 @dataclass(kw_only=True)
 class Context:
-    """Metric of lines with only a name and a number, taken from a heading or from values near them."""
+    """Metric that applies to lines with only a name and a number, taken from a heading or nearby values."""
 
     measure: Measure | None = None
     heading: bool = False  # False: inferred from the class values above, for `Mean: 0.9`

@@ -227,7 +227,7 @@ def rows_of_tables(html: str) -> list[list[list[str]]]:
 
 
 def _rows_of_html(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple[int, list[str]]]:
-    """Return line and cells of each row; spanned rows repeat a cell's text, spanned columns stay empty."""
+    """Return (line number, cells) of each row; repeat a cell's text for rowspan, and add empty cells for colspan."""
     rows: list[tuple[int, list[str]]] = []
     hanging: dict[int, tuple[int, str]] = {}
     for line, cells in table:

@@ -91,7 +91,7 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
 
 
 def transpose(matrix: ConfusionMatrix) -> ConfusionMatrix:
-    """Return the transposed matrix, for one whose columns are the true classes."""
+    """Return the transposed matrix, which has true classes as rows if the given one has them as columns."""
     return replace(matrix, rows=tuple(zip(*matrix.rows, strict=True)))
 
 
@@ -268,7 +268,7 @@ def make_matrix(
 
 
 def _are_shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
-    """Return whether rows, columns or all cells sum to about one; `wrong` tolerates a third of deviating sums."""
+    """Return whether rows, columns or all cells sum to about one; if `wrong`, a third of the sums may deviate."""
     allowed = Fraction(len(values), 50)
 
     def one(total: Fraction) -> bool:

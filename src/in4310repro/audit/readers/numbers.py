@@ -125,7 +125,7 @@ def is_missing(text: str) -> bool:
 
 
 def to_percent(printed: Printed) -> Printed:
-    """Return the number as a percentage, with its value divided by 100; a percentage is returned unchanged."""
+    """Return the number marked as a percentage: 98.8 becomes 98.8 %. A percentage is returned unchanged."""
     if printed.percent:
         return printed
     return Printed(

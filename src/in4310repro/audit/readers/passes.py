@@ -171,7 +171,7 @@ def _merge(passes: Sequence[Pass]) -> list[Pass]:
 
 
 def _is_cut(before: Pass, after: Pass) -> bool:
-    """Return whether two adjacent passes are one pass that a repeated, probably misprinted, class name split."""
+    """Return whether two adjacent passes are one pass, split where a class name was repeated by mistake."""
     names = [{value.subject.class_name for value in each.values} for each in (before, after)]
     beside = after.first - before.last <= 1 and not (before.name or after.name)
     return beside and before.image_set == after.image_set and not names[0] <= names[1] and len(names[0] & names[1]) <= 1
@@ -288,7 +288,7 @@ def _make_value(value: LineValue) -> Value | None:
 
 
 def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
-    """Yield the values that belong to no class, judged by their label or their position below a mean."""
+    """Yield the class values that are probably not of a class, judged by label or by position below a mean."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
@@ -315,7 +315,7 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the class values below the first mean of two or more classes; empty if there are over three."""
+    """Return the class values below the first mean of two or more class values; empty if there are more than three."""
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]
     below = [value for value in column if after and value.line > min(after)]

@@ -52,7 +52,7 @@ def make_value(
 
 
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
-    """Return the values, with percentages that lack a percent sign marked as percentages.
+    """Return the values, with those recognised as percentages marked as such even if they lack a percent sign.
 
     The class values of a metric are percentages if most of them are above 1. Otherwise only those above 1 are, if
     one of them is at least 2, which no fraction of one can be. An average is a percentage only if it is itself
@@ -65,7 +65,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Mark percentages by `scale_values` among class values and values of non-class rows; return both."""
+    """Apply `scale_values` to `values` and `asides` together; return both, with percentages marked."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 

@@ -76,7 +76,7 @@ def read_part(lines: Sequence[str]) -> Part:
 
 
 def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, dict[int, str]]:
-    """Return the contents of the tables, and by line number the reason why a table gave no values."""
+    """Return the content of the tables, and a dict from line number to the reason why a table gave no values."""
     others: dict[int, str] = {}
     pieces: list[Piece] = []
     unread: list[Unread] = []
@@ -112,7 +112,7 @@ def _label_values(
 
 
 def _explain_left_out(values: Sequence[LineValue], running: frozenset[int]) -> dict[int, str]:
-    """Return by line number the reason why a value is not used: unchecked metric, repetition or training log."""
+    """Return a dict from line number to the reason why the value in that line is not used."""
     times = Counter(value.label for value in values)
     printed = Counter((value.label, value.cell.printed and value.cell.printed.text) for value in values)
     again = [v for v in values if printed[v.label, v.cell.printed and v.cell.printed.text] > 1]

@@ -65,7 +65,7 @@ def find_measure(table: Grid, columns: Columns) -> Measure | None:
 def _lines(
     table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """Yield section and content of each row; a row without values, or a repeated first class, starts a section."""
+    """Yield (section, row) pairs; a row without values or a repetition of the first class starts a new section."""
     labels = [row.cells[columns.label] for row in table.body]
     groups = collect_group_names(table, columns)
     section, first, repeats, start = "", "", 0, 0
@@ -167,7 +167,7 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
 
 
 def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
-    """Return network and image set of each column; the whole heading is the network if they would repeat."""
+    """Return a dict from column index to (network, image set); a repeated pair gets the whole heading as network."""
     title_set = heading(table.title).image_set
     keys: dict[int, tuple[str, str | None]] = {}
     measures: set[tuple[Measure | None, str, str | None]] = set()
@@ -280,7 +280,7 @@ def default_average(measure: Measure) -> Average | None:
 
 
 def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
-    """Decide for each row named like a summary whether it is a summary, judged by its support.
+    """Decide whether rows with a summary's name are summaries or classes, judged by their support.
 
     `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are
     never classes. A mean may have the mean support of the classes.

@@ -117,7 +117,7 @@ def _place(text: str, values: Sequence[str], width: int, header: str) -> list[st
 
 
 def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
-    """Return the index of the heading whose right or left end is nearest to the same end of a value."""
+    """Return the index of the heading whose left or right edge is nearest to the same edge of a value."""
 
     def distance(index: int) -> tuple[int, int]:
         right = abs(spans[index][1] - end)

@@ -44,7 +44,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield the numbers on the line of a value that are not a value, size, count, setting or part of a name.
+    """Yield an Unread for each line with a value that also has numbers of unknown meaning.
 
     Args:
         lines: all lines of the text.
@@ -236,7 +236,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return the set of exact values, and of values rounded to this number of decimals."""
+        """Return all values that were read, together with each of them rounded to `decimals` decimals."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

@@ -91,7 +91,7 @@ def describe_cap(plan: Plan, draws: int) -> str:
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
-    """Return the probability that K random epochs include a falsified one: 1 - C(N - m, K) / C(N, K).
+    """Return the probability that randomly drawn epochs include at least one falsified epoch.
 
     This is the hypergeometric distribution.
 
@@ -108,7 +108,7 @@ def chance_to_find(false: int, others: int, draws: int) -> float:
 
 
 def chances(plan: Plan) -> list[tuple[int, float]]:
-    """Return pairs of a number of falsified epochs, and the probability that the random epochs include one.
+    """Return pairs (number of falsified epochs, probability that at least one of them is drawn).
 
     The numbers are 1, 5, half of the epochs that may be drawn, and all of them.
     """
@@ -291,7 +291,7 @@ def result_lines(result: Replay) -> list[str]:
 
 
 def difference_lines(result: Replay) -> list[str]:
-    """Return one output line, in a list, on how to interpret the differences of a replay."""
+    """Return a list of one output line, which says what the differences found by a replay prove."""
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"
