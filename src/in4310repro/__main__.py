@@ -9,7 +9,7 @@ from in4310repro.system import signals
 
 
 def main() -> None:
-    """Run the command that the command line names; end the process with the command's exit code."""
+    """Run the command given on the command line, then exit with its exit code."""
     signals.take_over_process()
     from in4310repro import cli
 

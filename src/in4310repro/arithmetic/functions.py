@@ -208,7 +208,7 @@ class _BatchNorm(torch.autograd.Function):
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over the whole batch of log(sum of exp(scores)) - score of the label, as a scalar.
+    """Return the mean cross-entropy of the batch as a scalar: log(sum of exp(scores)) - score of the label.
 
     Args:
         scores: float32 [image, class].

@@ -63,7 +63,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
 
     def is_fixed(self) -> bool:
-        """Return whether the layer uses stored statistics, so that each result depends only on its own input value."""
+        """Return whether the layer normalises with stored statistics instead of those of the batch."""
         return not self.training and self.running_mean is not None
 
     def coefficients(self) -> Tensor:
@@ -130,7 +130,7 @@ class Dropout(nn.Dropout):
 
 
 def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
-    """Return sizes as a pair (rows, columns); a single number is used for both."""
+    """Return a pair (rows, columns); if `sizes` is a single number, both are equal to it."""
     rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
     return rows, columns
 

@@ -26,7 +26,7 @@ def part(number: int, rank: int, size: int) -> range:
 
 
 def share(images: int, rank: int, size: int) -> range:
-    """Return the range of leaves (groups of 8 images) of a batch that process `rank` of `size` computes.
+    """Return the range of a batch's leaves (groups of 8 images) that process `rank` of `size` processes sums.
 
     Examples:
         >>> [share(40, rank, 3) for rank in range(3)], share(8, 0, 2)
@@ -61,7 +61,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """Return the sum of a tree node, given sums of nodes below it, whose memory may be overwritten.
+    """Return the sum of a tree node, computed from the given sums of its descendants, which may be overwritten.
 
     Raises:
         ValueError: the given sums do not cover all leaves of the node.

@@ -176,7 +176,7 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
 
 
 def _processes() -> Any:
-    """Ignore stopping signals, such as torchrun's, from now on; return the module `processes`."""
+    """Return the module `processes`, after setting this process to ignore stopping signals."""
     signals.ignore()
     from in4310repro.system import processes
 

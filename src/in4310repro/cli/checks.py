@@ -185,7 +185,7 @@ def _check_with(
     page: Path | None,
     photographs: bool,
 ) -> None:
-    """Check an image folder, and look for doubtful labels by a network's features."""
+    """Check an image folder, and find doubtful labels with the features of a network."""
     load_torch()
     import numpy as np
 

@@ -132,13 +132,13 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Add `words` to the message of any later interrupt, once this command has written `file`."""
+    """Add `words` to the message about any later interrupt if `file` was written in the meantime."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Add `words` to the message of an interrupt if `something()` is true when the interrupt comes."""
+    """Add `words` to the message about any later interrupt if `something()` is true at that time."""
     signals.kept = lambda: words if something() else ""
 
 

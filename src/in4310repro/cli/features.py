@@ -149,7 +149,7 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return facts about each matching network: parameters, smallest image, weights, obstacle to portability.
+    """Return a dict for each matching network: parameters, smallest image, weights, and why it is not portable.
 
     Raises:
         ValueError: no network's name matches.

@@ -61,7 +61,7 @@ Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUN
 
 
 def default_folder(preset: str, data: str | None) -> Path:
-    """Return the default run folder: the first default name that is unused, or whose run has these images.
+    """Return the default run folder: the first default name that is unused, or whose run uses the images in `data`.
 
     The names are those of `presets.default_names`. Without `data` it is the first of them.
 

@@ -162,7 +162,7 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Return the plan of epochs to train again, and show its limits before verification, which may take hours.
+    """Return the plan of the epochs to train again; show a message if fewer than requested can be repeated.
 
     Raises:
         ValueError: the arithmetic differs from that of the run.

@@ -123,7 +123,7 @@ def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
 
 
 def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
-    """Print the estimates of a dry run: files, disk space, memory and time of the training."""
+    """Print what a training would need: files, disk space, memory and time."""
     from in4310repro.training import dry_run
 
     if resume:

@@ -129,7 +129,7 @@ def mark_used(stream: IO[bytes]) -> None:
 
 
 def claims_folder(file: Path) -> Path:
-    """Return the folder of lock files with which processes divide the decoding of images for a cache file."""
+    """Return the folder of the lock files by which processes share the decoding of images for a cache file."""
     return file.with_name(f".{file.stem}.claims")
 
 

@@ -239,7 +239,7 @@ def _is_part(first: Image.Image, second: Image.Image) -> bool:
 
 
 def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
-    """Return one sorted group for each pair: its two images and the near-duplicates of both."""
+    """Return one sorted group for each pair in `turned`: its two images and the near-duplicates of both."""
     group_of = {group[0]: group for group in alike}
     pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
     return [sorted(first + second) for first, second in pairs]
@@ -352,6 +352,6 @@ def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
 
 
 def list_examples(title: str, examples: Sequence[str]) -> list[str]:
-    """Return lines of text: a title with the number of examples, and the first `PRINTED_EXAMPLES` of them."""
+    """Return lines of text: the number of examples and a title, then the first `PRINTED_EXAMPLES` examples."""
     more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
     return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]

@@ -130,7 +130,7 @@ def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour:
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """Paint the boxes of a randomly chosen list; their coordinates are relative to (x, foot), in units of `size`."""
+    """Paint boxes chosen at random from `choices`; box coordinates are in units of `size`, relative to (x, foot)."""
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 
@@ -147,7 +147,7 @@ def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
 
 
 def lookup(line: Profile, position: Plane) -> Plane:
-    """Return a profile's height at each position in [0, 1]; outside, the height at the nearer end."""
+    """Return a profile's height at each position; positions outside [0, 1] get the height at the nearer end."""
     spot = np.minimum(np.maximum(position, 0.0), 0.9999) * KNOTS
     knot = np.floor(spot).astype(np.int64)
     return mix(line[knot], line[knot + 1], spot - knot)
@@ -180,7 +180,7 @@ def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane,
 
 
 def cells(rng: Random, x: Plane, count: int) -> tuple[Cell, Plane]:
-    """Divide the width into unequal cells; return each column's cell number, and its position in the cell in [0, 1]."""
+    """Divide the width into unequal cells; return each column's cell number and its position, 0 to 1, in the cell."""
     edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + rng.random(count))])
     edges = edges / edges[count] * 1.2 - 0.2 * float(rng.random())
     cell = np.searchsorted(edges[1:count], x[0], side="right").astype(np.int64)
@@ -198,7 +198,7 @@ PLASTER = np.concatenate(palette("b8a88f 945742 9e9e9e d1b87a 6b808f"), axis=1)[
 
 
 def outdoors(size: int, rng: Random) -> Picture:
-    """Return an empty picture of `size` x `size` pixels with a random mixture of two of six weathers."""
+    """Return an empty picture of `size` x `size` pixels, lit by a random mixture of two of six kinds of weather."""
     one, other, share = int(rng.integers(0, 6)), int(rng.integers(0, 6)), between(rng, 0, 0.4)
     zenith = tint(rng, (mix(ZENITH[one], ZENITH[other], share),), 0.12)
     horizon = tint(rng, (mix(HORIZON[one], HORIZON[other], share),), 0.06)
@@ -222,7 +222,7 @@ def sky(view: Picture, rng: Random, horizon: Real) -> None:
 
 
 def massif(view: Picture, rng: Random, top: Real, height: Real, snow: Real, distance: Real) -> None:
-    """Paint a mountain ridge with lit and shaded rock; about the fraction `snow` at the top is white."""
+    """Paint a mountain ridge with lit and shaded rock; `snow` is roughly the fraction of its height that is white."""
     line = profile(rng, int(rng.integers(2, 5)), 6, between(rng, 0.45, 0.6))
     part = crop(view, 0, top - 0.02, 1, 1)
     depth = part.y - top - height * (1 - lookup(line, part.x))

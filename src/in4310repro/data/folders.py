@@ -230,7 +230,7 @@ def skipped_files(root: Path) -> list[Path]:
 
 
 def _ignore(_fault: str) -> None:
-    """Do nothing with a fault, because the listing of the images reports it too."""
+    """Ignore a fault, because the listing of the images reports it too."""
 
 
 def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:

@@ -44,7 +44,7 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Description of the pixels that a cache file should contain."""
+    """Description of the images whose pixels a cache file should contain."""
 
     name: str  # of the set, for progress
     key: str  # text that differs for sets of other images, of another order or another decoding
@@ -58,7 +58,7 @@ class Wanted:
 
     @property
     def record(self) -> np.dtype[np.void]:
-        """NumPy type of an image's record: its pixels and their sha256."""
+        """NumPy dtype of the record that the file has for each image: the image's pixels and their sha256."""
         return np.dtype([("pixels", np.uint8, (self.size, self.size, 3)), ("sha256", np.uint8, HASH_BYTES)])
 
     @property
@@ -154,7 +154,7 @@ def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> Cached
 
 
 class _Records:
-    """Records in an open cache file; some may be missing."""
+    """Records of an open cache file, mapped into memory: one for each image, some of which may be missing."""
 
     def __init__(self, file: Path, stream: IO[bytes], wanted: Wanted) -> None:
         """Map the records of a file into memory; the mapping stays valid after the stream is closed."""
@@ -166,7 +166,7 @@ class _Records:
         self._writing, self._stopped = threading.Lock(), False
 
     def as_pixels(self) -> CachedPixels:
-        """Return the pixels, even if some records are missing."""
+        """Return the pixels of all records; for missing records, they are undefined."""
         return CachedPixels(self._file, self._records["pixels"], self._hashes)
 
     def check(self, progress: Progress) -> None:
@@ -210,7 +210,7 @@ class _Records:
             self._look_at(position)
 
     def _shares(self) -> list[list[int]]:
-        """Divide the missing positions into groups whose borders are the same in every process."""
+        """Return the missing positions, split into groups with the same boundaries in every process."""
         share, missing = self._wanted.share, self.missing
         groups = ((np.flatnonzero(missing[at : at + share]) + at).tolist() for at in range(0, len(missing), share))
         return [group for group in groups if group]
@@ -258,7 +258,7 @@ class _Records:
             self._hashes[position] = np.frombuffer(digest, np.uint8)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
-        """Return the sha256 over the cache key, the position, and the hash of the pixels."""
+        """Return the sha256 to store with a record, over the cache key, the position and the hash of the pixels."""
         return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
 
 
@@ -286,7 +286,7 @@ def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
 
 @contextmanager
 def _claim(claim: Path | None, patience: float, stopped: Callable[[], bool]) -> Iterator[bool]:
-    """Lock a group of records while decoding it, so that no other process decodes the same images.
+    """Lock a group of records within the `with` block, so that no other process decodes the same images.
 
     Yields whether this process has the lock.
     """

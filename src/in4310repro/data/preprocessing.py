@@ -76,7 +76,7 @@ def without_size(preprocessing: Preprocessing) -> dict[str, str]:
 
 
 def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
-    """Return three numbers for red, green and blue.
+    """Return the values for red, green and blue as three numbers.
 
     Args:
         value: a list of numbers, or text with commas.

@@ -92,7 +92,7 @@ def read_image(file: Path, orientation: str = APPLIED) -> Picture:
 
 
 def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
-    """Return two orientations of a TIFF: the one that Pillow applies on loading, and the one left to apply."""
+    """Return the EXIF orientation that Pillow applies on loading a TIFF, and the one that must still be applied."""
     value = image.tag_v2.get(ORIENTATION_TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads
     if value is not None:
         return (value if value in TRANSPOSITIONS else UPRIGHT), UPRIGHT

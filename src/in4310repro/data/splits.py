@@ -123,7 +123,7 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Group images that must be in the same part of the split; return groups by their smallest sha256."""
+    """Return the groups of images that must be in the same part of the split, by each group's smallest sha256."""
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
@@ -141,7 +141,7 @@ def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return how many images still fit into a part of the split after a group; negative if the group does not fit.
+    """Return how many images still fit into a part of the split once a group is added; negative if it does not fit.
 
     Images are counted by class. The result is the smallest number among the classes of the group.
     """
@@ -244,7 +244,7 @@ def _no_split(file: Path) -> ValueError:
 
 
 def _describe_wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
-    """Return the error for an invalid row; None if the row is valid."""
+    """Return a ValueError that describes what is invalid in a row; None if the row is valid."""
     try:
         _check_row(row, source)
     except ValueError as error:
@@ -281,7 +281,7 @@ def check_contents(split: Split) -> None:
 
 
 def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return each image's group number: the smallest position among all images linked to it, itself included.
+    """Return each image's group number, which is the smallest position in the image's group.
 
     Args:
         images: number of images.

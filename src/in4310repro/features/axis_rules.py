@@ -125,7 +125,7 @@ def sum_products(call: Call) -> Axes | None:
 
 
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
-    """Return the channel axes of an einsum's result; a product with a constant counts as a layer.
+    """Return the channel axes of an einsum's result; a constant factor is treated as a layer's weight.
 
     If the constant is summed over an axis other than the assumed channel axis, the result is None: the sum may
     mix channels or positions.

@@ -19,7 +19,7 @@ Consumer = Callable[[str, int, int | None, object], None]
 
 
 class LeaveOut:
-    """Modules and parts of outputs to exclude, given by names such as `pool[1]` or by a compiled pattern.
+    """Modules and parts of outputs that are excluded, given as names like `pool[1]` or as a compiled pattern.
 
     Raises:
         ValueError: a bare string was given instead of a list.
@@ -34,7 +34,7 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Return whether a module or output part is excluded, by its own name or by that of its container."""
+        """Return whether a module or output part is excluded, either itself or with a module that contains it."""
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)
@@ -168,7 +168,7 @@ class ForwardPass:
         self.running, self.measured = True, False
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
-        """Check an uncertain number of images against the model's output; called after the model has run."""
+        """Check the number of images against the model's output if it was uncertain; called after the model has run."""
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)
         self.running = False

@@ -146,7 +146,7 @@ def active_kernel() -> Kernel | None:
 
 
 def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
-    """Return the kernel for an instruction set, or for the widest narrower one that was built; else None."""
+    """Return the kernel for `widest` or, if it was not built, for the next narrower built set; None if none is."""
     return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
 
 
@@ -180,7 +180,7 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
 def locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """Return maps with adjacent channels or adjacent positions in memory, copied if needed, and their layout.
+    """Return maps in which channels or positions are adjacent in memory, copied if necessary, and their layout.
 
     Raises:
         ValueError: the maps are not float32 values with four axes on a CPU.

@@ -112,7 +112,7 @@ def name_command(case: str, command: Command) -> str:
 def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """Return a message if earlier portable kernels wrote a file, or if its portable class is listed as native.
+    """Return a message if a golden file must be renewed, as its portable class is outdated or listed as native.
 
     Nothing is checked in native arithmetic.
     """

@@ -63,11 +63,11 @@ class Source(ABC):
 
     @classmethod
     def names(cls) -> list[str]:
-        """List all names; empty if only `check` can find out whether a network exists."""
+        """List the names of all networks of this source; empty if only `check` can tell which networks exist."""
         return []
 
     def check(self) -> None:
-        """Raise ValueError if the network does not exist or may not be built here."""
+        """Raise ValueError if the network does not exist or its code is not allowed to run."""
         if self.name not in self.names():
             near = difflib.get_close_matches(self.name, known_names(), 1)
             meant = f"did you mean {near[0]}? " if near else ""
@@ -114,7 +114,7 @@ class Source(ABC):
         raise ValueError(f"{self.name} has no ImageNet weights of torchvision; give --weights none or --weights FILE")
 
     def imagenet_preprocessing(self) -> Preprocessing:
-        """Return the preprocessing for the ImageNet weights: that of their evaluation, without cropping.
+        """Return the preprocessing for the ImageNet weights: that of `imagenet_evaluation`, without cropping.
 
         Crops differ between evaluations, and this package takes the largest square.
         """
@@ -315,7 +315,7 @@ class Lite(Source):
         return efficientnet.rename(tensors)
 
     def imagenet_evaluation(self) -> Preprocessing:
-        """Return TensorFlow's preprocessing for the weights: 32 pixels of the short side of 256 are cropped away."""
+        """Return TensorFlow's preprocessing for evaluating the weights: the central 224 / 256 of the short side."""
         half = (0.5, 0.5, 0.5)
         return Preprocessing(mean=half, std=half, interpolation="bicubic", crop_ratio=224 / 256, size=224)
 

@@ -74,7 +74,7 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
 
 
 def _damaged_member(data: bytes) -> str | None:
-    """Return the name of the first part of a zip archive with a wrong checksum; None if all are intact."""
+    """Return the name of the first file in a zip archive with a wrong checksum; None if all are intact."""
     stream = io.BytesIO(data)
     if not zipfile.is_zipfile(stream):
         return None
@@ -83,7 +83,7 @@ def _damaged_member(data: bytes) -> str | None:
 
 
 def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], Set[str]]) -> State:
-    """Return the loaded weights; the head is the initial one if the loaded head has a different number of classes.
+    """Return the loaded weights, with initial weights for the last layer if the number of classes differs.
 
     Args:
         initial: every weight and buffer of the network.
@@ -130,7 +130,7 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
 
 
 def _refuse_unwritten(values: State, initial: State, source: str) -> None:
-    """Raise ValueError if a loaded weight is all zeros, as in a truncated file, although the initial one is not."""
+    """Raise ValueError if all values of a weight are 0 in `values`, as in a truncated file, but not in `initial`."""
     for name, value in values.items():
         begins_with_0 = not initial[name].is_meta and not initial[name].any()
         if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:

@@ -112,7 +112,7 @@ def split_sha256(split_csv: bytes) -> str:
 def starts(
     config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
-    """Return the hash of each setting's starting point, by setting name, computed from the files of a run."""
+    """Return the hash of each setting's starting point by setting name; `tensors` are the epoch hashes by setting."""
     split_hash, numeric_class = split_sha256(to_csv(split)), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}

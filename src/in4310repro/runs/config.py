@@ -108,7 +108,7 @@ class Config:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of images; options that are None, since the weights decide them, get default values."""
+        """Preprocessing of the images; options that are None (left to the weights) get default values."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)

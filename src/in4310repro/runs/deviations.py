@@ -135,7 +135,7 @@ class Protocol:
         return Deviation.SHARED_SPLIT in self.deviations
 
     def part_read_as(self, part: str) -> str:
-        """Return the part of the split that provides the given part's images: always `test` in a shared split."""
+        """Return the part of the split from which images of `part` are read: `test` if the split is shared."""
         return "test" if self.shares_split else part
 
     @property
@@ -174,7 +174,7 @@ class Protocol:
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
-        """Return the divisor of the fraction of non-positive values: 1, or 208 / 200 for 200 images padded to 208."""
+        """Return the divisor for fractions of non-positive values: 1, or e.g. 208 / 200 if a deviation pads batches."""
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 
     @property

@@ -171,7 +171,7 @@ class FinishedRun:
         )
 
     def split_below(self, data: str | None) -> Split:
-        """Check that the images of the split are unchanged; return the split with their present folder as its root.
+        """Return the split, with the folder in which its images are now, after checking that no image has changed.
 
         Args:
             data: the folder of the images; None: the one named in the configuration, or that of the drawn scenes.

@@ -54,7 +54,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, folder: Path) -> RunFolder:
-        """Create an empty run folder; rename an existing run to the first unused name `FOLDER.N`.
+        """Create an empty run folder; an existing run is first renamed to the first unused name `FOLDER.N`.
 
         Raises:
             ValueError: the folder contains files that are not a run, or another process trains in it.

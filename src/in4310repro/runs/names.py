@@ -55,7 +55,7 @@ def is_log(name: str) -> bool:
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Return whether a path is that of a saved state after an epoch, which is at most `epochs` if given."""
+    """Return whether a path is that of a state saved after an epoch from 1 to `epochs` (if given)."""
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
     if found is None or name != kept_epoch(setting, epoch := int(found[1])):

@@ -153,7 +153,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values, without a split or modules that a training will choose."""
+    """Return the configuration as JSON values; split and modules are omitted if the training will choose them."""
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
@@ -182,7 +182,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration; if its split is `SHARES`, replace it by counts in the preset's proportions.
+    """Return the configuration; a split `SHARES` is replaced by numbers of images in the preset's proportions.
 
     Args:
         config: a configuration whose split may be `SHARES`.

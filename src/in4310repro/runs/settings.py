@@ -34,7 +34,7 @@ class Kept(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An optimizer: its name, the state that it keeps, and whether it is portable or has a momentum."""
+    """An optimizer: its name, the tensors that it keeps, and whether it is portable and has a momentum."""
 
     name: str  # of the class in torch.optim and, where it is portable, in `arithmetic`
     state: Mapping[str, Kept]  # by its name in torch's state dict

@@ -146,7 +146,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
 
 @contextmanager
 def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
-    """Re-raise an OSError with the file's name and, if the disk is full, the bytes needed and free."""
+    """Add the file's name to an OSError in the `with` block; if the disk is full, also the bytes needed and free."""
     try:
         yield
     except OSError as error:
@@ -311,7 +311,7 @@ def lock(place: Path) -> None:
 
 
 def _is_at_path(held: Any, path: Path) -> bool:
-    """Acquire the lock; return whether its file is still the one at the path.
+    """Acquire the lock `held`; return whether the locked file is still the file at `path`.
 
     If the previous holder has removed the file after it was opened here, the next process locks a new file.
 

@@ -44,7 +44,7 @@ class Ending:
     lost: bool = False
 
     def line(self, kept: str) -> str:
-        """Return the message about the ending; `kept` is a text that says which results are kept."""
+        """Return the line to print about how the command ended; `kept` is a text about the results that are kept."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
         return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
@@ -125,7 +125,7 @@ class Heartbeat:
         self.hurry.set()
 
     def _last_words(self) -> str:
-        """Return the line for this process to print about the ending; empty if another process prints it."""
+        """Return the line that this process must print at the end; empty if another process prints it."""
         ending = self.own if self.own and self.own.message == self.ending.message else self.ending
         line = ending.line(self._kept())
         if self.rank == 0:
@@ -192,7 +192,7 @@ class Heartbeat:
             self.beats = beats
 
     def _decided(self) -> Ending:
-        """Return how the command ends; `UNKNOWN` if that cannot be decided yet."""
+        """Return the exit code and message on which the processes agree; `UNKNOWN` if they are not decided yet."""
         if self.own:
             return self._agreed(self.own)
         if self.store.check(["ending"]):
@@ -214,7 +214,7 @@ class Heartbeat:
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this process, as the first one that is able to, prints how the command ended."""
+        """Return whether this process prints how the command ended: it is the lowest rank that is able to."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -223,7 +223,7 @@ class Heartbeat:
         return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
-        """Return rank 0's text about the results that are kept."""
+        """Return the text about the results that are kept, which rank 0 provides."""
         words = self.kept
         if self.rank == 0:
             words = signals.kept()

@@ -83,7 +83,7 @@ def size_text(count: int) -> str:
 
 
 def brief(value: Decimal) -> str:
-    """Return a number as text: as an integer from 100 to a million, otherwise with three significant digits."""
+    """Return a number as text: an integer if it is from 100 to a million, otherwise three significant digits."""
     return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"
 
 

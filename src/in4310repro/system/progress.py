@@ -25,7 +25,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """Start time of a task of several parts, and the fraction of the task that was done before the start."""
+    """Clock of a task with several parts, which estimates the seconds left."""
 
     now: Callable[[], float]
     start: tuple[float, float] | None = None
@@ -58,7 +58,7 @@ class Progress:
     now: Callable[[], float] = time.monotonic  # seconds, from any start
 
     def whole(self) -> Progress:
-        """Return a display for a task of several parts; each part shows the time left of the whole task."""
+        """Return a display for a task with several parts, which shows the time left for all parts together."""
         return self if self.console is None else replace(self, stretch=Part(Clock(self.now)))
 
     def part(self, index: int, count: int, title: str = "") -> Progress:
@@ -74,7 +74,7 @@ class Progress:
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
-        """Yield a function to report progress; it takes the number of items just done and a text like `loss 0.41`."""
+        """Yield a function that reports progress, called with the number of items done since and a text."""
         if self.stretch and self.stretch.title:
             title = f"{self.stretch.title}, {title}"
         title = visible(title)
@@ -90,7 +90,7 @@ class Progress:
             yield self._telling(total, _plain_lines(self.console, title, total, self.now))
 
     def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
-        """Return a function that shows progress with the time left of the whole task, if known."""
+        """Return a function that reports progress by `show`, with the time left of the whole task if known."""
         finished = 0
 
         def advance(done: int, detail: str) -> None:
@@ -189,7 +189,7 @@ def _plain_lines(
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold back a signal such as Ctrl-C; yield a function that returns whether one has come.
+    """Hold back signals such as Ctrl-C in the `with` block; yield a function that returns whether one has come.
 
     The caller can thus stop after the current step. A second signal raises KeyboardInterrupt at once (see
     `signals`).

@@ -27,7 +27,7 @@ handled: list[int] = []
 
 
 def keep_nothing() -> str:
-    """Return an empty text: by default, an interrupted command keeps no results."""
+    """Return an empty text, the default: an interrupted command keeps no results."""
     return ""
 
 
@@ -85,7 +85,7 @@ def take_over_process() -> None:
 
 
 def _watch_for_calls_that_never_return() -> None:
-    """End the process if it stays inside a library call in which Python cannot handle a signal.
+    """Start a thread that ends the process if a library call keeps Python from handling a signal for too long.
 
     After a signal, the call may take up to `PATIENCE` seconds, or until the next signal.
     """
@@ -138,7 +138,7 @@ def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], An
 
 @contextmanager
 def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
-    """Raise KeyboardInterrupt on a stopping signal; end the process on a second one, or during an import.
+    """Raise KeyboardInterrupt on a stopping signal; end the process on a second signal, or during an import.
 
     During an import, extension modules would turn a KeyboardInterrupt into errors that blame the installation.
 

@@ -50,7 +50,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def as_function(name: str) -> str:
-    """Return a name such as `mynets.small` in the form MODULE:FUNCTION; empty if it cannot have this form.
+    """Return a name like `mynets.small` in the form MODULE:FUNCTION; empty if this is impossible.
 
     Examples:
         >>> as_function("mynets.small"), as_function("nets/mine.py:small"), as_function("resnet18")

@@ -98,7 +98,7 @@ def ablation(
 
 
 def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
-    """Return the shell command that repeats an ablation, without `--runs` if its path is absolute."""
+    """Return the shell command that repeats an ablation, without the option `--runs` if `runs` is absolute."""
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
@@ -194,7 +194,7 @@ def limits(report: AblationReport) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """Return the change as text: `.` if it is 0, `-` if `after` is None, and `after` if `before` is None."""
+    """Return `after - before` as text: `.` if it is 0, `-` if `after` is None, and `after` if `before` is None."""
     if after is None:
         return "-"
     if before is None:

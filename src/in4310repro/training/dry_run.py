@@ -63,7 +63,7 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """The seconds that the training is estimated to take, without fits of last layers or decoding of images."""
+        """Seconds that the training is estimated to take, without fits of last layers and decoding of images."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -122,7 +122,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
 
 
 def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str, Step], float, dict[str, int]]:
-    """Return each setting's timed step, the seconds that an image's evaluation takes, and the checkpoints' bytes."""
+    """Return each setting's timed step, the seconds to evaluate an image, and each setting's checkpoint bytes."""
     config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
     for setting in config.settings:
@@ -156,7 +156,7 @@ def _name_stage(network: Network, stage: str) -> Iterator[None]:
 
 
 def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
-    """Take the first optimizer steps of one setting; return the training, which holds the timed step."""
+    """Take the first optimizer steps of one setting; return the `Epochs`, whose `last` is the timed step."""
     config = plan.config
     inputs = TrainingInputs(
         model=plan.initial_network(),

@@ -122,7 +122,7 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with the arithmetic that holds for all of its processes together.
+    """Return the context with the arithmetic of all processes together instead of that of this process.
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
@@ -137,7 +137,7 @@ def _with_shared_arithmetic(context: Context) -> Context:
 
 
 def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
-    """Raise ValueError if processes differ in images, weights or arithmetic, or a batch has too few images."""
+    """Raise ValueError if images, weights or arithmetic differ between processes, or a batch is too small."""
     numerics, processes = context.numerics, context.processes
     fewest = min(map(len, training_ranges(len(plan.sets["training"]), plan.config.batch_size)))
     if not numerics.portable and fewest < processes.size:
@@ -202,7 +202,7 @@ def _fit_setting(
 def _score_test_set(
     files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[HistoryRow]], context: Context
 ) -> None:
-    """Score the test set with the selected network; only now, after the selection, is the test set used."""
+    """Score the test set with the selected network, and write scores and metrics to the run folder."""
     setting, _ = select(histories, plan.config.select)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     weights = files.read_tensors(name)
@@ -219,7 +219,7 @@ def _score_test_set(
 
 
 def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
-    """Return scores of the test set and, for a shared split, of the images that training never reads."""
+    """Return the scores of the test set and, if the split is shared, of the images that training never uses."""
     config, split = plan.config, plan.split
     scores = predict(model, plan.sets["test"], config.evaluation, context)
     if not config.protocol.shares_split:

@@ -58,7 +58,7 @@ def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapp
 def states_of(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """Return each parameter's optimizer state, given a file's tensors named `INDEX.NAME`, such as `0.exp_avg`.
+    """Return the optimizer state of each parameter by its index, from tensors named `INDEX.NAME` in a file.
 
     Args:
         optimizer: the optimizer, with parameters of the right shapes.

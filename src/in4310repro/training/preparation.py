@@ -106,7 +106,7 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
 
 
 def _choose_preprocessing(config: Config) -> Preprocessing:
-    """Return the preprocessing for evaluating ImageNet weights; for other weights, that of the training."""
+    """Return the preprocessing for checking the weights, which for ImageNet weights is that of their evaluation."""
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
@@ -183,7 +183,7 @@ def plan_training(config: Config, context: Context) -> TrainingPlan:
 
 
 def _refuse_impossible(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError if the options alone show that the training is impossible here."""
+    """Raise ValueError if the options or the resources of this machine make the training impossible."""
     if numerics.portable and (reason := config.optimizer_obstacle()):
         raise ValueError(f"{reason}; --numerics native allows all optimizers")
     config.network.trust()
@@ -200,7 +200,7 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
 
 
 def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalogue]:
-    """Return the catalogue of the images, and the configuration with the split in numbers of images."""
+    """Return the configuration, with the split as numbers of images, and the catalogue of the images."""
     if config.data:
         images = catalogue(Path(config.data), progress)
     elif config.scenes:
@@ -214,7 +214,7 @@ def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalog
 
 
 def _open_network(config: Config, classes: int, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Build the network with its initial weights; return it with the configuration that fits them."""
+    """Return the configuration, completed for the network, and the network with its initial weights."""
     weights = config.network.read_weights(config.weights)
     network = config.network.build(classes, config.seed, weights)
     config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
@@ -223,7 +223,7 @@ def _open_network(config: Config, classes: int, context: Context) -> tuple[Confi
 
 
 def _find_groups(images: Catalogue, network: torch.nn.Module, config: Config, context: Context) -> list[Group]:
-    """Return the groups of images that the split must not divide; none if the configuration asks for none."""
+    """Return the groups of images that must be in one part of the split; empty if grouping is turned off."""
     if config.group != LOOK_ALIKES:
         return []
     copy = config.network.restore(len(images.classes), network.state_dict(), "the initial weights", of_file=False)

@@ -170,7 +170,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Judgements of a sample of doubted images, or of undoubted ones, and the number of all such images."""
+    """A judged sample of either the doubted or the undoubted images, and the number of all such images."""
 
     images: int
     judged: int
@@ -209,7 +209,7 @@ class Study:
 
 
 def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
-    """Return the estimates from judgements of the images that `draw_sample` drew.
+    """Return estimates of the share of wrong labels, from judgements of the images that `draw_sample` drew.
 
     Args:
         labels: the class of each image that the estimates are about, by path.

@@ -90,7 +90,7 @@ def _directions(
 def _find_in_block(
     directions: Float32[np.ndarray, "image feature"], rows: slice, number: int, columns_at_once: int
 ) -> Int64[np.ndarray, "row neighbour"]:
-    """Return the neighbours of a block of images, comparing them with one block of all images at a time."""
+    """Return the `number` nearest neighbours of each image in a block, in no particular order."""
     count = rows.stop - rows.start
     best = np.empty((count, 0), np.int64)
     for start in range(0, len(directions), columns_at_once):
@@ -119,7 +119,7 @@ def _sort(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Return integer keys that sort neighbours by decreasing similarity; ties go to the smaller position."""
+    """Return integer sort keys of image pairs: more similar pairs first, then smaller positions in `columns`."""
     bits = similarities.view(np.int32)
     # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
@@ -229,7 +229,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour that is not its copy, or -1 if none is known, and the similarity."""
+    """Return each image's nearest neighbour that is not a copy of it (-1 if unknown), and their similarity."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))
@@ -284,7 +284,7 @@ def resemblances(
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
-    """Return a group number for each image, equal for copies found by bytes or hashes (see `link`)."""
+    """Return a group number for each image; copies with equal bytes or similar hashes have equal numbers."""
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]

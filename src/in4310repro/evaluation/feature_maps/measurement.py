@@ -102,7 +102,7 @@ class Request:
         return open_network(self.model)
 
     def measurement(self, first_image: int) -> Measurement:
-        """Return the measurement of the named modules with these options.
+        """Return the description of the measurement, with the modules and options of this request.
 
         Args:
             first_image: index of the first image that this process measures.

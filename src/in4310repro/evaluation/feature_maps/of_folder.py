@@ -53,7 +53,7 @@ def remove_partial_results(out: Path) -> None:
 
 
 class PartialResult:
-    """File with the statistics that one process has so far for an unfinished result.
+    """File in which one process saves the statistics of an unfinished measurement.
 
     Args:
         out: the file of the result.
@@ -76,7 +76,7 @@ class PartialResult:
         self._is_first_rank = rank == 0
 
     def begin(self, files: list[Path], *, resume: bool) -> bool:
-        """Lock the result; if an earlier call saved a partial result of these files, load its statistics.
+        """Lock the result file, and load the statistics of a partial result if there is one.
 
         Args:
             files: the files that this rank measures, in order.
@@ -145,7 +145,7 @@ class PartialResult:
             raise ValueError(f"{self.file} holds no statistics of these modules ({error}); remove it") from None
 
     def add(self, files: list[Path]) -> None:
-        """Record that the next files in order have been measured."""
+        """Record that these files, which are the next ones in order, have been measured."""
         for file in files:
             status = file.stat()
             self._files_digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -179,7 +179,7 @@ def measure_folder(
     resume: bool = False,
     seconds_between_saves: float = 300.0,
 ) -> FolderResult | None:
-    """Return the feature statistics of a folder's images as a record; None in processes of rank above 0.
+    """Measure the images of a folder; return the feature statistics in rank 0, and None in other processes.
 
     The result has the same bits for any number of torchrun processes and any number of interruptions.
 

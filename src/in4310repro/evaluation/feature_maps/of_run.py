@@ -53,7 +53,7 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
 def image_sets(
     run: FinishedRun, settings: FeatureSettings, data: str | None, progress: Progress = SILENT
 ) -> list[ImageSet]:
-    """Return the run's test images and two image sets to compare them with, as samples of the configured size.
+    """Return three image sets: a sample of the run's test images, and two sets to compare them with.
 
     Args:
         run: gives the test images.
@@ -83,7 +83,7 @@ def write_features(run: FinishedRun, config: Config, context: Context, data: str
 
 
 def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
-    """Return each module's fraction of values <= 0 and covariance spectrum, on each of three image sets.
+    """Measure a run's feature maps on three image sets; return the content of `features.json`.
 
     The network has the weights before training; if those were random, it is the trained network that was
     selected.
@@ -123,7 +123,7 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
 
 
 def network_name(run: FinishedRun) -> str:
-    """Return the name by which `features.json` refers to the network whose feature maps were measured."""
+    """Return the description in `features.json` of the network whose feature maps were measured."""
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
     return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
@@ -170,7 +170,7 @@ class _Batches:
 
     @property
     def part(self) -> range:
-        """Indices of this process's images, in whole blocks of 64, a multiple of `PUBLISHED_BATCH_SIZE`."""
+        """Range of indices of the images that this process measures; it starts at a multiple of 64."""
         blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
         return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
 
@@ -198,7 +198,7 @@ def _set_record(
     spectra: Mapping[str, FeatureResult],
     settings: FeatureSettings,
 ) -> ImageSetFeatures:
-    """Return the record of one image set, from the results of its modules by name."""
+    """Return the record of one image set; `sparsity` and `spectra` are the results by module name."""
     divisor = settings.protocol.share_divisor(len(images))
     modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in settings.modules}
     for name, module in modules.items():

@@ -53,7 +53,7 @@ def value_record(histogram: Histogram) -> ValueFeatures:
 
 
 def powers_of_two(histogram: Histogram) -> dict[str, int]:
-    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8], `0` the zeros."""
+    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8], and `0` the zeros."""
     signs = {-1: "-", 1: ""}
     return {f"{signs[sign]}2^{exponent}" if sign else "0": count for sign, exponent, count in histogram.by_exponent()}
 
@@ -110,7 +110,7 @@ class FolderModule(TypedDict):
 
 
 class FolderResult(TypedDict):
-    """The request, with file and folder names instead of paths, and the statistics of each module."""
+    """Result for an image folder: the request without full paths, and the statistics of each module."""
 
     request: dict[str, object]
     modules: dict[str, FolderModule]
