@@ -64,10 +64,7 @@ GOLDEN = {
 }
 RUNS = {
     "settings": "config optimizer_table",
-    "finished": "finished chance sent",
-    "folder": "folder arrays status",
     "records": "finished",
-    "selection": "selection measured",
 }
 READERS = "wild parts grids files labels numbers reports subjects forms"
 AUDIT = (
@@ -85,11 +82,11 @@ def list_modules(root: Path) -> list[Module]:
     return [
         *_list_room(root, "metrics", "tests", {}, "metrics metric_table"),
         *_list_room(root, "features", "tests/features", FEATURES, "statistics hooks outputs"),
-        Module("data/splits", "data/splits.py", ("tests/data/test_splits.py", "tests/data/test_linking.py")),
+        Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
         Module(
             "data/near_duplicates",
             "data/near_duplicates.py",
-            ("tests/data/test_orientations.py", "tests/data/test_near_duplicates.py", "tests/data/test_matching.py"),
+            ("tests/data/test_near_duplicates.py",),
         ),
         Module("training", "training/head.py", ("tests/training/test_head.py",)),
         Module("evaluation", "evaluation/embedding.py", ("tests/training/test_head.py",)),

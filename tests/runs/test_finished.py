@@ -1,23 +1,27 @@
-"""A finished run is read and checked once; a missing or malformed file is refused by its name."""
+"""A finished run is read and checked once, sent to other processes, and judged; a bad file is refused by its name."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.splits import check_contents
 from in4310repro.models.network import open_network
+from in4310repro.runs import names
 from in4310repro.runs.config import to_json
-from in4310repro.runs.finished import FinishedRun, finished_files, image_root
+from in4310repro.runs.finished import FinishedRun, advise, finished_files, image_root, open_run
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import file_sha256
+from in4310repro.system.processes import ALONE, Processes
 from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import tensors_sha256
 from tests.builders import write_images
@@ -216,3 +220,87 @@ def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_amo
     ]
     assert list(tmp_path.iterdir()) == []
     assert image_root(replace(own, data=None).images, None) == embedded_catalogue(4, 224, 7).root
+
+
+def run_with(run: FinishedRun, training: list[int], validation: list[int], right: list[int]) -> FinishedRun:
+    """Return the run with these numbers of images of each class, and of correct validation images."""
+    named = {"training": training, "validation": validation, "test": [2] * 6}
+    supports = {part: dict(zip(run.classes, counts, strict=True)) for part, counts in named.items()}
+    shares = [correct / count for correct, count in zip(right, validation, strict=True)]
+    mean = sum(shares) / len(shares)
+    row = run.histories["sgd"][0] | {"class_accuracy": shares, "mean_class_accuracy": mean}
+    return replace(run, metrics=run.metrics | {"supports": supports}, histories={"sgd": [row]})
+
+
+@pytest.mark.parametrize(
+    ("validation", "right"),
+    [
+        ([2] * 6, [1] * 6),
+        ([20] * 6, [4] * 6),
+        ([20] * 6, [6] * 6),
+        ([20] * 6, [0] * 6),
+        # Always the largest class.
+        ([50, 10, 10, 10, 10, 10], [50, 0, 0, 0, 0, 0]),
+        ([50, 10, 10, 10, 10, 10], [45, 5, 5, 5, 5, 5]),
+    ],
+)
+def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_it(
+    validation: list[int], right: list[int], finished_run: Path
+) -> None:
+    said = advise(run_with(FinishedRun.open(finished_run), [100] * 6, validation, right))
+    images = sum(validation)
+    interval = scipy.stats.binomtest(sum(right), images).proportion_ci(0.95, method="wilson")
+    if interval.low > max(validation) / images:
+        assert said == ""
+    else:
+        assert said.startswith(f"no better than guessing, for all that {images} validation images tell: {sum(right)} ")
+        assert f"({interval.low:.2f} to {interval.high:.2f})" in said
+        assert ("within its interval: no difference seen" in said) == (max(validation) / images <= interval.high)
+        assert said.endswith("try more images or more --epochs")
+
+
+def test_few_training_images_are_said_and_no_weights_are_advised_that_are_there(finished_run: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    few = run_with(run, [19, *[500] * 5], [50] * 6, [45] * 6)
+    assert advise(few) == "19 training images of the smallest class are few; try more images or more --epochs"
+    mine = replace(few, config=replace(run.config, data="photos/mine"))
+    assert advise(mine).endswith("are few; try --preset photographs-head, more images or more --epochs")
+    begun = replace(mine, config=replace(mine.config, weights="imagenet"))
+    assert advise(begun).endswith("; try more images or more --epochs")
+    fitted = replace(few, config=replace(PRESETS["photographs-head"], data="photos/mine"))
+    assert advise(fitted).endswith("; try more images or --train all")
+    assert advise(run_with(run, [20] * 6, [50] * 6, [45] * 6)) == ""
+
+
+@dataclass(frozen=True)
+class Beside(Processes):
+    """Stand-in for two processes: the second receives what the first broadcasts."""
+
+    size: int = 2
+    said: tuple[list[bytes]] = ([],)
+
+    def broadcast(self, data: bytes = b"") -> bytes:
+        if self.leads:
+            self.said[0].append(data)
+        return self.said[0][0]
+
+
+def test_another_process_opens_the_run_that_the_first_one_sends(finished_run: Path) -> None:
+    said: tuple[list[bytes]] = ([],)
+    with open_run(finished_run, Beside(rank=0, said=said)) as first:
+        assert first.folder == finished_run
+    with open_run(Path("nowhere"), Beside(rank=1, said=said)) as second:
+        assert second.folder not in (finished_run, Path("nowhere"))
+        assert (second.config, second.metrics, second.histories) == (first.config, first.metrics, first.histories)
+        mine, theirs = (run.selected_network().state_dict() for run in (first, second))
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+        weights = list(second.folder.rglob(names.BEST_WEIGHTS))
+    assert [file.parent.name for file in weights] == [first.metrics["setting"]]
+    assert not second.folder.exists()
+
+
+def test_a_process_alone_reads_the_folder_and_sends_nothing(finished_run: Path, tmp_path: Path) -> None:
+    with open_run(finished_run, ALONE) as run:
+        assert run.folder == finished_run
+    with pytest.raises(ValueError, match="no run folder"), open_run(tmp_path / "none", ALONE):
+        pass
