@@ -25,7 +25,7 @@ AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation 
 
 @dataclass(frozen=True)
 class Watched(Progress):
-    """Progress that calls a function at each step of a task, and another one with each message."""
+    """Progress display that passes each step of a task to `step`, and each message to `say`."""
 
     step: Callable[[str, int, str], object] = lambda _title, _done, _detail: None
     say: Callable[[str], object] = lambda _line: None
@@ -42,7 +42,7 @@ class Watched(Progress):
 
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
-    """Return images of six classes in turn; their brightness depends on the class."""
+    """Return `count` random images, whose labels run through six classes; a higher label is brighter."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 6
     noise = generator.integers(0, 40, (count, size, size, 3))
@@ -62,7 +62,7 @@ def write_images(root: Path, *paths: str, size: int = 8) -> Path:
 
 
 def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -> Path:
-    """Write that many images, all different, into each class folder, as `root/CLASS/0.png`; return the root."""
+    """Write `counts[CLASS]` different images as `root/CLASS/0.png` and so on; return the root."""
     return write_images(root, *(f"{name}/{n}.png" for name, count in counts.items() for n in range(count)), size=size)
 
 
@@ -78,7 +78,7 @@ def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
 
 
 def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
-    """Return the entries of a `tensors.json` with recomputed hashes of the previous entries (docs/replay.md).
+    """Set `previous` in each entry of a `tensors.json` to the hash of the entry before it; return the entries.
 
     Args:
         entries: as a forger changed them.
@@ -93,7 +93,7 @@ def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
 
 
 def rechain(folder: Path) -> None:
-    """Recompute the hash chains of a run from its changed files, then its manifest."""
+    """Recompute the hash chains of a run whose files were changed, and the manifest entries of the chains."""
     run = RunFolder.open(folder)
     config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
     for setting in config.settings:

@@ -205,12 +205,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def golden_tiers(request: pytest.FixtureRequest) -> Callable[[Comparison], None]:
-    """Return a function that records the tiers at which a test compared golden values, for the final summary."""
+    """Return a function that records how many golden values a test compared at each tier of strictness."""
     return lambda comparison: request.node.user_properties.append((TIERS_KEY, dict(comparison.tiers)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many golden values were compared at each tier, so that a weaker comparison shows."""
+    """Print the number of golden values that were compared at each tier of strictness."""
     total: Counter[str] = Counter()
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
         for name, tiers in getattr(report, "user_properties", []):

@@ -184,7 +184,7 @@ def headline_numbers(run: FinishedRun) -> dict[str, Any]:
 
 
 def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
-    """Return claims that are compared bit for bit in one numeric class and with a tolerance in others."""
+    """Return claims that are compared bit for bit in the same numeric class, and with a tolerance in others."""
     tolerances = read_json(TOLERANCES)["numbers"]
     return {
         name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()
@@ -220,7 +220,7 @@ def first_losses(seed: int, active: Numerics) -> dict[str, list[float]]:
 
 
 def first_steps() -> dict[str, Claim]:
-    """Return the first losses, which allow a tight tolerance on processors with other bits."""
+    """Return the losses of the first training steps, with small tolerances for processors that round differently."""
     return claim_with_tolerance(first_losses(PRESETS["tiny"].seed, numerics()), "numerical")
 
 
@@ -235,7 +235,7 @@ def run_notebook(name: str) -> dict[str, Any]:
 
 
 def statistics_tutorial() -> dict[str, Claim]:
-    """Return numbers of the statistics notebook, which torch's convolutions reproduce only within a tolerance."""
+    """Return numbers of the statistics notebook, with tolerances because torch's convolutions vary."""
     pyplot.switch_backend("agg")
     conv1 = run_notebook("statistics")["conv1"]
     pyplot.close("all")
@@ -287,7 +287,7 @@ def course_folder(name: str) -> Path | None:
 
 
 def course_images(folder: Path) -> dict[str, Claim]:
-    """Return sizes of classes and parts, and hashes of the contents and the split, of the 17,034 photographs."""
+    """Return class sizes, part sizes, and hashes of the contents and of the split of the 17,034 photographs."""
     images = catalogue(folder)
     config = PRESETS["course"]
     parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
@@ -365,7 +365,7 @@ def photographs_runs(folder: Path) -> dict[str, FinishedRun]:
 
 
 def photographs_numbers(runs: Mapping[str, FinishedRun]) -> dict[str, Claim]:
-    """Return the results of runs from ImageNet weights on the test photographs and on unseen ones."""
+    """Return accuracy and mean average precision of runs from ImageNet weights on test and unseen photographs."""
     claims = {}
     for name, run in runs.items():
         results: dict[str, Any] = {"test": run.metrics}
@@ -396,7 +396,7 @@ CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
 
 
 def recorded_arithmetic(recorded: Fingerprint, active: Numerics) -> Numerics:
-    """Return the arithmetic that a run records, for values that this process reads but does not compute."""
+    """Return `active` with the mode, numeric class and device name that a run recorded."""
     return replace(
         active, mode=recorded["numerics"], numeric_class=recorded["numeric_class"], device_name=recorded["device_name"]
     )
@@ -410,7 +410,7 @@ def _read_fingerprint(case: str) -> Fingerprint:
 
 
 def write(case: str, device: str, reason: str) -> list[str]:
-    """Write the golden file of a case, or those outdated only by their numeric class; return the file names."""
+    """Write a case's golden file or, for the case `environments`, renew outdated files; return the file names."""
     active, versions = numerics(device), None
     if case == "environments":
         return renew(FOLDER, CASES, reason, active, os.environ)

@@ -23,7 +23,7 @@ LOCK = ".lock"
 
 
 class Missing(MetaPathFinder):
-    """Import finder that raises ModuleNotFoundError for modules that a laptop may lack."""
+    """Import finder that raises ModuleNotFoundError for the modules `names`, as if they were not installed."""
 
     def __init__(self, names: set[str]) -> None:
         self._names = names

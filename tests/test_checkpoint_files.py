@@ -256,7 +256,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def replace_tensor(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, str], Tensors]:
-    """Return a function that changes one tensor; MOMENT in `key` stands for the optimizer's state name."""
+    """Return a function that changes the tensor `key`, with MOMENT replaced by the second argument."""
     return lambda tensors, moment: (
         tensors
         | {(name := key.replace("MOMENT", moment)): change(tensors[name] if name in tensors else torch.zeros(1))}

@@ -101,7 +101,7 @@ def list_environment(mode: str, numerics: Numerics) -> Environments:
 def compare_file(
     file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str] = VERSIONS
 ) -> Comparison:
-    """Compare results with a golden file, both claimed to come from native arithmetic."""
+    """Compare results with a golden file, as if both had been computed in native arithmetic."""
     return compare("x", file, got, replace(numerics, mode="native"), versions, list_environment("native", active()))
 
 
@@ -136,7 +136,7 @@ def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_t
 def compare_unlisted(
     case: str, file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]
 ) -> list[str]:
-    """Compare with a golden file by its own class and versions, as before there was a list of environments."""
+    """Return the differences from a golden file, judged by the numeric class and versions in the file itself."""
     if file["case"] != case:
         return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
@@ -219,7 +219,7 @@ def nudge(value: Any, by: float) -> Any:
 
 
 def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Yield faulty golden files: the key, the file, and True if other numeric classes also detect the fault."""
+    """Yield triples: a name, a faulty golden file, and True if other numeric classes also detect the fault."""
     for key, entry in content["values"].items():
         least = abs(entry["value"]) * 1e-15 if isinstance(entry["value"], float) else 1e-12
         moved_file = copy.deepcopy(content)

@@ -167,7 +167,7 @@ def test_a_score_that_is_not_finite_is_refused_with_its_image(value: float) -> N
 
 @pytest.fixture(scope="module")
 def unchecked() -> ModuleType:
-    """Return the module without the runtime type checks that the tests add."""
+    """Return the module in4310repro.metrics.measurement without the type checks that jaxtyping adds in tests."""
     name = "in4310repro.metrics"
     checked = {key: sys.modules.pop(key) for key in [*sys.modules] if key == name or key.startswith(f"{name}.")}
     finders, sys.meta_path[:] = [*sys.meta_path], [each for each in sys.meta_path if "jaxtyping" not in repr(each)]

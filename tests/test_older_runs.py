@@ -76,7 +76,7 @@ def older(
 
 @pytest.fixture(scope="module")
 def newer(photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run of this version on the same photographs, with the default for their EXIF orientation."""
+    """Return the folder of a run on the same photographs by this version, which applies the EXIF orientation."""
     open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("newer") / "run"
     experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), Context(numerics), folder)

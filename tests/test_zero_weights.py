@@ -23,7 +23,7 @@ SHAPES = {"token": (1, 1, 8), "matrix": (8, 8), "scale": (8, 1, 1), "kernel": (2
 
 
 class Beginning(nn.Module):
-    """A network with zero-initialised tensors, such as class tokens and residual scales, one of them unused."""
+    """A network with parameters initialised to zero, such as a class token; one of its tensors is unused."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()

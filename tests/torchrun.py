@@ -28,7 +28,7 @@ ONE_MACHINE = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rd
 
 
 def launch(folder: Path, words: tuple[str, ...], forked: Callable[..., None] | None, output: str = "output") -> None:
-    """Run `torchrun WORDS` in a folder; its processes are forked to call a function, or started if there is none."""
+    """Run torchrun with `words` in a folder; unless `by_command`, its processes are forked and call `play`."""
     from torch.distributed.launcher.api import elastic_launch
 
     run: Any = importlib.import_module("torch.distributed.run")
@@ -46,7 +46,7 @@ def launch(folder: Path, words: tuple[str, ...], forked: Callable[..., None] | N
 
 
 def play(case: str) -> None:
-    """Run the package's main() with its commands replaced by the function `command` for a case."""
+    """Run the package's main() with `command(case)` in place of its command line."""
     from in4310repro.__main__ import main
     from in4310repro.cli import application
     from in4310repro.system import heartbeat

@@ -44,12 +44,12 @@ def fused_double(left: float, right: float, addend: float) -> float:
 
 
 def part_of(steps: int) -> int:
-    """Return the part length for a sum of `steps` terms: the largest power of two <= sqrt(2 * steps), at most 32."""
+    """Return the length of the partial sums of `steps` terms: the largest power of two <= min(32, sqrt(2 * steps))."""
     return min(32, 1 << ((2 * steps).bit_length() - 1) // 2)
 
 
 def chain(rows: Doubles) -> Doubles:
-    """Add rows to zero, one after the other."""
+    """Return the sum of the rows, added to zeros one after the other."""
     total = np.zeros(rows.shape[1:], rows.dtype)
     for row in rows:
         total = total + row
@@ -57,7 +57,7 @@ def chain(rows: Doubles) -> Doubles:
 
 
 def tree(leaves: list[Numbers]) -> Numbers:
-    """Sum the leaves recursively, split at the largest power of two below their number."""
+    """Return the sum of a list, split recursively at the largest power of two below its length."""
     if len(leaves) == 1:
         return leaves[0]
     left = 1
@@ -145,7 +145,7 @@ class RecordingLibrary(library.Library):
 
 @contextmanager
 def record_calls() -> Iterator[list[tuple[Any, ...]]]:
-    """Record the kernel calls of a `with` block."""
+    """Yield a list to which each kernel call in the `with` block adds its name and arguments (structs as dicts)."""
     recording = RecordingLibrary(library.library())
     with compute_with(recording, torch.get_num_threads()):
         yield recording.calls

@@ -75,7 +75,7 @@ def computed(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, ...]:
-    """Return the result and the gradients (in the order of NAMES) of `function` on random inputs."""
+    """Return the result of `function` on random inputs, then the gradients of maps, weight and bias."""
     maps, gradient = (values.to(dtype) for values in case.draw(seed))
     inputs = [values.to(dtype).requires_grad_() for values in (maps, *case.draw_weight(seed))]
     result = function(case, *inputs)
@@ -86,7 +86,7 @@ Doubles = NDArray[np.float64]
 
 
 def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Doubles]:
-    """Return, for each of NAMES, the ratio of our root mean square error to torch's, and its standard deviation.
+    """Return the ratios of the package's root mean square errors to torch's, and their standard deviations.
 
     The standard deviation is the jackknife estimate over draws. A ratio is 0 where our result is exact.
     """
@@ -94,7 +94,7 @@ def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Double
 
 
 def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
-    """Compute the result of `error_ratios` from the result of `squared_errors`."""
+    """Return the result of `error_ratios`, computed from the sums that `squared_errors` returns."""
     draws = len(squares)
     ratios = _ratio(squares.sum(0))
     left_out = np.array([_ratio(squares.sum(0) - row) for row in squares])
@@ -102,7 +102,7 @@ def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def squared_errors(case: Case, draws: int, seed: int = 0) -> Doubles:
-    """Return sums of squares, indexed by draw, by (our error, torch's error, value) and by tensor in NAMES."""
+    """Return sums of squares, indexed by draw, by (error of the package, error of torch, value) and by tensor."""
     return np.array([_squared_errors(case, seed + draw) for draw in range(draws)])
 
 

@@ -35,7 +35,7 @@ def _released() -> Iterator[None]:
 
 
 def in_use(make: Any) -> int:
-    """Return the number of bytes in the memory blocks that a result occupies."""
+    """Call `make` and return the number of bytes by which the memory blocks in use grow."""
     before = Sizes.used
     result = make()
     taken = Sizes.used - before

@@ -39,7 +39,7 @@ def products(left: Floats, right: Floats, start: Floats) -> Floats:
 
 
 def leaf_sum(left: Floats, right: Floats) -> Floats:
-    """Return left.T @ right for at most eight rows: fused sums of four rows each, which are then added."""
+    """Return left.T @ right for at most 8 rows: fused sums over 4 rows each, then the sum of these."""
     leaf = np.zeros((left.shape[1], right.shape[1]), np.float32)
     for first in range(0, len(left), 4):
         part = np.zeros_like(leaf)
@@ -68,7 +68,7 @@ def test_linear_has_the_bits_of_the_formula(sizes: Sizes) -> None:
 
 
 def test_chains_follow_the_order_of_features_and_outputs() -> None:
-    """A 1 added to 2^60 is lost, in float64 too, unless -2^60 was added before it."""
+    """In float64, 2^60 + 1 - 2^60 gives 0, but 2^60 - 2^60 + 1 gives 1."""
     big = 2.0**60
     for values, expected in (((big, 1.0, -big), 0.0), ((big, -big, 1.0), 1.0), ((1.0, big, -big), 0.0)):
         assert linear(torch.tensor([values]), torch.ones(1, 3)).tolist() == [[expected]]

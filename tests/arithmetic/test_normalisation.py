@@ -64,7 +64,7 @@ class Case:
         return [result.detach(), *running, *[leaf.grad for leaf in leaves if leaf.grad is not None]]
 
     def by_formula(self, form: str, summed=batch_sum) -> list[Tensor]:  # type: ignore[no-untyped-def]
-        """Compute the same values by the formulas of docs/arithmetic.md; `summed` sums over the batch."""
+        """Return the values of `by_ours` by the formulas in docs/arithmetic.md; `summed` sums over the batch."""
         x, second, dy = rows_of(self.maps), rows_of(self.other), rows_of(self.gradient)
         weight, bias, number = self.weight.double().numpy(), self.bias.double().numpy(), x.shape[0] * x.shape[1]
         wide = x.astype(np.float64)

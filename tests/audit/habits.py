@@ -30,12 +30,12 @@ HABITS: dict[str, Habit] = {
 
 
 def report(habit: str, seed: int) -> Report:
-    """Return a consistent report in one habit; equal seeds give equal text."""
+    """Return a consistent report printed in the style named `habit`; equal seeds give equal text."""
     return HABITS[habit](np.random.default_rng([seed, *habit.encode()]))
 
 
 def reports(count: int, first_seed: int = 0) -> Iterator[Report]:
-    """Yield `count` consistent reports, cycling through the habits."""
+    """Yield `count` consistent reports, using all printing styles (keys of HABITS) in turn."""
     names = list(HABITS)
     for number in range(count):
         yield report(names[number % len(names)], first_seed + number // len(names))

@@ -35,7 +35,7 @@ def any_printing(generator: np.random.Generator) -> Printing:
 
 
 def printed_lines(name: str, printing: Printing, make: Callable[[np.random.Generator], Outcome] = ordinary) -> Habit:
-    """Return a habit that prints one line per class accuracy and one for their mean."""
+    """Return a function that makes a report: one line per class accuracy, then one line with their mean."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = make(generator)
@@ -50,7 +50,7 @@ def overall(outcome: Outcome, printing: Printing) -> str:
 
 
 def weighted_under(name: str, mean_lines: Sequence[str]) -> Habit:
-    """Return a habit that prints class accuracies and, under one of `mean_lines`, the overall accuracy."""
+    """Return a function that makes a report of class accuracies and overall accuracy, labelled by `mean_lines`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome, printing = ordinary(generator), any_printing(generator)
@@ -136,7 +136,7 @@ def empty_class_zero(generator: np.random.Generator) -> Report:
 
 
 def with_counts(generator: np.random.Generator) -> Report:
-    """Print each row as 95.3% (286/300)."""
+    """Print each accuracy with its counts, such as 95.3% (286/300)."""
     outcome = ordinary(generator)
     rows = []
     for name, k, n in zip(outcome.names, outcome.correct, outcome.sizes, strict=True):

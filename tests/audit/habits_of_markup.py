@@ -74,7 +74,7 @@ def asciidoc_by_cell(cells: Cells) -> str:
 
 
 def scores_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
-    """Return a habit that writes precision, recall, F1, support and averages as a table by `write`."""
+    """Return a function that makes a report: precision, recall, F1 and support in a table formatted by `write`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -92,7 +92,7 @@ def scores_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
 
 
 def accuracies_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
-    """Return a habit that writes class accuracies, their mean and the overall accuracy as a table by `write`."""
+    """Return a function that makes a report: class accuracies and their averages in a table formatted by `write`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -105,7 +105,7 @@ def accuracies_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habi
 
 
 def counted(generator: np.random.Generator) -> dict[str, tuple[int, int, int]]:
-    """Draw the numbers of right, predicted and true entities for each kind of entity."""
+    """Draw (correctly predicted, predicted, true) numbers of entities for each type of entity."""
     found = generator.integers(80, 900, size=len(ENTITIES))
     right = (found * generator.uniform(0.6, 0.95, size=len(ENTITIES))).astype(int)
     true = (right / generator.uniform(0.6, 0.95, size=len(ENTITIES))).astype(int)
@@ -218,7 +218,7 @@ def branches(generator: np.random.Generator) -> Report:
 
 
 def large_batches(generator: np.random.Generator) -> Report:
-    """Print the mean accuracy over batches above the accuracies of classes of equal size."""
+    """Print the mean of the accuracies of batches, then the accuracies of classes of equal size."""
     outcome: Outcome = balanced(generator, int(generator.choice([50, 100, 200])))
     right, size = outcome.labels == outcome.predictions, int(generator.choice(BATCHES))
     mean = np.mean([right[start : start + size].mean() for start in range(0, len(right), size)])

@@ -31,7 +31,7 @@ def accuracy_of(outcome: Outcome) -> float:
 
 
 def matrix_of(outcome: Outcome) -> str:
-    """Return the confusion matrix as NumPy prints it, with marked cells."""
+    """Return the confusion matrix as NumPy prints it, with each count annotated by `mark`."""
     width = len(str(outcome.matrix.max()))
     rows = [
         " ".join(mark(str(count), "cell", "matrix", f"{i} {j}", width) for j, count in enumerate(row))
@@ -87,7 +87,7 @@ def two_classes_beside_matrix(generator: np.random.Generator) -> Report:
 
 
 def report_and_marked_matrix(generator: np.random.Generator) -> Report:
-    """Print a report, then its matrix with the true or the predicted classes as rows."""
+    """Print a classification report, then the confusion matrix, with the values of both annotated by `mark`."""
     outcome = ordinary(generator)
     text = mark_report(written(outcome, digits=4), outcome.names)
     text = f"{text}\n\nConfusion matrix:\n{matrix_of(outcome)}\n"
@@ -175,7 +175,7 @@ def table_of_folds(generator: np.random.Generator) -> Report:
 
 
 def said_once(generator: np.random.Generator) -> Report:
-    """Print in one sentence the size that all classes have in common."""
+    """Print the common size of all classes in one sentence, then a table of class accuracies."""
     size = int(generator.integers(20, 200))
     outcome = balanced(generator, size)
     classes = len(outcome.names)

@@ -16,7 +16,7 @@ from tests.audit.simulation import OBJECTS, SCENES, ordinary, simulate
 
 
 def written(name: str, compute: Callable[[int, int], float], write: Callable[[float], str]) -> Habit:
-    """Return a habit that prints class accuracies in one number format."""
+    """Return a function that makes a report of class accuracies, each given by write(compute(correct, images))."""
     return printed_lines(name, Printing(compute=compute, write=write))
 
 
@@ -27,7 +27,7 @@ def without_zero(value: float) -> str:
 
 
 def mean_printed_otherwise(name: str, classes: str, mean: str) -> Habit:
-    """Return a habit that prints class accuracies and their mean in two different formats of PRINTINGS."""
+    """Return a function that makes a report of class accuracies and their mean in two formats of PRINTINGS."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -48,7 +48,7 @@ def log_prefix(generator: np.random.Generator) -> Report:
 
 
 def fold_lines(generator: np.random.Generator) -> Report:
-    """Print the accuracy of each fold, then mean and standard deviation; no fold may be read as a class."""
+    """Print the accuracies of five folds, which are not classes, then their mean and standard deviation."""
     accuracies = [int(generator.integers(70, 99)) / 120 + 0.1 for _ in range(5)]
     rows = [f"Fold {number}: {value:.4f}" for number, value in enumerate(accuracies, start=1)]
     tail = mark(f"{np.mean(accuracies):.4f}", "mean", "fold", "mean")
@@ -57,7 +57,7 @@ def fold_lines(generator: np.random.Generator) -> Report:
 
 
 def by_method(name: str, write: Callable[[list[list[str]]], str], suffix: str) -> Habit:
-    """Return a habit that writes the table of VOC papers: a row per method, a column per class, the mean last."""
+    """Return a function that makes a table of average precisions: a row per method, a column per class, then mAP."""
 
     def habit(generator: np.random.Generator) -> Report:
         heading = ["Method", *OBJECTS, "mAP"]

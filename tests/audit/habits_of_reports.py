@@ -37,7 +37,7 @@ def as_dictionary(outcome: Outcome) -> dict[str, dict[str, float] | float]:
 
 
 def text_report(digits: int) -> Habit:
-    """Return a habit that prints classification_report(digits=...)."""
+    """Return a function that makes a report by scikit-learn's classification_report(digits=digits)."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)

@@ -14,7 +14,7 @@ from tests.audit.simulation import OBJECTS, SCENES, Outcome, ordinary, simulate,
 
 
 def average_precision(name: str, compute: Callable[[Outcome], Sequence[float]], write: Callable[[float], str]) -> Habit:
-    """Return a habit that prints one line per average precision and one for mAP."""
+    """Return a function that makes a report: one line per class with its average precision, then one with mAP."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator, 200)

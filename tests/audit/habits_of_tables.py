@@ -14,7 +14,7 @@ from tests.audit.simulation import SCENES, ordinary, simulate
 
 
 def table(name: str, write: Callable[[Sequence[Sequence[str]]], str], turn: bool = False, suffix: str = ".md") -> Habit:
-    """Return a habit that writes one table with class sizes, accuracies, their mean and the overall accuracy."""
+    """Return a function that makes a report: a table of class accuracies and averages, transposed if `turn`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -52,7 +52,7 @@ def several_networks(generator: np.random.Generator) -> Report:
 
 
 def several_sets(generator: np.random.Generator) -> Report:
-    """Print the class accuracies of a validation set, then of a test set of another size, unrounded."""
+    """Print unrounded class accuracies of a validation set, then of a test set with different class sizes."""
     texts = []
     for part in ("Validation", "Test"):
         outcome = simulate(generator, SCENES, [int(n) for n in generator.integers(200, 600, size=6)])
@@ -80,7 +80,7 @@ def wide_csv(generator: np.random.Generator) -> Report:
 
 
 def long_csv(generator: np.random.Generator) -> Report:
-    """Print CSV with a row for each class: class,n,correct,accuracy."""
+    """Print CSV with the heading class,n,correct,accuracy and a row for each class."""
     outcome = ordinary(generator)
     rows = [["class", "n", "correct", "accuracy"]]
     for name, k, n in zip(outcome.names, outcome.correct, outcome.sizes, strict=True):
@@ -163,7 +163,7 @@ def epochs_csv(generator: np.random.Generator) -> Report:
 
 
 def any_table(generator: np.random.Generator) -> Report:
-    """Print accuracies as a random kind of table in a random number format, with or without sizes and means."""
+    """Print accuracies in a random table format and number format, with or without class sizes and means."""
     outcome, printing = ordinary(generator), any_printing(generator)
     columns: dict[str, dict[str, str]] = {}
     with_sizes = bool(generator.integers(2))

@@ -55,7 +55,7 @@ def lines(
     class_lines: Sequence[str] = CLASS_LINES,
     mean_lines: Sequence[str] = MACRO_LINES,
 ) -> str:
-    """Print one line per class, then one for the mean if it is given."""
+    """Return one line of text per class value, then a line for the mean unless `mean` is None."""
     template = pick(generator, class_lines)
     rows = [line(template, value, "class", column, name) for name, value in values.items()]
     return "\n".join([*rows, *([line(pick(generator, mean_lines), mean, "mean", column)] if mean else [])]) + "\n"
@@ -73,7 +73,7 @@ def role_of(column: str, row: str) -> str:
 
 
 def grid(columns: Columns, corner: str = "Class") -> list[list[str]]:
-    """Return the cells of a table, heading row first, with marked values."""
+    """Return the cells of a table, heading row first, with each value annotated by `mark`."""
     rows = list(dict.fromkeys(row for values in columns.values() for row in values))
     body = [
         [

@@ -42,7 +42,7 @@ def possible(text: str, like: str) -> bool:
 
 
 def replaced(position: int) -> Plant:
-    """Return a function that changes one decimal of a class value: the `position`-th, or the last one for -1."""
+    """Return a function that changes one decimal digit of a class value: the digit `position`, or the last for -1."""
 
     def plant(report: Report, generator: np.random.Generator) -> Report | None:
         cell = one(generator, [c for c in of_classes(report) if share_decimals(c.text) >= abs(position)])
@@ -74,14 +74,14 @@ def swapped(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def wrong_row(report: Report, generator: np.random.Generator) -> Report | None:
-    """Put the value of another class into a class's row."""
+    """Replace the value of one class by a different value from the same column."""
     cell = one(generator, report.of_role("class"))
     others = [c.text for c in report.of_role("class") if cell and c.column == cell.column and c.text != cell.text]
     return with_value(report, cell, str(generator.choice(others))) if cell and others else None
 
 
 def means_with_parts(report: Report) -> list[tuple[Cell, list[Cell]]]:
-    """Return each printed mean that equals the mean of at least three class values, with those values."""
+    """Return pairs (printed mean, class values) in which the mean of three or more class values is as printed."""
     found = []
     for mean in report.of_role("mean"):
         parts = [cell for cell in report.of_role("class") if cell.column == mean.column]
@@ -178,7 +178,7 @@ def with_row(report: Report, row: str, right: float, predicted: float) -> Report
 
 
 def too_many_predictions(report: Report, generator: np.random.Generator) -> Report | None:
-    """Give a class the precision and F1 of more false positives than the other classes have images."""
+    """Lower a class's precision and F1 as if its false positives outnumbered the images of all other classes."""
     rows = scores_of_rows(report)
     row = str(generator.choice(list(rows))) if rows else None
     if row is None:

@@ -46,12 +46,12 @@ def share(k: int, n: int) -> float:
 
 
 def percentage(k: int, n: int) -> float:
-    """Return 100 * k / n in double precision, multiplied before the division."""
+    """Return 100 * k / n in double precision; the multiplication comes first."""
     return 100 * k / n
 
 
 def percentage_of_share(k: int, n: int) -> float:
-    """Return k / n * 100 in double precision, divided before the multiplication."""
+    """Return k / n * 100 in double precision; the division comes first."""
     return k / n * 100
 
 

@@ -14,7 +14,7 @@ MARKED = re.compile(f"{OPEN}([^{BETWEEN}]*){BETWEEN}([^{CLOSE}]*){CLOSE}")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One printed value: its place in the text, and its role, row and column."""
+    """One value printed in a report: its role, column and row, its text, and the index where the text starts."""
 
     role: str  # "class", "mean", "count" or "size"
     column: str
@@ -65,12 +65,12 @@ def share_decimals(text: str) -> int:
 
 
 def mark(text: str, role: str, column: str, row: str, width: int = 0) -> str:
-    """Return a value between marks that state its role, column and row, padded on the left to `width`."""
+    """Return a value enclosed in markers that name its role, column and row, padded on the left to `width`."""
     return " " * (width - len(text)) + f"{OPEN}{role}|{column}|{row}{BETWEEN}{text}{CLOSE}"
 
 
 def visible_length(marked: str) -> int:
-    """Return the length of a text without its marks."""
+    """Return the length of a text without the markers that `mark` adds."""
     return len(MARKED.sub(lambda match: match[2], marked))
 
 
@@ -87,7 +87,7 @@ def report_of(habit: str, marked: str, **fields: object) -> Report:
 
 
 def mark_report(text: str, names: Sequence[str]) -> str:
-    """Mark the values in the text of scikit-learn's classification report."""
+    """Return the text of scikit-learn's classification report with each value annotated by `mark`."""
     lines = []
     for line in text.splitlines():
         label = re.match(r"\s*(.*?)\s{2,}", line + "  ")

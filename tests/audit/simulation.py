@@ -80,7 +80,7 @@ def balanced(generator: np.random.Generator, size: int = 1000) -> Outcome:
 
 
 def with_empty_class(generator: np.random.Generator) -> Outcome:
-    """Simulate predictions for the classes of the scenes, one of which has no images."""
+    """Simulate predictions for the classes in SCENES, one of which has no images."""
     sizes = [int(size) for size in generator.integers(40, 400, size=len(SCENES))]
     sizes[int(generator.integers(len(SCENES)))] = 0
     return simulate(generator, SCENES, sizes)

@@ -29,7 +29,7 @@ AP, BALANCED, KAPPA = Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, Meas
 
 
 def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
-    """Return, by name of the averaging method, the interval in which each method places the sheet's only average."""
+    """Return a dict from each averaging method to the interval that it gives for the sheet's only average."""
     (summary,) = list_summaries(sheet)
     readings = list(list_readings(summary, sheet))
     assert all(set(reading.means) == set(Rounding) for reading in readings)
@@ -37,7 +37,7 @@ def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
 
 
 def made(average: Average, *others: Value, of: Measure = ACCURACY, parts: Measure = ACCURACY) -> tuple[Value, ...]:
-    """Return class values 0.50 and 0.25, an average of 0.40, and the values in `others`."""
+    """Return class values 0.50 and 0.25 of metric `parts`, an average 0.40 of metric `of`, and `others`."""
     return (*column(parts, a="0.50", b="0.25"), value("0.40", None, of, average), *others)
 
 

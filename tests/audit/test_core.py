@@ -22,7 +22,7 @@ HEAD = "| Class | Precision | Recall | F1 | Support |\n|---|---|---|---|---|\n"
 
 
 def scores_by_brute_force(size: int, predicted: int) -> set[tuple[str, str, str]]:
-    """Return the printed precision, recall and F1 for all numbers of correct and predicted images up to the limits."""
+    """Return all (precision, recall, F1), as text, for `size` images and at most `predicted` predictions."""
     texts = set()
     for right, chosen in itertools.product(range(1, size + 1), range(1, predicted + 1)):
         if right <= chosen:

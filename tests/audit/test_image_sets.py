@@ -12,7 +12,7 @@ from in4310repro.audit.verdicts import Audit
 
 
 def report(sizes: Sequence[int], decimals: int, *, classes: int = 1, seed: int = 0, percent: bool = False) -> str:
-    """Return a report with two tables per image set (four for a single set), the sets in turn."""
+    """Return a report: two tables of class accuracies per size in `sizes`, in turn, or four if there is one size."""
     generator = random.Random(seed)
     blocks = []
     for number in range(2 * max(2, len(sizes))):
@@ -29,7 +29,7 @@ def groups(result: Audit) -> set[str]:
 
 
 def partitions_by_hand(result: Audit) -> list[set[str]]:
-    """Return the most probable grouping, then the alternatives, each as a set such as {'13', '24'}."""
+    """Return the most probable grouping of the tables, then the alternatives, each as a set such as {'13', '24'}."""
     named = {rivals for group in result.sizes for rivals in group.rivals}
     texts = [{part.replace("Figure ", "").replace(", ", "") for part in rival.split(" | ")} for rival in named]
     return [groups(result), *texts]

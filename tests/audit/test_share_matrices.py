@@ -312,7 +312,7 @@ def test_the_diagonal_of_shares_of_all_images_is_divided_and_adds_up_to_the_accu
 
 
 def alike(classes: int, wrong: int) -> tuple[Shares, dict[str, Any]]:
-    """Return a matrix with 0.9012 in every cell, and recalls of 0.9012, except 0.8012 in the first `wrong`."""
+    """Return a matrix of 0.9012 in every cell, and class recalls: 0.8012 in the first `wrong` classes, else 0.9012."""
     names = tuple("abcdefghi"[:classes])
     line = [replace(cell("0.9012"), unit=Fraction(1, 10**4))] * classes
     recalls = {name: cell("0.8012" if place < wrong else "0.9012") for place, name in enumerate(names)}

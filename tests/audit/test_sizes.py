@@ -194,7 +194,7 @@ BOUND = 50
 
 
 def free(*texts: str) -> float:
-    """Return the average of `likelihood` over all possible sizes n, with weights 1/sqrt(n)."""
+    """Return the mean of `likelihood` over all class sizes n up to BOUND, weighted by 1/sqrt(n)."""
     tables = [accuracies(a=text) for text in texts]
     sizes = common_sizes(tables, "a").tolist()
     weights = {n: n**-0.5 for n in range(1, BOUND + 1)}
@@ -278,7 +278,7 @@ def test_all_partitions_are_tried() -> None:
 
 
 class Given:
-    """Stand-in for the evidence that returns given values for groups of tables, and `other` for the rest."""
+    """Stand-in for Evidence: a group of tables has its log probability in `values`, or else `other`."""
 
     def __init__(self, number: int, values: Mapping[tuple[int, ...], float], other: float = -50.0) -> None:
         self.units = [[accuracies(chr(65 + place), a="0.5")] for place in range(number)]

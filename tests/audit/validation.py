@@ -79,7 +79,7 @@ def worst(result: Audit) -> str | None:
 
 
 def consistent(case: tuple[str, int]) -> list[Consistent]:
-    """Audit a consistent report without class sizes and, if it does not print them, also with them."""
+    """Audit a consistent report without class sizes; if it does not print them, audit it again with them."""
     habit, seed = case
     made = report(habit, seed)
     settings: list[Mapping[str, int]] = [{}]
@@ -147,13 +147,13 @@ def planted(case: tuple[str, int, str]) -> list[Planted]:
 
 
 def cases(count: int, first_seed: int = 0) -> list[tuple[str, int]]:
-    """Return `count` pairs (habit, seed): all habits in a fixed shuffled order, with a new seed in each round."""
+    """Return `count` pairs (printing style, seed); the seed grows by one after each pass through all styles."""
     names = [str(name) for name in np.random.default_rng(0).permutation(list(HABITS))]
     return [(names[number % len(names)], first_seed + number // len(names)) for number in range(count)]
 
 
 def with_errors(count: int, first_seed: int) -> list[tuple[str, int, str]]:
-    """Return `count` triples (habit, seed, error) for each type of error, over the habits in which it can occur."""
+    """Return `count` triples (printing style, seed, error) per error, with styles that can contain the error."""
     wanted: list[tuple[str, int, str]] = []
     for kind in KINDS:
         names = [name for name, seed in cases(len(HABITS)) if _with_error(name, seed, kind)]
@@ -166,7 +166,7 @@ def _with_error(habit: str, seed: int, kind: str) -> Report | None:
 
 
 def measured(good: Sequence[Consistent], bad: Iterable[Planted]) -> dict[str, Any]:
-    """Return the numbers of outcomes as a JSON value; equal reports give an equal value."""
+    """Return the numbers of reports by outcome of the audit, and the detection rates, as a JSON value."""
     compared = [case for case in good if case.peer is not None]
     return {
         "habits": len(HABITS),
@@ -223,7 +223,7 @@ def run(count: int, errors: int, jobs: int, first_seed: int = 0) -> tuple[list[C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print and write the validation; return 1 if a consistent report was accused."""
+    """Run the validation, and print and write its results; return 1 if a consistent report was called impossible."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reports", type=int, default=2000, help="consistent reports")
     parser.add_argument("--errors", type=int, default=80, help="reports for each kind of error")

@@ -86,13 +86,13 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def update(page: Path, result: Mapping[str, Any]) -> None:
-    """Replace the table between the marks on the page."""
+    """Write the current table of results into the page."""
     text = page.read_text(encoding="utf-8")
     page.write_text(replaced(text, table(result)), encoding="utf-8")
 
 
 def replaced(text: str, new: str, name: str = NAME) -> str:
-    """Return the page with new text between the marks named `name`.
+    """Return the page with `new` between the HTML comments that mark the section `name`.
 
     Raises:
         ValueError: the page has no such marks.

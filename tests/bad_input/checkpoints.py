@@ -63,7 +63,7 @@ def without(name: str) -> Make:
 
 
 def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] | None = None) -> Make:
-    """Make a run whose last setting (one optimizer's training) has this checkpoint, under a name with its hash."""
+    """Return a function that makes an interrupted run with this checkpoint of its last optimizer."""
 
     def make(box: Sandbox) -> None:
         interrupt_run(box)
@@ -76,7 +76,7 @@ def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] |
 
 
 def with_state(state: dict[str, torch.Tensor]) -> Make:
-    """Make a run whose first setting (one optimizer's training) has a checkpoint with this AdamW state."""
+    """Return a function that makes an interrupted run whose AdamW checkpoint contains this optimizer state."""
 
     def make(box: Sandbox) -> None:
         interrupt_run(box)

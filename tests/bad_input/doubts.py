@@ -68,7 +68,7 @@ def unreadable(name: str) -> Make:
 
 
 def without_a_class(box: Sandbox) -> None:
-    """Make a run, and photographs of a single class; the findings come before the error."""
+    """Make a run, and a folder of photographs with only one class."""
     box.run()
     box.photos(classes=("cat",), images=10)
 

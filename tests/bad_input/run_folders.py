@@ -85,7 +85,7 @@ def gone(name: str) -> Make:
 
 
 def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
-    """Make two runs; change the score arrays of the first, and update its manifest entry."""
+    """Return a function that makes two runs, applies `change` to the score arrays of one, and updates its manifest."""
 
     def make(box: Sandbox) -> None:
         folder = box.run(RUN)
@@ -147,7 +147,7 @@ def stranger(preset: str) -> Make:
 
 
 def linked(name: str, target: str) -> Make:
-    """Replace a file or folder of the run by a link to one outside the run."""
+    """Return a function that makes two runs, and replaces a file or folder of one by a link to `target` outside it."""
 
     def make(box: Sandbox) -> None:
         two_runs(box)
@@ -173,7 +173,7 @@ def fifo(name: str) -> Make:
 
 
 def flipped(name: str, place: float, *, whole: bool = False) -> Make:
-    """Make two runs; flip one bit of a file at a relative position, without updating the manifest."""
+    """Return a function that makes two runs, and flips one bit at the fraction `place` of a file's length."""
 
     def make(box: Sandbox) -> None:
         folder = box.whole_run(RUN) if whole else box.run(RUN)
@@ -192,7 +192,7 @@ def unfinished(box: Sandbox) -> None:
 
 
 def photograph(box: Sandbox) -> None:
-    """Make scores that name a picture on this machine, which is not in the split."""
+    """Make two runs; the scores of one name an existing image that is not in its split."""
 
     def change(content: dict[str, Any]) -> None:
         paths = content["paths"].astype("U200")
@@ -208,7 +208,7 @@ def no_secret(box: Sandbox) -> None:
 
 
 def forged_record(names: list[object]) -> Make:
-    """Make a report whose record lists files that belong to others; the next report draws no figures."""
+    """Return a function that makes a report folder whose record claims the files `names`, and a user's file in it."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)

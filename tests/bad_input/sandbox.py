@@ -72,7 +72,7 @@ class Outcome:
 
 @contextlib.contextmanager
 def time_limit(limits: Limits, clock: Callable[[], float] = time.monotonic) -> Iterator[list[float]]:
-    """Raise HangError if the block exceeds the limits; its duration is then appended to the yielded list.
+    """Raise HangError if the `with` block exceeds a limit, after appending the seconds used to the yielded list.
 
     A system without timers has no limit.
     """
@@ -187,7 +187,7 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def write_json(folder: Path, name: str, value: Any) -> None:
-    """Replace a JSON file instead of writing into it, because it may have other hard links."""
+    """Replace a JSON file by a new file, so that hard links to the old one keep their content."""
     (folder / name).unlink()
     (folder / name).write_text(json.dumps(value, indent=1) + "\n")
 
@@ -286,7 +286,7 @@ class Sandbox:
         return file
 
     def edit_json(self, path: str, change: Callable[[Any], Any]) -> Path:
-        """Apply `change` to a JSON file's value: in place, or by its return value."""
+        """Apply `change` to a JSON file's value; `change` edits the value in place or returns a new one."""
         value = json.loads((self.work / path).read_text())
         returned = change(value)
         return self.write(path, json.dumps(value if returned is None else returned, indent=1))

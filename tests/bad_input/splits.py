@@ -17,7 +17,7 @@ HEADING = "path,class,sha256,part"
 
 
 def rows(box: Sandbox) -> list[list[str]]:
-    """Return the rows of a correct split of a folder."""
+    """Make photographs and return the rows of a valid split: path, class, sha256 and part of each image."""
     root = box.photos()
     files = sorted(file for file in root.rglob("*.png"))
     parts = ["training"] * 5 + ["validation", "validation", "test", "test"]

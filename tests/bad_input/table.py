@@ -29,7 +29,7 @@ ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 
 
 def table(rows: list[Row]) -> str:
-    """Return the numbers of rows by exit code, then all rows by group."""
+    """Return the number of test cases by exit code, then a table of the test cases by group."""
     counts = Counter(row.group for row in rows)
     codes = Counter(row.code for row in rows)
     listed = ", ".join(f"{number} end with {code}" for code, number in sorted(codes.items()))
@@ -53,7 +53,7 @@ def _cell(text: str) -> str:
 
 
 def replaced(page: str, name: str, content: str) -> str:
-    """Return the page with the text between two marks replaced.
+    """Return the page with `content` between the HTML comments that mark the section `name`.
 
     Raises:
         ValueError: the page has no such marks.

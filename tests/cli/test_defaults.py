@@ -23,7 +23,7 @@ HEAD = "photographs-head"
 
 @pytest.fixture
 def install_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], None]:
-    """Return a function that makes the package with the weights installed, with empty weights, or missing."""
+    """Return a function that simulates an installed package with an empty weights file (True), or none (False)."""
 
     def install(installed: bool) -> None:
         if installed:

@@ -141,7 +141,7 @@ def test_many_copies_are_read_once_and_make_one_short_line(folder: Path) -> None
 
 
 def add_every_fault(folder: Path) -> None:
-    """Add every kind of fault to a folder."""
+    """Add to a folder files and links with each fault that the check of a folder reports."""
     (folder / "empty").mkdir()
     (folder / "bird" / "deeper").mkdir(parents=True)
     (folder / "sea" / "old").mkdir()

@@ -30,7 +30,7 @@ def differing_bits_by_text(first: int, second: int) -> int:
 
 
 def groups_by_all_pairs(hashes: list[int], bits: int) -> list[list[int]]:
-    """Return the connected components (of at least two images) of the graph of pairs within `bits`."""
+    """Return the positions of hashes, grouped if linked by pairs that differ in at most `bits` bits."""
     label = list(range(len(hashes)))
     for i in range(len(hashes)):
         for j in range(i):
@@ -47,7 +47,7 @@ def random_hashes(count: int, seed: int) -> list[int]:
 
 
 def flipped(value: int, count: int, generator: np.random.Generator) -> int:
-    """Return the hash with that many of its bits flipped."""
+    """Return the hash with `count` random bits flipped."""
     for bit in generator.choice(64, count, replace=False):
         value ^= 1 << int(bit)
     return value

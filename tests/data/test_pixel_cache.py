@@ -39,7 +39,7 @@ def pixels_of(position: int, size: int) -> NDArray[np.uint8]:
 
 @dataclass
 class Decoded:
-    """Images that are decoded into the cache in shares of 8, with a list of those that were."""
+    """Images for the pixel cache, decoded in blocks of 8; `positions` lists the images that were decoded."""
 
     size: int = 16
     images: int = IMAGES
@@ -63,7 +63,7 @@ class Decoded:
                       patience=self.patience)  # fmt: skip
 
     def load(self, progress: Progress = SILENT) -> CachedPixels:
-        """Load the images, and note which were decoded for it."""
+        """Load the images, and list in `positions` the images that this call decodes."""
         self.positions.clear()
         return pixel_cache.load(self.file, self.wanted, progress)
 
@@ -104,7 +104,7 @@ def die_at_23(number: int) -> None:
 
 
 def start(log: Path, processes: int, act: Callable[[int], object]) -> list[int]:
-    """Start processes that load the images at the same moment, and return their exit codes."""
+    """Load the images in several processes at once, with code `doing` at each image; return the exit codes."""
     context: Any = multiprocessing.get_context(METHOD)
     arguments = (os.environ["IN4310REPRO_CACHE"], log, processes, act)
     started = [context.Process(target=load_in_process, args=arguments) for _ in range(processes)]
@@ -277,7 +277,7 @@ def test_a_link_in_the_cache_is_not_written_through(decoded: Decoded, tmp_path: 
 
 
 def load_sizes(*sizes: int) -> list[Path]:
-    """Load sets of several sizes and return their cache files, last used long ago and a minute apart."""
+    """Load one image set per size and return their cache files, dated one minute apart from 1970 on."""
     sets = [Decoded(size) for size in sizes]
     for minute, each in enumerate(sets):
         each.load()

@@ -69,7 +69,7 @@ def _has_to_be_held(number: re.Match[str], text: str) -> bool:
 
 
 def values_of(claim: dict[str, Any]) -> list[float]:
-    """Return the values under the keys of a claim's file."""
+    """Return the numbers that a claim's keys select in the claim's JSON file."""
     content = json.loads((ROOT / claim["file"]).read_text(encoding="utf-8"))
     keys = claim.get("keys") or [claim["key"]]
     return [float(value) for key in keys for value in _under(content, key.split("|"))]
@@ -112,7 +112,7 @@ def _scale(claim: dict[str, Any]) -> float:
 
 
 def interval(claim: dict[str, Any]) -> str:
-    """Return the intervals of a claim's numbers as text, or "" if none is known."""
+    """Return the uncertainty intervals of a claim's numbers as text, or "" if the claim names none."""
     if "interval_key" in claim:
         low, high = values_of(claim | {"key": claim["interval_key"] + "|*"})
         return f"{_scale(claim) * low:.2g} to {_scale(claim) * high:.2g}"

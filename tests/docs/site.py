@@ -25,7 +25,7 @@ IN_STYLES = re.compile(r"(?:@import\s*|url\()\s*[\"']?((?:https?:)?//[^\"')\s]+)
 
 
 class _Page(HTMLParser):
-    """Collect the addresses that a page loads when it is opened."""
+    """HTML parser that collects the external addresses that a page loads."""
 
     def __init__(self) -> None:
         super().__init__()

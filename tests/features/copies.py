@@ -24,7 +24,7 @@ def maps_by_copies(network: nn.Module, name: str, batches: Sequence[Tensor]) -> 
 
 
 def rows_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
-    """Return samples as rows in float64, shifted by a constant per channel for accuracy."""
+    """Return the samples (positions, or means of images) as rows in float64, minus a constant per channel."""
     numbers: NDArray[Any] = maps.double().numpy()
     numbers = numbers.reshape(*numbers.shape[:2], -1)
     numbers = numbers - numbers[0, :, 0][:, None]
@@ -39,7 +39,7 @@ def covariance_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
 
 
 def error_of(covariance: Tensor, expected: NDArray[Any]) -> float:
-    """Return the larger of two relative errors: the Frobenius norm's, and the worst of the 8 largest eigenvalues'."""
+    """Return the larger of the relative Frobenius error and the worst relative error of the top 8 eigenvalues."""
     frobenius = np.linalg.norm(covariance.numpy() - expected) / np.linalg.norm(expected)
     expected_values = np.linalg.eigvalsh(expected)[::-1][:8]
     measured = np.linalg.eigvalsh(covariance.numpy())[::-1][:8]

@@ -38,7 +38,7 @@ class Made(nn.Module):
 
 
 def conv(outputs: int = 7, kernel: int = 1, stride: int = 2) -> nn.Conv2d:
-    """Return a convolution to maps of 7 x 7 positions and, by default, 7 channels, so that all axes have length 7."""
+    """Return a convolution that gives 7 x 7 positions for IMAGES and, by default, 7 channels."""
     return nn.Conv2d(3, outputs, kernel, stride)
 
 
@@ -169,7 +169,7 @@ def copy_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
 
 
 def assert_mean(statistics: FeatureStatistics, name: str, *outputs: tuple[Tensor, int]) -> None:
-    """Assert a module's mean, given its outputs (with equally many images) and their channel axes."""
+    """Assert that a module's mean is that of `outputs`, pairs (tensor, channel axis) with equally many images."""
     means = [
         output.detach().double().mean(dim=[dim for dim in range(output.ndim) if dim != axis])
         for output, axis in outputs

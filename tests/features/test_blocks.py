@@ -48,7 +48,7 @@ def measure(samples: Samples | None, indices: list[range], first_image: int = 0)
 
 @functools.cache
 def bits_of_one_run(samples: Samples | None, _kernel: str) -> list[object]:
-    """Return the statistics of one pass over all images, cached by kernel."""
+    """Return all result values of one pass over the images; `_kernel` only separates cache entries."""
     return bits(measure(samples, batches(IMAGES, 32)))
 
 

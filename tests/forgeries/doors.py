@@ -15,7 +15,7 @@ def accuracy(work: Path) -> float:
 
 
 def choose(forger: Forger) -> None:
-    """Show whichever of two honest runs has the better test score."""
+    """Keep the run with the better test score of two honest runs with different seeds."""
     other = forger.starts("seed 1")
     if accuracy(other) > accuracy(forger.work):
         for file in (other / "runs/tiny").rglob("*"):

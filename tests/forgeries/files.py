@@ -14,7 +14,7 @@ MANIFEST, CONFIG = "manifest.json", "config.json"
 
 
 def without_its_line(name: str, change: Callable[[Forger], object]) -> Forge:
-    """Change a file and remove its line from the manifest."""
+    """Return a forgery that changes the file `name` and omits it from the manifest."""
 
     def forge(forger: Forger) -> None:
         change(forger)
@@ -108,7 +108,7 @@ def linked_setting(forger: Forger) -> None:
 
 
 def last_weights(forger: Forger) -> None:
-    """Add a weights file that only another protocol writes, with its manifest line."""
+    """Add last.safetensors, which the run's protocol does not write, and list it in the manifest."""
     forger.write(f"{LAST}/last.safetensors", forger.read(f"{LAST}/best.safetensors"))
     forger.seal()
 
@@ -165,7 +165,7 @@ ROWS += [
 
 
 def added(forger: Forger) -> None:
-    """Add files of every type that `verify` does not compare, none of them written by a training."""
+    """Add files of types that `verify` does not compare; no training wrote these files."""
     for name in (
         "logs/adamw/steps.csv",
         "logs/best/steps.csv",

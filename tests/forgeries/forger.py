@@ -116,7 +116,7 @@ class Forger:
         return self.ordered(setting, read_tensors(self.run / f"{setting}/best.safetensors"))
 
     def ordered(self, setting: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the tensors in the network's order, which is lost when a file is read."""
+        """Return the tensors in the order of the run's records, because safetensors files do not preserve it."""
         first = [name for name in self.json(files_of(setting)[1])[0]["tensors"] if name in tensors]
         return {name: tensors[name] for name in [*first, *sorted(tensors.keys() - {*first})]}
 
@@ -148,7 +148,7 @@ class Forger:
         self.write_json("metrics.json", self.json("metrics.json") | dict(scores.metrics()))
 
     def rescore(self) -> None:
-        """Recompute scores and metrics with the current weights of the setting that the histories select."""
+        """Recompute test scores and metrics from the weights of the setting with the highest validation accuracy."""
         settings = [setting.name for setting in self.config().settings]
         setting, row = select({name: self.json(f"{name}/history.json") for name in settings}, "mean_class_accuracy")
         scores = self.predicted(setting, "test")
@@ -163,7 +163,7 @@ class Forger:
         self.write_json("metrics.json", self.json("metrics.json") | new | dict(scores.metrics()))
 
     def revalidate(self, setting: str) -> None:
-        """Recompute the history row and chain entry of a setting's best epoch from its current weights."""
+        """Recompute the records of a setting's best epoch (history row, hash chain entry) from the current weights."""
         history, tensors, state = *map(self.json, files_of(setting)), self.weights(setting)
         row: dict[str, Any] = max(history, key=lambda each: each["mean_class_accuracy"])
         scores = self.predicted(setting, "validation", row["epoch"])
@@ -186,7 +186,7 @@ class Forger:
         of_run.write_features(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
 
     def make_fit(self, setting: str = SELECTED) -> None:
-        """Recompute everything that depends on a setting's weights, images and split, then the manifest."""
+        """Recompute the records of a setting's best epoch, the test scores, the feature maps and the manifest."""
         self.revalidate(setting)
         self.rescore()
         self.refeature()

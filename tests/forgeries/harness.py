@@ -33,7 +33,7 @@ class Verdict:
     trusted: bool  # by one who compares files with the manifest alone
 
     def sentence(self, words: tuple[str, ...]) -> str:
-        """Return the first sentence with all `words`; if there is none, the first sentence or ""."""
+        """Return the first message that contains all `words`, else the first message, or "" without messages."""
         fitting = (each for each in self.sentences if all(word in each for word in words))
         return next(fitting, next(iter(self.sentences), ""))
 
@@ -70,7 +70,7 @@ def _rounded(number: re.Match[str]) -> str:
 
 
 def faults(forgery: Forgery, verdict: Verdict) -> list[str]:
-    """Return a sentence for each difference between a forgery's outcome and its row."""
+    """Return a sentence for each difference between the verdict and the one that the forgery should get."""
     found = [f"printed {line!r}" for line in verdict.stray]
     if verdict.by != forgery.by:
         found.append(f"caught by {verdict.by} and not by {forgery.by}: {verdict.sentences[:3]}")

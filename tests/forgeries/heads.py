@@ -50,7 +50,7 @@ def of_test_images(forger: Forger) -> None:
 
 
 def another_strength(forger: Forger) -> None:
-    """Show the head of another penalty strength, with the accuracies of all others lowered."""
+    """Use the head of a non-selected penalty strength, and set the accuracies of all other strengths to 0."""
     history = forger.json(HISTORY)
     best = best_epoch(history, "mean_class_accuracy")["epoch"]
     other = next(row for row in reversed(history) if row["epoch"] != best)
@@ -75,7 +75,7 @@ def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def moved_unseen_by(*parts: str, share: float = 1.0) -> Forge:
-    """Change the head so that every test image becomes correct, but the scores of `parts` do not change.
+    """Return a forgery of the head that makes test images correct and keeps the scores of `parts`.
 
     Args:
         parts: training, validation or test; their scores stay unchanged.
@@ -115,7 +115,7 @@ def exchanged(rows: list[dict[str, Any]]) -> None:
 
 
 def chosen(forger: Forger) -> None:
-    """Raise the recorded accuracy of another penalty strength's fit to 1, and name this fit in the metrics."""
+    """Set the recorded accuracy of a non-selected penalty strength to 1, and select this strength in the metrics."""
     history = forger.json(HISTORY)
     other = 1 if best_epoch(history, "mean_class_accuracy")["epoch"] != 1 else 2
     row = history[other - 1]

@@ -18,7 +18,7 @@ from tests.forgeries.starts import PHOTOS
 
 
 def poison(forger: Forger, work: Path) -> None:
-    """Fill each class of the verifier's cache with copies of one scene, which differ only in an appended byte."""
+    """Fill each class of the verifier's image cache with copies of one scene that differ only in an added byte."""
     config = forger.config()
     os.environ["IN4310REPRO_CACHE"] = str(work)
     folder = embedded_folder(config.scenes, config.image_size, config.seed)

@@ -170,7 +170,7 @@ def moved_fast(features: dict[str, Any]) -> None:
 
 
 def values_of(change: Callable[[dict[str, Any]], object], *, claimed_native: bool = False) -> Forge:
-    """Return a forgery of the quantiles and counts of a module's values in features.json."""
+    """Return a forgery that applies `change` to the activation statistics of conv1 in features.json."""
 
     def forge(features: dict[str, Any]) -> None:
         change(features["sets"][0]["modules"]["conv1"]["activations"])

@@ -43,7 +43,7 @@ def an_epoch_more(forger: Forger) -> None:
 
 
 def an_epoch_less(forger: Forger) -> None:
-    """Remove the last epoch; if it was the best, show the best of the remaining epochs."""
+    """Remove the last epoch; if it was the best, use the weights of the best remaining epoch."""
     for name in (HISTORY, TENSORS):
         forger.write_json(name, forger.json(name)[:-1])
     forger.put(CONFIG, "epochs", len(forger.json(HISTORY)))
@@ -55,7 +55,7 @@ def an_epoch_less(forger: Forger) -> None:
 
 
 def other_best_epoch(forger: Forger) -> None:
-    """Show the weights of an epoch that was not the best, and lower the accuracies of all other epochs."""
+    """Use the weights of an epoch that was not the best, and set the accuracies of all other epochs to 0."""
     rows = forger.json(HISTORY)
     for row in rows:
         if row["epoch"] != SPLICED:
@@ -69,7 +69,7 @@ def other_best_epoch(forger: Forger) -> None:
 
 
 def better(weights: dict[str, torch.Tensor]) -> None:
-    """Scale the last layer's weight by 1.001 in place, as an example of weights from elsewhere."""
+    """Scale the last layer's weight by 1.001, in place."""
     weights["fc.weight"] *= 1.001
 
 
@@ -140,7 +140,7 @@ def write_kept(forger: Forger, epoch: int, weights: dict[str, torch.Tensor], sta
 
 
 def as_double(forger: Forger) -> None:
-    """Store the same weights as float64, which give the same feature maps."""
+    """Convert the weights to float64 without changing their values or the feature maps."""
     changed(SELECTED, double)(forger)
     forger.revalidate(SELECTED)
     forger.rescore()
@@ -154,7 +154,7 @@ def without_kept(forger: Forger) -> None:
 
 
 def elsewhere(forger: Forger) -> None:
-    """Use weights of another seed, and claim arithmetic that no other machine has."""
+    """Use the weights of another seed, and claim native arithmetic, whose bits other machines cannot repeat."""
     say_native(forger)
     of_seed_1(forger)
 

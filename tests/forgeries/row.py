@@ -33,7 +33,7 @@ class Forgery:
 
 
 def forgeries_of(group: str, **common: object) -> Callable[..., Forgery]:
-    """Return a function that makes the rows of a group from a name, a forgery and words of the message."""
+    """Return a function that makes a Forgery of `group` from a name, a change and words of the expected message."""
 
     def row(name: str, forge: Forge, *words: str, **more: object) -> Forgery:
         return Forgery(group=group, name=name, forge=forge, words=words, **{**common, **more})  # type: ignore[arg-type]

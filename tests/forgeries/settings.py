@@ -16,7 +16,7 @@ CONFIG, FINGERPRINT = "config.json", "fingerprint.json"
 
 
 def by_hand(forger: Forger) -> None:
-    """Name another setting (one optimizer's training) in the metrics as selected, against all histories."""
+    """Record as selected, in the metrics only, a setting (one optimizer's training) that is not the best."""
     row = forger.json(f"{OTHER}/history.json")[1]
     forger.put(METRICS, "setting", OTHER)
     for key, source in (
@@ -45,7 +45,7 @@ def by_lowered_history(setting: str) -> Forge:
 
 
 def sabotaged(forger: Forger) -> None:
-    """Give all settings except one untrained weights, and recompute everything that depends on them."""
+    """Give all but the last setting (one optimizer's training) untrained weights, and recompute the records."""
     config = forger.config()
     drawn = models.build(config.model, len(forger.split().classes), config.seed).state_dict()
     # Nearly a bias alone: it says one class of every image.
@@ -69,7 +69,7 @@ def invented_start(forger: Forger) -> None:
 
 
 def another_order(forger: Forger) -> None:
-    """Swap two equal settings in the configuration, the first of which is selected."""
+    """Swap the first two optimizer settings in the configuration; both have equal results."""
     settings = forger.json(CONFIG)["settings"]
     forger.put(CONFIG, "settings", [settings[1], settings[0], settings[2]])
     forger.rescore()
@@ -86,7 +86,7 @@ def drop_from_configuration(forger: Forger) -> None:
 
 
 def drop(setting: str) -> Forge:
-    """Remove a setting everywhere."""
+    """Return a forgery that removes a setting (one optimizer's training) from the run and its configuration."""
 
     def forge(forger: Forger) -> None:
         kept = [each for each in forger.json(CONFIG)["settings"] if each["name"] != setting]
@@ -100,7 +100,7 @@ def drop(setting: str) -> Forge:
 
 
 def exchange_settings(forger: Forger) -> None:
-    """Exchange the folders of the settings trained by AdamW and by RMSprop."""
+    """Exchange the folders of the trainings by AdamW and by RMSprop."""
     for name, target in ((SELECTED, "between"), (OTHER, SELECTED), ("between", OTHER)):
         (forger.run / name).rename(forger.run / target)
     forger.rescore()

@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def written(page: str) -> dict[tuple[str, str], str]:
-    """Return the rows of the table on the page, without their numbers, by group and name."""
+    """Return a dict from (group, name) to the table row on the page, without the column of row numbers."""
     groups, lines = {heading(row.group): row.group for row in ROWS}, {}
     names, group = {(row.group, cell(row.name)): row.name for row in ROWS}, ""
     for text in page.splitlines():
@@ -74,7 +74,7 @@ def judged(rows: list[Forgery]) -> Iterator[tuple[int, Forgery, Verdict]]:
 
 
 def line(row: Forgery, verdict: Verdict) -> str:
-    """Return a table row: the forged value, what caught it, and the sentence or what would show it."""
+    """Return a table row: the forgery, the command that detects it, and its message or other evidence."""
     sentence = row.shown_by if row.by == "nothing" else f"`{cell(verdict.sentence(row.words))}`"
     return f"| {cell(row.name)} | {CAUGHT[verdict.by]} | {sentence} |"
 
@@ -86,7 +86,7 @@ def cell(text: str) -> str:
 
 
 def page_with(page: str, lines: Mapping[tuple[str, str], str]) -> str:
-    """Return the page with the table of all forgeries, without rows that were never judged."""
+    """Return the page with the table of forgeries, without forgeries that have no entry in `lines`."""
     counts = Counter(row.by for row in ROWS)
     text = [
         f"{len(ROWS)} forgeries: {counts['verify']} are caught by `verify`, {counts['replay']} by `verify --replay`, "

@@ -116,7 +116,7 @@ def damage(name: str, data: bytes, generator: Generator) -> bytes:
 
 @dataclass(frozen=True)
 class Ways:
-    """Options of a case: the commands that read the run, the damage, and the file (None: drawn at random)."""
+    """Options of a fuzzing case: the commands to draw from, the damaging function, and the file (None: random)."""
 
     commands: tuple[str, ...] = COMMANDS
     damage: Callable[[str, bytes, Generator], bytes] = damage
@@ -124,7 +124,7 @@ class Ways:
 
 
 def run_case(number: int, bases: Bases, root: Path, ways: Ways = Ways(), main: Callable[[], object] = cli.main) -> Case:
-    """Damage one file, run one command of a program on it, and list the faults of the outcome."""
+    """Damage one file of a run, run a command on it, and list the faults of the outcome."""
     kind = KINDS[number % len(KINDS)]
     generator = np.random.default_rng([2024, number])
     box = Sandbox(root / str(number), bases.corrected, bases.one_setting)

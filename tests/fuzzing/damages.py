@@ -97,7 +97,7 @@ def damage_json_text(data: bytes, generator: Generator) -> bytes:
 
 
 def _repeat_key(text: str, generator: Generator) -> str:
-    """Return an object in which a key occurs twice, with different values."""
+    """Return the JSON text with a key repeated and a random value for it, or a list of two copies without keys."""
     keys = list(re.finditer(r'("[^"\n]*"): ', text))
     if not keys:
         return f"[{text},{text}]"
@@ -107,7 +107,7 @@ def _repeat_key(text: str, generator: Generator) -> str:
 
 
 def damage_bytes(data: bytes, generator: Generator) -> bytes:
-    """Return the bytes with one bit flipped, or cut, emptied, doubled, or with bytes inserted."""
+    """Return the data with a bit flipped, the end cut off, everything removed, or some bytes inserted."""
     if not data:
         return b"\0"
     chance, place = generator.random(), int(generator.integers(len(data)))

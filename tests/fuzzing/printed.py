@@ -50,7 +50,7 @@ ENDINGS = ("txt", *FORMATS)
 
 
 def print_result(ending: str, number: int) -> bytes:
-    """Return a consistent result as a file with this ending; `number` selects the printing habit of a text."""
+    """Return a consistent report in the format of a file suffix; `number` selects the printing style of text."""
     if ending == "txt":
         return habits.report(HABITS[number % len(HABITS)], number).text.encode()
     return FORMATS[ending]().encode()

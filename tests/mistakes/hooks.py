@@ -49,7 +49,7 @@ def shares_by_copies() -> Shares:
 
 
 def check_shares(shares: Shares) -> None:
-    """Shares are those of copies of all maps, of every call and image."""
+    """The fractions of values <= 0 equal those of copies of all maps, over every call and image."""
     assert shares == pytest.approx(shares_by_copies(), abs=1e-12)
 
 
@@ -64,7 +64,7 @@ def our_shares() -> Shares:
 def hooked(
     network: Network, source: Iterator[Tensor], of: Callable[[Tensor], Tensor], names: list[str] = NAMES
 ) -> dict[str, list[float]]:
-    """Return `of(output)` for each call of the modules; the faulty versions use these numbers."""
+    """Return a dict from module name to `of(output)` at each call, collected by forward hooks."""
     numbers: dict[str, list[float]] = {name: [] for name in names}
     handles = [
         network.get_submodule(name).register_forward_hook(

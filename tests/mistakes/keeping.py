@@ -42,7 +42,7 @@ def measured(accuracy: float) -> Scores:
 
 @functools.cache
 def our_best() -> Kept:
-    """Train three epochs with `fit`, the second being the best; return their hashes and that of the kept weights."""
+    """Train three epochs with `fit`, the second being best; return hashes of the epochs' and the saved weights."""
     config = replace(BRIEF, epochs=3)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -55,7 +55,7 @@ def our_best() -> Kept:
 
 
 def best_of(keep: Callable[[nn.Module, State, bool], State]) -> Kept:
-    """Train three epochs; after each one, `keep` returns the state to keep and is told if the epoch is the best."""
+    """Train three epochs; after each one, call `keep(model, kept, is_best)`, which returns the state to keep."""
     model, epochs = network(), []
     kept, optimizer = State(), sgd(model)
     for epoch, accuracy in enumerate(ACCURACIES):
@@ -66,12 +66,12 @@ def best_of(keep: Callable[[nn.Module, State, bool], State]) -> Kept:
 
 
 def check_best(kept: Kept) -> None:
-    """The weights that are kept are those of the epoch with the highest accuracy on validation."""
+    """The saved weights are those of the epoch with the highest validation accuracy."""
     assert kept.best == max(kept.epochs)[1]
 
 
 def last_for_best(_ours: Kept, _twin: Kept) -> str:
-    """State the best and the last accuracy of a regression whose learning rate is too high."""
+    """Return a sentence with the best and the last accuracy of a regression with a too high learning rate."""
     parts = drawn.our_parts()
     validation = parts["validation"]
     curve = [
@@ -119,7 +119,7 @@ def patience_reset() -> Stopped:
 
 
 def check_epochs(stopped: Stopped) -> None:
-    """As many epochs are trained as were asked for, or as patience allows."""
+    """The number of trained epochs is the requested number, or the number that the patience allows."""
     assert stopped.trained == asked_for(stopped)
 
 

@@ -21,7 +21,7 @@ class Mistake:
 
     @property
     def finder(self) -> str:
-        """Property that the check tests, from the first line of the check's docstring."""
+        """First line of the check's docstring: a sentence that states what must hold."""
         return (self.check.__doc__ or "").strip().splitlines()[0].removesuffix(".")
 
 

@@ -62,7 +62,7 @@ def rows_exchanged(softmax: Array) -> None:
 
 
 def check_verifier(verifier: Verifier) -> None:
-    """Equal scores pass; a last bit, scores of the same labels and exchanged rows are found."""
+    """Equal scores pass; a changed last bit, other scores with the same labels and swapped rows are detected."""
     scores = predicted()
     assert verifier(scores, with_softmax(scores, lambda softmax: softmax)) == []
     for change in (last_bit, same_labels, rows_exchanged):
@@ -112,7 +112,7 @@ def shuffled() -> Scores:
 
 
 def check_order(scores: Scores) -> None:
-    """The scores under each path are those of its image alone."""
+    """The scores stored for a path equal those of a separate prediction for the image."""
     images = drawn.our_parts()["test"]
     expected = drawn.softmax(drawn.logits(images.images).astype(np.float64))
     alone = dict(zip(images.paths, expected, strict=True))

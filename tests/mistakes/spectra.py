@@ -43,7 +43,7 @@ def largest(matrix: NDArray[Any]) -> Spectrum:
 
 
 def check_spectrum(eigenvalues: Spectrum) -> None:
-    """Eigenvalues are NumPy's, of the covariance over copies of the means, largest first."""
+    """The eigenvalues equal NumPy's for the covariance of copied channel means, in decreasing order."""
     np.testing.assert_allclose(eigenvalues, spectrum_by_numpy(), rtol=1e-5)
 
 
@@ -151,7 +151,7 @@ def pass_of_another_network() -> Any:
 
 
 def check_error(outcome: Any) -> None:
-    """Hooks that never ran are an error that names their module."""
+    """A hook that never ran raises an error that names its module."""
     assert isinstance(outcome, ValueError)
     assert "['conv1'] never ran" in str(outcome)
 

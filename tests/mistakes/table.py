@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def differences(written: str, computed: str) -> list[str]:
-    """Return the lines in which two pages differ; a last digit may differ by one, because libraries round it."""
+    """Return a sentence per line in which two pages differ by more than one in the last digit of a number."""
     one, other = written.splitlines(), computed.splitlines()
     if len(one) != len(other):
         return [f"{len(one)} lines are written and {len(other)} computed"]

@@ -78,7 +78,7 @@ def task(model: nn.Module, config: Config, files: RunFolder) -> training.Task:
 
 
 def plain_epoch(model: nn.Module, optimizer: Optimizer, epoch: int = 0) -> float:
-    """Train one epoch by the loop of the faulty versions, and return the mean loss over the images."""
+    """Train one epoch in a plain PyTorch loop, and return the mean loss over the images."""
     model.train()
     total = 0.0
     for batch in batches(epoch):
@@ -112,7 +112,7 @@ def trained_on() -> Starts:
 
 
 def check_starts(starts: Starts) -> None:
-    """Every setting begins with the same weights."""
+    """Every setting (one optimizer's training) starts from the same weights."""
     assert len(starts) == 2
     assert starts[0][0] == starts[1][0]
 
@@ -157,7 +157,7 @@ Rates = list[float]
 
 @contextmanager
 def rates_noted(rates: Rates) -> Iterator[None]:
-    """Record the learning rate of each optimizer step of our training, relative to the initial one."""
+    """Append to `rates` the learning rate of each training step in the `with` block, relative to the initial one."""
     build = optimizers.build
 
     def noted(*words: Any, **more: Any) -> Optimizer:
@@ -190,7 +190,7 @@ def never_stepped() -> Rates:
 
 
 def check_rates(rates: Rates) -> None:
-    """The learning rate falls as half a cosine wave, from step to step of the optimizer."""
+    """The learning rate follows half a cosine wave over the optimizer steps."""
     np.testing.assert_allclose(rates, [(1 + np.cos(np.pi * step / 12)) / 2 for step in range(12)], rtol=0, atol=1e-11)
 
 
@@ -217,7 +217,7 @@ def freezes_nothing() -> Trained:
 
 
 def check_frozen(trained: Trained) -> None:
-    """A frozen layer keeps its bits through training, and the head learns."""
+    """Training does not change a frozen layer, but changes the head."""
     before, after, _ = trained
     assert torch.equal(before["0.weight"], after["0.weight"])
     assert not torch.equal(before["5.weight"], after["5.weight"])
@@ -267,7 +267,7 @@ def result_dropped() -> list[str]:
 
 
 def check_device(devices: list[str]) -> None:
-    """A network gets its images on its own device, in training and in evaluation."""
+    """A network gets its images on the network's device, in training and in evaluation."""
     assert devices == ["meta", "meta"]
 
 

@@ -34,7 +34,7 @@ def state(number: int) -> dict[str, torch.Tensor]:
 
 
 def write_weights(file: Path, number: int = 1) -> Path:
-    """Write one of two versions of the weights, which also differ in how images are prepared for them."""
+    """Write weights number 1 or 2, which differ in values and in the preprocessing that they record."""
     if file.suffix == ".pth":
         torch.save(state(number), file)
     else:

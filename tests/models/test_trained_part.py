@@ -22,7 +22,7 @@ def network() -> torch.nn.Module:
 
 
 def after_an_epoch(config: Config, tmp_path: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor], Epochs]:
-    """Train one epoch; return the state before and after it, and the training."""
+    """Train one epoch; return the state before it, the state after it, and the Epochs object that trained it."""
     model = network()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     epochs = Epochs(task(model, config, config.settings[0], RunFolder(tmp_path)))

@@ -124,7 +124,7 @@ FAULTS = tuple(
 
 
 class Build:
-    """Compile the libraries of a copy as setup.py does; reuse the objects of unchanged sources."""
+    """Compiler of the kernel libraries in a copy of the project, which reuses objects of unchanged sources."""
 
     def __init__(self, copy: Copy) -> None:
         self._root = copy.root
@@ -188,7 +188,7 @@ def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...]
 
 
 def _try(fault: Fault) -> tuple[Fault, Outcome]:
-    """Run the fault's tests on the unchanged kernels, once per set of tests, then on the faulty ones."""
+    """Run a fault's tests on the unchanged kernels (once for each list of tests), then on the faulty kernels."""
     copy = HERE["copy"]
     if copy not in BUILDS:
         BUILDS[copy] = Build(copy)

@@ -71,12 +71,12 @@ def _percent(killed: int, tried: int, same: int) -> str:
 
 
 def share(killed: int, tried: int, same: int) -> float:
-    """Return the fraction of killed changes among those that make a difference, or 1 if there are none."""
+    """Return the fraction of mutations that tests detect, without equivalent ones; 1 if there are none."""
     return killed / (tried - same) if tried > same else 1.0
 
 
 def find_weak_parts(content: dict[str, Entry], known: Sequence[Reason]) -> list[str]:
-    """Return the parts of the package whose fraction of killed changes is below the required one."""
+    """Return the parts of the package in which tests detect too small a fraction of the mutations."""
     return [room for room, _, tried, killed, same in _rooms(content, known) if share(killed, tried, same) < REQUIRED]
 
 

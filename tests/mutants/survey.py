@@ -114,7 +114,7 @@ def _derive_limit(seconds: float) -> float:
 def _run_control(
     group: tuple[tuple[str, ...], dict[str, str]],
 ) -> tuple[tuple[str, ...], Outcome, dict[str, Contexts]]:
-    """Run the tests on unchanged modules written by ast.unparse, and record the lines that each test runs."""
+    """Run the tests on modules that ast.unparse rewrote without a change; record the lines that each test runs."""
     files, texts = group
     copy = HERE["copy"]
     copy.contexts.unlink(missing_ok=True)

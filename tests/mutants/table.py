@@ -104,7 +104,7 @@ def list_modules(root: Path) -> list[Module]:
 
 
 def _list_room(root: Path, room: str, folder: str, names: dict[str, str], others: str = "") -> list[Module]:
-    """Return the modules of a folder with their test files, from `names` or else by the module's own name.
+    """Return the modules of a folder with their test files, which `names` or the name of the module determines.
 
     A module without a test file of its name has the test files `others`.
     """

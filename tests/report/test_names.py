@@ -214,7 +214,7 @@ HOST = re.compile(rf"(?<![\w-]){re.escape(platform.node())}(?![\w-])" if len(pla
 
 
 def find_private_parts(file: Path, names: tuple[str, ...]) -> list[str]:
-    """Return the given names, other private paths and host names that a file contains."""
+    """Return the private names, paths and host names that a file contains."""
     data = file.read_bytes()
     if file.suffix == ".png":
         with Image.open(file) as picture:

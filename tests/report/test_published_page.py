@@ -28,7 +28,7 @@ from tests.sessions import published as published_session
 
 @pytest.fixture
 def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
-    """Return a corrected run, and two copies with other seeds that record the supposed published protocol."""
+    """Return a run of the corrected protocol, and two copies that record the published protocol and other seeds."""
     made = []
     for place, name in enumerate(("corrected", "published-0", "published-1")):
         # The page needs no weights.

@@ -116,12 +116,12 @@ def start_sha256(config: Config, setting: OptimizerSetting, initial: str, traini
 
 
 def canonical_sha256(value: Any) -> str:
-    """Return the hash that docs/replay.md calls H."""
+    """Return the sha256 of a value's canonical JSON: the function H in docs/replay.md."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
 
 
 def records(config: Config = CONFIG) -> Records:
-    """Return all records of the run; the best epoch is the second one of setting two."""
+    """Return all records of a made-up run with settings "one" and "two"; epoch 2 of setting "two" is the best."""
     histories = {
         "one": [history_row("one", 1, 0.5), history_row("one", 2, 0.625)],
         "two": [history_row("two", 1, 0.5), history_row("two", 2, 0.75)],

@@ -60,7 +60,7 @@ def softmax(*rows: tuple[float, float]) -> Change:
 
 
 def relabelled(made: Records) -> Records:
-    """Change the class of the second test image to the other class."""
+    """Replace the label of the second test image by that of the other one of two classes."""
     first, second, third = made.split.parts["test"]
     parts = {**made.split.parts, "test": (first, replace(second, label=0), third)}
     return replace(made, split=replace(made.split, parts=parts))
@@ -72,7 +72,7 @@ def of_one_class(made: Records) -> Records:
 
 
 def linked(change: Change) -> Change:
-    """Return a change that also updates the hash chain of setting two."""
+    """Return `change` followed by an update of the hash chain of the setting named "two"."""
 
     def changed(made: Records) -> Records:
         changed = change(made)

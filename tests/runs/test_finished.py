@@ -223,7 +223,7 @@ def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_amo
 
 
 def run_with(run: FinishedRun, training: list[int], validation: list[int], right: list[int]) -> FinishedRun:
-    """Return the run with these numbers of images of each class, and of correct validation images."""
+    """Return the run with these numbers of images per class, and of correctly classified validation images."""
     named = {"training": training, "validation": validation, "test": [2] * 6}
     supports = {part: dict(zip(run.classes, counts, strict=True)) for part, counts in named.items()}
     shares = [correct / count for correct, count in zip(right, validation, strict=True)]

@@ -33,7 +33,7 @@ def test_the_first_of_equals_is_selected() -> None:
 
 @pytest.mark.parametrize("by", SCALARS)
 def test_each_metric_of_the_table_can_select(by: str) -> None:
-    """All other metrics prefer another setting and epoch."""
+    """The metric `by` selects epoch 2 of setting b; every other metric selects epoch 1 of setting a."""
     worse, better = (0.25, 0.75) if SCALARS[by].higher_is_better else (0.75, 0.25)
     others = {name: better for name in SCALARS if name != by}
     histories: Any = {

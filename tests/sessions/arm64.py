@@ -101,7 +101,7 @@ def prepare(folder: Path) -> EmulatedPython:
 
 
 def _unpack_debian(folder: Path, root: Path) -> None:
-    """Download and unpack Debian's packages for arm64, by an apt that ignores this machine's packages."""
+    """Download and unpack Debian's packages for arm64, with a state of apt separate from this machine's."""
     if shutil.which("apt-get") is None:
         raise UnavailableError(
             "apt-get is missing: the arm64 Python is made of Debian's packages; use Debian or Ubuntu"

@@ -42,7 +42,7 @@ DEVIATIONS, LEAST = 4, 1e-3
 
 
 def list_cases() -> Iterator[tuple[str, Case]]:
-    """Yield each distinct convolution of the networks, then random ones, with their table rows (see `name_kind`)."""
+    """Yield pairs (table row, convolution) for all distinct convolutions of the networks, then for random ones."""
     seen: dict[Case, str] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
@@ -68,7 +68,7 @@ def list_cases() -> Iterator[tuple[str, Case]]:
 
 
 def name_kind(case: Case) -> str:
-    """Return the table row that a layer belongs to."""
+    """Return the name of the table row to which a convolution belongs."""
     if case.depthwise:
         return "depth-wise 3x3"
     if case.channels == 3:
@@ -82,7 +82,7 @@ def name_kind(case: Case) -> str:
 
 
 def convolutions() -> dict[str, Any]:
-    """Return, for each kind of layer, the range of error ratios, how many exceed 1, and mean relative errors."""
+    """Return a dict from type of convolution to a summary of its error ratios and relative errors."""
     squares: dict[str, list[Doubles]] = {}
     for number, (name, case) in enumerate(list_cases()):
         draws = DRAWS if name != RANDOM else 2 * DRAWS
@@ -105,7 +105,7 @@ def _summary(found: list[Doubles]) -> dict[str, Any]:
 
 
 def other_kernels() -> dict[str, Any]:
-    """Return our errors and torch's for batch norm, linear layers and softmax, by input data and by output."""
+    """Return errors of the package and of torch for batch norm, linear layers and softmax, by input and by output."""
     found: dict[str, Any] = {}
     for mean in (0, 1000):
         errors = _errors(_batch_norm, _torch_batch_norm, MAPS, (MAPS[1],), (MAPS[1],), mean=mean)
@@ -145,7 +145,7 @@ def _errors(
     gradients: bool = True,
     largest: bool = False,
 ) -> NDArray[np.float64]:
-    """Return relative root mean square (or, if `largest`, maximum) errors, indexed by ours or torch's and output."""
+    """Return relative root mean square errors or, if `largest`, maximum errors, as [package or torch, output]."""
     squares, sizes, worst = [], [], []
     for draw in range(DRAWS):
         values = [_drawn(draw, place, shape, mean if place == 0 else 0) for place, shape in enumerate(shapes)]

@@ -206,7 +206,7 @@ def _read(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print the table; exit with 1 if a kernel's hashes differ or the control's hashes do not."""
+    """Print a table of hashes; exit with 1 if a kernel's hashes differ, or torch's own on arm64 do not."""
     if words := sys.argv[1:]:
         json.dump(compute_hashes(words[0], int(words[1])), sys.stdout)
         return

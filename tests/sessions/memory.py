@@ -90,7 +90,7 @@ def measure(numbers: Sequence[int], names: Sequence[str] = COMMANDS) -> Peaks:
 
 
 def measure_peak(words: list[str], folder: Path) -> int:
-    """Run a command in a folder and return its peak of anonymous memory, bytes."""
+    """Run a command in a folder and return its peak of anonymous memory in bytes."""
     paths = os.pathsep.join(filter(None, (f"{ROOT}", os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": paths, "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
     most, log = 0, folder / "log"
@@ -121,12 +121,12 @@ def read_anonymous(process: int) -> int:
 
 
 def compute_growth(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Return the growth of each command's memory from the fewest to the most images, bytes per image."""
+    """Return the growth of each command's peak memory in bytes per image."""
     return {name: (values[-1] - values[0]) / (images[-1] - images[0]) for name, values in peaks.items()}
 
 
 def draw_figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
-    """Draw each command's memory beyond that for the fewest images, and the limit, as an SVG file."""
+    """Return an SVG file that shows each command's memory growth over the number of images, and the limit."""
     left, right, height = 40.0, 322.0, 180.0
     signs, above = legend(list(peaks), 14)
     top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6

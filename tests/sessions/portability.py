@@ -62,7 +62,7 @@ Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 
 
 def run_here(folder: Path) -> Iterator[Stage]:
-    """Yield each stage of the whole computation, in order, with hashes of its results."""
+    """Compute all stages on this machine, and yield the name of each stage with hashes of its results."""
     numerics = activate("portable", "cpu")
     yield LIBRARIES, {"torch": torch.__version__.partition("+")[0], "vectors": torch.backends.cpu.get_cpu_capability()}
     yield "kernels", numerics.probe
@@ -162,7 +162,7 @@ def arm_python() -> arm64.EmulatedPython | str:
 
 
 def run_stages(place: str) -> Hashes:
-    """Run all stages: here with a number of threads, or on an emulated processor."""
+    """Run all stages on this processor with a number of threads, or on an emulated processor."""
     # One thread under an emulator, where waiting threads are slow; other numbers of threads are tested here.
     folder, command, threads = ROOT, [sys.executable], "1"
     environment = dict(os.environ)
@@ -277,7 +277,7 @@ def page_table(numbers: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print the table of the machines named (default: all); exit with 1 if a stage differs or the control does not."""
+    """Print a table of processors (default: all); exit with 1 if a stage differs, or torch's gradient does not."""
     if sys.argv[1:2] == [STAGES]:
         json.dump(dict(run_here(Path(sys.argv[2]))), sys.stdout)
         return

@@ -61,7 +61,7 @@ def change_loss(run: Path, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Print verify's output by instruction set; exit with 1 if a replay differs or the control passes."""
+    """Print verify's output by instruction set; exit with 1 if a replay differs or a falsified run passes."""
     if words := sys.argv[1:]:
         verify_with(words[0], words[1:])
         return

@@ -40,7 +40,7 @@ COMPARED = (names.SCORES, names.METRICS, names.SPLIT)
 
 
 def depth_wise(num_classes: int) -> nn.Module:
-    """Return MobileNetV2 without dropout, for which there is no portable arithmetic."""
+    """Return MobileNetV2 without dropout, because portable arithmetic does not support dropout."""
     model: nn.Module = torchvision.models.MobileNetV2(num_classes, dropout=0)
     return model
 
@@ -135,7 +135,7 @@ def hash_run(folder: Path, config: Config) -> str:
 
 
 def measure(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield, per network and batch size, the hash for each number of processes and that of a wrong order."""
+    """Yield, per network and batch size, the run's hash for each number of processes and for a wrong sum order."""
     for title, model in NETWORKS.items():
         for batch_size in BATCHES:
             config = make_config(model, batch_size)
@@ -167,7 +167,7 @@ def describe_place() -> str:
 
 
 def main() -> int:
-    """Write the table; return 1 if bits depend on the number of processes, or no control differs."""
+    """Write the table; return 1 if bits depend on the number of processes, or a wrong sum order never changes them."""
     with tempfile.TemporaryDirectory() as folder:
         rows = list(measure(Path(folder)))
     processes_page.update("shares", {"made": describe_place(), "rows": rows})

@@ -109,7 +109,7 @@ class Soak:
         return folder
 
     def kill_and_resume(self, position: int, generator: Any, write: str = "") -> tuple[int, list[str]]:
-        """Kill a run at a random moment or write, sometimes kill its resumption too, then let it finish.
+        """Kill a training at a random moment or in a file write, perhaps kill it once more, then let it finish.
 
         Returns:
             The number of processes killed before their end, and the names of the files that differ.
@@ -126,7 +126,7 @@ class Soak:
         return kills, mismatches
 
     def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
-        """Resume the run in the folder, kill the process, and return True if the process had not ended before."""
+        """Start or resume the run in the folder and kill it; return True if it had not ended before."""
         target = (write, 1 + int(generator.integers(NUMBERS[write]))) if write else None
         process = self.start(position, folder, target)
         process.join(timeout=None if target else float(generator.random()) * self.seconds[position])

@@ -127,7 +127,7 @@ class Features(NamedTuple):
 
 
 def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: Progress) -> None:
-    """Fit the head with and without doubted training images, copies and look-alikes, for one seed."""
+    """Fit the head with all training images, then without doubted ones, copies or look-alikes, for one seed."""
     if read_number("worth", f"{seed}"):
         return
     config = head_config(data, seed)
@@ -226,7 +226,7 @@ def score_without(
 def choose_strength(
     network: torch.nn.Module, parts: Mapping[str, Features], config: Config, numerics: Numerics
 ) -> float:
-    """Return the best of the four strongest penalties by validation accuracy; weaker ones never won."""
+    """Return the one of the four strongest penalties that has the best validation accuracy."""
     rows = []
     for strength in STRENGTHS[:4]:
         _, scores = score_without(network, parts, (), strength, config, numerics, "validation")
@@ -236,7 +236,7 @@ def choose_strength(
 
 
 def summarize(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
-    """Return accuracy with its interval, both mean metrics, and accuracy on images with undoubted labels."""
+    """Return the accuracy with its interval, both mean metrics, and the accuracy without doubted images."""
     found, right = scores.metrics(), find_correct(scores)
     undoubted = np.array([path not in doubted for path in scores.paths])
     counts = [int(right[undoubted].sum()), int(undoubted.sum())]
@@ -269,7 +269,7 @@ def read_number(*keys: str, default: Any = None) -> Any:
 
 
 def keep(value: Any, *keys: str) -> None:
-    """Store a value under these keys in the JSON file of numbers, which is read again first."""
+    """Set the value at a path of keys in the JSON file of numbers, and keep the file's other values."""
     numbers = read_json(NUMBERS) if NUMBERS.exists() else {}
     inner = numbers
     for key in keys[:-1]:

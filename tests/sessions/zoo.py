@@ -146,7 +146,7 @@ def measure(
     leave_out: list[str],
     comparison: Comparison,
 ) -> dict[str, FeatureResult]:
-    """Return the statistics of all modules without submodules, except rejected ones, which are recorded."""
+    """Return the statistics of all modules without submodules; record rejected modules in `comparison`."""
     trial: Literal["images", "positions"] | None = samples
     while True:
         torch.manual_seed(1)
@@ -174,7 +174,7 @@ def measure_deviation(result: FeatureResult, values: NDArray[Any], axis: int) ->
 
 
 def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int], NDArray[Any]]]:
-    """Return each output tensor of each module without submodules, in float64, with its possible channel axes.
+    """Return copies of the output tensors of all modules without submodules, with their possible channel axes.
 
     The class of a layer with parameters gives its axis. Other outputs have as many channels as the previous layer with
     parameters gives, or as the next one takes.
@@ -205,7 +205,7 @@ def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int
 
 
 def count_channels(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
-    """Return, per output, the number of output (or, if `taken`, input) channels of the last layer with parameters."""
+    """Return, per output, the output (or, if `taken`, input) channels of the latest layer with parameters."""
     numbers: list[int] = []
     last = 0
     for module, values in copies:

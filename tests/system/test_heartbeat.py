@@ -77,7 +77,7 @@ def test_a_process_that_is_busy_for_longer_than_the_silence_or_has_done_its_part
 
 @SOAK
 def test_processes_that_were_all_stopped_for_long_go_on(tmp_path: Path) -> None:
-    """A laptop that sleeps stops all processes at once, so none may report another as lost."""
+    """A sleeping laptop stops all processes; after it wakes, no process may report another one as lost."""
     with start_torchrun(tmp_path, 2, "endless") as command:
         command.send(signal.SIGSTOP, 0, 1)
         time.sleep(16)
@@ -149,7 +149,7 @@ def test_torchrun_that_is_killed_ends_its_processes(tmp_path: Path) -> None:
 
 @SOAK
 def test_two_machines_say_it_once(tmp_path: Path) -> None:
-    """Two torchrun agents share a host; one process is killed, and the others only notice its silence."""
+    """One of four processes under two torchrun agents is killed; exactly one message reports it."""
     place = f"127.0.0.1:{find_free_port()}"
     shared = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", place, "--rdzv-id", "test")
     folders = [tmp_path / name for name in ("one", "two")]

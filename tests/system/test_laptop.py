@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_as_laptop(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a process as on a laptop, with warnings about encodings that depend on the locale."""
+    """Run tests/laptop.py, which simulates missing modules and locked files, with warnings about encodings."""
     return subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-m", "tests.laptop", *words],
         cwd=folder,

@@ -54,7 +54,7 @@ def run(runs: Path, tmp_path: Path) -> Path:
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> list[Path]:
-    """Raise KilledError before or after file `number` is replaced; return the growing list of replaced files."""
+    """Raise KilledError at replaced file `number`; return a list that collects the replaced files."""
     replaced, written = Path.replace, list[Path]()
 
     def replace_or_die(self: Path, target: Path) -> Path:
@@ -105,7 +105,7 @@ def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics
 
 
 def unspeedy(folder: Path) -> dict[str, str]:
-    """Return the manifest without the files that contain speeds."""
+    """Return the manifest without the history files, which contain training speeds."""
     return {name: sha256 for name, sha256 in RunFolder(folder).manifest().items() if "history" not in name}
 
 
@@ -186,7 +186,7 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
 
 
 def refusal(config: Config, run: Path, numerics: Numerics) -> str:
-    """Return the error message of a run that cannot be continued, after checking that its files are unchanged."""
+    """Return the error message of an attempt to resume a run, after checking that the run's files are unchanged."""
     before = {file: file.read_bytes() for file in run.rglob("*.json")}
     with pytest.raises(ValueError, match=r"\w") as raised:
         experiment.train(config, Context(numerics), run, resume=True)

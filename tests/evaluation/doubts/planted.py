@@ -31,7 +31,7 @@ Pair = frozenset[str]
 
 @dataclass(frozen=True)
 class Truth:
-    """The planted faults, by paths below the folder."""
+    """Planted faults: wrongly labelled images with their true classes, and pairs of copies by type."""
 
     wrong: dict[str, str] = field(default_factory=dict)  # path -> the class that is drawn
     copies: dict[str, set[Pair]] = field(default_factory=lambda: {kind: set() for kind in KINDS})

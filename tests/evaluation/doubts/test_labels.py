@@ -22,7 +22,7 @@ CLASSES = ("a", "b", "c")
 
 
 def shown_classes(images: int = 90) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return features that separate the three classes, with labels and keys."""
+    """Return features that separate three classes, the labels, and a unique key for each image."""
     generator = np.random.default_rng(0)
     labels = np.arange(images) % 3
     features = (np.eye(3)[labels] * 3 + generator.standard_normal((images, 3))).astype(np.float32)

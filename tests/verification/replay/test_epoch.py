@@ -141,7 +141,7 @@ def compares_nothing(_claimed: EpochRecord, _computed: EpochRecord) -> Iterator[
 
 
 def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
-    """Compare only records with each other, like a faulty check that ignores the repeated training."""
+    """Check only the epoch number in the record, like a faulty check that ignores the repeated training."""
     if claimed.entry["epoch"] != claimed.epoch:
         yield "another epoch"
 
@@ -378,13 +378,13 @@ def test_the_chance_for_twenty_epochs_is_that_of_the_literature_table(false: int
 
 
 def chance_by_enumeration(false: int, others: int, draws: int) -> float:
-    """Return the probability that `draws` of `others` epochs contain one of the `false` ones, by enumeration."""
+    """Return the probability that `draws` of `others` epochs, `false` of them forged, include a forged epoch."""
     sets = list(itertools.combinations(range(others), draws))
     return sum(min(drawn, default=others) < false for drawn in sets) / len(sets)
 
 
 def chance_by_drawing_with_replacement(false: int, others: int, draws: int) -> float:
-    """Return the wrong probability that results if an epoch can be drawn twice."""
+    """Return the same probability for draws with replacement, which is a mistake."""
     return 1 - (1 - false / others) ** draws
 
 
