@@ -134,7 +134,8 @@ def trace(name: str, flags: list[str]) -> Extension:
     )
 
 
-setup(
-    cmdclass={"build_ext": PlainLibraries, "bdist_wheel": OneWheelAPlatform},
-    ext_modules=libraries(sysconfig.get_platform()),
-)
+if __name__ == "__main__":
+    setup(
+        cmdclass={"build_ext": PlainLibraries, "bdist_wheel": OneWheelAPlatform},
+        ext_modules=libraries(sysconfig.get_platform()),
+    )

@@ -1,8 +1,10 @@
-"""Image sets and folders of images that several tests share."""
+"""Image sets and image folders that several tests use."""
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,32 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain
 from in4310repro.runs.config import from_json
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.progress import Advance, Progress
 
 # What a file of weights does not say that is no run's and has no metadata.
 AS_IMAGENET = "--mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 --interpolation bilinear --crop-ratio 1"
 
 
+@dataclass(frozen=True)
+class Watched(Progress):
+    """Progress display that passes each step of a task to `step`, and each message to `say`."""
+
+    step: Callable[[str, int, str], object] = lambda _title, _done, _detail: None
+    say: Callable[[str], object] = lambda _line: None
+
+    @contextmanager
+    def task(self, title: str, total: int) -> Iterator[Advance]:  # noqa: ARG002
+        def advance(done: int, detail: str) -> None:
+            self.step(title, done, detail)
+
+        yield advance
+
+    def message(self, line: str) -> None:
+        self.say(line)
+
+
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
-    """Return images of six classes in turn; their brightness depends on the class."""
+    """Return `count` random images, whose labels run through six classes; a higher label is brighter."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 6
     noise = generator.integers(0, 40, (count, size, size, 3))
@@ -41,12 +62,12 @@ def write_images(root: Path, *paths: str, size: int = 8) -> Path:
 
 
 def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -> Path:
-    """Write that many images, all different, into each class folder, as `root/CLASS/0.png`; return the root."""
+    """Write `counts[CLASS]` different images as `root/CLASS/0.png` and so on; return the root."""
     return write_images(root, *(f"{name}/{n}.png" for name, count in counts.items() for n in range(count)), size=size)
 
 
 def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
-    """Return the container of a path in a JSON value, such as `supports/test`, and its last key.
+    """Return the innermost container on a path such as `supports/test` in a JSON value, and the path's last key.
 
     A number is the index of an item of a list.
     """
@@ -57,7 +78,7 @@ def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
 
 
 def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
-    """Return the entries of a `tensors.json`, each with the previous entry's hash (formula: docs/replay.md).
+    """Set `previous` in each entry of a `tensors.json` to the hash of the entry before it; return the entries.
 
     Args:
         entries: as a forger changed them.
@@ -72,7 +93,7 @@ def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
 
 
 def rechain(folder: Path) -> None:
-    """Update the hash chains of a run to its changed files, then the manifest to the chains."""
+    """Recompute the hash chains of a run whose files were changed, and the manifest entries of the chains."""
     run = RunFolder.open(folder)
     config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
     for setting in config.settings:

@@ -1,4 +1,4 @@
-"""Fixtures of all tests: arithmetic chosen before torch computes, a cache for the session, one tiny run."""
+"""Fixtures of all tests: arithmetic chosen before torch computes, one cache per session, one tiny run."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import importlib
 import itertools
 import os
 import shutil
-import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,7 +48,7 @@ IMPORTED = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose the arithmetic before anything computes; a process that only distributes tests needs none."""
+    """Choose the arithmetic before anything is computed, except in the main process of pytest-xdist."""
     if not config.getoption("numprocesses", None):
         for name in IMPORTED:
             importlib.import_module(name)
@@ -70,6 +70,41 @@ def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: py
         golden_cases.SHARED = tmp_path_factory.getbasetemp().parent
     if any("finished_run" in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
         golden_cases.start_run("tiny")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _drawn_weights() -> Iterator[None]:
+    """Draw the initial weights of a network once and copy them; hundreds of tests begin with those of ResNet-18.
+
+    They depend on the seed, and on names, types and sizes of the layers, which repr(model) has.
+    """
+    from in4310repro.models import building
+
+    draw, drawn = building.initial_state, dict[str, Any]()
+
+    @functools.wraps(draw)
+    def initial_state(model: Any, seed: int) -> Any:
+        key = f"{seed} {model!r}"
+        # What a constructor has computed may be part of the state.
+        if not all(value.is_meta for value in model.state_dict().values()):
+            return draw(model, seed)
+        if key not in drawn:
+            # Only the last few are kept: a network has up to a gigabyte.
+            drawn.pop(next(iter(drawn)) if len(drawn) > 3 else "", None)
+            drawn[key] = draw(model, seed)
+        return {name: value.clone() for name, value in drawn[key].items()}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(building, "initial_state", initial_state)
+        yield
+
+
+@pytest.fixture
+def without_drawn_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw initial weights each time, as the package does."""
+    from in4310repro.models import building
+
+    monkeypatch.setattr(building, "initial_state", building.initial_state.__wrapped__)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +137,7 @@ def linked_run(own_records: Path, finished_run: Path) -> Path:
 
 @pytest.fixture
 def copied_scenes() -> Callable[[Path], Path]:
-    """Return a function that copies the tiny preset's scenes to a folder, as if a user had moved a data set."""
+    """Return a function that copies the tiny preset's scenes to a folder, like a user's own data set."""
     from in4310repro.data.embedded import embedded_catalogue
 
     tiny = PRESETS["tiny"]
@@ -120,16 +155,21 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tm
     monkeypatch.setenv("COLUMNS", "200")
 
     def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["in4310repro", *words])
         code = 0
         try:
-            cli.main()
+            cli.main(words)
         except SystemExit as stop:
             code = int(stop.code or 0)
         printed = capsys.readouterr()
         return code, printed.out, printed.err
 
     return run
+
+
+@pytest.fixture
+def remove_library(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return a function that makes every compiled library of portable arithmetic unavailable."""
+    return lambda: monkeypatch.setattr("in4310repro.arithmetic.library.available", lambda: None)
 
 
 @pytest.fixture
@@ -143,7 +183,7 @@ def replace_fit(monkeypatch: pytest.MonkeyPatch) -> Replace:
 
 
 def refused(call: Call, words: tuple[str, ...], *parts: str) -> None:
-    """Assert exit code 2 and one line on standard error that contains these parts."""
+    """Assert that a command ends with exit code 2 and one error line that contains `parts`."""
     code, _, error = call(*words)
     assert code == 2
     # Progress may stand above it.
@@ -165,12 +205,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def golden_tiers(request: pytest.FixtureRequest) -> Callable[[Comparison], None]:
-    """Return a function that records how strictly a test compared golden values, for the summary at the end."""
+    """Return a function that records how many golden values a test compared at each tier of strictness."""
     return lambda comparison: request.node.user_properties.append((TIERS_KEY, dict(comparison.tiers)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print how many golden values were compared at each tier, so that a weaker comparison shows."""
+    """Print the number of golden values that were compared at each tier of strictness."""
     total: Counter[str] = Counter()
     for report in itertools.chain.from_iterable(terminalreporter.stats.values()):
         for name, tiers in getattr(report, "user_properties", []):
@@ -181,7 +221,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 def _environment(numerics: Numerics) -> str:
-    """Describe the arithmetic in use, and say if golden files were written with it."""
+    """Describe the arithmetic in use, and state if it is in the list of golden environments."""
     from tests.golden_cases import FOLDER
 
     try:

@@ -75,7 +75,7 @@ def scene_pixels() -> dict[str, Claim]:
 
 
 def split_and_order() -> dict[str, Claim]:
-    """Return the split of the tiny preset, and the order and pixels of its training images by epoch."""
+    """Return the tiny preset's split, and the order and pixels of its training images in epochs 0 and 1."""
     config = PRESETS["tiny"]
     images = embedded_catalogue(config.scenes, config.image_size, config.seed)
     parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
@@ -98,7 +98,7 @@ def initial_weights() -> dict[str, Claim]:
 
 
 def make_run(preset: str, device: str, folder: Path) -> None:
-    """Train and measure features in a process; if several are started, only the first does the work."""
+    """Train a preset and measure features, unless another process has already done so."""
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
@@ -124,7 +124,7 @@ def start_run(preset: str, device: str = "cpu") -> tuple[Path, BaseProcess]:
 
 @functools.cache
 def finish_run(preset: str, device: str = "cpu") -> Path:
-    """Return the folder of a complete run of a preset, which is made once."""
+    """Return the folder of a complete run of a preset, which is trained only once."""
     folder, process = start_run(preset, device)
     process.join()
     if process.exitcode:
@@ -133,7 +133,7 @@ def finish_run(preset: str, device: str = "cpu") -> Path:
 
 
 def run_bits(preset: str, device: str = "cpu") -> dict[str, Claim]:
-    """Return hashes of everything that a run computes, compared only within a numeric class (equal-bit processors)."""
+    """Return hashes of everything that a run computes, compared only on processors that compute equal bits."""
     run = FinishedRun.open(finish_run(preset, device))
     claims: dict[str, Any] = {}
     for setting, rows in run.histories.items():
@@ -184,7 +184,7 @@ def headline_numbers(run: FinishedRun) -> dict[str, Any]:
 
 
 def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
-    """Return claims that hold to the bit here, and within measured tolerances on processors with other bits."""
+    """Return claims that are compared bit for bit in the same numeric class, and with a tolerance in others."""
     tolerances = read_json(TOLERANCES)["numbers"]
     return {
         name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()
@@ -220,7 +220,7 @@ def first_losses(seed: int, active: Numerics) -> dict[str, list[float]]:
 
 
 def first_steps() -> dict[str, Claim]:
-    """Return the first losses, which allow a tight tolerance on processors with other bits."""
+    """Return the losses of the first training steps, with small tolerances for processors that round differently."""
     return claim_with_tolerance(first_losses(PRESETS["tiny"].seed, numerics()), "numerical")
 
 
@@ -235,7 +235,7 @@ def run_notebook(name: str) -> dict[str, Any]:
 
 
 def statistics_tutorial() -> dict[str, Claim]:
-    """Return numbers of the statistics notebook, which torch's convolutions reproduce only within a tolerance."""
+    """Return numbers of the statistics notebook, with tolerances because torch's convolutions vary."""
     pyplot.switch_backend("agg")
     conv1 = run_notebook("statistics")["conv1"]
     pyplot.close("all")
@@ -287,7 +287,7 @@ def course_folder(name: str) -> Path | None:
 
 
 def course_images(folder: Path) -> dict[str, Claim]:
-    """Return sizes of classes and parts, and hashes of the contents and the split, of the 17,034 photographs."""
+    """Return class sizes, part sizes, and hashes of the contents and of the split of the 17,034 photographs."""
     images = catalogue(folder)
     config = PRESETS["course"]
     parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
@@ -304,7 +304,7 @@ def course_images(folder: Path) -> dict[str, Claim]:
 
 
 def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict[str, Claim]:
-    """Return results of the corrected run and of the published run of seed 0, with tolerances from their spread."""
+    """Return results of the corrected run and of the first published run, with tolerances for other processors."""
     fair = corrected.metrics
     claims = {}
     name: Literal["mean_class_accuracy", "mean_average_precision"]
@@ -331,7 +331,7 @@ def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict
 
 
 def course_runs(folder: Path) -> tuple[FinishedRun, list[FinishedRun]]:
-    """Return the corrected run and the published ones in a folder, in order of their names."""
+    """Return the corrected run in a folder, and the published runs in order of their names."""
     return FinishedRun.open(folder / "corrected"), [FinishedRun.open(run) for run in sorted(folder.glob("published*"))]
 
 
@@ -365,7 +365,7 @@ def photographs_runs(folder: Path) -> dict[str, FinishedRun]:
 
 
 def photographs_numbers(runs: Mapping[str, FinishedRun]) -> dict[str, Claim]:
-    """Return the results of runs from ImageNet weights on the test photographs and on unseen ones."""
+    """Return accuracy and mean average precision of runs from ImageNet weights on test and unseen photographs."""
     claims = {}
     for name, run in runs.items():
         results: dict[str, Any] = {"test": run.metrics}
@@ -396,21 +396,21 @@ CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
 
 
 def recorded_arithmetic(recorded: Fingerprint, active: Numerics) -> Numerics:
-    """Return the arithmetic of a recorded run, for values that this process only reads."""
+    """Return `active` with the mode, numeric class and device name that a run recorded."""
     return replace(
         active, mode=recorded["numerics"], numeric_class=recorded["numeric_class"], device_name=recorded["device_name"]
     )
 
 
 def _read_fingerprint(case: str) -> Fingerprint:
-    """Return the fingerprint of the first run that a case reads."""
+    """Return the fingerprint of the first recorded run that a case uses."""
     if case == "photographs":
         return next(iter(photographs_runs(course_folder(PHOTOGRAPHS_RUNS) or Path("runs")).values())).fingerprint
     return course_runs(course_folder(COURSE_RUNS) or Path("runs"))[0].fingerprint
 
 
 def write(case: str, device: str, reason: str) -> list[str]:
-    """Write one golden file, or all that are stale only by their numeric class; return the names of the files."""
+    """Write a case's golden file or, for the case `environments`, renew outdated files; return the file names."""
     active, versions = numerics(device), None
     if case == "environments":
         return renew(FOLDER, CASES, reason, active, os.environ)

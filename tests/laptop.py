@@ -23,7 +23,7 @@ LOCK = ".lock"
 
 
 class Missing(MetaPathFinder):
-    """Import finder that refuses modules that are not on every laptop."""
+    """Import finder that raises ModuleNotFoundError for the modules `names`, as if they were not installed."""
 
     def __init__(self, names: set[str]) -> None:
         self._names = names
@@ -34,7 +34,7 @@ class Missing(MetaPathFinder):
 
 
 def brought_by_extras() -> set[str]:
-    """Return the modules of distributions that only an extra of this package requires."""
+    """Return the modules of distributions that are required only by this package's extras."""
     mandatory: set[str] = set()
     extra: set[str] = set()
     for requirement in metadata.requires("in4310repro") or []:

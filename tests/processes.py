@@ -1,4 +1,4 @@
-"""Helpers for processes beside a test: one forked after all imports, and one that holds a lock."""
+"""Helpers that start a process next to a test: one forked after all imports, and one that holds a lock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if METHOD == "forkserver":
 
 @contextmanager
 def held_by_another_process(place: Path) -> Iterator[None]:
-    """Let another process lock a folder or a file while the block runs."""
+    """Lock a folder or a file by another process during a `with` block."""
     imports = "import sys; from pathlib import Path; from in4310repro.system.files import lock"
     code = f"{imports}; lock(Path(sys.argv[1])); print()"
     words = [sys.executable, "-c", f"{code}; sys.stdout.flush(); sys.stdin.read()", str(place)]

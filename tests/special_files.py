@@ -1,4 +1,4 @@
-"""Paths that are no regular files; a test is skipped where the system lacks the type that it needs."""
+"""Paths that are not regular files; tests are skipped on systems without the required type."""
 
 from __future__ import annotations
 

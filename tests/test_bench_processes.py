@@ -1,4 +1,4 @@
-"""The benchmark of training by several processes, and the messages that docs/processes.md counts."""
+"""The benchmark of training by several processes, and the message sizes stated in docs/processes.md."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL, GRADIENTS, STOP = "small", "gradients", "stop"
 
 
 def count_messages(rank: int, size: int, port: int, folder: Path) -> None:
-    """Train two steps of ResNet-18 as one of several processes; write the bytes of each message of the last."""
+    """Train ResNet-18 for two steps as one of several processes; write the message sizes of the last step."""
     describe_rank(rank, size, port)
     with join("cpu") as processes:
         connection = processes.connection

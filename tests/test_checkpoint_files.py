@@ -1,4 +1,4 @@
-"""Checkpoint files without a training: names, which are kept, contents, and which are refused."""
+"""Checkpoint files without a training: their names and contents, which are kept, and which are rejected."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ Trained = tuple[torch.nn.Module, torch.optim.Optimizer]
 
 
 def train_briefly(kind: type[Any] = torch.optim.AdamW, steps: int = 1, seed: int = 0, **settings: float) -> Trained:
-    """Return a network with a channels_last weight, and its optimizer, after some steps."""
+    """Return a channels_last network and its optimizer after `steps` steps."""
     generator = torch.Generator().manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 2), torch.nn.BatchNorm2d(3)).to(  # type: ignore[call-overload]
         memory_format=torch.channels_last
@@ -153,7 +153,7 @@ def test_a_corrupt_checkpoint_is_named_and_the_one_before_is_used(tmp_path: Path
 
 
 def write_forged(folder: Path, metadata: dict[str, str], tensors: dict[str, torch.Tensor]) -> Path:
-    """Write a checkpoint with any content, under a name with the right hash."""
+    """Write a checkpoint with forged content, under a name that contains its hash."""
     data = tensor_bytes(tensors, metadata)
     file = folder / f"000001-00000000-{hashlib.sha256(data).hexdigest()[:16]}.safetensors"
     file.write_bytes(data)
@@ -256,7 +256,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def replace_tensor(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, str], Tensors]:
-    """Return a change of one tensor; MOMENT in its key is replaced by the name of the optimizer's state."""
+    """Return a function that changes the tensor `key`, with MOMENT replaced by the second argument."""
     return lambda tensors, moment: (
         tensors
         | {(name := key.replace("MOMENT", moment)): change(tensors[name] if name in tensors else torch.zeros(1))}

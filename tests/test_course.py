@@ -1,4 +1,4 @@
-"""The run on all photographs: its committed files agree, and anyone with the images can check them."""
+"""The run on all photographs: its committed files agree, and can be checked by anyone with the images."""
 
 import json
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def file() -> dict[str, Any]:
 
 @pytest.fixture
 def part_of_file(file: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
-    """Return a function that keeps only the file's values whose names have a given beginning."""
+    """Return a function that keeps only the values whose names start with a given text."""
     return lambda part: file | {"values": {name: v for name, v in file["values"].items() if name.startswith(part)}}
 
 

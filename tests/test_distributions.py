@@ -1,4 +1,4 @@
-"""The published distributions: wheel and source install in an empty environment without a compiler."""
+"""The published wheel and source distribution install in an empty environment without a compiler."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long(200)]
 
 
 def run(*words: str | Path, **environment: str) -> str:
-    """Return the output of a command; if the command fails, its errors are part of the test's failure."""
+    """Run a command and return its output; if it fails, the assertion shows its errors."""
     command = [f"{word}" for word in words]
     around = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(command, capture_output=True, encoding="utf-8", env=around | environment, check=False)

@@ -1,4 +1,4 @@
-"""A training that loses a process and continues with another number of processes has unchanged bits."""
+"""A training that continues with another number of processes after a loss keeps its bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Golden files: every case against its file, and every reason for which a comparison must fail."""
+"""Golden files: every case compared with its file, and every reason for a failing comparison."""
 
 import copy
 import itertools
@@ -18,27 +18,26 @@ from in4310repro.system.context import Context
 from in4310repro.system.files import read_json
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
-from in4310repro.system.progress import Progress
 from in4310repro.training import experiment
+from tests.builders import Watched
 from tests.conftest import active
 from tests.golden_cases import CASES, FOLDER, SLOW, TRAINED
 
 
 class EpochDoneError(Exception):
-    """Raised to end a training that has run long enough."""
+    """Exception that ends a training early."""
 
 
-class OneEpoch(Progress):
-    def message(self, line: str) -> None:
-        if " epoch 1: " in line:
-            raise EpochDoneError
+def stop_after_an_epoch(line: str) -> None:
+    if " epoch 1: " in line:
+        raise EpochDoneError
 
 
 def test_the_first_epoch_of_the_demo_has_the_bits_of_its_golden_file(numerics: Numerics, tmp_path: Path) -> None:
     if not numerics.portable:
         pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
     with pytest.raises(EpochDoneError):
-        experiment.train(PRESETS["demo"], Context(numerics, OneEpoch()), tmp_path / "demo")
+        experiment.train(PRESETS["demo"], Context(numerics, Watched(say=stop_after_an_epoch)), tmp_path / "demo")
     (row,) = read_json(tmp_path / "demo" / "adamw" / "history.json")
     values = golden.read(FOLDER, "demo_bits")["values"]
     first = {name: values[f"adamw/{name}"]["value"][0] for name in ("weights", "train_loss", "val_loss")}
@@ -94,7 +93,7 @@ def file(numerics: Numerics) -> dict[str, Any]:
 
 
 def list_environment(mode: str, numerics: Numerics) -> Environments:
-    """Return a list of one environment, of this mode and numeric class, to which the file x.json belongs."""
+    """Return a list of one environment with this mode and numeric class, which contains the file x.json."""
     place: dict[str, Any] = {"numeric_class": numerics.numeric_class, "versions": VERSIONS, "device_name": "cpu"}
     return Environments(provenance={}, environments=(Environment(numerics=mode, files={"x.json": "made up"}, **place),))
 
@@ -102,7 +101,7 @@ def list_environment(mode: str, numerics: Numerics) -> Environments:
 def compare_file(
     file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str] = VERSIONS
 ) -> Comparison:
-    """Compare results of a native process with a file written by a native process of the active numeric class."""
+    """Compare results with a golden file, as if both had been computed in native arithmetic."""
     return compare("x", file, got, replace(numerics, mode="native"), versions, list_environment("native", active()))
 
 
@@ -137,7 +136,7 @@ def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_t
 def compare_unlisted(
     case: str, file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]
 ) -> list[str]:
-    """Compare at the tier that the file itself names, as the package did before there was a list of environments."""
+    """Return the differences from a golden file, judged by the numeric class and versions in the file itself."""
     if file["case"] != case:
         return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
@@ -213,14 +212,14 @@ def read_claims(content: dict[str, Any]) -> dict[str, Claim]:
 
 
 def nudge(value: Any, by: float) -> Any:
-    """Return the value, moved by slightly more than its tolerance."""
+    """Return a value changed by `by`, or by the smallest change if it is a string or an integer."""
     if isinstance(value, list):
         return [*value[:-1], nudge(value[-1], by)]
     return value + "x" if isinstance(value, str) else value + 1 if isinstance(value, int) else value + by
 
 
 def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Yield faults of a golden file: the key, the file, and True if the fault shows in another numeric class too."""
+    """Yield triples: a name, a faulty golden file, and True if other numeric classes also detect the fault."""
     for key, entry in content["values"].items():
         least = abs(entry["value"]) * 1e-15 if isinstance(entry["value"], float) else 1e-12
         moved_file = copy.deepcopy(content)

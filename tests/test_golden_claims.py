@@ -1,4 +1,4 @@
-"""Claims and their comparison, value by value: refusals, tiers and differences."""
+"""Claims and their comparison value by value: errors, tiers and differences."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def golden_file(numeric_class: str = "a") -> dict[str, Any]:
 
 
 def make_environments(*classes: tuple[str, str]) -> Environments:
-    """Return environments of these numeric classes and modes; the first one lists the file."""
+    """Return environments with these pairs of numeric class and mode, each of which lists x.json."""
     return Environments(
         provenance={},
         environments=tuple(

@@ -47,7 +47,7 @@ def change(value: Any) -> Any:
 
 
 def change_each_word(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield copies of a file, each with one field of its origin, one version or one trait of a value changed."""
+    """Yield copies of a golden file with one changed field of its provenance, versions or values."""
     for name in golden.PROVENANCE:
         if name not in ("versions", "values"):
             yield name, content | {name: change(content[name])}
@@ -117,7 +117,7 @@ def test_an_origin_that_contradicts_itself_is_a_fault_even_where_the_hash_was_wr
 
 
 def update_hash(folder: Path, name: str) -> golden.Environments:
-    """Return the list of environments, edited to the file's present sha256."""
+    """Return the list of environments with the file's current sha256."""
     environments = golden.read_environments(FOLDER)
     lines = [
         replace(each, files={**each.files, name: file_sha256(folder / name)}) if name in each.files else each

@@ -1,4 +1,4 @@
-"""The list of environments and the folder of golden files: every fault is a sentence that names the file."""
+"""The list of environments and the folder of golden files: every fault is reported with the file's name."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ ORIGIN: dict[str, Any] = {
 
 
 def write(folder: Path, name: str, content: Any, listing: Environment) -> Environments:
-    """Write a golden file; return a list with one environment, which holds the file's hash."""
+    """Write a golden file; return a list of two environments, one of which contains its hash."""
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(json_bytes(content))
     line = Environment(**(asdict(listing) | {"files": {name: file_sha256(folder / name)}}))
@@ -150,7 +150,7 @@ def write(folder: Path, name: str, content: Any, listing: Environment) -> Enviro
 
 
 def find(folder: Path, word: dict[str, Any], name: str = "x.json", **place: str) -> list[str]:
-    """Return the faults of a file with some fields replaced, listed with the hash of its present bytes."""
+    """Return the faults of a golden file with some fields replaced and a correct hash in the list."""
     listing = environment(**place)
     return find_file_faults(folder, name, {"x": x}, write(folder, name, ORIGIN | word, listing))
 

@@ -1,4 +1,4 @@
-"""in4310repro.golden.plugin in another project, run by pytest inside pytest."""
+"""in4310repro.golden.plugin in another project, with pytest run inside pytest."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OPTIONS = ("-p", "in4310repro.golden.plugin", "-p", "no:cacheprovider", "-p", "n
 
 
 class Project:
-    """A git checkout with tests, which this process runs."""
+    """A git repository with tests, which are run in this process."""
 
     def __init__(self, pytester: pytest.Pytester) -> None:
         self.pytester, self.folder = pytester, pytester.path
@@ -69,7 +69,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 
 @pytest.fixture
 def written(project: Project) -> Project:
-    """Return the project with its two golden files."""
+    """Return the project after its two golden files were written."""
     # The second has no file yet while the first is written.
     assert [project.update(case)[0] for case in ("weights", "spectrum")] == [1, 0]
     return project

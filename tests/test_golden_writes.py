@@ -1,4 +1,4 @@
-"""The content of golden files and of their list as `update` and `renew` write them."""
+"""Contents of golden files and of their list after `update` and `renew`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ VERSIONS = fingerprint(HERE)["versions"]
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a path for the folder of golden files in a clean tree; the folder does not exist yet."""
+    """Return the path of a golden folder, not created yet, in a working tree without changes."""
     monkeypatch.setattr(
         writing, "clean_commit", lambda _folder, golden_too=False: COMMIT if not golden_too else "f" * 40
     )

@@ -1,4 +1,4 @@
-"""Golden files are written only on request: by name, with a reason, on a clean tree, with an entry in the list."""
+"""Golden files are written only on request: by name, with a reason, from a clean tree, and with a list entry."""
 
 import json
 import subprocess
@@ -110,13 +110,13 @@ def renew_all(checkout: Path, numerics: Numerics, case: Case = x) -> list[str]:
 
 @pytest.fixture
 def newer(numerics: Numerics) -> Numerics:
-    """Return portable arithmetic with another class name that computes the same values."""
+    """Return portable arithmetic under a new class name, which computes the same values."""
     return replace(numerics, mode="portable", numeric_class="newer")
 
 
 @pytest.fixture
 def older_file(checkout: Path, numerics: Numerics) -> Path:
-    """Return a golden file of portable arithmetic, committed with the list."""
+    """Return a golden file of portable arithmetic that is committed together with the list."""
     file = update_case(checkout, replace(numerics, mode="portable"))
     commit(checkout)
     return file

@@ -44,7 +44,7 @@ ORACLES: dict[str, Callable[[Labels, Labels, Labels], Any]] = {
 
 
 def example(seed: int, decimals: int = 8, never_predicted: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return labels of unequally frequent classes, and scores rounded so that few decimals give ties."""
+    """Return labels of unbalanced classes, and scores rounded to `decimals`, so that ties can occur."""
     generator = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(CLASSES), generator.choice(CLASSES, 50, p=(0.5, 0.25, 0.15, 0.1))])
     scores = (generator.random((len(labels), CLASSES)) + 0.4 * np.eye(CLASSES)[labels]).round(decimals)
@@ -219,7 +219,7 @@ def test_the_ends_at_no_distance_are_the_metrics_themselves() -> None:
 
 
 def test_own_classes_at_one_end_and_others_at_the_other_do_not_bound_macro_f1() -> None:
-    """An image of class 0 is wrong either way; the other class that it gets decides F1 of classes 1 and 2."""
+    """An image of class 0 is always wrong, but its predicted class changes the F1 of classes 1 and 2."""
     labels = torch.tensor([0, 0, 1, 2, 2, 2, 2, 3])
     scores = torch.eye(CLASSES).double()[labels]
     scores[1] = torch.tensor([0.0, 0.5, 0.45, 0.0])

@@ -1,4 +1,4 @@
-"""Class accuracy and average precision against scikit-learn, values by hand, and known wrong formulas."""
+"""Class accuracy and average precision against scikit-learn, hand-computed values and wrong formulas."""
 
 import importlib
 import math
@@ -20,7 +20,7 @@ CLASSES = 6
 
 
 def example(seed: int, decimals: int = 8, images: int = 90) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return labels in which every class occurs, and scores rounded so that few decimals give ties."""
+    """Return labels in which every class occurs, and scores rounded to `decimals`, so that ties can occur."""
     generator = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(CLASSES), generator.integers(0, CLASSES, images - CLASSES)])
     scores = generator.random((images, CLASSES)).round(decimals)
@@ -167,7 +167,7 @@ def test_a_score_that_is_not_finite_is_refused_with_its_image(value: float) -> N
 
 @pytest.fixture(scope="module")
 def unchecked() -> ModuleType:
-    """Return the package as a user imports it, without the type checks that tests add at run time."""
+    """Return the module in4310repro.metrics.measurement without the type checks that jaxtyping adds in tests."""
     name = "in4310repro.metrics"
     checked = {key: sys.modules.pop(key) for key in [*sys.modules] if key == name or key.startswith(f"{name}.")}
     finders, sys.meta_path[:] = [*sys.meta_path], [each for each in sys.meta_path if "jaxtyping" not in repr(each)]
@@ -239,14 +239,14 @@ def test_labels_of_a_single_class_are_enough_for_one_class() -> None:
 
 
 def softmax_example(seed: int, missing: int = -1) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return softmax scores near the labels, some confident and wrong; class `missing` has no image."""
+    """Return softmax scores, some of them confident and wrong; class `missing` has no image."""
     labels, scores = example(seed)
     kept = labels != missing
     return labels[kept], (scores[kept] * (1 + seed)).softmax(dim=1)
 
 
 def calibration_error_written_out(labels: torch.Tensor, scores: torch.Tensor, *, open_below: bool = True) -> float:
-    """Compute equation 3 of Guo et al. 2017 in a loop over 15 bins (lower, upper], or [lower, upper) if wrong."""
+    """Compute the expected calibration error (Guo et al. 2017, equation 3) in a loop over 15 bins."""
     total = 0.0
     for number in range(15):
         lower, upper = number / 15, (number + 1) / 15
@@ -284,7 +284,7 @@ def test_the_calibration_error_is_the_formula_written_out(seed: int) -> None:
 
 
 def test_a_top_score_at_the_edge_of_a_bin_belongs_to_the_lower_one() -> None:
-    """0.75 and 0.8 are 11.25 and 12 fifteenths, which share a bin only if bins include their upper edge."""
+    """0.75 = 11.25/15 and 0.8 = 12/15 are in the same bin only if bins include their upper edge."""
     labels, scores = torch.tensor([0, 0]), torch.tensor([[0.75, 0.25], [0.2, 0.8]], dtype=torch.float64)
     ours = metrics.details(labels, scores)["expected_calibration_error"]
     assert ours == pytest.approx(abs(1 - 0.75 - 0.8) / 2) == calibration_error_written_out(labels, scores)

@@ -1,4 +1,4 @@
-"""Numbers out of range in options and settings, and impossible caches, are reported as the user's error."""
+"""Numbers out of range in options and settings, and unusable caches, are reported as the user's error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IN_FILES = ("inf", "nan", "-1", "1e400", f"1{'0' * 400}", "9" * 5000)
 
 
 def numeric_options(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield each numeric option of each command, with the words needed before it."""
+    """Yield each numeric option of each command, with the arguments that must precede it."""
     for name, inner in getattr(command, "commands", {}).items():
         yield from numeric_options(inner, (*path, name))
     if not hasattr(command, "commands"):
@@ -51,7 +51,7 @@ def test_an_option_that_is_no_number_in_its_range_is_wrong_input(
 
 
 def numeric_settings() -> Iterator[str]:
-    """Yield a line of TOML for each numeric setting, with %s for its value."""
+    """Yield TOML for each numeric setting, with %s in place of its value."""
     for record, heading in ((Config, ""), (OptimizerSetting, "[[settings]]\nname = 'a'\noptimizer = 'SGD'\n")):
         hints = get_type_hints(record)
         for field in fields(record):

@@ -1,4 +1,4 @@
-"""Runs of older formats, which ignored the EXIF orientation of pictures, are always read in that way."""
+"""Runs of older formats, made without regard to the EXIF orientation, are still read without regard to it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from in4310repro.verification.routine import verify
 from tests.builders import rechain
 
 TINY = PRESETS["tiny"]
-MODEL = "tests.training.test_extension:network"
+MODEL = "tests.sessions.soak:small_network"
 SMALL = replace(TINY, model=MODEL, modules=("0",), epochs=1, settings=TINY.settings[2:], split="12/6/6")
 SMALL = replace(SMALL, schedule="constant", warm_up=0.0)
 Older = tuple[Path, int]  # a run folder, and its format
@@ -37,7 +37,7 @@ Older = tuple[Path, int]  # a run folder, and its format
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return scenes of three classes; every second one lies on its side and has an orientation tag."""
+    """Return scenes of three classes, every second one stored rotated with an orientation tag."""
     root, tags = tmp_path_factory.mktemp("photographs"), Image.Exif()
     tags[0x0112] = 6
     for name in ("forest", "sea", "street"):
@@ -52,7 +52,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def turn_into_format(folder: Path, number: int) -> Path:
-    """Turn a run that ignored the orientation into an older version's format, with equal bytes of its files."""
+    """Convert a run that ignored EXIF orientation to an older file format."""
     files = RunFolder.open(folder)
     files.write_json("config.json", to_json(FinishedRun.open(folder).config, number))
     if number == 3:
@@ -76,7 +76,7 @@ def older(
 
 @pytest.fixture(scope="module")
 def newer(photographs: Path, numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a run of this version on the same photographs, with the default for their EXIF orientation."""
+    """Return the folder of a run on the same photographs by this version, which applies the EXIF orientation."""
     open_network(MODEL).trust()
     folder = tmp_path_factory.mktemp("newer") / "run"
     experiment.train(change(SMALL, {"data": f"{photographs}"}, "options"), Context(numerics), folder)
@@ -112,7 +112,7 @@ def test_its_pictures_are_other_pixels_than_those_of_a_newer_run(older: Older, n
 def test_a_run_that_claims_the_other_reading_is_found(
     number: int, older: Older, newer: Path, numerics: Numerics, tmp_path: Path
 ) -> None:
-    """A run that claims not to have read orientations as it did fails, even if its hash chain is made to fit."""
+    """A false claim about EXIF orientation is detected even if the hash chain is recomputed."""
     folder = Path(shutil.copytree(newer if number == 4 else older[0], tmp_path / "run"))
     config = FinishedRun.open(folder).config
     claimed = to_json(replace(config, orientation="ignored" if number == 4 else "exif"), number)

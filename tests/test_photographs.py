@@ -1,4 +1,4 @@
-"""Runs on the photographs from ImageNet weights: committed files agree, and anyone with the runs can check them."""
+"""Runs on the photographs from ImageNet weights: committed files agree, and can be checked with the runs."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""`--resume` needs a run, in the command and in Python; after a restart by torchrun it may also start a new run."""
+"""`--resume` needs an existing run, except after a restart by torchrun, when it may start a new one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
 from tests.conftest import Call, Replace, refused
 
-TINY = ("train", "--preset", "tiny", "--epochs", "1")
+TINY = ("train", "--preset", "tiny", "--epochs", "1", "--model", "tests.sessions.soak:small_network")
 
 
 def test_a_run_that_is_not_there_is_not_resumed_and_those_that_are_there_are_named(call: Call, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Training by several processes: the bytes of training by one, and refused configurations."""
+"""Training by several processes writes the bytes of training by one; some configurations are rejected."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def images_of(number: int) -> ImageSet:
 
 
 def native_epoch(config: Config, processes: Processes) -> dict[str, torch.Tensor]:
-    """Train an epoch in native arithmetic; return the weights, and the loss under `loss`."""
+    """Train an epoch in native arithmetic; return the weights, with the loss under the key `loss`."""
     images = images_of(20)
     torch.manual_seed(0)
     model = shares.plain_layers(6)

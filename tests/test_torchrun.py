@@ -2,71 +2,77 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+import multiprocessing
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from in4310repro.data.embedded import write_scenes
 from in4310repro.runs import names
+from tests.conftest import Call
+from tests.processes import METHOD
 from tests.sessions.shares import find_free_port
+from tests.torchrun import launch
 
-TRAIN = ("train", "--preset", "tiny", "--epochs", "1", "--numerics", "portable")
-WRITTEN = (
-    names.SCORES,
-    names.METRICS,
-    names.FEATURES,
-    "adamw/tensors.json",
-    "rmsprop/tensors.json",
-    "sgd/tensors.json",
-)
+WRITTEN = (names.SCORES, names.METRICS, names.FEATURES, "adamw/tensors.json")
 
 
-def run(folder: Path, *words: str, processes: int = 1, nodes: int = 1) -> None:
-    """Run a command in the folder with so many processes on each of `nodes` machines, all simulated on this one."""
-    launcher: tuple[str, ...] = ()
-    if processes * nodes > 1:
-        rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{find_free_port()}")
-        launcher = (
-            "-m",
-            "torch.distributed.run",
-            "--nnodes",
-            f"{nodes}",
-            "--nproc-per-node",
-            f"{processes}",
-            *rendezvous,
-        )
-    command = [sys.executable, *launcher, "-m", "in4310repro", *words]
-    started = [
-        subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ))
-        for _ in range(nodes)
-    ]
-    outputs = [each.communicate()[0].decode(errors="replace") for each in started]
-    assert [each.returncode for each in started] == [0] * nodes, "\n".join(outputs)
+# Optimizers see sums of gradients, whichever processes have computed them: one is enough.
+COMMANDS = {
+    "train": "--preset tiny --epochs 1 --optimizer AdamW --numerics portable --out run",
+    "report": "run --out report --no-photographs",
+    "evaluate": "run --out evaluated.csv",
+    "predict": "run photos --out predicted.csv",
+}
 
 
-def run_whole_chain(folder: Path, processes: int, *, training: int, reading: int) -> dict[str, bytes]:
-    """Return the files of train, report, evaluate and predict, each run on its own number of machines."""
-    write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
-    run(folder, *TRAIN, "--out", "run", processes=processes, nodes=training)
-    for words in (
-        ("report", "run"),
-        ("evaluate", "run", "--out", "evaluated.csv"),
-        ("predict", "run", "photos", "--out", "predicted.csv"),
-    ):
-        run(folder, *words, processes=processes, nodes=reading)
+def work(*words: str) -> None:
+    """Run a command in a process that torchrun's agent has forked."""
+    from in4310repro.__main__ import main
+
+    sys.argv = ["in4310repro", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        if stop.code:
+            raise
+
+
+def run_together(folder: Path, words: tuple[str, ...], nodes: int) -> None:
+    """Run a command by two processes on each of some machines, all simulated on this one."""
+    context: Any = multiprocessing.get_context(METHOD)
+    rendezvous = ("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{find_free_port()}", "--rdzv-id", words[0])
+    size = ("--nnodes", f"{nodes}", "--nproc-per-node", "2")
+    outputs = [f"{words[0]}-{node}" for node in range(nodes)]
+    torchrun = (*size, *rendezvous, "-m", "in4310repro", *words)
+    agents = [context.Process(target=launch, args=(folder, torchrun, work, output)) for output in outputs]
+    for agent in agents:
+        agent.start()
+    for agent in agents:
+        agent.join()
+    printed = "\n".join((folder / output).read_text(errors="replace") for output in outputs)
+    assert [agent.exitcode for agent in agents] == [0] * nodes, printed
+
+
+def read_written(folder: Path) -> dict[str, bytes]:
     files = [*(folder / "run" / name for name in WRITTEN), folder / "evaluated.csv", folder / "predicted.csv"]
     return {f"{file.relative_to(folder)}": file.read_bytes() for file in files}
 
 
-# Each process and each launcher imports torch.
 @pytest.mark.long(60)
 @pytest.mark.parametrize(
     "reading", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.soak)], ids=["one", "both"]
 )
-def test_two_machines_of_two_processes_write_the_bytes_of_one_process(reading: int, tmp_path: Path) -> None:
-    one = run_whole_chain(tmp_path / "one", 1, training=1, reading=1)
-    four = run_whole_chain(tmp_path / "four", 2, training=2, reading=reading)
-    assert [name for name in one if four[name] != one[name]] == []
+def test_two_machines_of_two_processes_write_the_bytes_of_one_process(
+    reading: int, call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, four = tmp_path / "one", tmp_path / "four"
+    for folder in (one, four):
+        write_scenes(folder / "photos", images_per_class=3, size=32, seed=1)
+    monkeypatch.chdir(one)
+    for name, words in COMMANDS.items():
+        assert call(name, *words.split())[0] == 0, name
+        run_together(four, (name, *words.split()), nodes=2 if name == "train" else reading)
+    assert [name for name, data in read_written(one).items() if read_written(four)[name] != data] == []

@@ -1,4 +1,4 @@
-"""Zero weights: a network may begin with some, but a file with unexpected zeros was truncated."""
+"""Zero weights: some networks start with zeros, but a file with unexpected zeros is incomplete."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ SHAPES = {"token": (1, 1, 8), "matrix": (8, 8), "scale": (8, 1, 1), "kernel": (2
 
 
 class Beginning(nn.Module):
-    """A network with zeros of several shapes, like class tokens and residual scales; one tensor is never used."""
+    """A network with parameters initialised to zero, such as a class token; one of its tensors is unused."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()

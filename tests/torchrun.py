@@ -1,7 +1,7 @@
-"""A command of small messages in place of a training, started by torchrun's agent beside a test.
+"""Start a command under torchrun's agent next to a test; it sends small messages instead of training.
 
-The agent and its processes are forked with torch loaded, since each import of torch takes seconds; `by_command` starts
-the processes as torchrun does.
+The agent and its processes are forked with torch loaded, since each import of torch takes seconds;
+`by_command` starts the processes as torchrun does.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ PATIENCE = 120.0  # seconds until a test fails; torchrun waits 30 for a process 
 ONE_MACHINE = ("--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "--rdzv-id", "test")
 
 
-def launch(folder: Path, words: tuple[str, ...], by_command: bool) -> None:
-    """Do in a folder what `torchrun WORDS` does; by default, the processes are forked instead of started."""
+def launch(folder: Path, words: tuple[str, ...], forked: Callable[..., None] | None, output: str = "output") -> None:
+    """Run torchrun with `words` in a folder; unless `by_command`, its processes are forked and call `play`."""
     from torch.distributed.launcher.api import elastic_launch
 
     run: Any = importlib.import_module("torch.distributed.run")
     os.chdir(folder)
-    with Path("output").open("wb") as file:
+    with Path(output).open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     # As torchrun's `python -u` and the working folder of the tests have it.
     cast("io.TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])
     config, program, arguments = run.config_from_args(run.parse_args([*words]))
-    if not by_command:
-        config.start_method, program, arguments = "fork", play, [words[-1]]
+    if forked:
+        config.start_method, program, arguments = "fork", forked, arguments[arguments.index("-m") + 2 :]
     elastic_launch(config, program)(*arguments)
 
 
 def play(case: str) -> None:
-    """Run the package's main() with its commands replaced by a function that acts out the case."""
+    """Run the package's main() with `command(case)` in place of its command line."""
     from in4310repro.__main__ import main
     from in4310repro.cli import application
     from in4310repro.system import heartbeat
@@ -98,7 +98,7 @@ def command(case: str, **_options: object) -> None:
 
 
 class Started:
-    """The command, started by torchrun in a folder, into which each process writes its process id."""
+    """A command running under torchrun in a folder, into which each process writes its process id."""
 
     def __init__(
         self, folder: Path, size: int, case: str, rendezvous: tuple[str, ...] = ONE_MACHINE, *, by_command: bool = False
@@ -106,11 +106,11 @@ class Started:
         self.folder, self.size = folder, size
         words = (*rendezvous, "--nproc-per-node", f"{size}", "-m", "tests.torchrun", case)
         context: Any = multiprocessing.get_context(METHOD)
-        self.agent = context.Process(target=launch, args=(folder, words, by_command))
+        self.agent = context.Process(target=launch, args=(folder, words, None if by_command else play))
         self.agent.start()
 
     def number(self, rank: int) -> int:
-        """Return the process id of a rank, once that process has begun its work."""
+        """Return the process id of a rank, after waiting until that process has started its work."""
         file = self.folder / f"{rank}.process"
         wait_until(file.is_file)
         return int(file.read_text())
@@ -125,7 +125,7 @@ class Started:
         return [number for file in self.folder.glob("*.process") if is_alive(number := int(file.read_text()))]
 
     def ends(self) -> int | None:
-        """Return the exit code of torchrun, after a check that no process of the command is left."""
+        """Wait for torchrun and for all its processes to end, and return torchrun's exit code."""
         self.agent.join(PATIENCE)
         wait_until(lambda: not self.running())
         code: int | None = self.agent.exitcode

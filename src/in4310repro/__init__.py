@@ -1,10 +1,11 @@
-"""Train networks for image classification as a published report assigns it, and check the numbers that come out.
+"""Train networks by the assignment of a published report on image classification, and check their numbers.
 
-The command line is the face of the package: `in4310repro --help`, and README.md of the repository. These names are its
-face in Python, each with an example in docs/api/python.md; they are imported on first use, so that `import in4310repro`
-loads no library. `in4310repro.features`, `in4310repro.metrics`, `in4310repro.audit`, `in4310repro.golden` and
-`in4310repro.arithmetic` are libraries by themselves (docs/features.md, docs/audit.md, docs/golden-files.md,
-docs/arithmetic.md); the other rooms are what the commands are made of and may change (docs/architecture.md).
+The command line is the main interface: see `in4310repro --help`, and README.md of the repository. The names
+below are the interface in Python, each with an example in docs/api/python.md. They are imported on first
+use, so that `import in4310repro` loads no library. `in4310repro.features`, `in4310repro.metrics`,
+`in4310repro.audit`, `in4310repro.golden` and `in4310repro.arithmetic` are independent libraries
+(docs/features.md, docs/audit.md, docs/golden-files.md, docs/arithmetic.md). The other subpackages serve the
+commands and may change (docs/architecture.md).
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ __all__ = [
     "verify",
 ]
 
-# None is the name of a room: the import of a room would replace it.
+# No name may be that of a subpackage: importing the subpackage would replace the attribute.
 _PLACES = {
     "PRESETS": ("runs.presets", "PRESETS"),
     "Config": ("runs.config", "Config"),
@@ -59,7 +60,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a name of the face on first use."""
+    """Import a public name of the package on first access."""
     if name == "__version__":
         return metadata.version(__name__)
     if name not in _PLACES:

@@ -9,7 +9,7 @@ from in4310repro.system import signals
 
 
 def main() -> None:
-    """Run the command that the command line names; end the process with the command's exit code."""
+    """Run the command given on the command line, then exit with its exit code."""
     signals.take_over_process()
     from in4310repro import cli
 
@@ -17,7 +17,7 @@ def main() -> None:
         cli.main()
     except SystemExit as stop:
         if stop.code == signals.INTERRUPTED:
-            # Python would wait for threads, and end itself with SIGINT where the interrupt came amid an `eval`.
+            # A normal exit would wait for threads, and would end with SIGINT if the interrupt came during an `eval`.
             os._exit(signals.INTERRUPTED)
         raise
 

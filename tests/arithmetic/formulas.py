@@ -24,7 +24,7 @@ THREADS = (1, 3, 16)
 
 
 def fused(left: Floats, right: Floats, addend: Floats) -> Floats:
-    """left * right + addend of float32, rounded once.
+    """Return left * right + addend in float32, rounded once.
 
     The product is exact in double; their sum is rounded to odd, after which a second rounding does no harm (Boldo and
     Melquiond 2008).
@@ -39,17 +39,17 @@ def fused(left: Floats, right: Floats, addend: Floats) -> Floats:
 
 
 def fused_double(left: float, right: float, addend: float) -> float:
-    """left * right + addend of finite float64, rounded once."""
+    """Return left * right + addend of finite float64 numbers, rounded once."""
     return float(Fraction(float(left)) * Fraction(float(right)) + Fraction(float(addend)))
 
 
 def part_of(steps: int) -> int:
-    """Return how many steps of a sum form a part: the largest power of two up to 32 whose square is <= 2 * steps."""
+    """Return the length of the partial sums of `steps` terms: the largest power of two <= min(32, sqrt(2 * steps))."""
     return min(32, 1 << ((2 * steps).bit_length() - 1) // 2)
 
 
 def chain(rows: Doubles) -> Doubles:
-    """Add rows to zero, one after the other."""
+    """Return the sum of the rows, added to zeros one after the other."""
     total = np.zeros(rows.shape[1:], rows.dtype)
     for row in rows:
         total = total + row
@@ -57,7 +57,7 @@ def chain(rows: Doubles) -> Doubles:
 
 
 def tree(leaves: list[Numbers]) -> Numbers:
-    """Sum leaves as a tree: split at the largest power of two below their number, left plus right."""
+    """Return the sum of a list, split recursively at the largest power of two below its length."""
     if len(leaves) == 1:
         return leaves[0]
     left = 1
@@ -68,7 +68,7 @@ def tree(leaves: list[Numbers]) -> Numbers:
 
 
 def batch_sum(values: Doubles) -> Doubles:
-    """Sum each channel of [image, position, channel] in the order that is used for a batch."""
+    """Sum each channel of [image, position, channel] as the kernels do for a batch."""
     leaves = []
     for first in range(0, len(values), 8):
         rows = values[first : first + 8].reshape(-1, values.shape[2])
@@ -125,22 +125,27 @@ def root_mean_square(error: Tensor) -> float:
     return float(error.double().square().mean().sqrt())
 
 
-@contextmanager
-def record_calls() -> Iterator[list[tuple[Any, ...]]]:
-    """Yield a list of the kernel calls made in the block: name and arguments, each structure as its fields."""
-    calls: list[tuple[Any, ...]] = []
-    call = library.Library.call
+class RecordingLibrary(library.Library):
+    """Library that keeps each call: function name and arguments, structures as dictionaries."""
 
-    def record(self: library.Library, function: str, *arguments: Any, threads: int | None = None) -> None:
+    def __init__(self, kernels: library.Library) -> None:
+        vars(self).update(vars(kernels))
+        self.calls: list[tuple[Any, ...]] = []
+
+    def call(self, function: str, *arguments: Any, threads: int | None = None) -> None:
         fields = [
             {field[0]: getattr(value, field[0]) for field in type(value)._fields_}
             if isinstance(value, ctypes.Structure)
             else value
             for value in arguments
         ]
-        calls.append((function, *fields))
-        call(self, function, *arguments, threads=threads)
+        self.calls.append((function, *fields))
+        super().call(function, *arguments, threads=threads)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(library.Library, "call", record)
-        yield calls
+
+@contextmanager
+def record_calls() -> Iterator[list[tuple[Any, ...]]]:
+    """Yield a list to which each kernel call in the `with` block adds its name and arguments (structs as dicts)."""
+    recording = RecordingLibrary(library.library())
+    with compute_with(recording, torch.get_num_threads()):
+        yield recording.calls

@@ -1,4 +1,4 @@
-"""Convolution cases of the tests: their sizes, drawn values, gradients and errors."""
+"""Convolution cases for the tests: shapes, random inputs, gradients and errors."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
+from in4310repro.arithmetic.products import convolution
 
 Pair = tuple[int, int]
 
@@ -46,7 +46,7 @@ class Case:
         return 1 < self.groups == self.channels == self.outputs
 
     def draw(self, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Maps and a gradient of the result, in channels_last memory."""
+        """Draw random maps and a gradient of the result, in channels_last memory."""
         generator = torch.Generator().manual_seed(seed)
         maps = torch.randn((self.images, self.channels, *self.size), generator=generator)
         gradient = torch.randn((self.images, self.outputs, *self.result), generator=generator)
@@ -75,7 +75,7 @@ def computed(
     seed: int = 0,
     dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, ...]:
-    """Return the tensors that NAMES lists, computed from drawn values."""
+    """Return the result of `function` on random inputs, then the gradients of maps, weight and bias."""
     maps, gradient = (values.to(dtype) for values in case.draw(seed))
     inputs = [values.to(dtype).requires_grad_() for values in (maps, *case.draw_weight(seed))]
     result = function(case, *inputs)
@@ -86,15 +86,15 @@ Doubles = NDArray[np.float64]
 
 
 def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Doubles]:
-    """Return our root mean square error over torch's for each of NAMES, and its standard deviation over draws.
+    """Return the ratios of the package's root mean square errors to torch's, and their standard deviations.
 
-    The deviation is the jackknife's: what leaving out one draw at a time changes. A ratio is 0 where ours is exact.
+    The standard deviation is the jackknife estimate over draws. A ratio is 0 where our result is exact.
     """
     return ratios_of(squared_errors(case, draws, seed))
 
 
 def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
-    """Return the ratios and standard deviations of `error_ratios`, given the result of `squared_errors`."""
+    """Return the result of `error_ratios`, computed from the sums that `squared_errors` returns."""
     draws = len(squares)
     ratios = _ratio(squares.sum(0))
     left_out = np.array([_ratio(squares.sum(0) - row) for row in squares])
@@ -102,7 +102,7 @@ def ratios_of(squares: Doubles) -> tuple[Doubles, Doubles]:
 
 
 def squared_errors(case: Case, draws: int, seed: int = 0) -> Doubles:
-    """Return sums of squares [draw, (our error, torch's error, value), tensor], for the tensors in NAMES."""
+    """Return sums of squares, indexed by draw, by (error of the package, error of torch, value) and by tensor."""
     return np.array([_squared_errors(case, seed + draw) for draw in range(draws)])
 
 

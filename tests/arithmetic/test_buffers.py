@@ -1,4 +1,4 @@
-"""Memory blocks of results: which results get one, its size, and when it is reused or freed."""
+"""Memory blocks of results: their size, the results that get one, and their reuse and release."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEAST, LESS = (2, 4, 64, 32), (2, 4, 64, 31)
 
 @pytest.fixture(autouse=True, scope="module")
 def _uncollected() -> Iterator[None]:
-    """Turn off the garbage collector during a test, so that it frees no blocks."""
+    """Turn off the garbage collector during the tests of this module, so that it frees no blocks."""
     gc.collect()
     gc.disable()
     yield
@@ -28,14 +28,14 @@ def _uncollected() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _released() -> Iterator[None]:
-    """Start without free blocks."""
+    """Release the unused memory blocks before and after each test."""
     buffers.release()
     yield
     buffers.release()
 
 
 def in_use(make: Any) -> int:
-    """Return the bytes of the memory blocks that a result takes."""
+    """Call `make` and return the number of bytes by which the memory blocks in use grow."""
     before = Sizes.used
     result = make()
     taken = Sizes.used - before
@@ -90,7 +90,7 @@ def test_bytes_in_use_and_free_are_counted() -> None:
 
 
 def of_bytes(number: int) -> tuple[int, int, int, int]:
-    """Return the shape of a float32 map of that many bytes; nothing is written to it, so it costs no memory."""
+    """Return the shape of a float32 map that occupies `number` bytes."""
     return (1, 1, number // 4, 1)
 
 

@@ -1,4 +1,4 @@
-"""Convolution and the gradient of its maps: bits of the formula, errors, instruction sets, taps outside the map."""
+"""Convolution and its input gradient match the formula bit for bit on every instruction set."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, part_of, root_mean_square
 from tests.arithmetic.shapes import NAMES, Case, by_ours, by_torch, computed, error_ratios, random_case
 
@@ -46,7 +46,7 @@ Step = tuple[int, Floats, Floats]  # number, factors
 
 @dataclass(frozen=True)
 class Order:
-    """Order of a sum over steps: how they are divided into segments and parts, and when the bias is added."""
+    """Order of the additions: by default that of docs/arithmetic.md; tests change a field to get a wrong order."""
 
     segment: int = 128
     part: Callable[[int], int] = part_of
@@ -66,7 +66,7 @@ OTHER_ORDERS = {
 
 
 def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
-    """Return `start` plus all products, rounded as the kernel does: within parts, then segments, then in total."""
+    """Return `start` plus the products, added in the order that docs/arithmetic.md defines, or in `order`."""
     if not steps:
         return start
     if number <= order.few and not depthwise:
@@ -93,7 +93,7 @@ def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order,
 
 
 def forward_formula(case: Case, maps: Tensor, weight: Tensor, bias: Tensor, order: Order | None = None) -> Tensor:
-    """Compute the convolution element by element, as docs/arithmetic.md writes it."""
+    """Return the convolution, computed element by element by the formula in docs/arithmetic.md."""
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     values = maps.contiguous().numpy().reshape(case.images, case.groups, inner, *case.size)
     weights = weight.numpy().reshape(case.groups, outer, inner, *case.kernel)
@@ -112,7 +112,7 @@ def forward_formula(case: Case, maps: Tensor, weight: Tensor, bias: Tensor, orde
 
 
 def backward_formula(case: Case, gradient: Tensor, weight: Tensor, order: Order | None = None) -> Tensor:
-    """Compute the gradient of the maps element by element, as docs/arithmetic.md writes it."""
+    """Return the gradient of the input maps, computed element by element by the formula in docs/arithmetic.md."""
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     values = gradient.contiguous().numpy().reshape(case.images, case.groups, outer, *case.result)
     weights = weight.numpy().reshape(case.groups, outer, inner, *case.kernel)

@@ -24,7 +24,7 @@ assert 4 * torch.Size(SHAPE).numel() >= buffers.LEAST
 
 
 def begin_child(act: Callable[[], object]) -> int:
-    """Call `act` in a forked child and return its process id; the child exits with 0 unless `act` raised."""
+    """Call `act` in a forked child process and return its process id; the exit code is 1 if `act` raises."""
     child = os.fork()
     if not child:
         code = 1
@@ -67,7 +67,7 @@ def test_a_child_that_uses_a_free_block_again_leaves_the_parents_new_result_alon
 
 
 class Sums(Dataset[Tensor]):
-    """Data set whose workers compute maps by a kernel, on memory inherited from the parent process."""
+    """Data set whose items are sums by a compiled kernel, computed in workers that inherit the maps' memory."""
 
     def __init__(self, maps: Tensor) -> None:
         self.maps = maps

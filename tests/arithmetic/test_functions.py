@@ -1,4 +1,4 @@
-"""Pooling: errors compared with torch's, torch's maximum bit for bit, equal bits on all processors, bad input."""
+"""Max and average pooling: errors against torch's, equal bits on all processors, and bad input."""
 
 from __future__ import annotations
 

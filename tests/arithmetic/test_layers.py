@@ -1,4 +1,4 @@
-"""Single layers and blocks: torch's results for every setting, and which modules are fused into one pass."""
+"""Single layers and blocks: results agree with torch's for every option; some modules are fused into one pass."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def test_sizes_are_of_rows_and_columns() -> None:
 
 
 def passes(model: nn.Module, maps: Tensor, other: Tensor | None = None) -> list[int]:
-    """Return the code of the operation after each batch norm: none (0), ReLU, ReLU6 or a sum and ReLU (3)."""
+    """Return a code for each batch norm that runs: 0 alone, 1 with ReLU, 2 with ReLU6, 3 with a sum and ReLU."""
     with torch.no_grad(), record_calls() as calls:
         model(maps) if other is None else networks.normalise(model[0], model[1], maps, other)  # type: ignore[index]
     return [call[4] for call in calls if call[0] in ("normalise", "normalise_by")]
@@ -227,8 +227,7 @@ def test_batch_norms_of_blocks_are_one_pass_with_the_sum_and_the_relu() -> None:
 
 
 def test_what_is_no_batch_norm_of_ours_is_called_by_itself() -> None:
-    class Watched(layers.BatchNorm2d):
-        """A batch norm subclass that a user wrote."""
+    class Watched(layers.BatchNorm2d): ...
 
     model = nn.Sequential(Watched(3), layers.ReLU())
     assert passes(portable(nn.Sequential(layers.BatchNorm2d(3), layers.ReLU())), draw(2, 3, 4, 4)) == [1]

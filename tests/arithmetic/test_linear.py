@@ -1,4 +1,4 @@
-"""Linear layer and its gradients: bits of the formula, errors, instruction sets and threads."""
+"""Linear layers and their gradients match the formula bit for bit on every instruction set and thread count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.matrices import linear
+from in4310repro.arithmetic.products import linear
 from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, batch_sum, fused, root_mean_square, tree
 
 Sizes = tuple[int, int, int]  # images, features, outputs
@@ -16,7 +16,7 @@ NAMES = ["rows weight^T + bias", "gradient of rows", "gradient of weight", "grad
 
 
 def draw(sizes: Sizes, seed: int = 0) -> list[Tensor]:
-    """Rows, weight, bias and a gradient of the result."""
+    """Draw rows, a weight, a bias and a gradient of the result."""
     images, features, outputs = sizes
     generator = torch.Generator().manual_seed(seed)
     shapes = ((images, features), (outputs, features), (outputs,), (images, outputs))
@@ -24,14 +24,14 @@ def draw(sizes: Sizes, seed: int = 0) -> list[Tensor]:
 
 
 def computed(drawn: list[Tensor], function=linear) -> list[Tensor]:  # type: ignore[no-untyped-def]
-    """The result and the gradients of rows, weight and bias."""
+    """Return the result and the gradients of rows, weight and bias."""
     leaves = [value.clone().requires_grad_() for value in drawn[:3]]
     result = function(*leaves)
     return [result.detach(), *torch.autograd.grad(result, leaves, drawn[3])]
 
 
 def products(left: Floats, right: Floats, start: Floats) -> Floats:
-    """Return left @ right.T plus `start`, added column by column in float64, where each product is exact."""
+    """Return left @ right.T + start, accumulated column by column in float64."""
     total = np.broadcast_to(start, (len(left), len(right))).astype(np.float64)
     for column in range(left.shape[1]):
         total = total + left[:, column, None].astype(np.float64) * right[None, :, column].astype(np.float64)
@@ -39,7 +39,7 @@ def products(left: Floats, right: Floats, start: Floats) -> Floats:
 
 
 def leaf_sum(left: Floats, right: Floats) -> Floats:
-    """Return left.T @ right over up to eight rows: fused products within groups of four rows, whose sums are added."""
+    """Return left.T @ right for at most 8 rows: fused sums over 4 rows each, then the sum of these."""
     leaf = np.zeros((left.shape[1], right.shape[1]), np.float32)
     for first in range(0, len(left), 4):
         part = np.zeros_like(leaf)
@@ -68,7 +68,7 @@ def test_linear_has_the_bits_of_the_formula(sizes: Sizes) -> None:
 
 
 def test_chains_follow_the_order_of_features_and_outputs() -> None:
-    """A 1 added to 2^60 is lost, in float64 too, unless -2^60 was added before it."""
+    """In float64, 2^60 + 1 - 2^60 gives 0, but 2^60 - 2^60 + 1 gives 1."""
     big = 2.0**60
     for values, expected in (((big, 1.0, -big), 0.0), ((big, -big, 1.0), 1.0), ((1.0, big, -big), 0.0)):
         assert linear(torch.tensor([values]), torch.ones(1, 3)).tolist() == [[expected]]

@@ -1,4 +1,4 @@
-"""Tensors without values in memory: those known to be zeros, and those whose memory was freed.
+"""Tensors without memory for their values: zeros that torch does not store, and tensors that were freed.
 
 The cases run in another process, because the fault they guard against ends the process. The last line of
 output names the case.
@@ -82,7 +82,7 @@ TAKEN = {
 
 @pytest.fixture(scope="module")
 def messages() -> dict[str, str]:
-    """Run all cases in one process; return the message of each case's ValueError, empty if none was raised."""
+    """Run all cases in one process; return each case's ValueError message, or "" if none was raised."""
     parts = [
         f"""
 print({name!r}, end=": ", flush=True)

@@ -1,4 +1,4 @@
-"""portable(model): torchvision's networks keep names, states and hooks, and whole steps give equal bits."""
+"""portable(model) keeps names, states and hooks of torchvision's networks; training steps give equal bits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEEP = [pytest.param(n, marks=pytest.mark.slow) for n in ("resnet34", "resnet101
 
 
 def network(name: str) -> nn.Module:
-    """torchvision's network for 6 classes, He-initialised; VGG with a small head."""
+    """Return a He-initialised torchvision network with 6 classes; a VGG gets a small head."""
     return copy.deepcopy(draw_network(name))
 
 
@@ -52,7 +52,7 @@ def batch(images: int = 8, side: int = 32, seed: int = 3) -> tuple[Tensor, Tenso
 
 
 def train(model: nn.Module, images: Tensor, labels: Tensor, steps: int = 2) -> list[Tensor]:
-    """Return losses, parameters and buffers after steps of SGD."""
+    """Return the losses, parameters and buffers after `steps` steps of SGD."""
     model.train()
     optimizer, losses = SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4), []
     for _ in range(steps):

@@ -1,4 +1,4 @@
-"""Batch norm, alone and fused with a sum and ReLU: bits of the formula, errors, equal bits on all processors."""
+"""Batch norm, with and without addition and ReLU, matches the formula bit for bit on all processors."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SHAPES = [(2, 3, 1, 1), (1, 5, 2, 3), (3, 17, 7, 5), (9, 18, 9, 9), (41, 4, 3, 2
 
 
 class Case:
-    """Drawn input of a batch norm: two maps, a gradient, weight and bias."""
+    """Random inputs of a batch norm: two maps, a gradient of the result, a weight and a bias."""
 
     def __init__(self, shape: tuple[int, int, int, int], mean: float = 0.5, seed: int = 0) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -41,7 +41,7 @@ class Case:
         self.bias = torch.randn(shape[1], generator=generator)
 
     def by_ours(self, form: str = "none", training: bool = True) -> list[Tensor]:
-        """Return the result, the running statistics and all gradients."""
+        """Return the package's result, running statistics and gradients."""
         leaves = [value.clone().requires_grad_() for value in (self.maps, self.weight, self.bias, self.other)]
         maps, weight, bias, other = leaves
         running = torch.zeros(len(bias)), torch.ones(len(bias))
@@ -64,7 +64,7 @@ class Case:
         return [result.detach(), *running, *[leaf.grad for leaf in leaves if leaf.grad is not None]]
 
     def by_formula(self, form: str, summed=batch_sum) -> list[Tensor]:  # type: ignore[no-untyped-def]
-        """Compute docs/arithmetic.md line by line; `summed` gives the order of the sums."""
+        """Return the values of `by_ours` by the formulas in docs/arithmetic.md; `summed` sums over the batch."""
         x, second, dy = rows_of(self.maps), rows_of(self.other), rows_of(self.gradient)
         weight, bias, number = self.weight.double().numpy(), self.bias.double().numpy(), x.shape[0] * x.shape[1]
         wide = x.astype(np.float64)
@@ -99,7 +99,7 @@ class Case:
 
 
 def one_chain(values: Doubles) -> Doubles:
-    """Sum in a wrong order: one chain of additions over the whole batch."""
+    """Sum each channel over the whole batch one value after the other, which is the wrong order."""
     return chain(values.reshape(-1, values.shape[2]))
 
 

@@ -1,4 +1,4 @@
-"""The product centred.T @ centred: bits of the formula, errors, instruction sets and threads."""
+"""The product centred.T @ centred matches the formula bit for bit on every instruction set and thread count."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from in4310repro.arithmetic import library
-from in4310repro.arithmetic.matrices import product
+from in4310repro.arithmetic.products import product
 from tests.arithmetic.formulas import assert_same_bits_everywhere, fused_double, root_mean_square
 
 # Columns: less than a vector, between the widths of the panels, one more than a panel of each instruction set.
@@ -21,7 +21,7 @@ def draw(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def formula(rows: NDArray[np.float64], segment: int = 32) -> Tensor:
-    """Return rows.T @ rows: chains of additions over segments, whose results are added in order."""
+    """Return rows.T @ rows, accumulated row by row within segments, whose results are then added in order."""
     columns = rows.shape[1]
     result = np.zeros((columns, columns))
     for first in range(0, len(rows), segment):

@@ -1,4 +1,4 @@
-"""Input without a kernel is refused by a message with given and valid values; values at the limits are valid."""
+"""Unsupported input is rejected with the given and the valid values; values at the limits are accepted."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import functions, layers
-from in4310repro.arithmetic.convolutions import convolution
 from in4310repro.arithmetic.functions import batch_norm, cross_entropy, losses, softmax
-from in4310repro.arithmetic.matrices import linear, product
 from in4310repro.arithmetic.pooling import adaptive_average_pool, add, fork, max_pool
+from in4310repro.arithmetic.products import convolution, linear, product
 from tests.arithmetic.formulas import batch_sum, record_calls, rows_of
 
 
@@ -23,7 +22,7 @@ def ones(*shape: int, dtype: torch.dtype = torch.float32, device: str = "cpu") -
 
 
 def pool_side(size: int, kernel: int, stride: int, padding: int, round_up: bool = False) -> int:
-    """Pool maps of one row; return the number of windows along it."""
+    """Return the output width of max pooling over maps with one row."""
     return max_pool(ones(1, 1, 1, size), (1, kernel), (1, stride), (0, padding), round_up).shape[3]
 
 

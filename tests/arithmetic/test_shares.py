@@ -1,4 +1,4 @@
-"""Processes that share a batch give the bits of one process; wrong orders of the sum do not."""
+"""Several processes that share a batch compute the bits of one process; a wrong order of the sum does not."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def network(name: str) -> nn.Module:
 
 
 def step(name: str, images: int, connection: shares.Connection | None = None) -> str:
-    """Return the sha256 of loss, gradients and buffers after one pass over a batch, by one process or several."""
+    """Return the sha256 of loss, gradients and buffers after one forward and backward pass over a batch."""
     generator = torch.Generator().manual_seed(images)
     maps = torch.randn(images, 3, SIDE, SIDE, generator=generator)
     labels = torch.randint(0, 6, (images,), generator=generator)
@@ -54,34 +54,34 @@ def step(name: str, images: int, connection: shares.Connection | None = None) ->
     return digest.hexdigest()
 
 
-def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], twin: bool) -> None:
+def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], wrong: list[tuple[str, int]]) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=size)
-    if twin:
-        tree.add = add_from_the_last  # type: ignore[assignment]
     connection = shares.connect()
     hashes = [step(name, images, connection) for name, images in cases]
+    tree.add = add_from_the_last  # type: ignore[assignment]
+    hashes += [step(name, images, connection) for name, images in wrong]
     Path(folder, f"{rank}.json").write_text(json.dumps(hashes))
     dist.destroy_process_group()
 
 
-def by_processes(size: int, folder: Path, cases: list[tuple[str, int]], *, twin: bool = False) -> list[list[str]]:
-    """Return the hashes of all cases, in one list for each rank."""
+def by_processes(
+    size: int, folder: Path, cases: list[tuple[str, int]], wrong: list[tuple[str, int]] | None = None
+) -> list[list[str]]:
+    """Run all cases in `size` processes, with a wrong order of sums if `twin`; return a list of hashes per rank."""
     mp: Any = multiprocessing
-    mp.start_processes(rank_main, args=(size, str(folder), cases, twin), nprocs=size, start_method=METHOD)
+    mp.start_processes(rank_main, args=(size, str(folder), cases, wrong or []), nprocs=size, start_method=METHOD)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]
 
 
-def test_three_processes_have_the_gradients_and_running_statistics_of_one(tmp_path: Path) -> None:
+def test_three_processes_have_the_gradients_and_running_statistics_of_one_and_those_of_another_order_have_not(
+    tmp_path: Path,
+) -> None:
     cases = [("resnet18", 20), ("depth-wise", 33), OF_NO_NORM, ("without batch norm", 5)]
     alone = [step(*case) for case in cases]
-    assert by_processes(3, tmp_path, cases) == [alone] * 3
-
-
-def test_sums_in_the_order_of_processes_have_other_bits(tmp_path: Path) -> None:
-    # In the order of the tree they are equal, as the test before shows for the same batch.
-    alone = step(*OF_NO_NORM)
-    assert all(hashes != [alone] for hashes in by_processes(3, tmp_path, [OF_NO_NORM], twin=True))
+    for *hashes, of_another_order in by_processes(3, tmp_path, cases, wrong=[OF_NO_NORM]):
+        assert hashes == alone
+        assert of_another_order != alone[2]
 
 
 @pytest.mark.parametrize(

@@ -329,7 +329,7 @@ OTHER_MOMENTS: dict[str, Any] = {
 
 
 def begun(kind: type[Any], steps: int = 1) -> tuple[torch.nn.Parameter, Any]:
-    """Return a 4 x 6 parameter after some steps, and its optimizer."""
+    """Return a 4 x 6 parameter after `steps` optimizer steps, and its optimizer."""
     parameter = torch.nn.Parameter(torch.ones(4, 6))
     optimizer = kind([parameter], lr=0.1, **({"momentum": 0.5} if kind is SGD else {}))
     for _ in range(steps):

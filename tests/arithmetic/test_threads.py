@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
 from in4310repro.arithmetic.library import library
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic.formulas import THREADS
 
 
 def share_out(items: int, threads: int, rounds: int = 10, factor: float = 3.0) -> tuple[Tensor, Tensor]:
-    """Return (item + 1) * factor for each item, and the thread that computed it."""
+    """Return (item + 1) * factor for each item, and the index of the thread that computed it in `rounds` steps."""
     results, who = torch.zeros(items), torch.full((items,), -1, dtype=torch.int64)
     library().call("shared_out", items, rounds, factor, results, who, threads=threads)
     return results, who

@@ -13,7 +13,7 @@ from torch.nn import functional
 from torchvision import tv_tensors
 
 from in4310repro import arithmetic, features
-from in4310repro.arithmetic import convolutions, functions, matrices, pooling, tree
+from in4310repro.arithmetic import functions, pooling, products, tree
 from in4310repro.features import kernel
 from in4310repro.features.activations import response_keys
 from in4310repro.features.kernel import count
@@ -48,7 +48,7 @@ def take_steps(kind: type[Any], parameter: Tensor, gradient: Tensor, **settings:
 
 
 def of_features(function: Compute) -> Compute:
-    """Return `function` with the compiled kernel of the statistics as its first argument."""
+    """Bind the compiled kernel for feature statistics as the first argument of `function`."""
     return lambda *tensors: function(kernel.active_kernel(), *tensors)
 
 
@@ -87,12 +87,12 @@ def histogram_counts(compiled: kernel.Kernel, values: Tensor) -> Tensor:
 # Name -> ours, torch's, and tensors of which each is given in every way.
 FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "convolution": (
-        lambda maps, weight, bias: convolutions.convolution(maps, weight, bias, (2, 1), (1, 1)),
+        lambda maps, weight, bias: products.convolution(maps, weight, bias, (2, 1), (1, 1)),
         lambda maps, weight, bias: functional.conv2d(maps, weight, bias, (2, 1), (1, 1)),
         [MAPS, WEIGHT, values(2)],
     ),
     "convolve_and_normalise": (
-        lambda maps, weight, bias, norm: convolutions.convolve_and_normalise(
+        lambda maps, weight, bias, norm: products.convolve_and_normalise(
             maps, weight, bias, (1, 1), (0, 0), 1, norm, "relu"
         ),
         lambda maps, weight, bias, norm: functional.relu(
@@ -101,8 +101,8 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
         ),
         [MAPS, WEIGHT, values(2), values(3, 2)],
     ),
-    "linear": (matrices.linear, functional.linear, [ROWS, MATRIX, values(5)]),
-    "product": (matrices.product, lambda rows: rows.T @ rows, [DOUBLES]),
+    "linear": (products.linear, functional.linear, [ROWS, MATRIX, values(5)]),
+    "product": (products.product, lambda rows: rows.T @ rows, [DOUBLES]),
     "batch_norm": (
         lambda maps, weight, bias, other: functions.batch_norm(
             maps, None, None, weight, bias, training=True, activation="relu", other=other
@@ -188,7 +188,7 @@ OTHERS = {
 
 
 class Own(Tensor):
-    """A subclass without changes: its values are those in its memory."""
+    """A tensor subclass that changes nothing."""
 
 
 def negative(value: Tensor) -> Tensor:
@@ -196,7 +196,7 @@ def negative(value: Tensor) -> Tensor:
 
 
 def imaginary(value: Tensor) -> Tensor:
-    """Return the values as the imaginary part of a conjugate: a view with a negative bit and steps of two."""
+    """Return the values as the imaginary part of a conjugate: a view with the negative bit and stride 2."""
     return torch.complex(torch.zeros_like(value), -value).conj().imag
 
 
@@ -212,7 +212,7 @@ def every_other(value: Tensor) -> Tensor:
 
 
 def turned(value: Tensor) -> Tensor:
-    """Return the same values with their axes in memory in the opposite order."""
+    """Return the same values with reversed strides: the first axis is contiguous in memory."""
     axes = list(range(value.ndim))[::-1]
     return value.permute(axes).contiguous().permute(axes)
 
@@ -262,7 +262,7 @@ def places() -> list[Any]:
 
 
 def assert_near(found: Tensor, expected: Tensor, case: str, *, tolerance: float = 1e-5) -> None:
-    """Compare values, not memory layouts; a failure message names the case."""
+    """Assert that two tensors are close, whatever their strides; `case` begins the failure message."""
     torch.testing.assert_close(
         found,
         expected,
@@ -275,14 +275,14 @@ def assert_near(found: Tensor, expected: Tensor, case: str, *, tolerance: float 
 
 
 def equal(given: list[Tensor], tensors: list[Tensor]) -> bool:
-    """Return whether tensors have equal values, however they lie in memory."""
+    """Return True if the tensors have equal values, whatever their strides."""
     plain = [value.detach().as_subclass(Tensor).clone() for value in given]
     return all(map(torch.equal, plain, tensors))
 
 
 def test_the_table_has_every_public_function() -> None:
     public = {*arithmetic.__all__, *features.__all__}
-    for module in (convolutions, functions, matrices, pooling):
+    for module in (functions, pooling, products):
         public |= {
             name
             for name, each in vars(module).items()

@@ -1,4 +1,4 @@
-"""Gradients of convolution weights: bits of the formula, errors, instruction sets and threads, taps outside."""
+"""Gradients of convolution weights match the formula bit for bit on every instruction set and thread count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.convolutions import convolution
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic import shapes
 from tests.arithmetic.formulas import (
     Floats,
@@ -67,7 +67,7 @@ def by_torch(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
 
 
 def chain_of(leaves: list[Floats]) -> Floats:
-    """Add leaves (sums over a group of images) one after the other."""
+    """Return the sum of a list of arrays, added one after the other."""
     total = leaves[0]
     for leaf in leaves[1:]:
         total = total + leaf
@@ -79,7 +79,7 @@ def cut(products: list[Product], length: int) -> list[list[Product]]:
 
 
 def double_chain(products: list[Product], zero: Floats) -> Floats:
-    """Return the sum computed in float64 and rounded once; a product of two float32 is exact in float64."""
+    """Return `zero` plus all products, accumulated in float64 and rounded once to float32."""
     total = zero.astype(np.float64)
     for left, right in products:
         total = total if left is None else total + left.astype(np.float64) * right.astype(np.float64)
@@ -94,7 +94,7 @@ def fused_chain(products: list[Product], total: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Order:
-    """Order of a sum: how positions are divided into sections, segments and parts, and images into leaves."""
+    """Order of the additions: by default that of docs/arithmetic.md; tests change a field to get a wrong order."""
 
     part: Callable[[int], int] = part_of
     few: int = 64
@@ -114,7 +114,7 @@ OTHER_ORDERS = {
 
 
 def formula(case: Case, maps: Tensor, gradient: Tensor, order: Order | None = None) -> Tensor:
-    """Compute the sums tap by tap, as docs/arithmetic.md writes them."""
+    """Return the weight gradient, computed for each kernel position by the formula in docs/arithmetic.md."""
     order = order or Order()
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     result = np.zeros((case.groups, outer, inner, *case.kernel), np.float32)
@@ -213,7 +213,7 @@ def test_gradients_and_maps_in_any_layout_give_the_same_bits() -> None:
 
 
 def test_a_batch_is_the_tree_of_its_leaves() -> None:
-    """A batch of 16 images is two leaves (groups of 8 images summed first), whose gradients are added."""
+    """The weight gradient of 16 images equals the sum of the gradients of images 1 to 8 and of images 9 to 16."""
     case = Case(16, 7, (6, 5), 20)
     maps, gradient = case.draw()
     half = Case(8, 7, (6, 5), 20)

@@ -1,4 +1,4 @@
-"""Tables and cells made by hand, without a reader of documents."""
+"""Tables and cells for tests, built directly instead of being read from a document."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def value(
     line: int = 1,
     **others: Any,
 ) -> Value:
-    """Return a value of a class, or a summary if no name is given."""
+    """Return a printed value of the class `name`, or of an average if `name` is None."""
     return Value(measure=measure, printed=number(text, line), class_name=name, average=average, **others)
 
 
@@ -56,7 +56,7 @@ def table(*values: Value, **others: Any) -> Table:
 
 
 def document(*tables: Table, lines: int = 30, **others: Any) -> Document:
-    """Return a document of that many empty lines, unless `others` gives its lines."""
+    """Return a document with the tables and `lines` empty lines."""
     return Document(**{"source": "x", "lines": ("",) * lines, "tables": tables, **others})
 
 
@@ -79,6 +79,6 @@ def matrix(*rows: str, classes: str = "ab", shares: bool = False, line: int = 7)
 
 
 def about(center: str | Fraction, half: str | Fraction, roundoffs: int | Fraction) -> Interval:
-    """Return center +- half, widened by that many unit roundoffs of float32."""
+    """Return the interval center +- half, widened on both sides by `roundoffs` unit roundoffs of float32."""
     reach = Fraction(half) + roundoffs * E
     return Interval(low=Fraction(center) - reach, high=Fraction(center) + reach)

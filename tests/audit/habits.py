@@ -1,4 +1,4 @@
-"""All habits (ways in which people print results) by name, and consistent reports drawn from them."""
+"""All habits (ways in which people print results) by name, and random consistent reports in each of them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ HABITS: dict[str, Habit] = {
 
 
 def report(habit: str, seed: int) -> Report:
-    """Return a consistent report in one habit; equal seeds give equal text."""
+    """Return a consistent report printed in the style named `habit`; equal seeds give equal text."""
     return HABITS[habit](np.random.default_rng([seed, *habit.encode()]))
 
 
 def reports(count: int, first_seed: int = 0) -> Iterator[Report]:
-    """Yield consistent reports, one habit after the other."""
+    """Yield `count` consistent reports, using all printing styles (keys of HABITS) in turn."""
     names = list(HABITS)
     for number in range(count):
         yield report(names[number % len(names)], first_seed + number // len(names))

@@ -35,7 +35,7 @@ def any_printing(generator: np.random.Generator) -> Printing:
 
 
 def printed_lines(name: str, printing: Printing, make: Callable[[np.random.Generator], Outcome] = ordinary) -> Habit:
-    """Return the habit of printing a line for each class accuracy and one for their macro mean."""
+    """Return a function that makes a report: one line per class accuracy, then one line with their mean."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = make(generator)
@@ -50,7 +50,7 @@ def overall(outcome: Outcome, printing: Printing) -> str:
 
 
 def weighted_under(name: str, mean_lines: Sequence[str]) -> Habit:
-    """Return the habit of printing the accuracy over all images under one of the given labels."""
+    """Return a function that makes a report of class accuracies and overall accuracy, labelled by `mean_lines`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome, printing = ordinary(generator), any_printing(generator)
@@ -71,7 +71,7 @@ def over_batches(generator: np.random.Generator) -> Report:
 
 
 def over_folds(generator: np.random.Generator) -> Report:
-    """Class accuracies as means over five folds."""
+    """Print class accuracies as means over five folds."""
     folds = [simulate(generator, SCENES, [int(n) for n in generator.integers(50, 90, size=6)]) for _ in range(5)]
     shares = np.array([[k / n for k, n in zip(fold.correct, fold.sizes, strict=True)] for fold in folds])
     means = shares.mean(axis=0)
@@ -81,7 +81,7 @@ def over_folds(generator: np.random.Generator) -> Report:
 
 
 def over_seeds(generator: np.random.Generator) -> Report:
-    """Mean and standard deviation over three seeds."""
+    """Print the mean and standard deviation of each class accuracy over three seeds."""
     runs = [simulate(generator, SCENES, [400] * 6) for _ in range(3)]
     shares = np.array([[100 * k / 400 for k in run.correct] for run in runs])
     values = {n: f"{m:.1f} ± {s:.1f}" for n, m, s in zip(SCENES, shares.mean(axis=0), shares.std(axis=0), strict=True)}
@@ -97,7 +97,7 @@ def over_seeds(generator: np.random.Generator) -> Report:
 
 
 def mean_of_rounded(generator: np.random.Generator) -> Report:
-    """The mean of the printed values, not of the computed ones."""
+    """Print the mean of the rounded class accuracies instead of the exact ones."""
     outcome = ordinary(generator)
     values = values_of(outcome, PRINTINGS["percent to 1 decimals"])
     mean = sum(float(value.rstrip(" %")) for value in values.values()) / len(values)
@@ -107,7 +107,7 @@ def mean_of_rounded(generator: np.random.Generator) -> Report:
 
 
 def empty_class(generator: np.random.Generator) -> Report:
-    """A class without images: nan in its row, left out of the mean."""
+    """Print nan as the accuracy of a class without images, and omit the class from the mean."""
     outcome = with_empty_class(generator)
     printing = Printing(compute=share, write=fixed(4))
     present = values_of(outcome, printing)
@@ -123,7 +123,7 @@ def empty_class(generator: np.random.Generator) -> Report:
 
 
 def empty_class_zero(generator: np.random.Generator) -> Report:
-    """A class without images: zero images and zero accuracy in its row, left out of the mean."""
+    """Print 0 as the accuracy of a class without images, and omit the class from the mean."""
     outcome = with_empty_class(generator)
     printing = Printing(compute=share, write=fixed(3))
     present = values_of(outcome, printing)
@@ -136,7 +136,7 @@ def empty_class_zero(generator: np.random.Generator) -> Report:
 
 
 def with_counts(generator: np.random.Generator) -> Report:
-    """Print each row as 95.3% (286/300)."""
+    """Print each accuracy with its counts, such as 95.3% (286/300)."""
     outcome = ordinary(generator)
     rows = []
     for name, k, n in zip(outcome.names, outcome.correct, outcome.sizes, strict=True):
@@ -151,7 +151,7 @@ def with_counts(generator: np.random.Generator) -> Report:
 
 
 def cut_with_counts(generator: np.random.Generator) -> Report:
-    """Print `%d %%` as the PyTorch tutorial does, followed by the counts."""
+    """Print percentages truncated to integers, as the PyTorch tutorial does, followed by the counts."""
     outcome = balanced(generator, int(generator.integers(90, 1100)))
     rows = [
         f"Accuracy of {name:>5s} : {mark(str(int(100 * k / n)), 'class', 'accuracy', name, 2)} % ({k}/{n})"

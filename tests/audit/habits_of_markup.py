@@ -1,4 +1,4 @@
-"""Habits of other markup and programs: reStructuredText, AsciiDoc, spaCy, seqeval's cards, notebooks, logs by epoch."""
+"""Habits of more formats: reStructuredText, AsciiDoc, spaCy, seqeval's model cards, notebooks and epoch logs."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Cells = Sequence[Sequence[str]]
 
 
 def list_table(cells: Cells) -> str:
-    """A list-table of reStructuredText: each cell on a line of its own."""
+    """Write a list-table of reStructuredText, one cell per line."""
     rows = ["   * - " + "\n     - ".join(row) for row in cells]
     return ".. list-table:: Results of the test set\n   :header-rows: 1\n\n" + "\n".join(rows) + "\n"
 
 
 def csv_table(cells: Cells) -> str:
-    """A csv-table of reStructuredText with its heading as an option."""
+    """Write a csv-table of reStructuredText, with the heading as an option."""
     header = ", ".join(f'"{cell}"' for cell in cells[0])
     rows = ["   " + ", ".join(row) for row in cells[1:]]
     return f".. csv-table:: Results\n   :header: {header}\n\n" + "\n".join(rows) + "\n"
@@ -74,7 +74,7 @@ def asciidoc_by_cell(cells: Cells) -> str:
 
 
 def scores_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
-    """Return the habit of printing precision, recall, F1, support and averages in some markup."""
+    """Return a function that makes a report: precision, recall, F1 and support in a table formatted by `write`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -92,7 +92,7 @@ def scores_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
 
 
 def accuracies_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habit:
-    """Return the habit of printing class accuracies, their mean and the overall accuracy in some markup."""
+    """Return a function that makes a report: class accuracies and their averages in a table formatted by `write`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -105,7 +105,7 @@ def accuracies_in(name: str, write: Callable[[Cells], str], suffix: str) -> Habi
 
 
 def counted(generator: np.random.Generator) -> dict[str, tuple[int, int, int]]:
-    """Draw the numbers of right, predicted and true entities for each kind of entity."""
+    """Draw (correctly predicted, predicted, true) numbers of entities for each type of entity."""
     found = generator.integers(80, 900, size=len(ENTITIES))
     right = (found * generator.uniform(0.6, 0.95, size=len(ENTITIES))).astype(int)
     true = (right / generator.uniform(0.6, 0.95, size=len(ENTITIES))).astype(int)
@@ -113,7 +113,7 @@ def counted(generator: np.random.Generator) -> dict[str, tuple[int, int, int]]:
 
 
 def triple(right: int, predicted: int, true: int) -> tuple[float, float, float]:
-    """Precision, recall and F1."""
+    """Return precision, recall and F1."""
     return right / predicted, right / true, 2 * right / (predicted + true)
 
 
@@ -136,7 +136,7 @@ def spacy_evaluation(generator: np.random.Generator) -> Report:
 
 
 def spacy_metrics(generator: np.random.Generator) -> Report:
-    """spaCy's metrics as JSON."""
+    """Print spaCy's metrics as JSON."""
     kinds = counted(generator)
     content: dict[str, object] = {"token_acc": 0.9987}
     content |= {f"ents_{letter}": value for letter, value in zip("prf", over_all(kinds), strict=True)}
@@ -146,7 +146,7 @@ def spacy_metrics(generator: np.random.Generator) -> Report:
 
 
 def seqeval_card(generator: np.random.Generator) -> Report:
-    """Write a model card with scores of each kind of entity, scores of all entities and the accuracy of tokens."""
+    """Write a model card with scores per kind of entity, scores over all entities and token accuracy."""
     kinds = dict(zip(("Per", "Total", "Value", "Street"), counted(generator).values(), strict=True))
     lines = ["It achieves the following results on the evaluation set:", "- Loss: 0.0412"]
     words = ("Precision", "Recall", "F1")
@@ -162,7 +162,7 @@ def seqeval_card(generator: np.random.Generator) -> Report:
 
 
 def with_equals(generator: np.random.Generator) -> Report:
-    """Print scores as name=value behind the entity's name; the accuracy of tokens ends the first line."""
+    """Print scores as name=value after each entity's name, and token accuracy at the end of the first line."""
     kinds = counted(generator)
     lines = [("OVERALL", over_all(kinds), f" acc={generator.uniform(0.97, 0.999):.6f}")]
     lines += [(name, triple(*kind), "") for name, kind in kinds.items()]
@@ -218,7 +218,7 @@ def branches(generator: np.random.Generator) -> Report:
 
 
 def large_batches(generator: np.random.Generator) -> Report:
-    """Print a mean over batches beside the accuracies of equally large classes."""
+    """Print the mean of the accuracies of batches, then the accuracies of classes of equal size."""
     outcome: Outcome = balanced(generator, int(generator.choice([50, 100, 200])))
     right, size = outcome.labels == outcome.predictions, int(generator.choice(BATCHES))
     mean = np.mean([right[start : start + size].mean() for start in range(0, len(right), size)])

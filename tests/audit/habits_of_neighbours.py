@@ -1,4 +1,4 @@
-"""Habits of printing results side by side: a matrix, a report, lines over all classes, another model, another set."""
+"""Habits of printing a report or a matrix next to overall scores, another model or another test set."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def accuracy_of(outcome: Outcome) -> float:
 
 
 def matrix_of(outcome: Outcome) -> str:
-    """Return confusion_matrix(...) as NumPy prints it, with its cells marked."""
+    """Return the confusion matrix as NumPy prints it, with each count annotated by `mark`."""
     width = len(str(outcome.matrix.max()))
     rows = [
         " ".join(mark(str(count), "cell", "matrix", f"{i} {j}", width) for j, count in enumerate(row))
@@ -41,13 +41,13 @@ def matrix_of(outcome: Outcome) -> str:
 
 
 def shown(generator: np.random.Generator, value: float) -> str:
-    """Return a share in one of the ways people print it."""
+    """Return a fraction as text in one of several common formats."""
     forms = (f"{value:.4f}", f"{value:.2f}", f"{100 * value:.2f}%", f"{100 * value:.1f} %", f"{value}")
     return forms[int(generator.integers(len(forms)))]
 
 
 def line_beside_report(generator: np.random.Generator) -> Report:
-    """An accuracy line before or after scikit-learn's report, with other decimals."""
+    """Print the accuracy before or after scikit-learn's report, with a different number of decimals."""
     outcome = ordinary(generator)
     text = mark_report(written(outcome, digits=int(generator.integers(2, 5))), outcome.names)
     label = ("Accuracy", "Test accuracy", "Overall accuracy", "Accuracy score")[int(generator.integers(4))]
@@ -57,7 +57,7 @@ def line_beside_report(generator: np.random.Generator) -> Report:
 
 
 def scores_beside_matrix(generator: np.random.Generator) -> Report:
-    """A matrix as NumPy prints it, with scores over all classes before or after."""
+    """Print a confusion matrix as NumPy does, with overall scores before or after it."""
     outcome = ordinary(generator)
     truth, guess = outcome.labels, outcome.predictions
     lines = {
@@ -77,7 +77,7 @@ def scores_beside_matrix(generator: np.random.Generator) -> Report:
 
 
 def two_classes_beside_matrix(generator: np.random.Generator) -> Report:
-    """Precision, recall and F1 of the second of two classes, with accuracy and matrix."""
+    """Print accuracy, the second class's precision, recall and F1, and the confusion matrix of two classes."""
     outcome = simulate(generator, ("no", "yes"), [int(n) for n in generator.integers(40, 400, size=2)])
     truth, guess = outcome.labels, outcome.predictions
     scores = {"Accuracy": accuracy_of(outcome), "Precision": precision_score(truth, guess)}
@@ -87,7 +87,7 @@ def two_classes_beside_matrix(generator: np.random.Generator) -> Report:
 
 
 def report_and_marked_matrix(generator: np.random.Generator) -> Report:
-    """Print a report, then its matrix with the true or the predicted classes as rows."""
+    """Print a classification report, then the confusion matrix, with the values of both annotated by `mark`."""
     outcome = ordinary(generator)
     text = mark_report(written(outcome, digits=4), outcome.names)
     text = f"{text}\n\nConfusion matrix:\n{matrix_of(outcome)}\n"
@@ -118,7 +118,7 @@ def models_in_turn(generator: np.random.Generator) -> Report:
 
 
 def batches_beside_report(generator: np.random.Generator) -> Report:
-    """A test accuracy as the mean over batches, beside a report of the same predictions."""
+    """Print test accuracy as a mean over batches, then a report of the same predictions."""
     outcome = ordinary(generator)
     right, size = outcome.labels == outcome.predictions, int(generator.choice([16, 32, 50, 64, 100, 128]))
     mean = np.mean([right[start : start + size].mean() for start in range(0, len(right), size)])
@@ -127,7 +127,7 @@ def batches_beside_report(generator: np.random.Generator) -> Report:
 
 
 def entities(generator: np.random.Generator) -> Report:
-    """Print conlleval's accuracy of tokens above the scores of entities."""
+    """Print conlleval's token accuracy above the scores of the entities."""
     found = generator.integers(300, 900, size=4)
     correct = (found * generator.uniform(0.6, 0.9, size=4)).astype(int)
     gold = (correct / generator.uniform(0.6, 0.9, size=4)).astype(int)
@@ -163,7 +163,7 @@ def several_labels(generator: np.random.Generator) -> Report:
 
 
 def table_of_folds(generator: np.random.Generator) -> Report:
-    """Means of precision, recall and F1 over five folds, with supports of all folds."""
+    """Print each class's precision, recall and F1 as means over five folds."""
     outcomes = [simulate(generator, SCENES, [int(n) for n in generator.integers(8, 40, size=6)]) for _ in range(5)]
     rows = [["class", "precision", "recall", "f1-score"]]
     reports = [as_dictionary(outcome) for outcome in outcomes]
@@ -175,7 +175,7 @@ def table_of_folds(generator: np.random.Generator) -> Report:
 
 
 def said_once(generator: np.random.Generator) -> Report:
-    """Print in one sentence the number of images that every class has."""
+    """Print the common size of all classes in one sentence, then a table of class accuracies."""
     size = int(generator.integers(20, 200))
     outcome = balanced(generator, size)
     classes = len(outcome.names)
@@ -191,7 +191,7 @@ def said_once(generator: np.random.Generator) -> Report:
 
 
 def json_with_scores(generator: np.random.Generator) -> Report:
-    """A program's JSON with scores over all classes beside the report and the matrix."""
+    """Print JSON with accuracy, kappa, scikit-learn's report and the confusion matrix."""
     outcome = ordinary(generator)
     content = {"accuracy": accuracy_of(outcome), "kappa": cohen_kappa_score(outcome.labels, outcome.predictions)}
     content |= {"report": as_dictionary(outcome), "confusion_matrix": outcome.matrix.tolist()}
@@ -200,7 +200,7 @@ def json_with_scores(generator: np.random.Generator) -> Report:
 
 
 def statistics_by_class(generator: np.random.Generator) -> Report:
-    """Sensitivity, specificity, predictive values and balanced accuracy of each class, with the matrix above."""
+    """Print a matrix, then each class's sensitivity, specificity, predictive values and balanced accuracy."""
     outcome = ordinary(generator)
     matrix, total = outcome.matrix, outcome.images
     columns: dict[str, dict[str, str]] = {}

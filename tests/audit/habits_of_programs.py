@@ -1,4 +1,4 @@
-"""Habits of programs and languages: number formats, printed objects, log prefixes, tables by method."""
+"""Habits of programs and languages: number formats, printed objects, log prefixes and tables of methods."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.audit.simulation import OBJECTS, SCENES, ordinary, simulate
 
 
 def written(name: str, compute: Callable[[int, int], float], write: Callable[[float], str]) -> Habit:
-    """Return the habit of printing lines of accuracies in one number format."""
+    """Return a function that makes a report of class accuracies, each given by write(compute(correct, images))."""
     return printed_lines(name, Printing(compute=compute, write=write))
 
 
@@ -27,7 +27,7 @@ def without_zero(value: float) -> str:
 
 
 def mean_printed_otherwise(name: str, classes: str, mean: str) -> Habit:
-    """Print class accuracies in one format of PRINTINGS and their mean in another one."""
+    """Return a function that makes a report of class accuracies and their mean in two formats of PRINTINGS."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -48,7 +48,7 @@ def log_prefix(generator: np.random.Generator) -> Report:
 
 
 def fold_lines(generator: np.random.Generator) -> Report:
-    """Print the accuracy of each fold, then mean and deviation; folds must not be read as classes."""
+    """Print the accuracies of five folds, which are not classes, then their mean and standard deviation."""
     accuracies = [int(generator.integers(70, 99)) / 120 + 0.1 for _ in range(5)]
     rows = [f"Fold {number}: {value:.4f}" for number, value in enumerate(accuracies, start=1)]
     tail = mark(f"{np.mean(accuracies):.4f}", "mean", "fold", "mean")
@@ -57,7 +57,7 @@ def fold_lines(generator: np.random.Generator) -> Report:
 
 
 def by_method(name: str, write: Callable[[list[list[str]]], str], suffix: str) -> Habit:
-    """A row for each method, a column for each class, the mean last: the table of VOC papers."""
+    """Return a function that makes a table of average precisions: a row per method, a column per class, then mAP."""
 
     def habit(generator: np.random.Generator) -> Report:
         heading = ["Method", *OBJECTS, "mAP"]
@@ -74,7 +74,7 @@ def by_method(name: str, write: Callable[[list[list[str]]], str], suffix: str) -
 
 
 def bold_cells(generator: np.random.Generator) -> Report:
-    """Best values in bold, arrows in the heading."""
+    """Print a table with the best value in bold and an arrow in the heading."""
     outcome = ordinary(generator)
     printing = Printing(compute=percentage, write=fixed(1))
     values = values_of(outcome, printing)
@@ -106,7 +106,7 @@ def torch_tensor(generator: np.random.Generator) -> Report:
 
 
 def plain_json(generator: np.random.Generator) -> Report:
-    """A program's own JSON: accuracies by class, and their mean."""
+    """Print a program's own JSON with class accuracies and their mean."""
     outcome = ordinary(generator)
     shares = {n: k / s for n, k, s in zip(outcome.names, outcome.correct, outcome.sizes, strict=True)}
     content = {
@@ -122,7 +122,7 @@ def plain_json(generator: np.random.Generator) -> Report:
 
 
 def matrix_turned(generator: np.random.Generator) -> Report:
-    """Print a matrix with recalls; its heading says that its rows are predicted classes."""
+    """Print a matrix whose rows are the predicted classes, as its heading states, and then the recalls."""
     outcome = ordinary(generator)
     turned = zip(outcome.names, outcome.matrix.T, strict=True)
     cells = [["Predicted \\ True", *outcome.names], *([n, *map(str, row)] for n, row in turned)]
@@ -137,7 +137,7 @@ def matrix_turned(generator: np.random.Generator) -> Report:
 
 
 def one_against_rest(generator: np.random.Generator) -> Report:
-    """Accuracy of each class against the rest, (TP + TN) / all, beside precision and recall."""
+    """Print each class's one-vs-rest accuracy, (TP + TN) / all, beside its precision and recall."""
     outcome = ordinary(generator)
     matrix, total = outcome.matrix, outcome.images
     columns: dict[str, dict[str, str]] = {"Accuracy": {}, "Precision": {}, "Recall": {}, "Support": {}}
@@ -152,7 +152,7 @@ def one_against_rest(generator: np.random.Generator) -> Report:
 
 
 def weakest(generator: np.random.Generator) -> Report:
-    """The mean of forty classes, and the five weakest of them."""
+    """Print the mean accuracy of forty classes, and the accuracies of the five weakest."""
     names = tuple(f"class {number:02d}" for number in range(40))
     outcome = simulate(generator, names, [int(n) for n in generator.integers(30, 80, size=40)])
     printing = PRINTINGS["percent to 1 decimals"]
@@ -164,7 +164,7 @@ def weakest(generator: np.random.Generator) -> Report:
 
 
 def two_sets_in_columns(generator: np.random.Generator) -> Report:
-    """Validation and test accuracies side by side, with mean and overall below."""
+    """Print validation and test accuracies in two columns, with mean and overall accuracy below."""
     printing = Printing(compute=percentage, write=fixed(1))
     columns = {}
     for heading in ("Val accuracy (%)", "Test accuracy (%)"):

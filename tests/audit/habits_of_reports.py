@@ -21,7 +21,7 @@ from tests.audit.simulation import Outcome, ordinary, simulate
 
 
 def written(outcome: Outcome, **options: object) -> str:
-    """scikit-learn's report as text."""
+    """Return scikit-learn's classification report as text."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)
         return str(
@@ -30,14 +30,14 @@ def written(outcome: Outcome, **options: object) -> str:
 
 
 def as_dictionary(outcome: Outcome) -> dict[str, dict[str, float] | float]:
-    """scikit-learn's report as a dictionary."""
+    """Return scikit-learn's classification report as a dictionary."""
     return classification_report(  # type: ignore[no-any-return]
         outcome.labels, outcome.predictions, target_names=list(outcome.names), output_dict=True
     )
 
 
 def text_report(digits: int) -> Habit:
-    """Return the habit of printing classification_report(digits=...)."""
+    """Return a function that makes a report by scikit-learn's classification_report(digits=digits)."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -51,7 +51,7 @@ def text_report(digits: int) -> Habit:
 
 
 def report_and_matrix(generator: np.random.Generator) -> Report:
-    """The report, then the matrix as NumPy prints it."""
+    """Print a classification report, then the confusion matrix as NumPy does."""
     outcome = ordinary(generator)
     text = mark_report(written(outcome), outcome.names)
     full = f"Classification report:\n{text}\n\nConfusion matrix:\n{outcome.matrix}\n"
@@ -59,7 +59,7 @@ def report_and_matrix(generator: np.random.Generator) -> Report:
 
 
 def never_predicted(generator: np.random.Generator) -> Report:
-    """A class that is never predicted, with zero_division=0."""
+    """Print a report with zero_division=0 in which one class is never predicted."""
     outcome = ordinary(generator)
     predictions = np.where(outcome.predictions == 0, 1, outcome.predictions)
     changed = Outcome(names=outcome.names, labels=outcome.labels, predictions=predictions, scores=outcome.scores)
@@ -68,7 +68,7 @@ def never_predicted(generator: np.random.Generator) -> Report:
 
 
 def without_images(generator: np.random.Generator) -> Report:
-    """Print a report with given labels, one of them without images; it counts as 0 in the macro average."""
+    """Print a report with a label that has no images; it counts as 0 in the macro average."""
     outcome = ordinary(generator)
     names = [*outcome.names, "absent"]
     with warnings.catch_warnings():
@@ -143,7 +143,7 @@ def percent_scores(generator: np.random.Generator) -> Report:
 
 
 def json_report(generator: np.random.Generator) -> Report:
-    """classification_report(output_dict=True) as JSON."""
+    """Print classification_report(output_dict=True) as JSON."""
     outcome = ordinary(generator)
     content: dict[str, object] = {}
     for row, values in as_dictionary(outcome).items():
@@ -162,7 +162,7 @@ def json_report(generator: np.random.Generator) -> Report:
 
 
 def rounded_table(generator: np.random.Generator) -> Report:
-    """The report copied into a Markdown table with three decimals."""
+    """Print the report as a Markdown table with three decimals."""
     outcome = ordinary(generator)
     rows = as_dictionary(outcome)
     columns: dict[str, dict[str, str]] = {}
@@ -174,7 +174,7 @@ def rounded_table(generator: np.random.Generator) -> Report:
 
 
 def frame_csv(generator: np.random.Generator) -> Report:
-    """pd.DataFrame(report).T.to_csv(): the accuracy fills its whole row, the support included."""
+    """Print the report as pandas writes CSV: the accuracy fills its whole row, including the support."""
     outcome = ordinary(generator)
     rows = [["", "precision", "recall", "f1-score", "support"]]
     for row, values in as_dictionary(outcome).items():
@@ -193,7 +193,7 @@ def frame_csv(generator: np.random.Generator) -> Report:
 
 
 def matrix_shares(generator: np.random.Generator) -> Report:
-    """A confusion matrix of row shares with two decimals."""
+    """Print class accuracies, then a row-normalised confusion matrix with two decimals."""
     outcome = ordinary(generator)
     shares = outcome.matrix / outcome.matrix.sum(axis=1, keepdims=True)
     cells = [
@@ -207,7 +207,7 @@ def matrix_shares(generator: np.random.Generator) -> Report:
 
 
 def matrix_counts(generator: np.random.Generator) -> Report:
-    """A confusion matrix of counts as a table, then accuracies."""
+    """Print a confusion matrix of counts as a table, then class accuracies."""
     outcome = ordinary(generator)
     cells = [
         ["True \\ Predicted", *outcome.names],

@@ -1,4 +1,4 @@
-"""Habits of printing average precision, logs, and values in a program's own form."""
+"""Habits of printing average precision, logs, and a program's own file formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.audit.simulation import OBJECTS, SCENES, Outcome, ordinary, simulate,
 
 
 def average_precision(name: str, compute: Callable[[Outcome], Sequence[float]], write: Callable[[float], str]) -> Habit:
-    """Return the habit of printing lines of average precisions with mAP."""
+    """Return a function that makes a report: one line per class with its average precision, then one with mAP."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator, 200)
@@ -29,7 +29,7 @@ def average_precision(name: str, compute: Callable[[Outcome], Sequence[float]], 
 
 
 def interpolated(points: int) -> Callable[[Outcome], Sequence[float]]:
-    """Return a function for average precisions interpolated at that many points of recall."""
+    """Return a function that computes each class's average precision, interpolated at `points` recall levels."""
     return lambda outcome: [
         voc_average_precision(outcome.labels == c, outcome.scores[:, c], points) for c in range(len(outcome.names))
     ]
@@ -40,7 +40,7 @@ def float32_scores(outcome: Outcome) -> list[float]:
 
 
 def scores_and_accuracies(generator: np.random.Generator) -> Report:
-    """A table of accuracy and average precision with both means."""
+    """Print a table of accuracy and average precision, each with its mean."""
     outcome = ordinary(generator, 200)
     shares = [k / n for k, n in zip(outcome.correct, outcome.sizes, strict=True)]
     scores = outcome.average_precisions()
@@ -57,7 +57,7 @@ def scores_and_accuracies(generator: np.random.Generator) -> Report:
 
 
 def objects_table(generator: np.random.Generator) -> Report:
-    """A detector's table of objects, recall and AP; one class has no objects."""
+    """Print a detector's table of objects, recall and AP, in which one class has no objects."""
     gts = [int(n) for n in generator.integers(30, 900, size=len(OBJECTS))]
     gts[int(generator.integers(len(OBJECTS)))] = 0
     recalls = [int(n * generator.uniform(0.4, 1)) / n if n else 0.0 for n in gts]
@@ -74,7 +74,7 @@ def objects_table(generator: np.random.Generator) -> Report:
 
 
 def pairs_table(generator: np.random.Generator) -> Report:
-    """Print three pairs of class and AP per row, in percent without a sign, below a table with the mean."""
+    """Print a mean, then a table with three pairs of class and AP per row, in percent without a sign."""
     scores = generator.uniform(10, 95, size=len(OBJECTS))
     mean = mark(f"{scores.mean():.3f}", "mean", "ap", "AP")
     head = f"|   AP   |  AP50  |\n|:------:|:------:|\n| {mean} | {scores.max():.3f} |\n"
@@ -111,7 +111,7 @@ def keras_log(generator: np.random.Generator) -> Report:
 
 
 def torch_log(generator: np.random.Generator) -> Report:
-    """PyTorch's example log with counts, truncated percentages and progress between."""
+    """Print the log of PyTorch's MNIST example, with counts and progress lines, then class accuracies."""
     outcome = ordinary(generator)
     total = outcome.images
     rows = []
@@ -153,7 +153,7 @@ def python_dictionary(generator: np.random.Generator) -> Report:
 
 
 def toml(generator: np.random.Generator) -> Report:
-    """The project's own TOML, with numbers as strings."""
+    """Print the project's own TOML format, with numbers as strings."""
     outcome = simulate(generator, SCENES, [int(n) for n in generator.integers(200, 500, size=6)])
     shares = [k / n for k, n in zip(outcome.correct, outcome.sizes, strict=True)]
     values = ", ".join(f'"{mark(repr(v), "class", "accuracy", n)}"' for n, v in zip(SCENES, shares, strict=True))

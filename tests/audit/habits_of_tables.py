@@ -14,7 +14,7 @@ from tests.audit.simulation import SCENES, ordinary, simulate
 
 
 def table(name: str, write: Callable[[Sequence[Sequence[str]]], str], turn: bool = False, suffix: str = ".md") -> Habit:
-    """Return the habit of printing one table with sizes, accuracies and both means."""
+    """Return a function that makes a report: a table of class accuracies and averages, transposed if `turn`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -40,7 +40,7 @@ def table(name: str, write: Callable[[Sequence[Sequence[str]]], str], turn: bool
 
 
 def several_networks(generator: np.random.Generator) -> Report:
-    """A column for each network, with the mean below."""
+    """Print a table with a column for each network, and the means below."""
     sizes = [int(n) for n in generator.integers(100, 600, size=6)]
     printing = Printing(compute=percentage, write=fixed(2))
     columns = {}
@@ -52,7 +52,7 @@ def several_networks(generator: np.random.Generator) -> Report:
 
 
 def several_sets(generator: np.random.Generator) -> Report:
-    """Print a validation and a test set of different sizes, one after the other, as full doubles."""
+    """Print unrounded class accuracies of a validation set, then of a test set with different class sizes."""
     texts = []
     for part in ("Validation", "Test"):
         outcome = simulate(generator, SCENES, [int(n) for n in generator.integers(200, 600, size=6)])
@@ -64,7 +64,7 @@ def several_sets(generator: np.random.Generator) -> Report:
 
 
 def wide_csv(generator: np.random.Generator) -> Report:
-    """Write a row for each network and set and a column for each class, rounded by round(x, 4)."""
+    """Print CSV with a row per split and network and a column per class, rounded by round(x, 4)."""
     rows = [["model", "split", "loss", "mean_acc", *(f"Acc_{name}" for name in SCENES)]]
     for split in ("val", "test"):
         sizes = [int(n) for n in generator.integers(300, 560, size=6)]
@@ -80,7 +80,7 @@ def wide_csv(generator: np.random.Generator) -> Report:
 
 
 def long_csv(generator: np.random.Generator) -> Report:
-    """A row for each class: class,n,correct,accuracy."""
+    """Print CSV with the heading class,n,correct,accuracy and a row for each class."""
     outcome = ordinary(generator)
     rows = [["class", "n", "correct", "accuracy"]]
     for name, k, n in zip(outcome.names, outcome.correct, outcome.sizes, strict=True):
@@ -122,7 +122,7 @@ def thousands(generator: np.random.Generator) -> Report:
 
 
 def latex_deviations(generator: np.random.Generator) -> Report:
-    """Means over five seeds in LaTeX, $93.2 \\pm 0.4$, two networks beside each other."""
+    """Print a LaTeX table of two networks with mean and standard deviation over five seeds."""
     rows = [["Class", "Baseline", "Ours"]]
     shares = {
         network: np.array([[100 * k / 300 for k in simulate(generator, SCENES, [300] * 6).correct] for _ in range(5)])
@@ -137,7 +137,7 @@ def latex_deviations(generator: np.random.Generator) -> Report:
 
 
 def html_table(generator: np.random.Generator) -> Report:
-    """A table in HTML, as pandas and Markdown pages have it."""
+    """Print class accuracies and their mean as an HTML table."""
     outcome = ordinary(generator)
     printing = PRINTINGS["percent to 1 decimals"]
     values = {**values_of(outcome, printing), "Mean class accuracy": macro(outcome, printing)}
@@ -150,7 +150,7 @@ def html_table(generator: np.random.Generator) -> Report:
 
 
 def epochs_csv(generator: np.random.Generator) -> Report:
-    """A row for each epoch: losses, accuracies of the classes, and their mean."""
+    """Print CSV with a row for each epoch: losses, class accuracies and their mean."""
     sizes = [int(n) for n in generator.integers(200, 500, size=6)]
     rows = [["epoch", "train_loss", "val_loss", *(f"acc_{name}" for name in SCENES), "mean_acc"]]
     for epoch in range(3):
@@ -163,7 +163,7 @@ def epochs_csv(generator: np.random.Generator) -> Report:
 
 
 def any_table(generator: np.random.Generator) -> Report:
-    """Print accuracies in any number format and any table, with or without sizes and means."""
+    """Print accuracies in a random table format and number format, with or without class sizes and means."""
     outcome, printing = ordinary(generator), any_printing(generator)
     columns: dict[str, dict[str, str]] = {}
     with_sizes = bool(generator.integers(2))

@@ -1,4 +1,4 @@
-"""Layouts for the numbers of a report: lines, tables in either direction, CSV, LaTeX."""
+"""Layouts for the numbers of a report: lines, tables with classes in rows or columns, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def lines(
     class_lines: Sequence[str] = CLASS_LINES,
     mean_lines: Sequence[str] = MACRO_LINES,
 ) -> str:
-    """A line for each class, then one for the mean."""
+    """Return one line of text per class value, then a line for the mean unless `mean` is None."""
     template = pick(generator, class_lines)
     rows = [line(template, value, "class", column, name) for name, value in values.items()]
     return "\n".join([*rows, *([line(pick(generator, mean_lines), mean, "mean", column)] if mean else [])]) + "\n"
@@ -66,14 +66,14 @@ SUMMARIES = ("macro avg", "weighted avg", "mean", "overall", "map")
 
 
 def role_of(column: str, row: str) -> str:
-    """Return the role of a table's cell: size, mean or class."""
+    """Return the role of a table cell ("size", "mean" or "class") from its column and row headings."""
     if any(word in column.lower() for word in ("support", "samples", "images", "total", "gts")):
         return "size"
     return "mean" if any(word in row.lower() for word in SUMMARIES) else "class"
 
 
 def grid(columns: Columns, corner: str = "Class") -> list[list[str]]:
-    """Return the heading and the rows, with their values marked."""
+    """Return the cells of a table, heading row first, with each value annotated by `mark`."""
     rows = list(dict.fromkeys(row for values in columns.values() for row in values))
     body = [
         [
@@ -86,7 +86,6 @@ def grid(columns: Columns, corner: str = "Class") -> list[list[str]]:
 
 
 def turned(cells: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Transpose rows and columns."""
     return [list(row) for row in zip(*cells, strict=True)]
 
 
@@ -106,7 +105,7 @@ def csv(cells: Sequence[Sequence[str]], separator: str = ",") -> str:
 
 
 def columns_of_text(cells: Sequence[Sequence[str]]) -> str:
-    """Return columns separated by spaces, without rules."""
+    """Return the rows as text in aligned columns, without lines between them."""
     return (
         "\n".join("  ".join(cell + " " * (22 - visible_length(cell)) for cell in row).rstrip() for row in cells) + "\n"
     )

@@ -1,4 +1,4 @@
-"""Made-up reports from whole counts, and the original report's numbers as its text prints them."""
+"""Made-up reports computed from integer counts, and the tables of the original report as text."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -53,7 +53,7 @@ def table(
 
 
 def report(seed: int, printing: Printing = repr) -> tuple[str, list[int], list[list[int]]]:
-    """Return the text, class sizes and correct images of a made-up report: four consistent, independent tables."""
+    """Return a made-up report of four consistent tables, with the class sizes and the counts of correct images."""
     generator = random.Random(seed)
     sizes = [generator.randint(300, 700) for _ in range(6)]
     counts = [[generator.randint(int(0.7 * n), n - 1) for n in sizes] for _ in range(4)]
@@ -78,7 +78,7 @@ def with_wrong_digit(text: str, seed: int) -> str:
 
 
 def original_text() -> str:
-    """Return the four tables of the original report; repr of its doubles gives back every digit."""
+    """Return the four tables of the original report, with every digit of its doubles."""
     return "\n".join(
         lines_of(
             f"Figure {number}",

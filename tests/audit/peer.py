@@ -1,4 +1,4 @@
-"""Reports checked by the package mlscorecheck for comparison: each class against the rest, with known sizes."""
+"""Reports checked by the package mlscorecheck for comparison, each class one-vs-rest with known sizes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ SCORES = {"accuracy": "sens", "recall": "sens", "precision": "ppv", "f1": "f1p",
 
 
 def rejects(report: Report) -> bool | None:
-    """Return True if mlscorecheck finds the scores of a class inconsistent, and None if it can check no class.
+    """Return True if mlscorecheck finds some class's scores inconsistent, or None if it can check no class.
 
-    Class accuracy is the sensitivity of the class against the rest. Its uncertainty is half a unit of the last printed
-    place, as its documentation asks for rounded scores.
+    Class accuracy is the sensitivity of the class against the rest. Its uncertainty is half a unit of the last
+    printed decimal, as mlscorecheck's documentation asks for rounded scores.
     """
     logging.getLogger("mlscorecheck").setLevel(logging.ERROR)
     rows: dict[str, dict[str, tuple[float, float]]] = defaultdict(dict)

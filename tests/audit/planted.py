@@ -14,7 +14,7 @@ Plant = Callable[[Report, np.random.Generator], Report | None]
 
 
 def with_value(report: Report, cell: Cell, text: str) -> Report:
-    """Return the report with one value replaced and the later cells moved."""
+    """Return the report with one value replaced and the positions of later cells updated."""
     shift = len(text) - len(cell.text)
     cells = tuple(
         replace(other, text=text)
@@ -27,7 +27,7 @@ def with_value(report: Report, cell: Cell, text: str) -> Report:
 
 
 def one(generator: np.random.Generator, cells: Sequence[Cell]) -> Cell | None:
-    """Draw one of the cells; return None if there are none."""
+    """Draw one of the cells at random; return None if there are none."""
     return cells[int(generator.integers(len(cells)))] if cells else None
 
 
@@ -37,12 +37,12 @@ def of_classes(report: Report) -> list[Cell]:
 
 
 def possible(text: str, like: str) -> bool:
-    """Return True if a value is still a share or percentage; nobody would overlook 1.7."""
+    """Return True if a value is at most 1, or at most 100 if `like` is a percentage."""
     return number(text) <= (100 if is_percent(like) else 1)
 
 
 def replaced(position: int) -> Plant:
-    """Return a function that replaces a decimal of a class value: `position` counts from the point, -1 is the last."""
+    """Return a function that changes one decimal digit of a class value: the digit `position`, or the last for -1."""
 
     def plant(report: Report, generator: np.random.Generator) -> Report | None:
         cell = one(generator, [c for c in of_classes(report) if share_decimals(c.text) >= abs(position)])
@@ -74,14 +74,14 @@ def swapped(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def wrong_row(report: Report, generator: np.random.Generator) -> Report | None:
-    """Put the value of another class into a class's row."""
+    """Replace the value of one class by a different value from the same column."""
     cell = one(generator, report.of_role("class"))
     others = [c.text for c in report.of_role("class") if cell and c.column == cell.column and c.text != cell.text]
     return with_value(report, cell, str(generator.choice(others))) if cell and others else None
 
 
 def means_with_parts(report: Report) -> list[tuple[Cell, list[Cell]]]:
-    """Return each summary that is the plain mean of printed class values, with the cells of these values."""
+    """Return pairs (printed mean, class values) in which the mean of three or more class values is as printed."""
     found = []
     for mean in report.of_role("mean"):
         parts = [cell for cell in report.of_role("class") if cell.column == mean.column]
@@ -92,7 +92,7 @@ def means_with_parts(report: Report) -> list[tuple[Cell, list[Cell]]]:
 
 
 def like(value: float, text: str) -> str:
-    """Return a value formatted like `text`."""
+    """Format `value` with the decimals, the decimal sign and the surrounding text of `text`."""
     match = NUMBER.search(text)
     assert match
     written = f"{value:.{decimals_of(text)}f}"
@@ -112,7 +112,7 @@ def class_dropped(report: Report, generator: np.random.Generator) -> Report | No
 
 
 def other_mean(report: Report, generator: np.random.Generator) -> Report | None:
-    """Replace a mean by that of another network, a few points away."""
+    """Change a mean by one to five percentage points, as if it were another network's."""
     means = means_with_parts(report)
     if not means:
         return None
@@ -124,7 +124,7 @@ def other_mean(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def other_count(report: Report, generator: np.random.Generator) -> Report | None:
-    """Replace a number of correct images by one that does not give its percentage."""
+    """Replace a number of correct images by one that disagrees with the printed percentage."""
     cell = one(generator, report.of_role("count"))
     if cell is None:
         return None
@@ -168,7 +168,7 @@ def scores_of_rows(report: Report) -> dict[str, dict[str, Cell]]:
 
 
 def with_row(report: Report, row: str, right: float, predicted: float) -> Report:
-    """Return the report with a class's scores recomputed from these numbers of right and predicted images."""
+    """Return the report with one class's scores recomputed from its numbers of correct and predicted images."""
     size = int(scores_of_rows(report)[row]["support"].text)
     values = {"precision": right / predicted, "recall": right / size, "f1": 2 * right / (size + predicted)}
     for column, value in values.items():
@@ -178,7 +178,7 @@ def with_row(report: Report, row: str, right: float, predicted: float) -> Report
 
 
 def too_many_predictions(report: Report, generator: np.random.Generator) -> Report | None:
-    """Replace a class's precision and F1 by those of more wrong predictions than the other classes have images."""
+    """Lower a class's precision and F1 as if its false positives outnumbered the images of all other classes."""
     rows = scores_of_rows(report)
     row = str(generator.choice(list(rows))) if rows else None
     if row is None:
@@ -191,7 +191,7 @@ def too_many_predictions(report: Report, generator: np.random.Generator) -> Repo
 
 
 def two_models(report: Report, generator: np.random.Generator) -> Report | None:
-    """Replace some rows of scores by another network's on the same images; the averages stay unchanged."""
+    """Replace some classes' scores by those of another network, without updating the averages."""
     rows = scores_of_rows(report)
     if len(rows) < 3:
         return None

@@ -46,12 +46,12 @@ def share(k: int, n: int) -> float:
 
 
 def percentage(k: int, n: int) -> float:
-    """Return the percentage in double precision, multiplied first, as in the tutorials."""
+    """Return 100 * k / n in double precision; the multiplication comes first."""
     return 100 * k / n
 
 
 def percentage_of_share(k: int, n: int) -> float:
-    """Return the percentage in double precision, divided first."""
+    """Return k / n * 100 in double precision; the division comes first."""
     return k / n * 100
 
 
@@ -72,7 +72,7 @@ def hundred_minus_error(k: int, n: int) -> float:
 
 
 def float32_item(k: int, n: int) -> float:
-    """Compute (predicted == labels).float().mean().item(): a double that holds a float32."""
+    """Compute (predicted == labels).float().mean().item(): the double nearest to a float32 mean."""
     return float((torch.tensor(float(k)) / n).item())
 
 
@@ -104,12 +104,12 @@ def numpy_float32(k: int, n: int) -> float:
 
 
 def fixed(decimals: int, sign: str = "") -> Write:
-    """Round half to even on the binary number and keep zeros, as f'{x:.4f}' does."""
+    """Return a formatter that rounds like f'{x:.4f}': the exact binary value, ties to even, zeros kept."""
     return lambda value: f"{value:.{decimals}f}{sign}"
 
 
 def half_up(decimals: int, sign: str = "") -> Write:
-    """Round half away from zero on the shortest decimal form, as spreadsheets do."""
+    """Return a formatter that rounds ties of the shortest decimal form away from zero, as spreadsheets do."""
     step = Decimal(1).scaleb(-decimals)
     return lambda value: f"{Decimal(repr(float(value))).quantize(step, ROUND_HALF_UP)}{sign}"
 
@@ -120,7 +120,7 @@ def truncated(decimals: int, sign: str = "") -> Write:
 
 
 def zeros_dropped(decimals: int, sign: str = "") -> Write:
-    """Drop trailing zeros, as str(round(x, 4)) gives 0.93 for 0.9300."""
+    """Return a formatter like str(round(x, 4)), which prints 0.93 for 0.9300."""
     return lambda value: f"{round(float(value), decimals)}{sign}"
 
 

@@ -1,4 +1,4 @@
-"""Texts of reports whose printed values stay findable, so that errors can be planted in them."""
+"""Reports as text with the positions of their printed values, so that errors can be planted in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MARKED = re.compile(f"{OPEN}([^{BETWEEN}]*){BETWEEN}([^{CLOSE}]*){CLOSE}")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One printed value: its place in the text, and its role, row and column."""
+    """One value printed in a report: its role, column and row, its text, and the index where the text starts."""
 
     role: str  # "class", "mean", "count" or "size"
     column: str
@@ -35,7 +35,7 @@ class Report:
 
     @property
     def decimals(self) -> int:
-        """Largest number of decimals of a class value written as a share; 93.4 % has three."""
+        """Largest number of decimals of a class value as a fraction of 1; 93.4 % has three."""
         return max((share_decimals(cell.text) for cell in self.cells if cell.role == "class"), default=0)
 
     def of_role(self, role: str) -> list[Cell]:
@@ -43,7 +43,7 @@ class Report:
 
 
 def decimals_of(text: str) -> int:
-    """Return the number of digits behind the point or comma; an exponent moves the point."""
+    """Return the number of digits after the decimal point or comma, minus the exponent."""
     digits = re.search(r"[.,](\d+)(?:e([-+]\d+))?", text)
     return max(0, len(digits[1]) - int(digits[2] or 0)) if digits else 0
 
@@ -55,22 +55,22 @@ def number(text: str) -> float:
 
 
 def is_percent(text: str) -> bool:
-    """Return True if a value is a percentage, by its sign or its size."""
+    """Return True if a value has a percent sign or is larger than 1."""
     return "%" in text or number(text) > 1.000001
 
 
 def share_decimals(text: str) -> int:
-    """Return the number of decimals of a value written as a share; 93.4 % has three."""
+    """Return the number of decimals of a value as a fraction of 1; 93.4 % has three."""
     return decimals_of(text) + 2 * is_percent(text)
 
 
 def mark(text: str, role: str, column: str, row: str, width: int = 0) -> str:
-    """Return a value with marks of its role, column and row, padded on the left to a width."""
+    """Return a value enclosed in markers that name its role, column and row, padded on the left to `width`."""
     return " " * (width - len(text)) + f"{OPEN}{role}|{column}|{row}{BETWEEN}{text}{CLOSE}"
 
 
 def visible_length(marked: str) -> int:
-    """Return the length of a text without its marks."""
+    """Return the length of a text without the markers that `mark` adds."""
     return len(MARKED.sub(lambda match: match[2], marked))
 
 
@@ -87,7 +87,7 @@ def report_of(habit: str, marked: str, **fields: object) -> Report:
 
 
 def mark_report(text: str, names: Sequence[str]) -> str:
-    """scikit-learn's classification report with its values marked."""
+    """Return the text of scikit-learn's classification report with each value annotated by `mark`."""
     lines = []
     for line in text.splitlines():
         label = re.match(r"\s*(.*?)\s{2,}", line + "  ")

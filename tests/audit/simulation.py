@@ -26,7 +26,7 @@ POOLS = (SCENES, PHOTOGRAPHS, OBJECTS, HYPHENS, SPACES, CYRILLIC, CHINESE, GERMA
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Predictions of one network on one test set."""
+    """True labels, predictions and scores of one network on one test set."""
 
     names: tuple[str, ...]
     labels: Integers  # image
@@ -35,13 +35,13 @@ class Outcome:
 
     @property
     def matrix(self) -> Integers:
-        """Images by true and predicted class."""
+        """Numbers of images by true and predicted class."""
         count = len(self.names)
         return np.bincount(self.labels * count + self.predictions, minlength=count**2).reshape(count, count)
 
     @property
     def sizes(self) -> list[int]:
-        """Images of each class."""
+        """Number of images of each class."""
         return [int(size) for size in self.matrix.sum(axis=1)]
 
     @property
@@ -53,12 +53,12 @@ class Outcome:
         return len(self.labels)
 
     def average_precisions(self) -> list[float]:
-        """One-vs-rest average precision of each class, by scikit-learn."""
+        """Return scikit-learn's one-vs-rest average precision of each class."""
         return [float(average_precision_score(self.labels == c, self.scores[:, c])) for c in range(len(self.names))]
 
 
 def simulate(generator: np.random.Generator, names: Sequence[str], sizes: Sequence[int]) -> Outcome:
-    """An outcome with accuracies of 0.5 to 1, drawn for each class."""
+    """Simulate predictions whose accuracy differs from class to class, between about 0.5 and 1."""
     labels = np.repeat(np.arange(len(sizes)), sizes)
     generator.shuffle(labels)
     scores = generator.normal(size=(len(labels), len(sizes)))
@@ -68,26 +68,26 @@ def simulate(generator: np.random.Generator, names: Sequence[str], sizes: Sequen
 
 
 def ordinary(generator: np.random.Generator, most: int = 700, least: int = 40) -> Outcome:
-    """Return an outcome over some classes of one list of names, each with `least` to `most` images."""
+    """Simulate predictions for three or more classes of `least` to `most` images each."""
     pool = POOLS[int(generator.integers(len(POOLS)))]
     names = pool[: int(generator.integers(3, len(pool) + 1))]
     return simulate(generator, names, [int(size) for size in generator.integers(least, most, size=len(names))])
 
 
 def balanced(generator: np.random.Generator, size: int = 1000) -> Outcome:
-    """Ten classes of the same size."""
+    """Simulate predictions for ten classes of `size` images each."""
     return simulate(generator, PHOTOGRAPHS, [size] * len(PHOTOGRAPHS))
 
 
 def with_empty_class(generator: np.random.Generator) -> Outcome:
-    """Return an outcome over the classes of the scenes, one of which has no images."""
+    """Simulate predictions for the classes in SCENES, one of which has no images."""
     sizes = [int(size) for size in generator.integers(40, 400, size=len(SCENES))]
     sizes[int(generator.integers(len(SCENES)))] = 0
     return simulate(generator, SCENES, sizes)
 
 
 def voc_average_precision(relevant: NDArray[np.bool_], scores: Floats, points: int) -> float:
-    """Interpolated average precision over 11 (VOC 2007) or 101 (COCO) points of recall."""
+    """Return average precision interpolated at `points` recall levels: 11 (VOC 2007) or 101 (COCO)."""
     order = np.argsort(-scores, kind="stable")
     hits = np.cumsum(relevant[order])
     recall, precision = hits / relevant.sum(), hits / np.arange(1, len(hits) + 1)

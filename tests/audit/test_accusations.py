@@ -1,4 +1,4 @@
-"""Ordinary ways to compute, average or print give no finding, while a wrong version of each is found."""
+"""Ordinary ways to compute, average or print give no finding, but a wrong version of each gives one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def lines(values: Sequence[str], summary: str = "", name: str = "Accuracy for cl
 
 
 def worst(text: str, sizes: Sequence[int] = (), **options: int) -> Rank | None:
-    """Return the worst rank among the audit's findings; `sizes` follow the order of the classes."""
+    """Return the rank of the worst finding of the audit, or None; `sizes` are in the order of the classes."""
     result = audit(text, sizes=dict(zip(NAMES, sizes, strict=False)), power=False, **options)  # type: ignore[arg-type]
     return min((finding.rank for finding in result.findings), key=list(Rank).index, default=None)
 

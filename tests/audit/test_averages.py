@@ -1,4 +1,4 @@
-"""Ways to average class values, each against arithmetic by hand; F = 2^-24 is the unit roundoff of float32.
+"""Ways to average class values, each compared with hand-computed values; F = 2^-24 is float32's unit roundoff.
 
 A cell of two decimals is its number +- 0.005 +- 4 F, and a mean of m numbers has m + 1 F more.
 """
@@ -29,7 +29,7 @@ AP, BALANCED, KAPPA = Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, Meas
 
 
 def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
-    """Return the interval of the mean for each reading (way to average) of a sheet's only summary, by its name."""
+    """Return a dict from each averaging method to the interval that it gives for the sheet's only average."""
     (summary,) = list_summaries(sheet)
     readings = list(list_readings(summary, sheet))
     assert all(set(reading.means) == set(Rounding) for reading in readings)
@@ -37,7 +37,7 @@ def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
 
 
 def made(average: Average, *others: Value, of: Measure = ACCURACY, parts: Measure = ACCURACY) -> tuple[Value, ...]:
-    """Return values 0.50 and 0.25 of two classes, an average of them printed as 0.40, and any other values given."""
+    """Return class values 0.50 and 0.25 of metric `parts`, an average 0.40 of metric `of`, and `others`."""
     return (*column(parts, a="0.50", b="0.25"), value("0.40", None, of, average), *others)
 
 

@@ -1,4 +1,4 @@
-"""Sensitivity, specificity, predictive values, accuracy and F1 of a binary test, against all whole counts."""
+"""Scores of a binary test, compared with all possible integer counts."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def share(part: int, whole: int) -> Fraction | None:
 
 
 def exact(right: int, positives: int, rejected: int, negatives: int) -> dict[Measure, Fraction]:
-    """Return the scores of TP of P and TN of N by their definitions; undefined ones are left out."""
+    """Return the exact scores of a binary test by their definitions, without the undefined ones."""
     false, missed = negatives - rejected, positives - right
     scores = {
         Measure.RECALL: share(right, positives),
@@ -52,7 +52,7 @@ def about(score: Fraction, decimals: int) -> Interval:
 
 
 def by_trying_all(scores: Mapping[Measure, Interval], splits: list[tuple[int, int]]) -> bool:
-    """Return True if some whole counts give all scores, by trying every TP and TN of every split."""
+    """Return True if some integer counts give all scores, by trying every TP, TN and number of positives."""
     return any(
         all(measure not in found or found[measure] in interval for measure, interval in scores.items())
         for positives, negatives in splits

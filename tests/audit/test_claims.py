@@ -1,4 +1,4 @@
-"""Single checks by hand: the claim, its evidence, and the conditions that excuse it."""
+"""Single checks on hand-made values: the claim, its evidence, and the conditions that would excuse the value."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from in4310repro.audit import averages
 from in4310repro.audit.averages import batch_means
 from in4310repro.audit.claims import CONDITIONS, FORMATS, ROUNDED, Claim, describe_sizes, find_conditions, make_finding
 from in4310repro.audit.confusion import check_matrix, matrix_counts
-from in4310repro.audit.counting import check_unsized
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.intervals import Interval, Rounding
 from in4310repro.audit.matrix_scores import score_matrix
+from in4310repro.audit.search import check_unsized
 from in4310repro.audit.shares import check_floor, check_totals, least_average_precision, list_ranked
 from in4310repro.audit.sheets import Sheet, make_cells
 from in4310repro.audit.verdicts import Finding, Options, Rank

@@ -1,4 +1,4 @@
-"""The audit as a command: options as typed, one outcome for each file, one exit code for all."""
+"""The `audit` command: options as typed, one outcome for each file, one exit code for all files."""
 
 from __future__ import annotations
 

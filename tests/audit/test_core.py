@@ -22,7 +22,7 @@ HEAD = "| Class | Precision | Recall | F1 | Support |\n|---|---|---|---|---|\n"
 
 
 def scores_by_brute_force(size: int, predicted: int) -> set[tuple[str, str, str]]:
-    """Return the printed precision, recall and F1 for all counts of right and predicted images within the bounds."""
+    """Return all (precision, recall, F1), as text, for `size` images and at most `predicted` predictions."""
     texts = set()
     for right, chosen in itertools.product(range(1, size + 1), range(1, predicted + 1)):
         if right <= chosen:
@@ -122,7 +122,7 @@ def test_one_choice_of_sizes_is_found_and_two_are_not_one() -> None:
 
 
 def alternating(decimals: int, sizes: tuple[int, int]) -> str:
-    """Return four tables of two classes each; the first and third are from one image set, the rest from another."""
+    """Return four tables of two classes; tables 1 and 3 have the first size, tables 2 and 4 the second."""
     generator = np.random.default_rng(9)
     blocks = []
     for number in range(4):

@@ -13,7 +13,7 @@ import pytest
 import typer
 
 from in4310repro.audit.examine import audit
-from in4310repro.audit.json_object import audit_json
+from in4310repro.audit.output import audit_json
 from in4310repro.audit.verdicts import Rank
 from in4310repro.cli.application import app
 from tests.audit.habits import report
@@ -27,12 +27,12 @@ SAMPLES = ("chart_types_weighted.txt", "radar_accuracy_and_samples.txt", "two_cl
 
 
 def documented() -> set[str]:
-    """The paths in the first column of the schema's table."""
+    """Return the paths in the first column of the table of JSON fields."""
     return set(re.findall(r"^\| `([^`]+)` \|", FIELDS, flags=re.MULTILINE))
 
 
 def paths(value: Any, path: str = "") -> Iterator[str]:
-    """Every path of a JSON value: keys joined by points, [] for the items of a list."""
+    """Yield every path of a JSON value: keys joined by points, [] for list items."""
     if isinstance(value, dict):
         for key, item in value.items():
             # Class names are keys; a point in one would be read as a step.
@@ -47,7 +47,7 @@ def paths(value: Any, path: str = "") -> Iterator[str]:
 
 
 def known(path: str, patterns: set[str]) -> str | None:
-    """Return the documented pattern that matches a path, `*` standing for any key."""
+    """Return the documented pattern that matches a path, in which `*` matches any key."""
     for pattern in sorted(patterns, key=len, reverse=True):
         if re.fullmatch(re.escape(pattern).replace(r"\*", r"[^.]*"), path):
             return pattern

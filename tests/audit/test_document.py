@@ -1,4 +1,4 @@
-"""Printed numbers made by hand, and the class sizes of the scenes against the split."""
+"""Printed numbers built directly, and the class sizes of the scenes compared with the split."""
 
 from fractions import Fraction
 

@@ -11,8 +11,7 @@ from typing import Any
 import pytest
 
 from in4310repro.audit.examine import audit
-from in4310repro.audit.json_object import audit_json
-from in4310repro.audit.page import render
+from in4310repro.audit.output import audit_json, render
 from in4310repro.audit.verdicts import Audit, Rank
 from tests.audit.made_up import PRINTINGS, SUPPORTS, original_text, report, rounded, table, with_wrong_digit
 

@@ -1,4 +1,4 @@
-"""Reasons why a table may not list all classes, one by one."""
+"""Each reason why a table may not list all classes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The generator of reports computes as users do, and planted errors are what their names say."""
+"""The report generator computes as users do, and each planted error is what its name says."""
 
 from __future__ import annotations
 

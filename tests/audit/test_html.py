@@ -1,4 +1,4 @@
-"""The HTML page of an audit: marked values, findings beside them, and hostile names without effect."""
+"""The HTML page of an audit: marked values, findings beside them, and hostile names that have no effect."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def value(name: str | None, text: str, line: int) -> Value:
 
 
 def made_up(names: tuple[str, str] = ("sea", "street")) -> Audit:
-    """An audit of two classes with one finding of each rank and a line that was not understood."""
+    """Return an audit of two classes with one finding of each rank and one unread line."""
     first, second, mean = value(names[0], "0.50", 2), value(names[1], "0.50", 3), value(None, "0.75", 4)
     lines = (
         "# A report",
@@ -113,7 +113,7 @@ def made_up(names: tuple[str, str] = ("sea", "street")) -> Audit:
 
 
 class Elements(HTMLParser):
-    """Collect the elements of a page with their attributes, and its text."""
+    """HTML parser that collects a page's elements with their attributes, and its text."""
 
     def __init__(self, page: str) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Tables without sizes: which of them share an image set, by search over all partitions."""
+"""Tables without sizes: their grouping by image set, found by a search over all partitions."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from in4310repro.audit.verdicts import Audit
 
 
 def report(sizes: Sequence[int], decimals: int, *, classes: int = 1, seed: int = 0, percent: bool = False) -> str:
-    """Return two tables of each image set, from the sets in turn; four tables if there is a single set."""
+    """Return a report: two tables of class accuracies per size in `sizes`, in turn, or four if there is one size."""
     generator = random.Random(seed)
     blocks = []
     for number in range(2 * max(2, len(sizes))):
@@ -29,7 +29,7 @@ def groups(result: Audit) -> set[str]:
 
 
 def partitions_by_hand(result: Audit) -> list[set[str]]:
-    """Return the most probable grouping, then its rivals, each as a set of figure numbers: {'13', '24'}."""
+    """Return the most probable grouping of the tables, then the alternatives, each as a set such as {'13', '24'}."""
     named = {rivals for group in result.sizes for rivals in group.rivals}
     texts = [{part.replace("Figure ", "").replace(", ", "") for part in rival.split(" | ")} for rival in named]
     return [groups(result), *texts]

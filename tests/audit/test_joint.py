@@ -1,4 +1,4 @@
-"""All classes together: predicted images add up to all images, correct ones to the accuracy."""
+"""All classes together: predicted images add up to the number of images, correct ones to the accuracy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from in4310repro.audit.doubts import SEVERAL
 from in4310repro.audit.examine import audit
 from in4310repro.audit.intervals import Rounding
 from in4310repro.audit.joint_counts import UNPRINTED, check_joint_counts
-from in4310repro.audit.joint_shares import bound_accuracy, check_joint_shares
+from in4310repro.audit.joint_scores import bound_accuracy, check_joint_shares
 from in4310repro.audit.scores import check_scores
 from in4310repro.audit.sheets import Sheet
 from in4310repro.audit.verdicts import Rank
@@ -66,7 +66,7 @@ def test_wrong_predictions_of_a_class_are_at_most_the_images_of_the_others(preci
 
 
 def printed(matrix: np.ndarray) -> list[Value]:
-    """Return the scores of a matrix to two decimals, with its accuracy."""
+    """Return a matrix's class scores with two decimals, and its accuracy with three."""
     values = []
     for place, name in enumerate("abcdef"[: len(matrix)]):
         right, size, predicted = matrix[place, place], matrix[place].sum(), matrix[:, place].sum()
@@ -87,7 +87,7 @@ def test_no_table_of_a_matrix_is_accused() -> None:
 
 
 def matrices(sizes: Sequence[int]) -> list[np.ndarray]:
-    """Every confusion matrix of these class sizes."""
+    """Return every confusion matrix with the given class sizes."""
     lines = [
         [split for split in itertools.product(range(size + 1), repeat=len(sizes)) if sum(split) == size]
         for size in sizes

@@ -1,4 +1,4 @@
-"""Neighbouring results are linked if they are of the same predictions: tables, matrices, lines, runs of lines."""
+"""Results printed next to each other are linked if they come from the same predictions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""F1 beside precision and recall, all of them means over classes, folds or batches, with any weights."""
+"""Mean F1 beside mean precision and recall over classes, folds or batches, with any weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows and lines that are no classes give no finding, and the classes beside them are still checked."""
+"""Rows and lines that are not classes give no finding, and the classes beside them are still checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OVERALL = sum(k for k, _ in COUNTS.values()) / sum(n for _, n in COUNTS.values()
 
 
 def table(*rows: tuple[str, float], mean: float = MEAN, shares: dict[str, float] = SHARES) -> str:
-    """The classes, their macro average, and further rows."""
+    """Return a Markdown table of the classes, their macro average and additional rows."""
     every = [*shares.items(), ("Macro average", mean), *rows]
     return "| Class | Accuracy |\n|---|---|\n" + "\n".join(f"| {name} | {value:.4f} |" for name, value in every)
 

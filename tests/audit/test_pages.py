@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
-from in4310repro.audit import html, page
+from in4310repro.audit import html, output
 from in4310repro.audit.document import Average, Document, Measure, Table, Unread
 from in4310repro.audit.html import Line, Piece, make_passages, mark_lines
-from in4310repro.audit.json_object import audit_json
 from in4310repro.audit.oddities import (
     BINOMIAL,
     INDEPENDENCE,
@@ -25,6 +24,7 @@ from in4310repro.audit.oddities import (
     format_scientific,
     upper_tail,
 )
+from in4310repro.audit.output import audit_json
 from in4310repro.audit.verdicts import Counted, Detection, Finding, ImageSet, Options, Rank
 from in4310repro.audit.view import HEADINGS, ShownFinding, View
 from tests.audit.by_hand import column, document, matrix, number, sheet_of, table, value
@@ -68,25 +68,25 @@ Remark: no average precision is printed."""
 
 
 def test_the_text_of_an_audit_has_every_part_in_its_order() -> None:
-    assert page.render(made_up()) == TEXT
+    assert output.render(made_up()) == TEXT
 
 
 def test_an_audit_without_findings_says_what_that_means() -> None:
     audit = replace(made_up(), findings=(), sizes=(), counted=(), means=(), power=None, remarks=())
-    assert page.render(audit).splitlines()[:2] == [
+    assert output.render(audit).splitlines()[:2] == [
         "report.md: 0 impossible, 0 impossible unless, 0 odd; 1 table, 2 class values, 0 values compared",
         "Nothing could be checked: no printed number is bound by another.",
     ]
     held = replace(audit, compared=audit.document.tables[0].values[:2])
-    assert "Nothing impossible in 2 values" in page.render(held).splitlines()[1]
+    assert "Nothing impossible in 2 values" in output.render(held).splitlines()[1]
     empty = replace(audit, document=document())
-    assert page.render(empty).splitlines()[1] == "Nothing was understood, so nothing was checked."
+    assert output.render(empty).splitlines()[1] == "Nothing was understood, so nothing was checked."
 
 
 def first(**fields: Any) -> list[str]:
-    """The lines of one finding."""
+    """Return the lines of a formatted finding that has these fields."""
     finding = Finding(**{"kind": "k", "rank": Rank.IMPOSSIBLE, "tables": ("t", "u"), "message": "m", **fields})
-    return list(page.format_finding(ShownFinding(number=7, finding=finding)))
+    return list(output.format_finding(ShownFinding(number=7, finding=finding)))
 
 
 def test_a_finding_shows_fourteen_values_and_inputs_and_how_many_more_there_are() -> None:
@@ -129,7 +129,7 @@ def test_sizes_are_listed_with_their_origin_where_one_is_known_and_they_fit_on_a
         group(12, "printed"),
         group(13, "printed"),
     )
-    lines = list(page.format_counts(View(replace(audit, sizes=groups, counted=()))))
+    lines = list(output.format_counts(View(replace(audit, sizes=groups, counted=()))))
     assert lines == [
         "Images of each class, as given, in t, u: 1 2.",
         "Images of each class, from the decimals, in t, u: 1 2 ?.",
@@ -150,7 +150,7 @@ def test_counts_of_the_same_classes_share_a_table_and_unknown_ones_are_question_
         counts("none", 2, None, None),
         counts("edge", 12),
     )
-    lines = list(page.format_counts(View(replace(made_up(), sizes=(), counted=tables))))
+    lines = list(output.format_counts(View(replace(made_up(), sizes=(), counted=tables))))
     assert lines == [
         "correct images of  c0   c1   all  of",
         "a                   3  5-7  8-10  18",
@@ -166,34 +166,34 @@ def test_power_of_errors_that_were_never_tried_is_a_dash_and_means_are_counted()
     assert audit.power
     untried = Detection(kind="x", tried=0, impossible=0, unless=0)
     lines = list(
-        page.format_power(
+        output.format_power(
             View(replace(audit, power=replace(audit.power, detections=(untried, *audit.power.detections), remark="")))
         )
     )
     assert "x                       0           -                  -" in lines
     (mean,) = audit.means
     means = (mean, replace(mean, agrees=True), replace(mean, agrees=True, last_bit=True))
-    assert next(iter(page.format_means(replace(audit, means=means)))).startswith(
+    assert next(iter(output.format_means(replace(audit, means=means)))).startswith(
         "Means: 2 of 3 agree with their printed parts, 1 of"
     )
 
 
 def test_lines_are_cut_at_120_letters_and_unread_ones_at_80() -> None:
     long = f"{'word ' * 30}end"
-    lines = page.render(replace(made_up(), remarks=(long,))).splitlines()
+    lines = output.render(replace(made_up(), remarks=(long,))).splitlines()
     assert all(len(line) <= 120 for line in lines)
     assert lines[-1].startswith("    word")
-    indented = page.wrap(f"   {long}").splitlines()
+    indented = output.wrap(f"   {long}").splitlines()
     assert (indented[0][:4], indented[1][:8]) == ("   w", "       w")
     unread = Unread(line=3, text=f"  {'x' * 79}yz", why="w")
     audit = replace(made_up(), document=replace(made_up().document, unread=(unread,)))
-    assert f"   line 3: {'x' * 79}y" in page.render(audit).splitlines()
+    assert f"   line 3: {'x' * 79}y" in output.render(audit).splitlines()
 
 
 def test_five_lines_that_were_not_understood_are_shown_measurements_first_and_the_others_counted() -> None:
     plain = tuple(Unread(line=line, text=f"t{line}", why="w", measuring=line == 7) for line in range(1, 8))
     audit = replace(made_up(), document=replace(made_up().document, unread=plain))
-    shown = page.render(audit).partition("Not understood: ")[2].splitlines()
+    shown = output.render(audit).partition("Not understood: ")[2].splitlines()
     assert shown[:7] == [
         "7 lines with unused numbers.",
         "   line 7: t7",
@@ -209,7 +209,7 @@ def test_power_that_notices_nothing_is_one_sentence() -> None:
     audit = made_up()
     assert audit.power
     none = replace(audit.power, detections=tuple(replace(d, impossible=0, unless=0) for d in audit.power.detections))
-    text = page.render(replace(audit, power=none))
+    text = output.render(replace(audit, power=none))
     assert "Power: no error that was planted" in text
     assert "0 %" not in text
 
@@ -574,7 +574,7 @@ def test_long_labels_are_cut_and_exclusions_are_said_once() -> None:
         kind="k", rank=Rank.IMPOSSIBLE, tables=("t",), message="m", values=(value("0.5", long),), excluded=("e", "e")
     )
     audit = replace(made_up(), findings=(finding, finding), counted=(), sizes=(), means=(), power=None, remarks=())
-    text = page.render(audit)
+    text = output.render(audit)
     assert text.count("Excluded: e.") == 1
     assert long not in text
     assert "a class with a name a class" in text

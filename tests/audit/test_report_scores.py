@@ -10,7 +10,7 @@ import pytest
 from in4310repro.audit.bounds import extremes
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.examine import audit
-from in4310repro.audit.report_scores import WEIGHTED_KAPPA, check_report_scores
+from in4310repro.audit.joint_scores import WEIGHTED_KAPPA, check_report_scores
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import REPORT, column, sheet_of, value
 from tests.audit.simulation import simulate
@@ -64,7 +64,7 @@ def test_a_kappa_of_classes_with_an_order_may_be_weighted_by_it() -> None:
 
 
 def scores_by_counting(matrix: np.ndarray) -> dict[tuple[Measure, int | None, Average | None], float]:
-    """Return every score of a matrix by its definition, keyed by measure, class and average."""
+    """Return every score of a matrix by its definition, with (measure, class, average) as key."""
     total, right = matrix.sum(), np.trace(matrix)
     found: dict[tuple[Measure, int | None, Average | None], float] = {}
     for place in range(len(matrix)):

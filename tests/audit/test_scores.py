@@ -1,4 +1,4 @@
-"""Values and scores of one class against its number of images, by hand and by trying all counts."""
+"""Scores of one class and its number of images: compared with hand-computed values and all possible counts."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from in4310repro.audit import scores
 from in4310repro.audit.claims import CONDITIONS, FORMATS, Claim
-from in4310repro.audit.counting import count_images, find_image_sets
 from in4310repro.audit.document import Average, Measure
 from in4310repro.audit.intervals import Interval, Rounding, half_precision
 from in4310repro.audit.scores import BEYOND, check_scores, f1_interval, find_predictions, harmonic
+from in4310repro.audit.search import count_images, find_image_sets
 from in4310repro.audit.shares import (
     ARITHMETIC,
     HALF,
@@ -351,7 +351,7 @@ def test_every_class_of_any_score_is_looked_at_in_order() -> None:
 
 
 def by_trying(size: int, row: dict[Measure, str], most: int) -> set[tuple[int, int]]:
-    """Return the pairs of right and predicted images whose scores round to the printed ones."""
+    """Return the pairs (correct images, predicted images) whose scores round to the printed ones in `row`."""
 
     def near(share: Fraction, measure: Measure) -> bool:
         return measure not in row or abs(share - Fraction(row[measure])) <= Fraction("0.005") + 4 * E

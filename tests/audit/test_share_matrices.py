@@ -1,4 +1,4 @@
-"""Confusion matrices of shares, against the counts that made them, in every way to divide and print."""
+"""Row-, column- or fully normalised confusion matrices, compared with the counts that made them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DIVIDED = {
 
 
 def printed(matrix: Matrix, form: str) -> str:
-    """Return the matrix as f-strings print it, with a format for each cell."""
+    """Return the matrix as text, each cell formatted by `form`."""
     scale = 100 if "%" in form else 1
     rows = ["[" + " ".join(f"{scale * cell:{form.rstrip('%')}}" for cell in row) + "]" for row in matrix]
     return "[" + "\n ".join(rows) + "]"
@@ -312,7 +312,7 @@ def test_the_diagonal_of_shares_of_all_images_is_divided_and_adds_up_to_the_accu
 
 
 def alike(classes: int, wrong: int) -> tuple[Shares, dict[str, Any]]:
-    """Return a matrix whose entries are all 0.9012, and recalls, of which the first `wrong` are 0.8012 instead."""
+    """Return a matrix of 0.9012 in every cell, and class recalls: 0.8012 in the first `wrong` classes, else 0.9012."""
     names = tuple("abcdefghi"[:classes])
     line = [replace(cell("0.9012"), unit=Fraction(1, 10**4))] * classes
     recalls = {name: cell("0.8012" if place < wrong else "0.9012") for place, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""Cells, their rounding units and errors, and sheets, by hand; the numbers of a precision, by brute force."""
+"""Cells of sheets: their rounding units, their errors, and the numbers that each precision can represent."""
 
 from __future__ import annotations
 

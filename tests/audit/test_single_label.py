@@ -15,7 +15,7 @@ ACCURACY, PRECISION, RECALL, F1 = Measure.ACCURACY, Measure.PRECISION, Measure.R
 
 
 def entities(*others: Value, names: str = "cat dog cow", **fields: object) -> Table:
-    """Three classes whose recalls are far below the accuracy."""
+    """Return a table of three classes with recalls far below the accuracy."""
     recalls = dict(zip(names.split(), ("0.60", "0.70", "0.65"), strict=True))
     return table(*column(RECALL, **recalls), value("0.97", None, ACCURACY, Average.OVERALL, line=4), *others, **fields)
 

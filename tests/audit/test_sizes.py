@@ -34,7 +34,7 @@ SCENES = (463, 483, 521, 535, 490, 508)
 
 
 def cell(text: str) -> Cell:
-    """Return a cell whose rounding unit is its last printed place."""
+    """Return a cell whose rounding unit is its last printed decimal."""
     return replace(read_cell(text), unit=number(text).unit)
 
 
@@ -186,7 +186,7 @@ def test_common_sizes_are_those_of_all_tables_that_tell() -> None:
 
 
 def likelihood(size: int, *texts: str) -> float:
-    """Return the probability of one class's printed numbers: 1 / (size + 1) each, at least 10^-decimals."""
+    """Return the likelihood of a class size: the product of max(1 / (size + 1), 10^-decimals) over the values."""
     return math.prod(max(10.0 ** -(len(text) - 2), 1 / (size + 1)) for text in texts)
 
 
@@ -194,7 +194,7 @@ BOUND = 50
 
 
 def free(*texts: str) -> float:
-    """Return `likelihood` averaged over all possible sizes n with weights 1/sqrt(n)."""
+    """Return the mean of `likelihood` over all class sizes n up to BOUND, weighted by 1/sqrt(n)."""
     tables = [accuracies(a=text) for text in texts]
     sizes = common_sizes(tables, "a").tolist()
     weights = {n: n**-0.5 for n in range(1, BOUND + 1)}
@@ -278,7 +278,7 @@ def test_all_partitions_are_tried() -> None:
 
 
 class Given:
-    """Stand-in for the evidence, with a given value for each group of tables and `other` for the rest."""
+    """Stand-in for Evidence: a group of tables has its log probability in `values`, or else `other`."""
 
     def __init__(self, number: int, values: Mapping[tuple[int, ...], float], other: float = -50.0) -> None:
         self.units = [[accuracies(chr(65 + place), a="0.5")] for place in range(number)]

@@ -41,7 +41,7 @@ UNSEEN_BY_PEER = (
 
 @dataclass(frozen=True, kw_only=True)
 class Consistent:
-    """The audit's answers for one consistent report."""
+    """Outcome of the audit of one consistent report."""
 
     habit: str
     seed: int
@@ -57,7 +57,7 @@ class Consistent:
 
 @dataclass(frozen=True, kw_only=True)
 class Planted:
-    """The audit's answers for one report with one planted error."""
+    """Outcome of the audit of one report with one planted error."""
 
     kind: str
     decimals: str
@@ -67,7 +67,7 @@ class Planted:
 
 
 def examined(made: Report, sizes: Mapping[str, int] | None = None) -> Audit:
-    """Audit a generated report, read from a file as a user's would be."""
+    """Write a generated report to a file and audit it, as a user would."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"report{made.suffix}"
         path.write_bytes(made.text.encode(made.encoding))
@@ -79,7 +79,7 @@ def worst(result: Audit) -> str | None:
 
 
 def consistent(case: tuple[str, int]) -> list[Consistent]:
-    """Audit a consistent report as it is and, if its sizes are not printed, with its sizes given."""
+    """Audit a consistent report without class sizes; if it does not print them, audit it again with them."""
     habit, seed = case
     made = report(habit, seed)
     settings: list[Mapping[str, int]] = [{}]
@@ -115,7 +115,7 @@ def group_of(decimals: int) -> str:
 
 
 def settings_of(made: Report) -> list[tuple[str, Mapping[str, int]]]:
-    """Return pairs of "known" or "unknown" and the class sizes to give; printed sizes need not be given."""
+    """Return the class sizes to pass to the audit, as pairs ("known" or "unknown", sizes)."""
     if made.sizes_printed:
         return [("known", {})]
     return [("unknown", {}), *([("known", made.sizes)] if made.sizes else [])]
@@ -147,13 +147,13 @@ def planted(case: tuple[str, int, str]) -> list[Planted]:
 
 
 def cases(count: int, first_seed: int = 0) -> list[tuple[str, int]]:
-    """Return pairs of habit and seed: all habits in a fixed mixed order, with a new seed each round."""
+    """Return `count` pairs (printing style, seed); the seed grows by one after each pass through all styles."""
     names = [str(name) for name in np.random.default_rng(0).permutation(list(HABITS))]
     return [(names[number % len(names)], first_seed + number // len(names)) for number in range(count)]
 
 
 def with_errors(count: int, first_seed: int) -> list[tuple[str, int, str]]:
-    """Return `count` triples (habit, seed, error) for each kind of error, over the habits that allow this error."""
+    """Return `count` triples (printing style, seed, error) per error, with styles that can contain the error."""
     wanted: list[tuple[str, int, str]] = []
     for kind in KINDS:
         names = [name for name, seed in cases(len(HABITS)) if _with_error(name, seed, kind)]
@@ -166,7 +166,7 @@ def _with_error(habit: str, seed: int, kind: str) -> Report | None:
 
 
 def measured(good: Sequence[Consistent], bad: Iterable[Planted]) -> dict[str, Any]:
-    """Return the result as JSON of counts alone, so that the same reports give the same file."""
+    """Return the numbers of reports by outcome of the audit, and the detection rates, as a JSON value."""
     compared = [case for case in good if case.peer is not None]
     return {
         "habits": len(HABITS),
@@ -206,7 +206,7 @@ def _detection(bad: Iterable[Planted]) -> Iterator[dict[str, Any]]:
 
 
 def run(count: int, errors: int, jobs: int, first_seed: int = 0) -> tuple[list[Consistent], list[Planted]]:
-    """Audit `count` consistent reports and `errors` of each kind of planted error in `jobs` processes; return both."""
+    """Audit `count` consistent reports, and `errors` reports for each type of error, in `jobs` processes."""
     good: list[Consistent] = []
     bad: list[Planted] = []
     wrong = with_errors(errors, first_seed + 10_000)
@@ -223,7 +223,7 @@ def run(count: int, errors: int, jobs: int, first_seed: int = 0) -> tuple[list[C
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run, print and write the validation; return 1 if a consistent report was accused."""
+    """Run the validation, and print and write its results; return 1 if a consistent report was called impossible."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--reports", type=int, default=2000, help="consistent reports")
     parser.add_argument("--errors", type=int, default=80, help="reports for each kind of error")

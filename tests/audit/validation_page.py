@@ -37,7 +37,7 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def _rate_of_none(good: Mapping[str, Any]) -> str:
-    """State the highest rate of false accusations (95 %) if none was found."""
+    """State the 95 % upper limit of the rate of false accusations, or nothing if there was one."""
     if good["false_accusations"]:
         return ""
     return (
@@ -86,13 +86,13 @@ def _compared(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def update(page: Path, result: Mapping[str, Any]) -> None:
-    """Put the table between the page's marks."""
+    """Write the current table of results into the page."""
     text = page.read_text(encoding="utf-8")
     page.write_text(replaced(text, table(result)), encoding="utf-8")
 
 
 def replaced(text: str, new: str, name: str = NAME) -> str:
-    """Return the page with the text between the marks of that name replaced.
+    """Return the page with `new` between the HTML comments that mark the section `name`.
 
     Raises:
         ValueError: the page has no such marks.

@@ -26,7 +26,7 @@ Make = Callable[[Sandbox], object]
 
 
 def interrupt_run(box: Sandbox) -> None:
-    """Make an interrupted run whose test set is not scored yet."""
+    """Make a run that was interrupted before its test set was scored."""
     folder = box.whole_run()
     for name in ("metrics.json", "scores.npz", "features.json"):
         (folder / name).unlink()
@@ -63,7 +63,7 @@ def without(name: str) -> Make:
 
 
 def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] | None = None) -> Make:
-    """Make a run whose last setting (one optimizer's training) has this checkpoint, named by its right hash."""
+    """Return a function that makes an interrupted run with this checkpoint of its last optimizer."""
 
     def make(box: Sandbox) -> None:
         interrupt_run(box)
@@ -76,7 +76,7 @@ def with_checkpoint(metadata: dict[str, str], tensors: dict[str, torch.Tensor] |
 
 
 def with_state(state: dict[str, torch.Tensor]) -> Make:
-    """Make a run whose first setting (one optimizer's training) has a checkpoint with this state of AdamW."""
+    """Return a function that makes an interrupted run whose AdamW checkpoint contains this optimizer state."""
 
     def make(box: Sandbox) -> None:
         interrupt_run(box)

@@ -57,7 +57,7 @@ def of_run(images: int = 10) -> Make:
 
 
 def unreadable(name: str) -> Make:
-    """Make a run, and photographs in class folders; the files of one class contain text instead of images."""
+    """Make a run, and class folders of photographs in which one class's files contain text."""
 
     def make(box: Sandbox) -> None:
         box.run()
@@ -68,7 +68,7 @@ def unreadable(name: str) -> Make:
 
 
 def without_a_class(box: Sandbox) -> None:
-    """Make a run, and photographs of a single class, whose findings are written before the error."""
+    """Make a run, and a folder of photographs with only one class."""
     box.run()
     box.photos(classes=("cat",), images=10)
 

@@ -28,7 +28,7 @@ def variables(prepare: Callable[[Sandbox], object], **values: str) -> Callable[[
 
 
 def own_cache(box: Sandbox) -> Path:
-    """Fill a cache in the sandbox by a command that reads the test images, and return its path."""
+    """Fill a cache inside the sandbox with the decoded test images, and return its path."""
     box.run()
     cache = box.root / "home/cache"
     box.environment["IN4310REPRO_CACHE"] = str(cache)
@@ -70,7 +70,7 @@ def the_pixel_cache_is_a_file(box: Sandbox) -> None:
 
 
 def fails(error: BaseException, target: object, name: str) -> Callable[[Sandbox], object]:
-    """Make a sandbox with a run, in which one function of the program raises an error."""
+    """Make a run, and let one function of the program raise `error`."""
 
     def raises(*_arguments: object, **_options: object) -> None:
         raise error

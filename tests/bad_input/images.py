@@ -51,7 +51,7 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(width: int, height: int, data: bytes = b"") -> bytes:
-    """Return a PNG that claims this size, whatever its data hold."""
+    """Return a PNG whose header states this size; `data` need not match it."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     ends = chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + ends
@@ -64,7 +64,7 @@ def truncated(box: Sandbox) -> None:
 
 
 def special(kind: str, name: str = "photos/cat/x.png") -> Make:
-    """Make a good folder in which one file is a FIFO, a socket, or a link to a device or a FIFO."""
+    """Make a valid folder in which one file is a FIFO, a socket, or a link to a device or a FIFO."""
 
     def make(box: Sandbox) -> None:
         box.photos()
@@ -91,7 +91,7 @@ def linked(target: str, name: str) -> Make:
 
 
 def two_normal_forms(of_class: bool) -> Make:
-    """Make two names that differ only in their Unicode normalisation."""
+    """Make two class or file names that differ only in their Unicode normalisation."""
 
     def make(box: Sandbox) -> None:
         names = [unicodedata.normalize(form, "café") for form in ("NFC", "NFD")]

@@ -1,4 +1,4 @@
-"""A row of the table of bad input: its making, the command, the required sentence, what must stay unchanged."""
+"""A row of the table of bad input: how it is made, the command, its expected output and the files it may change."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ Act = Callable[["subprocess.Popen[bytes]", Callable[[], str]], None]
 PATIENCE = 100.0  # seconds for a process, on a busy machine
 
 
-def nothing(_box: Sandbox) -> None:
-    """Leave the sandbox as it is."""
+def nothing(_box: Sandbox) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Bad input, and the outcome that a command must have."""
+    """Test case: how to make a bad input, the command that reads it, and the required outcome."""
 
     group: str
     name: str  # a sentence
@@ -55,7 +54,7 @@ def each_of(*makers: Callable[[Sandbox], object]) -> Callable[[Sandbox], None]:
 
 
 def rows_of(group: str) -> Callable[..., Row]:
-    """Return a function that makes the rows of a group from name, command, exit code, key words and other fields."""
+    """Return a function that makes a test case of `group` from a name, a command, an exit code and expected words."""
 
     def row(name: str, command: str, code: int, *words: str, **fields: Any) -> Row:
         return Row(group=group, name=name, command=command, code=code, words=words, **fields)
@@ -64,13 +63,13 @@ def rows_of(group: str) -> Callable[..., Row]:
 
 
 def refusals_of(group: str, command: str) -> Callable[..., Row]:
-    """Return a function that makes rows of one command that ends with 2, from name, key words and other fields."""
+    """Return a function that makes a test case of `command` with exit code 2 from a name and expected words."""
     row = rows_of(group)
     return lambda name, *words, **fields: row(name, command, 2, *words, **fields)
 
 
 def faults(row: Row, box: Sandbox) -> list[str]:
-    """Return a sentence for each difference between a command's outcome and its row; empty if there is none."""
+    """Run a test case and return one sentence for each difference from the required outcome."""
     row.make(box)
     before = snapshot(box.root)
     outcome = run(row, box)
@@ -94,7 +93,7 @@ def run(row: Row, box: Sandbox) -> Outcome:
 
 
 def in_own_process(row: Row, box: Sandbox) -> Outcome:
-    """Run the command as a process of its own, on which `row.act` acts."""
+    """Run the test case's command in a new process, and call `row.act` with that process."""
     assert row.act
     environment = os.environ | {name: value for name, value in box.environment.items() if value is not None}
     # The names of modules as they are imported tell how far a start is.

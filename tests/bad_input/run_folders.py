@@ -45,7 +45,7 @@ def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> 
 
 
 def put(key: str, value: object) -> Callable[[Any], None]:
-    """Set the value at a path inside a JSON value (see `inside_json`)."""
+    """Return a function that sets the value at a path inside a JSON value (see `inside_json`)."""
 
     def change(content: Any) -> None:
         inner, last = inside_json(content, key)
@@ -85,7 +85,7 @@ def gone(name: str) -> Make:
 
 
 def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
-    """Make two runs; change the arrays of one's scores, and update its manifest entry."""
+    """Return a function that makes two runs, applies `change` to the score arrays of one, and updates its manifest."""
 
     def make(box: Sandbox) -> None:
         folder = box.run(RUN)
@@ -102,7 +102,7 @@ def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
 
 
 def huge(values: int, content: bytes, compression: int) -> Make:
-    """Make two runs; the scores of one are arrays whose headers claim `values` numbers."""
+    """Make two runs; the score arrays of one have headers that claim `values` numbers."""
 
     def make(box: Sandbox) -> None:
         two_runs(box)
@@ -142,12 +142,12 @@ def split_line(old: str, new: str) -> Make:
 
 
 def stranger(preset: str) -> Make:
-    """Make two runs, one with any text as the name of its preset."""
+    """Make two runs, one of them with the preset name `preset`."""
     return changed("config.json", put("preset", preset))
 
 
 def linked(name: str, target: str) -> Make:
-    """Replace a file or folder of the run by a link to one outside the run."""
+    """Return a function that makes two runs, and replaces a file or folder of one by a link to `target` outside it."""
 
     def make(box: Sandbox) -> None:
         two_runs(box)
@@ -173,7 +173,7 @@ def fifo(name: str) -> Make:
 
 
 def flipped(name: str, place: float, *, whole: bool = False) -> Make:
-    """Flip one bit at a relative position of a file; the manifest stays unchanged."""
+    """Return a function that makes two runs, and flips one bit at the fraction `place` of a file's length."""
 
     def make(box: Sandbox) -> None:
         folder = box.whole_run(RUN) if whole else box.run(RUN)
@@ -192,7 +192,7 @@ def unfinished(box: Sandbox) -> None:
 
 
 def photograph(box: Sandbox) -> None:
-    """Make scores that name a picture of this machine, which the split does not name."""
+    """Make two runs; the scores of one name an existing image that is not in its split."""
 
     def change(content: dict[str, Any]) -> None:
         paths = content["paths"].astype("U200")
@@ -208,7 +208,7 @@ def no_secret(box: Sandbox) -> None:
 
 
 def forged_record(names: list[object]) -> Make:
-    """Make an earlier report whose record lists files that are not its own; the next report draws nothing."""
+    """Return a function that makes a report folder whose record claims the files `names`, and a user's file in it."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)
@@ -303,7 +303,7 @@ DAMAGES: list[tuple[str, Make, tuple[str, ...]]] = [
 
 
 def zeroed(entries: list[Any]) -> list[Any]:
-    """Replace the hashes of tensors in a chain by zeros."""
+    """Replace the tensor hashes in a hash chain by zeros."""
     return relink([entry | {"tensors": dict.fromkeys(entry["tensors"], "0" * 12)} for entry in entries])
 
 

@@ -39,7 +39,7 @@ HIDDEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, Resource
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Seconds after which a command hangs: a busy machine makes a command slow, and not a fault."""
+    """Time limits of a command in seconds, long enough for a busy machine."""
 
     work: float = 60.0  # of processor time
     idle: float = 300.0  # without processor time
@@ -47,7 +47,7 @@ class Limits:
 
 
 class HangError(BaseException):
-    """Raised if a command computed or waited longer than its limits."""
+    """Error raised if a command computes or waits longer than its limits."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,8 @@ class Outcome:
 
 
 @contextlib.contextmanager
-def time_limit(limits: Limits) -> Iterator[list[float]]:
-    """Raise HangError if the block hangs; append its duration in seconds to the list that is yielded.
+def time_limit(limits: Limits, clock: Callable[[], float] = time.monotonic) -> Iterator[list[float]]:
+    """Raise HangError if the `with` block exceeds a limit, after appending the seconds used to the yielded list.
 
     A system without timers has no limit.
     """
@@ -82,14 +82,14 @@ def time_limit(limits: Limits) -> Iterator[list[float]]:
         return
 
     begun = computed = time.process_time()
-    at_work = time.monotonic()
+    at_work = clock()
 
     def look(_number: int, _frame: object) -> None:
         nonlocal computed, at_work
         now = time.process_time()
         if now - computed > WORK:
-            computed, at_work = now, time.monotonic()
-        waited = time.monotonic() - at_work
+            computed, at_work = now, clock()
+        waited = clock() - at_work
         if now - begun > limits.work or waited > limits.idle:
             passed.append(max(now - begun, waited))
             raise HangError
@@ -105,7 +105,7 @@ def time_limit(limits: Limits) -> Iterator[list[float]]:
 
 @contextlib.contextmanager
 def _place(folder: Path, words: Sequence[str], environment: Mapping[str, str | None]) -> Iterator[None]:
-    """Run the block in a folder, with a command line and an environment, and restore all three afterwards."""
+    """Set the working folder, the command line and the environment during a `with` block."""
     here, arguments, before = Path.cwd(), sys.argv, dict(os.environ)
     os.chdir(folder)
     sys.argv = ["in4310repro", *words]
@@ -129,7 +129,7 @@ def call(
     limits: Limits | None = None,
     main: Callable[[], object] = cli.main,
 ) -> Outcome:
-    """Run a command in a folder until it ends or hangs; `main` is the program that reads the command line."""
+    """Run a command in a folder until it ends or exceeds a limit; `main` is the program's entry point."""
     out, err = io.StringIO(), io.StringIO()
     code: int | None = None
     passed: list[float] = []
@@ -154,7 +154,7 @@ def call(
 
 
 def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
-    """Return the kind and the content of each file and folder below the root, by path; links are not followed."""
+    """Return the type and content of each file and folder below the root, by path, without following links."""
     found: dict[str, tuple[object, ...]] = {}
     for folder, folders, files in os.walk(root):
         for name in (*folders, *files):
@@ -172,12 +172,12 @@ def snapshot(root: Path) -> dict[str, tuple[object, ...]]:
 
 
 def changes(before: Mapping[str, tuple[object, ...]], after: Mapping[str, tuple[object, ...]]) -> list[str]:
-    """Return the paths that appeared, vanished or have another content."""
+    """Return the paths that were added, removed or changed."""
     return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
 
 
 def link_or_copy(source: str, target: str) -> None:
-    """Hard-link a large file; copy a small one, and any where the file system has no hard links."""
+    """Hard-link a large file, or copy it if it is small or the file system has no hard links."""
     try:
         if Path(source).stat().st_size < HASHED:
             raise OSError(errno.EXDEV, "small")
@@ -187,13 +187,13 @@ def link_or_copy(source: str, target: str) -> None:
 
 
 def write_json(folder: Path, name: str, value: Any) -> None:
-    """Replace a JSON file instead of writing into it, because it may have other hard links."""
+    """Replace a JSON file by a new file, so that hard links to the old one keep their content."""
     (folder / name).unlink()
     (folder / name).write_text(json.dumps(value, indent=1) + "\n")
 
 
 def seal(folder: Path, *names: str) -> None:
-    """Update the hashes of files in a run's manifest, as a forger would; without names, of all files."""
+    """Update the hashes of the named files (default: all) in a run's manifest, as a forger would."""
     recorded: dict[str, str] = json.loads((folder / "manifest.json").read_text())
     manifest = {name: sha256 for name, sha256 in recorded.items() if (folder / name).exists()}
     for name in names or manifest:
@@ -203,7 +203,7 @@ def seal(folder: Path, *names: str) -> None:
 
 
 def make_one_setting(finished_run: Path, folder: Path) -> Path:
-    """Return a run cut down to its selected setting (one optimizer's training), named `CHOSEN`: a third to hash."""
+    """Copy a run with only its selected setting (one optimizer's training), renamed `CHOSEN`."""
     metrics = json.loads((finished_run / "metrics.json").read_text())
     config = json.loads((finished_run / "config.json").read_text())
     manifest = json.loads((finished_run / "manifest.json").read_text())
@@ -224,7 +224,7 @@ def make_one_setting(finished_run: Path, folder: Path) -> Path:
 
 
 class Sandbox:
-    """A folder that holds all that a command may touch: `work`, where it runs, a home, and files of others.
+    """A folder that contains everything a command may touch: its working folder `work`, a home, and other files.
 
     Methods add what a row of the table needs; each returns the path that it made.
     """
@@ -250,7 +250,7 @@ class Sandbox:
             Image.new("RGB", (8, 8), "red").save(root / "victim" / name)
 
     def call(self, words: Sequence[str]) -> Outcome:
-        """Run a command in the working folder, with the sandbox as its place for temporary files."""
+        """Run a command in the working folder; temporary files also go into the sandbox."""
         before, tempfile.tempdir = tempfile.tempdir, str(self.root / "temporary")
         try:
             with self.undo:
@@ -259,15 +259,15 @@ class Sandbox:
             tempfile.tempdir = before
 
     def run(self, path: str = "runs/tiny") -> Path:
-        """Copy the run of one setting; its weights are hard links, so replace them instead of writing into them."""
+        """Copy the run of one setting (one optimizer's training); replace its hard-linked weights, never edit them."""
         return Path(shutil.copytree(self._one_setting, self.work / path, copy_function=link_or_copy))
 
     def whole_run(self, path: str = "runs/tiny") -> Path:
-        """Copy the tiny run with all its settings; its weights are hard links, as in `run`."""
+        """Copy the tiny run with all its settings; its weights are hard links that must not be edited in place."""
         return Path(shutil.copytree(self._finished_run, self.work / path, copy_function=link_or_copy))
 
     def photos(self, path: str = "photos", classes: Sequence[str] = ("cat", "dog"), images: int = 9) -> Path:
-        """Make a folder of class folders with small pictures that all differ."""
+        """Make class folders with small pictures, all of them different."""
         root = self.work / path
         generator = np.random.default_rng(SEED)
         for name in classes:
@@ -278,7 +278,7 @@ class Sandbox:
         return root
 
     def write(self, path: str, content: str | bytes) -> Path:
-        """Write a file in the working folder; an old file is deleted first, because it may have other hard links."""
+        """Write a file in the working folder, after deleting an old one, which may have other hard links."""
         file = self.work / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.unlink(missing_ok=True)
@@ -286,7 +286,7 @@ class Sandbox:
         return file
 
     def edit_json(self, path: str, change: Callable[[Any], Any]) -> Path:
-        """Change the value of a JSON file in place, or replace it by what the change returns."""
+        """Apply `change` to a JSON file's value; `change` edits the value in place or returns a new one."""
         value = json.loads((self.work / path).read_text())
         returned = change(value)
         return self.write(path, json.dumps(value if returned is None else returned, indent=1))

@@ -17,7 +17,7 @@ RUN = ("work/runs*",)
 
 
 def when(text: str, number: int) -> Act:
-    """Return a function that sends a signal once standard error holds a text."""
+    """Return a function that sends a signal to a process as soon as its standard error contains `text`."""
 
     def act(process: subprocess.Popen[bytes], printed: Callable[[], str]) -> None:
         end = time.monotonic() + PATIENCE
@@ -29,7 +29,7 @@ def when(text: str, number: int) -> Act:
 
 
 def wait(_process: subprocess.Popen[bytes], _printed: Callable[[], str]) -> None:
-    """Let the process end by itself."""
+    """Wait without doing anything to the process."""
 
 
 def a_run(box: Sandbox) -> None:

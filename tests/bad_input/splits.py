@@ -17,7 +17,7 @@ HEADING = "path,class,sha256,part"
 
 
 def rows(box: Sandbox) -> list[list[str]]:
-    """Return the rows of a correct split of a folder."""
+    """Make photographs and return the rows of a valid split: path, class, sha256 and part of each image."""
     root = box.photos()
     files = sorted(file for file in root.rglob("*.png"))
     parts = ["training"] * 5 + ["validation", "validation", "test", "test"]
@@ -46,7 +46,7 @@ def cell(row_number: int, column: int, value: str) -> Callable[[Sandbox], object
 
 
 def text(content: str | bytes) -> Callable[[Sandbox], object]:
-    """Write any content as the file of the split."""
+    """Write photographs, and `content` as the split file."""
 
     def make(box: Sandbox) -> None:
         box.photos()

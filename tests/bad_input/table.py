@@ -42,7 +42,7 @@ ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 
 
 def table(rows: list[Row]) -> str:
-    """Return a table of all groups, with the number of rows of each."""
+    """Return the number of test cases by exit code, then a table of the test cases by group."""
     counts = Counter(row.group for row in rows)
     codes = Counter(row.code for row in rows)
     listed = ", ".join(f"{number} end with {code}" for code, number in sorted(codes.items()))
@@ -60,13 +60,13 @@ def _group(group: str, rows: list[Row]) -> Iterator[str]:
 
 
 def _cell(text: str) -> str:
-    """Return a text as a table's cell: unprintable characters are escaped, long text is cut."""
+    """Return a text as a table cell, with unprintable characters escaped and long text truncated."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|")
     return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
 
 
 def replaced(page: str, name: str, content: str) -> str:
-    """Return the page with the text between two marks replaced.
+    """Return the page with `content` between the HTML comments that mark the section `name`.
 
     Raises:
         ValueError: the page has no such marks.

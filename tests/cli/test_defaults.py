@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from in4310repro.cli.training import choose_preset
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system import machine
+from in4310repro.system.files import write_file
 from tests.builders import write_class_folders
 from tests.conftest import Call, refused
 
@@ -20,9 +22,19 @@ HEAD = "photographs-head"
 
 
 @pytest.fixture
-def install_weights(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
-    """Return a function that makes the package with the weights appear installed or missing."""
-    return lambda installed: monkeypatch.setattr(machine, "has_weights", lambda: installed)
+def install_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[bool], None]:
+    """Return a function that simulates an installed package with an empty weights file (True), or none (False)."""
+
+    def install(installed: bool) -> None:
+        if installed:
+            write_file(tmp_path / "packages" / machine.EFFICIENTNET / machine.WEIGHTS, b"")
+            write_file(tmp_path / "packages" / machine.EFFICIENTNET / "__init__.py", b"")
+            monkeypatch.syspath_prepend(tmp_path / "packages")
+            monkeypatch.delitem(sys.modules, machine.EFFICIENTNET, raising=False)
+        else:
+            monkeypatch.setitem(sys.modules, machine.EFFICIENTNET, None)
+
+    return install
 
 
 @pytest.fixture(params=[True, False], ids=["installed", "missing"])

@@ -1,4 +1,4 @@
-"""The end of a command after an error: one line, and an exit code that tells whose error it is."""
+"""Commands that end by an error: one line of output, and an exit code for each type of error."""
 
 import os
 import re
@@ -35,9 +35,9 @@ def raising(error: BaseException) -> Callable[..., None]:
 
 @pytest.fixture
 def end_by(call: Call, replace_train: Replace, monkeypatch: pytest.MonkeyPatch) -> EndBy:
-    """Return a function that runs a training which raises, and returns exit code and standard error.
+    """Return a function that runs a training which raises `error`, and returns exit code and standard error.
 
-    Its tracebacks go to a folder.
+    Tracebacks are written to the folder `logs`.
     """
 
     def end(error: BaseException, logs: Path) -> tuple[int, str]:
@@ -127,7 +127,7 @@ def test_an_interrupt_that_a_library_turns_into_its_own_error_ends_with_130(call
 def test_an_interrupt_says_what_is_kept_once_there_is_something(
     call: Call, tmp_path: Path, replace_train: Replace
 ) -> None:
-    """An earlier run in the folder, which the command did not continue, does not count as kept."""
+    """An earlier run in the folder is not reported as kept by a command that has not written anything."""
     (tmp_path / "runs/tiny").mkdir(parents=True)
     (tmp_path / "runs/tiny/config.json").write_text("before")
 
@@ -160,7 +160,7 @@ def test_a_closed_pipe_is_no_difference_and_nothing_to_speak_of(call: Call, repl
 
 @pytest.mark.process
 def test_output_that_nobody_reads_changes_no_exit_code(own_records: Path) -> None:
-    """`verify` of a damaged run ends with 1 even before `head -1` has all its lines."""
+    """`verify` of a damaged run ends with 1 even if `head -1` closes the pipe early."""
     (own_records / "config.json").write_text("[]")
     for words, code in ((("verify", str(own_records)), 1), (("train", "--help"), 0), ((), 0)):
         reader, writer = os.pipe()

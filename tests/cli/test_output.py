@@ -173,7 +173,7 @@ def test_an_error_is_no_document(call: Call) -> None:
 
 
 def commands() -> dict[str, Any]:
-    """Return all commands by the words that call them."""
+    """Return all commands by name, such as `train` or `data check`."""
     root: Any = get_command(application.app)
     data = root.commands["data"].commands
     return {name: command for name, command in root.commands.items() if name != "data"} | {
@@ -182,7 +182,6 @@ def commands() -> dict[str, Any]:
 
 
 def test_every_example_of_a_help_is_a_command_line() -> None:
-    """Each example is parsed: its command and options exist, and values have their types."""
     root: Any = get_command(application.app)
     for words, command in {"": root, **commands()}.items():
         lines = help_pages.examples(command)

@@ -1,4 +1,4 @@
-"""The modules that a command imports before it has anything to compute."""
+"""Modules that a command imports before it computes anything."""
 
 import subprocess
 import sys

@@ -61,7 +61,7 @@ def test_a_single_last_image_joins_the_batch_before_it(images: int, sizes: list[
 
 
 def training_images(images: ImageSet, seed: int, epoch: int, size: int = 8) -> dict[str, torch.Tensor]:
-    """Return the image that the training loader yields for each path, in its order."""
+    """Return a dict from path to the training loader's image, in the loader's order."""
     loader = training_batches(images, size, "flip-shift", seed, epoch)
     return {path: image for batch in loader for path, image in zip(batch.paths, batch.images, strict=True)}
 

@@ -1,22 +1,25 @@
-"""The check of a folder reports planted faults and nothing else."""
+"""The check of a folder reports the planted faults and no others."""
 
 import csv
 import errno
+import io
 import json
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 from PIL import Image
+from rich.console import Console
 
 from in4310repro.data import check, near_duplicates, scenes
 from in4310repro.data.folders import catalogue
-from in4310repro.data.reading import Picture, decode, read_rgb
+from in4310repro.data.reading import decode
 from in4310repro.data.splits import COLUMNS
 from in4310repro.system.files import file_sha256
+from in4310repro.system.progress import Progress
 from tests.conftest import Call
 
 CLASSES = ("forest", "sea", "street")
@@ -125,26 +128,20 @@ def test_an_image_is_unreadable_for_the_check_exactly_where_training_refuses_it(
     assert findings.wrong == bool(findings.unreadable) == (mode in ("F", "I", "LAB"))
 
 
-def test_many_copies_are_read_once_and_make_one_short_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_copies_are_read_once_and_make_one_short_line(folder: Path) -> None:
     for number in range(50):
         copy_file(folder, "sea/0.png", f"sea/copy{number:02d}.png")
         Image.fromarray(scenes.draw("sea", 0, 96, 0) // 16 * 16 + number % 16).save(folder / f"forest/n{number}.png")
-    calls: list[object] = []
-
-    def counted(stream: IO[bytes], orientation: str) -> Picture:
-        calls.append(stream)
-        return read_rgb(stream, orientation)
-
-    monkeypatch.setattr(check, "read_rgb", counted)
-    findings = check.check(folder)
-    assert len(calls) == 9 + 16
+    shown = io.StringIO()
+    findings = check.check(folder, progress=Progress(Console(file=shown)))
+    assert f"reading images: {9 + 16}/{9 + 16}" in shown.getvalue()
     assert [len(group) for group in findings.near_duplicates] == [101]
     assert max(map(len, findings.identical)) == 51
     assert "forest/n17.png and 91 more" in check.render(findings)
 
 
 def add_every_fault(folder: Path) -> None:
-    """Add every kind of fault to a folder."""
+    """Add to a folder files and links with each fault that the check of a folder reports."""
     (folder / "empty").mkdir()
     (folder / "bird" / "deeper").mkdir(parents=True)
     (folder / "sea" / "old").mkdir()
@@ -269,7 +266,7 @@ PARTS_OF = dict(zip(PATHS, ["training", "validation", "test"] * 3, strict=True))
 
 
 def write_split(folder: Path, parts: dict[str, str], *rows: list[str]) -> Path:
-    """Write a split of these paths, then further rows of path, class and part (training, validation or test)."""
+    """Write a split table of the paths in `parts`, followed by the additional `rows`."""
     file = folder.parent / "split.csv"
     listed = [[path, path.split("/")[0], part] for path, part in parts.items()] + list(rows)
     with file.open("w", newline="") as lines:

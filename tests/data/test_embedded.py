@@ -19,6 +19,7 @@ from in4310repro.data.embedded import (
 from in4310repro.data.folders import Entry, catalogue, contents_sha256
 from in4310repro.data.splits import Split, stratified_split
 from in4310repro.system.files import file_sha256
+from tests.builders import Watched
 
 
 @pytest.fixture(autouse=True)
@@ -33,10 +34,13 @@ def test_files_hold_the_pixels_that_were_drawn() -> None:
         assert np.array_equal(np.asarray(picture), scenes.draw("sea", 1, 32, 0))
 
 
-def test_scenes_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = embedded_catalogue(2, 32, 0)
-    monkeypatch.setattr(scenes, "draw", None)
-    assert embedded_catalogue(2, 32, 0) == first
+def test_scenes_are_drawn_once() -> None:
+    steps: list[object] = []
+    progress = Watched(step=lambda *step: steps.append(step))
+    first = embedded_catalogue(2, 32, 0, progress)
+    assert steps == 12 * [("drawing scenes", 1, "")]
+    assert embedded_catalogue(2, 32, 0, progress) == first
+    assert len(steps) == 12
 
 
 def test_a_changed_scene_is_refused() -> None:
@@ -69,7 +73,7 @@ def drawn_split() -> Split:
 
 
 def changed(split: Split, part: str, **values: object) -> Split:
-    """Return the split with other values in the first entry of a part (training, validation or test)."""
+    """Return the split with changed fields in the first entry of a part (training, validation or test)."""
     first, *others = split.parts[part]
     return replace(split, parts={**split.parts, part: (replace(first, **values), *others)})  # type: ignore[arg-type]
 
@@ -106,18 +110,15 @@ def test_another_class_path_number_or_seed_is_a_difference() -> None:
     ]
 
 
-def test_an_interrupted_drawing_leaves_no_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    draw = scenes.draw
+def test_an_interrupted_drawing_leaves_no_folder() -> None:
+    left = iter(range(5))
 
-    def interrupted(label: str, *arguments: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-        if label == "sea":
+    def interrupt(*_step: object) -> None:
+        if next(left, None) is None:
             raise KeyboardInterrupt
-        return draw(label, *arguments)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(scenes, "draw", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            embedded_catalogue(2, 32, 0)
+    with pytest.raises(KeyboardInterrupt):
+        embedded_catalogue(2, 32, 0, Watched(step=interrupt))
     assert not embedded.embedded_folder(2, 32, 0).exists()
     assert len(embedded_catalogue(2, 32, 0).entries) == 12
 

@@ -65,7 +65,7 @@ def test_resizing_agrees_with_torchvision(tmp_path: Path) -> None:
 
 
 def write_halves(mode: str, folder: Path) -> Path:
-    """Write an image of one mode whose left half is dark and whose right half is bright."""
+    """Write an image in the Pillow mode `mode`, dark on the left and bright on the right."""
     halves = np.repeat(np.array([[40, 200]], np.uint8), 16, axis=1).repeat(32, axis=0)
     grey = Image.fromarray(halves)
     if mode == "I;16":

@@ -1,10 +1,28 @@
-"""Groups of near-duplicates equal those from a comparison of all pairs, without comparing all pairs."""
+"""Near-duplicates: hashes of eight orientations, groups as by comparing all pairs, and crops with their size."""
 
+import io
+
+import imagehash
 import numpy as np
 import pytest
+import scipy.fft
+from PIL import Image
 
 from in4310repro.data import near_duplicates as module
-from in4310repro.data.near_duplicates import INVERSE, near_duplicate_groups, turned_pairs
+from in4310repro.data import scenes
+from in4310repro.data.near_duplicates import (
+    ENOUGH,
+    INVERSE,
+    ORIENTATION_NAMES,
+    ORIENTATIONS,
+    SIDE,
+    details,
+    near_duplicate_groups,
+    part_of,
+    perceptual_hashes,
+    turn_image,
+    turned_pairs,
+)
 
 
 def differing_bits_by_text(first: int, second: int) -> int:
@@ -12,7 +30,7 @@ def differing_bits_by_text(first: int, second: int) -> int:
 
 
 def groups_by_all_pairs(hashes: list[int], bits: int) -> list[list[int]]:
-    """Return the groups (connected components) of two or more images in the graph of close pairs."""
+    """Return the positions of hashes, grouped if linked by pairs that differ in at most `bits` bits."""
     label = list(range(len(hashes)))
     for i in range(len(hashes)):
         for j in range(i):
@@ -29,7 +47,7 @@ def random_hashes(count: int, seed: int) -> list[int]:
 
 
 def flipped(value: int, count: int, generator: np.random.Generator) -> int:
-    """Return the hash with that many of its bits flipped."""
+    """Return the hash with `count` random bits flipped."""
     for bit in generator.choice(64, count, replace=False):
         value ^= 1 << int(bit)
     return value
@@ -67,7 +85,7 @@ def comparisons(hashes: list[int]) -> int:
 
 
 def alike(count: int) -> list[int]:
-    """Return different hashes, each within 6 bits of all others."""
+    """Return hashes that differ from each other in at most 6 bits."""
     generator = np.random.default_rng(0)
     return [flipped(0, 3, generator) for _ in range(count)]
 
@@ -101,3 +119,76 @@ def test_turned_pairs_are_those_of_all_pairs(seed: int) -> None:
     assert close.keys() == {(3, 13), (4, 14), (9, 19), (2, 20)}
     assert turned_pairs(rows) == [(*pair, orientation) for pair, (_, orientation) in sorted(close.items())]
     assert (2, 20, 5) in turned_pairs(rows)
+
+
+@pytest.mark.parametrize("name", scenes.CLASSES)
+def test_hashes_are_those_of_the_turned_images(name: str) -> None:
+    image = Image.fromarray(scenes.draw(name, 0, 96, 0)).resize((96, 80))
+    found = perceptual_hashes(image)
+    distances = [
+        (value ^ int(str(imagehash.phash(turn_image(image, orientation))), 16)).bit_count()
+        for orientation, value in enumerate(found)
+    ]
+    # Resized first across and then down, or the other way round: pixels differ by one.
+    assert max(distances) <= 2
+    assert distances[0] == 0
+    assert len(set(found)) == len(ORIENTATION_NAMES) == len(ORIENTATIONS) == 8
+
+
+def test_the_inverse_turns_back() -> None:
+    image = Image.fromarray(scenes.draw("sea", 0, 32, 0))
+    for orientation in range(8):
+        back = turn_image(turn_image(image, orientation), INVERSE[orientation])
+        assert np.array_equal(np.asarray(back), np.asarray(image))
+
+
+def test_a_grey_surface_has_hashes() -> None:
+    assert len(perceptual_hashes(Image.new("RGB", (50, 40), "grey"))) == 8
+
+
+def scene(name: str, number: int = 0) -> Image.Image:
+    return Image.fromarray(scenes.draw(name, number, 128, 0))
+
+
+def compressed(image: Image.Image, quality: int) -> Image.Image:
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return Image.open(stream).convert("RGB")
+
+
+@pytest.mark.parametrize("name", scenes.CLASSES)
+@pytest.mark.parametrize("side", [84, 110, 128])
+def test_a_compressed_crop_is_a_part_of_its_size(name: str, side: int) -> None:
+    whole = scene(name)
+    left, top = 128 - side, (128 - side) // 2
+    part = whole.crop((left, top, left + side, top + side)).resize((128, 128), Image.Resampling.BICUBIC)
+    part = compressed(part.point(lambda value: value * 0.7), 60)
+    correlation, found = part_of(details(whole), details(part))
+    assert ENOUGH < correlation <= 1.0001
+    assert abs(found - side / 128) < 0.03
+    if side == 84:
+        assert part_of(details(part), details(whole))[0] < correlation
+
+
+def test_other_pictures_are_no_parts() -> None:
+    pictures = [details(scene(name, number)) for name in scenes.CLASSES for number in range(2)]
+    best = max(part_of(one, other)[0] for one in pictures for other in pictures if one is not other)
+    assert best < ENOUGH - 0.05
+
+
+def test_a_picture_of_nothing_is_no_part_of_anything() -> None:
+    nothing = details(Image.new("RGB", (64, 64), "grey"))
+    assert part_of(details(scene("sea")), nothing)[0] == 0
+    assert part_of(nothing, details(scene("sea")))[0] < ENOUGH
+    assert part_of(nothing, nothing)[0] == 0
+
+
+def test_details_are_in_deviations_however_bright_the_picture_is() -> None:
+    pixels = np.random.default_rng(0).integers(0, 100, (96, 96), dtype=np.uint8)
+    dark, bright = (
+        scipy.fft.irfft2(details(Image.fromarray(pixels + light)).spectrum, s=(SIDE, SIDE))
+        for light in (np.uint8(0), np.uint8(150))
+    )
+    np.testing.assert_allclose(dark, bright, atol=1e-5)
+    # In deviations: of noise they are about 1.
+    assert 0.8 < dark.std() < 1.2

@@ -1,299 +1,319 @@
-"""The file of decoded pixels: filled by several processes, after a kill, on a full disk, within a size limit."""
+"""The cache file of decoded pixels: several processes, killed processes, a full disk and a size limit."""
 
 from __future__ import annotations
 
 import errno
 import io
+import itertools
+import multiprocessing
 import os
+import re
 import shutil
 import signal
-import subprocess
 import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from filelock import FileLock
+from numpy.typing import NDArray
 from rich.console import Console
 
-from in4310repro.data import cache, images, pixel_cache, reading
-from in4310repro.data.folders import catalogue
-from in4310repro.data.images import ImageSet, load_images
+from in4310repro.data import cache, pixel_cache
+from in4310repro.data.pixel_cache import CachedPixels, Wanted
 from in4310repro.system.progress import SILENT, Progress
-from tests.builders import write_images
 from tests.conftest import Call, refused
+from tests.processes import METHOD
 
 IMAGES = 60
 RECORD = 16 * 16 * 3 + 32  # bytes
 
 
+def pixels_of(position: int, size: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(position).integers(0, 256, (size, size, 3), dtype=np.uint8)
+
+
+@dataclass
+class Decoded:
+    """Images for the pixel cache, decoded in blocks of 8; `positions` lists the images that were decoded."""
+
+    size: int = 16
+    images: int = IMAGES
+    patience: float = 60.0
+    positions: list[int] = field(default_factory=list)
+    first: Callable[[int], object] = lambda _position: None  # what is done before an image is decoded
+
+    def decode(self, position: int) -> NDArray[np.uint8] | None:
+        self.first(position)
+        self.positions.append(position)
+        return pixels_of(position, self.size)
+
+    @property
+    def file(self) -> Path:
+        return cache.cache_folder() / "pixels" / f"{self.size}{cache.SUFFIX}"
+
+    @property
+    def wanted(self) -> Wanted:
+        size = self.size
+        return Wanted(name="images", key=f"{size}", images=self.images, size=size, decode=self.decode, share=8,
+                      patience=self.patience)  # fmt: skip
+
+    def load(self, progress: Progress = SILENT) -> CachedPixels:
+        """Load the images, and list in `positions` the images that this call decodes."""
+        self.positions.clear()
+        return pixel_cache.load(self.file, self.wanted, progress)
+
+
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Decoded:
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(pixel_cache, "SHARE", 8)
-    return write_images(tmp_path / "images", *(f"{'ab'[n % 2]}/{n:02d}.png" for n in range(IMAGES)), size=20)
-
-
-@pytest.fixture
-def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return a list to which the name of each decoded image is added."""
-    names: list[str] = []
-    decode = reading.decode
-
-    def noted(file: Path, *arguments: object) -> object:
-        names.append(file.name)
-        return decode(file, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(images, "decode", noted)
-    return names
-
-
-def load(folder: Path, size: int = 16, progress: Progress = SILENT) -> ImageSet:
-    return load_images("images", folder, catalogue(folder).entries, size, progress=progress)
+    return Decoded()
 
 
 def files() -> list[Path]:
     return sorted((cache.cache_folder() / "pixels").iterdir())
 
 
-# Another process, which loads the images of a folder; `doing` is done before each is decoded.
-OTHER = """
-import os, signal, sys, time
-from pathlib import Path
-from in4310repro.data import images, pixel_cache
-from in4310repro.data.folders import catalogue
-root, log, others = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-pixel_cache.SHARE = 8
-decode, done = images.decode, []
-def noted(file, *arguments):
-    done.append(file)
-    with log.open("a") as stream:
-        stream.write(f"{os.getpid()} {file.name}\\n")
-    {doing}
-    return decode(file, *arguments)
-images.decode = noted
-entries = catalogue(root).entries
-Path(f"{log}.{os.getpid()}").touch()
-while len(list(log.parent.glob(f"{log.name}.*"))) < others:
-    time.sleep(0.01)
-images.load_images("images", root, entries, 16)
-"""
+def load_in_process(cached: str, log: Path, processes: int, act: Callable[[int], object]) -> None:
+    """Load the same images as one of several processes, and log them; `act` is called before each is decoded."""
+    os.environ["IN4310REPRO_CACHE"] = cached
+    numbers = itertools.count(1)
+
+    def note(position: int) -> None:
+        with log.open("a") as stream:
+            stream.write(f"{os.getpid()} {position}\n")
+        act(next(numbers))
+
+    Path(f"{log}.{os.getpid()}").touch()
+    while len(list(log.parent.glob(f"{log.name}.*"))) < processes:
+        time.sleep(0.01)
+    Decoded(first=note).load()
 
 
-def start(folder: Path, log: Path, processes: int = 1, doing: str = "pass") -> list[int]:
-    """Start processes that load the images at the same moment, and return their exit codes."""
-    code = OTHER.replace("{doing}", doing)
-    words = [sys.executable, "-c", code, str(folder), str(log), str(processes)]
-    running = [subprocess.Popen(words, env=dict(os.environ)) for _ in range(processes)]
-    return [process.wait(120) for process in running]
+def wait(_number: int) -> None:
+    time.sleep(0.02)
+
+
+def die_at_23(number: int) -> None:
+    if number == 23:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start(log: Path, processes: int, act: Callable[[int], object]) -> list[int]:
+    """Load the images in several processes at once, with code `doing` at each image; return the exit codes."""
+    context: Any = multiprocessing.get_context(METHOD)
+    arguments = (os.environ["IN4310REPRO_CACHE"], log, processes, act)
+    started = [context.Process(target=load_in_process, args=arguments) for _ in range(processes)]
+    for process in started:
+        process.start()
+    for process in started:
+        process.join(120)
+    return [process.exitcode for process in started]
 
 
 @pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of Unix")
-def test_decoding_goes_on_after_a_kill_and_gives_the_same_file(
-    folder: Path, decoded: list[str], tmp_path: Path
-) -> None:
-    log = tmp_path / "log"
-    kill = "len(done) == 23 and os.kill(os.getpid(), signal.SIGKILL)"
-    assert start(folder, log, doing=kill) == [-signal.SIGKILL]
+def test_decoding_goes_on_after_a_kill_and_gives_the_same_file(decoded: Decoded, tmp_path: Path) -> None:
+    assert start(tmp_path / "log", 1, die_at_23) == [-signal.SIGKILL]
     (_, cut) = files()
-    load(folder)
+    decoded.load()
     # A thread beside the one that died may have had a share of its own.
-    assert IMAGES - 23 <= len(decoded) < IMAGES - 8
-    (file,) = files()
-    assert file == cut
-    resumed = file.read_bytes()
-    file.unlink()
-    load(folder)
-    assert file.read_bytes() == resumed
+    assert IMAGES - 23 <= len(decoded.positions) < IMAGES - 8
+    assert files() == [cut] == [decoded.file]
+    resumed = cut.read_bytes()
+    cut.unlink()
+    decoded.load()
+    assert cut.read_bytes() == resumed
 
 
-def read_log(log: Path) -> tuple[list[str], set[str]]:
-    """Return the names of the images that processes decoded, and the process ids."""
+def read_log(log: Path) -> tuple[list[int], set[str]]:
+    """Return the positions of the images that processes decoded, and the process ids."""
     lines = [line.split() for line in log.read_text().splitlines()]
-    return sorted(name for _, name in lines), {process for process, _ in lines}
+    return sorted(int(position) for _, position in lines), {process for process, _ in lines}
 
 
 @pytest.mark.process
-def test_two_processes_share_the_images_and_decode_each_once(folder: Path, tmp_path: Path) -> None:
+def test_two_processes_share_the_images_and_decode_each_once(decoded: Decoded, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    assert start(folder, log, 2, "time.sleep(0.02)") == [0, 0]
-    names, processes = read_log(log)
-    assert names == [f"{n:02d}.png" for n in range(IMAGES)]
+    assert start(log, 2, wait) == [0, 0]
+    positions, processes = read_log(log)
+    assert positions == list(range(IMAGES))
     assert len(processes) == 2
-    assert len(files()) == 1
+    assert files() == [decoded.file]
     # Where nothing can be claimed, each decodes what the other one decodes.
-    (file,) = files()
-    file.unlink()
-    cache.claims_folder(file).write_bytes(b"no folder")
-    assert start(folder, tmp_path / "other", 2, "time.sleep(0.02)") == [0, 0]
+    decoded.file.unlink()
+    cache.claims_folder(decoded.file).write_bytes(b"no folder")
+    assert start(tmp_path / "other", 2, wait) == [0, 0]
     assert len(read_log(tmp_path / "other")[0]) > IMAGES
 
 
-def test_a_share_that_a_stopped_process_holds_is_decoded_all_the_same(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
-    load(folder)
-    (file,) = files()
-    whole = file.read_bytes()
-    file.unlink()
-    claims = cache.claims_folder(file)
+def test_a_share_that_a_stopped_process_holds_is_decoded_all_the_same(decoded: Decoded) -> None:
+    decoded.load()
+    whole = decoded.file.read_bytes()
+    decoded.file.unlink()
+    claims = cache.claims_folder(decoded.file)
     claims.mkdir()
-    monkeypatch.setattr(pixel_cache, "WAITS", 2)
-    monkeypatch.setattr(pixel_cache, "WAIT", 0.01)
-    decoded.clear()
+    decoded.patience = 0.0
     with FileLock(claims / "3.lock"):
-        load(folder)
-    assert len(decoded) == IMAGES
-    assert file.read_bytes() == whole
+        decoded.load()
+    assert sorted(decoded.positions) == list(range(IMAGES))
+    assert sorted(decoded.positions[-8:]) == list(range(24, 32))
+    assert decoded.file.read_bytes() == whole
 
 
-def test_of_a_damaged_file_only_the_damaged_records_are_decoded_again(folder: Path, decoded: list[str]) -> None:
-    load(folder)
-    (file,) = files()
-    whole = file.read_bytes()
+def test_of_a_damaged_file_only_the_damaged_records_are_decoded_again(decoded: Decoded) -> None:
+    decoded.load()
+    whole = decoded.file.read_bytes()
     content = bytearray(whole)
     content[5 * RECORD + 7] ^= 1
     content[33 * RECORD - 1] ^= 1
-    file.write_bytes(content)
-    decoded.clear()
-    load(folder)
-    assert len(decoded) == 2
-    assert file.read_bytes() == whole
+    decoded.file.write_bytes(content)
+    decoded.load()
+    assert sorted(decoded.positions) == [5, 32]
+    assert decoded.file.read_bytes() == whole
 
 
+def fill_disk(_decoded: Decoded) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def limit_files(decoded: Decoded, size: int = 20 * RECORD) -> None:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    decoded.first = lambda _position: None
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (fill_disk, rf"no space is left on the disk; it takes {IMAGES * RECORD} bytes and \d+ are free"),
+        pytest.param(
+            limit_files,
+            r"the file would be larger than the disk or a limit \(`ulimit -f`\) allows",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="limits are of Unix"),
+        ),
+    ],
+    ids=["full", "limited"],
+)
 def test_a_disk_that_fills_up_gives_one_sentence_and_leaves_nothing(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+    act: Callable[[Decoded], None], words: str, decoded: Decoded
 ) -> None:
-    class Full(io.FileIO):
-        def write(self, content: object) -> int:
-            if self.tell() > 20 * RECORD:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return super().write(content)  # type: ignore[arg-type]
-
-    def full(file: Path) -> io.FileIO:
-        file.touch()
-        return Full(file, "r+b")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(pixel_cache, "_open", full)
-        with pytest.raises(
-            OSError, match=rf"cannot be written: no space is left on the disk; it takes {IMAGES * RECORD} bytes"
-        ):
-            load(folder)
+    decoded.first = lambda position: act(decoded) if position >= 40 else None
+    try:
+        with pytest.raises(OSError, match=rf"cannot be written: {words}"):
+            decoded.load()
+    finally:
+        if act is limit_files:
+            limit_files(decoded, -1)
     assert files() == []
-    assert len(load(folder)) == IMAGES
 
 
-def test_a_disk_with_too_little_room_is_refused_before_anything_is_decoded(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
-    usage = type("Usage", (), {"free": IMAGES * RECORD - 1})
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows makes no file that is larger than what is free")
+def test_a_disk_with_too_little_room_is_refused_before_anything_is_decoded(decoded: Decoded, tmp_path: Path) -> None:
+    # A file with a hole takes no room yet.
+    decoded.size, free = 20_000, shutil.disk_usage(tmp_path).free
+    decoded.images = free // decoded.size**2 // 3 + 10
     with pytest.raises(ValueError, match=r"decoded pixels take .* below .*, where .* are free; IN4310REPRO_C"):
-        load(folder)
-    assert (files(), decoded) == ([], [])
+        decoded.load()
+    assert (files(), decoded.positions) == ([], [])
 
 
-def test_size_and_free_disk_are_said_before_much_is_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pixel_cache, "SAID", 1)
+def test_size_and_free_disk_are_said_before_much_is_decoded(decoded: Decoded) -> None:
     printed = io.StringIO()
-    load(folder, progress=Progress(Console(file=printed, width=500)))
-    taken, done = (
-        printed.getvalue().index(words) for words in ("decoded pixels of images take", "decoding images: 60/60")
+    decoded.size, decoded.images = 2_000, 9
+    wanted = replace(decoded.wanted, decode=lambda _position: None)
+    pixel_cache.load(decoded.file, wanted, Progress(Console(file=printed, width=500)))
+    assert re.fullmatch(
+        r"decoded pixels of images take 108 MB below .*pixels, where .* are free\n(.*\n)*decoding images: 9/9, .*\n",
+        printed.getvalue(),
     )
-    assert taken < done
 
 
-def test_an_interrupt_ends_the_threads_and_what_is_decoded_stays(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, decoded: list[str]
-) -> None:
-    counted = images.decode  # type: ignore[attr-defined]  # the one that notes names
-
-    def interrupted(file: Path, *arguments: object) -> object:
-        if len(decoded) == 20:
+def test_an_interrupt_ends_the_threads_and_what_is_decoded_stays(decoded: Decoded) -> None:
+    def interrupt(_position: int) -> None:
+        if len(decoded.positions) >= 20:
             raise KeyboardInterrupt
-        return counted(file, *arguments)  # type: ignore[arg-type]
 
-    with monkeypatch.context() as patch:
-        patch.setattr(images, "decode", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            load(folder)
-    assert 0 < len(decoded) < IMAGES
-    before = len(decoded)
-    load(folder)
-    assert len(decoded) == IMAGES
-    assert before < len(decoded)
+    decoded.first = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        decoded.load()
+    before = {*decoded.positions}
+    assert 0 < len(before) < IMAGES
+    decoded.first = lambda _position: None
+    decoded.load()
+    assert before.isdisjoint(decoded.positions)
+    assert len(before) + len(decoded.positions) == IMAGES
 
 
-def test_a_cache_that_can_only_be_read_serves(
-    folder: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    load(folder)
+def test_a_cache_that_can_only_be_read_serves(decoded: Decoded, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded.load()
     opened = os.open
 
-    def reading(path: str, flags: int, *mode: int) -> int:
+    # An administrator, as in a container, may write into every file.
+    def read_only(path: str, flags: int, *mode: int) -> int:
         if flags & os.O_RDWR:
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return opened(path, flags, *mode)
 
-    monkeypatch.setattr(os, "open", reading)
-    decoded.clear()
-    assert len(load(folder)) == IMAGES
-    assert decoded == []
+    monkeypatch.setattr(os, "open", read_only)
+    assert len(decoded.load().pixels) == IMAGES
+    assert decoded.positions == []
 
 
-def test_a_link_in_the_cache_is_not_written_through(folder: Path, tmp_path: Path) -> None:
-    load(folder)
-    (file,) = files()
-    file.unlink()
+def test_a_link_in_the_cache_is_not_written_through(decoded: Decoded, tmp_path: Path) -> None:
+    decoded.load()
+    decoded.file.unlink()
     mine = tmp_path / "mine"
     mine.write_bytes(b"mine")
-    file.symlink_to(mine)
+    decoded.file.symlink_to(mine)
     with pytest.raises(OSError, match="cannot be written"):
-        load(folder)
+        decoded.load()
     assert mine.read_bytes() == b"mine"
 
 
-def sizes_loaded(folder: Path, *sizes: int) -> list[Path]:
-    """Load sets of several sizes and return their cache files, last used long ago and a minute apart."""
-    made = []
-    for minute, size in enumerate(sizes):
-        before = set(files()) if (cache.cache_folder() / "pixels").exists() else set()
-        load(folder, size)
-        (file,) = set(files()) - before
-        os.utime(file, (minute * 60, minute * 60))
-        made.append(file)
-    return made
+def load_sizes(*sizes: int) -> list[Path]:
+    """Load one image set per size and return their cache files, dated one minute apart from 1970 on."""
+    sets = [Decoded(size) for size in sizes]
+    for minute, each in enumerate(sets):
+        each.load()
+        os.utime(each.file, (minute * 60, minute * 60))
+    return [each.file for each in sets]
 
 
 def bytes_of(*sizes: int) -> float:
     return sum(IMAGES * (size * size * 3 + 32) for size in sizes)
 
 
-def test_beyond_the_limit_the_longest_unused_goes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second, third = sizes_loaded(folder, 8, 9, 10)
-    load(folder, 8)  # which is used now
+@pytest.mark.usefixtures("decoded")
+def test_beyond_the_limit_the_longest_unused_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second, third = load_sizes(8, 9, 10)
+    Decoded(8).load()  # which is used now
     monkeypatch.setenv(cache.LIMIT_VARIABLE, f"{bytes_of(8, 10, 11) / 1e9:.9f}")
     printed = io.StringIO()
-    load(folder, 11, Progress(Console(file=printed, width=500)))
+    Decoded(11).load(Progress(Console(file=printed, width=500)))
     assert {first, third} < set(files())
     assert second not in files()
     assert f"{second} was evicted" in printed.getvalue()
     assert f"{third} was evicted" not in printed.getvalue()
 
 
+@pytest.mark.usefixtures("decoded")
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows refuses it by itself")
-def test_what_is_in_use_is_not_evicted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = sizes_loaded(folder, 8, 9)
-    used = load(folder, 8)
+def test_what_is_in_use_is_not_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = load_sizes(8, 9)
+    used = Decoded(8).load()
     os.utime(first, (0, 0))
     monkeypatch.setenv(cache.LIMIT_VARIABLE, f"{1e-9:.9f}")
-    load(folder, 10)
+    Decoded(10).load()
     assert first in files()
     assert second not in files()
     del used
-    load(folder, 11)
+    Decoded(11).load()
     assert first not in files()
     assert len(files()) == 1
 
@@ -319,11 +339,11 @@ NO_LIMITS = [
 
 @pytest.mark.parametrize("text", NO_LIMITS, ids=lambda text: ascii(text[:10]))
 def test_a_limit_that_is_no_number_above_zero_is_refused(
-    text: str, folder: Path, monkeypatch: pytest.MonkeyPatch, call: Call
+    text: str, decoded: Decoded, monkeypatch: pytest.MonkeyPatch, call: Call
 ) -> None:
     monkeypatch.setenv(cache.LIMIT_VARIABLE, text)
     with pytest.raises(ValueError, match=r"IN4310REPRO_CACHE_LIMIT is '.*'; a number of GB above 0 and up to 1000000"):
-        load(folder)
+        decoded.load()
     refused(call, ("cache",), "IN4310REPRO_CACHE_LIMIT is ", text[:5], "such as 20")
 
 
@@ -337,7 +357,8 @@ def test_a_limit_is_a_decimal_number_of_gigabytes(text: str, size: int, monkeypa
     assert cache.limit() == 20 * 10**9
 
 
-def test_images_are_decoded_apart_into_no_file_that_stays(folder: Path) -> None:
-    apart = load_images("images", folder, catalogue(folder).entries, 16, cache=False)
+def test_images_are_decoded_apart_into_no_file_that_stays(decoded: Decoded) -> None:
+    folder = decoded.file.parent
+    apart = pixel_cache.decode_privately(folder, decoded.wanted, SILENT)
     assert files() == []
-    assert np.array_equal(apart.pixels, load(folder).pixels)
+    assert np.array_equal(apart.pixels, decoded.load().pixels)

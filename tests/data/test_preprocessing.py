@@ -1,4 +1,4 @@
-"""The preparation of images belongs to the weights: it is read with them, set by options and kept in the run."""
+"""Preprocessing of images: read from the weights file, changed by options and recorded in the run."""
 
 import hashlib
 import io
@@ -41,9 +41,7 @@ TINY = PRESETS["tiny"]
 OTHER = Preprocessing(mean=(0.5, 0.25, 0.125), std=(0.5, 0.25, 0.75), interpolation="bicubic", crop_ratio=0.75)
 OPTIONS = ("--mean", "0.5,0.25,0.125", "--std", "0.5,0.25,0.75", "--interpolation", "bicubic", "--crop-ratio", "0.75")
 VALUES = {"mean": [0.5, 0.25, 0.125], "std": [0.5, 0.25, 0.75], "interpolation": "bicubic", "crop_ratio": 0.75}
-SMALL = replace(
-    TINY, model="tests.training.test_extension:network", modules=("0",), epochs=1, settings=TINY.settings[2:]
-)
+SMALL = replace(TINY, model="tests.sessions.soak:small_network", modules=("0",), epochs=1, settings=TINY.settings[2:])
 
 
 def preprocessing_of(name: str, weights: str) -> Preprocessing | None:

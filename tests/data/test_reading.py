@@ -46,14 +46,14 @@ PILLOW_READS_ALL_XMP = int(PIL.__version__.split(".")[0]) >= 12
 
 
 def block(value: object) -> bytes:
-    """Return EXIF data with one entry, as Pillow writes it."""
+    """Return EXIF data that Pillow writes for an orientation of `value`."""
     tags = Image.Exif()
     tags[TAG] = value
     return tags.tobytes()
 
 
 def entry(kind: int, count: int, field: bytes, order: str = "<") -> bytes:
-    """Return EXIF data with one orientation entry of any type and number of values."""
+    """Return EXIF data with one orientation entry of any data type, count and byte order."""
     start = b"II*\0" if order == "<" else b"MM\0*"
     return start + struct.pack(f"{order}IHHHI", 8, 1, TAG, kind, count) + field + bytes(4)
 
@@ -183,7 +183,7 @@ def as_element(value: object) -> str:
 
 
 def with_xmp(file: Path, packet: str, exif_block: bytes = b"") -> Path:
-    """Write an image with XMP in any format, without Pillow's help where its versions differ."""
+    """Write an image with an XMP packet in the file's format, in the same way for every version of Pillow."""
     picture, wanted = Image.fromarray(STORED), {"exif": exif_block} if exif_block else {}
     if file.suffix == ".png":
         info = PngImagePlugin.PngInfo()
@@ -315,7 +315,7 @@ def test_warnings_of_other_threads_are_as_they_were_after_many_decode_at_once(tm
 
 @pytest.fixture
 def telephone(tmp_path: Path) -> Path:
-    """Return a folder of scenes of three classes; a copy of one lies on its side and has an orientation tag."""
+    """Return a folder of scenes of three classes with one rotated copy, which has an orientation tag."""
     for name in ("forest", "sea", "street"):
         (tmp_path / name).mkdir()
         for number in range(3):

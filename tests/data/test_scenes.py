@@ -27,7 +27,7 @@ ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.Mod, ast.RShift, ast.BitA
 
 
 def unportable_operations(source: str, defined: set[str]) -> set[str]:
-    """Return the operations of a module that are neither listed above nor defined by the package."""
+    """Return the operations in a module's source that are neither allowed as portable nor in `defined`."""
     operations = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "np":

@@ -1,14 +1,26 @@
-"""Splits: stratified over file contents, exact in size, written and read as a table."""
+"""Splits: stratified over linked file contents, exact in size, written and read as a table."""
 
 import functools
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import scipy.sparse
 
 from in4310repro.data.folders import Catalogue, Entry, catalogue
-from in4310repro.data.splits import PARTS, Split, check_contents, from_csv, parse_sizes, stratified_split, to_csv
+from in4310repro.data.splits import (
+    PARTS,
+    Split,
+    check_contents,
+    from_csv,
+    link,
+    members,
+    parse_sizes,
+    stratified_split,
+    to_csv,
+)
 from tests.builders import write_images
 
 SCENES = {"buildings": 2628, "forest": 2745, "glacier": 2957, "mountain": 3037, "sea": 2784, "street": 2883}
@@ -20,7 +32,7 @@ SUPPORTS = {
 
 
 def made_up(counts: dict[str, int], pairs: tuple[tuple[str, str], ...] = ()) -> Catalogue:
-    """Return a catalogue of files with different contents, except for byte-identical pairs."""
+    """Return a catalogue of made-up files, all different except for the byte-identical `pairs`."""
     classes = tuple(sorted(counts))
     numbers = {f"{name}/{n:05d}.jpg": f"{name}{n}" for name in classes for n in range(counts[name])}
     for number, (first, second) in enumerate(pairs):
@@ -166,7 +178,7 @@ def test_a_part_without_images_of_a_class_is_named() -> None:
 
 @pytest.fixture
 def written(tmp_path: Path) -> tuple[Split, Path]:
-    """Return a split of image files, and the path of its table."""
+    """Return a split of image files, and the path of its CSV file."""
     root = write_images(tmp_path / "images", *(f"{'ab'[n % 2]}/{n}.png" for n in range(24)))
     split = stratified_split(catalogue(root), (12, 6, 6), 0)
     (tmp_path / "split.csv").write_bytes(to_csv(split))
@@ -235,3 +247,18 @@ def test_a_row_with_another_place_class_or_hash_is_refused(
     (tmp_path / "split.csv").write_text(f"path,class,sha256,part\n{path},{name},{sha256},test\n")
     with pytest.raises(ValueError, match=message):
         from_csv(tmp_path / "split.csv", tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_groups_are_the_connected_components_of_their_links(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    groups = [generator.choice(40, generator.integers(1, 4), replace=False).tolist() for _ in range(12)]
+    graph = np.zeros((40, 40))
+    for group in groups:
+        graph[group[0], group] = 1
+    _, component = scipy.sparse.csgraph.connected_components(graph, directed=False)
+    numbers = link(40, groups)
+    assert numbers == [int(np.nonzero(component == each)[0][0]) for each in component]
+    assert members(numbers) == [
+        np.nonzero(component == each)[0].tolist() for each in dict.fromkeys(component) if (component == each).sum() > 1
+    ]

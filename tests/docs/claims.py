@@ -1,6 +1,6 @@
-"""Numbers on README and pages, each with the file that it comes from.
+"""Numbers in README and the pages of docs/, each with the file that it comes from.
 
-`python -m tests.docs.claims` writes docs/claims.md, and the table of costs on docs/features.md.
+`python -m tests.docs.claims` writes docs/claims.md, and the table of costs in docs/features.md.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def read() -> dict[str, Any]:
 
 
 def pages() -> list[str]:
-    """Return README and the pages whose numbers are written by hand."""
+    """Return the paths of README and of the pages of docs/ whose numbers are written by hand."""
     return ["README.md", *sorted({f"docs/{file.name}" for file in (ROOT / "docs").glob("*.md")} - TABLES)]
 
 
@@ -51,7 +51,7 @@ def numbers_on(page: str) -> set[str]:
 
 
 def numbers_in(text: str) -> set[str]:
-    """Return the numbers in a text that a file must support, outside code, links and generated text.
+    """Return the numbers in a text that need a source file; code, links and generated text are ignored.
 
     These are percentages, both numbers of "N of M", and numbers with three digits or more, a point or an
     exponent.
@@ -69,7 +69,7 @@ def _has_to_be_held(number: re.Match[str], text: str) -> bool:
 
 
 def values_of(claim: dict[str, Any]) -> list[float]:
-    """Return the values under the keys of a claim's file."""
+    """Return the numbers that a claim's keys select in the claim's JSON file."""
     content = json.loads((ROOT / claim["file"]).read_text(encoding="utf-8"))
     keys = claim.get("keys") or [claim["key"]]
     return [float(value) for key in keys for value in _under(content, key.split("|"))]
@@ -94,7 +94,7 @@ def _under(content: Any, parts: Sequence[str]) -> Iterator[Any]:
 
 
 def expected(claim: dict[str, Any]) -> list[str]:
-    """Return the numbers that pages must print, with as many decimals as they print."""
+    """Return the numbers of a claim as text, with as many decimals as on the pages."""
     values = values_of(claim)
     if claim.get("take") != "all":
         values = sorted({min(values), max(values)})
@@ -112,7 +112,7 @@ def _scale(claim: dict[str, Any]) -> float:
 
 
 def interval(claim: dict[str, Any]) -> str:
-    """Return the interval of each number of a claim as text, if one is known."""
+    """Return the uncertainty intervals of a claim's numbers as text, or "" if the claim names none."""
     if "interval_key" in claim:
         low, high = values_of(claim | {"key": claim["interval_key"] + "|*"})
         return f"{_scale(claim) * low:.2g} to {_scale(claim) * high:.2g}"
@@ -148,7 +148,7 @@ def table() -> str:
 
 
 def cost_table() -> str:
-    """Return the table of costs on docs/features.md from the benchmark's file."""
+    """Return the table of costs for docs/features.md from the benchmark's file."""
     layouts = json.loads((ROOT / "reports/bench/features.json").read_text(encoding="utf-8"))["layouts"]
     rows = [("", *layouts, "largest error"), ("---",) * (len(layouts) + 2)]
     for found in zip(*layouts.values(), strict=True):

@@ -22,7 +22,7 @@ class Page:
 
 
 def list_pages() -> list[Page]:
-    """Return README, CONTRIBUTING and the pages of docs/; notebooks are run by their own build."""
+    """Return README, CONTRIBUTING, the pages of docs/ and the Markdown cells of its notebooks."""
     files = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
     return [parse_page(name_page(file), file.read_text(encoding="utf-8")) for file in files] + [
         parse_page(
@@ -43,7 +43,7 @@ def parse_page(name: str, text: str) -> Page:
 
 
 def find_commands(page: Page) -> Iterator[str]:
-    """Yield a page's commands: texts in backticks and lines of blocks that call a known program with arguments."""
+    """Yield the commands on a page, from code spans and code blocks that call a known program with arguments."""
     lines = [line for language, block in page.blocks if not language for line in block.splitlines()]
     # A sentence between backticks may quote a command; one that is to be typed begins with a program.
     spans = [span for span in INLINE.findall(page.text) if _program(span) in PROGRAMS]

@@ -26,7 +26,7 @@ def rooms_of_package() -> set[str]:
 
 
 def table() -> str:
-    """Return the table of subpackages in the order of the import contract, with two paragraphs of each docstring."""
+    """Return the Markdown table of subpackages, in the order of the import contract."""
     return HEADER + "".join(_row(room) for room in rooms_of_contract())
 
 
@@ -39,7 +39,7 @@ def _row(room: str) -> str:
 
 
 def renew(page: str) -> str:
-    """Return the page with today's table in place of its own."""
+    """Return the page with its table replaced by the current one."""
     return re.sub(r"^\| room .*\n(?:\|.*\n)+", lambda _: table(), page, count=1, flags=re.MULTILINE)
 
 

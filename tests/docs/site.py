@@ -25,7 +25,7 @@ IN_STYLES = re.compile(r"(?:@import\s*|url\()\s*[\"']?((?:https?:)?//[^\"')\s]+)
 
 
 class _Page(HTMLParser):
-    """Collect the addresses that a page loads when it is opened."""
+    """HTML parser that collects the external addresses that a page loads."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -75,7 +75,7 @@ CUT = """[...document.querySelectorAll('.md-typeset__scrollwrap, .md-content pre
 
 
 def find_cuts(folder: Path, chromium: str) -> Iterator[str]:
-    """Yield a sentence for each command and table that a browser 1,280 pixels wide does not show whole."""
+    """Yield a sentence for each command or table that is cut off in a browser 1,280 pixels wide."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -1,4 +1,4 @@
-"""Every number on README and the pages agrees with the file that it comes from."""
+"""Every number in README and the pages of docs/ agrees with the file that it comes from."""
 
 from typing import Any
 

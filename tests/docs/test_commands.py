@@ -1,4 +1,4 @@
-"""Every command on README and docs/ is run here, or its configuration is checked and a reason is listed."""
+"""Every command in README and docs/ is run, or its options are checked and the reason is listed."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_the_table_of_presets_is_that_of_the_package() -> None:
 
 @pytest.fixture
 def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: Path) -> Path:
-    """Return a folder with the files that the commands name: runs, images, a network, results."""
+    """Return a folder with the files that the documented commands name: runs, images, a network and results."""
     for name in ("demo", "mine", "a", "b"):
         shutil.copytree(finished_run, tmp_path / "runs" / name, copy_function=os.link)
     for name in ("FOLDER", "other", "photos/mine", "scenes", "imagenet", "cifar10"):

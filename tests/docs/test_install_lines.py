@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -83,14 +84,14 @@ def test_pip_is_called_so_that_it_installs_into_the_environment_that_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     python = tmp_path / "clone" / ".venv" / "bin" / "python"
-    monkeypatch.setattr("sys.executable", f"{python}")
-    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("PATH", f"{python.parent}")
     python.parent.mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
-    assert machine.install_command("timm") == f"{Path('clone/.venv/bin/python')} -m pip install timm"
+    assert machine.install_command("timm", f"{python}") == f"{Path('clone/.venv/bin/python')} -m pip install timm"
+    pip = python.with_name("pip.exe" if os.name == "nt" else "pip")
+    pip.touch()
+    pip.chmod(0o755)
+    assert machine.install_command("timm", f"{python}") == "pip install timm"
+    other = f"{tmp_path / 'my venv' / 'python'}"
     monkeypatch.chdir(python.parent)
-    monkeypatch.setattr("sys.executable", f"{tmp_path / 'my venv' / 'python'}")
-    assert machine.install_command("timm") == f'"{tmp_path / "my venv" / "python"}" -m pip install timm'
-    monkeypatch.setattr("sys.executable", f"{python}")
-    monkeypatch.setattr("shutil.which", lambda _name: f"{python.parent / 'pip'}")
-    assert machine.install_command("timm") == "pip install timm"
+    assert machine.install_command("timm", other) == f'"{other}" -m pip install timm'

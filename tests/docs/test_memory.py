@@ -1,4 +1,4 @@
-"""Memory by number of images: the figure agrees with its numbers, which keep the limit; a slow test measures."""
+"""The figure of memory by number of images agrees with its numbers, and memory grows within the limit."""
 
 import sys
 

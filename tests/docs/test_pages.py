@@ -1,4 +1,4 @@
-"""README and the pages of docs/ are short and without repetition, and their links work."""
+"""README and the pages of docs/ are short, do not repeat themselves, and have working links."""
 
 import pkgutil
 import re

@@ -1,4 +1,4 @@
-"""The pages of studies follow from their committed numbers, so that no number is typed by hand."""
+"""The pages about studies are generated from committed numbers."""
 
 from pathlib import Path
 from typing import Any

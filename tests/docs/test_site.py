@@ -1,4 +1,4 @@
-"""The check of a built site: a browser loads nothing external by itself."""
+"""The check of a built site for addresses that a browser would load from elsewhere."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The table "Where do I add ..." in CONTRIBUTING: its examples are defined and registered where it says."""
+"""The table "Where do I add ..." in CONTRIBUTING: each example exists at the place that the table names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PLACE = re.compile(r"`([\w.]+)` in \[[^\]]+\]\(([^)]+)\)")
 
 
 def defining_text(path: str, name: str) -> str:
-    """Return the source of what a module binds to a name; of another file, the text from the name on.
+    """Return the source of a name's definition in a module, or the whole text of a file that is not Python.
 
     Raises:
         AssertionError: the file has no such name.

@@ -1,4 +1,4 @@
-"""Metrics and labels by a run's network, of its test set, of folders and of files."""
+"""Metrics and labels that a run's network gives for its test set, for folders and for files."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from in4310repro.features import FeatureResult, FeatureStatistics, kernel
 
 
 class Tangled(nn.Module):
-    """Network with in-place activations, one of them run twice, and submodules that run in another order."""
+    """Network with in-place activations, one of them called twice, and submodules called in a different order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def either_way(request: pytest.FixtureRequest, remove_kernel: Callable[[], None]
 
 
 def measure(model: nn.Module, name: str, images: Tensor, *settings: Any, **named: Any) -> FeatureResult:
-    """Return the result of one module after a pass over the images."""
+    """Return the statistics of one module after a forward pass over the images."""
     with FeatureStatistics(model, [name], *settings, **named) as statistics:
         model(images)
     return statistics.result()[name]
@@ -87,7 +87,7 @@ def tangled() -> Tangled:
 
 @pytest.fixture
 def images() -> Tensor:
-    """Return 26 images of 14 x 14 with different brightness and contrast; the last of 4 batches has two."""
+    """Return 26 images of 14 x 14 pixels with different brightness and contrast."""
     generator = torch.Generator().manual_seed(4)
     noise = torch.randn(26, 3, 14, 14, generator=generator)
     scale, mean = torch.rand(2, 26, 1, 1, 1, generator=generator)

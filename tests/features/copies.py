@@ -1,4 +1,4 @@
-"""Reference values: copies of feature maps, and NumPy in float64 on them, without code of the package."""
+"""Reference values computed from copied feature maps by NumPy in float64, without the package's code."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def maps_by_copies(network: nn.Module, name: str, batches: Sequence[Tensor]) -> list[Tensor]:
-    """Return a module's outputs, one per call, copied inside a hook, in evaluation mode without gradients."""
+    """Return copies of a module's outputs, one per call, in evaluation mode without gradients."""
     copies: list[Tensor] = []
     handle = network.get_submodule(name).register_forward_hook(lambda *call: copies.append(call[2].clone()))
     was_training = network.training
@@ -24,7 +24,7 @@ def maps_by_copies(network: nn.Module, name: str, batches: Sequence[Tensor]) -> 
 
 
 def rows_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
-    """Return samples of maps (channels on axis 1), minus a constant per channel to keep NumPy's own error small."""
+    """Return the samples (positions, or means of images) as rows in float64, minus a constant per channel."""
     numbers: NDArray[Any] = maps.double().numpy()
     numbers = numbers.reshape(*numbers.shape[:2], -1)
     numbers = numbers - numbers[0, :, 0][:, None]
@@ -39,7 +39,7 @@ def covariance_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
 
 
 def error_of(covariance: Tensor, expected: NDArray[Any]) -> float:
-    """Return the larger of the covariance's relative Frobenius error and the worst of its 8 largest eigenvalues."""
+    """Return the larger of the relative Frobenius error and the worst relative error of the top 8 eigenvalues."""
     frobenius = np.linalg.norm(covariance.numpy() - expected) / np.linalg.norm(expected)
     expected_values = np.linalg.eigvalsh(expected)[::-1][:8]
     measured = np.linalg.eigvalsh(covariance.numpy())[::-1][:8]

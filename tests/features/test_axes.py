@@ -1,4 +1,4 @@
-"""The axis of the channels, known by hand for each module, whatever operations follow its layer."""
+"""The channel axis of each module's output, compared with the known one, after any operation."""
 
 import re
 from collections.abc import Callable
@@ -38,7 +38,7 @@ class Made(nn.Module):
 
 
 def conv(outputs: int = 7, kernel: int = 1, stride: int = 2) -> nn.Conv2d:
-    """Return a convolution from 14 x 14 to 7 x 7 positions, so that all axes are as long as the channels' axis."""
+    """Return a convolution that gives 7 x 7 positions for IMAGES and, by default, 7 channels."""
     return nn.Conv2d(3, outputs, kernel, stride)
 
 
@@ -169,7 +169,7 @@ def copy_of(model: nn.Module, name: str, images: Tensor) -> Tensor:
 
 
 def assert_mean(statistics: FeatureStatistics, name: str, *outputs: tuple[Tensor, int]) -> None:
-    """Check a module's mean against pairs of output and channel axis; all outputs have equally many images."""
+    """Assert that a module's mean is that of `outputs`, pairs (tensor, channel axis) with equally many images."""
     means = [
         output.detach().double().mean(dim=[dim for dim in range(output.ndim) if dim != axis])
         for output, axis in outputs
@@ -315,7 +315,7 @@ def test_a_compiled_model_says_that_only_layers_are_known() -> None:
 
 
 def watchers() -> tuple[dict[str, int], int]:
-    """Return the number of torch's global hooks by kind, and the number of its function modes."""
+    """Return the number of torch's global hooks by type, and the number of active function modes."""
     tables = vars(torch.nn.modules.module).items()
     hooks = {name: len(table) for name, table in tables if name.startswith("_global_") and isinstance(table, dict)}
     modes: Callable[[], list[object]] = torch.overrides._get_current_function_mode_stack
@@ -362,7 +362,7 @@ def test_a_watched_model_computes_the_same_bits_by_the_same_kernels(name: str) -
 
 
 class Deciding(nn.Module):
-    """A module that moves its channels' axis depending on its input; 3 x 3 x 3 values do not show the axis."""
+    """Module that moves the channel axis depending on its input values; its 3 x 3 x 3 maps do not reveal the axis."""
 
     def __init__(self, *, once: bool) -> None:
         super().__init__()
@@ -419,7 +419,7 @@ MOVED: dict[str, tuple[Callable[..., Any], Callable[[Any, Tensor, bool], Any]]] 
 
 @pytest.mark.parametrize("way", MOVED)
 def test_each_pass_has_its_own_axes_where_shapes_are_equal(way: str) -> None:
-    """Both ways give 7 x 7 x 7 values; the second one has the channels on the last axis."""
+    """The maps have shape 7 x 7 x 7 in every pass, but in the second one the channels are last."""
     function, call = MOVED[way]
     model = Made(function, conv=conv(), move=LAST, act=nn.GELU()).eval()
     with FeatureStatistics(model, ["act"], "images") as statistics:

@@ -1,4 +1,4 @@
-"""Sums by a tree of blocks: the same bits however the images are distributed over processes."""
+"""Sums over a tree of blocks have the same bits however the images are distributed over processes."""
 
 import functools
 import math
@@ -48,12 +48,12 @@ def measure(samples: Samples | None, indices: list[range], first_image: int = 0)
 
 @functools.cache
 def bits_of_one_run(samples: Samples | None, _kernel: str) -> list[object]:
-    """Return the bits of a run over all images, measured once with each kernel."""
+    """Return all result values of one pass over the images; `_kernel` only separates cache entries."""
     return bits(measure(samples, batches(IMAGES, 32)))
 
 
 def bits(statistics: FeatureStatistics) -> list[object]:
-    """Return all values of the results; spectra represent the matrices that they come from."""
+    """Return all values of the results, with the matrices instead of their spectra."""
     values: list[object] = []
     for name, result in statistics.result().items():
         values += [name, result.images, result.values, result.non_positive, result.zeros, result.rows]
@@ -65,7 +65,7 @@ def bits(statistics: FeatureStatistics) -> list[object]:
 
 
 def shards(samples: Samples | None, number: int) -> list[FeatureStatistics]:
-    """Return one FeatureStatistics per rank, as `number` processes would compute them."""
+    """Return the FeatureStatistics of each rank of a group of `number` processes."""
     dealt = [batches(IMAGES, 32, rank, number) for rank in range(number)]
     return [measure(samples, mine, mine[0].start) for mine in dealt]
 

@@ -29,7 +29,7 @@ BOUND = {"fast": 1e-6, "exact": 1e-12}
 
 
 def correlated_maps(ratio: float, images: int = 70, channels: int = 24, side: int = 9) -> Tensor:
-    """Return maps of different images, whose means are `ratio` standard deviations away from 0."""
+    """Return random maps with correlated channels, whose means are up to `ratio` standard deviations from 0."""
     generator = torch.Generator().manual_seed(11)
     mixing = torch.randn(channels, channels, generator=generator) / channels**0.5
     noise = torch.randn(images, channels, side, side, generator=generator)

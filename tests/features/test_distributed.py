@@ -56,7 +56,7 @@ def numbers(statistics: FeatureStatistics) -> dict[str, Tensor]:
 
 
 def rank_main(rank: int, folder: str) -> None:
-    """Measure with four processes, then with the first two; the last rank of each group writes the result."""
+    """Gather statistics of four processes, then of two; the last rank of each group writes the result."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=4)
     for world_size in (4, 2):

@@ -23,7 +23,7 @@ DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
 def values_of_every_kind(seed: int, number: int = 4000) -> Tensor:
-    """Return random bits with nan among them, usual values, borders of bins with their neighbours, and zeros."""
+    """Return random bit patterns including nan, ordinary values, bin edges and their neighbours, and zeros."""
     generator = np.random.default_rng(seed)
     bits = generator.integers(0, 2**32, number // 4, dtype=np.uint32).view(np.float32)
     borders = np.ldexp(1 + generator.integers(0, 64, number // 4) / 32, generator.integers(-151, 127, number // 4))
@@ -40,7 +40,7 @@ def values_of_every_kind(seed: int, number: int = 4000) -> Tensor:
 
 
 def middle_of(value: float) -> float:
-    """Return the middle of the bin of a finite value, computed from the number instead of its bits."""
+    """Return the centre of the histogram bin of a finite value, computed by arithmetic instead of from its bits."""
     if value == 0:
         return 0.0
     width = math.ldexp(1, max(math.frexp(value)[1] - 1, -126) - 5)
@@ -65,7 +65,7 @@ def as_dict(histogram: Histogram) -> dict[float, int]:
 
 
 def at_place(ordered: NDArray[Any], thousandths: int) -> float:
-    """Return the quantile at that many thousandths of the sorted values."""
+    """Return the quantile of sorted values at `thousandths` / 1000."""
     return float(ordered[max(1, -(-thousandths * len(ordered) // 1000)) - 1])
 
 

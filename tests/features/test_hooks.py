@@ -1,4 +1,4 @@
-"""Hooks leave no trace in the network, whatever happens."""
+"""Hooks leave no trace in the network, even after errors."""
 
 import copy
 import gc
@@ -18,7 +18,7 @@ from tests.features.copies import covariance_by_numpy, error_of
 
 
 def traces(network: nn.Module) -> list[object]:
-    """Return everything in a network that hooks, modes or attributes would change."""
+    """Return the modes, attribute names and hook counts of all modules of a network."""
     return [
         (name, module.training, sorted(vars(module)), count_hooks(module)) for name, module in network.named_modules()
     ]

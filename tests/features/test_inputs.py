@@ -1,4 +1,4 @@
-"""Images are counted correctly, or the pass is refused with advice."""
+"""Images are counted correctly, or the forward pass is rejected with advice."""
 
 import dataclasses
 import re
@@ -28,7 +28,7 @@ class Calling(nn.Module):
 
 @dataclasses.dataclass
 class Batch:
-    """A batch with a tensor of images and a field that is no tensor."""
+    """A batch with a tensor of images and a field that is not a tensor."""
 
     images: Tensor
     name: str = "validation"
@@ -36,7 +36,7 @@ class Batch:
 
 @dataclasses.dataclass
 class Sized:
-    """A batch whose first tensor does not show the number of images."""
+    """A batch whose first tensor is a scale, so that its length is not the number of images."""
 
     scale: Tensor
     images: Tensor
@@ -189,7 +189,7 @@ def test_one_image_without_a_batch_axis_is_refused(
 
 
 class Twice(nn.Module):
-    """A model that calls itself, as some do for mirrored images."""
+    """A model that calls itself on the mirrored images, as in test-time augmentation."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -69,7 +69,7 @@ def maps_of(shape: tuple[int, ...]) -> Tensor:
 
 
 def values_of_all_sizes(shape: tuple[int, ...]) -> Tensor:
-    """Return values of all sizes, so that the order of a sum shows in its bits."""
+    """Return values of very different magnitudes, so that the order of a sum changes its bits."""
     return maps_of(shape) * 10 ** (12 * torch.rand(shape, generator=torch.Generator().manual_seed(1)) - 6)
 
 
@@ -96,7 +96,7 @@ def layouts(maps: Tensor) -> dict[str, Tensor]:
 
 
 def shift_of(maps: Tensor) -> Tensor:
-    """Return a shift near the mean that is the same in every memory layout."""
+    """Return the first image's channel means, which do not depend on the memory layout."""
     return maps[0].contiguous().mean(dim=(1, 2))
 
 

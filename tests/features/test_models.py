@@ -1,5 +1,6 @@
-"""Five architectures of torchvision: all modules without submodules, against copies of their maps."""
+"""Five torchvision architectures: every module without submodules, compared with copies of its outputs."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -24,7 +25,7 @@ SECONDS = ("vgg16_bn", "vit_b_16")
 
 
 def all_counts_by_copies(network: nn.Module, images: Tensor) -> dict[str, tuple[int, int, int]]:
-    """Return calls, values and values <= 0 of each module without submodules, by plain hooks in one pass."""
+    """Return for each module without submodules the numbers of calls, of values and of values <= 0."""
     counts: dict[str, tuple[int, int, int]] = {}
 
     def add(name: str, maps: Tensor) -> None:
@@ -115,7 +116,7 @@ def test_a_channels_last_model_under_autocast_gives_the_statistics_of_its_bfloat
 
 
 def small_swin() -> nn.Module:
-    """Return a small Swin: windows in the axis of the images, channels last, and tables of biases without images."""
+    """Return a small Swin transformer, with windows on the batch axis and channels on the last axis."""
     network: nn.Module = models.SwinTransformer(
         patch_size=[4, 4],
         embed_dim=24,
@@ -129,7 +130,7 @@ def small_swin() -> nn.Module:
 
 
 def small_maxvit() -> nn.Module:
-    """Return a small MaxViT: windows and grids, convolutions and tokens."""
+    """Return a small MaxViT, with window and grid attention and convolutions."""
     options = zoo.MAXVIT | {"stem_channels": 16, "block_channels": [32, 64], "block_layers": [1, 1]}
     network: nn.Module = models.MaxVit(**options)
     return network
@@ -167,7 +168,7 @@ def test_leaves_of_other_models_are_measured_right_or_refused(name: str) -> None
 
 
 def test_the_zoo_without_timm_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "timm", None)
     written: list[str] = []
     assert zoo.main(written.append) == 2
     assert written == ["timm is not installed, and 27 of the 59 models are its: pip install -e '.[bench]'\n"]

@@ -34,7 +34,7 @@ class Opaque:
 
 
 class Wrapper(Tensor):
-    """A tensor without memory of its own."""
+    """A tensor subclass without storage of its own."""
 
     @staticmethod
     def __new__(cls) -> "Wrapper":
@@ -133,7 +133,7 @@ def test_a_tensor_inside_of_vmap_is_refused() -> None:
 
 
 class Attention(nn.Module):
-    """Attention with tokens on the first axis, as many tokens as images."""
+    """Self-attention with tokens on the first axis; there are as many tokens as images."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -212,7 +212,7 @@ def test_statistics_that_leave_out_something_else_do_not_merge() -> None:
 
 
 def made_by(program: str) -> tuple[nn.Module, nn.Module]:
-    """Return a model, and its version made by a torch program such as jit or quantization."""
+    """Return a model, and the same model after torch.jit, torch.export, torch.fx or quantization."""
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval()
     jit: Any = torch.jit
     quantization: Any = torch.ao.quantization

@@ -1,4 +1,4 @@
-"""Values of every size of a type: correct in every channel, or refused."""
+"""Values of every magnitude that a type can represent: correct in every channel, or rejected."""
 
 from typing import Any, Literal
 
@@ -47,7 +47,7 @@ def covariance_in_long_doubles(maps: Tensor, samples: Samples) -> NDArray[Any]:
 
 
 def error_of_the_worst_entry(covariance: Tensor, expected: NDArray[Any]) -> float:
-    """Return the largest error of an entry, in units of the standard deviations of its two channels."""
+    """Return the largest error of a covariance entry, divided by the standard deviations of its two channels."""
     deviations = np.sqrt(np.diag(expected))
     units = np.outer(deviations, deviations)
     error = np.abs(covariance.numpy().astype(np.longdouble) - expected)
@@ -81,7 +81,7 @@ def test_eigenvalues_of_flat_maps_are_right_for_values_of_every_size(size: str) 
 
 
 def products_in_float32(maps: Tensor) -> NDArray[Any]:
-    """Compute products of unscaled differences in float32, the mistake that the tests must find."""
+    """Compute the covariance in float32 without scaling, the mistake that the tests must find."""
     rows = maps.movedim(1, -1).reshape(-1, CHANNELS)
     rows = rows - rows.mean(dim=0)
     return (rows.T @ rows / len(rows)).numpy()

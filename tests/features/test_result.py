@@ -1,4 +1,4 @@
-"""FeatureResult: to JSON and back to the bit, and its spectrum as a drawing."""
+"""FeatureResult: an exact round trip through JSON, and a drawing of its spectrum."""
 
 import json
 from dataclasses import fields

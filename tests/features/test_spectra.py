@@ -1,4 +1,4 @@
-"""Spectra by hand and against NumPy."""
+"""Spectra, compared with hand-computed values and NumPy."""
 
 import math
 
@@ -63,7 +63,7 @@ def test_shares_of_a_variance_below_1_are_those_of_a_larger_one() -> None:
 
 
 def test_eigenvalues_have_the_same_bits_on_any_number_of_threads() -> None:
-    """LAPACK with several threads gives other bits from 128 channels on; torchrun sets one thread per process."""
+    """From 128 channels on, LAPACK's last bits depend on the number of threads that it uses."""
     rows = torch.randn(900, 300, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     covariance, before = rows.T @ rows / 900, torch.get_num_threads()
     spectra = []

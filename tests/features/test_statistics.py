@@ -1,4 +1,4 @@
-"""FeatureStatistics on a network full of traps for hooks, against copies of its maps."""
+"""FeatureStatistics on a network that misleads hooks, compared with copies of its maps."""
 
 import re
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""The images that excite a channel most, and channels that are never positive, against a full sort."""
+"""The images with the largest response of each channel, and channels never positive, against a full sort."""
 
 import json
 import math
@@ -23,7 +23,7 @@ Numbers = NDArray[Any]
 
 
 def maps_with_ties(shape: tuple[int, ...], seed: int = 0, special: float = 0.02) -> Tensor:
-    """Return maps with many equal values and some misleading ones; the last channel is never positive."""
+    """Return maps with many equal and some special values (nan, inf, subnormal); the last channel is <= 0."""
     generator = torch.Generator().manual_seed(seed)
     values = (torch.randn(shape, generator=generator) * 4).round()
     chosen = torch.rand(shape, generator=generator) < special
@@ -41,7 +41,7 @@ def responses_by_numpy(maps: Tensor) -> Numbers:
 
 
 def first_by_numpy(responses: Numbers, number: int) -> tuple[list[list[int]], list[list[float]]]:
-    """Return the top images of each channel by a full sort, filled with -1 and -inf."""
+    """Return the top images of each channel by a full sort, padded with -1 and -inf."""
     images, values = [], []
     for channel in responses.T:
         order = [image for image in np.lexsort((np.arange(len(channel)), -channel)) if channel[image] > -np.inf]
@@ -154,7 +154,7 @@ def test_pooled_calls_name_an_image_once_by_its_largest_response(tangled: Tangle
 
 
 def parts_of(maps: Tensor) -> list[FeatureStatistics]:
-    """Return the statistics of each block of 64 images."""
+    """Return one FeatureStatistics for each block of 64 images."""
     model, parts = nn.Sequential(nn.Identity()), []
     for start in range(0, len(maps), BLOCK):
         with FeatureStatistics(

@@ -1,1 +1,1 @@
-"""Forged runs: a forger changes something in an honest run and makes the rest fit."""
+"""Forged runs: a forger changes something in an honest run and makes the other files consistent with it."""

@@ -1,4 +1,4 @@
-"""Changes that most forgeries consist of; each rewrites the manifest."""
+"""Changes from which most forgeries are made; each also rewrites the manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forgeries that stay undetected: an honest run chosen by its test score, or honest work on mislabelled images."""
+"""Forgeries that stay undetected: a run selected by its test score, or a run on mislabelled images."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def accuracy(work: Path) -> float:
 
 
 def choose(forger: Forger) -> None:
-    """Show the better of two runs by its test score; no value of it is forged."""
+    """Keep the run with the better test score of two honest runs with different seeds."""
     other = forger.starts("seed 1")
     if accuracy(other) > accuracy(forger.work):
         for file in (other / "runs/tiny").rglob("*"):
@@ -24,7 +24,7 @@ def choose(forger: Forger) -> None:
 
 
 def nothing(_forger: Forger) -> None:
-    """Change nothing: the forgery was the choice of the data."""
+    """Change nothing: only the choice of the data was dishonest."""
 
 
 row = forgeries_of("doors that stay open", by="nothing")

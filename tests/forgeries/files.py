@@ -1,4 +1,4 @@
-"""Forgeries of the folder itself: lines of the manifest, damage, links, and files of others."""
+"""Forgeries of the folder itself: manifest lines, damage, links, and foreign files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MANIFEST, CONFIG = "manifest.json", "config.json"
 
 
 def without_its_line(name: str, change: Callable[[Forger], object]) -> Forge:
-    """Change a file and remove its line from the manifest."""
+    """Return a forgery that changes the file `name` and omits it from the manifest."""
 
     def forge(forger: Forger) -> None:
         change(forger)
@@ -44,7 +44,7 @@ def manifest(change: Callable[[bytes], bytes]) -> Forge:
 
 
 def flipped(word: bytes, bit: int, after: int = 0) -> Forge:
-    """Flip one bit of the manifest, `after` bytes behind the start of a text."""
+    """Flip one bit of the manifest, `after` bytes after the start of `word`."""
     return lambda forger: forger.flip(MANIFEST, forger.read(MANIFEST).index(word) + after, bit)
 
 
@@ -77,7 +77,7 @@ def outside_line(forger: Forger) -> None:
 
 
 def gone(*names: str, line: bool = False) -> Forge:
-    """Delete files; with `line`, also from the manifest."""
+    """Delete files and, if `line`, also their manifest lines."""
 
     def forge(forger: Forger) -> None:
         for name in names:
@@ -89,7 +89,7 @@ def gone(*names: str, line: bool = False) -> Forge:
 
 
 def linked(name: str) -> Forge:
-    """Replace a file of the run by a link to one outside it with the same bytes."""
+    """Replace a file of the run by a link to an identical file outside it."""
 
     def forge(forger: Forger) -> None:
         outside = forger.work / "elsewhere"
@@ -101,14 +101,14 @@ def linked(name: str) -> Forge:
 
 
 def linked_setting(forger: Forger) -> None:
-    """Replace the folder of a setting (one optimizer's training) by a link to another setting's."""
+    """Replace the folder of one setting (one optimizer's training) by a link to that of another setting."""
     shutil.rmtree(forger.run / LAST)
     (forger.run / LAST).symlink_to(SELECTED)
     forger.seal()
 
 
 def last_weights(forger: Forger) -> None:
-    """Add a file that only a run of another protocol has, with its manifest line."""
+    """Add last.safetensors, which the run's protocol does not write, and list it in the manifest."""
     forger.write(f"{LAST}/last.safetensors", forger.read(f"{LAST}/best.safetensors"))
     forger.seal()
 
@@ -165,7 +165,7 @@ ROWS += [
 
 
 def added(forger: Forger) -> None:
-    """Add files of every kind that nothing is compared with, none of them written by a training."""
+    """Add files of types that `verify` does not compare; no training wrote these files."""
     for name in (
         "logs/adamw/steps.csv",
         "logs/best/steps.csv",

@@ -1,4 +1,4 @@
-"""Tools of a forger: an honest run's files, the package itself, and means to make other files fit a change."""
+"""Tools of a forger: changes to an honest run's files, and functions that make other files consistent."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SELECTED, OTHER, LAST = "adamw", "rmsprop", "sgd"  # settings of the tiny run
 
 
 class Forger:
-    """A run in a working folder that can be changed; files are replaced, because they may be hard links."""
+    """An honest run in a working folder, with methods that forge it; files may be hard links and are replaced."""
 
     def __init__(self, work: Path, starts: Callable[[str], Path], numerics: Numerics) -> None:
         self.work, self.run, self.numerics = work, work / "runs/tiny", numerics
@@ -78,13 +78,13 @@ class Forger:
         self.write(name, bytes(data))
 
     def seal(self, *without: str) -> None:
-        """Rewrite the manifest as the package does, with every file of the folder except those named."""
+        """Rewrite the manifest as the package does, with every file of the folder except those in the arguments."""
         files = sorted(file.relative_to(self.run).as_posix() for file in self.run.rglob("*") if file.is_file())
         listed = [name for name in files if name not in (names.MANIFEST, *without) and not names.is_kept_epoch(name)]
         self.write_json(names.MANIFEST, {name: sha256_of(self.run / name) for name in listed})
 
     def rechain(self) -> None:
-        """Make the hash chain of every setting (one optimizer's training) agree with the other files."""
+        """Recompute the hash chain of every setting (one optimizer's training) from the other files."""
         # Of the settings before, whose last weights a warm start takes.
         chained: dict[str, Any] = {}
         config, split = self.config(), self.split()
@@ -116,7 +116,7 @@ class Forger:
         return self.ordered(setting, read_tensors(self.run / f"{setting}/best.safetensors"))
 
     def ordered(self, setting: str, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        """Return the tensors in the order of the network, which a file that was read does not keep."""
+        """Return the tensors in the order of the run's records, because safetensors files do not preserve it."""
         first = [name for name in self.json(files_of(setting)[1])[0]["tensors"] if name in tensors]
         return {name: tensors[name] for name in [*first, *sorted(tensors.keys() - {*first})]}
 
@@ -124,7 +124,7 @@ class Forger:
         self.write(f"{setting}/best.safetensors", tensor_bytes(state, to_metadata(self.config().preprocessing)))
 
     def write_split(self, parts: dict[str, Sequence[Entry]]) -> None:
-        """Write a split with these parts, and update the sizes in the configuration and the supports."""
+        """Write a split of `parts`, and update the sizes in configuration and metrics."""
         ordered = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in parts.items()}
         split = Split(Path(), self.split().classes, ordered)
         self.write("split.csv", to_csv(split))
@@ -134,7 +134,7 @@ class Forger:
     # What follows from them.
 
     def predicted(self, setting: str, part: str, epoch: int = 0) -> Scores:
-        """Compute the scores of a part (training, validation or test) by a setting's present weights."""
+        """Compute the scores of a part (training, validation or test) with the current weights of a setting."""
         config, split = self.config(), self.split()
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
@@ -142,13 +142,13 @@ class Forger:
         return predict(self.numerics.place(model), images, config.evaluation, Context(self.numerics), epoch=epoch)
 
     def remeasure(self) -> None:
-        """Recompute the metrics from the present scores."""
+        """Recompute the metrics from the current scores."""
         arrays = self.arrays()
         scores = Scores(tuple(arrays["paths"]), arrays["labels"], arrays["softmax"], 0.0)
         self.write_json("metrics.json", self.json("metrics.json") | dict(scores.metrics()))
 
     def rescore(self) -> None:
-        """Recompute scores and metrics by the present weights of the setting that the histories select."""
+        """Recompute test scores and metrics from the weights of the setting with the highest validation accuracy."""
         settings = [setting.name for setting in self.config().settings]
         setting, row = select({name: self.json(f"{name}/history.json") for name in settings}, "mean_class_accuracy")
         scores = self.predicted(setting, "test")
@@ -163,7 +163,7 @@ class Forger:
         self.write_json("metrics.json", self.json("metrics.json") | new | dict(scores.metrics()))
 
     def revalidate(self, setting: str) -> None:
-        """Recompute the history row and the chain entry of a setting's best epoch by its present weights."""
+        """Recompute the records of a setting's best epoch (history row, hash chain entry) from the current weights."""
         history, tensors, state = *map(self.json, files_of(setting)), self.weights(setting)
         row: dict[str, Any] = max(history, key=lambda each: each["mean_class_accuracy"])
         scores = self.predicted(setting, "validation", row["epoch"])
@@ -186,7 +186,7 @@ class Forger:
         of_run.write_features(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
 
     def make_fit(self, setting: str = SELECTED) -> None:
-        """Recompute everything that depends on a setting's weights, images and split, then the manifest."""
+        """Recompute the records of a setting's best epoch, the test scores, the feature maps and the manifest."""
         self.revalidate(setting)
         self.rescore()
         self.refeature()
@@ -203,7 +203,7 @@ def files_of(setting: str) -> tuple[str, str]:
 
 
 def make_worst(row: dict[str, Any]) -> None:
-    """Change the row of an epoch to one in which no image was right."""
+    """Set the accuracies in an epoch's history row to 0."""
     row["class_accuracy"] = [0.0] * len(row["class_accuracy"])
     row["mean_class_accuracy"] = 0.0
 

@@ -1,4 +1,4 @@
-"""Make a forgery, run `verify` on it through the command line's entry, and report what caught it."""
+"""Run `verify` on a forgery through the command-line entry point, and report what detected it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FLOAT = re.compile(r"\d+\.\d{7,}(e-?\d+)?")
 
 @dataclass(frozen=True)
 class Verdict:
-    """The outcome of a forgery: what caught it, the sentences about it, and stray output."""
+    """The outcome of a forgery: what detected it, the messages about it, and unexpected output."""
 
     by: By
     sentences: tuple[str, ...]
@@ -33,7 +33,7 @@ class Verdict:
     trusted: bool  # by one who compares files with the manifest alone
 
     def sentence(self, words: tuple[str, ...]) -> str:
-        """Return the first sentence with all these words, else the first one, else an empty text."""
+        """Return the first message that contains all `words`, else the first message, or "" without messages."""
         fitting = (each for each in self.sentences if all(word in each for word in words))
         return next(fitting, next(iter(self.sentences), ""))
 
@@ -56,7 +56,7 @@ def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics:
 
 
 def read_sentences(outcome: Outcome, work: Path) -> tuple[str, ...]:
-    """Return the sentences below the verdict, without hashes and the working folder, which differ by machine."""
+    """Return the messages below the verdict, without hashes and paths, which differ between machines."""
     lines = [line.removeprefix(DIFFERENCE) for line in outcome.out.splitlines()[1:]]
     lines += [line.removeprefix(PROGRAM) for line in outcome.sentences]
     if outcome.code is None:
@@ -70,7 +70,7 @@ def _rounded(number: re.Match[str]) -> str:
 
 
 def faults(forgery: Forgery, verdict: Verdict) -> list[str]:
-    """Return a sentence for each difference between a forgery's outcome and its row."""
+    """Return a sentence for each difference between the verdict and the one that the forgery should get."""
     found = [f"printed {line!r}" for line in verdict.stray]
     if verdict.by != forgery.by:
         found.append(f"caught by {verdict.by} and not by {forgery.by}: {verdict.sentences[:3]}")
@@ -82,7 +82,7 @@ def faults(forgery: Forgery, verdict: Verdict) -> list[str]:
 
 
 def trusts(folder: Path) -> bool:
-    """Return True if each file has the hash of its manifest line: the naive check that forgeries defeat."""
+    """Return True if every file matches its manifest hash, the only check of a naive verifier."""
     try:
         listed: dict[str, str] = json.loads((folder / "manifest.json").read_text())
         return bool(listed) and all(sha256_of(folder / name) == sha256 for name, sha256 in listed.items())

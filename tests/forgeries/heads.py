@@ -1,4 +1,4 @@
-"""Forgeries of a fitted head, and of the layers that a setting (one optimizer's training) trains."""
+"""Forgeries of a fitted head, and of the record of which layers a setting (one optimizer's training) trains."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HISTORY, BEST = f"{HEAD}/history.json", f"{HEAD}/best.safetensors"
 
 
 def fitted(forger: Forger, part: str, strength: float) -> State:
-    """Return the weights with a head fitted to a part (training, validation or test) of the images."""
+    """Return the weights with a head fitted to the images of a part (training, validation or test)."""
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
 
     def images(name: str) -> ImageSet:
@@ -44,13 +44,13 @@ def fitted(forger: Forger, part: str, strength: float) -> State:
 
 
 def of_test_images(forger: Forger) -> None:
-    """Fit the head to the test images, and recompute everything that depends on it."""
+    """Fit the head to the test images, and recompute everything that depends on the head."""
     forger.write_weights(HEAD, fitted(forger, "test", STRENGTHS[-1]))
     forger.make_fit(HEAD)
 
 
 def another_strength(forger: Forger) -> None:
-    """Show the head of another strength by lowering the accuracies of the rest, and recompute what follows."""
+    """Use the head of a non-selected penalty strength, and set the accuracies of all other strengths to 0."""
     history = forger.json(HISTORY)
     best = best_epoch(history, "mean_class_accuracy")["epoch"]
     other = next(row for row in reversed(history) if row["epoch"] != best)
@@ -75,11 +75,11 @@ def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def moved_unseen_by(*parts: str, share: float = 1.0) -> Forge:
-    """Change the head so that scores of these parts stay unchanged and every test image is right.
+    """Return a forgery of the head that makes test images correct and keeps the scores of `parts`.
 
     Args:
-        parts: training, validation or test; their scores stay as they are.
-        share: of the change.
+        parts: training, validation or test; their scores stay unchanged.
+        share: fraction of the change to apply.
     """
 
     def forge(forger: Forger) -> None:
@@ -115,7 +115,7 @@ def exchanged(rows: list[dict[str, Any]]) -> None:
 
 
 def chosen(forger: Forger) -> None:
-    """Raise the recorded accuracy of another penalty strength's fit to 1, and name this fit in the metrics."""
+    """Set the recorded accuracy of a non-selected penalty strength to 1, and select this strength in the metrics."""
     history = forger.json(HISTORY)
     other = 1 if best_epoch(history, "mean_class_accuracy")["epoch"] != 1 else 2
     row = history[other - 1]
@@ -128,7 +128,7 @@ def chosen(forger: Forger) -> None:
 
 
 def worst(rows: list[dict[str, Any]]) -> None:
-    """Change the row of the best fit that was not chosen to one in which no image was right."""
+    """Set the accuracies of the second-best fit to 0."""
     best = best_epoch(rows, "mean_class_accuracy")["epoch"]  # type: ignore[arg-type]
     make_worst(max((row for row in rows if row["epoch"] != best), key=lambda row: row["mean_class_accuracy"]))
 

@@ -18,7 +18,7 @@ from tests.forgeries.starts import PHOTOS
 
 
 def poison(forger: Forger, work: Path) -> None:
-    """Fill each class of the verifier's cache with copies of one scene, which differ only in an appended byte."""
+    """Fill each class of the verifier's image cache with copies of one scene that differ only in an added byte."""
     config = forger.config()
     os.environ["IN4310REPRO_CACHE"] = str(work)
     folder = embedded_folder(config.scenes, config.image_size, config.seed)
@@ -32,7 +32,7 @@ def poison(forger: Forger, work: Path) -> None:
 
 
 def poisoned_cache(forger: Forger) -> None:
-    """Compute scores on a poisoned cache, and write the split of its files."""
+    """Compute the scores with a poisoned cache, and write the split of the poisoned files."""
     before = os.environ["IN4310REPRO_CACHE"]
     try:
         poison(forger, forger.work / "cache")
@@ -47,7 +47,7 @@ def poisoned_cache(forger: Forger) -> None:
 
 
 def poisoned_images_alone(forger: Forger) -> None:
-    """Poison the cache, and leave the run unchanged."""
+    """Poison the cache without changing the run."""
     before = os.environ["IN4310REPRO_CACHE"]
     try:
         poison(forger, forger.work / "cache")

@@ -18,7 +18,7 @@ FEATURES = "features.json"
 
 
 def nudge(by: float, *, numeric_class: str = "") -> Forge:
-    """Move the first image's scores, the largest one up, and recompute the metrics."""
+    """Add `by` to the first image's largest score, subtract it from another, and recompute the metrics."""
 
     def forge(forger: Forger) -> None:
         arrays = forger.arrays()
@@ -34,7 +34,7 @@ def nudge(by: float, *, numeric_class: str = "") -> Forge:
 
 
 def claim_native(fingerprint: dict[str, Any]) -> None:
-    """Claim native arithmetic, whose bits may differ, with the numeric class that its probe gives."""
+    """Claim native arithmetic in the fingerprint, with the matching numeric class."""
     fingerprint["numerics"] = "native"
     # features.json names no threads where portable arithmetic measured.
     words = fingerprint["probe"], fingerprint.setdefault("threads", 2), fingerprint["device_name"]
@@ -47,11 +47,11 @@ def native(forger: Forger) -> None:
 
 
 def scaled(factor: float, change: Callable[[Any, Any], object]) -> Forge:
-    """Scale the last layer so that scores saturate, recompute the run, then move scores and claim native arithmetic.
+    """Scale the last layer until scores saturate, recompute the run, change the scores and claim native arithmetic.
 
     Args:
-        factor: of the layer.
-        change: of the scores, in place, with a mask of each image's own class.
+        factor: factor of the last layer's weight and bias.
+        change: changes the scores in place, given a mask of each image's true class.
     """
 
     def forge(forger: Forger) -> None:
@@ -70,13 +70,13 @@ def scaled(factor: float, change: Callable[[Any, Any], object]) -> Forge:
 
 
 def lift(scores: Any, own: Any) -> None:
-    """Raise small scores of the own class to 9e-7, and set the other small scores to 0."""
+    """Raise small scores of the true class to 9e-7, and set the other small scores to 0."""
     small = scores < 1e-7
     scores[small & own], scores[small & ~own] = 9e-7, 0
 
 
 def part_ties(scores: Any, own: Any) -> None:
-    """Break ties of scores at 0: give the own class 1e-38, less than the least normal number of float32."""
+    """Break ties at 0: give the true class the score 1e-38, a subnormal float32."""
     scores[(scores == 0) & own] = 1e-38
 
 
@@ -122,7 +122,7 @@ def not_a_number(arrays: dict[str, Any]) -> None:
 
 
 def comment(forger: Forger) -> None:
-    """Add a comment to the zip archive of the scores, which are read as before."""
+    """Add a comment to the scores' zip archive, which does not change the scores."""
     with zipfile.ZipFile(forger.run / "scores.npz") as archive:
         members = {entry.filename: archive.read(entry) for entry in archive.infolist()}
     (forger.run / "scores.npz").unlink()
@@ -151,7 +151,7 @@ def invented_set(features: dict[str, Any]) -> None:
 
 
 def move(features: dict[str, Any]) -> None:
-    """Move a share by 5e-5, and eigenvalues by a relative 5e-7."""
+    """Change the fraction of values <= 0 by 5e-5, and the eigenvalues by a relative 5e-7."""
     module = features["sets"][0]["modules"]["conv1"]
     module["non_positive"] += 5e-5
     module["eigenvalues"] = [value * (1 + 5e-7) for value in module["eigenvalues"]]
@@ -170,7 +170,7 @@ def moved_fast(features: dict[str, Any]) -> None:
 
 
 def values_of(change: Callable[[dict[str, Any]], object], *, claimed_native: bool = False) -> Forge:
-    """Forge the quantiles and counts of a module's values in features.json."""
+    """Return a forgery that applies `change` to the activation statistics of conv1 in features.json."""
 
     def forge(features: dict[str, Any]) -> None:
         change(features["sets"][0]["modules"]["conv1"]["activations"])
@@ -185,7 +185,7 @@ def one_bin_further(activations: dict[str, Any]) -> None:
 
 
 def one_value_elsewhere(activations: dict[str, Any]) -> None:
-    """Move one count from a power of two to another; the sum stays unchanged."""
+    """Move one count from one power-of-two bin to another, so that the sum stays unchanged."""
     first, second = list(activations["powers_of_two"])[:2]
     activations["powers_of_two"][first] += 1
     activations["powers_of_two"][second] -= 1

@@ -51,7 +51,7 @@ def twice(forger: Forger) -> None:
 
 
 def best_row(*changes: tuple[str, object]) -> Forge:
-    """Change the history's best row, and the values of it that the metrics repeat."""
+    """Change the history's best row, and the metrics that repeat its values."""
 
     def forge(forger: Forger) -> None:
         history, metrics = forger.json(HISTORY), forger.json(METRICS)

@@ -1,4 +1,4 @@
-"""Forgeries that only `verify --replay` shows, on a run that kept its epochs or from the first epoch."""
+"""Forgeries that only `verify --replay` detects, on a run with kept epochs or by training from the first epoch."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def an_epoch_more(forger: Forger) -> None:
 
 
 def an_epoch_less(forger: Forger) -> None:
-    """Remove the last epoch; if it was the best, use the weights of the epoch before."""
+    """Remove the last epoch; if it was the best, use the weights of the best remaining epoch."""
     for name in (HISTORY, TENSORS):
         forger.write_json(name, forger.json(name)[:-1])
     forger.put(CONFIG, "epochs", len(forger.json(HISTORY)))
@@ -55,7 +55,7 @@ def an_epoch_less(forger: Forger) -> None:
 
 
 def other_best_epoch(forger: Forger) -> None:
-    """Show the weights of an epoch that was not the best on validation, and lower the better epochs."""
+    """Use the weights of an epoch that was not the best, and set the accuracies of all other epochs to 0."""
     rows = forger.json(HISTORY)
     for row in rows:
         if row["epoch"] != SPLICED:
@@ -69,19 +69,19 @@ def other_best_epoch(forger: Forger) -> None:
 
 
 def better(weights: dict[str, torch.Tensor]) -> None:
-    """Scale the last layer by 1.001 in place; it stands for better weights that a forger has from elsewhere."""
+    """Scale the last layer's weight by 1.001, in place."""
     weights["fc.weight"] *= 1.001
 
 
 def kept_alone(forger: Forger) -> None:
-    """Change a kept state, and leave the hash chain unchanged."""
+    """Change a kept state without updating the hash chain."""
     weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     better(weights)
     write_kept(forger, SPLICED, weights, state)
 
 
 def kept_and_its_entry(forger: Forger) -> None:
-    """Change a kept state and its entry in the hash chain; the later training stays as it was."""
+    """Change a kept state and its entry in the hash chain, but not the later epochs."""
     weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     weights = forger.ordered(SELECTED, weights)
     better(weights)
@@ -94,7 +94,7 @@ def kept_and_its_entry(forger: Forger) -> None:
 
 
 def spliced(forger: Forger) -> None:
-    """Change a kept state and train on from it: only one epoch is false."""
+    """Change a kept state and continue the training from it, so that only one epoch is false."""
     kept_and_its_entry(forger)
     weights, state = checkpoints.read_kept_epoch(forger.run / kept_name(SPLICED))
     entries, rows = forger.json(TENSORS), forger.json(HISTORY)
@@ -140,7 +140,7 @@ def write_kept(forger: Forger, epoch: int, weights: dict[str, torch.Tensor], sta
 
 
 def as_double(forger: Forger) -> None:
-    """Store the same values as float64, which gives the same feature maps."""
+    """Convert the weights to float64 without changing their values or the feature maps."""
     changed(SELECTED, double)(forger)
     forger.revalidate(SELECTED)
     forger.rescore()
@@ -154,7 +154,7 @@ def without_kept(forger: Forger) -> None:
 
 
 def elsewhere(forger: Forger) -> None:
-    """Use weights of another seed, and claim arithmetic that no other machine has."""
+    """Use the weights of another seed, and claim native arithmetic, whose bits other machines cannot repeat."""
     say_native(forger)
     of_seed_1(forger)
 

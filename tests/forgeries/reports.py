@@ -38,13 +38,13 @@ def page(name: str, change: Callable[[bytes], bytes]) -> Forge:
 
 
 def picture(forger: Forger) -> None:
-    """Change a number in a drawing and in the page that shows it."""
+    """Change a number in a figure, and in the page that shows the figure."""
     for name in ("figure04.svg", "index.html"):
         page(name, lambda data: data.replace(b">.333</text>", b">.933</text>", 1))(forger)
 
 
 def another_photograph(forger: Forger) -> None:
-    """Replace the first photograph by the second wherever it is shown; photographs are not decoded again."""
+    """Replace the first photograph in the report by the second; `verify` does not decode photographs again."""
     text = (forger.work / REPORT / "index.html").read_bytes()
     first, second = list(dict.fromkeys(re.findall(rb"data:image/jpeg;base64,[A-Za-z0-9+/=]+", text)))[:2]
     for name in ("index.html", "figure07.svg"):
@@ -61,7 +61,7 @@ def beside(forger: Forger) -> None:
 
 
 def of_another_run(forger: Forger) -> None:
-    """Put the run of another seed beside the report of the first run."""
+    """Replace the run by one of another seed, and keep the report of the first."""
     other = forger.starts("seed 1") / "runs/tiny"
     for file in other.rglob("*"):
         if file.is_file():

@@ -17,7 +17,7 @@ Forge = Callable[[Forger], object]
 
 @dataclass(frozen=True, kw_only=True)
 class Forgery:
-    """A forged run; `by` is the first that shows it: `verify`, `verify --replay` or nothing."""
+    """A forged run; `by` is the weakest command that detects it: `verify`, `verify --replay` or nothing."""
 
     group: str
     name: str  # what is forged
@@ -33,7 +33,7 @@ class Forgery:
 
 
 def forgeries_of(group: str, **common: object) -> Callable[..., Forgery]:
-    """Return a function that makes the rows of a group: the forged value, the forgery, and words of the sentence."""
+    """Return a function that makes a Forgery of `group` from a name, a change and words of the expected message."""
 
     def row(name: str, forge: Forge, *words: str, **more: object) -> Forgery:
         return Forgery(group=group, name=name, forge=forge, words=words, **{**common, **more})  # type: ignore[arg-type]

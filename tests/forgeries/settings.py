@@ -1,4 +1,4 @@
-"""Forgeries of what was run: configuration, fingerprint, selection, settings and protocol."""
+"""Forgeries of what was trained: configuration, fingerprint, selection, settings and protocol."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CONFIG, FINGERPRINT = "config.json", "fingerprint.json"
 
 
 def by_hand(forger: Forger) -> None:
-    """Select another setting (one optimizer's training) in the metrics; no history supports it."""
+    """Record as selected, in the metrics only, a setting (one optimizer's training) that is not the best."""
     row = forger.json(f"{OTHER}/history.json")[1]
     forger.put(METRICS, "setting", OTHER)
     for key, source in (
@@ -28,7 +28,7 @@ def by_hand(forger: Forger) -> None:
 
 
 def by_lowered_history(setting: str) -> Forge:
-    """Select another setting by lowering the histories of those before it; everything else fits."""
+    """Select another setting (one optimizer's training) by setting the accuracies of all others to 0."""
 
     def forge(forger: Forger) -> None:
         for other in (SELECTED, OTHER, LAST):
@@ -45,7 +45,7 @@ def by_lowered_history(setting: str) -> Forge:
 
 
 def sabotaged(forger: Forger) -> None:
-    """Give all settings but one weights that were never trained, and recompute what follows."""
+    """Give all but the last setting (one optimizer's training) untrained weights, and recompute the records."""
     config = forger.config()
     drawn = models.build(config.model, len(forger.split().classes), config.seed).state_dict()
     # Nearly a bias alone: it says one class of every image.
@@ -61,7 +61,7 @@ def sabotaged(forger: Forger) -> None:
 
 
 def invented_start(forger: Forger) -> None:
-    """Claim a start from a weights file that nobody has, and invent the feature maps of it."""
+    """Claim that training started from a weights file that does not exist, and invent its feature maps."""
     forger.put(CONFIG, "weights", "mine.safetensors")
     forger.put(FINGERPRINT, "initial_weights_sha256", "0" * 64)
     forger.put("features.json", "network", "resnet18 with mine.safetensors weights, not fine-tuned")
@@ -69,7 +69,7 @@ def invented_start(forger: Forger) -> None:
 
 
 def another_order(forger: Forger) -> None:
-    """Swap the order of two equal settings, of which the first is selected."""
+    """Swap the first two optimizer settings in the configuration; both have equal results."""
     settings = forger.json(CONFIG)["settings"]
     forger.put(CONFIG, "settings", [settings[1], settings[0], settings[2]])
     forger.rescore()
@@ -86,7 +86,7 @@ def drop_from_configuration(forger: Forger) -> None:
 
 
 def drop(setting: str) -> Forge:
-    """Remove a setting everywhere."""
+    """Return a forgery that removes a setting (one optimizer's training) from the run and its configuration."""
 
     def forge(forger: Forger) -> None:
         kept = [each for each in forger.json(CONFIG)["settings"] if each["name"] != setting]
@@ -100,7 +100,7 @@ def drop(setting: str) -> Forge:
 
 
 def exchange_settings(forger: Forger) -> None:
-    """Exchange the folders of the settings trained by AdamW and by RMSprop."""
+    """Exchange the folders of the trainings by AdamW and by RMSprop."""
     for name, target in ((SELECTED, "between"), (OTHER, SELECTED), ("between", OTHER)):
         (forger.run / name).rename(forger.run / target)
     forger.rescore()
@@ -138,7 +138,7 @@ def unknown_key(forger: Forger) -> None:
 
 
 def unknown_preset(forger: Forger) -> None:
-    """Change the learning rate of a run, under a preset's name that nobody can look up."""
+    """Change a run's learning rate, and give it a preset name that does not exist."""
     forger.put(CONFIG, "preset", "better")
     forger.put(CONFIG, "settings/0/learning_rate", 0.5)
 

@@ -22,7 +22,7 @@ def parts_of(forger: Forger) -> Parts:
 
 
 def moved(change: Callable[[Parts], object]) -> Forge:
-    """Change the parts of a split, and recompute everything that follows from the weights."""
+    """Return a forgery that changes a split's parts and recomputes everything that depends on the weights."""
 
     def forge(forger: Forger) -> None:
         parts = parts_of(forger)
@@ -58,7 +58,7 @@ def exchange_validation(parts: Parts) -> None:
 
 
 def drop_errors(forger: Forger) -> None:
-    """Leave out the wrongly predicted test images, but keep the first image of each class, so that none is empty."""
+    """Drop wrongly predicted test images, except the first image of each class."""
     arrays, parts = forger.arrays(), parts_of(forger)
     good = arrays["softmax"].argmax(axis=1) == arrays["labels"]
     for label in set(arrays["labels"]):
@@ -70,7 +70,7 @@ def drop_errors(forger: Forger) -> None:
 
 
 def relabelled(part: str) -> Forge:
-    """Relabel a part's images by the network's predictions, and move their paths to those classes."""
+    """Label the images of a part as the network predicts, and change the class folders in their paths."""
 
     def forge(forger: Forger) -> None:
         split, scores = forger.split(), forger.predicted("adamw", part)
@@ -116,7 +116,7 @@ def text(change: Callable[[str], str]) -> Forge:
 
 
 def renamed(old: str, new: str) -> Forge:
-    """Rename a class everywhere, at the same place in the order of the classes."""
+    """Rename a class everywhere, without changing the order of the classes."""
 
     def forge(forger: Forger) -> None:
         forger.write(SPLIT, forger.read(SPLIT).replace(old.encode(), new.encode()))

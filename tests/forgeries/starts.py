@@ -1,4 +1,4 @@
-"""The honest runs that a forger starts from, each made once in its own working folder."""
+"""Honest runs to forge, each made once in its own working folder."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def near_copies(folder: Path) -> None:
 
 
 def ground(folder: Path) -> None:
-    """Append bytes to one test image until the split puts it into training."""
+    """Append varying bytes to one test image until its hash places it in the training part."""
     scenes(0)(folder)
     sizes = parse_sizes(PRESETS["tiny"].split, 6 * SCENES)
     chosen = stratified_split(catalogue(folder), sizes, 0).parts["test"][0].path
@@ -87,7 +87,7 @@ STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
 
 
 def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
-    """Return a function that makes an honest run once for all processes that share a folder, and returns its folder."""
+    """Return a function that makes an honest run by name, once for all processes, and returns its folder."""
 
     @functools.cache
     def start(name: str) -> Path:

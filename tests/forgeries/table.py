@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def written(page: str) -> dict[tuple[str, str], str]:
-    """Return the table lines on the page, without their numbers, by group and name."""
+    """Return a dict from (group, name) to the table row on the page, without the column of row numbers."""
     groups, lines = {heading(row.group): row.group for row in ROWS}, {}
     names, group = {(row.group, cell(row.name)): row.name for row in ROWS}, ""
     for text in page.splitlines():
@@ -74,19 +74,19 @@ def judged(rows: list[Forgery]) -> Iterator[tuple[int, Forgery, Verdict]]:
 
 
 def line(row: Forgery, verdict: Verdict) -> str:
-    """Return a table row: the forged value, what caught it, and the sentence or what would show it."""
+    """Return a table row: the forgery, the command that detects it, and its message or other evidence."""
     sentence = row.shown_by if row.by == "nothing" else f"`{cell(verdict.sentence(row.words))}`"
     return f"| {cell(row.name)} | {CAUGHT[verdict.by]} | {sentence} |"
 
 
 def cell(text: str) -> str:
-    """Return a text as a table's cell: unprintable characters are escaped, long text is cut."""
+    """Return a text as a table cell, with unprintable characters escaped and long text truncated."""
     printable = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text).replace("|", "\\|").replace("`", "'")
     return printable if len(printable) <= SHOWN else f"{printable[: SHOWN - 3]}..."
 
 
 def page_with(page: str, lines: Mapping[tuple[str, str], str]) -> str:
-    """Return the page with the table of all forgeries; one that was never judged has no line."""
+    """Return the page with the table of forgeries, without forgeries that have no entry in `lines`."""
     counts = Counter(row.by for row in ROWS)
     text = [
         f"{len(ROWS)} forgeries: {counts['verify']} are caught by `verify`, {counts['replay']} by `verify --replay`, "

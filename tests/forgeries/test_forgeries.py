@@ -1,4 +1,4 @@
-"""Every forgery of the table: what catches it, the sentence about it, and a naive check that misses it."""
+"""Every forgery in the table: what detects it, the message about it, and a naive check that misses it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Start = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def start(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Make an honest run once, for all workers of the tests."""
+    """Return a function that makes an honest run once for all test workers."""
     shared = golden_cases.SHARED or tmp_path_factory.getbasetemp()
     return starts(shared / "honest", numerics)
 

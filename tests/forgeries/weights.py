@@ -38,7 +38,7 @@ def of_another_setting(forger: Forger) -> None:
 
 
 def as_another_setting(forger: Forger) -> None:
-    """Show the training by AdamW as that of the last setting, with its history."""
+    """Copy the weights and the history of AdamW into the folder of the last optimizer."""
     for name in (*files_of(SELECTED), BEST):
         forger.write(name.replace(SELECTED, LAST), forger.read(name))
 
@@ -51,7 +51,7 @@ def of_seed_1(forger: Forger) -> None:
 
 
 def trained_on_test(forger: Forger) -> None:
-    """Fit the last layer to the test images; they are fewer than its features, so any scores are possible."""
+    """Fit the last layer by least squares to the test images, which are fewer than its input features."""
     config, split, state = forger.config(), forger.split(), forger.weights(SELECTED)
     images = load_images("test", split.root, split.parts["test"], config.image_size, cache=False)
     model = config.network.restore(len(split.classes), state, BEST)
@@ -89,7 +89,7 @@ def metadata(forger: Forger) -> None:
 
 
 def size_of_metadata(size: int | None) -> Forge:
-    """Write another image size into the metadata, or none as in older files."""
+    """Change the image size in the weights' metadata, or remove it as in older files."""
 
     def forge(forger: Forger) -> None:
         how = forger.config().preprocessing

@@ -16,6 +16,7 @@ import numpy as np
 import typer
 from numpy.random import Generator
 
+from in4310repro import cli
 from in4310repro.audit import examine
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import figures, published_page
@@ -88,7 +89,7 @@ class Bases:
 
 
 def make_bases(finished_run: Path, folder: Path) -> Bases:
-    """Make three runs out of the tiny one, each as the program itself would write it."""
+    """Make the three runs from the tiny run, each as the program itself would write it."""
     bases = Bases(make_one_setting(finished_run, folder / "one"), folder / "corrected", folder / "published")
     for each in (bases.corrected, bases.published):
         shutil.copytree(finished_run, each, ignore=shutil.ignore_patterns("*.safetensors"))
@@ -115,18 +116,19 @@ def damage(name: str, data: bytes, generator: Generator) -> bytes:
 
 @dataclass(frozen=True)
 class Ways:
-    """Ways to damage a run: the commands that read it, the damage, and the file (None: drawn at random)."""
+    """Options of a fuzzing case: the commands to draw from, the damaging function, and the file (None: random)."""
 
     commands: tuple[str, ...] = COMMANDS
     damage: Callable[[str, bytes, Generator], bytes] = damage
     file: str | None = None
 
 
-def run_case(number: int, bases: Bases, root: Path, ways: Ways = Ways()) -> Case:
-    """Damage one file, run one command on it, and list the faults of the outcome."""
+def run_case(number: int, bases: Bases, root: Path, ways: Ways = Ways(), main: Callable[[], object] = cli.main) -> Case:
+    """Damage one file of a run, run a command on it, and list the faults of the outcome."""
     kind = KINDS[number % len(KINDS)]
     generator = np.random.default_rng([2024, number])
     box = Sandbox(root / str(number), bases.corrected, bases.one_setting)
+    box.main = main
     try:
         file, words, intact = _MAKERS[kind](box, bases, number, generator, ways)
         before = snapshot(box.root)
@@ -178,7 +180,7 @@ def _damage_run(box: Sandbox, bases: Bases, number: int, generator: Generator, w
 
 
 def _same_manifest(original: bytes, new: bytes) -> bool:
-    """Return True if a damaged manifest lists only hashes of the original."""
+    """Return True if every line of a damaged manifest is also in the original."""
     try:
         return bool(json.loads(original).items() >= json.loads(new).items())
     except (ValueError, AttributeError, RecursionError):
@@ -219,7 +221,7 @@ _MAKERS = {"run": _damage_run, "TOML": _damage_settings, "split": _damage_split,
 
 @contextlib.contextmanager
 def skip_long_work(*, drawing: bool) -> Iterator[None]:
-    """End a training before its first step; without `drawing`, reports neither draw nor measure."""
+    """End trainings before their first step and, unless `drawing`, skip figures and features in reports."""
 
     def begin(*_task: object) -> None:
         raise typer.Exit(0)

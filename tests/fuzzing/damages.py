@@ -1,4 +1,4 @@
-"""Random damages to JSON, TOML, tables, texts, archives and bytes."""
+"""Random damage to JSON, TOML, tables, texts, archives and bytes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def pick(generator: Generator, choices: Any) -> Any:
 
 
 def list_places(value: Any, path: Path = ()) -> Iterator[Path]:
-    """Yield the paths of everything inside a JSON value."""
+    """Yield the path of every item inside a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, item in items:
         yield (*path, key)
@@ -87,7 +87,7 @@ def _damage(parent: Any, key: Any, kind: str, generator: Generator, numbers: tup
 
 
 def damage_json_text(data: bytes, generator: Generator) -> bytes:
-    """Return a JSON file with a damaged value, a key that occurs twice, or a damaged text."""
+    """Return a JSON file with a damaged value, a repeated key or damaged bytes."""
     chance = generator.random()
     if chance < 0.75:
         return json.dumps(damage_json(json.loads(data), generator), indent=1).encode()
@@ -97,7 +97,7 @@ def damage_json_text(data: bytes, generator: Generator) -> bytes:
 
 
 def _repeat_key(text: str, generator: Generator) -> str:
-    """Return an object in which a key occurs twice, with different values."""
+    """Return the JSON text with a key repeated and a random value for it, or a list of two copies without keys."""
     keys = list(re.finditer(r'("[^"\n]*"): ', text))
     if not keys:
         return f"[{text},{text}]"
@@ -107,7 +107,7 @@ def _repeat_key(text: str, generator: Generator) -> str:
 
 
 def damage_bytes(data: bytes, generator: Generator) -> bytes:
-    """Return the bytes with one bit flipped, or cut, emptied, doubled, or with bytes inserted."""
+    """Return the data with a bit flipped, the end cut off, everything removed, or some bytes inserted."""
     if not data:
         return b"\0"
     chance, place = generator.random(), int(generator.integers(len(data)))
@@ -260,7 +260,7 @@ def damage_toml(value: dict[str, Any], generator: Generator) -> bytes:
 
 
 def damage_print(data: bytes, generator: Generator) -> bytes:
-    """Damage a printed result: numbers, lines or signs of its text, or any bit."""
+    """Damage a printed result: a number, line, sign or word of its text, or any bit."""
     if generator.random() < 0.25:
         return damage_bytes(data, generator)
     text = data.decode()

@@ -1,4 +1,4 @@
-"""A made-up result in every format that `audit` reads, and reports in many printing habits."""
+"""A made-up result in every file format that `audit` reads, and texts in many printing habits."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ ENDINGS = ("txt", *FORMATS)
 
 
 def print_result(ending: str, number: int) -> bytes:
-    """Return a consistent result as a file of this type; `number` selects the printing habit of a text."""
+    """Return a consistent report in the format of a file suffix; `number` selects the printing style of text."""
     if ending == "txt":
         return habits.report(HABITS[number % len(HABITS)], number).text.encode()
     return FORMATS[ending]().encode()

@@ -1,4 +1,4 @@
-"""Scores: the images at both ends of a ranking, and metrics that need more than a file holds."""
+"""Scores: the images at both ends of a ranking, and metrics that need more than the score file contains."""
 
 import dataclasses
 

@@ -48,7 +48,7 @@ def loaded(parts: Split) -> Parts:
 
 
 def by_names(images: Catalogue) -> Split:
-    """Draw a split over file names, and check it by file names too."""
+    """Draw a random split of the list of files, and check only that no path is in two parts."""
     order = np.random.default_rng(0).permutation(len(images.entries))
     ends = np.cumsum(SIZES)
     cut = {part: order[end - size : end] for part, size, end in zip(PARTS, SIZES, ends, strict=True)}
@@ -60,7 +60,7 @@ def by_names(images: Catalogue) -> Split:
 
 @functools.cache
 def with_copies() -> tuple[Parts, Parts]:
-    """Return our split and one drawn over file names, for a folder in which 60 of 240 files are copies."""
+    """Return the images of the package's split and of `by_names` for a folder of 240 files, 60 of them copies."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         write_scenes(root, 30, SIZE, 0)

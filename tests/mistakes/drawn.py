@@ -1,4 +1,4 @@
-"""Drawn scenes of 16 pixels, and classifiers computed in float64: real scores in little time."""
+"""Drawn scenes of 16 x 16 pixels, and simple classifiers in float64 that give real scores quickly."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def yielded(batches: Iterator[Batch]) -> Yielded:
 
 @functools.cache
 def catalogue() -> Catalogue:
-    """240 drawn scenes, 40 of each class."""
+    """Return the catalogue of 240 drawn scenes, 40 of each class."""
     return embedded_catalogue(SCENES, SIZE, 0)
 
 
@@ -60,7 +60,7 @@ def our_parts() -> Parts:
 
 
 def accuracies(labels: Array, predicted: Array) -> list[float]:
-    """Return the share of correct images of each class, by counting."""
+    """Return the fraction of correct images of each class, by counting."""
     return [float(np.mean([p == label for p in predicted[labels == label]])) for label in np.unique(labels)]
 
 
@@ -69,7 +69,7 @@ def mean_accuracy(labels: Array, predicted: Array) -> float:
 
 
 def nearest(training: Yielded, test: Yielded) -> Array:
-    """The class of the nearest training image of each test image."""
+    """Return, for each test image, the class of the nearest training image."""
     one, other = (part.images.reshape(len(part.images), -1) for part in (training, test))
     distances = (other**2).sum(axis=1)[:, None] - 2 * other @ one.T + (one**2).sum(axis=1)
     return np.asarray(training.labels[distances.argmin(axis=1)])
@@ -81,7 +81,7 @@ def nearest_accuracy(parts: Parts, measured: str = "test") -> float:
 
 
 def inputs(images: Array) -> Array:
-    """Return images as rows, each with a 1 at its end."""
+    """Return images as rows of pixels, each with a 1 appended."""
     return np.hstack([images.reshape(len(images), -1), np.ones((len(images), 1))])
 
 
@@ -102,7 +102,7 @@ def regression(training: Yielded, steps: int, rate: float, images: Array | None 
 
 @functools.cache
 def weights() -> Array:
-    """Weights of a softmax regression on the training scenes."""
+    """Return the weights of a softmax regression on the training scenes."""
     return regression(our_parts()["training"], 60, 0.02)[-1]
 
 
@@ -111,10 +111,10 @@ def logits(images: Array) -> Array:
 
 
 def losses(scores: Array, labels: Array) -> float:
-    """Mean cross-entropy of logits."""
+    """Return the mean cross-entropy of logits."""
     return float(-np.log(softmax(scores.astype(np.float64))[np.arange(len(labels)), labels]).mean())
 
 
 def from_to(what: str, ours: float, twin: float, *, digits: int = 3) -> str:
-    """Format our number and the number that the mistake gives instead."""
+    """Return a sentence with the correct number and the number that the mistake gives."""
     return f"{what} {ours:.{digits}f}, read as {twin:.{digits}f}"

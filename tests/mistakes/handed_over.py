@@ -30,12 +30,12 @@ CONFIG = replace(
 
 
 class DoneError(Exception):
-    """Raised to end a training or a prediction once the test has its answer."""
+    """Exception that ends a training or a prediction as soon as a test has seen enough."""
 
 
 @dataclass(frozen=True)
 class HandedOver:
-    """Images by part (training, validation, test), and the sha256 of the weights that each setting begins with."""
+    """Image sets by part (training, validation, test), and the sha256 of each setting's initial weights."""
 
     sets: dict[str, ImageSet]
     starts: list[str]
@@ -43,7 +43,7 @@ class HandedOver:
 
 @functools.cache
 def handed_over() -> HandedOver:
-    """Run `train` with a training loop that records its arguments and changes the network."""
+    """Run `train` with a stand-in for the training loop that records its arguments and changes the network."""
     result = HandedOver({}, [])
 
     def keep(task: Task) -> list[HistoryRow]:

@@ -1,4 +1,4 @@
-"""Mistakes 36 to 48, of hooks: shares of values <= 0 of a network that misleads hooks, on 26 drawn scenes.
+"""Mistakes 36 to 48, of hooks: fractions of values <= 0 in a network that misleads hooks.
 
 A faulty version computes what the mistake computes, from the same network and images as ours. The check
 compares both with copies of the maps.
@@ -28,19 +28,19 @@ Network = Tangled
 
 @functools.cache
 def images() -> Tensor:
-    """Return 26 normalised test scenes of all classes; the last of 4 batches of 8 has two."""
+    """Return 26 normalised test scenes of all classes."""
     places = np.linspace(0, len(drawn.our_parts()["test"].labels) - 1, 26).astype(int)
     return torch.from_numpy(drawn.our_parts()["test"].images[places]).float()
 
 
 def loader(given: Tensor, size: int = 8) -> Iterator[Tensor]:
-    """26 images in batches of 8, 8, 8 and 2."""
+    """Yield the images in batches of `size`."""
     yield from torch.split(given, size)
 
 
 @functools.cache
 def shares_by_copies() -> Shares:
-    """Share of values <= 0 of each module, over all images and calls."""
+    """Return each module's fraction of values <= 0 over all images and calls."""
     shares = {}
     for name in NAMES:
         maps = torch.cat(maps_by_copies(draw_tangled(), name, list(loader(images())))).numpy()
@@ -49,7 +49,7 @@ def shares_by_copies() -> Shares:
 
 
 def check_shares(shares: Shares) -> None:
-    """Shares are those of copies of all maps, of every call and image."""
+    """The fractions of values <= 0 equal those of copies of all maps, over every call and image."""
     assert shares == pytest.approx(shares_by_copies(), abs=1e-12)
 
 
@@ -64,7 +64,7 @@ def our_shares() -> Shares:
 def hooked(
     network: Network, source: Iterator[Tensor], of: Callable[[Tensor], Tensor], names: list[str] = NAMES
 ) -> dict[str, list[float]]:
-    """Return `of` each output of the modules, one number per call; the faulty versions build on these numbers."""
+    """Return a dict from module name to `of(output)` at each call, collected by forward hooks."""
     numbers: dict[str, list[float]] = {name: [] for name in names}
     handles = [
         network.get_submodule(name).register_forward_hook(
@@ -87,7 +87,7 @@ def share(maps: Tensor) -> Tensor:
 
 
 def weighted(shares: dict[str, list[float]], sizes: list[int]) -> Shares:
-    """Return the mean of the batches' shares, weighted by images; calls of one batch are adjacent."""
+    """Average the fractions of the batches, weighted by their numbers of images."""
     return {
         name: float(np.average(values, weights=np.repeat(sizes, len(values) // len(sizes))))
         for name, values in shares.items()
@@ -201,7 +201,7 @@ SHARE_TWINS: list[tuple[int, str, Callable[[Network, Tensor], Shares]]] = [
 
 
 def values_of_two_passes() -> tuple[int, int]:
-    """Return the number of values counted in each of two passes, each measured by itself."""
+    """Return the numbers of values that FeatureStatistics counts in two separate passes."""
     network, counted = draw_tangled(), []
     for _ in range(2):
         with FeatureStatistics(network, ["conv1"]) as statistics:

@@ -1,4 +1,4 @@
-"""Mistakes 15 to 17, of training: the choice of the weights to keep, and the end of training."""
+"""Mistakes 15 to 17, of training: which weights are kept, and when training ends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ACCURACIES = (0.5, 0.75, 0.25)
 
 
 def measured(accuracy: float) -> Scores:
-    """Scores with this accuracy in every class."""
+    """Return scores that have this accuracy in every class."""
     labels = np.arange(24) % 6
     right = np.arange(24) // 6 < accuracy * 4
     return Scores(tuple(map(str, range(24))), labels, np.eye(6, dtype=np.float32)[(labels + ~right) % 6], 1.0)
@@ -42,7 +42,7 @@ def measured(accuracy: float) -> Scores:
 
 @functools.cache
 def our_best() -> Kept:
-    """Return the epochs of a `fit` whose second of three is the best, and the hash of the weights it keeps."""
+    """Train three epochs with `fit`, the second being best; return hashes of the epochs' and the saved weights."""
     config = replace(BRIEF, epochs=3)
     with (
         tempfile.TemporaryDirectory() as name,
@@ -55,7 +55,7 @@ def our_best() -> Kept:
 
 
 def best_of(keep: Callable[[nn.Module, State, bool], State]) -> Kept:
-    """Train three epochs; after each, store the state that `keep` returns, given True if the epoch is the best."""
+    """Train three epochs; after each one, call `keep(model, kept, is_best)`, which returns the state to keep."""
     model, epochs = network(), []
     kept, optimizer = State(), sgd(model)
     for epoch, accuracy in enumerate(ACCURACIES):
@@ -66,12 +66,12 @@ def best_of(keep: Callable[[nn.Module, State, bool], State]) -> Kept:
 
 
 def check_best(kept: Kept) -> None:
-    """The weights that are kept are those of the epoch with the highest accuracy on validation."""
+    """The saved weights are those of the epoch with the highest validation accuracy."""
     assert kept.best == max(kept.epochs)[1]
 
 
 def last_for_best(_ours: Kept, _twin: Kept) -> str:
-    """State the best and the last accuracy of a regression; its learning rate is too high, so that they differ."""
+    """Return a sentence with the best and the last accuracy of a regression with a too high learning rate."""
     parts = drawn.our_parts()
     validation = parts["validation"]
     curve = [
@@ -83,7 +83,7 @@ def last_for_best(_ours: Kept, _twin: Kept) -> str:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Requested epochs and patience, validation losses epoch by epoch, and the number of trained epochs."""
+    """Requested epochs and patience, the validation loss of each epoch, and the number of epochs trained."""
 
     epochs: int
     patience: int | None
@@ -119,7 +119,7 @@ def patience_reset() -> Stopped:
 
 
 def check_epochs(stopped: Stopped) -> None:
-    """As many epochs are trained as were asked for, or as patience allows."""
+    """The number of trained epochs is the requested number, or the number that the patience allows."""
     assert stopped.trained == asked_for(stopped)
 
 

@@ -34,13 +34,13 @@ def summary() -> metrics.ClassMetrics:
 
 
 def check_class_accuracy(values: list[float]) -> None:
-    """Class accuracy is the recall of each class, as scikit-learn has it."""
+    """The accuracy of a class equals its recall by scikit-learn."""
     labels, softmax, _ = scored()
     np.testing.assert_allclose(values, recall_score(labels, softmax.argmax(axis=1), average=None), rtol=0, atol=1e-12)
 
 
 def check_average_precision(values: list[float]) -> None:
-    """Average precision is scikit-learn's, one class against the rest, of the softmax scores."""
+    """Average precision equals scikit-learn's one-vs-rest average precision of the softmax scores."""
     labels, softmax, _ = scored()
     expected = [average_precision_score(labels == label, softmax[:, label]) for label in range(6)]
     np.testing.assert_allclose(values, expected, rtol=0, atol=1e-12)
@@ -124,7 +124,7 @@ def measured() -> dict[str, list[float]]:
 
 
 def curves(values: dict[str, list[float]]) -> dict[str, Curves]:
-    """The points that our figure draws of each setting."""
+    """Return a dict from setting (a learning rate) to the points that the package's figure draws."""
     numbers = {"epoch": list(range(1, 9)), "mean_class_accuracy": values, "selected": "middle"}
     lines = charts.list_points(6, numbers)
     return {name: [(float(epoch), float(value)) for epoch, value in points] for name, points in lines.items()}
@@ -138,7 +138,7 @@ def smoothed(values: list[float]) -> list[float]:
 
 
 def check_points(drawn_points: dict[str, Curves]) -> None:
-    """Every point of a figure is a number that was measured at its epoch."""
+    """Every point in a figure shows the value measured at its epoch."""
     assert drawn_points == {
         name: [(float(epoch), value) for epoch, value in enumerate(values, start=1)]
         for name, values in measured().items()

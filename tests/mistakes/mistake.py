@@ -1,4 +1,4 @@
-"""One mistake: a faulty version beside ours, a check that only ours passes, and the size of the error."""
+"""One mistake: faulty code and ours, a check that only ours passes, and the size of the error."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Mistake:
-    """A mistake of public solutions, and its cost on drawn scenes."""
+    """A mistake seen in public solutions, and its effect on drawn scenes."""
 
     number: int  # in the list of mistakes seen in public solutions
     name: str
@@ -21,7 +21,7 @@ class Mistake:
 
     @property
     def finder(self) -> str:
-        """The property that the check tests: the first line of its docstring."""
+        """First line of the check's docstring: a sentence that states what must hold."""
         return (self.check.__doc__ or "").strip().splitlines()[0].removesuffix(".")
 
 

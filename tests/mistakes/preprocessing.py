@@ -22,7 +22,7 @@ from tests.mistakes.mistake import Mistake
 
 
 def pixels_of(read: Callable[[Path], Array]) -> Array:
-    """Return the first scene of each class, as `read` returns it from its file."""
+    """Return the first scene of each class as `read` decodes it."""
     return np.stack([read(drawn.catalogue().root / name / "0000.bmp") for name in scenes.CLASSES])
 
 
@@ -31,7 +31,7 @@ def buffer_reshaped(file: Path) -> Array:
 
 
 def check_pixels(pixels: Array) -> None:
-    """A file is decoded into the pixels that were drawn."""
+    """A decoded file has the pixels that were drawn."""
     np.testing.assert_array_equal(pixels, np.stack([scenes.draw(name, 0, SIZE, 0) for name in scenes.CLASSES]))
 
 
@@ -44,7 +44,7 @@ def raw() -> Array:
 
 
 def check_normalisation(images: Array) -> None:
-    """What a loader yields is (pixel / 255 - mean) / standard deviation of torchvision's weights."""
+    """A loader yields (pixel / 255 - mean) / deviation with the constants of torchvision's weights."""
     mean, deviation = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
     expected = ((raw() - mean) / deviation).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(images, expected, rtol=0, atol=1e-5)
@@ -85,7 +85,7 @@ Seen = tuple[Yielded, Yielded]
 
 
 def seen_with(test: ImageSet) -> Seen:
-    """Return the images that the network gets in training and in evaluation."""
+    """Return the images that a network gets from the training loader, and from the evaluation loader for `test`."""
     training = training_batches(drawn.image_sets()["training"], 16, "flip-shift", 0, 0)
     return drawn.yielded(training), drawn.yielded(evaluation_batches(test, 16))
 
@@ -116,7 +116,7 @@ def at_another_size(ours: Seen, twin: Seen) -> str:
 
 @functools.cache
 def of_two_shapes() -> tuple[ImageSet, dict[str, Array]]:
-    """Return 24 scenes, 4 of them not square: as our loader and as an image library open them."""
+    """Return 24 scenes (4 not square) as our loader reads them, and as Pillow opens them."""
     with tempfile.TemporaryDirectory() as name:
         for index, label in enumerate(scenes.CLASSES):
             (Path(name) / label).mkdir()
@@ -140,7 +140,7 @@ def only_square_ones() -> Yielded:
 
 
 def batches_that_can_be_stacked() -> Yielded:
-    """Return the output of a loader that leaves out a batch if stacking it raises an error."""
+    """Return the output of a loader that drops every batch with images of different shapes."""
     opened = of_two_shapes()[1]
     kept: dict[str, Array] = {}
     for start in range(0, len(opened), 8):

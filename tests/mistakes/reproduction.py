@@ -1,4 +1,4 @@
-"""Mistakes 31 to 35, of the reproduction: saved scores against those that are predicted again."""
+"""Mistakes 31 to 35, of the reproduction: saved scores compared with those of a new prediction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Verifier = Callable[[Scores, Scores], list[str]]
 
 @functools.cache
 def network() -> nn.Module:
-    """Return the regression on drawn scenes as a network."""
+    """Return the softmax regression on drawn scenes as a PyTorch network."""
     linear = nn.Linear(3 * SIZE**2, 6)
     with torch.no_grad():
         linear.weight.copy_(torch.from_numpy(drawn.weights()[:-1].T))
@@ -53,7 +53,7 @@ def last_bit(softmax: Array) -> None:
 
 
 def same_labels(softmax: Array) -> None:
-    """Replace each image's scores by 1 for its predicted class and 0 for the others."""
+    """Replace scores by one-hot vectors of the predicted class, in place."""
     softmax[:] = np.eye(6, dtype=np.float32)[softmax.argmax(axis=1)]
 
 
@@ -62,7 +62,7 @@ def rows_exchanged(softmax: Array) -> None:
 
 
 def check_verifier(verifier: Verifier) -> None:
-    """Equal scores pass; a last bit, scores of the same labels and exchanged rows are found."""
+    """Equal scores pass; a changed last bit, other scores with the same labels and swapped rows are detected."""
     scores = predicted()
     assert verifier(scores, with_softmax(scores, lambda softmax: softmax)) == []
     for change in (last_bit, same_labels, rows_exchanged):
@@ -102,7 +102,7 @@ def passes(_ours: Verifier, twin: Verifier) -> str:
 
 
 def shuffled() -> Scores:
-    """Return scores in the order of a shuffled loader, under paths in the order of the list."""
+    """Return scores in a shuffled order, but with the paths in the original order."""
     images = drawn.image_sets()["test"]
     order = np.random.default_rng(0).permutation(len(images))
     mixed = ImageSet("test", images.paths, images.keys, images.labels[order], images.pixels[order])
@@ -112,7 +112,7 @@ def shuffled() -> Scores:
 
 
 def check_order(scores: Scores) -> None:
-    """The scores under each path are those of its image alone."""
+    """The scores stored for a path equal those of a separate prediction for the image."""
     images = drawn.our_parts()["test"]
     expected = drawn.softmax(drawn.logits(images.images).astype(np.float64))
     alone = dict(zip(images.paths, expected, strict=True))

@@ -43,7 +43,7 @@ def largest(matrix: NDArray[Any]) -> Spectrum:
 
 
 def check_spectrum(eigenvalues: Spectrum) -> None:
-    """Eigenvalues are NumPy's, of the covariance over copies of the means, largest first."""
+    """The eigenvalues equal NumPy's for the covariance of copied channel means, in decreasing order."""
     np.testing.assert_allclose(eigenvalues, spectrum_by_numpy(), rtol=1e-5)
 
 
@@ -104,7 +104,7 @@ def worst_eigenvalue(ours: Spectrum, twin: Spectrum) -> str:
 
 
 def below_zero(ours: Spectrum, twin: Spectrum) -> str:
-    """State our eigenvalue; the faulty one is below 0 by an amount that depends on BLAS's rounding."""
+    """State our eigenvalue, and that the faulty one is negative by an amount that depends on rounding."""
     assert twin.min() < 0
     return f"eigenvalue 8: {ours[7]:.3g}, read as less than 0"
 
@@ -132,7 +132,7 @@ def check_order(eigenvalues: list[float]) -> None:
 
 
 def our_error() -> Any:
-    """Return the result or the error of hooks on one network, after a forward pass of another network."""
+    """Add hooks to one network, run another one, and return the result or the ValueError."""
     hooked, other = draw_tangled(), Tangled()
     with FeatureStatistics(hooked, ["conv1"], "images") as statistics:
         other(images())
@@ -151,7 +151,7 @@ def pass_of_another_network() -> Any:
 
 
 def check_error(outcome: Any) -> None:
-    """Hooks that never ran are an error that names their module."""
+    """A hook that never ran raises an error that names its module."""
     assert isinstance(outcome, ValueError)
     assert "['conv1'] never ran" in str(outcome)
 

@@ -28,7 +28,7 @@ from tests.mistakes.mistake import Mistake
 
 
 def check_sizes(parts: Parts) -> None:
-    """Each loader yields as many images as were asked for its part."""
+    """Each loader yields the requested number of images."""
     assert tuple(len(parts[part].labels) for part in PARTS) == SIZES
 
 
@@ -38,7 +38,7 @@ def swapped() -> Parts:
 
 
 def check_strata(parts: Parts) -> None:
-    """Each class has its share of each part, to within one image."""
+    """The number of images of a class in a part is proportional to the class size, to within one image."""
     labels = np.concatenate([part.labels for part in parts.values()])
     for part in parts.values():
         shares = np.bincount(labels, minlength=6) / len(labels) * len(part.labels)
@@ -97,7 +97,7 @@ def selected_on_test() -> Candidates:
 
 
 def check_selection(chosen: Candidates) -> None:
-    """What is selected has the highest accuracy on validation."""
+    """The selected classifier has the highest validation accuracy."""
     for validation, _, name in chosen:
         assert validation[name] == max(validation.values())
 
@@ -111,7 +111,7 @@ def gain(ours: Candidates, twin: Candidates) -> str:
 
 
 def listed(names: Iterator[Any], backwards: bool) -> Iterator[Any]:
-    """Walk a directory with its names in another order, as on another file system."""
+    """Yield the entries of os.walk with names sorted forwards or backwards, as on different file systems."""
     for folder, inner, files in names:
         inner.sort(reverse=backwards)
         yield folder, inner, sorted(files, reverse=backwards)
@@ -121,7 +121,7 @@ LabelMaps = list[tuple[str, ...]]
 
 
 def maps_of(classes_of: Any) -> LabelMaps:
-    """Return the classes in the order of their labels, for two orders of listing the same folder."""
+    """Return the class names in the order of their labels, for each of two orders of directory listing."""
     walk = os.walk
     maps = []
     for backwards in (False, True):
@@ -139,7 +139,7 @@ def map_as_listed() -> LabelMaps:
 
 
 def check_label_map(maps: LabelMaps) -> None:
-    """A class has the same label in whatever order its folder is listed."""
+    """A class gets the same label for every order of directory listing."""
     assert maps[0] == maps[1]
 
 
@@ -155,7 +155,7 @@ Table = tuple[list[str], bool]
 
 
 def table_of(parts: Split) -> Table:
-    """Return the paths in a split's table, and True if its images are found after their folder was moved."""
+    """Return the paths in a split's table, and True if they still exist below the image folder once it is moved."""
     with tempfile.TemporaryDirectory() as name:
         first, second, file = Path(name) / "first", Path(name) / "second", Path(name) / "split.csv"
         write_scenes(first, 3, SIZE, 0)
@@ -182,7 +182,7 @@ def three_scenes(prefix: str) -> Split:
 
 
 def check_table(table: Table) -> None:
-    """A split is read again after its images were moved: its paths are relative."""
+    """A split can be read after its images were moved, because its paths are relative."""
     paths, found = table
     assert not any(Path(path).is_absolute() for path in paths)
     assert found

@@ -1,4 +1,4 @@
-"""All 58 mistakes, and the table of them in docs/mistakes.md: python -m tests.mistakes.table."""
+"""The table of all 58 mistakes in docs/mistakes.md, written by python -m tests.mistakes.table."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def page() -> str:
 
 
 def differences(written: str, computed: str) -> list[str]:
-    """Return the lines in which two pages differ; a last digit may differ by one, because libraries round it."""
+    """Return a sentence per line in which two pages differ by more than one in the last digit of a number."""
     one, other = written.splitlines(), computed.splitlines()
     if len(one) != len(other):
         return [f"{len(one)} lines are written and {len(other)} computed"]

@@ -35,7 +35,7 @@ State = dict[str, Tensor]
 
 
 def network(seed: int = 0) -> nn.Sequential:
-    """Return a small network with every kind of state that a ResNet has."""
+    """Return a small network with every kind of parameter and buffer that a ResNet has."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         body = [nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU()]
@@ -45,7 +45,7 @@ def network(seed: int = 0) -> nn.Sequential:
 
 @functools.cache
 def training_set() -> ImageSet:
-    """48 training scenes."""
+    """Return 48 training scenes."""
     images = drawn.image_sets()["training"]
     places = np.arange(0, 120, 5)
     places = np.sort(np.concatenate([places, places + 2]))
@@ -78,7 +78,7 @@ def task(model: nn.Module, config: Config, files: RunFolder) -> training.Task:
 
 
 def plain_epoch(model: nn.Module, optimizer: Optimizer, epoch: int = 0) -> float:
-    """Train one epoch by the loop of the faulty versions, and return the mean loss over the images."""
+    """Train one epoch in a plain PyTorch loop, and return the mean loss over the images."""
     model.train()
     total = 0.0
     for batch in batches(epoch):
@@ -98,7 +98,7 @@ Starts = list[tuple[str, float]]
 
 
 def our_starts() -> Starts:
-    """Return each setting's initial weights (sha256) in a `train` whose loop changes the network it is given."""
+    """Return the sha256 of each setting's initial weights, as `train` passes them to a loop that changes them."""
     return [(sha256, 0.0) for sha256 in handed_over().starts]
 
 
@@ -112,7 +112,7 @@ def trained_on() -> Starts:
 
 
 def check_starts(starts: Starts) -> None:
-    """Every setting begins with the same weights."""
+    """Every setting (one optimizer's training) starts from the same weights."""
     assert len(starts) == 2
     assert starts[0][0] == starts[1][0]
 
@@ -157,7 +157,7 @@ Rates = list[float]
 
 @contextmanager
 def rates_noted(rates: Rates) -> Iterator[None]:
-    """Record the learning rate at each step of an optimizer that our training builds."""
+    """Append to `rates` the learning rate of each training step in the `with` block, relative to the initial one."""
     build = optimizers.build
 
     def noted(*words: Any, **more: Any) -> Optimizer:
@@ -190,7 +190,7 @@ def never_stepped() -> Rates:
 
 
 def check_rates(rates: Rates) -> None:
-    """The learning rate falls as half a cosine wave, from step to step of the optimizer."""
+    """The learning rate follows half a cosine wave over the optimizer steps."""
     np.testing.assert_allclose(rates, [(1 + np.cos(np.pi * step / 12)) / 2 for step in range(12)], rtol=0, atol=1e-11)
 
 
@@ -217,7 +217,7 @@ def freezes_nothing() -> Trained:
 
 
 def check_frozen(trained: Trained) -> None:
-    """A frozen layer keeps its bits through training, and the head learns."""
+    """Training does not change a frozen layer, but changes the head."""
     before, after, _ = trained
     assert torch.equal(before["0.weight"], after["0.weight"])
     assert not torch.equal(before["5.weight"], after["5.weight"])
@@ -230,7 +230,7 @@ def frozen_moved(_ours: Trained, twin: Trained) -> str:
 
 
 class Asking(nn.Module):
-    """A module that notes the device of its input and then stops the pass."""
+    """Module that records the device of its input and then raises DoneError."""
 
     def __init__(self, devices: list[str]) -> None:
         super().__init__()
@@ -243,7 +243,7 @@ class Asking(nn.Module):
 
 
 def our_device() -> list[str]:
-    """Return the device of the images that training and evaluation give to a network on device `meta`."""
+    """Return the devices of the images that training and evaluation pass to a network on device `meta`."""
     devices: list[str] = []
     elsewhere = replace(active(), mode="native", device="meta")
     with tempfile.TemporaryDirectory() as name:
@@ -267,7 +267,7 @@ def result_dropped() -> list[str]:
 
 
 def check_device(devices: list[str]) -> None:
-    """A network gets its images on its own device, in training and in evaluation."""
+    """A network gets its images on the network's device, in training and in evaluation."""
     assert devices == ["meta", "meta"]
 
 

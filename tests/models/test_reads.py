@@ -13,24 +13,28 @@ from typing import Any
 import pytest
 import torch
 
-from in4310repro import models
 from in4310repro.data.embedded import write_scenes
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
+from in4310repro.models.network import open_network
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from tests.conftest import Call
 
-NAME = "resnet18"
-SHORT = ("--preset", "tiny", "--optimizer", "SGD", "--epochs", "1")
+# Of three layers: what is counted does not depend on the size of the file.
+NAME = "tests.sessions.shares:plain_layers"
+MODEL = ("--model", NAME)
+SHORT = ("--preset", "tiny", "--optimizer", "SGD", "--epochs", "1", *MODEL)
 HOW = {number: Preprocessing(mean=(number / 10,) * 3, size=32) for number in (1, 2)}
 GIVEN = ("--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5", "--interpolation", "bilinear", "--crop-ratio", "1")
 
 
 def state(number: int) -> dict[str, torch.Tensor]:
-    return models.build(NAME, 6, seed=number).state_dict()
+    network = open_network(NAME)
+    network.trust()
+    return network.build(6, seed=number).state_dict()
 
 
 def write_weights(file: Path, number: int = 1) -> Path:
-    """Write one of two versions of the weights, which also differ in how images are prepared for them."""
+    """Write weights number 1 or 2, which differ in values and in the preprocessing that they record."""
     if file.suffix == ".pth":
         torch.save(state(number), file)
     else:
@@ -40,7 +44,7 @@ def write_weights(file: Path, number: int = 1) -> Path:
 
 @pytest.fixture
 def on_open(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, Callable[[], object]], None]]:
-    """Yield a function that sets an action for whenever a file has been opened."""
+    """Yield a function that sets a callback for every time that a given file is opened."""
     watched: dict[Path, Callable[[], object]] = {}
     plain = io.open
 
@@ -68,10 +72,10 @@ def test_every_command_opens_a_file_of_weights_once(ending: str, call: Call, on_
     how = () if ending == "safetensors" else GIVEN
     commands = {
         "train": ("train", *SHORT, *given, "--imagenet", "scenes", "--out", "run", "--keep-epochs", *how),
-        "report": ("report", "run", "--no-photographs"),
-        "verify": ("verify", "run", "--replay", "0"),
-        "features": ("features", "--data", "scenes", *given, "--out", "maps.json"),
-        "data": ("data", "check", "scenes", *given, "--model", NAME, *how),
+        "report": ("report", "run", "--no-photographs", *MODEL),
+        "verify": ("verify", "run", "--replay", "0", *MODEL),
+        "features": ("features", "--data", "scenes", *given, "--out", "maps.json", *MODEL),
+        "data": ("data", "check", "scenes", *given, *MODEL, *how),
     }
     times = {}
     for command, words in commands.items():

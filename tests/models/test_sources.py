@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import sys
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import nn
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
 from in4310repro.models.network import Network, open_network
 from in4310repro.models.sources import SOURCES, Functions, Lite, Source, Timm, Torchvision
+from in4310repro.system import machine
 from in4310repro.system.tensors import tensor_bytes
 
 SIDE = 64  # pixels
@@ -36,7 +36,7 @@ def dropping(num_classes: int) -> nn.Module:
 
 @dataclass(frozen=True)
 class Sample:
-    """Names of networks of one source, and the properties that they must have."""
+    """Names of networks of one source, and their expected properties."""
 
     name: str
     misspelt: str  # and what is meant by it
@@ -54,7 +54,7 @@ SAMPLES: dict[type[Source], Sample] = {
 
 
 def made_up_timm() -> ModuleType:
-    """Return a stand-in for the module timm, with one network and the functions that are called."""
+    """Return a stand-in for the module timm with one network."""
     module, how = ModuleType("timm"), SimpleNamespace(
         mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5], interpolation="bicubic", crop_pct=0.9, input_size=(3, 96, 96)
     )  # fmt: skip
@@ -155,7 +155,7 @@ def test_imagenet_weights_say_how_images_are_prepared_or_are_refused(sample: Sam
 
 def test_weights_are_at_hand_or_not(network: Network, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, machine.EFFICIENTNET, None)
     (tmp_path / "w.pth").touch()
     asked = ("none", f"{tmp_path / 'w.pth'}", f"{tmp_path / 'x.pth'}", "imagenet")
     assert [network.has_weights(each) for each in asked] == [True, True, False, False]

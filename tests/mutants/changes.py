@@ -30,7 +30,7 @@ UNCHANGED_FIELDS = {"annotation", "returns", "decorator_list", "format_spec"}
 
 @dataclass(frozen=True)
 class Change:
-    """One change: its position, the line before and after it, and the changed text of the module."""
+    """One mutation: its position, its line before and after, and the changed source of the module."""
 
     kind: str
     function: str  # qualified name; "" at the top of the module
@@ -42,13 +42,13 @@ class Change:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Identity of the change, which does not depend on line numbers."""
+        """Key that identifies the change without its line number: function, line before and line after."""
         return self.function, self.before, self.after
 
 
 @dataclass(frozen=True)
 class Site:
-    """A replaceable node: a field of its parent, with an index where the field is a list."""
+    """Place of a replaceable node in the syntax tree: its parent's field and, in a list, its index."""
 
     kind: str
     function: str
@@ -59,7 +59,7 @@ class Site:
     replacement: ast.AST
 
     def put(self, node: ast.AST) -> ast.AST:
-        """Put a node at the site, and return the node that was there."""
+        """Replace the node at the site, and return the old node."""
         held = getattr(self.parent, self.field)
         old: ast.AST = held if self.index is None else held[self.index]
         if self.index is None:
@@ -70,7 +70,7 @@ class Site:
 
 
 def make_changes(source: str, number: int | None = None, seed: int | str = 0) -> list[Change]:
-    """Return `number` changes of a module, drawn by the seed; all of them if `number` is None or too large."""
+    """Return `number` mutations of a module, drawn with a seed, or all of them if `number` is None."""
     tree = ast.parse(source)
     sites = list(_find_sites(tree, tree, ""))
     if number is not None and number < len(sites):
@@ -95,7 +95,7 @@ def list_keys(source: str) -> set[tuple[str, str, str]]:
 
 
 def rewrite(source: str) -> str:
-    """Return the unchanged module as changed modules are written: by ast.unparse, without comments."""
+    """Return the source after parsing and ast.unparse, which formats it like the changed modules."""
     return ast.unparse(ast.parse(source))
 
 
@@ -147,12 +147,12 @@ def _find_sites(parent: ast.AST, statement: ast.AST, function: str) -> Iterator[
 
 
 def _is_message(parent: ast.AST, field: str) -> bool:
-    """Return whether the field is a raised exception or its cause; neither is changed, since tests compare messages."""
+    """Return True for the exception or the cause of a `raise`, which are not mutated."""
     return isinstance(parent, ast.Raise) and field in ("exc", "cause")
 
 
 def _is_left_alone(node: ast.AST) -> bool:
-    """Return whether a node only serves type checks, or is `strict` of zip, a redundant check."""
+    """Return True for `if TYPE_CHECKING` and for the argument `strict` of zip, which are not mutated."""
     typing = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
     return typing or (isinstance(node, ast.keyword) and node.arg == "strict")
 
@@ -167,7 +167,7 @@ def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[
 
 
 def _branches(parent: ast.AST, field: str) -> tuple[bool, ...]:
-    """Return the constants that may replace a condition; a `while` never gets True, which would not end."""
+    """Return the constants that may replace a condition; True would make a `while` loop endless."""
     if field == "test" and isinstance(parent, ast.If | ast.IfExp):
         return (True, False)
     if field == "test" and isinstance(parent, ast.While):
@@ -216,7 +216,7 @@ def _other_constants(value: complex) -> tuple[complex, ...]:
 
 
 def _is_text(node: ast.AST) -> bool:
-    """Return whether a node is a text, for which other operators are type errors."""
+    """Return True if a node is a string, for which other operators would be type errors."""
     return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
 
 

@@ -1,4 +1,4 @@
-"""Faulty kernels: small patches written by hand, each compiled in a copy of the project and run against its tests."""
+"""Faulty kernels: small patches written by hand, each compiled in a copy of the project and tested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 from tests.mutants.survey import HERE, run_tasks
 from tests.mutants.table import PACKAGE
@@ -26,7 +25,7 @@ LIMIT = 900.0  # seconds
 
 @dataclass(frozen=True)
 class Fault:
-    """A faulty kernel: description, source file, the text to replace (found once), its replacement, and test files."""
+    """A patch of a kernel: its description, file, old text (which occurs once), new text and test files."""
 
     fault: str
     source: str
@@ -125,7 +124,7 @@ FAULTS = tuple(
 
 
 class Build:
-    """Compile the libraries of a copy as setup.py does; reuse the objects of unchanged sources."""
+    """Compiler of the kernel libraries in a copy of the project, which reuses objects of unchanged sources."""
 
     def __init__(self, copy: Copy) -> None:
         self._root = copy.root
@@ -168,13 +167,13 @@ class Build:
         return done.stderr[-2000:] if done.returncode else ""
 
     def _extensions(self) -> list[Any]:
-        with chdir(self._root), patch("setuptools.setup", lambda **_options: None):
+        with chdir(self._root):
             every = runpy.run_path("setup.py")["libraries"](sysconfig.get_platform())
         return [extension for extension in every if extension.name.endswith(f"_{SMALLEST}")]
 
 
 def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...] = FAULTS) -> list[dict[str, Any]]:
-    """Return the outcome of the tests for each fault; kernels without a fault must pass first."""
+    """Return the tests' outcome for each fault; the unchanged kernels must pass first."""
     rows = {}
     for fault, outcome in run_tasks(pool, _try, faults):
         say(f"{fault.source}: {fault.fault}: {outcome.ending}, {outcome.seconds:.1f} s")
@@ -189,7 +188,7 @@ def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...]
 
 
 def _try(fault: Fault) -> tuple[Fault, Outcome]:
-    """Build and run the tests without the fault, once for each set of tests, then with it."""
+    """Run a fault's tests on the unchanged kernels (once for each list of tests), then on the faulty kernels."""
     copy = HERE["copy"]
     if copy not in BUILDS:
         BUILDS[copy] = Build(copy)

@@ -62,7 +62,7 @@ def entries(rows: Sequence[Row], sample: int, seed: int) -> dict[str, Entry]:
 
 
 def count_equivalent(file: str, entry: Entry, known: Sequence[Reason]) -> int:
-    """Return the number of a module's survivors (changes that no test noticed) for which a reason is listed."""
+    """Count the survivors of a module (changes that no test noticed) that have a listed reason."""
     return sum(_reason(file, survivor, known) is not None for survivor in entry["survivors"])
 
 
@@ -71,17 +71,17 @@ def _percent(killed: int, tried: int, same: int) -> str:
 
 
 def share(killed: int, tried: int, same: int) -> float:
-    """Return the share of killed changes among those that make a difference; 1 if there are none."""
+    """Return the fraction of mutations that tests detect, without equivalent ones; 1 if there are none."""
     return killed / (tried - same) if tried > same else 1.0
 
 
 def find_weak_parts(content: dict[str, Entry], known: Sequence[Reason]) -> list[str]:
-    """Return the parts of the package in which too few changes are killed."""
+    """Return the parts of the package in which tests detect too small a fraction of the mutations."""
     return [room for room, _, tried, killed, same in _rooms(content, known) if share(killed, tried, same) < REQUIRED]
 
 
 def table(content: dict[str, Entry], known: Sequence[Reason]) -> str:
-    """Return the tables of the parts of the package and of their modules."""
+    """Return one table of the package's parts, and one of the modules in each part."""
     return "\n".join([*_rows("part", _rooms(content, known)), "", *_rows("module", _modules(content, known))])
 
 
@@ -125,7 +125,7 @@ def _reason(file: str, survivor: dict[str, Any], known: Sequence[Reason]) -> str
 
 
 def _difference(before: str, after: str, around: int = 30) -> tuple[str, str]:
-    """Cut two lines to the text that differs and a little on either side of it."""
+    """Cut two lines to the text in which they differ, with some context on both sides."""
     shorter = min(len(before), len(after))
     start = next((i for i in range(shorter) if before[i] != after[i]), shorter)
     end = next((i for i in range(shorter - start) if before[-1 - i] != after[-1 - i]), shorter - start)

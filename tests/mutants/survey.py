@@ -103,7 +103,7 @@ def _source(root: Path, module: Module) -> str:
 
 
 def _derive_seed(seed: int, file: str) -> int:
-    """Return a seed for each module, so that its changes do not depend on the other modules tried."""
+    """Return a seed that depends on the module, but not on the other modules tried."""
     return zlib.crc32(f"{seed} {file}".encode())
 
 
@@ -114,7 +114,7 @@ def _derive_limit(seconds: float) -> float:
 def _run_control(
     group: tuple[tuple[str, ...], dict[str, str]],
 ) -> tuple[tuple[str, ...], Outcome, dict[str, Contexts]]:
-    """Run the tests on modules that ast.unparse wrote without a change; record the lines that each test runs."""
+    """Run the tests on modules that ast.unparse rewrote without a change; record the lines that each test runs."""
     files, texts = group
     copy = HERE["copy"]
     copy.contexts.unlink(missing_ok=True)

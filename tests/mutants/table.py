@@ -15,7 +15,7 @@ LIST = Path(__file__).with_name("equivalent.toml")
 
 @dataclass(frozen=True)
 class Module:
-    """A module, the part of the package that it is counted under, and its test files."""
+    """A module, its part of the package and its test files."""
 
     room: str
     file: str
@@ -23,7 +23,7 @@ class Module:
 
 
 def _name_tests(folder: str, names: str) -> tuple[str, ...]:
-    """Return the paths of test files by their names without `test_`; a name may begin with another folder."""
+    """Return the paths of test files for names without `test_`; a name with a slash is already a path."""
     return tuple(f"{folder}/{name if '/' in name else f'test_{name}'}.py" for name in names.split())
 
 
@@ -44,13 +44,12 @@ FEATURES = {
 }
 ARITHMETIC = {
     "buffers": "buffers memory fork",
-    "convolutions": "refusals layers convolution",
     "functions": "refusals functions linear loss normalisation layers",
     "library": "library linear views signatures",
-    "matrices": "refusals product linear",
     "layers": "layers normalisation",
     "networks": "layers",
     "pooling": "refusals layers functions",
+    "products": "refusals layers convolution product linear",
     "self_test": "self_test library",
     "shares": "shares layers ../features/test_blocks",
     "signatures": "signatures views",
@@ -65,10 +64,7 @@ GOLDEN = {
 }
 RUNS = {
     "settings": "config optimizer_table",
-    "finished": "finished chance sent",
-    "folder": "folder arrays status",
     "records": "finished",
-    "selection": "selection measured",
 }
 READERS = "wild parts grids files labels numbers reports subjects forms"
 AUDIT = (
@@ -86,11 +82,11 @@ def list_modules(root: Path) -> list[Module]:
     return [
         *_list_room(root, "metrics", "tests", {}, "metrics metric_table"),
         *_list_room(root, "features", "tests/features", FEATURES, "statistics hooks outputs"),
-        Module("data/splits", "data/splits.py", ("tests/data/test_splits.py", "tests/data/test_linking.py")),
+        Module("data/splits", "data/splits.py", ("tests/data/test_splits.py",)),
         Module(
             "data/near_duplicates",
             "data/near_duplicates.py",
-            ("tests/data/test_orientations.py", "tests/data/test_near_duplicates.py", "tests/data/test_matching.py"),
+            ("tests/data/test_near_duplicates.py",),
         ),
         Module("training", "training/head.py", ("tests/training/test_head.py",)),
         Module("evaluation", "evaluation/embedding.py", ("tests/training/test_head.py",)),
@@ -108,9 +104,9 @@ def list_modules(root: Path) -> list[Module]:
 
 
 def _list_room(root: Path, room: str, folder: str, names: dict[str, str], others: str = "") -> list[Module]:
-    """Return a folder's modules with their test files: those listed in `names`, else the one with the module's name.
+    """Return the modules of a folder with their test files, which `names` or the name of the module determines.
 
-    A module without a file of its name has `others`.
+    A module without a test file of its name has the test files `others`.
     """
     return [
         _make_module(
@@ -138,7 +134,7 @@ def _make_module(root: Path, path: Path, tests: tuple[str, ...], room: str) -> M
 
 @dataclass(frozen=True)
 class Reason:
-    """A change by its module, function and line without and with it, and the reason why it makes no difference."""
+    """A change that no test can notice, identified by module, function and line, with the reason why."""
 
     module: str
     function: str
@@ -148,7 +144,7 @@ class Reason:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Identity of the change, like `Change.key`."""
+        """Key that identifies the change, as in `Change.key`."""
         return self.function, self.before, self.after
 
 

@@ -1,4 +1,4 @@
-"""The mutation testing itself: its changes, survivors of tests without assertions, and its page."""
+"""Tests of the mutation testing: its changes, the survivors of tests without assertions, and its page."""
 
 from __future__ import annotations
 

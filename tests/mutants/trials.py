@@ -54,7 +54,7 @@ PATIENCE = 20.0  # seconds
 
 @dataclass(frozen=True)
 class Outcome:
-    """Result of the tests: "passed", "failed", "no tests", "out of time" or a signal; and the last lines printed."""
+    """Outcome of a test run ("passed", "failed", "no tests", "out of time" or a signal), and its last lines."""
 
     ending: str
     seconds: float
@@ -71,7 +71,7 @@ Contexts = dict[int, list[str]]  # line -> names of tests; "" outside of them
 
 @dataclass(frozen=True)
 class First:
-    """Pytest plugin that runs tests with these names, as coverage records them, before the others."""
+    """Pytest plugin that runs tests with given names (in coverage's form) before the others."""
 
     names: frozenset[str] = frozenset()
 
@@ -87,7 +87,7 @@ def _name(item: pytest.Item) -> str:
 
 @contextmanager
 def record(file: Path, folder: Path) -> Iterator[None]:
-    """Record which test runs which lines of the modules of a folder."""
+    """Record the lines of a folder's modules that each test runs."""
     recorder = coverage.Coverage(data_file=str(file), include=[f"{folder}/*"], config_file=False)
     recorder.set_option("run:dynamic_context", "test_function")
     recorder.start()
@@ -105,7 +105,7 @@ def read_contexts(file: Path, module: Path) -> Contexts:
 
 
 def prefer(contexts: Contexts, line: int) -> First:
-    """Return a plugin that first runs the tests which, by `contexts`, execute a line."""
+    """Return a plugin that runs first the tests that execute a line."""
     return First(frozenset(contexts.get(line, [])) - {""})
 
 
@@ -217,7 +217,7 @@ class Copy:
 
 
 class SharedRuns:
-    """Complete runs that several tests read, made once by the unchanged modules."""
+    """Pytest plugin that lets tests read complete runs that were made by the unchanged modules."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -228,7 +228,7 @@ class SharedRuns:
 
 
 def _wait(child: int, until: float) -> str:
-    """Wait for a process until a time, kill it and all its children, and return how it ended."""
+    """Wait for a process until a deadline, kill it and its children, and return how it ended."""
     ending = "out of time"
     while time.monotonic() < until:
         done, status = os.waitpid(child, os.WNOHANG)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class Page(HTMLParser):
-    """The tags, addresses, scripts, texts, labels of drawings, cells of tables and links of a page."""
+    """Parts of an HTML page: tags, addresses, scripts, texts, labels of drawings, table cells and links."""
 
     def __init__(self, html: str | Path) -> None:
         super().__init__()

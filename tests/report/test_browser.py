@@ -1,4 +1,4 @@
-"""The report's page in a browser: findings of axe-core, overflow, and elements to read, sort and open."""
+"""The report's page in a browser: accessibility by axe-core, overflow, reading, sorting and opening."""
 
 from __future__ import annotations
 

@@ -68,11 +68,11 @@ def test_each_changed_number_of_a_report_is_a_difference(
 def test_a_lost_a_damaged_and_an_added_figure_are_differences(report: Path, finished_run: Path) -> None:
     (report / "figure01.json").unlink()
     (report / "figure02.json").write_text("{")
-    shutil.copy(report / "figure03.json", report / "figure16.json")
+    shutil.copy(report / "figure03.json", report / "figure99.json")
     sentences = report_differences(finished_run, report)
     assert len(sentences) == 3
     assert "figure02.json is not a JSON file" in sentences[2]
-    assert sentences[0] == f"{report / 'figure16.json'} is not a figure of this run"
+    assert sentences[0] == f"{report / 'figure99.json'} is not a figure of this run"
 
 
 @pytest.mark.parametrize("name", ["report.md", "index.html"])

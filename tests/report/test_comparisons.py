@@ -1,4 +1,4 @@
-"""Sentences of a report about two values claim no more than their intervals allow."""
+"""A report's sentences that compare two values claim no more than their intervals allow."""
 
 from dataclasses import replace
 from typing import Any
@@ -71,7 +71,7 @@ def test_values_without_intervals_get_their_range_and_no_verdict(values: list[fl
 
 
 def make_run(run: FinishedRun, images: int, right: int, top: float) -> FinishedRun:
-    """Return a run that predicts the first of two classes for every image, with one score."""
+    """Return a two-class run in which the first class has score `top` in every image."""
     labels = np.array([0] * right + [1] * (images - right))
     softmax = np.tile(np.array([top, 1 - top], np.float32), (images, 1))
     paths = tuple(f"{number}.png" for number in range(images))

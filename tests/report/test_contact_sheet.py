@@ -1,4 +1,4 @@
-"""The contact sheet: pictures or names; names with HTML stay text."""
+"""The contact sheet shows pictures or their names; names with HTML stay text."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Evidence for the supposed protocol from ImageNet weights: exact probabilities, and the page's section."""
+"""Evidence that published numbers used ImageNet weights: exact probabilities, and the section of the page."""
 
 import functools
 import json
@@ -11,7 +11,6 @@ import pytest
 
 from in4310repro.audit.examine import audit
 from in4310repro.report import evidence, published_page
-from in4310repro.report.published_numbers import format_as_toml, original
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
@@ -38,14 +37,7 @@ def test_the_probability_is_the_exact_sum_of_a_binomial_distribution(correct: in
     assert found != pytest.approx(math.log10(beyond.numerator) - math.log10(beyond.denominator), rel=1e-9)
 
 
-def test_the_printed_counts_are_those_of_the_audit(tmp_path: Path) -> None:
-    file = tmp_path / "original.toml"
-    file.write_text(format_as_toml(original()))
-    counts = evidence.printed_counts(audit(file))
-    assert counts == {"figure 3 (sgd)": (2972, 3000), "test": (2964, 3000)}
-
-
-def test_the_evidence_becomes_a_section_of_the_page_and_stays_when_the_page_is_written_again(
+def test_the_evidence_of_the_audited_counts_becomes_a_section_of_the_page_and_stays_when_the_page_is_written_again(
     runs: list[FinishedRun], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reports = tmp_path / "reports"
@@ -53,6 +45,8 @@ def test_the_evidence_becomes_a_section_of_the_page_and_stays_when_the_page_is_w
     audited = functools.cache(audit)
     monkeypatch.setattr(published_page, "audit", audited)
     from_scratch = published_page.write(runs[0], runs[1:], [], reports)
+    counts = evidence.printed_counts(audited(reports / "published/original.toml"))
+    assert counts == {"figure 3 (sgd)": (2972, 3000), "test": (2964, 3000)}
     assert "## From ImageNet weights" not in (reports / "published.md").read_text()
     with pytest.raises(ValueError, match="trained from scratch; expected a run from ImageNet weights"):
         published_page.write_evidence(runs[0], runs[1:], [], reports)

@@ -1,4 +1,4 @@
-"""A data set with hostile names, trained, reported and ablated: names stay text, nothing private is shown.
+"""A data set with hostile names in training, report and ablation: names stay text, private names are hidden.
 
 The commands are those of nox's own sessions, with one TOML file for both.
 """
@@ -64,16 +64,14 @@ class Session:
     def run(self, *words: str, **_limits: object) -> None:
         interpreter, option, program, *arguments = words
         assert (interpreter, option, program) == (sys.executable, "-m", "in4310repro")
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", [program, *arguments])
-            with pytest.raises(SystemExit) as ended:
-                cli.main()
+        with pytest.raises(SystemExit) as ended:
+            cli.main(arguments)
         assert not ended.value.code
 
 
 @dataclass(frozen=True)
 class Published:
-    """The folders of a made-up user."""
+    """Folders of a made-up user: the home, the run and its reports."""
 
     home: Path
     run: Path
@@ -216,7 +214,7 @@ HOST = re.compile(rf"(?<![\w-]){re.escape(platform.node())}(?![\w-])" if len(pla
 
 
 def find_private_parts(file: Path, names: tuple[str, ...]) -> list[str]:
-    """Return the names that a file contains: plain, as JSON writes them, or in an address."""
+    """Return the private names, paths and host names that a file contains."""
     data = file.read_bytes()
     if file.suffix == ".png":
         with Image.open(file) as picture:

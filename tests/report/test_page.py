@@ -29,8 +29,12 @@ from in4310repro.runs.records import RunMetrics
 from tests.report.reading import Page
 
 
-def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(written: Path) -> None:
-    expected = {f"figure{number:02d}.{ending}" for number in range(1, 16) for ending in ("svg", "json")}
+def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(
+    all_exhibits: list[Exhibit], written: Path
+) -> None:
+    # Those of the published report at least; each of them has a file of its own.
+    assert [each.number for each in all_exhibits[:11]] == list(range(1, 12))
+    expected = {f"{each.name}.{ending}" for each in all_exhibits for ending in ("svg", "json")}
     expected -= {"figure12.svg"}
     assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "run.json"}
     for file in written.glob("*.svg"):
@@ -40,9 +44,11 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(written: P
         assert root.get("aria-label", "").endswith(".")
 
 
-def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(run: FinishedRun, tmp_path: Path) -> None:
+def test_a_page_without_photographs_lists_figure_7_and_draws_the_others(
+    run: FinishedRun, all_exhibits: list[Exhibit], tmp_path: Path
+) -> None:
     page.write(run, tmp_path, photographs=False)
-    drawings = {f"figure{number:02d}.svg" for number in range(1, 16) if number not in (7, 12)}
+    drawings = {f"{each.name}.svg" for each in all_exhibits if each.number not in (7, 12)}
     assert {file.name for file in tmp_path.glob("*.svg")} == drawings
     markdown, html = (tmp_path / "report.md").read_text(), (tmp_path / "index.html").read_text()
     assert "figure07.svg" not in markdown
@@ -132,7 +138,9 @@ def rows_by_anchor(html: str) -> dict[str, list[str]]:
     return {anchor: [unescape(cell) for cell in cells] for anchor, *cells in rows}
 
 
-def test_every_number_leads_to_its_value_beside_its_key_on_the_page_itself(written: Path) -> None:
+def test_every_number_leads_to_its_value_beside_its_key_on_the_page_itself(
+    all_exhibits: list[Exhibit], written: Path
+) -> None:
     links = [(values, text) for values, text in Page(written / "index.html").links if values.get("class") == "n"]
     rows = rows_by_anchor((written / "index.html").read_text(encoding="utf-8"))
     files, tiers = set(), set()
@@ -149,7 +157,7 @@ def test_every_number_leads_to_its_value_beside_its_key_on_the_page_itself(writt
         assert shown == pytest.approx(value if isinstance(value, list) else [value], rel=0.05, abs=0.0051)
         assert title.startswith(f"{file} {pointer}: {tier}, tolerance ")
         tiers.add((tier, pointer.split("/")[1]))
-    assert files >= {f"figure{number:02d}.json" for number in range(1, 16)}
+    assert files >= {f"{each.name}.json" for each in all_exhibits}
     assert len(rows) == len({values["href"] for values, _ in links})
     assert tiers >= {("bitwise", "ours"), ("numerical", "eigenvalues"), ("claimed", "train_loss"),
                      ("as printed", "original"), ("exact", "images")}  # fmt: skip

@@ -1,4 +1,4 @@
-"""The page about the published numbers: its content comes from runs, and unsuitable runs are refused."""
+"""The page about the published numbers is made from runs; unsuitable runs are rejected."""
 
 import json
 import re
@@ -28,7 +28,7 @@ from tests.sessions import published as published_session
 
 @pytest.fixture
 def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
-    """Return a corrected run, and copies with other seeds that are recorded under the supposed protocol."""
+    """Return a run of the corrected protocol, and two copies that record the published protocol and other seeds."""
     made = []
     for place, name in enumerate(("corrected", "published-0", "published-1")):
         # The page needs no weights.
@@ -128,7 +128,7 @@ def test_two_different_sets_of_images_often_have_an_equal_count() -> None:
 
 
 def class_sizes_of_a_stratified_set(images: list[int], size: int) -> list[int]:
-    """Round down, then give the remainder to the classes with the largest remainders."""
+    """Return class sizes proportional to `images`, rounded by the largest remainder method."""
     exact = [count * size / sum(images) for count in images]
     largest = sorted(range(len(exact)), key=lambda place: exact[place] % 1, reverse=True)
     more = set(largest[: size - sum(map(int, exact))])
@@ -143,7 +143,7 @@ def test_two_disjoint_stratified_sets_of_3000_photographs_have_the_same_class_si
 
 
 def test_the_committed_page_is_what_its_committed_numbers_give(tmp_path: Path) -> None:
-    """Compare the page; after a change of wording run python -m tests.sessions.published."""
+    """After a change of wording, run python -m tests.sessions.published."""
     reports = tmp_path / "reports"
     for file in published_session.write(reports):
         if file.suffix in {".md", ".json"}:

@@ -1,4 +1,4 @@
-"""The command that a report shows, run in an empty folder."""
+"""The command printed in a report works in an empty folder."""
 
 from __future__ import annotations
 

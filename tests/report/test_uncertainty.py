@@ -22,7 +22,7 @@ from in4310repro.system.numerics import generator_for
 
 
 def make_scores(seed: int, images: int = 40, classes: int = 3, decimals: int = 2) -> Scores:
-    """Return scores near the labels, rounded so that some are equal; every class has images."""
+    """Return random scores near the labels, rounded so that ties occur; every class has images."""
     generator = np.random.default_rng(seed)
     labels = np.concatenate([np.arange(classes), generator.integers(0, classes, images - classes)])
     softmax = generator.random((images, classes)) + 0.7 * np.eye(classes)[labels]
@@ -31,7 +31,7 @@ def make_scores(seed: int, images: int = 40, classes: int = 3, decimals: int = 2
 
 
 def resample(scores: Scores, seed: int, draws: int) -> list[list[int]]:
-    """Return the images of each bootstrap draw, class by class from one random stream."""
+    """Return the image indices of each bootstrap draw, stratified by class."""
     generator = generator_for(seed, "bootstrap of the test set")
     chosen: list[list[int]] = [[] for _ in range(draws)]
     for label in range(scores.softmax.shape[1]):

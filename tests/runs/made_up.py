@@ -91,7 +91,7 @@ def chained(setting: str, start_sha256: str) -> list[Any]:
 
 
 def start_sha256(config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training") -> str:
-    """Return the hash of a training's start by the formula of docs/replay.md."""
+    """Return the hash of a training's initial state by the formula of docs/replay.md."""
     return canonical_sha256(
         {
             "config": {
@@ -116,12 +116,12 @@ def start_sha256(config: Config, setting: OptimizerSetting, initial: str, traini
 
 
 def canonical_sha256(value: Any) -> str:
-    """Compute H, the hash of docs/replay.md."""
+    """Return the sha256 of a value's canonical JSON: the function H in docs/replay.md."""
     return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
 
 
 def records(config: Config = CONFIG) -> Records:
-    """Return all records of the run; the best epoch is the second one of setting two."""
+    """Return all records of a made-up run with settings "one" and "two"; epoch 2 of setting "two" is the best."""
     histories = {
         "one": [history_row("one", 1, 0.5), history_row("one", 2, 0.625)],
         "two": [history_row("two", 1, 0.5), history_row("two", 2, 0.75)],

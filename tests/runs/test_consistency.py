@@ -1,4 +1,4 @@
-"""Agreement of a run's records: each contradiction is refused with its file, its key and what is needed."""
+"""Contradictions between a run's records are rejected with the file, the key and the expected value."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def configured(**values: Any) -> Change:
 
 
 def entries(*paths: str, part: str, classes: tuple[str, ...] = made_up.CLASSES) -> Change:
-    """Return a change that gives a part of the split (training, validation or test) these images."""
+    """Return a change that replaces the images in a part of the split (training, validation or test)."""
 
     def change(made: Records) -> Records:
         parts = {**made.split.parts, part: tuple(map(made_up.entry, paths))}
@@ -60,7 +60,7 @@ def softmax(*rows: tuple[float, float]) -> Change:
 
 
 def relabelled(made: Records) -> Records:
-    """Change the class of the second test image to the other class."""
+    """Replace the label of the second test image by that of the other one of two classes."""
     first, second, third = made.split.parts["test"]
     parts = {**made.split.parts, "test": (first, replace(second, label=0), third)}
     return replace(made, split=replace(made.split, parts=parts))
@@ -72,7 +72,7 @@ def of_one_class(made: Records) -> Records:
 
 
 def linked(change: Change) -> Change:
-    """Return the change with the hash chain of setting two updated to it."""
+    """Return `change` followed by an update of the hash chain of the setting named "two"."""
 
     def changed(made: Records) -> Records:
         changed = change(made)

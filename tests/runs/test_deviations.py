@@ -141,7 +141,7 @@ def test_everything_drawn_and_printed_carries_the_label(published: FinishedRun, 
 
 
 def record_starts(config: Config, numerics: Numerics, folder: Path, replace_fit: Replace) -> list[Task]:
-    """Return the tasks with which `train` starts three settings; after each start, all weights become its number."""
+    """Run `train` with a stand-in that overwrites each network, and return the tasks of three trainings."""
     tasks: list[Task] = []
 
     def watched(task: Task) -> list[object]:

@@ -1,23 +1,27 @@
-"""A finished run is read and checked once; a missing or malformed file is refused by its name."""
+"""A finished run is read and checked once, sent to other processes, and judged; a bad file is refused by its name."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 
 from in4310repro.data.embedded import embedded_catalogue
 from in4310repro.data.splits import check_contents
-from in4310repro.models.network import Network
+from in4310repro.models.network import open_network
+from in4310repro.runs import names
 from in4310repro.runs.config import to_json
-from in4310repro.runs.finished import FinishedRun, finished_files, image_root
+from in4310repro.runs.finished import FinishedRun, advise, finished_files, image_root, open_run
 from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import file_sha256
+from in4310repro.system.processes import ALONE, Processes
 from in4310repro.system.progress import SILENT
 from in4310repro.system.tensors import tensors_sha256
 from tests.builders import write_images
@@ -125,44 +129,45 @@ def test_scores_of_another_form_are_refused(changes: dict[str, Any], sentence: s
         FinishedRun.open(files.folder)
 
 
-def with_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[FinishedRun, list[Any]]:
-    """Return a run whose network is one layer, and a list of the calls that build the network."""
-    made, calls = made_up.records(), []
+def one_layer(num_classes: int) -> torch.nn.Module:
+    return torch.nn.Linear(2, num_classes)
 
-    def restore(network: Network, classes: int, state: Any, source: str) -> torch.nn.Module:
-        calls.append((network.name, classes, source))
-        model = torch.nn.Linear(2, 1)
-        model.load_state_dict(state)
-        return model
 
-    monkeypatch.setattr(Network, "restore", restore)
-    weights = {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([3.0])}
+def with_weights(folder: Path) -> FinishedRun:
+    """Return a run with a one-layer network."""
+    model = f"{__name__}:one_layer"
+    open_network(model).trust()
+    made = made_up.records(replace(made_up.CONFIG, model=model))
+    weights = {"weight": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "bias": torch.tensor([3.0, 5.0])}
     sha256 = tensors_sha256(weights)
     made.histories["two"][1]["weights_sha256"] = made.tensors["two"][1]["weights_sha256"] = sha256
     made.metrics["weights_sha256"] = sha256
     files = made_up.write(folder, made)
     files.write_weights("two/best.safetensors", weights)
-    return FinishedRun.open(folder), calls
+    return FinishedRun.open(folder)
 
 
-def test_the_network_is_that_of_the_selected_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, calls = with_weights(tmp_path / "run", monkeypatch)
+def test_the_network_is_that_of_the_selected_setting(tmp_path: Path) -> None:
+    run = with_weights(tmp_path / "run")
     for network in (run.selected_network(), run.saved_network()):
         assert {name: value.tolist() for name, value in network.state_dict().items()} == {
-            "weight": [[1.0, 2.0]],
-            "bias": [3.0],
+            "weight": [[1.0, 2.0], [3.0, 4.0]],
+            "bias": [3.0, 5.0],
         }
-    assert calls[0] == ("resnet18", 2, f"{tmp_path / 'run' / 'two/best.safetensors'}")
 
 
-def test_other_weights_than_were_scored_are_saved_and_not_selected(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run, _ = with_weights(tmp_path / "run", monkeypatch)
-    RunFolder.open(run.folder).write_weights(
-        "two/best.safetensors", {"weight": torch.tensor([[1.0, 2.0]]), "bias": torch.tensor([4.0])}
-    )
-    assert run.saved_network().state_dict()["bias"].item() == 4
+def test_weights_that_do_not_fit_the_network_are_named_with_their_file(tmp_path: Path) -> None:
+    run = with_weights(tmp_path / "run")
+    RunFolder.open(run.folder).write_weights("two/best.safetensors", {"weight": torch.ones(1, 2)})
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(run.folder / 'two/best.safetensors'))}.*: bias is missing"):
+        run.saved_network()
+
+
+def test_other_weights_than_were_scored_are_saved_and_not_selected(tmp_path: Path) -> None:
+    run = with_weights(tmp_path / "run")
+    other = dict(run.saved_network().state_dict()) | {"bias": torch.tensor([4.0, 5.0])}
+    RunFolder.open(run.folder).write_weights("two/best.safetensors", other)
+    assert run.saved_network().state_dict()["bias"].tolist() == [4, 5]
     sentence = (
         f"{run.folder / 'two/best.safetensors'} holds other weights than the test set was scored with: "
         "see weights_sha256 in metrics.json"
@@ -215,3 +220,87 @@ def test_images_lie_where_is_said_now_then_where_the_configuration_says_then_amo
     ]
     assert list(tmp_path.iterdir()) == []
     assert image_root(replace(own, data=None).images, None) == embedded_catalogue(4, 224, 7).root
+
+
+def run_with(run: FinishedRun, training: list[int], validation: list[int], right: list[int]) -> FinishedRun:
+    """Return the run with these numbers of images per class, and of correctly classified validation images."""
+    named = {"training": training, "validation": validation, "test": [2] * 6}
+    supports = {part: dict(zip(run.classes, counts, strict=True)) for part, counts in named.items()}
+    shares = [correct / count for correct, count in zip(right, validation, strict=True)]
+    mean = sum(shares) / len(shares)
+    row = run.histories["sgd"][0] | {"class_accuracy": shares, "mean_class_accuracy": mean}
+    return replace(run, metrics=run.metrics | {"supports": supports}, histories={"sgd": [row]})
+
+
+@pytest.mark.parametrize(
+    ("validation", "right"),
+    [
+        ([2] * 6, [1] * 6),
+        ([20] * 6, [4] * 6),
+        ([20] * 6, [6] * 6),
+        ([20] * 6, [0] * 6),
+        # Always the largest class.
+        ([50, 10, 10, 10, 10, 10], [50, 0, 0, 0, 0, 0]),
+        ([50, 10, 10, 10, 10, 10], [45, 5, 5, 5, 5, 5]),
+    ],
+)
+def test_guessing_is_said_where_the_interval_of_the_validation_accuracy_reaches_it(
+    validation: list[int], right: list[int], finished_run: Path
+) -> None:
+    said = advise(run_with(FinishedRun.open(finished_run), [100] * 6, validation, right))
+    images = sum(validation)
+    interval = scipy.stats.binomtest(sum(right), images).proportion_ci(0.95, method="wilson")
+    if interval.low > max(validation) / images:
+        assert said == ""
+    else:
+        assert said.startswith(f"no better than guessing, for all that {images} validation images tell: {sum(right)} ")
+        assert f"({interval.low:.2f} to {interval.high:.2f})" in said
+        assert ("within its interval: no difference seen" in said) == (max(validation) / images <= interval.high)
+        assert said.endswith("try more images or more --epochs")
+
+
+def test_few_training_images_are_said_and_no_weights_are_advised_that_are_there(finished_run: Path) -> None:
+    run = FinishedRun.open(finished_run)
+    few = run_with(run, [19, *[500] * 5], [50] * 6, [45] * 6)
+    assert advise(few) == "19 training images of the smallest class are few; try more images or more --epochs"
+    mine = replace(few, config=replace(run.config, data="photos/mine"))
+    assert advise(mine).endswith("are few; try --preset photographs-head, more images or more --epochs")
+    begun = replace(mine, config=replace(mine.config, weights="imagenet"))
+    assert advise(begun).endswith("; try more images or more --epochs")
+    fitted = replace(few, config=replace(PRESETS["photographs-head"], data="photos/mine"))
+    assert advise(fitted).endswith("; try more images or --train all")
+    assert advise(run_with(run, [20] * 6, [50] * 6, [45] * 6)) == ""
+
+
+@dataclass(frozen=True)
+class Beside(Processes):
+    """Stand-in for two processes: the second receives what the first broadcasts."""
+
+    size: int = 2
+    said: tuple[list[bytes]] = ([],)
+
+    def broadcast(self, data: bytes = b"") -> bytes:
+        if self.leads:
+            self.said[0].append(data)
+        return self.said[0][0]
+
+
+def test_another_process_opens_the_run_that_the_first_one_sends(finished_run: Path) -> None:
+    said: tuple[list[bytes]] = ([],)
+    with open_run(finished_run, Beside(rank=0, said=said)) as first:
+        assert first.folder == finished_run
+    with open_run(Path("nowhere"), Beside(rank=1, said=said)) as second:
+        assert second.folder not in (finished_run, Path("nowhere"))
+        assert (second.config, second.metrics, second.histories) == (first.config, first.metrics, first.histories)
+        mine, theirs = (run.selected_network().state_dict() for run in (first, second))
+        assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+        weights = list(second.folder.rglob(names.BEST_WEIGHTS))
+    assert [file.parent.name for file in weights] == [first.metrics["setting"]]
+    assert not second.folder.exists()
+
+
+def test_a_process_alone_reads_the_folder_and_sends_nothing(finished_run: Path, tmp_path: Path) -> None:
+    with open_run(finished_run, ALONE) as run:
+        assert run.folder == finished_run
+    with pytest.raises(ValueError, match="no run folder"), open_run(tmp_path / "none", ALONE):
+        pass

@@ -1,18 +1,28 @@
-"""The run folder: files are complete or absent, and a changed byte is found."""
+"""The run folder: each file is complete or absent, a changed byte is detected, and files of others are rejected."""
+
+from __future__ import annotations
 
 import hashlib
+import io
+import json
 import re
 import shutil
+import warnings
+import zipfile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
 import torch
 
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs import names
+from in4310repro.runs.finished import finished_files
+from in4310repro.runs.folder import RunFolder, array_bytes, read_arrays, write_status
 from in4310repro.system.files import json_bytes, write_atomically
 from in4310repro.system.tensors import tensors_sha256
+from in4310repro.verification.folder import describe, recorded_files, unchecked_in_run
+from tests.conftest import Call
 from tests.processes import held_by_another_process
 
 
@@ -186,3 +196,133 @@ def test_some_files_of_a_run_are_compared_alone(run: RunFolder) -> None:
     assert run.changed_files() == ["config.json", "scores.npz"]
     assert run.changed_files(["scores.npz", "sgd/history.json", "features.json"]) == ["scores.npz"]
     assert run.changed_files([]) == []
+
+
+VALUES = np.array([[1.5, -2.0, 0.0], [3.0, np.inf, 5.0]], np.float32)
+
+
+def npy(values: Any, version: tuple[int, int] = (1, 0)) -> bytes:
+    stream = io.BytesIO()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.lib.format.write_array(stream, values, version)
+    return stream.getvalue()
+
+
+def header(text: str, data: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode() + data
+
+
+def npz(*entries: tuple[str, bytes], compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, data in entries:
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def test_arrays_read_back_with_names_dtypes_and_shapes_and_can_be_written_to(tmp_path: Path) -> None:
+    written = {
+        "rows": VALUES,
+        "columns": np.asfortranarray(VALUES),
+        "text": np.array(["sea", "bay"]),
+        "none": VALUES[:0],
+    }
+    (tmp_path / "a.npz").write_bytes(array_bytes(written))
+    read = read_arrays(tmp_path / "a.npz")
+    assert list(read) == list(written)
+    for name, array in written.items():
+        assert (read[name].dtype, read[name].shape, read[name].tolist()) == (array.dtype, array.shape, array.tolist())
+        assert read[name].flags.writeable
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "is not there"),
+        (npz(("a.npy", npy(VALUES)), ("a.npy", npy(VALUES))), "is damaged: it holds two arrays of one name"),
+        (npz(("a.npy", npy(VALUES)), compression=zipfile.ZIP_DEFLATED), "is damaged: a.npy is compressed"),
+        (
+            npz(("a.npy", npy(VALUES, (2, 0)))),
+            "is damaged: a.npy is of another version of the npy format than 1.0",
+        ),
+        (npz(("a.npy", npy(VALUES) + b"x")), "is damaged: a.npy claims float32 of shape (2, 3) and has 25 bytes"),
+        (npz(("a.npy", npy(VALUES)[:-1])), "is damaged: a.npy claims float32 of shape (2, 3) and has 23 bytes"),
+        (
+            npz(("a.npy", header("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }\n", bytes(8)))),
+            "is damaged: a.npy claims object of shape (1,) and has 8 bytes",
+        ),
+        # As Python 2 wrote it, which NumPy would read with a warning.
+        (
+            npz(("a.npy", header("{'descr': '<f4', 'fortran_order': False, 'shape': (1L,), }\n", bytes(4)))),
+            "is damaged: Reading `.npy` or `.npz` file required additional header parsing",
+        ),
+        (npz(("a.npy", b"\x93NUMPY\x01\x00")), "is damaged: EOF: reading array header length"),
+        (b"", "is damaged: File is not a zip file"),
+    ],
+    ids=[
+        "missing",
+        "two of one name",
+        "compressed",
+        "another version",
+        "too long",
+        "too short",
+        "objects",
+        "of Python 2",
+        "no header",
+        "empty",
+    ],
+)
+def test_what_is_not_as_it_was_written_is_refused(content: bytes | None, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "a.npz"
+    if content is not None:
+        file.write_bytes(content)
+    # Whatever is said of warnings elsewhere.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match=f"^{re.escape(f'{file} {words}')}"):
+            read_arrays(file)
+
+
+def test_a_flipped_bit_is_found_by_the_checksum(tmp_path: Path) -> None:
+    data = bytearray(npz(("a.npy", npy(VALUES))))
+    data[data.index(VALUES.tobytes())] ^= 1
+    (tmp_path / "a.npz").write_bytes(bytes(data))
+    with pytest.raises(ValueError, match=r"is damaged: Bad CRC-32 for file 'a\.npy'"):
+        read_arrays(tmp_path / "a.npz")
+
+
+@pytest.fixture
+def unfinished(tmp_path: Path) -> RunFolder:
+    files = RunFolder.create(tmp_path / "run")
+    files.write_json(names.CONFIG, {})
+    return files
+
+
+def recorded(files: RunFolder) -> object:
+    return json.loads((files.folder / "status.json").read_text())
+
+
+def test_an_unfinished_run_says_how_its_training_ended(unfinished: RunFolder, call: Call) -> None:
+    write_status(unfinished.folder, 130, "rank 2 of 4 has not answered for 30 s", 2)
+    assert recorded(unfinished) == {"code": 130, "message": "rank 2 of 4 has not answered for 30 s", "rank": 2}
+    ending = "no metrics.json; its training ended with exit code 130: rank 2 of 4 has not answered for 30 s"
+    for opened in (recorded_files, finished_files):
+        with pytest.raises(ValueError, match=ending):
+            opened(unfinished.folder)
+    code, _, said = call("verify", str(unfinished.folder))
+    assert code == 2
+    assert said.endswith(f"{ending}\n")
+
+
+def test_it_is_a_file_of_the_run_and_not_of_its_manifest(unfinished: RunFolder) -> None:
+    write_status(unfinished.folder, 0, "", 0)
+    assert unfinished.manifest().keys() == {"config.json"}
+    assert describe(unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})) == (
+        "not checked: status.json (a training leaves them)"
+    )
+    (unfinished.folder / "adamw").mkdir()
+    (unfinished.folder / "status.json").rename(unfinished.folder / "adamw/status.json")
+    listed = unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})
+    assert describe(listed) == "not checked: unknown: adamw/status.json"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,8 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from in4310repro import cli
-from in4310repro.data import scenes
 from in4310repro.report import page, photographs
 from in4310repro.runs.config import from_json
 from in4310repro.runs.finished import FinishedRun
@@ -26,30 +23,21 @@ from in4310repro.system.files import json_bytes
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification import verify
 from tests.builders import inside_json, rechain
+from tests.conftest import Call
 
-Call = Callable[..., tuple[int, str, str]]
 Change = Callable[[Path], bytes]
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Return a function that runs a command in an empty folder and returns its exit code and output."""
+def call(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
+    """Return a function that runs a command in an empty folder beside the run."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["in4310repro", *words])
-        with pytest.raises(SystemExit) as stopped:
-            cli.main()
-        printed = capsys.readouterr()
-        return int(stopped.value.code or 0), printed.out, printed.err
-
-    return run
+    return call
 
 
 def put(place: str, value: Any) -> Change:
-    """Return a change of the value at a path inside a JSON file, such as `supports/test`."""
+    """Return a function that sets the value at a path such as `supports/test` in a JSON file."""
 
     def change(file: Path) -> bytes:
         content = json.loads(file.read_text())
@@ -69,7 +57,7 @@ def become(content: bytes) -> Change:
 
 
 def rows(change: Callable[[list[str]], list[str]]) -> Change:
-    """Return a change of the rows below a table's heading."""
+    """Return a function that changes the rows of a table, but not its heading."""
 
     def changed(file: Path) -> bytes:
         heading, *lines = file.read_text().splitlines()
@@ -83,7 +71,7 @@ def replace_in_first(old: str, new: str) -> Change:
 
 
 def arrays(**changes: Callable[[Any], Any]) -> Change:
-    """Return a change of some arrays of the scores."""
+    """Return a function that changes the named arrays of the scores."""
 
     def change(file: Path) -> bytes:
         with np.load(file) as content:
@@ -93,7 +81,7 @@ def arrays(**changes: Callable[[Any], Any]) -> Change:
 
 
 def archive(shape: str, data: bytes, compression: int = zipfile.ZIP_STORED) -> bytes:
-    """Return scores whose array headers claim a shape."""
+    """Return a score file whose array headers claim `shape`."""
     header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
     content = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + data
     buffer = io.BytesIO()
@@ -206,7 +194,7 @@ def test_a_changed_file_is_refused_in_one_sentence_with_its_key(
 
 
 def seal(run: Path, name: str, content: bytes) -> None:
-    """Write a forged file, and update the manifest to it."""
+    """Write a forged file and update its manifest entry."""
     RunFolder.open(run).write_bytes(name, content)
 
 
@@ -240,15 +228,16 @@ def test_a_forged_file_is_a_difference_for_verify_and_wrong_input_for_the_others
 
 @pytest.mark.parametrize("command", ["verify", "evaluate", "report"])
 def test_a_forged_size_is_refused_with_what_it_takes_before_anything_is_drawn(
-    command: str, own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+    command: str, own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(scenes, "draw", None)
+    monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(machine, "memory", lambda: 2**34)
     seal(own_run, "config.json", put("image_size", 2**14)(own_run / "config.json"))
     rechain(own_run)
     code, printed, error = call(command, str(own_run))
     assert code == (1 if command == "verify" else 2)
     assert "image_size 16384 takes at least 215 GB of memory, and this machine has 17.2 GB" in printed + error
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_preset_that_leads_out_writes_and_removes_nothing(own_records: Path, call: Call, tmp_path: Path) -> None:

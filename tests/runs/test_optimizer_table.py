@@ -1,4 +1,4 @@
-"""Every optimizer of the table: torch's step, its named state, and trainings that resume with the same bits."""
+"""Every optimizer in the table: torch's step, its named state, and resumed trainings with the same bits."""
 
 import signal
 from dataclasses import replace
@@ -17,12 +17,12 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import CHOICES, FITS_HEAD, OPTIMIZERS, Kept, OptimizerSetting, obstacle
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
-from in4310repro.system.progress import Progress
 from in4310repro.training import checkpoints, experiment, optimizers
 from in4310repro.training.checkpoints import Position
+from tests.builders import Watched
 from tests.conftest import Call, refused
 
-MODEL = "tests.training.test_extension:network"
+MODEL = "tests.sessions.soak:small_network"
 TINY = PRESETS["tiny"]
 NATIVE = [name for name, each in OPTIMIZERS.items() if not each.is_portable]
 CONFIG: dict[str, Any] = {"of": "a test"}
@@ -155,12 +155,9 @@ def test_portable_arithmetic_refuses_a_native_optimizer_before_anything_is_writt
         optimizers.build(setting(name), network().parameters(), portable=True)
 
 
-class Interrupting(Progress):
-    """Progress that interrupts this process after the first epoch."""
-
-    def message(self, line: str) -> None:
-        if "epoch 1:" in line:
-            signal.raise_signal(signal.SIGINT)
+def interrupt_after_an_epoch(line: str) -> None:
+    if "epoch 1:" in line:
+        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.parametrize("name", NATIVE)
@@ -175,7 +172,9 @@ def test_a_native_optimizer_trains_repeats_resumes_and_is_replayed(name: str, tm
     assert again.training_sha256 == FinishedRun.open(folder).training_sha256
     stopped = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(config(name), Context(activate("native", "cpu"), Interrupting()), stopped)
+        experiment.train(
+            config(name), Context(activate("native", "cpu"), Watched(say=interrupt_after_an_epoch)), stopped
+        )
     assert list(stopped.glob("*/checkpoint/*.safetensors"))
     resumed = experiment.train(config(name), Context(activate("native", "cpu")), stopped, resume=True)
     assert resumed.training_sha256 == again.training_sha256

@@ -1,4 +1,4 @@
-"""The command that repeats a configuration, and the values of a configuration that can be published."""
+"""The command that repeats a configuration, and the configuration values that are safe to publish."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An arm64 Python with torch that an emulator runs, to compute on another kind of processor.
+"""A Python for arm64 with torch, run by an emulator to compute on another type of processor.
 
     python -m tests.sessions.arm64                  prepares it
     python -m tests.sessions.arm64 -m pytest ...    prepares it and runs it with these arguments
@@ -47,19 +47,19 @@ PROJECT = Path(__file__).parents[2]
 
 
 class UnavailableError(Exception):
-    """The arm64 Python cannot be prepared; the message names the missing part and how to get it."""
+    """Error raised if the arm64 Python cannot be prepared; it names what is missing and how to get it."""
 
 
 @dataclass(frozen=True)
 class EmulatedPython:
-    """The arm64 Python: run `[*command(processor), ...]` in `folder` with `environment`."""
+    """Parameters to run the arm64 Python: `[*command(processor), ...]` in `folder` with `environment`."""
 
     root: Path
     folder: Path  # a copy of the project, its kernels built for arm64
     environment: dict[str, str]
 
     def command(self, processor: str = PROCESSORS[0]) -> list[str]:
-        """Return the words that precede the arguments of Python."""
+        """Return the command that starts the emulated Python, to be followed by Python's arguments."""
         return ["qemu-aarch64", "-cpu", processor, "-L", str(self.root), str(self.root / "usr/bin/python3")]
 
 
@@ -101,7 +101,7 @@ def prepare(folder: Path) -> EmulatedPython:
 
 
 def _unpack_debian(folder: Path, root: Path) -> None:
-    """Download and unpack Debian's packages for arm64, by an apt that ignores this machine's packages."""
+    """Download and unpack Debian's packages for arm64, with a state of apt separate from this machine's."""
     if shutil.which("apt-get") is None:
         raise UnavailableError(
             "apt-get is missing: the arm64 Python is made of Debian's packages; use Debian or Ubuntu"
@@ -157,7 +157,7 @@ def _unpack_wheels(folder: Path, site: Path, version: str) -> None:
 
 
 def _build_copy(tree: Path) -> Path:
-    """Copy the project as it is now, build its kernels for arm64 and return the copy."""
+    """Copy the project, build its kernels for arm64 in the copy, and return the copy's folder."""
     for name in ("src", "tests"):
         ignored = shutil.ignore_patterns("*.so", "__pycache__", "*.egg-info")
         shutil.rmtree(tree / name, ignore_errors=True)

@@ -59,7 +59,7 @@ def run_rank(rank: int, size: int, port: int, folder: Path) -> None:
 
 
 class Elastic:
-    """The undisturbed run, and the duration of a run by number of processes."""
+    """Trainings by several processes, the uninterrupted run for comparison, and durations by number of processes."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -90,7 +90,7 @@ class Elastic:
         self.seconds[size] = time.monotonic() - start
 
     def start(self, size: int, folder: Path) -> list[BaseProcess]:
-        """Start `size` processes that train, or continue, the run in the folder."""
+        """Start `size` processes that begin or continue the training in the folder."""
         self.store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
         processes: list[BaseProcess] = [
             self.context.Process(target=run_rank, args=(rank, size, self.store.port, folder)) for rank in range(size)
@@ -100,7 +100,7 @@ class Elastic:
         return processes
 
     def round(self, generator: Any) -> tuple[list[str], list[str]]:
-        """Kill and continue a training once per number of processes; return events and faults."""
+        """Train with several numbers of processes in turn, killing each; return events and faults."""
         folder = self.new_folder()
         events, wrong = [], []
         for size in SIZES[:-1]:
@@ -139,7 +139,7 @@ class Elastic:
 
 
 def end(process: BaseProcess) -> int | None:
-    """Return the exit code of a process, or None if it had to be killed after `PATIENCE` seconds."""
+    """Return the exit code of a process, or kill it after `PATIENCE` seconds and return None."""
     process.join(PATIENCE)
     if process.is_alive():
         process.kill()
@@ -149,7 +149,7 @@ def end(process: BaseProcess) -> int | None:
 
 
 def main() -> None:
-    """Play 20 rounds and write their table; exit with 1 if one of them changed a result."""
+    """Run 20 rounds and write their table; exit with 1 if a round changed a result."""
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         elastic = Elastic(Path(folder))

@@ -1,4 +1,4 @@
-"""The programs that measure again what pages and tables under docs/ show, by name, and a way to run them.
+"""Programs that repeat the measurements shown in docs/, by name, and the function that runs them.
 
 nox -s evidence                     the list
 nox -s evidence -- NAME OPTIONS     runs one; options are those of its module

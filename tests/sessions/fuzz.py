@@ -25,7 +25,7 @@ ENDINGS = ("accepted", "difference", "refused", "fault")
 
 
 def results(done: Sequence[cases.Case], seconds: float) -> str:
-    """Return a table of how the commands ended, by kind of file."""
+    """Return a table that counts how the commands ended, by type of file."""
     counts = Counter((case.kind, case.ending) for case in done)
     commands = Counter(case.command.split()[0] for case in done)
     listed = ", ".join(f"`{command}` {number:,}" for command, number in sorted(commands.items()))

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
-from in4310repro.arithmetic import functions, matrices
+from in4310repro.arithmetic import functions, products
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate, generator_for
@@ -42,7 +42,7 @@ DEVIATIONS, LEAST = 4, 1e-3
 
 
 def list_cases() -> Iterator[tuple[str, Case]]:
-    """Yield the table row (see `name_kind`) and the case of each layer, each shape once."""
+    """Yield pairs (table row, convolution) for all distinct convolutions of the networks, then for random ones."""
     seen: dict[Case, str] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
@@ -68,7 +68,7 @@ def list_cases() -> Iterator[tuple[str, Case]]:
 
 
 def name_kind(case: Case) -> str:
-    """Return the table row that a layer belongs to."""
+    """Return the name of the table row to which a convolution belongs."""
     if case.depthwise:
         return "depth-wise 3x3"
     if case.channels == 3:
@@ -82,7 +82,7 @@ def name_kind(case: Case) -> str:
 
 
 def convolutions() -> dict[str, Any]:
-    """Measure each kind of layer: ranges of error ratios, ratios above 1, and mean relative errors."""
+    """Return a dict from type of convolution to a summary of its error ratios and relative errors."""
     squares: dict[str, list[Doubles]] = {}
     for number, (name, case) in enumerate(list_cases()):
         draws = DRAWS if name != RANDOM else 2 * DRAWS
@@ -105,7 +105,7 @@ def _summary(found: list[Doubles]) -> dict[str, Any]:
 
 
 def other_kernels() -> dict[str, Any]:
-    """Return our errors and torch's for batch norm, linear layers and softmax, by data and by result."""
+    """Return errors of the package and of torch for batch norm, linear layers and softmax, by input and by output."""
     found: dict[str, Any] = {}
     for mean in (0, 1000):
         errors = _errors(_batch_norm, _torch_batch_norm, MAPS, (MAPS[1],), (MAPS[1],), mean=mean)
@@ -113,7 +113,7 @@ def other_kernels() -> dict[str, Any]:
             zip(("output", "gradient of the maps", "gradient of the weight"), errors.T.tolist(), strict=False)
         )
     shapes = [((ROWS, features), (outputs, features), (outputs,)) for features in FEATURES for outputs in OUTPUTS]
-    linear = np.array([_errors(matrices.linear, torch.nn.functional.linear, *shape) for shape in shapes])
+    linear = np.array([_errors(products.linear, torch.nn.functional.linear, *shape) for shape in shapes])
     # The largest over the shapes, of both.
     found[f"linear, {ROWS} rows of {', '.join(map(str, FEATURES))} to {' and '.join(map(str, OUTPUTS))}: largest"] = (
         dict(zip(("output", "gradient of the rows"), linear.max(0).T.tolist(), strict=False))
@@ -145,7 +145,7 @@ def _errors(
     gradients: bool = True,
     largest: bool = False,
 ) -> NDArray[np.float64]:
-    """Return errors [ours or torch's, result]: the relative root mean square, or the largest difference if asked."""
+    """Return relative root mean square errors or, if `largest`, maximum errors, as [package or torch, output]."""
     squares, sizes, worst = [], [], []
     for draw in range(DRAWS):
         values = [_drawn(draw, place, shape, mean if place == 0 else 0) for place, shape in enumerate(shapes)]

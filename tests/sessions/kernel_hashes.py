@@ -1,4 +1,4 @@
-"""Hashes of each compiled kernel's results by instruction set, including arm64's, compared with each other.
+"""Hashes of each compiled kernel's results, compared between instruction sets, including arm64's.
 
     python -m tests.sessions.kernel_hashes
 
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from in4310repro import arithmetic
-from in4310repro.arithmetic import convolutions, functions, library, matrices, pooling
+from in4310repro.arithmetic import functions, library, pooling, products
 from in4310repro.features import kernel
 from in4310repro.system.numerics import generator_for
 from tests.sessions import arm64
@@ -52,7 +52,7 @@ def compute_results(threads: int) -> Iterator[tuple[str, Iterable[Tensor]]]:
         _add_gradients(lambda maps, weight: torch.conv2d(maps, weight), _values(9, 24, 9, 9), _values(40, 24, 3, 3)),
     )
     rows, weight, bias = _values(19, 70, seed=2), _values(10, 70, seed=3), _values(10, seed=4)
-    yield "linear", _add_gradients(matrices.linear, rows, weight, bias)
+    yield "linear", _add_gradients(products.linear, rows, weight, bias)
     maps, other, scale, bias = (_values(*shape) for shape in ((9, 21, 7, 8), (9, 21, 7, 8), (21,), (21,)))
     for form in ("none", "relu", "relu6", "sum"):
         yield f"batch norm, {form}", _batch_norm(form, maps, other, scale, bias)
@@ -65,7 +65,7 @@ def compute_results(threads: int) -> Iterator[tuple[str, Iterable[Tensor]]]:
     yield "cross-entropy", _add_gradients(lambda scores: arithmetic.cross_entropy(scores, labels), scores)
     yield "losses", [arithmetic.losses(scores, labels)]
     yield "softmax", [arithmetic.softmax(scores), arithmetic.softmax(_values(3, 1000) * 20)]
-    yield "float64 product", [matrices.product(_values(150, 37).double()), matrices.product(_values(2, 5).double())]
+    yield "float64 product", [products.product(_values(150, 37).double()), products.product(_values(2, 5).double())]
     for name, make in (("SGD", arithmetic.SGD), ("AdamW", arithmetic.AdamW), ("RMSprop", arithmetic.RMSprop)):
         yield f"three steps of {name}", _steps(make)
     for name, side in NETWORKS.items():
@@ -91,7 +91,7 @@ def _convolution(case: tuple[int, ...]) -> list[Tensor]:
     images, channels, height, width, outputs, kernel_height, kernel_width, stride, padding, groups = case
 
     def function(maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return convolutions.convolution(maps, weight, bias, (stride, stride), (padding, padding), groups)
+        return products.convolution(maps, weight, bias, (stride, stride), (padding, padding), groups)
 
     weight = _values(outputs, channels // groups, kernel_height, kernel_width)
     return _add_gradients(function, _values(images, channels, height, width), weight, _values(outputs))
@@ -206,7 +206,7 @@ def _read(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Print the table; exit with 1 if two columns differ, or if the control does not."""
+    """Print a table of hashes; exit with 1 if a kernel's hashes differ, or torch's own on arm64 do not."""
     if words := sys.argv[1:]:
         json.dump(compute_hashes(words[0], int(words[1])), sys.stdout)
         return

@@ -1,4 +1,4 @@
-"""The share of wrong labels among test photographs, from the verdicts of a judge.
+"""The fraction of wrong labels among test photographs, estimated from a judge's verdicts.
 
     python -m tests.sessions.labels FINDINGS RUN
 
@@ -78,7 +78,7 @@ def describe_kind(kind: Kind) -> dict[str, Any]:
 
 
 def accuracy(run: FinishedRun, without: Collection[str]) -> dict[str, Any]:
-    """Return the selected network's accuracy and its interval without some images."""
+    """Return the selected network's accuracy and its interval, with some images left out."""
     scores = run.scores
     kept = np.array([path not in without for path in scores.paths])
     correct, images = int((scores.softmax.argmax(axis=1) == scores.labels)[kept].sum()), int(kept.sum())

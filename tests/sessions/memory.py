@@ -46,7 +46,7 @@ def make_small_network(num_classes: int) -> nn.Module:
 
 
 def draw_images(folder: Path, images: int) -> None:
-    """Write noise images into class folders, as BMP files that share one header."""
+    """Write BMP files of noise into class folders."""
     stream = io.BytesIO()
     Image.new("RGB", (SIDE, SIDE)).save(stream, "BMP")
     header = stream.getvalue()[: -3 * SIDE**2]
@@ -59,7 +59,7 @@ def draw_images(folder: Path, images: int) -> None:
 
 
 def list_commands(data: Path, run: Path) -> dict[str, list[str]]:
-    """Return the words of each command, in an order in which the commands can run."""
+    """Return the arguments of each command; the commands can run in this order."""
     own, images = ["--model", ME], ["--data", f"{data}"]
     training = "--preset tiny --epochs 1 --optimizer SGD --batch-size 64 --numerics native"
     measured = "--weights none --numerics native --image-size 32 --batch-size 64 --images 1000000"
@@ -90,7 +90,7 @@ def measure(numbers: Sequence[int], names: Sequence[str] = COMMANDS) -> Peaks:
 
 
 def measure_peak(words: list[str], folder: Path) -> int:
-    """Run a command in a folder and return its peak of anonymous memory, bytes."""
+    """Run a command in a folder and return its peak of anonymous memory in bytes."""
     paths = os.pathsep.join(filter(None, (f"{ROOT}", os.environ.get("PYTHONPATH"))))
     environment = os.environ | {"PYTHONPATH": paths, "IN4310REPRO_CACHE": f"{folder / 'cache'}"}
     most, log = 0, folder / "log"
@@ -121,12 +121,12 @@ def read_anonymous(process: int) -> int:
 
 
 def compute_growth(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Return the growth of each command's memory from the fewest to the most images, bytes per image."""
+    """Return the growth of each command's peak memory in bytes per image."""
     return {name: (values[-1] - values[0]) / (images[-1] - images[0]) for name, values in peaks.items()}
 
 
 def draw_figure(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> str:
-    """Draw each command's memory beyond that for the fewest images, and the limit, as an SVG file."""
+    """Return an SVG file that shows each command's memory growth over the number of images, and the limit."""
     left, right, height = 40.0, 322.0, 180.0
     signs, above = legend(list(peaks), 14)
     top, most = above + 32, LIMIT * (images[-1] - images[0]) / 1e6

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _names(word: str, file: str) -> bool:
-    """Return whether a word of the command line names a module or a folder that contains it."""
+    """Return True if a command-line argument names the module or a folder that contains it."""
     return word == file or file.startswith(f"{word.rstrip('/')}/")
 
 

@@ -15,7 +15,7 @@ PAGE = Path(noxfile.__file__).parent / "docs/sessions.md"
 
 
 def renew(page: str) -> str:
-    """Return the page with today's tables in place of its own."""
+    """Return the page with its tables replaced by current ones."""
     return replaced(replaced(page, sessions_table(), "sessions"), evidence_table(), "evidence")
 
 

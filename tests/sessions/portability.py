@@ -62,7 +62,7 @@ Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 
 
 def run_here(folder: Path) -> Iterator[Stage]:
-    """Yield each stage of the chain, in order, with hashes of its results."""
+    """Compute all stages on this machine, and yield the name of each stage with hashes of its results."""
     numerics = activate("portable", "cpu")
     yield LIBRARIES, {"torch": torch.__version__.partition("+")[0], "vectors": torch.backends.cpu.get_cpu_capability()}
     yield "kernels", numerics.probe
@@ -87,7 +87,7 @@ def run_here(folder: Path) -> Iterator[Stage]:
 
 
 def _decode(folder: Path) -> dict[str, str]:
-    """Return hashes of a JPEG and a PNG of odd shape, decoded and resized."""
+    """Return hashes of the decoded and resized pixels of a JPEG and a PNG."""
     from PIL import Image
 
     pixels = scenes.draw("sea", 0, 150, 0)
@@ -128,7 +128,7 @@ def _features(run: FinishedRun, numerics: Numerics) -> Iterator[Stage]:
 
 
 def _elementwise() -> dict[str, str]:
-    """Hash torch's elementwise operations on values of all sizes, denormals and zeros of both signs."""
+    """Hash torch's elementwise operations on values of all magnitudes, subnormals and signed zeros."""
     bits = generator_for(0, "elementwise").integers(0, 2**32, (2, 4, 5, 6, 50), dtype="uint32")
     values = torch.from_numpy(bits.view("float32").copy()).nan_to_num(nan=1.5)
     values[:, 0] = values[:, 0].sign() * 0.0
@@ -162,7 +162,7 @@ def arm_python() -> arm64.EmulatedPython | str:
 
 
 def run_stages(place: str) -> Hashes:
-    """Run all stages: here with a number of threads, or on an emulated processor."""
+    """Run all stages on this processor with a number of threads, or on an emulated processor."""
     # One thread under an emulator, where waiting threads are slow; other numbers of threads are tested here.
     folder, command, threads = ROOT, [sys.executable], "1"
     environment = dict(os.environ)
@@ -186,7 +186,7 @@ def run_stages(place: str) -> Hashes:
 
 
 def find_first_difference(expected: Hashes, got: Hashes) -> str | None:
-    """Return the first stage, except the control, and its first entry that differ between two machines."""
+    """Return the first stage and entry that differ between two machines, ignoring the control."""
     for stage, values in expected.items():
         for name, value in values.items():
             equal = _close(value, got[stage].get(name)) if stage == EIGENVALUES else got[stage].get(name) == value
@@ -277,7 +277,7 @@ def page_table(numbers: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print the table of the machines named (default: all); exit with 1 if a stage differs or the control does not."""
+    """Print a table of processors (default: all); exit with 1 if a stage differs, or torch's gradient does not."""
     if sys.argv[1:2] == [STAGES]:
         json.dump(dict(run_here(Path(sys.argv[2]))), sys.stdout)
         return
@@ -307,7 +307,7 @@ def main() -> None:
         if difference:
             sys.stdout.write(f"{place} differs first in {difference}\n")
     controlled = any(hashes[CONTROL] != expected[CONTROL] for hashes in by_place.values())
-    sys.stdout.write(f"the control {'differs, as it must' if controlled else 'does not differ, as it must'}\n")
+    sys.stdout.write(f"the control {'differs, as it must' if controlled else 'does not differ, and it must'}\n")
     sys.exit(any(differences.values()) or not controlled)
 
 

@@ -13,7 +13,7 @@ NUMBERS, PAGE = ROOT / "docs/processes.json", ROOT / "docs/processes.md"
 
 
 def update(name: str, measured: dict[str, Any]) -> None:
-    """Replace one entry of the numbers, `shares` or `kills`, and rewrite the page from them."""
+    """Replace the entry `shares` or `kills` in the JSON file, and regenerate the page."""
     numbers = read_json(NUMBERS) | {name: measured}
     write_file(NUMBERS, json_bytes(numbers))
     write_file(PAGE, with_tables(PAGE.read_text(encoding="utf-8"), numbers).encode())

@@ -1,4 +1,4 @@
-"""Rewrite reports/published.md from its committed numbers, without the runs: python -m tests.sessions.published."""
+"""Regenerate reports/published.md from its committed numbers: python -m tests.sessions.published."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Replays of a run's epochs with every instruction set of this processor, compared to the bit.
+"""Replays of a run's epochs with every instruction set of this processor, compared bit for bit.
 
     python -m tests.sessions.replay
 
@@ -61,7 +61,7 @@ def change_loss(run: Path, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Print the output by instruction set; exit with 1 if one differs or the control does not."""
+    """Print verify's output by instruction set; exit with 1 if a replay differs or a falsified run passes."""
     if words := sys.argv[1:]:
         verify_with(words[0], words[1:])
         return

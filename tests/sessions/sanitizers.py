@@ -27,7 +27,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 
@@ -91,7 +90,7 @@ class Watch:
     reported: tuple[str, ...]
 
     def environment(self, reports: Path, package: Path) -> dict[str, str]:
-        """Return the environment of a process with instrumented kernels; reports go into files."""
+        """Return the environment variables for a process with instrumented kernels, which writes reports to files."""
         # The C++ library is preloaded too, so that its exceptions are intercepted from the start.
         preloaded = [find_library(name) for name in (self.library, "libstdc++.so.6")]
         ends = f"halt_on_error=1:log_path={reports}/report"
@@ -122,7 +121,7 @@ def find_library(name: str) -> str:
 
 @pytest.fixture(autouse=True)
 def _use_c_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Turn off the package's own memory blocks; loaded as a pytest plugin by `-p tests.sessions.sanitizers`."""
+    """Turn off the package's memory reuse; this module is a pytest plugin for `-p`."""
     from in4310repro.arithmetic import buffers
 
     monkeypatch.setattr(buffers, "LEAST", 1 << 62)
@@ -130,7 +129,7 @@ def _use_c_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def list_extensions() -> list[Any]:
     """Return the extensions that setup.py builds for the instruction set in use."""
-    with contextlib.chdir(ROOT), mock.patch("setuptools.setup"):
+    with contextlib.chdir(ROOT):
         found = runpy.run_path("setup.py")["libraries"](sysconfig.get_platform())
     return [each for each in found if each.name.endswith(f"_{arithmetic.instruction_set()}")]
 
@@ -159,7 +158,7 @@ def build(watch: Watch, folder: Path) -> Path:
 
 
 def check_control(watch: Watch, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each function of a faulty library that is wrongly reported or not reported."""
+    """Yield a sentence for each test function that is reported although correct, or faulty but not reported."""
     source, twin = folder / "twin.cpp", folder / "twin.so"
     source.write_text(TWIN)
     [kernels] = [each for each in list_extensions() if ".arithmetic." in each.name]
@@ -175,7 +174,7 @@ def check_control(watch: Watch, folder: Path, environment: Mapping[str, str]) ->
 
 
 def take_reports(folder: Path) -> list[str]:
-    """Return the reports so far, and remove them."""
+    """Return the sanitizer's reports so far, and delete their files."""
     files = sorted((folder / "reports").iterdir())
     texts = [file.read_text(errors="replace") for file in files]
     for file in files:

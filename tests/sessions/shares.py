@@ -40,7 +40,7 @@ COMPARED = (names.SCORES, names.METRICS, names.SPLIT)
 
 
 def depth_wise(num_classes: int) -> nn.Module:
-    """Return MobileNetV2 without dropout, which has no portable arithmetic."""
+    """Return MobileNetV2 without dropout, because portable arithmetic does not support dropout."""
     model: nn.Module = torchvision.models.MobileNetV2(num_classes, dropout=0)
     return model
 
@@ -97,7 +97,7 @@ def run_rank(rank: int, size: int, port: int, config: Config, folder: Path, devi
 
 
 def add_from_the_last(_node: range, sums: Mapping[range, torch.Tensor]) -> torch.Tensor:
-    """Add in the order of a ring all-reduce: from the last node to the first, without the tree."""
+    """Add the sums from last to first, as in a ring all-reduce, instead of in a tree."""
     first, *others = reversed(list(sums.values()))
     for value in others:
         first += value
@@ -135,7 +135,7 @@ def hash_run(folder: Path, config: Config) -> str:
 
 
 def measure(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield a record per network and batch size: a hash for each number of processes, and one of the wrong order."""
+    """Yield, per network and batch size, the run's hash for each number of processes and for a wrong sum order."""
     for title, model in NETWORKS.items():
         for batch_size in BATCHES:
             config = make_config(model, batch_size)
@@ -155,7 +155,7 @@ def measure(folder: Path) -> Iterator[dict[str, Any]]:
 
 
 def describe_place() -> str:
-    """Return a phrase that names the processor, torch and the version of the kernels."""
+    """Return a phrase that describes the processor, the version of torch and the numeric class."""
     from in4310repro.system.fingerprint import fingerprint
     from in4310repro.system.numerics import activate
 
@@ -167,7 +167,7 @@ def describe_place() -> str:
 
 
 def main() -> int:
-    """Write the table; return 1 if bits depend on the number of processes, or a control's bits do not."""
+    """Write the table; return 1 if bits depend on the number of processes, or a wrong sum order never changes them."""
     with tempfile.TemporaryDirectory() as folder:
         rows = list(measure(Path(folder)))
     processes_page.update("shares", {"made": describe_place(), "rows": rows})

@@ -19,6 +19,8 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.names import CONFIG
@@ -37,9 +39,11 @@ NUMBERS = {"checkpoint": 5, "scores.npz": 1, "/epochs/": 2}
 
 def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -> None:
     """Run `in4310repro train --keep-epochs` in this process, with `--resume` if there is a run."""
+    from in4310repro.models.network import open_network
     from in4310repro.system.numerics import activate
     from in4310repro.training import experiment
 
+    open_network(config.model).trust()
     if target:
         die_in_a_write(*target)
     experiment.train(
@@ -48,7 +52,7 @@ def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -
 
 
 def die_in_a_write(word: str, number: int) -> None:
-    """Kill this process halfway through writing the `number`-th file whose path contains the word."""
+    """Kill this process in the middle of writing the `number`-th file whose path contains `word`."""
     replace, writes_to_go = Path.replace, [number]
 
     def die_or_replace(self: Path, target: Path) -> Path:
@@ -61,23 +65,29 @@ def die_in_a_write(word: str, number: int) -> None:
     Path.replace = die_or_replace  # type: ignore[method-assign, assignment]
 
 
-def make_config(position: int) -> Config:
+def small_network(num_classes: int) -> nn.Module:
+    layers = (nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    return nn.Sequential(*layers, nn.Linear(16, num_classes))
+
+
+def make_config(position: int, model: str) -> Config:
     """Return the tiny preset with one setting (one optimizer), two steps per epoch and a checkpoint after each."""
     tiny = PRESETS["tiny"]
-    return replace(tiny, settings=(tiny.settings[position],), split="16/12/20", checkpoint_steps=1)
+    settings = (tiny.settings[position],)
+    return replace(tiny, model=model, settings=settings, split="16/12/20", checkpoint_steps=1)
 
 
 class Soak:
     """Undisturbed runs for comparison, and the fork server that starts all processes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, model: str = "resnet18") -> None:
+        self.folder, self.model = folder, model
         self.context: Any = multiprocessing.get_context(METHOD)
         self.seconds: dict[int, float] = {}
 
     def start(self, position: int, folder: Path, target: tuple[str, int] | None = None) -> BaseProcess:
         """Start a process that trains, or resumes, the run in the folder."""
-        process = self.context.Process(target=train, args=(make_config(position), folder, target))
+        process = self.context.Process(target=train, args=(make_config(position, self.model), folder, target))
         process.start()
         return process  # type: ignore[no-any-return]
 
@@ -99,7 +109,7 @@ class Soak:
         return folder
 
     def kill_and_resume(self, position: int, generator: Any, write: str = "") -> tuple[int, list[str]]:
-        """Kill a run at a random moment or write, sometimes kill its resumption too, then let it finish.
+        """Kill a training at a random moment or in a file write, perhaps kill it once more, then let it finish.
 
         Returns:
             The number of processes killed before their end, and the names of the files that differ.
@@ -116,7 +126,7 @@ class Soak:
         return kills, mismatches
 
     def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
-        """Resume the run in the folder and kill the process; return True if it was killed before its end."""
+        """Start or resume the run in the folder and kill it; return True if it had not ended before."""
         target = (write, 1 + int(generator.integers(NUMBERS[write]))) if write else None
         process = self.start(position, folder, target)
         process.join(timeout=None if target else float(generator.random()) * self.seconds[position])

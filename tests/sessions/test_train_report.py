@@ -13,7 +13,7 @@ import pytest
 
 @dataclass
 class Session:
-    """A stand-in for nox's session; its `train` leaves the same file as the command does."""
+    """Stand-in for nox's session; its `train` command writes the `--next-command` file."""
 
     posargs: Sequence[str]
     leaves: Sequence[str] = ()
@@ -32,8 +32,8 @@ class Session:
 
 
 @pytest.fixture(autouse=True)
-def _new_call_of_nox(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(noxfile, "report_of", {})
+def _new_call_of_nox() -> None:
+    noxfile.report_of.clear()
 
 
 OPTIONS = ("--data", "photos/mine", "--model", "mynets:small")

@@ -1,4 +1,4 @@
-"""Differences of the demo's numbers between numeric classes; all processes of a class compute equal bits.
+"""Differences of the demo run's numbers between numeric classes (groups of processors with equal bits).
 
 `nox -s evidence -- tolerances` trains the demo with 8 seeds in 3 numeric classes (portable, native, native on one
 thread) and writes `tolerances.json`. A golden value holds in another class when it lies within three times the root
@@ -44,7 +44,7 @@ def measure(mode: str, seed: int) -> None:
 
 
 def measure_in_process(name: str, seed: int, processors: set[int]) -> dict[str, Any]:
-    """Measure once in a new process on the given processors, with fresh arithmetic."""
+    """Run `measure` in a new process on the given processors."""
     # Linux sets the affinity by thread, and the process inherits it from the thread that starts it.
     os.sched_setaffinity(0, processors)
     command = [sys.executable, "-m", "tests.sessions.tolerances", name.split("-")[0], str(seed)]
@@ -70,13 +70,13 @@ def measure_class(name: str) -> list[dict[str, Any]]:
 
 
 def compute_tolerance(values: np.ndarray[Any, Any]) -> float:
-    """Return the allowed difference, from values indexed by class, seed and (for a list of numbers) entry."""
+    """Return the tolerance of a number, from its values indexed by class, seed and list entry."""
     differences = np.stack([np.abs(values[one] - values[other]) for one, other in combinations(range(len(values)), 2)])
     return float(max(3 * np.sqrt((differences**2).mean()), differences.max()))
 
 
 def main() -> None:
-    """Measure everything or, given a mode and a seed, one run."""
+    """Measure all numeric classes or, given a mode and a seed, one run."""
     if len(sys.argv) == 3:
         measure(sys.argv[1], int(sys.argv[2]))
         return

@@ -44,7 +44,7 @@ from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.progress import Progress
 from in4310repro.training import head, training
-from in4310repro.training.preparation import TrainingPlan, prepare
+from in4310repro.training.preparation import TrainingPlan, plan_training
 
 FOLDER = Path(__file__).parents[2] / "reports/training-images"
 NUMBERS = FOLDER / "numbers.json"
@@ -113,7 +113,7 @@ def measure_curve(kind: str, config: Config, progress: Progress) -> None:
         rows = read_number("curve", kind, f"{config.seed}", default=[])
         if images in [row["images"] for row in rows]:
             continue
-        plan = plan or prepare(config, Context(numerics, progress))
+        plan = plan or plan_training(config, Context(numerics, progress))
         with tempfile.TemporaryDirectory() as folder:
             row = train(plan, numerics, images, Path(folder) / "run", progress)
         keep([*rows, row], "curve", kind, f"{config.seed}")
@@ -127,12 +127,12 @@ class Features(NamedTuple):
 
 
 def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: Progress) -> None:
-    """Fit the head of a seed with and without some of the training images."""
+    """Fit the head with all training images, then without doubted ones, copies or look-alikes, for one seed."""
     if read_number("worth", f"{seed}"):
         return
     config = head_config(data, seed)
     numerics = activate(config.numerics, config.device)
-    plan = prepare(config, Context(numerics, progress))
+    plan = plan_training(config, Context(numerics, progress))
     network, parts = read_features(plan, numerics, progress)
     doubts = findings["doubts"]
     doubted = {each["path"] for each in doubts["doubts"]}
@@ -152,7 +152,7 @@ def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: P
     fitted = {what: score_without(network, parts, paths, strength, config, numerics) for what, paths in without.items()}
     parts["training"] = add_test_images(parts)
     fitted["with all test images in training"] = score_without(network, parts, set(), strength, config, numerics)
-    grouped = prepare(replace(config, group=LOOK_ALIKES), Context(numerics, progress))
+    grouped = plan_training(replace(config, group=LOOK_ALIKES), Context(numerics, progress))
     network, parts = read_features(grouped, numerics, progress)
     strength = choose_strength(network, parts, config, numerics)
     fitted["split by --group look-alikes"] = score_without(network, parts, set(), strength, config, numerics)
@@ -226,7 +226,7 @@ def score_without(
 def choose_strength(
     network: torch.nn.Module, parts: Mapping[str, Features], config: Config, numerics: Numerics
 ) -> float:
-    """Return the penalty that validation selects among the four strongest; weaker ones were never selected."""
+    """Return the one of the four strongest penalties that has the best validation accuracy."""
     rows = []
     for strength in STRENGTHS[:4]:
         _, scores = score_without(network, parts, (), strength, config, numerics, "validation")
@@ -236,7 +236,7 @@ def choose_strength(
 
 
 def summarize(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
-    """Return both mean metrics, and the accuracy on the images whose label is not doubted."""
+    """Return the accuracy with its interval, both mean metrics, and the accuracy without doubted images."""
     found, right = scores.metrics(), find_correct(scores)
     undoubted = np.array([path not in doubted for path in scores.paths])
     counts = [int(right[undoubted].sum()), int(undoubted.sum())]
@@ -269,7 +269,7 @@ def read_number(*keys: str, default: Any = None) -> Any:
 
 
 def keep(value: Any, *keys: str) -> None:
-    """Store a value under these keys in the file of numbers, read again since another process may have changed it."""
+    """Set the value at a path of keys in the JSON file of numbers, and keep the file's other values."""
     numbers = read_json(NUMBERS) if NUMBERS.exists() else {}
     inner = numbers
     for key in keys[:-1]:
@@ -282,7 +282,7 @@ def draw_figures(data: str, progress: Progress) -> None:
     """Draw the accuracy curve, and the feature map of the test images."""
     numbers, config = read_json(NUMBERS), head_config(data, 0)
     numerics = activate(config.numerics, config.device)
-    plan = prepare(config, Context(numerics, progress))
+    plan = plan_training(config, Context(numerics, progress))
     _, parts = read_features(plan, numerics, progress)
     places = plane(parts["test"].rows.take(range(len(parts["test"].images))), seed=0)
     on_plane = contact_sheet.draw_plane(places, plan.split.classes, parts["test"].images.labels)

@@ -1,4 +1,4 @@
-"""Modules without submodules of 59 torchvision and timm models: compared with NumPy, or refused with a reason.
+"""All leaf modules of 59 torchvision and timm models, compared with NumPy or rejected with a reason.
 
     nox -s evidence -- zoo
 
@@ -146,7 +146,7 @@ def measure(
     leave_out: list[str],
     comparison: Comparison,
 ) -> dict[str, FeatureResult]:
-    """Return the results of all modules without submodules; refused ones are left out one after the other."""
+    """Return the statistics of all modules without submodules; record rejected modules in `comparison`."""
     trial: Literal["images", "positions"] | None = samples
     while True:
         torch.manual_seed(1)
@@ -174,7 +174,7 @@ def measure_deviation(result: FeatureResult, values: NDArray[Any], axis: int) ->
 
 
 def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int], NDArray[Any]]]:
-    """Return each output tensor of each module without submodules, in float64, with its possible channel axes.
+    """Return copies of the output tensors of all modules without submodules, with their possible channel axes.
 
     The class of a layer with parameters gives its axis. Other outputs have as many channels as the previous layer with
     parameters gives, or as the next one takes.
@@ -205,7 +205,7 @@ def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int
 
 
 def count_channels(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
-    """Return for each output the channels that the last layer with parameters gives (or takes); 0 before any layer."""
+    """Return, per output, the output (or, if `taken`, input) channels of the latest layer with parameters."""
     numbers: list[int] = []
     last = 0
     for module, values in copies:
@@ -237,7 +237,7 @@ def list_tensors(output: object) -> Iterator[tuple[str, Tensor]]:
 
 
 def find_axis(module: nn.Module, values: NDArray[Any]) -> int | None:
-    """Return the channel axis that follows from the layer's class; None if the class does not determine it."""
+    """Return the channel axis that the layer's class determines, or None."""
     kind = type(module).__name__
     if kind in ("Linear", "NonDynamicallyQuantizableLinear", "LayerNorm", "RMSNorm"):
         return values.ndim - 1
@@ -256,7 +256,7 @@ def covariance_by_numpy(values: NDArray[Any], axis: int) -> NDArray[Any]:
 
 
 def main(write: Callable[[str], object] = sys.stdout.write) -> int:
-    """Print a row for each model and each reason of refusal once; return 1 if a model differs, 2 without timm."""
+    """Print a row per model and each reason for rejection; return 1 if a model differs, 2 without timm."""
     if importlib.util.find_spec("timm") is None:
         write("timm is not installed, and 27 of the 59 models are its: pip install -e '.[bench]'\n")
         return 2

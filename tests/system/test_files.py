@@ -1,4 +1,4 @@
-"""Only regular files are read and replaced, atomically; an error of the disk is a sentence with the file's name."""
+"""Only regular files are read and replaced, atomically; a disk error is reported with the file's name."""
 
 import errno
 import os
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system h
 
 @pytest.fixture
 def irregular(tmp_path: Path) -> Iterator[dict[str, Path]]:
-    """Yield one path of each type that is no regular file."""
+    """Yield one path of each type of file that is not regular."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("pipe")
     (tmp_path / "folder").mkdir()

@@ -1,4 +1,4 @@
-"""The fingerprint of a process: everything that could explain why its results differ from those of another."""
+"""The fingerprint of a process: everything that could explain different results."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Processes under torchrun, one of them killed, stopped, busy or in error: one message, one exit code, no hang."""
+"""Processes under torchrun, one of which fails or hangs: one message, one exit code, and no hang."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_process_that_is_busy_for_longer_than_the_silence_or_has_done_its_part
 
 @SOAK
 def test_processes_that_were_all_stopped_for_long_go_on(tmp_path: Path) -> None:
-    """A laptop that slept stops all processes at once, so that none of them misses another one."""
+    """A sleeping laptop stops all processes; after it wakes, no process may report another one as lost."""
     with start_torchrun(tmp_path, 2, "endless") as command:
         command.send(signal.SIGSTOP, 0, 1)
         time.sleep(16)
@@ -149,7 +149,7 @@ def test_torchrun_that_is_killed_ends_its_processes(tmp_path: Path) -> None:
 
 @SOAK
 def test_two_machines_say_it_once(tmp_path: Path) -> None:
-    """Two agents on one host: a process of one is killed, and the rest notice only that it no longer answers."""
+    """One of four processes under two torchrun agents is killed; exactly one message reports it."""
     place = f"127.0.0.1:{find_free_port()}"
     shared = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", place, "--rdzv-id", "test")
     folders = [tmp_path / name for name in ("one", "two")]

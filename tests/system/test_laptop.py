@@ -1,4 +1,4 @@
-"""Nothing needs a POSIX system, a UTF-8 locale, or more than `pip install in4310repro` brings."""
+"""The package needs no POSIX system, no UTF-8 locale, and no more than `pip install in4310repro` installs."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def run_as_laptop(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run a process as on a laptop; its standard error warns of encodings that were left to the locale."""
+    """Run tests/laptop.py, which simulates missing modules and locked files, with warnings about encodings."""
     return subprocess.run(
         [sys.executable, "-X", "warn_default_encoding", "-m", "tests.laptop", *words],
         cwd=folder,
@@ -38,7 +38,7 @@ def test_every_module_is_imported_without_what_an_extra_or_posix_alone_brings(tm
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_run_is_trained_reported_and_verified_as_on_a_laptop(tmp_path: Path) -> None:
-    train = ["train", "--preset", "tiny", "--epochs", "1"]
+    train = ["train", "--preset", "tiny", "--epochs", "1", "--optimizer", "SGD"]
     # Twice, so that a run moves aside.
     run = f"{Path('runs/tiny')}"
     done = run_as_laptop(tmp_path, *train, "then", *train, "then", "report", run, "then", "verify", run)

@@ -1,4 +1,4 @@
-"""Effects of torchrun's variables on a process: which one prints, advice, and repeated signals."""
+"""Effects of torchrun's environment variables: which process prints, advice, and repeated signals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks: one process at a time, and a killed process leaves no lock."""
+"""Locks: only one process at a time, and no lock remains after a process is killed."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Sizes that this machine cannot hold are refused with the memory needed, before anything is read or drawn."""
+"""Sizes too large for this machine's memory are rejected with the memory needed, before any work."""
 
 from pathlib import Path
 

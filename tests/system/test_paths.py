@@ -1,4 +1,4 @@
-"""Names from outside are texts: only a path inside its folder is valid."""
+"""Paths from outside: only a path inside its folder is valid."""
 
 from pathlib import Path
 

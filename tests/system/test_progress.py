@@ -3,7 +3,6 @@
 import io
 import os
 import sys
-import time
 
 import pytest
 from rich.console import Console
@@ -16,21 +15,18 @@ class Time:
 
     now = 100.0
 
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Time:
-    clock = Time()
-    monkeypatch.setattr(time, "monotonic", lambda: clock.now)
-    return clock
+    def read(self) -> float:
+        return self.now
 
 
 def lines_of(shown: io.StringIO) -> list[str]:
     return shown.getvalue().splitlines()
 
 
-def test_a_part_says_which_it_is_and_how_long_the_whole_takes_yet(clock: Time) -> None:
+def test_a_part_says_which_it_is_and_how_long_the_whole_takes_yet() -> None:
+    clock = Time()
     shown = io.StringIO()
-    whole = Progress(Console(file=shown, width=200)).whole()
+    whole = Progress(Console(file=shown, width=200), now=clock.read).whole()
     for number in range(2):
         part = whole.part(number, 2, f"setting {number + 1} of 2")
         for epoch in range(2):
@@ -52,9 +48,10 @@ def test_a_part_says_which_it_is_and_how_long_the_whole_takes_yet(clock: Time) -
     ]
 
 
-def test_what_an_earlier_process_did_takes_no_time_of_this_one(clock: Time) -> None:
+def test_what_an_earlier_process_did_takes_no_time_of_this_one() -> None:
+    clock = Time()
     shown = io.StringIO()
-    part = Progress(Console(file=shown, width=200)).whole().part(1, 2)
+    part = Progress(Console(file=shown, width=200), now=clock.read).whole().part(1, 2)
     with part.task("the second of two", 10) as advance:
         # Resumed in the middle: three quarters are done.
         advance(5, "")
@@ -64,9 +61,10 @@ def test_what_an_earlier_process_did_takes_no_time_of_this_one(clock: Time) -> N
     assert lines_of(shown) == ["the second of two: 9/10, 1 s left, 2 s in all"]
 
 
-def test_a_task_that_is_part_of_nothing_says_nothing_of_a_whole(clock: Time) -> None:
+def test_a_task_that_is_part_of_nothing_says_nothing_of_a_whole() -> None:
+    clock = Time()
     shown = io.StringIO()
-    with Progress(Console(file=shown, width=200)).part(0, 2, "first").task("images", 2) as advance:
+    with Progress(Console(file=shown, width=200), now=clock.read).part(0, 2, "first").task("images", 2) as advance:
         clock.now += 10
         advance(2, "")
     assert lines_of(shown) == ["images: 2/2, 0 s left"]

@@ -1,4 +1,4 @@
-"""JSON values against their records: the first fault gives one sentence with the file, the key and the value."""
+"""JSON values checked against their records: the first fault is reported with file, key and value."""
 
 from typing import Any
 

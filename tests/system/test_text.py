@@ -1,4 +1,4 @@
-"""Names as text: on a Markdown page and on a terminal they are shown as they are and have no effect."""
+"""Names as text: on Markdown pages and terminals they are shown unchanged and have no effect."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SHOWN = {"text", "softbreak"}
 
 
 def inline(source: str) -> list[Token]:
-    """Return the inline tokens of a page, with GitHub's rules for tables and strike-through."""
+    """Return the inline Markdown tokens of a page, after checking that it contains no HTML."""
     parsed = MarkdownIt("commonmark").enable(["table", "strikethrough"]).parse(source)
     assert "html_block" not in {token.type for token in parsed}
     return [child for token in parsed for child in token.children or ()]

@@ -51,7 +51,7 @@ def experiment(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def changed(report: Any, protocol: str) -> set[str]:
-    """Return the types of numbers that a protocol changes."""
+    """Return the names of the metrics whose values differ between a protocol and the corrected protocol."""
     corrected, others = report["numbers"][CORRECTED], report["numbers"][protocol]
     return {name.split(",")[0] for name in corrected if others[name] != corrected[name]}
 

@@ -1,4 +1,4 @@
-"""Exact resume: a training that was interrupted anywhere ends with the bits of an uninterrupted one."""
+"""Exact resume: an interrupted training ends with the bits of an uninterrupted one."""
 
 import functools
 import hashlib
@@ -6,7 +6,6 @@ import json
 import signal
 import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,32 +23,26 @@ from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.training import checkpoints, optimizers, training
 from in4310repro.training.checkpoints import Position
+from tests.builders import Watched
 from tests.conftest import active
-from tests.sessions.soak import WRITES, Soak, remove_speed
+from tests.sessions.soak import WRITES, Soak, remove_speed, small_network
 from tests.training.test_training import TINY, network, task
 
 STEPS = replace(TINY, checkpoint_steps=1)
 
 
 class CutOffError(Exception):
-    """Raised in the middle of a training."""
+    """Error raised in the middle of a training."""
 
 
 def raise_cut_off() -> None:
     raise CutOffError
 
 
-class CutAfter(Progress):
-    """Progress that raises after a number of steps, like a power cut, or calls `then`."""
-
-    def __init__(self, steps: int, then: Callable[[], None] = raise_cut_off) -> None:
-        super().__init__()
-        # A frozen object keeps what changes outside.
-        left = iter(range(steps - 1, -1, -1))
-        vars(self)["advance"] = lambda _done, detail: then() if detail and next(left, -1) == 0 else None
-
-    def task(self, *_words: object) -> Any:
-        return nullcontext(vars(self)["advance"])
+def cut_after(steps: int, then: Callable[[], None] = raise_cut_off) -> Progress:
+    """Return a progress display that calls `then` after a number of steps; by default, it raises CutOffError."""
+    left = iter(range(steps - 1, -1, -1))
+    return Watched(step=lambda _title, _done, detail: then() if detail and next(left, -1) == 0 else None)
 
 
 def train_with_cuts(
@@ -61,7 +54,7 @@ def train_with_cuts(
         with pytest.raises(CutOffError):
             training.fit(
                 replace(
-                    task(network(0), config, config.settings[position], run), context=Context(active(), CutAfter(cut))
+                    task(network(0), config, config.settings[position], run), context=Context(active(), cut_after(cut))
                 )
             )
     model = network(0)
@@ -100,7 +93,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(
 
 
 def drop_part(position: Position, part: str) -> Position:
-    """Return the position as a careless checkpoint would have kept it: without one of its values."""
+    """Return the position with one field reset, as if the checkpoint had not stored it."""
     return replace(position, **{part: getattr(Position(), part)})
 
 
@@ -132,9 +125,9 @@ def test_a_part_of_the_state_that_is_dropped_is_noticed(
 
 @pytest.fixture
 def cut_off(tmp_path: Path) -> Path:
-    """Return a checkpoint folder with two files, of batches 4 and 5 of the first epoch."""
+    """Return a checkpoint folder with two files, written after batches 4 and 5 of the first epoch."""
     cut = replace(
-        task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), context=Context(active(), CutAfter(6))
+        task(network(0), STEPS, STEPS.settings[0], RunFolder(tmp_path / "run")), context=Context(active(), cut_after(6))
     )
     with pytest.raises(CutOffError):
         training.fit(cut)
@@ -189,7 +182,7 @@ def test_a_checkpoint_of_another_configuration_is_refused_with_the_values_that_d
 
 def test_ctrl_c_finishes_the_step_writes_a_checkpoint_and_resumes_to_the_bit(tmp_path: Path) -> None:
     config = replace(TINY, checkpoint_steps=0)
-    press = CutAfter(4, then=lambda: signal.raise_signal(signal.SIGINT))
+    press = cut_after(4, then=lambda: signal.raise_signal(signal.SIGINT))
     run = RunFolder(tmp_path / "cut")
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(KeyboardInterrupt):
@@ -209,7 +202,7 @@ def test_a_checkpoint_holds_no_pickle(cut_off: Path) -> None:
 
 @pytest.fixture(scope="module")
 def soak(tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Soak:
-    return Soak(tmp_path_factory.mktemp("soak"))
+    return Soak(tmp_path_factory.mktemp("soak"), f"{small_network.__module__}:{small_network.__name__}")
 
 
 @OPTIMIZERS_OF_KILLED

@@ -1,31 +1,29 @@
-"""A dry run: every stage of a training gets a batch, nothing is written, and its forecast comes true."""
+"""A dry run: every stage of a training processes one batch, no file is written, and its forecast is right."""
 
 import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.presets import PRESETS
-from in4310repro.runs.settings import FeatureSettings, OptimizerSetting
+from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used
-from in4310repro.system.numerics import Numerics
+from in4310repro.system.numerics import Numerics, activate
 from in4310repro.training import dry_run, experiment
 from in4310repro.training.dry_run import Rehearsal, describe, rehearse
 from in4310repro.training.epochs import Step
 from tests.builders import write_class_folders
 from tests.conftest import Call, refused
-from tests.training.test_extension import network
+from tests.sessions.soak import small_network
 
 TINY = PRESETS["tiny"]
-SMALL = replace(TINY, model="tests.training.test_extension:network", modules=("0",), epochs=3)
+SMALL = replace(TINY, model="tests.sessions.soak:small_network", modules=("0",), epochs=3)
 COMMAND = ("train", "--preset", "tiny", "--dry-run")
 
 
@@ -34,7 +32,7 @@ class Stumbling(nn.Module):
 
     def __init__(self, stage: str) -> None:
         super().__init__()
-        self.inner, self.stage = network(6), stage
+        self.inner, self.stage = small_network(6), stage
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         if len(images) > 1 and self.stage == ("training" if self.training else "evaluation"):
@@ -158,15 +156,31 @@ def test_a_network_of_ones_own_that_fails_is_named_with_the_stage(
         rehearse(config, Context(numerics), Path("runs/nowhere"))
 
 
-def test_feature_maps_are_measured_on_a_batch(numerics: Numerics, monkeypatch: pytest.MonkeyPatch) -> None:
-    measured = list[Any]()
+class Norms(nn.Module):
+    """A layer whose output for several images has no axis of channels."""
 
-    def measure(model: nn.Module, sets: Any, settings: FeatureSettings, context: Context) -> Any:
-        measured.extend(of_run.measure_sets(model, sets, settings, context))
-        return measured
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        norms: torch.Tensor = torch.linalg.vector_norm(images.flatten(1), dim=1)
+        return norms
 
-    monkeypatch.setattr(dry_run, "measure_sets", measure)
-    rehearse(replace(SMALL, settings=SMALL.settings[:1]), Context(numerics), Path("runs/nowhere"))
-    assert [(record["name"], record["images"], list(record["modules"])) for record in measured] == [
-        ("validation", 8, ["0"])
-    ]
+
+def with_norms(num_classes: int) -> nn.Module:
+    class WithNorms(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.norms = small_network(num_classes), Norms()
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            self.norms(images)
+            scores: torch.Tensor = self.inner(images)
+            return scores
+
+    return WithNorms()
+
+
+def test_feature_maps_of_the_named_modules_are_measured() -> None:
+    context = Context(activate("native", "cpu"))
+    config = replace(SMALL, settings=SMALL.settings[:1], model=f"{__name__}:with_norms")
+    rehearse(replace(config, modules=("inner.0",)), context, Path("runs/nowhere"))
+    with pytest.raises(ValueError, match=r"module 'norms': its output has shape .*, without channels"):
+        rehearse(replace(config, modules=("norms",)), context, Path("runs/nowhere"))

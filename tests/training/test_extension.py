@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from torch import nn
 
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.config import Config
@@ -25,18 +24,18 @@ TINY = PRESETS["tiny"]
 CONSTANT = replace(TINY, schedule="constant", warm_up=0.0)
 # A small network, two settings, two steps an epoch, and a seed with which the third epoch changes what is selected.
 TWO = replace(
-    CONSTANT, seed=2, model=f"{__name__}:network", modules=("0",), settings=TINY.settings[1:], split="16/12/20"
+    CONSTANT,
+    seed=2,
+    model="tests.sessions.soak:small_network",
+    modules=("0",),
+    settings=TINY.settings[1:],
+    split="16/12/20",
 )
 THREE = replace(TWO, epochs=3)
 
 
-def network(num_classes: int) -> nn.Module:
-    layers = (nn.Conv2d(3, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    return nn.Sequential(*layers, nn.Linear(16, num_classes))
-
-
 class KilledError(BaseException):
-    """Raised in place of the end of the process."""
+    """Exception that simulates the end of the process."""
 
 
 @pytest.fixture(scope="module")
@@ -50,12 +49,12 @@ def runs(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of
 
 @pytest.fixture
 def run(runs: Path, tmp_path: Path) -> Path:
-    """Return a copy of the run of 2 epochs with hard-linked weights, which must be replaced and not written into."""
+    """Return a copy of the run of 2 epochs with hard-linked weights: replace them, never edit them in place."""
     return Path(shutil.copytree(runs / "2", tmp_path / "run", copy_function=os.link))
 
 
 def kill_at(monkeypatch: pytest.MonkeyPatch, number: int, *, after: bool) -> list[Path]:
-    """End the process before or after the numbered file is put in place; return a list of the files put in place."""
+    """Raise KilledError at replaced file `number`; return a list that collects the replaced files."""
     replaced, written = Path.replace, list[Path]()
 
     def replace_or_die(self: Path, target: Path) -> Path:
@@ -97,21 +96,21 @@ def test_an_extended_run_has_the_bytes_of_one_that_was_trained_with_so_many_epoc
 
 @pytest.mark.slow
 def test_the_tiny_preset_with_a_constant_rate_goes_on_to_the_same_bytes(numerics: Numerics, tmp_path: Path) -> None:
-    two = replace(CONSTANT, settings=TINY.settings[:1])
-    for config in (two, replace(two, epochs=3)):
+    one = replace(CONSTANT, settings=TINY.settings[:1], epochs=1)
+    for config in (one, replace(one, epochs=2)):
         experiment.train(config, Context(numerics), tmp_path / f"{config.epochs}", keep_epochs=True)
-    experiment.train(replace(two, epochs=3), Context(numerics), tmp_path / "2", resume=True)
-    assert find_differing_files(tmp_path / "3", tmp_path / "2") == []
-    assert verify(tmp_path / "2", Context(numerics)).differences == []
+    experiment.train(replace(one, epochs=2), Context(numerics), tmp_path / "1", resume=True)
+    assert find_differing_files(tmp_path / "2", tmp_path / "1") == []
+    assert verify(tmp_path / "1", Context(numerics)).differences == []
 
 
 def unspeedy(folder: Path) -> dict[str, str]:
-    """Return the manifest without the files that contain durations."""
+    """Return the manifest without the history files, which contain training speeds."""
     return {name: sha256 for name, sha256 in RunFolder(folder).manifest().items() if "history" not in name}
 
 
 def kill_and_continue(run: Path, numerics: Numerics, number: int, *, after: bool) -> int:
-    """Kill an extension at a write and repeat the command; return the number of files written until then."""
+    """Kill an extension at a write and repeat it; return the number of files written before, or 0."""
     before = FinishedRun.open(run).config
     with pytest.MonkeyPatch.context() as patch:
         written = kill_at(patch, number, after=after)
@@ -187,7 +186,7 @@ def test_checkpoints_of_an_extension_that_was_given_up_do_not_disturb_another(
 
 
 def refusal(config: Config, run: Path, numerics: Numerics) -> str:
-    """Return the error of a run that cannot be continued, after a check that no file of it changed."""
+    """Return the error message of an attempt to resume a run, after checking that the run's files are unchanged."""
     before = {file: file.read_bytes() for file in run.rglob("*.json")}
     with pytest.raises(ValueError, match=r"\w") as raised:
         experiment.train(config, Context(numerics), run, resume=True)

@@ -1,13 +1,16 @@
 """A fitted head: its minimum, the bits of its scores, resumption, and forgeries that verify finds."""
 
 import json
+import re
 import shutil
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from torch import nn
 
@@ -25,7 +28,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment, head
 from in4310repro.verification import verify
-from tests.builders import image_set
+from tests.builders import Watched, image_set
 from tests.sessions.soak import find_differing_files
 
 RESNET18 = open_network("resnet18")
@@ -52,7 +55,7 @@ def drawn(classes: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
 
 def gradient(weight: torch.Tensor, bias: torch.Tensor, values: NDArray[np.float32], labels: NDArray[np.int64],
              strength: float) -> float:  # fmt: skip
-    """Return the largest derivative of C x (sum of cross-entropies) + |weight|^2 / 2, divided by C n."""
+    """Return the largest partial derivative of the penalised loss, divided by strength times images."""
     w, b = weight.double().requires_grad_(), bias.double().requires_grad_()
     scores = torch.from_numpy(values).double() @ w.T + b
     loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(labels), reduction="sum")
@@ -119,15 +122,17 @@ def test_beside_another_process_features_are_taken_from_a_copy(
     monkeypatch.setenv("IN4310REPRO_CACHE", str(tmp_path))
     images, model = image_set(20), numerics.place(models.build("resnet18", 6, seed=0))
     first = embed(model, RESNET18, images.at(range(12)), 8, Context(numerics)).take(range(12))
-    files = {file: file.read_bytes() for file in (tmp_path / "features").glob("*.embedding")}
-
-    def held(_: Path) -> None:
-        raise ValueError("another process works on it")
-
-    monkeypatch.setattr(embedding, "lock", held)
+    # A copy of the cache, since this process goes on holding what it has written.
+    monkeypatch.setenv(
+        "IN4310REPRO_CACHE", f"{shutil.copytree(tmp_path / 'features', tmp_path / 'other' / 'features').parent}"
+    )
+    files = {file: file.read_bytes() for file in (tmp_path / "other").rglob("*.embedding")}
     passed: list[int] = []
     handle = model.register_forward_pre_hook(lambda _, inputs: passed.append(len(inputs[0])))
-    every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
+    with ExitStack() as others:
+        for file in files:
+            others.enter_context(FileLock(file.with_name(f".{file.name}.lock")))
+        every = embed(model, RESNET18, images, 8, Context(numerics)).take(range(20))
     handle.remove()
     assert np.array_equal(every[:12], first)
     assert sum(passed) == (8 if numerics.portable else 20)
@@ -169,22 +174,20 @@ def test_nothing_but_the_last_layer_is_fitted(fitted_run: Path) -> None:
 
 
 def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
-    fitted_run: Path, tmp_path: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+    fitted_run: Path, tmp_path: Path, numerics: Numerics
 ) -> None:
-    calls = []
+    strengths: list[float] = []
 
-    def cut(*arguments: object) -> head.Head:
-        calls.append(arguments)
-        if len(calls) == 4:
-            raise KeyboardInterrupt
-        return whole(*arguments)  # type: ignore[arg-type]
+    def note(line: str) -> None:
+        if found := re.match(r"strength (.*?):", line):
+            strengths.append(float(found[1]))
+            if len(strengths) == 3:
+                raise KeyboardInterrupt
 
-    whole = head.fit_head
-    monkeypatch.setattr(head, "fit_head", cut)
     with pytest.raises(KeyboardInterrupt):
-        experiment.train(CONFIG, Context(numerics), tmp_path / "run")
-    experiment.train(CONFIG, Context(numerics), tmp_path / "run", resume=True)
-    assert len(calls) == 4 + len(STRENGTHS) - 3
+        experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run")
+    experiment.train(CONFIG, Context(numerics, Watched(say=note)), tmp_path / "run", resume=True)
+    assert strengths == list(STRENGTHS)
     assert not find_differing_files(fitted_run, tmp_path / "run")
 
 

@@ -28,7 +28,7 @@ HOW = Preprocessing(mean=(0.4, 0.5, 0.6), size=48)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return weights of 1,000 classes, and images in folders named after a predicted class or another class."""
+    """Return a folder with weights of 1,000 classes, and images in folders named after predicted or wrong classes."""
     folder = tmp_path_factory.mktemp("weights")
     (folder / "images").mkdir()
     model = models.build("resnet18", 1000, seed=0)

@@ -1,4 +1,4 @@
-"""Logs of every step: exact numbers, no step twice or missing after a kill, and unchanged bits of the training."""
+"""Logs of every step: exact numbers, each step exactly once after a kill, and a training that stays the same."""
 
 import csv
 import shutil
@@ -20,7 +20,7 @@ from in4310repro.verification.folder import unchecked_in_run
 from tests.builders import image_set
 from tests.conftest import Call, active, refused
 from tests.sessions.soak import remove_speed
-from tests.training.test_checkpoints import CutAfter, CutOffError
+from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_extension import THREE, TWO
 from tests.training.test_training import TINY, network, once, task
 
@@ -38,11 +38,11 @@ def rows_of(run: RunFolder) -> list[dict[str, str]]:
 def train_and_log(
     folder: Path, cuts: tuple[int, ...] = (), checkpoint_steps: int = 0, formats: frozenset[str] = CSV
 ) -> RunFolder:
-    """Train with a log of steps; the training is interrupted after each number of steps in `cuts` and resumed."""
+    """Train with a step log, interrupting and resuming after each number of steps in `cuts`."""
     run, config = RunFolder(folder), replace(TINY, checkpoint_steps=checkpoint_steps)
     for cut in cuts:
         cut_task = replace(
-            task(network(0), config, SETTING, run), log_steps=formats, context=Context(active(), CutAfter(cut))
+            task(network(0), config, SETTING, run), log_steps=formats, context=Context(active(), cut_after(cut))
         )
         with pytest.raises(CutOffError):
             training.fit(cut_task)
@@ -80,7 +80,7 @@ def test_the_losses_are_exact(whole: RunFolder) -> None:
 
 
 def kinds_of_logs(folder: Path) -> set[str]:
-    """Return the types that `verify` gives to the files in the folder of logs."""
+    """Return the kinds that `verify` reports for the files in the folder of logs."""
     listed = unchecked_in_run(folder, (), {"adamw": 2})
     return {each["kind"] for each in listed if each["path"].startswith("logs/")}
 
@@ -119,7 +119,7 @@ def test_a_line_that_was_cut_off_or_is_none_of_a_step_is_dropped(tmp_path: Path)
     log.write_bytes(b"\xff\n" + b"1,x,8,1,1,1\n" + b"1,1,8,2.5,1,1\n" + b"1,2,8,2")
     with pytest.raises(CutOffError):
         training.fit(
-            replace(task(network(0), TINY, SETTING, run), log_steps=CSV, context=Context(active(), CutAfter(1)))
+            replace(task(network(0), TINY, SETTING, run), log_steps=CSV, context=Context(active(), cut_after(1)))
         )
     # Nothing was done before, so nothing of it stays.
     assert log.read_bytes() == f"{','.join(TITLE)}\n".encode()

@@ -32,7 +32,7 @@ def fitted(folder: Path, setting: OptimizerSetting, config: Config = TINY) -> tu
 
 
 def network(seed: int) -> torch.nn.Module:
-    """Return a small network with every kind of state that a ResNet has."""
+    """Return a small network with every kind of parameter and buffer that a ResNet has."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         layers = [torch.nn.Conv2d(3, 16, 3, stride=2), torch.nn.BatchNorm2d(16), torch.nn.ReLU()]
@@ -55,7 +55,7 @@ def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, file
 
 @functools.cache
 def once(position: int) -> tuple[list[HistoryRow], RunFolder]:
-    """Return the training of one setting (one optimizer), made once for several tests."""
+    """Return the history and folder of one setting's training, cached for several tests."""
     return fitted(Path(tempfile.mkdtemp()), TINY.settings[position])
 
 

@@ -1,4 +1,4 @@
-"""Evidence for verification, with some values given instead of read or computed."""
+"""Evidence for verification in which some values are given instead of being read or computed."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from in4310repro.verification.evidence import Evidence
 
 
 def evidence_of(run: FinishedRun, numerics: Numerics, data: str | None = None, **known: Any) -> Evidence:
-    """Return evidence of a run in memory with these properties given."""
+    """Return evidence about a run in memory, with the properties in `known` preset."""
     evidence = Evidence(run.folder, Context(numerics), data)
     vars(evidence).update({"run": run, **known})
     return evidence

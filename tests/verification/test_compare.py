@@ -1,4 +1,4 @@
-"""The comparison of two runs: equal runs are equal, and changed runs differ from the changed point on."""
+"""The comparison of two runs: equal runs have no difference, and changed ones differ from the change on."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The feature maps: every number of features.json is measured again."""
+"""Verification of feature maps: every number in features.json is measured again."""
 
 import copy
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def evidence(finished_run: Path, numerics: Numerics) -> Evidence:
 
 
 def with_features(evidence: Evidence, change: Callable[[Any], object], **known: Any) -> Evidence:
-    """Return evidence of the same run with changed feature maps in its record; network and images are given."""
+    """Return evidence of the same run with changed feature statistics in its record."""
     features = copy.deepcopy(evidence.run.features)
     change(features)
     given = {"measured_network": evidence.measured_network, "feature_sets": evidence.feature_sets} | known

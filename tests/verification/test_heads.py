@@ -1,4 +1,4 @@
-"""Metrics of a fit that is repeated: no difference is reported within the tolerance of the scores."""
+"""Metrics of a repeated fit: score differences within the tolerance are not reported."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Checks of images, their pixels, bytes after their ends, and the split, against the records of a run."""
+"""Checks of images, their pixels, bytes appended to them, and the split, against the records of a run."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def run(own_records: Path) -> FinishedRun:
 
 
 def forged(run: FinishedRun, **parts: tuple[object, ...]) -> FinishedRun:
-    """Return the run with other parts (training, validation, test) of its split, also in its file."""
+    """Return the run with other images in some parts (training, validation, test) of its split."""
     split = Split(run.split.root, run.split.classes, {**run.split.parts, **parts})  # type: ignore[dict-item]
     run.files.write_bytes("split.csv", to_csv(split))
     return replace(run, split=split)

@@ -1,4 +1,4 @@
-"""Recorded metrics against those of recomputed scores."""
+"""Recorded metrics compared with those of recomputed scores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Findings of verify, its output, and the statements that it does not check."""
+"""Findings of `verify`, its output, and its list of what is not checked."""
 
 from __future__ import annotations
 

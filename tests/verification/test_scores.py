@@ -1,4 +1,4 @@
-"""Saved scores against scores just predicted: equal, or a sentence about the difference."""
+"""Saved scores compared with new predictions: equal, or a sentence about the difference."""
 
 from dataclasses import replace
 
@@ -81,7 +81,7 @@ def test_a_zero_with_a_sign_has_other_bits() -> None:
 
 
 def of_logits(logits: np.ndarray) -> Scores:
-    """Return scores as a network gives them: a float32 softmax of float32 logits."""
+    """Return the scores that a network gives for these logits: a float32 softmax."""
     single = logits.astype(np.float32)
     shares = np.exp(single - single.max(axis=1, keepdims=True))
     softmax = (shares / shares.sum(axis=1, keepdims=True)).astype(np.float32)

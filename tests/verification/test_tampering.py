@@ -1,4 +1,4 @@
-"""A copy of a run is falsified in three ways, each is found, and the run itself stays unchanged."""
+"""Three ways to falsify a copy of a run are all detected, and the original stays unchanged."""
 
 import functools
 import json

@@ -9,7 +9,7 @@ It imports nothing of the rest of the package; docs/arithmetic.md has every form
 from typing import TYPE_CHECKING
 
 from in4310repro.arithmetic.functions import cross_entropy, losses, softmax
-from in4310repro.arithmetic.matrices import product
+from in4310repro.arithmetic.products import product
 from in4310repro.arithmetic.self_test import VERSION, instruction_set, obstacle, self_test
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 

@@ -52,7 +52,7 @@ def _tensor(shape: Sequence[int], strides: Sequence[int]) -> Tensor:
 
 
 def block_size(number: int) -> int:
-    """Round a number of bytes up to one of eight sizes per power of two, so that similar requests share blocks."""
+    """Round a number of bytes up to one of few block sizes, so that freed blocks can be reused."""
     step = max(1 << (number.bit_length() - 4), mmap.PAGESIZE)
     return -(-number // step) * step
 
@@ -69,7 +69,7 @@ _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory
 
 @functools.cache
 def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
-    """Return a ctypes array type for blocks of `size` bytes; an unreferenced block returns to the free list."""
+    """Return a ctypes array type of `size` bytes; the memory of a deleted array goes back to the free list."""
     free = _free.setdefault(size, [])
 
     def put_back(self: ctypes.Array[ctypes.c_char]) -> None:

@@ -117,7 +117,7 @@ def batch_norm(
 
 
 def form_of(activation: str) -> int:
-    """Return the number that stands for an activation in the kernels.
+    """Return the integer code of an activation function in the kernels.
 
     Raises:
         ValueError: there is no activation with this name.
@@ -132,7 +132,7 @@ def coefficients(
 ) -> Tensor:
     """Return float32 [centre, scale, shift] per channel for batch norm in evaluation mode, without gradients.
 
-    Arguments as for batch_norm.
+    The arguments are those of `batch_norm`.
 
     Raises:
         ValueError: dtypes or shapes are wrong.
@@ -208,7 +208,7 @@ class _BatchNorm(torch.autograd.Function):
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over the whole batch of log(sum of exp(scores)) - score of the label, as a scalar.
+    """Return the mean cross-entropy of the batch as a scalar: log(sum of exp(scores)) - score of the label.
 
     Args:
         scores: float32 [image, class].
@@ -249,7 +249,7 @@ class _CrossEntropy(torch.autograd.Function):
 
 
 def losses(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return each image's cross-entropy as float64 [image], without gradients. Arguments as for cross_entropy."""
+    """Return each image's cross-entropy as float64 [image], without gradients; see `cross_entropy`."""
     scores, labels = _scores_and_labels(scores, labels)
     images, classes = scores.shape
     result = torch.empty(images, dtype=torch.float64, device="cpu")
@@ -271,7 +271,7 @@ def _empty(*sizes: int) -> Tensor:
 
 
 def check_maps(what: str, maps: Tensor) -> Tensor:
-    """Return maps after checking that they are float32 and not empty; converts them as `library.as_plain` does.
+    """Check that maps are float32 and not empty; return them as a plain tensor (see `library.as_plain`).
 
     Raises:
         ValueError: the maps are not float32, not [image, channel, height, width], or empty.

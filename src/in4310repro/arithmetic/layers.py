@@ -8,30 +8,30 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from in4310repro.arithmetic import convolutions, functions, matrices, pooling
+from in4310repro.arithmetic import functions, pooling, products
 
 
 class Conv2d(nn.Conv2d):
-    """torch.nn.Conv2d, computed by convolutions.convolution."""
+    """torch.nn.Conv2d, computed by products.convolution."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """Convolve maps [image, channel, height, width]; the result has the same axes."""
-        return convolutions.convolution(*self._arguments(input))
+        return products.convolution(*self._arguments(input))
 
     def normalise_after(self, maps: Tensor, norm: BatchNorm2d, activation: str) -> Tensor:
         """Return norm.normalise(forward(maps), activation) in one pass, without gradients; requires norm.is_fixed()."""
-        return convolutions.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
+        return products.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
 
     def _arguments(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int], tuple[int, int], int]:
         return maps, self.weight, self.bias, pair(self.stride), _padding(self), self.groups
 
 
 class Linear(nn.Linear):
-    """torch.nn.Linear, computed by matrices.linear."""
+    """torch.nn.Linear, computed by products.linear."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return `input @ weight.T + bias`, of shape [image, output], for an input [image, feature]."""
-        return matrices.linear(input, self.weight, self.bias)
+        return products.linear(input, self.weight, self.bias)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -63,7 +63,7 @@ class BatchNorm2d(nn.BatchNorm2d):
         )
 
     def is_fixed(self) -> bool:
-        """Return whether the layer uses stored statistics, so that each result depends only on its own input value."""
+        """Return whether the layer normalises with stored statistics instead of those of the batch."""
         return not self.training and self.running_mean is not None
 
     def coefficients(self) -> Tensor:
@@ -130,13 +130,13 @@ class Dropout(nn.Dropout):
 
 
 def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
-    """Return sizes as a pair (rows, columns); a single number is used for both."""
+    """Return a pair (rows, columns); if `sizes` is a single number, both are equal to it."""
     rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
     return rows, columns
 
 
 def _padding(module: nn.Conv2d) -> tuple[int, int]:
-    """Return the padding as (above and below, left and right)."""
+    """Return the padding as two numbers: rows above and below, and columns left and right."""
     if module.padding == "valid":
         return 0, 0
     if isinstance(module.padding, str):

@@ -21,7 +21,7 @@ from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, in_mem
 
 
 class Shape(ctypes.Structure):
-    """Sizes of a convolution, as the struct in convolution.hpp."""
+    """Sizes of a convolution; the fields are those of the struct in convolution.hpp."""
 
     _fields_ = tuple(
         (name, ctypes.c_ssize_t)
@@ -236,7 +236,7 @@ def hash_of(files: Iterable[Path]) -> str:
 
 
 def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
-    """Load a compiled library, after checking that its source files had the hash `sources_now`.
+    """Load a compiled library after checking that it was compiled from the current source files.
 
     Raises:
         OSError: the library cannot be loaded.
@@ -250,7 +250,7 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
 
 
 def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
-    """Return kind(file, instruction_set), which loads a library; None if the file is missing or cannot be loaded."""
+    """Return `kind(file, instruction_set)`, a loaded library; None if the file is missing or cannot be loaded."""
     try:
         return kind(file, instruction_set) if file.exists() else None
     except OSError:
@@ -275,7 +275,7 @@ def available(open_set: Callable[[str], Library | None] = open_library) -> Libra
 
 
 def library() -> Library:
-    """Return the library that this process uses.
+    """Return the library of compiled kernels for this processor.
 
     Raises:
         RuntimeError: no library was built for this processor.
@@ -336,5 +336,5 @@ def describe(values: Tensor) -> str:
 
 
 def rows(what: str, values: Tensor, shape: Sequence[int], dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the values after checking dtype and shape, contiguous (copied if necessary) and without gradients."""
+    """Check dtype and shape; return the values as a contiguous tensor without gradients."""
     return check(what, values, dtype, shape).detach().contiguous()

@@ -196,14 +196,14 @@ def portable(model: nn.Module) -> nn.Module:
 
 
 def refused_modules(model: nn.Module) -> list[str]:
-    """Return the modules that the kernels cannot compute, with reasons; ignores functions called in forward()."""
+    """Return each module that the kernels cannot compute as `NAME (REASON)`; does not check code in forward()."""
     return [
         f"{name or 'the model'} ({reason})" for name, module in model.named_modules() if (reason := _reason(module))
     ]
 
 
 def _reason(module: nn.Module) -> str | None:
-    """Return the reason why a module has no portable arithmetic; None if it has."""
+    """Return the reason why a module cannot be used in portable arithmetic; None if it can."""
     kind = type(module)
     wrong = [value for value in (*module.parameters(recurse=False), *module.buffers(recurse=False)) if _foreign(value)]
     if wrong:

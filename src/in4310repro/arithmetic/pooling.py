@@ -48,7 +48,7 @@ class _AveragePool(torch.autograd.Function):
 
 
 def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: bool = False) -> Tensor:
-    """Pool maps [image, channel, height, width] as torch.nn.functional.max_pool2d does, with equal bits.
+    """Pool maps [image, channel, height, width] with the same result, to the bit, as torch's max_pool2d.
 
     Raises:
         ValueError: the padding is more than half the kernel, or the kernel does not fit.
@@ -64,7 +64,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
-    """Return the number of pooling windows along an axis; none may begin in the padding after the map."""
+    """Return the number of pooling windows along an axis, without windows that begin in the padding at its end."""
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(
             f"a window of {kernel}, stride {stride}, padding {padding} on {size}; valid are windows that fit, "
@@ -100,7 +100,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the maps twice, for two uses; a kernel adds their two gradients, with the same bits as autograd."""
+    """Return the maps twice; in the backward pass, a kernel adds the gradients of both results."""
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
     maps = check_maps("maps", maps)

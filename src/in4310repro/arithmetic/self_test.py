@@ -1,6 +1,6 @@
 """Checks of the kernels on this processor: a hash of each kernel's results on fixed inputs, and the peak rate.
 
-VERSION numbers the bits that are expected.
+VERSION is the version of the expected bits; a change of the bits needs a new version.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import library
-from in4310repro.arithmetic.convolutions import convolution
 from in4310repro.arithmetic.functions import batch_norm, cross_entropy, losses, softmax
-from in4310repro.arithmetic.matrices import linear, product
 from in4310repro.arithmetic.pooling import adaptive_average_pool, max_pool
+from in4310repro.arithmetic.products import convolution, linear, product
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 
 # Increased whenever a bit of any kernel's result changes.
@@ -40,7 +39,7 @@ def instruction_set() -> str | None:
 
 
 def self_test() -> dict[str, str]:
-    """Return, by kernel, 12 hex digits of the sha256 of its results and gradients on fixed inputs.
+    """Return 12 hex digits of the sha256 of each kernel's results and gradients, by kernel name.
 
     The hashes should be equal on every processor and for any number of threads; docs/bits.md says where that was
     compared. The inputs come from integer arithmetic.

@@ -5,12 +5,13 @@
     with share:
         loss = cross_entropy(model(images[share.images]), labels[share.images])
     loss.backward()
-    share.finish()                                         # every process has the gradients of the whole batch
+    share.finish()                                         # all processes have the gradients of the batch
 
 Sums are computed along a tree (see `tree`), whose leaves are groups of 8 images. Each process has consecutive
-leaves, and sums every node of the tree whose leaves it has all. Every process computes the rest of the tree
-by itself. Gradients of weights are divided into pieces instead: one process sums a piece, and sends it to the
-others. Therefore the bits are those of one process, for any number of processes; no sum is left to a library.
+leaves, and computes every node of the tree whose leaves are all its own. Every process computes the rest of
+the tree by itself. Gradients of weights are divided into pieces instead: one process sums a piece, and
+sends it to the others. Therefore the bits are those of one process, for any number of processes; no sum is
+left to a library.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ Compute = Callable[[range, int, Tensor], None]
 
 
 class Whole:
-    """A batch that is entirely in this process; inside its `with` block, sums run over this process's images."""
+    """A batch whose images are all in this process; within its `with` block, sums are computed over this batch."""
 
     def __init__(self) -> None:
         self._before: Whole | None = None
@@ -56,7 +57,7 @@ class Whole:
         return images
 
     def total(self, rows: Tensor) -> Tensor:
-        """Return the sum of rows over the batch, given this process's float64 rows, which it may overwrite."""
+        """Return the sum of float64 rows over all images of the batch; this process's `rows` may be overwritten."""
         return tree.add_rows(rows)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
@@ -72,12 +73,12 @@ class Connection:
 
     rank: int
     size: int
-    messages: dist.ProcessGroup  # small ones, for which everyone waits
+    messages: dist.ProcessGroup  # carries small messages, for which all processes wait
     gradients: dist.ProcessGroup
 
 
 def connect() -> Connection:
-    """Return a connection to the other processes by torch.distributed, already initialised; all must call it."""
+    """Connect all processes by torch.distributed, which must be initialised; every process must call it."""
     groups = (dist.new_group(backend="gloo") for _ in range(2))
     return Connection(dist.get_rank(), dist.get_world_size(), *groups)
 
@@ -95,12 +96,12 @@ def images_of(batch: int, connection: Connection | None) -> range:
 
 @functools.cache
 def _nodes(images: int, size: int) -> list[list[range]]:
-    """Return a list for each process: the nodes of a batch's summation tree whose sums the process computes."""
+    """Return for each process the nodes of the batch's summation tree whose sums it computes."""
     return [tree.nodes(tree.share(images, rank, size), tree.leaves(images)) for rank in range(size)]
 
 
 class Share(Whole):
-    """One process's part of a batch; inside its `with` block, sums run over all processes' images.
+    """One process's part of a batch; within its `with` block, sums include the images of all processes.
 
     Every process must call the same functions in the same order, with the images at the positions in `images`.
 
@@ -132,7 +133,7 @@ class Share(Whole):
         return self.batch
 
     def total(self, rows: Tensor) -> Tensor:
-        """Return the sum of rows over the batch, by a message to every process; see `Whole.total`."""
+        """Return the sum of `rows` over the images of all processes, which exchange partial sums; see `Whole.total`."""
         most = max(map(len, self._nodes))
         sent = torch.zeros((most, rows.shape[1]), dtype=torch.float64, device="cpu")
         for to, node in zip(sent, self._nodes[self.connection.rank], strict=False):
@@ -163,14 +164,14 @@ class Share(Whole):
         return None
 
     def _bucket_for(self, weight: Tensor) -> Tensor:
-        """Return memory in a bucket for the summation-tree nodes [node, value] of a weight's gradient."""
+        """Return memory [node, value] in a bucket, for the partial sums of a weight's gradient in this process."""
         if self._buckets[-1].used + weight.numel() > self._buckets[-1].capacity and self._buckets[-1].used:
             self._send()
             self._buckets.append(_Bucket(self._nodes, self.connection))
         return self._buckets[-1].place(weight)
 
     def _send(self) -> None:
-        """Send the current bucket, and sum the bucket sent before it, which should have arrived by now."""
+        """Start sending the current bucket, then sum the gradients in the bucket sent before it."""
         self._buckets[-1].send()
         if len(self._buckets) > 1:
             self._buckets[-2].add()
@@ -197,7 +198,7 @@ class _Bucket:
         self._work: Any = None
 
     def place(self, weight: Tensor) -> Tensor:
-        """Reserve and return memory in the bucket for this process's nodes [node, value] of a gradient."""
+        """Reserve memory [node, value] in the bucket for the partial sums of a weight's gradient; return it."""
         if not self.used:
             self.capacity = max(BUCKET, weight.numel())
             rows = len(self._nodes[self._connection.rank])
@@ -208,7 +209,7 @@ class _Bucket:
         return self._values[:, begin : self.used]
 
     def send(self) -> None:
-        """Send to each process the piece of the gradients that it has to sum."""
+        """Start sending the partial sums; each process receives the range of gradient values that it has to sum."""
         size = self._connection.size
         self._piece = -(-self.used // size)
         self._values[:, self.used : size * self._piece] = 0
@@ -222,7 +223,7 @@ class _Bucket:
         )
 
     def add(self) -> None:
-        """Sum this process's piece of the gradients over all processes, and send the sum to them."""
+        """Sum this process's range of gradient values over all processes; start sending the sums to all processes."""
         self._work.wait()
         rows = self._received.reshape(-1, self._piece)
         sums = dict(zip(itertools.chain(*self._nodes), rows, strict=True))
@@ -255,7 +256,7 @@ class _Current:
 
 
 def current() -> Whole:
-    """Return the batch over which sums are computed: that of the innermost `with` block, by default a `Whole`."""
+    """Return the batch of the innermost active `with` block; by default, a batch that is all in this process."""
     return _Current.batch
 
 
@@ -291,5 +292,5 @@ def _values(data: bytes) -> Tensor:
 
 
 def device_of(group: dist.ProcessGroup | None = None) -> torch.device:
-    """Return the device whose tensors a process group can send."""
+    """Return the device on which tensors must be so that a process group can send them."""
     return torch.device("cuda" if dist.get_backend(group) == "nccl" else "cpu")

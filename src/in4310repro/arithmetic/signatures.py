@@ -159,7 +159,7 @@ def _size(name: str, sizes: Mapping[str, Any]) -> int:
 
 
 def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
-    """Return a tensor in the memory order that the function expects; only tensors that are read may be copied."""
+    """Return `value` in the memory order that the function expects; only input tensors may be copied for this."""
     dtype = DTYPES[parameter.base]
     if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
         in_order = _is_in_order(value)
@@ -210,7 +210,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether an array of shape `sizes` takes the declared shape `extents` by only joining or splitting axes.
+    """Return whether `extents` results from shape `sizes` by only merging or only splitting adjacent axes.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))
@@ -234,7 +234,7 @@ def describe(value: object) -> str:
 
 
 def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any], kept: list[object]) -> object:
-    """Return an array of the tensors' addresses, after checking each tensor's size and memory layout."""
+    """Return the tensors' addresses as a ctypes pointer, after checking the tensors' sizes and memory layouts."""
     number, each = (sizes[name] for name in parameter.extents)
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
@@ -249,7 +249,7 @@ def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any],
 
 
 def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
-    """Return `value` in the memory order of the tensor `model`; only tensors that are read may be copied."""
+    """Return `value` in the memory order of `model`; only input tensors may be copied for this."""
     dtype = DTYPES[parameter.base]
     plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
     if plain and value.shape == model.shape and value.numel() == size:

@@ -1,4 +1,4 @@
-"""AdamW, RMSprop and SGD, each of whose steps is one pass of a compiled kernel over all parameters.
+"""AdamW, RMSprop and SGD with steps that update all parameters in one pass of a compiled kernel.
 
 Their parameter groups, state and state dict are those of torch's optimizers; only step() differs. Formulas
 are in docs/arithmetic.md.
@@ -112,7 +112,7 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return a group's parameters with gradients, and their states; create missing states, and increase `step` by 1.
+    """Return parameters that have gradients, and their states; create missing states and increase `step` by 1.
 
     Raises:
         ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.
@@ -176,7 +176,7 @@ def _match_layout(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
-    """Group the positions of parameters by their number of steps."""
+    """Return the positions of parameters by their number of steps, given their optimizer states."""
     places: dict[int, list[int]] = {}
     for place, state in enumerate(states):
         places.setdefault(int(state["step"].item()), []).append(place)

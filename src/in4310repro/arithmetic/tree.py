@@ -16,17 +16,17 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the root of the tree for a batch: the range of all its leaves, groups of `LEAF` images."""
+    """Return the root of a batch's summation tree: the range of its leaves, which are groups of `LEAF` images."""
     return range(-(-images // LEAF))
 
 
 def part(number: int, rank: int, size: int) -> range:
-    """Return one of `size` consecutive ranges of nearly equal length into which `number` items are divided."""
+    """Divide `number` items into `size` consecutive ranges of nearly equal length; return range `rank`."""
     return range(rank * number // size, (rank + 1) * number // size)
 
 
 def share(images: int, rank: int, size: int) -> range:
-    """Return the range of leaves (groups of 8 images) of a batch that one of `size` processes computes; see `part`.
+    """Return the range of a batch's leaves (groups of 8 images) that process `rank` of `size` processes sums.
 
     Examples:
         >>> [share(40, rank, 3) for rank in range(3)], share(8, 0, 2)
@@ -41,13 +41,13 @@ def images_of(node: range, images: int) -> range:
 
 
 def halves(node: range) -> tuple[range, range]:
-    """Return a node's two children; the left one has as many leaves as the largest power of two below the node's."""
+    """Return a node's two children; the left one's number of leaves is the largest power of two below the node's."""
     left = 1 << (len(node) - 1).bit_length() - 1
     return node[:left], node[left:]
 
 
 def nodes(own: range, node: range) -> list[range]:
-    """Return the largest nodes of the tree, from `node` down, whose leaves are all in the range `own`.
+    """Return the largest nodes within `node` whose leaves are all in the range `own`.
 
     Examples:
         >>> nodes(range(1, 5), range(5))
@@ -61,7 +61,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """Return the sum of a tree node, given the sums of nodes below it; may overwrite the memory of these sums.
+    """Return the sum of a tree node, computed from the given sums of its descendants, which may be overwritten.
 
     Raises:
         ValueError: the given sums do not cover all leaves of the node.

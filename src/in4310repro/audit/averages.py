@@ -1,4 +1,4 @@
-"""Compute averages of class values: plain, weighted, one-vs-rest, F1 of means, and means over batches."""
+"""Averages of class values: plain, weighted, one-vs-rest, over batches, and F1 of mean precision and recall."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from in4310repro.audit.scores import f1_interval
 from in4310repro.audit.shares import counts, list_counted_columns
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
 
-# Measures of summaries by the measure of the classes that they average.
+# For each averaged measure, the measures of class values that it can be an average of.
 PARTS = {
     Measure.ACCURACY: (Measure.ACCURACY, Measure.RECALL),
     Measure.BALANCED_ACCURACY: (Measure.RECALL, Measure.ACCURACY),
@@ -37,7 +37,7 @@ PARTS = {
     Measure.AVERAGE_PRECISION: (Measure.AVERAGE_PRECISION,),
 }
 WEIGHTED = "weighted by images"
-# The labels of row and column of a number.
+# Label of a number in the row `accuracy` and in the column of another measure.
 ROW = re.compile(r"accuracy\W+.*(?:precision|recall|f1|score|measure|support|sensitivity)", re.IGNORECASE)
 BELOW = 5  # lines below the last class in which the averages of a report stand
 AS_ZEROS = "plain mean with classes without a value as zeros"
@@ -58,7 +58,7 @@ ERROR = Fraction(1, 10**12)
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One way to average the classes, with the interval of the average for each way of rounding class values."""
+    """One formula that may have given a reported average, and the interval of its result by way of rounding."""
 
     name: str
     means: Mapping[Rounding, Interval]
@@ -75,7 +75,7 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """Kind of average that the label names; MACRO for balanced accuracy, a plain mean of recalls."""
+        """Type of average from the label, such as weighted; MACRO for balanced accuracy, a mean of recalls."""
         balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
         return Average.MACRO if balanced else self.cell.value.average
 
@@ -111,15 +111,15 @@ def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is a row of a classification report with recalls and class sizes.
+    """Return whether an accuracy is a row of a classification report that also lists recalls and class sizes.
 
-    Then a single program has computed it and the rows above it from the same labels.
+    In such a report, one program computed all rows from the same labels and predictions.
     """
     return bool(sheet.table.sizes) and Measure.RECALL in sheet.classes and stands_in_row(cell, sheet)
 
 
 def stands_in_row(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is a table row whose number is in the column of another metric, such as F1."""
+    """Return whether an accuracy is printed as a row of the table, in the column of another metric such as F1."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
     named = ROW.match(cell.value.label or "") is not None
     return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
@@ -137,7 +137,7 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the overall accuracy from one-vs-rest accuracies, or the mean one-vs-rest accuracy from recalls.
+    """Yield a Reading of an accuracy computed by the identity between one-vs-rest and overall accuracy.
 
     A one-vs-rest accuracy is (TP + TN) / all images, so that each error counts for two classes. With p the share
     of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c add up to
@@ -167,7 +167,7 @@ def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _has_all_sizes(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether all class sizes are known and class values are shares of the class's images."""
+    """Return whether all class sizes are known and the class values are not one-vs-rest accuracies."""
     against_the_rest = summary.measure is Measure.ACCURACY and any(score in sheet.classes for score in SCORES)
     return not against_the_rest and set(summary.parts) <= set(sheet.sizes) and _all(sheet) > 0
 
@@ -177,7 +177,7 @@ def _all(sheet: Sheet) -> int:
 
 
 def make_reading(name: str, mean: object) -> Reading:
-    """Return a Reading with the interval that `mean` gives for each way of rounding the class values."""
+    """Return a Reading named `name`; `mean` computes its interval from a way of rounding the class values."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
@@ -196,10 +196,10 @@ def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means that leave out one or more class values of zero, as of classes without images."""
+    """Yield plain means that omit one or more classes with value zero, since such a class may have no images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
-    # One sum for all numbers of classes: there may be hundreds of zeros.
+    # Computed once, since the sum is the same for every number of classes, and there may be hundreds of zeros.
     sums = {way: mean_interval([interval_of(part, way) for part in parts.values()], 1) for way in Rounding}
     error = sum_error(summary)
     for number in range(len(parts) - 1, max(0, len(parts) - zeros - 1), -1):
@@ -212,7 +212,7 @@ def _plain(parts: Sequence[Cell], number: int, way: Rounding, summary: Summary) 
 
 
 def sum_error(summary: Summary) -> Fraction:
-    """Return a bound of the rounding error of a float sum of m numbers in [0, 1]: m unit roundoffs.
+    """Return an upper bound on the rounding error of a float sum of the summary's values, each in [0, 1].
 
     Higham, Accuracy and Stability of Numerical Algorithms, 4.2.
     """
@@ -227,7 +227,7 @@ def error_is_double(cell: Cell) -> bool:
 
 
 def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield averages that are no plain means, but that programs print as macro F1 or balanced accuracy.
+    """Yield averages other than plain means that programs print as macro F1 or balanced accuracy.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
     for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
@@ -295,12 +295,12 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return, of the means over batches of any one size, the one that is nearest to the reported value.
+    """Return the interval of the mean of batch accuracies, for the common batch size that fits `printed` best.
 
-    If q of the r images of the last batch are right, and k of all n, the mean over B batches of b images is ((k - q) /
-    b + q / r) / B. As k is known as an interval, so is this mean, for each common batch size and each q. Images may be
-    sorted by class, so q may be any number that the class accuracies allow. If the last batch is left out, q must also
-    be probable in a random order (hypergeometric distribution).
+    With k correct images in all and q of r correct in the last batch, the mean over B batches of b images is
+    ((k - q) / b + q / r) / B. Since k is an interval, so is this mean; it is computed for each common b and
+    each q. Images may be sorted by class, so q may be any number that the class accuracies allow. For the mean
+    without the last batch, q must also be probable in a random order (hypergeometric distribution).
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
     middle, reach = float(classes.low + classes.high) / 2, float(classes.high - classes.low) / 2
@@ -322,7 +322,7 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
 
 
 def _choose_nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
-    """Return the interval nearest to `printed`: `best`, or one of those from `low` to `high`."""
+    """Return `best`, or an interval [low[i], high[i]] if one is nearer to `printed`."""
     if not len(low):
         return best
     gaps = np.maximum(low - float(printed.high), float(printed.low) - high)
@@ -336,7 +336,7 @@ def _gap(one: Interval, other: Interval) -> Fraction:
 
 
 def _probability(images: int, right: float, drawn: int) -> NDArray[np.float64]:
-    """Return P(q correct images in a random batch) for each q: C(k, q) C(n - k, r - q) / C(n, r)."""
+    """Return an array with the hypergeometric probability of each q from 0 to `drawn` correct images in a batch."""
     q = np.arange(drawn + 1)
 
     def log_choices(of: float, some: NDArray[np.int64]) -> NDArray[np.float64]:

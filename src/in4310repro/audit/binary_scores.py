@@ -70,7 +70,7 @@ def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def scores_of_test(sheet: Sheet) -> Mapping[Measure, Cell]:
-    """Return the scores if a table reports one binary test; empty if it has classes, a matrix or averages."""
+    """Return the scores of a binary test by metric; empty if the table has class values, a matrix or averages."""
     cells = [cell for cell in sheet.summaries if cell.value.measure in SCORES]
     row = {cell.value.measure: cell for cell in cells}
     averaged = any(cell.value.average not in (None, Average.OVERALL) or cell.value.spread for cell in cells)
@@ -89,9 +89,10 @@ def _shown(split: Split) -> str:
 def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
     """Return whether integer TP and TN exist that give all scores; True if there are too many to try.
 
-    For a number of positives P and of right ones TP, every score bounds TN from both sides: accuracy, balanced
-    accuracy, specificity, precision TP / (TP + FP), negative predictive value TN / (TN + FN) and F1 are monotone in
-    it. Scores that are undefined, 0 / 0, may be printed as anything.
+    For given numbers of positives P and true positives TP, every score gives a lower and an upper bound of TN.
+    This holds because accuracy, balanced accuracy, specificity, precision TP / (TP + FP), negative predictive
+    value TN / (TN + FN) and F1 are monotone in TN. A score that is undefined, 0 / 0, may be printed as any
+    number.
     """
     if not 2 <= split.total <= LARGEST:
         return True
@@ -154,7 +155,7 @@ def _odds(share: float) -> float:
 
 
 def _times(odds: float, counts: Counts, unbound: float) -> Counts:
-    """Return odds * counts; if the odds are infinite, `unbound` for zero counts and infinity for larger ones."""
+    """Return odds * counts; if `odds` is infinite, use `unbound` as the product for counts of zero."""
     return odds * counts if np.isfinite(odds) else np.where(counts > SLACK, np.inf, unbound)
 
 
@@ -182,6 +183,6 @@ def _right_negatives(
 
 
 def _over(counts: Counts, low: float, high: float) -> Bounds:
-    """Return the largest and smallest totals for which counts / total is between `low` and `high`."""
+    """Return counts / low and counts / high: the largest and smallest total for a ratio within these limits."""
     most = counts / low if low > 0 else np.full_like(counts, np.inf)
     return most, counts / high if high > 0 else np.where(counts > 0, np.inf, 0.0)

@@ -21,7 +21,7 @@ Ranges = Sequence[tuple[int, int]]
 
 @dataclass(frozen=True)
 class Tallies:
-    """Possible image counts of all classes for one way of rounding; bounds are empty if no counts are known."""
+    """Numbers of correct and predicted images by class that fit the scores, and bounds that follow from them."""
 
     problem: Problem
     way: Rounding
@@ -66,7 +66,11 @@ class Tallies:
 
     @property
     def kappas(self) -> Sequence[Interval]:
-        """Bounds of Cohen's kappa, (N c - S) / (N^2 - S), for N images, c correct ones and S = sum n p."""
+        """Bounds of Cohen's kappa over all possible counts, as a list of one interval; empty if unknown.
+
+        Kappa is (N c - S) / (N^2 - S), for N images, c correct ones and S = sum n p. A class has n images and
+        p predictions.
+        """
         if not self.classes:
             return ()
         images = self.problem.images
@@ -82,7 +86,10 @@ class Tallies:
 
     @property
     def weighted_kappas(self) -> Sequence[Interval]:
-        """Bounds of linearly and of quadratically weighted kappa, 1 - N sum w o / sum w n p, for observed counts o."""
+        """Bounds of linearly weighted and of quadratically weighted kappa, as a list of intervals.
+
+        They are 1 - N sum w o / sum w n p, for weights w, observed counts o and the symbols of `kappas`.
+        """
         sizes, found = [each.size for each in self.classes], []
         for power in (1, 2):
             apart = [[abs(i - j) ** power for j in range(len(sizes))] for i in range(len(sizes))]
@@ -100,14 +107,17 @@ class Tallies:
 
     @property
     def matthews(self) -> Sequence[Interval]:
-        """Bounds of Gorodkin's multi-class correlation, (N c - S) / sqrt((N^2 - sum n^2) (N^2 - sum p^2))."""
+        """Bounds of the multi-class Matthews correlation (Gorodkin), as a list of one interval; empty if unknown.
+
+        It is (N c - S) / sqrt((N^2 - sum n^2) (N^2 - sum p^2)), with the symbols of `kappas`.
+        """
         if not self.classes:
             return ()
         images, sizes = self.problem.images, [each.size for each in self.classes]
         low, high = extremes(sizes, self.predicted, images)
         of_sizes = images**2 - _dot(sizes, sizes)
         squares = sum(p * p for p, _ in self.predicted), sum(p * p for _, p in self.predicted)
-        # Numbers that add up to the images have no smaller sum of squares than equal ones.
+        # Counts with a given total have the smallest sum of squares if all are equal.
         variances = images**2 - squares[1], images**2 - max(squares[0], images**2 // len(sizes))
         ends = images * self.right[0] - high, images * self.right[1] - low
         if variances[0] <= 0 or of_sizes <= 0:
@@ -117,7 +127,7 @@ class Tallies:
         return [Interval(low=Fraction(least), high=Fraction(most)).widened(ERROR)]
 
     def of_rest(self, measure: Measure, average: Average | None) -> Sequence[Interval]:
-        """Return the intervals of a one-vs-rest score; empty if it may be undefined for some class."""
+        """Return the intervals of a one-vs-rest score; empty if the score may be undefined for some class."""
         spans = [self._of_class(measure, each) for each in self.classes]
         known = [each for each in spans if each is not None]
         if not known or len(known) < len(spans):
@@ -128,7 +138,7 @@ class Tallies:
             return [plain]
         if average is Average.WEIGHTED:
             return [weighted]
-        # Over all decisions at once it is (N (m - 2) + c) / (N (m - 1)), for errors are wrong twice.
+        # Pooled over classes it is (N (m - 2) + c) / (N (m - 1)): an error is a false positive and a false negative.
         images, classes = self.problem.images, len(known)
         ends = [Fraction(images * (classes - 2) + right, images * (classes - 1)) for right in self.right]
         micro = Interval(low=ends[0], high=ends[1])
@@ -151,7 +161,7 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return the intervals of all values that an unlabelled score may be: its averages and class values."""
+        """Return the possible intervals of a score without a label, which may be any average or a class value."""
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]
@@ -174,7 +184,7 @@ class Tallies:
         return [each.widened(ERROR) for each in found]
 
     def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return `printed` if some image counts give it as a micro average; else the interval of all micro averages.
+        """Return [`printed`] if it is a possible micro average; else the interval of all possible micro averages.
 
         Here an image may have several labels, so predictions need not add up to the images.
         """
@@ -188,7 +198,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return numerator - share * denominator of the micro average, least or greatest as `choose` says."""
+            """Return the least or greatest value, by `choose`, of the average's numerator - share * denominator."""
             return sum(
                 (
                     choose(
@@ -229,7 +239,7 @@ def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, in
     found = []
     for sign in (1, -1):
         left, least = total - sum(lows), _dot(values, lows)
-        # The remainder goes where it costs least, and where it costs most.
+        # The remainder goes to the smallest values first for the minimum, to the largest first for the maximum.
         for place in sorted(range(len(values)), key=lambda each: sign * values[each]):
             more = min(left, highs[place] - lows[place])
             left, least = left - more, least + more * values[place]

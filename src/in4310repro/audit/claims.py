@@ -1,4 +1,4 @@
-"""Contradictions that the checks claim; one that a condition could explain is not called impossible."""
+"""Contradictions found by the checks; a contradiction that a condition explains is not called impossible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROUNDED = "rounded half to even or half up"
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """Numbers of one table that contradict each other, unless one of the conditions holds."""
+    """A contradiction between numbers of one table; `conditions` lists assumptions that would resolve it."""
 
     kind: str
     message: str
@@ -39,10 +39,11 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if normal rounding explains the numbers; else texts on truncation or double rounding that does.
+    """Return None if normal rounding explains the numbers; else a text for each rounding method that would.
 
-    A report is assumed to round in one way. If a summary and its parts have different numbers of decimals, or if
-    percentages have no decimals, different commands have printed them and may have rounded differently.
+    The other ways are truncation and double rounding. A report is assumed to round in one way. However, an
+    average and its class values may be rounded differently if their numbers of decimals differ, or if percentages
+    have no decimals.
     """
     ways = [(Rounding.ROUNDED, Rounding.ROUNDED)]
     if fits(*ways[0]):
@@ -60,9 +61,9 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
-    """Return a claim as a Finding: add the conditions of its table, and set the rank by them."""
+    """Convert a claim to a Finding: add the conditions of its table, and derive the rank from all conditions."""
     conditions = [*claim.conditions]
-    # A condition that would explain the numbers is not excluded.
+    # A rounding that a condition names as an explanation must not be listed as excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
     measures = {cell.value.measure for cell in claim.cells}
     if claim.needs_all:
@@ -105,7 +106,7 @@ def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
 
 
 def _describe_readings(cells: Sequence[Cell]) -> str:
-    """Return a text that says if the numbers were read as shares of one, as percentages or as either."""
+    """Return a text that says whether the numbers were read as fractions of one, percentages or both."""
     if any(cell.ambiguous for cell in cells):
         return "as percentages; those of at most one also as shares"
     if all(cell.value.printed.percent for cell in cells):

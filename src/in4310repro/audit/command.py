@@ -11,9 +11,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from in4310repro.audit import html, page
+from in4310repro.audit import html, output
 from in4310repro.audit.examine import audit
-from in4310repro.audit.json_object import audit_json
+from in4310repro.audit.output import audit_json
 from in4310repro.audit.readers import read, show
 from in4310repro.audit.verdicts import Audit, Options
 from in4310repro.system.files import LARGEST_TEXT, json_bytes, read_bytes, reason, strip_advice, write_file
@@ -72,7 +72,7 @@ def exit_code(outcomes: Sequence[Outcome]) -> int:
 
 def lines(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the full audit of a single file, or one line for each of several; unreadable files give no line."""
-    render = page.render if len(outcomes) == 1 else page.summary
+    render = output.render if len(outcomes) == 1 else output.summary
     return [render(each.audit) for each in outcomes if each.audit]
 
 
@@ -135,7 +135,7 @@ def _read_sizes(path: Path) -> list[tuple[str, Any]]:
 
 
 def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
-    """Return accuracies above which a result is odd, by name, from `0.995`, `99.5%` or `best known=0.9979`.
+    """Parse accuracies above which a result is odd, such as `0.995`, `99.5%` or `best known=0.9979`, by name.
 
     Raises:
         ValueError: a ceiling is not a number between 0 and 1.

@@ -17,7 +17,7 @@ from in4310repro.audit.sheets import Sheet, half_error, interval_of, make_cells
 ORIENTATIONS = ("rows are the true classes", "rows are the predicted classes")
 OTHER = "the confusion matrix is of other images or of another network"
 ORDER = "the matrix has its classes in another order"
-LISTED = 3  # values that get a finding each; of more there is one finding
+LISTED = 3  # up to this many contradictions get a finding each; more are merged into one
 NAMED = 5  # values that are named in one sentence
 RATE = re.compile(r"\brate\b|misclass|\btop ?-?1\b", re.IGNORECASE)
 OF_CLASSES = (
@@ -37,14 +37,14 @@ class Comparison:
     """Result of comparing a matrix, in one orientation, with the values of its table."""
 
     claims: tuple[Claim, ...]
-    agreeing: int  # values of classes that are those of the matrix
+    agreeing: int  # number of class values that agree with the matrix
     compared: int
     sums: int  # rows that sum to the printed images of their class
     complete: bool  # whether all of them do, or none are printed
 
 
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each value that contradicts its confusion matrix in the better fitting orientation.
+    """Yield a claim for each value that contradicts the confusion matrix in its better fitting orientation.
 
     The matrix is taken to be of the table's images if enough row sums are the class sizes and enough class values agree
     with it, or if neither is printed. Otherwise each claim has the condition that the matrix is of different images.
@@ -103,12 +103,12 @@ def _order_classes(
 
 
 def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
-    """Return the number of classes whose size equals the row sum at their position."""
+    """Return the number of classes in `names` whose class size equals the row sum with the same index."""
     return sum(sheet.sizes.get(name) == number for name, number in zip(names, sums, strict=False))
 
 
 def matrix_counts(matrix: ConfusionMatrix) -> Counts | None:
-    """Return the matrix as integers; None if it is not square or holds shares."""
+    """Return the matrix as integers; None if it is not square or its cells are fractions of images."""
     cells = [[printed.value for printed in row] for row in matrix.rows]
     square = all(len(row) == len(cells) for row in cells)
     if matrix.shares or not square or any(value.denominator > 1 or value < 0 for row in cells for value in row):

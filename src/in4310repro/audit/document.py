@@ -40,7 +40,7 @@ SCORES_OF_ALL = (
 
 
 class Average(StrEnum):
-    """Kind of average over classes, named by the label of a value."""
+    """Type of average over classes, such as macro or weighted."""
 
     MACRO = "macro"  # the plain mean of the classes that have images: macro avg, mAP, mean class accuracy
     WEIGHTED = "weighted"  # weighted by images
@@ -50,7 +50,7 @@ class Average(StrEnum):
 
 
 class Item(StrEnum):
-    """Type of object that a value counts, such as images or entities; averages never mix types."""
+    """Type of object that a metric counts, such as images or entities."""
 
     IMAGE = "image"  # or any other sample that has one label
     TOKEN = "token"  # noqa: S105, a word of a text
@@ -114,7 +114,7 @@ class ConfusionMatrix:
     classes: tuple[str, ...]
     rows: tuple[tuple[Printed, ...], ...]
     shares: bool = False
-    doubts: tuple[str, ...] = ()  # conditions of every verdict that rests on it: why it may be none
+    doubts: tuple[str, ...] = ()  # why it may be no confusion matrix: conditions of every verdict that uses it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +123,7 @@ class Table:
 
     name: str
     values: tuple[Value, ...]
-    asides: tuple[Value, ...] = ()  # of rows and lines that are no classes by their words and place, and may be
+    asides: tuple[Value, ...] = ()  # values of rows and lines that are probably not classes
     sizes: Mapping[str, int] = field(default_factory=dict)  # images of each class where printed: support, samples
     predictions: Mapping[str, int] = field(default_factory=dict)  # images predicted as each class where printed
     total: int | None = None  # images of the whole set where printed
@@ -131,7 +131,7 @@ class Table:
     matrix: ConfusionMatrix | None = None
     partial: bool = False  # the text leaves classes out: the weakest five, a row of dots
     doubts: tuple[str, ...] = ()  # conditions of every verdict that needs all classes, as the readers saw them
-    whole_images: bool = True  # False: values of boxes or pixels, whose counts no number of images bounds
+    whole_images: bool = True  # False: values of boxes or pixels, which may outnumber the images
     kind: TableKind = TableKind.CLASSES
     first: int = 0  # the lines from which it was read, from 1: how near another table or line stands
     last: int = 0
@@ -139,7 +139,7 @@ class Table:
 
     @property
     def of_classes(self) -> tuple[Value, ...]:
-        """Values of classes, and not averages."""
+        """Values of single classes, without averages."""
         return tuple(value for value in self.values if value.class_name is not None)
 
     @property
@@ -154,7 +154,7 @@ class Table:
 
     @property
     def printed(self) -> tuple[Printed, ...]:
-        """Numbers of the table's values, of its asides (values of no class) and of its matrix."""
+        """All numbers of the table: class values, averages, values of rows that are not classes, and matrix cells."""
         cells = [cell for row in (self.matrix.rows if self.matrix else ()) for cell in row]
         return (*[value.printed for value in (*self.values, *self.asides)], *cells)
 

@@ -84,7 +84,7 @@ class Gap:
 
 
 def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
-    """Yield each reason, found in the table itself, why its list of classes may be incomplete."""
+    """Yield reasons, found in the table itself, to suspect that its list of classes is incomplete."""
     if table.partial:
         yield "classes are left out of the table"
     yield from table.doubts
@@ -102,9 +102,10 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a gap for each nearby table whose classes may belong to `table`: it lacks an average that `table` has.
+    """Yield a gap for each nearby table whose classes may be missing from `table`.
 
-    Tables that only repeat numbers of this table, such as a sentence about it, are ignored.
+    This is so if only `table` has an average of a metric for which the nearby table has class values. Tables that
+    only repeat numbers of `table`, such as a sentence about it, are ignored.
     """
     names, place = (
         set(table.classes),
@@ -155,7 +156,7 @@ def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
 
 
 def _is_row(text: str, given: frozenset[float]) -> bool:
-    """Return whether a line may be a table row: no sentence, and with a number that the table lacks."""
+    """Return whether a line may be another row of the table: it has numbers not in `given` and is not prose."""
     text = text[:LONGEST]
     numbers = _numbers(text)
     if numbers and set(numbers) <= given:
@@ -173,17 +174,17 @@ def _measures(text: str) -> frozenset[Measure]:
 
 
 def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
-    """Yield a condition if the overall accuracy may count tokens although the class values count entities."""
+    """Yield a condition if the overall accuracy may count tokens while the class values count entities."""
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 
 
 def doubt_labels(table: Table, document: Document) -> Iterator[str]:
-    """Yield conditions under which images have not exactly one label and one prediction each.
+    """Yield a condition if images may have several labels or none, or the accuracy may count tokens.
 
-    An accuracy among the averages of precision, recall and F1 shows single labels, as scikit-learn prints a micro
-    average instead if images have several labels or some labels are not counted. A confusion matrix shows single
-    labels, too.
+    Several labels are ruled out by a confusion matrix, and by an accuracy among the averages of precision, recall
+    and F1: scikit-learn prints a micro average instead if images have several labels or some labels are not
+    counted.
     """
     if any(doubt_accuracy(table, document)):
         yield OF_TOKENS
@@ -206,7 +207,7 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 
 
 def _has_micro_average(table: Table) -> bool:
-    """Return whether a samples average, or a micro average unlike the accuracy, shows multiple labels."""
+    """Return whether a samples average, or a micro average unequal to the accuracy, suggests several labels."""
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
     overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]
@@ -250,7 +251,7 @@ def _around(document: Document, first: int, last: int, reach: int) -> list[str]:
 
 
 def _differ(near: Sequence[str], whole: Sequence[str]) -> bool:
-    """Return whether the text names two or more types of average, or an average for only some of the scores."""
+    """Return whether the scores may be of different averages: two types are named, or one for only some scores."""
     named = {match.casefold() for line in near for match in AVERAGE.findall(line)}
     in_code = {match.casefold() for line in whole for match in IN_CODE.findall(line)}
     some = (

@@ -11,16 +11,15 @@ from in4310repro.audit.averages import PARTS
 from in4310repro.audit.binary_scores import check_binary_scores
 from in4310repro.audit.claims import Claim, make_finding
 from in4310repro.audit.confusion import OF_CLASSES, check_matrix
-from in4310repro.audit.counting import check_unsized, count_images, find_image_sets
 from in4310repro.audit.document import SCORES, Document, Measure, Value
 from in4310repro.audit.joint_counts import check_joint_counts, make_problem
-from in4310repro.audit.joint_shares import check_joint_shares
+from in4310repro.audit.joint_scores import check_joint_shares, check_report_scores, is_bound
 from in4310repro.audit.means import check_means
 from in4310repro.audit.oddities import find_oddities
 from in4310repro.audit.power import measure_power
 from in4310repro.audit.readers import read
-from in4310repro.audit.report_scores import check_report_scores, is_bound
 from in4310repro.audit.scores import check_mean_f1, check_scores
+from in4310repro.audit.search import check_unsized, count_images, find_image_sets
 from in4310repro.audit.share_matrices import check_share_matrix
 from in4310repro.audit.shares import check_counts, check_floor, check_printed_counts, check_range, check_totals
 from in4310repro.audit.sheets import Sheet, make_sheets, sheet
@@ -86,7 +85,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a document that has been read, without the audit's detection power."""
+    """Return the audit of a parsed document, without planting errors to measure its detection power."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -106,7 +105,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the contradictions that need no inferred class sizes, and the comparisons of reported means."""
+    """Return the contradictions that hold without inferring class sizes, and a MeanCheck for each reported mean."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:
@@ -121,9 +120,10 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield each table's name and the given class sizes that contradict it least; {} if several sets fit it.
+    """Yield pairs of a table's name and the class sizes, among those given by the caller, that fit the table best.
 
-    If a table fits several sets, its set is unknown. If it fits none, the set with the fewest findings is taken.
+    If several image sets fit a table, its sizes are unknown and {} is yielded. If none fits, the set with the
+    fewest findings is used.
     """
     given = (options.sizes, *options.more_sizes)
     for table in document.tables:
@@ -193,7 +193,7 @@ def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
 
 
 def _join_names(tables: Sequence[Sheet]) -> str:
-    """Return the table names as text; if there are over four, three names and the number of the others."""
+    """Return the table names as text; if there are over four, three names and the number of further ones."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"
 

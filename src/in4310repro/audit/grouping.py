@@ -15,10 +15,10 @@ from in4310repro.audit.sheets import interval_of
 
 SEARCHED = 7  # groups of tables whose partitions are all tried, 877 at most
 MOVES = 40  # groups of tables that are moved between image sets until no move helps
-# Natural logarithm of how much less probable a further image set is before a value is seen: of one class, and for each
-# further one. Chosen by simulation: of tables that alternate between two sets most are told apart, of one set none.
+# Natural logarithm of the prior odds against a further image set: for one class, and for each further class. Chosen
+# by simulation: most tables that alternate between two sets are separated, and no tables of one set are.
 SPLIT, SPLIT_OF_CLASS = 2.0, 0.5
-# The same for an image set with another total than those that are given, and for a second one with the same total.
+# The same for an image set with none of the given totals, and for a second image set with the same total.
 OTHER_TOTAL = 7.0
 RIVAL = 0.01  # probability below which another partition is not named
 NAMED = 3  # partitions that are named
@@ -28,7 +28,7 @@ Sizes = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Class accuracies of one table, with the class sizes that each allows and their way of rounding."""
+    """Class accuracies of one table, their way of rounding, and the class sizes that fit each accuracy."""
 
     name: str
     cells: Mapping[str, Cell]
@@ -48,7 +48,7 @@ class Group:
 
     tables: tuple[Accuracies, ...]
     sizes: tuple[int, ...] | None = None  # of the classes, where a set that is known beforehand fits
-    doubt: float = 0.0  # probability of the partitions in which just these tables are no image set
+    doubt: float = 0.0  # probability of all partitions in which these tables do not form a group
     rivals: tuple[str, ...] = ()  # other partitions of the tables that explain the values about as well
 
 
@@ -76,7 +76,7 @@ def group_by_image_set(tables: Sequence[Accuracies], names: Sequence[str], prior
 
 
 class Evidence:
-    """Log probability of the reported values, for a choice of the units that share an image set.
+    """Log probability of the reported values under the assumption that certain tables share an image set.
 
     A unit is a table, or several tables that surely share an image set.
     """
@@ -90,11 +90,11 @@ class Evidence:
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the log probability of units that share one image set, minus the penalty for that set."""
+        """Return the log probability if the units at these indices share one image set, minus a penalty for the set."""
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return the log probability by number of images in the shared set: each given number, None for any other."""
+        """Return a dict from each given total of images, or None for any other total, to the log probability."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -105,7 +105,7 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Return the log probability of a partition; two image sets with one given total cost a penalty."""
+        """Return the log probability of a partition, minus a penalty if image sets share a given total of images."""
         best: dict[frozenset[int], float] = {frozenset(): 0.0}
         for places in groups:
             reached: dict[frozenset[int], float] = {}
@@ -119,7 +119,7 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Group tables whose text names the same image set and total, if some class sizes fit them; leave others single."""
+    """Group tables that name the same image set and total, if common class sizes exist; leave the rest ungrouped."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -140,7 +140,7 @@ def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArra
 
 
 def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
-    """Return the log probability over all fitting class sizes, with prior probability ~ 1/sqrt(n) of size n."""
+    """Return the log probability over all fitting class sizes, with a prior proportional to 1/sqrt(size)."""
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
@@ -154,7 +154,7 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
 
 
 def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
-    """Return the log probability over all fitting class sizes with this total, which are equally probable a priori."""
+    """Return the log probability of the values, averaged over all class sizes that sum to `total`."""
     allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf

@@ -164,7 +164,7 @@ def mark_lines(audit: Audit) -> list[Line]:
 
 
 def _find_uses(findings: Sequence[Finding]) -> Uses:
-    """Return by `id` of a printed number the findings that use it, each as its number (from 1) and rank."""
+    """Return a dict from the `id` of a printed number to (number, rank) of each finding that uses it."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):

@@ -151,7 +151,7 @@ def smallest_size(interval: Interval) -> int:
 
 
 def half_precision(images: int, count: int) -> tuple[float, ...]:
-    """Return the finite results of several usual expressions for count / images in half precision."""
+    """Return the finite values of count / images in half precision, computed by several usual formulas."""
     with np.errstate(all="ignore"):
         k, n, one, hundred = np.float16(count), np.float16(images), np.float16(1), np.float16(100)
         e = np.float16(images - count)
@@ -167,11 +167,11 @@ def half_precision(images: int, count: int) -> tuple[float, ...]:
 
 
 def find_units(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
-    """Return the unit to which each number was rounded, such as 1/100, as a share.
+    """Return the rounding unit of each number, such as 1/100, as a fraction of one.
 
     `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999, with a unit of one percent. This is
-    assumed for a number that ends in two or more zeros, for a full-length double next to a short decimal, and
-    for a measure whose numbers all end in zeros.
+    assumed for a number that ends in two or more zeros, for a full-length double next to a short decimal, and for
+    a metric whose numbers all end in zeros.
     """
     pairs = list(zip(column, measures, strict=True))
     common = {measure: _count_common_decimals([p for p, m in pairs if m is measure]) for measure in set(measures)}
@@ -199,7 +199,7 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the most decimals without trailing zeros if all of two or more numbers end in further zeros; else None."""
+    """Return the most decimals in a column without trailing zeros; None unless all its numbers end in zeros."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

@@ -24,7 +24,7 @@ READ_JOINTLY = f"{READ}, one prediction an image"
 
 @dataclass(frozen=True, kw_only=True)
 class Choices:
-    """Possible counts of one class: each number of correct images, with the fewest and most predictions."""
+    """Possible counts of one class, as tuples (correct images, fewest predictions, most predictions)."""
 
     size: int
     choices: tuple[tuple[int, int, int], ...]
@@ -66,7 +66,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no counts give all class scores, and for each accuracy that no counts give with these scores."""
+    """Yield a claim if no image counts give all class scores, and for each accuracy that no such counts give."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -128,7 +128,7 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 
 
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
-    """Yield the condition that some images are predicted as unreported classes; none for a full report."""
+    """Yield the condition that some images are predicted as unlisted classes, if the table may omit classes."""
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
 

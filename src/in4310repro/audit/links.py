@@ -36,11 +36,11 @@ AVERAGED = re.compile(r"\b(?:mean|average|avg)\b", re.IGNORECASE)
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A value or matrix near a table that is assumed to be of the same predictions."""
+    """A value or matrix printed near a table and assumed to describe the same predictions as the table."""
 
-    text: str  # what stands beside what, with its lines
+    text: str  # what was found beside what, with line numbers
     lines: frozenset[int]  # of what was found
-    matrix: bool = False  # whether that is the matrix
+    matrix: bool = False  # whether a matrix was found, and not a value
     conditions: tuple[str, ...] = ()  # why it may be of other predictions
 
 
@@ -48,7 +48,7 @@ Joined = tuple[Table, tuple[Link, ...]]
 
 
 def link_tables(document: Document) -> list[Joined]:
-    """Merge each confusion matrix and each line with an overall value into its table; keep the order."""
+    """Merge each confusion matrix and each line with an overall value into its table, in the order of the report."""
     joined: list[Joined] = [(table, ()) for table in document.tables]
     return _merge_lines(_merge_matrices(joined, document), document)
 
@@ -85,7 +85,7 @@ def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined
 
 
 def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
-    """Return whether a table near a matrix has the same classes, or equally many with known sizes."""
+    """Return whether a table near a matrix can have the same classes, judged by their names, number and sizes."""
     names = table.classes
     if table.matrix is not None or matrix.matrix is None or len(names) != len(matrix.matrix.classes):
         return False
@@ -97,7 +97,7 @@ def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
 
 
 def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
-    """Return whether two tables are near each other, without text between that starts a different result."""
+    """Return whether two tables are near each other and no text between them starts a different result."""
     first, second = sorted((line_range(one), line_range(other)))
     if second[0] - first[1] > near:
         return False
@@ -122,7 +122,7 @@ def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
 
 
 def _announces(text: str) -> bool:
-    """Return whether a line only introduces a result; all words of a heading must be known ones."""
+    """Return whether a line only introduces a result; a heading may contain only words that typically do so."""
     words = [word for word in WORD.findall(text[:500]) if not SMALL.fullmatch(word)]
     known = sum(ANNOUNCES.fullmatch(word) is not None for word in words)
     if text.lstrip().startswith(("#", "=", "**")):
@@ -154,14 +154,14 @@ def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
 
 
 def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
-    """Return the index of the table to which a line belongs; if two can own it, the order of all lines decides."""
+    """Return the index of the table to which a line belongs; None if there is none or it is unclear."""
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
     after = min((each for each in anchors if each > place), default=None)
     near = [each for each in (before, after) if each is not None and _can_own(tables[each][0], loose, document)]
     if len(near) < 2:
         return near[0] if near else None
-    # Where the first table follows a line, each does; where a line ends the text, each stands before its own.
+    # If the first table follows a line, every line precedes its table; if a line ends the text, every line follows it.
     leads = min(anchors) > 0 or _follows_a_line(tables[min(anchors)][0])
     ends = max(anchors) < len(tables) - 1
     return None if leads == ends else near[1] if leads else near[0]
@@ -174,7 +174,7 @@ def _follows_a_line(table: Table) -> bool:
 
 
 def _block(table: Table) -> list[int]:
-    """Return the line numbers of the class values of a table, else of its matrix."""
+    """Return the line numbers of a table's class values or, if it has none, of its matrix."""
     rows = table.matrix.rows if table.matrix else ()
     lines = [value.printed.line for value in table.of_classes]
     return lines or [cell.line for row in rows for cell in row] or [0]
@@ -188,7 +188,7 @@ def _keep_outer_values(table: Table) -> Table:
 
 
 def _can_own(table: Table, loose: Table, document: Document) -> bool:
-    """Return whether a line can be about the predictions of a nearby table: they have the same image set."""
+    """Return whether a line may be about a table's predictions: it is near and of the same image set."""
     of, own = loose.image_set, table.image_set
     sets = of == own or (of in (None, "test") and own in (None, "test"))
     models = TableKind.MODELS in (loose.kind, table.kind)
@@ -220,7 +220,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Yield a doubt for each rival value of the same metric that may be the table's instead of the value in `loose`."""
+    """Yield a doubt for each value in `rivals` that contradicts the value of the same metric in `loose`."""
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]
@@ -229,7 +229,7 @@ def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
 
 
 def with_adjacent_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """Return the tables; consecutive one-line tables of one result are joined into one table.
+    """Join consecutive one-line tables that report the same result; return all tables.
 
     A metric that occurs a second time starts the next result. If the results then list different metrics, it is
     unclear which line belongs to which result, and no lines are joined.

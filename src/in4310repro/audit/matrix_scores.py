@@ -43,7 +43,7 @@ class Scores:
         return tuple(value for value in values if value is not None)
 
     def over_all(self, measure: Measure, average: Average | None) -> tuple[Fraction, ...]:
-        """Return the values of an average, one for each usual definition; empty if none is known here."""
+        """Return the values of an average, one for each usual definition; empty if no definition is implemented."""
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))
         if measure is Measure.ERROR:
@@ -148,7 +148,7 @@ def _kappas(counts: Counts, sizes: Sequence[int], predicted: Sequence[int]) -> I
 
 
 def _means(column: Column) -> Iterator[Fraction]:
-    """Yield plain means that leave undefined values out, count them as zeros, and count them as ones."""
+    """Yield plain means with undefined values omitted, replaced by zeros, and replaced by ones."""
     defined = [value for value in column if value is not None]
     total = sum(defined, Fraction(0))
     if defined:
@@ -159,7 +159,7 @@ def _means(column: Column) -> Iterator[Fraction]:
 
 
 def _weighted(column: Column, sizes: Sequence[int]) -> Iterator[Fraction]:
-    """Yield means weighted by images that count undefined values as zeros, and as ones."""
+    """Yield means weighted by class size, with undefined values counted as zeros and then as ones."""
     images = sum(sizes)
     for undefined in (0, 1) if images else ():
         values = [Fraction(undefined) if value is None else value for value in column]

@@ -34,7 +34,7 @@ LEFT_OUT = re.compile(
 
 
 def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
-    """Yield a pair for each average: a claim if the class values contradict it, else None; and the comparison."""
+    """Yield (claim, comparison) for each average; the claim is None unless the class values contradict it."""
     for summary in list_summaries(sheet):
         readings = list(list_readings(summary, sheet))
         if summary.cell.share < 0:
@@ -89,7 +89,7 @@ def _name(reading: Reading) -> str:
 
 
 def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the condition of each conditional way to average that explains the reported average."""
+    """Yield the condition of each Reading that is valid only under a condition and explains the reported average."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:
@@ -100,7 +100,7 @@ def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str
 
 
 def _explain_by_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
-    """Yield a condition for each other choice of rows as classes that explains the reported average."""
+    """Yield a condition for each different set of rows that explains the reported average if taken as the classes."""
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
     for variant in list_variants(summary.parts, summary.measure, sheet):
@@ -117,7 +117,7 @@ def _shown(interval: Interval, percent: bool) -> str:
 
 
 def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> MeanCheck:
-    """Compare an average with the plain mean, and name the first way to average that agrees."""
+    """Compare an average with the plain mean, and name the first formula that gives it."""
     parts = list(summary.parts.values())
     printed = summary.cell.value.printed
     agreeing = next(
@@ -145,14 +145,14 @@ def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """An alternative choice of rows as classes, and the condition under which it is right."""
+    """A different set of rows to take as classes, and a text that states when this is correct."""
 
     parts: Mapping[str, Cell]
     condition: str
 
 
 def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet, most: int = BLOCKS) -> Iterator[Variant]:
-    """Yield alternative choices of classes: without a doubtful row or subtotals, or with further rows."""
+    """Yield different sets of rows to take as classes: without a doubtful row or subtotals, or with added rows."""
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
         # A summary that was taken for a class is the first or last row, and lies between the classes.
@@ -191,7 +191,7 @@ def _remove(parts: Mapping[str, Cell], names: Sequence[str]) -> dict[str, Cell]:
 
 
 def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
-    """Return the names of subtotal rows, each the mean of the rows up to the next; empty if some row is in no mean."""
+    """Return the names of rows that are each the mean of a group of rows, if these groups cover the whole table."""
     names = list(parts)
     intervals = [interval_of(cell, Rounding.TWICE) for cell in parts.values()]
     below, above = _find_headings(intervals), _find_headings(intervals[::-1])
@@ -199,7 +199,7 @@ def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
 
 
 def _find_headings(intervals: Sequence[Interval]) -> list[int]:
-    """Return the fewest row indices that start at 0 and are each the mean of the rows up to the next index."""
+    """Return the indices of subtotal rows, each the mean of all rows between it and the next subtotal."""
     best: dict[int, list[int]] = {len(intervals): []}
     for place in range(len(intervals) - 3, -1, -1):
         ends = [end for end in range(place + 3, len(intervals) + 1) if end in best]

@@ -8,8 +8,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from in4310repro.audit.counting import check_unsized
 from in4310repro.audit.document import Document, Measure, Printed, Table, Value
+from in4310repro.audit.search import check_unsized
 from in4310repro.audit.sheets import Sheet, make_sheets, sheet
 from in4310repro.audit.verdicts import Detection, Finding, MeanCheck, Options, Power, Rank
 from in4310repro.audit.weights import group_tables
@@ -18,7 +18,7 @@ SEED = 0
 # Number of errors of each kind to plant, and most values to audit again for all of one kind.
 PLANTED, AUDITED = 40, 4000
 Accuse = Callable[[Sequence[Sheet]], tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]]
-# Arguments: the value to change and the others of its column; None if the error cannot be made there.
+# Takes the value to change and the others of its column; returns None if the error cannot be planted there.
 Plant = Callable[[Value, Sequence[Value], np.random.Generator], Printed | None]
 
 
@@ -44,10 +44,10 @@ def measure_power(
 
     Args:
         document: the report.
-        options: its options.
+        options: options of the audit.
         accuse: function that finds the contradictions of some tables.
         planted: number of errors of each type.
-        most: values that are audited again for one type; no further error is planted then.
+        most: number of values to audit again for one type, after which no further error of that type is planted.
     """
     all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
     if not all_targets:
@@ -180,7 +180,7 @@ def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator
 
 
 def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the number of another random class in the same column; None if there is none."""
+    """Return the number of a random different class in the same column; None if there is none."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]
@@ -190,7 +190,7 @@ def take_other_row(value: Value, column: Sequence[Value], generator: np.random.G
 
 
 def drop_class(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the plain mean without a random class; None if the reported average is not near the plain mean."""
+    """Return the plain mean without a random class; None if the reported average is far from the plain mean."""
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:
         return None

@@ -175,7 +175,7 @@ def _check_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], err
 
 @dataclass(frozen=True, kw_only=True)
 class Predictions:
-    """Possible numbers of correct images of a class, and for each such number the possible numbers of predictions."""
+    """Possible numbers of correct images of a class, and a dict from each to the possible numbers of predictions."""
 
     correct: range
     predicted: Mapping[int, range]
@@ -186,9 +186,9 @@ def find_predictions(
 ) -> Predictions | None:
     """Return the numbers of correct and predicted images that give a class's scores; None if none do.
 
-    With TP right and p predicted images of n: recall TP/n, precision TP/p, F1 2 TP/(n + p). `others` is the number of
-    images of other classes, and wrong predictions are at most that many. Specificity and other scores that need this
-    number are used only if it is given.
+    For n images of the class, TP of them correct, and p predictions: recall TP/n, precision TP/p, F1 2 TP/(n +
+    p). `others` is the number of images of other classes, which limits the wrong predictions. Specificity and
+    other scores that depend on `others` are used only if it is given.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
@@ -210,7 +210,7 @@ def find_predictions(
 
 
 def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Return the possible numbers of predictions for `correct` correct images, up to 2**53."""
+    """Return the possible numbers of predictions of a class with `correct` correct images, up to 2**53."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
         if measure not in (Measure.PRECISION, Measure.F1):
@@ -232,23 +232,23 @@ def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interva
 
 @dataclass(frozen=True)
 class Class:
-    """A class of `size` images, `right` of them predicted correctly, and `others` images of other classes."""
+    """Image counts for a one-vs-rest score: class size, its correct images, and images of all other classes."""
 
     right: int
     size: int
     others: int
 
     def specificity(self, predicted: int) -> Fraction:
-        """Return TN / (TN + FP) for this number of predictions."""
+        """Return TN / (TN + FP) if this class was predicted `predicted` times."""
         return Fraction(self.others - predicted + self.right, self.others)
 
     def negative_predictive_value(self, predicted: int) -> Fraction | None:
-        """Return TN / (TN + FN) for this number of predictions; None if every image is predicted as this class."""
+        """Return TN / (TN + FN) if this class was predicted `predicted` times; None if TN + FN is zero."""
         left = self.size + self.others - predicted
         return Fraction(left - self.size + self.right, left) if left else None
 
     def matthews(self, predicted: int) -> Fraction:
-        """Return the one-vs-rest Matthews correlation for this number of predictions; 0 if undefined."""
+        """Return the one-vs-rest Matthews correlation if this class was predicted `predicted` times; 0 if undefined."""
         images = self.size + self.others
         covariance = images * self.right - self.size * predicted
         return correlation(covariance, self.size * self.others, predicted * (images - predicted)) or Fraction(0)
@@ -282,8 +282,8 @@ def _by_negative_predictive_value(interval: Interval, of: Class, predicted: rang
 def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
     """Return the numbers of predictions that give a Matthews correlation in the interval.
 
-    It falls as predictions rise: with k right of n and p predicted of N the derivative has the sign of
-    2 k p - n p - N k, and k <= n, p <= N.
+    The correlation falls as predictions rise: with k of n images correct and p of N predicted as this class, its
+    derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
     """
     start = _find_first(predicted, lambda p: of.matthews(p) <= interval.high)
     return range(start, _find_first(range(start, predicted.stop), lambda p: of.matthews(p) < interval.low))

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from in4310repro.audit.document import Measure
 from in4310repro.audit.grouping import (
     STEPS,
     Accuracies,
@@ -19,14 +20,14 @@ from in4310repro.audit.grouping import (
     group_by_image_set,
     log_choices,
 )
-from in4310repro.audit.intervals import Cell, Rounding
-from in4310repro.audit.shares import list_counted_columns
+from in4310repro.audit.intervals import Cell, Rounding, is_half, smallest_size
+from in4310repro.audit.shares import counts, list_counted_columns
 from in4310repro.audit.sheets import Sheet, interval_of
-from in4310repro.audit.verdicts import ImageSet, Options
+from in4310repro.audit.verdicts import Counted, Finding, ImageSet, Options, Rank
 
 BOUND = 2000  # images of a class, where the decimals tell no more
 LARGEST = 20_000  # images of a class that are searched without being asked
-CHANCE = 0.01  # sizes that random digits would be expected to allow, below which a size that fits is taken as the size
+CHANCE = 0.01  # a size that fits is accepted if random digits are expected to fit fewer sizes
 SIZES_TRIED = 10_000_000  # over all values, without being asked for more
 CELLS = 500  # values that are searched although random digits would fit too
 
@@ -36,7 +37,8 @@ def search(
 ) -> Iterator[ImageSet]:
     """Yield image sets with inferred class sizes for the tables that have accuracies but no sizes.
 
-    More than `most` values are searched only if random digits would fit at most `allowed` sizes.
+    Tables with more than `most` values together are searched only if at most `allowed` sizes are expected to fit
+    random digits.
     """
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
@@ -55,7 +57,7 @@ def search(
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Return the cells; if no number ends in a zero, each nonzero one gets the finest rounding unit among them."""
+    """Return the cells; if no printed number ends in 0, give all nonzero cells the finest rounding unit."""
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
         return dict(column)
@@ -81,7 +83,7 @@ def list_sizes(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
     near = sizes[np.ceil(np.maximum(first, 0)) <= np.floor(np.minimum(last, sizes))]
     if float(interval.high - interval.low) > 1e-6:
         return np.asarray(near, dtype=np.int64)
-    # Exactly: is the first integer from low n on at most high n?
+    # Exact test in integers: is the smallest integer >= low n also <= high n?
     (a, b), (c, d) = interval.low.as_integer_ratio(), interval.high.as_integer_ratio()
     exact = [size for size in near.tolist() if max(0, -(-a * size // b)) <= min(size, c * size // d)]
     return np.array(exact, dtype=np.int64)
@@ -121,7 +123,7 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
 
 
 def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
-    """Return the class sizes of the given image sets, or else those of the scene photographs."""
+    """Return the class sizes of the given image sets; if none fits, those of the six-class scene photographs."""
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
         for sizes in options.more_sizes and (options.sizes, *options.more_sizes)
@@ -144,10 +146,10 @@ def is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Se
 
 
 def expect_fits(cells: Sequence[Cell], bound: int) -> float:
-    """Return the expected number of class sizes up to the bound that values with random digits would fit.
+    """Return the expected number of class sizes, up to the bound, that fit random digits by chance.
 
-    It is the sum over n of the product over tables of min(1, (n + 1) unit), as n + 1 counts can give at most n + 1 of
-    1/unit printed numbers. An accuracy of exactly 0 or 1 fits every size.
+    It is the sum over n of the product over tables of min(1, (n + 1) unit), as n + 1 counts can give at most n +
+    1 of 1/unit printed numbers. An accuracy of exactly 0 or 1 fits every size.
     """
     allowed = np.arange(2, bound + 2)
     product = np.ones(bound)
@@ -158,7 +160,7 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 
 
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
-    """Return a group's class sizes: known ones, the only choice with a given total, or the smallest that fit."""
+    """Return class sizes of a group: the known ones, else a unique choice with a given total, else the smallest."""
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
     chance = {
@@ -188,7 +190,7 @@ def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Opt
 
 
 def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
-    """Return a bound of the expected number of size choices with this total that random digits would fit.
+    """Return an upper bound on the expected number of class-size choices with this total that fit random digits.
 
     There are C(total - 1, classes - 1) choices. Each fits with probability prod min(1, (n + 1) unit), which is largest
     for equal sizes.
@@ -205,7 +207,7 @@ def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int
 
 
 def find_only_choice(options: Sequence[Sequence[int]], total: int, steps: int = STEPS) -> tuple[int, ...] | None:
-    """Return the only choice of one size per list with this total; None if not unique or too slow to find."""
+    """Return the only way to pick one size per list with sum `total`; None if not unique or too slow to find."""
     if not all(options) or sum(map(len, options)) * total > steps:
         return None
     # Ways to reach each sum with the first lists, counted up to two.
@@ -253,10 +255,87 @@ SCENES = DataSet(
 
 
 def known_sizes(classes: int) -> list[tuple[int, ...]]:
-    """Return the class sizes of each split of the scene photographs; empty if `classes` is not their number."""
+    """Return the class sizes of each split of the six-class scene photographs; empty if `classes` is not six."""
     return [sizes for sizes in SCENES.sizes.values() if len(sizes) == classes]
 
 
 def is_scenes(names: tuple[str, ...], sizes: tuple[int, ...]) -> bool:
     """Return whether the class names or class sizes are those of the scene photographs."""
     return tuple(sorted(name.casefold() for name in names)) == SCENES.classes or sizes in SCENES.sizes.values()
+
+
+def find_image_sets(sheets: Sequence[Sheet], options: Options) -> tuple[ImageSet, ...]:
+    """Return the image sets whose class sizes are reported, given by the caller, or inferred from the decimals."""
+    return (*_group_known(sheets), *search(sheets, options))
+
+
+def _group_known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
+    groups: dict[tuple[tuple[str, int], ...], list[Sheet]] = {}
+    for sheet in sheets:
+        if sheet.sizes:
+            groups.setdefault(tuple(sheet.sizes.items()), []).append(sheet)
+    for group in groups.values():
+        sizes = group[0].sizes
+        yield ImageSet(
+            tables=tuple(sheet.name for sheet in group),
+            smallest=sizes,
+            taken=sizes,
+            chance=dict.fromkeys(sizes, 0.0),
+            origin=group[0].origin,
+        )
+
+
+def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
+    """Yield the numbers of correct images of each table with accuracies or recalls of classes of known size."""
+    set_of = {name: group for group in sets for name in group.tables}
+    for sheet in sheets:
+        column = next(list_counted_columns(sheet), {})
+        group = set_of.get(sheet.name)
+        if not column or group is None or sheet.averaged:
+            continue
+        known = set(group.identified)
+        sizes = {name: group.taken[name] for name in column if name in group.taken}
+        cells = restore_zeros(column) if group.origin == "search" else column
+        correct = {name: _count(cells[name], size if name in known else None, column) for name, size in sizes.items()}
+        if sizes:
+            yield Counted(name=sheet.name, sizes=sizes, correct=correct)
+
+
+def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
+    """Return the numbers of correct images that fit a value; None if there are none or the size is unknown."""
+    if size is None or cell.ambiguous:
+        return None
+    if cell.value.count and cell.value.count[1] == size:
+        return range(cell.value.count[0], cell.value.count[0] + 1)
+    half = is_half([each.value.printed for each in column.values()])
+    return next((fitting for way in Rounding if (fitting := counts(cell, size, way, half))), None)
+
+
+def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
+    """Yield a finding for each accuracy that equals no k/n with n up to the largest class size searched."""
+    for sheet in sheets:
+        if sheet.averaged:
+            continue
+        for column in list_counted_columns(sheet):
+            # A negative number is not a share for any class size.
+            cells = {name: cell for name, cell in column.items() if name not in sheet.sizes and cell.share >= 0}
+            if cells and not is_half([cell.value.printed for cell in cells.values()]):
+                yield from _find_large(sheet, cells, search_bound(list(cells.values()), options))
+
+
+def _find_large(sheet: Sheet, cells: dict[str, Cell], bound: int) -> Iterator[Finding]:
+    for name, cell in cells.items():
+        size = min(smallest_size(interval_of(cell, way)) for way in Rounding)
+        if size <= bound or cell.value.measure not in (Measure.ACCURACY, Measure.RECALL):
+            continue
+        yield Finding(
+            kind="no fraction",
+            rank=Rank.UNLESS,
+            tables=(sheet.name,),
+            message=f"{cell.value.measure} of {name} is printed as {cell.value.printed.text}, and no k/n with n up to "
+            f"{bound} is printed so",
+            conditions=(f"the class has {size} images or more", "the value is a mean over batches, folds or runs"),
+            values=(cell.value,),
+            readings=("as the share of images of the class that are right",),
+            excluded=(f"every k/n with n up to {bound}, rounded or truncated, in float64 and float32",),
+        )

@@ -15,7 +15,7 @@ from in4310repro.audit.sheets import EXCESS, Sheet, interval_of
 
 # Lines that may be wrong while the others still show how a matrix was normalised, and its images.
 WRONG = 2
-# Decimal logarithm of how unlikely it has to be that a diagonal agrees by chance with the values of most classes, for
+# Least negative decimal logarithm of the probability that a diagonal agrees with most class values by chance, for
 # a finding without and with conditions.
 TOLD, HINTED = 4.0, 2.0
 # Largest unsurprising difference between precision and recall of a class, or its recalls on two sets.
@@ -27,7 +27,7 @@ Line = Sequence[Cell]
 
 @dataclass(frozen=True, kw_only=True)
 class Shares:
-    """A matrix of shares whose rows sum to one, transposed if only columns did; if `whole`, all cells sum to one."""
+    """A confusion matrix of fractions: each row sums to one or, if `whole`, all cells together do."""
 
     names: tuple[str, ...]
     lines: tuple[Line, ...]
@@ -36,7 +36,7 @@ class Shares:
 
 
 def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each contradiction in a matrix of shares, or between it and class values or sizes."""
+    """Yield a claim for each contradiction within a matrix of fractions, or with class values or class sizes."""
     shares = read_shares(sheet.table.matrix) if sheet.table.matrix else None
     if shares is None:
         return
@@ -62,7 +62,7 @@ def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
 
 
 def read_shares(matrix: ConfusionMatrix) -> Shares | None:
-    """Return the matrix, transposed if more columns than rows sum to one; None for counts or too few sums of one."""
+    """Return a matrix of fractions as Shares; None if it holds counts or too few rows and columns sum to one."""
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
         return None
@@ -78,7 +78,7 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
 
 
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
-    """Yield the rows as shares with rounding units; integers get the coarsest unit of the numbers with decimals."""
+    """Yield the rows as fractions with rounding units; an integer cell gets the coarsest unit of the other cells."""
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[to_percent(p) if percent else p for p in row] for row in matrix.rows]
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
@@ -107,7 +107,7 @@ def _sum(cells: Sequence[Cell], way: Rounding) -> Interval:
 
 
 def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
-    """Yield a claim for a row (or column) whose sum is not one although the sums of the others are."""
+    """Yield a claim for a row (or column) whose sum is not one although most other sums are."""
     line, name = shares.lines[place], shares.names[place]
     conditions = find_conditions(lambda way, _: adds_up(line, way)) or ()
     total = _sum(line, Rounding.ROUNDED)
@@ -125,7 +125,7 @@ def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
 def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
     """Return the indices of classes whose diagonal share differs from the class value; None if too many differ.
 
-    If they agree for most classes, the diagonal is this measure and of the same images.
+    If most classes agree, the class values are assumed to be the diagonal of this matrix.
     """
     if set(column) != set(shares.names):
         return None
@@ -139,10 +139,10 @@ def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | No
 
 
 def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
-    """Return -log10 of the probability that the agreeing values match an unrelated diagonal by chance.
+    """Return -log10 of the chance that so many class values agree with the diagonal of an unrelated matrix.
 
-    Two recalls of a class, or its recall and precision, typically differ by as much as they differ from one. If the
-    printed unit is no finer than that, agreement is no evidence.
+    Two recalls of a class, or its recall and precision, typically differ by as much as they differ from one. If
+    the printed unit is no finer than that difference, agreement is not counted as evidence.
     """
     evidence = 0.0
     for place, name in enumerate(shares.names):
@@ -157,7 +157,7 @@ def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[
 
 
 def share_on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
-    """Return the diagonal share of a row as an interval; divide by the row's sum if shares are of all images."""
+    """Return the interval of a row's diagonal cell, as a fraction of the row's sum."""
     cell, line = shares.lines[place][place], shares.lines[place]
     own = interval_of(cell, way)
     if not shares.whole:

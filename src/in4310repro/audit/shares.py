@@ -1,4 +1,4 @@
-"""Check single values: between 0 and 1, some k/n, equal to a count beside them, reached by some ranking."""
+"""Check single values: range 0 to 1, possible k/n, agreement with a printed count, possible average precision."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value from 1 to 2 is no percentage, as its column has shares of as many decimals."""
+    """Return whether a value from 1 to 2 is an impossible fraction, not a percentage, as its column has fractions."""
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
@@ -67,7 +67,7 @@ def _explain_range(cell: Cell) -> Iterator[str]:
 
 
 def check_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each accuracy or recall that is no k/n for the known class size n."""
+    """Yield a claim for each accuracy or recall that equals no k/n for the known class size n."""
     for column in list_counted_columns(sheet):
         printed = [cell.value.printed for cell in column.values()]
         half, seen = is_half(printed), min(each.decimals for each in printed) >= VISIBLE_FLOAT16
@@ -88,7 +88,7 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield conditions that the other values of a column rule out, if all were printed in the same way.
+    """Yield explanations, such as truncation, that other values of the column exclude if printed in the same way.
 
     A single value that half precision cannot give rules half precision out. Truncation is ruled out by two values that
     it cannot give, as one may be mistyped.
@@ -118,7 +118,7 @@ def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: boo
 
 
 def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
-    """Yield the columns whose values are the share of correct images of each class.
+    """Yield the columns that hold each class's proportion of correct images.
 
     Accuracies beside precision, recall or F1 are left out: they may be one-vs-rest, (TP + TN) / all.
     """
@@ -233,7 +233,7 @@ def least_average_precision(positives: int, negatives: int) -> Fraction:
 
 
 def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
-    """Yield class, average precision, class size and number of images outside it, if all sizes are known."""
+    """Yield (class, average precision, class size, number of all other images) if every class size is known."""
     column = sheet.classes.get(Measure.AVERAGE_PRECISION, {})
     if not sheet.table.whole_images or not column or not set(column) <= set(sheet.sizes):
         return

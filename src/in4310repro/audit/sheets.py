@@ -58,7 +58,7 @@ OVER_ALL = (Measure.ACCURACY, *SCORES)  # what one program prints over all class
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """A table prepared for the checks: values as shares, class sizes, and conditions of verdicts."""
+    """A table prepared for the checks: values as fractions, class sizes, and conditions to attach to findings."""
 
     table: Table
     classes: Mapping[Measure, Mapping[str, Cell]]  # by measure and class
@@ -69,7 +69,7 @@ class Sheet:
     total: int | None  # images of the whole set
     folds: int | None
     gaps: tuple[str, ...]  # why the printed classes may not be all: conditions of every verdict that needs them all
-    beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of those about the measures they name
+    beside: tuple[Gap, ...] = ()  # lines that may hold a class: conditions of verdicts on the measures that they name
     tokens: tuple[str, ...] = ()  # why an accuracy may be of other things than the classes
     said: tuple[str, ...] = ()  # why the sizes that a sentence says may be of other images
     several: tuple[str, ...] = ()  # why an image may have several labels
@@ -97,12 +97,12 @@ class Sheet:
 
     @property
     def of_program(self) -> bool:
-        """True if recalls and supports are reported, as by a program that counted all predictions."""
+        """True if recalls and class sizes are printed, as in a classification report that a program generated."""
         return bool(self.table.sizes) and Measure.RECALL in self.classes
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Condition that the values are means over folds or runs; empty if nothing in the report says so."""
+        """A text saying that the values are means over folds or runs, in a tuple; empty if the report mentions none."""
         spread = any(value.spread for value in self.table.values)
         if self.folds or spread:
             return (f"the values are means over {self.folds or 'several'} folds or runs",)
@@ -110,7 +110,7 @@ class Sheet:
 
 
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
-    """Return a Sheet (table prepared for the checks) for each table; results of the same predictions share one."""
+    """Return a Sheet (table prepared for the checks) for each table or group of tables of the same predictions."""
     joined = with_adjacent_lines(link_tables(document), document)
     alone = sum(table.has_classes for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
@@ -192,8 +192,8 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 def _units(values: Sequence[Value]) -> list[Fraction]:
     """Return the rounding unit of each value; if most are full-length doubles, class values get the finest unit.
 
-    An overall value with few decimals beside such values was rounded by hand. If other overall values use all their
-    decimals, one that ends in zeros does so by chance.
+    An overall value with few decimals among full-length ones was rounded by hand. If other overall values use all
+    their decimals, an overall value that ends in zeros does so by chance.
     """
     units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [
@@ -209,7 +209,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
 
 def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
-    """Return whether two other overall values have as many decimals and do not end in zero."""
+    """Return whether two other overall values have as many decimals as this one and no trailing zeros."""
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]

@@ -140,7 +140,7 @@ def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
 
 
 def _find_sentences(table: Table, document: Document, classes: int) -> Iterator[tuple[int, int, str]]:
-    """Yield class size, line number and text of each sentence near a table that gives one size for all classes."""
+    """Yield class size, line number and text of each sentence near a table that states one size for all classes."""
     lines = [value.printed.line for value in table.values]
     for number in range(max(1, min(lines) - NEAR_TABLE), min(len(document.lines), max(lines) + NEAR_TABLE) + 1):
         for text in _split_sentences(replace_number_words(document.lines[number - 1][:LINE])):
@@ -245,7 +245,7 @@ def _number_of_match(match: re.Match[str]) -> int:
 
 
 def other_results(table: Table, document: Document) -> Iterator[str]:
-    """Yield reasons why the scores over all classes may not be from a single test at a single threshold."""
+    """Yield reasons why the overall scores may be averages, or come from several tests, networks or thresholds."""
     lines = [value.printed.line for value in table.values] or [1]
     near = document.lines[max(0, min(lines) - 1 - NEAR_SCORES) : max(lines) + NEAR_SCORES]
     if any(AVERAGED.search(line[:LONGEST]) for line in near):

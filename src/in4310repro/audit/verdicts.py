@@ -49,7 +49,7 @@ class ImageSet:
     tables: tuple[str, ...]
     smallest: Mapping[str, int]  # the smallest sizes that fit the decimals
     taken: Mapping[str, int]  # those that are used
-    chance: Mapping[str, float]  # sizes of the class that random digits would be expected to allow
+    chance: Mapping[str, float]  # expected number of sizes of the class that random digits would fit
     origin: str  # "printed", "given" or "search"
     rivals: tuple[str, ...] = ()  # other groupings of tables by their image sets that explain the values about as well
 
@@ -103,7 +103,7 @@ class MeanCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Detection:
-    """Number of planted errors of one type, and how many of them were called impossible or impossible unless."""
+    """Number of planted errors of one type, and how many were called "impossible" or "impossible unless"."""
 
     kind: str  # such as "first decimal replaced", "two digits swapped", "value copied to the wrong row"
     tried: int
@@ -135,7 +135,7 @@ class Options:
 
     @classmethod
     def of_sets(cls, images: Sequence[int], sizes: Sequence[Mapping[str, int]], **others: Any) -> Options:
-        """Return options with the numbers of images and the class sizes of any number of image sets."""
+        """Return options for any number of image sets, from their numbers of images and their class sizes."""
         return cls(
             images=images[0] if images else None,
             more_images=tuple(images[1:]),
@@ -187,7 +187,7 @@ class Audit:
 
     @property
     def outcome(self) -> str:
-        """Result in one sentence without a full stop: the number of findings, or of values compared."""
+        """Result in one clause without a full stop, with the number of findings or of compared values."""
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
         impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))

@@ -1,4 +1,4 @@
-"""View of an audit: what its text, its HTML page and its JSON show, and the words that they share."""
+"""View of an audit: the content and wording that its text, HTML and JSON forms have in common."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ HEADINGS = {Rank.IMPOSSIBLE: "Impossible", Rank.UNLESS: "Impossible unless", Ran
 
 @dataclass(frozen=True, kw_only=True)
 class ShownFinding:
-    """A finding with its number, from 1, and heading."""
+    """A finding with the number (from 1) and the heading under which it is shown."""
 
     number: int
     finding: Finding
@@ -28,13 +28,13 @@ class ShownFinding:
 
     @property
     def excluded(self) -> tuple[str, ...]:
-        """Excluded explanations, each once."""
+        """Explanations that the finding rules out, without duplicates."""
         return tuple(dict.fromkeys(self.finding.excluded))
 
 
 @dataclass(frozen=True)
 class View:
-    """Everything that is shown of an audit; the text, the page and the JSON are three forms of it."""
+    """Content of an audit as shown in its text, HTML and JSON forms."""
 
     audit: Audit
 
@@ -45,7 +45,7 @@ class View:
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """Numbers of items read, compared or not understood, by their noun in the singular, such as "table"."""
+        """Count of each type of item, by its singular noun: tables, class values, averages, unread lines and others."""
         tables = self.audit.document.tables
         return {
             "table": len(tables),
@@ -81,13 +81,13 @@ class View:
 
     @property
     def power(self) -> Power | None:
-        """Planted errors and how many were detected; None if none was planted or none detected."""
+        """Planted errors and the number of those detected; None if no error was planted or none was detected."""
         power = self.audit.power
         return power if power and any(each.impossible or each.unless for each in power.detections) else None
 
     @property
     def blind(self) -> Power | None:
-        """Planted errors if not a single one of them was detected; else None."""
+        """Planted errors if not one of them was detected; else None."""
         return None if self.power else self.audit.power
 
     @property
@@ -97,7 +97,7 @@ class View:
 
     @property
     def printed(self) -> Iterator[Printed]:
-        """Numbers that were read: values with their standard deviations, values of no class, and cells of matrices."""
+        """Numbers that were read: values, standard deviations and matrix cells."""
         for table in self.audit.document.tables:
             for value in (*table.values, *table.asides):
                 yield from (value.printed, *([value.spread] if value.spread else []))
@@ -118,5 +118,5 @@ def format_range(counts: range | None, to: str) -> str:
 
 
 def format_share(count: int, tried: int, untried: str) -> str:
-    """Return a count of planted errors as a percentage of those tried; `untried` if none was."""
+    """Return a count of planted errors as a percentage of those tried; `untried` if none was tried."""
     return f"{100 * count / tried:.0f} %" if tried else untried

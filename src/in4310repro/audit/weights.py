@@ -56,7 +56,7 @@ def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
 
 
 def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
-    """Return whether an average may be a mean of classes with unknown weights; an AP only if its kind is unnamed."""
+    """Return whether an average may be a mean with unknown class weights."""
     if summary.average not in ANY or (
         summary.measure is Measure.AVERAGE_PRECISION and summary.average is not Average.UNNAMED
     ):
@@ -77,7 +77,7 @@ def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list
 def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
     """Return a key that is equal for columns of the same row of means.
 
-    It holds the classes and the row's index. Two means of the same class values are rows with different weights.
+    The key holds the class names and the row's index, since each row of means may have its own weights.
     """
     of_parts = [
         each for each in columns if each.sheet is column.sheet and each.summary.measure is column.summary.measure
@@ -119,7 +119,7 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
 
 
 def _explain_by_batches(columns: Sequence[Column]) -> str | None:
-    """Return the condition that an overall accuracy is a mean over batches; None if that explains nothing."""
+    """Return the condition that the accuracy is a mean over batches; None if such a mean cannot explain it."""
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
         return None
@@ -151,7 +151,7 @@ def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def is_one_vs_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether a single average is the accuracy that follows from one-vs-rest class accuracies."""
+    """Return whether there is one average and it is the accuracy that follows from one-vs-rest accuracies."""
     readings = read_one_vs_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
@@ -218,7 +218,7 @@ def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
 def _micro_ends(
     measure: Measure, printed: Interval, precision: Cell | None, recall: Cell | None, way: Rounding
 ) -> tuple[float, float]:
-    """Return the least and greatest coefficient of a class in the equation of a micro average (see `is_micro`)."""
+    """Return the least and greatest coefficient of a class weight in the equation explained in `is_micro`."""
     if precision is None or recall is None:
         return -1e3, 1e3
     of_precision, of_recall = interval_of(precision, way), interval_of(recall, way)
@@ -262,7 +262,7 @@ def are_feasible(rows: Sequence[Row], seconds: float = SECONDS) -> bool:
 def minimise(
     objective: Floats, coefficients: Floats, limits: Floats, sums: Floats, seconds: float = SECONDS
 ) -> OptimizeResult:
-    """Minimise objective x over shares x with coefficients x <= limits and sums x = 1, for a limited time."""
+    """Minimise the product `objective` x subject to `coefficients` x <= `limits`, `sums` x = 1 and 0 <= x <= 1."""
     return linprog(
         objective,
         A_ub=coefficients,

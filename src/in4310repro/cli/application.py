@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -33,9 +33,9 @@ from in4310repro.system.text import did_you_mean
 USAGE_ERROR: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 FORMER_OPTIONS = {"--departures": "--deviations"}
 PROGRAM = "in4310repro"
-CLOSED = -1  # a pipe that a library writes into
+CLOSED = -1  # not an exit code: a library wrote into a pipe that was closed
 LONGEST_LINE = 500  # characters of an error's own text
-# What torch says where it raises a RuntimeError: on the CPU, and of a GPU's memory.
+# Texts of torch's RuntimeError if memory is missing, on the CPU and on a GPU.
 OUT_OF_MEMORY = ("can't allocate memory", "OutOfMemoryError", "out of memory")
 
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": WIDTH}
@@ -79,7 +79,7 @@ def start(
     install_completion: Annotated[
         bool,
         typer.Option(
-            "--install-completion", help="Have this shell, or the one named, complete commands, options and values."
+            "--install-completion", help="Complete commands, options and values in this shell, or in the named one."
         ),
     ] = False,
     show_completion: Annotated[
@@ -105,7 +105,7 @@ def start(
 
 
 def _complete(context: typer.Context, *, install: bool) -> None:
-    # Not typer's own options for it: the type of theirs takes pydantic, which `--help` has no need of.
+    # Typer's own completion options are not used, since their type needs pydantic, which `--help` should not import.
     from typer import completion as untyped
 
     completion: Any = untyped
@@ -126,11 +126,11 @@ def _complete(context: typer.Context, *, install: bool) -> None:
 def _know_shells() -> None:
     from typer.completion import get_completion_inspect_parameters
 
-    # For what it does besides, as `Typer(add_completion=True)` has it do.
+    # Called for its side effects, as `Typer(add_completion=True)` does.
     get_completion_inspect_parameters()
 
 
-def run(interrupted: Callable[[], bool]) -> NoReturn:
+def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> NoReturn:
     """Run a command and raise SystemExit with its exit code.
 
     The code is 2 for wrong input, 70 for an internal error and 130 for an interrupt, each with one line on
@@ -138,6 +138,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
 
     Args:
         interrupted: returns whether a signal has come, even if a library has caught the KeyboardInterrupt.
+        words: the words of the command; None for those of the command line.
     """
     signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
@@ -148,7 +149,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
     try:
         refuse_unreadable_encodings()
         # Without standalone mode a command's exit code comes back as the value.
-        code = app(prog_name=PROGRAM, standalone_mode=False) or 0
+        code = app(words, prog_name=PROGRAM, standalone_mode=False) or 0
         # Buffered lines that cannot be written are an error now, and not when the interpreter ends.
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -175,7 +176,7 @@ def run(interrupted: Callable[[], bool]) -> NoReturn:
 
 
 def _processes() -> Any:
-    """Ignore stopping signals, such as torchrun's, from now on; return the module `processes`."""
+    """Return the module `processes`, after setting this process to ignore stopping signals."""
     signals.ignore()
     from in4310repro.system import processes
 
@@ -192,7 +193,7 @@ def _describe_error(error: BaseException) -> tuple[int, str]:
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return INTERRUPTED, ""
     if any(isinstance(each, BrokenPipeError) for each in (error, error.__context__)):
-        # Not of our own lines, which nobody has to read: see `progress.write_line`.
+        # It is not from our own output, where `progress.write_line` handles a closed pipe.
         return CLOSED, ""
     if isinstance(error, OSError):
         return WRONG_INPUT, " ".join(describe(error).split())

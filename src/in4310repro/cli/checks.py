@@ -30,19 +30,19 @@ from in4310repro.runs.settings import CHOICES
 def audit(
     files: Annotated[list[Path], typer.Argument(help="Reports: text, Markdown, LaTeX, HTML, CSV, JSON, TOML or PDF.")],
     images: Annotated[
-        list[int] | None, typer.Option(help="Images of a set, if the report does not say; once for each set.", min=1)
+        list[int] | None, typer.Option(help="Number of images of a set, if not printed; repeat for each set.", min=1)
     ] = None,
     sizes: Annotated[
         list[str] | None,
-        typer.Option(help="Images of each class: sea=510,forest=474, or a JSON or CSV file; once for each set."),
+        typer.Option(help="Images of each class: sea=510,forest=474, or a JSON or CSV file; repeat for each set."),
     ] = None,
-    folds: Annotated[int | None, typer.Option(help="Folds or runs that values are means over.", min=1)] = None,
+    folds: Annotated[int | None, typer.Option(help="Number of folds or runs that the values average.", min=1)] = None,
     bound: Annotated[int | None, typer.Option(help="Largest class size that is searched.", min=1)] = None,
     ceiling: Annotated[list[str] | None, typer.Option(help="Accuracy above which a result is odd: 0.995.")] = None,
     show: Annotated[bool, typer.Option("--show", help="Print what is recognised and stop.")] = False,
     out: Annotated[Path | None, typer.Option(help="Page (.html) or findings (.json) of one file.")] = None,
 ) -> None:
-    """Look for printed numbers that contradict each other; exit code 1 if something is impossible, 2 if unread.
+    """Look for printed numbers that contradict each other; exit code 1 if any is impossible, 2 if a file was not read.
 
     Examples:
         in4310repro audit report.md
@@ -110,7 +110,7 @@ def scenes(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     images: Annotated[int, typer.Option(help="Images of each class.", min=1, max=10**7)] = 100,
     image_size: Annotated[int, typer.Option(help="Side, pixels.", min=16, max=2**14)] = 64,
-    seed: Annotated[int, typer.Option(help="Of what is drawn.", min=0, max=2**63 - 1)] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the scenes.", min=0, max=2**63 - 1)] = 0,
 ) -> None:
     """Draw the embedded scenes into class folders.
 
@@ -134,21 +134,21 @@ def check(
     split: Annotated[Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts.")] = None,
     out: JsonOut = None,
     weights: Annotated[
-        str | None, option("A run folder or a file of weights: doubt labels by its network's features.", FEATURES)
+        str | None, option("Run folder or weights file of the network whose features find doubtful labels.", FEATURES)
     ] = None,
-    model: Annotated[str | None, option(f"Of a file of weights: {Model}", FEATURES, of=RESNETS)] = None,
+    model: Annotated[str | None, option(f"For a weights file: {Model}", FEATURES, of=RESNETS)] = None,
     image_size: Annotated[int | None, option("Of a file of weights: side of the input, pixels.", FEATURES)] = None,
-    mean: Annotated[str | None, option("Where a file does not say it, as 0.5,0.5,0.5.", FEATURES)] = None,
+    mean: Annotated[str | None, option("If a weights file lacks it, as 0.5,0.5,0.5.", FEATURES)] = None,
     std: Annotated[str | None, option("As --mean.", FEATURES)] = None,
     interpolation: Annotated[
-        str | None, option("Where a file does not say it.", FEATURES, of=CHOICES["interpolation"])
+        str | None, option("If a weights file lacks it.", FEATURES, of=CHOICES["interpolation"])
     ] = None,
-    crop_ratio: Annotated[float | None, option("Where a file does not say it.", FEATURES)] = None,
-    seed: Annotated[int, option("Of the folds.", FEATURES, min=0, max=2**63 - 1)] = 0,
-    page: Annotated[Path | None, option("HTML file for pairs, doubts and confusions as pictures.", FEATURES)] = None,
+    crop_ratio: Annotated[float | None, option("If a weights file lacks it.", FEATURES)] = None,
+    seed: Annotated[int, option("Seed of the folds.", FEATURES, min=0, max=2**63 - 1)] = 0,
+    page: Annotated[Path | None, option("HTML file to show pairs, doubtful labels and confusions.", FEATURES)] = None,
     photographs: Annotated[bool, option("Show pictures on the page, else only names.", FEATURES)] = True,
 ) -> None:
-    """Look for faults of the tree, unreadable images, copies, conflicting labels, leaks; exit code 1 for any.
+    """Find faults of the folder, unreadable images, conflicting labels, leaks (exit code 1 for any), and copies.
 
     With --weights also for parts of other images, look-alikes in other classes and doubtful labels, which are for a
     person to judge and never change the exit code.
@@ -185,7 +185,7 @@ def _check_with(
     page: Path | None,
     photographs: bool,
 ) -> None:
-    """Check an image folder, and look for doubtful labels by a network's features."""
+    """Check an image folder, and find doubtful labels with the features of a network."""
     load_torch()
     import numpy as np
 

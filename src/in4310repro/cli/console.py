@@ -32,7 +32,7 @@ DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
 
 @dataclass(frozen=True)
 class Output:
-    """Output options: which output goes to standard output; errors are always printed."""
+    """Output options of a command: quiet, JSON and progress display; errors are always printed."""
 
     quiet: bool = False  # nothing but a JSON document that was asked for, and no progress
     json: bool = False  # one JSON document in place of the lines
@@ -65,7 +65,7 @@ def print_error(message: str) -> None:
 
 
 def print_next(command: str) -> None:
-    """Print the suggested next command on standard error, so that standard output has only the result."""
+    """Print the suggested next command on standard error, so that standard output contains only the result."""
     progress().message(f"next: {command}")
 
 
@@ -132,13 +132,13 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Add `words` to the message of an interrupt from the moment at which this command has written `file`."""
+    """Add `words` to the message about any later interrupt if `file` was written in the meantime."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Add `words` to the message of an interrupt if `something()` is true at the time of the interrupt."""
+    """Add `words` to the message about any later interrupt if `something()` is true at that time."""
     signals.kept = lambda: words if something() else ""
 
 
@@ -210,7 +210,7 @@ def trust_network(model: str | None, recorded: object) -> None:
     """Allow the user's own code as a run's network, if the user names this network by --model.
 
     Raises:
-        ValueError: the user has named another network than the run's.
+        ValueError: the user has named a network that is not the run's.
     """
     if model is None:
         return

@@ -135,7 +135,7 @@ def _panel(number: int, attempt: Attempt) -> Panel:
 
 
 def _text(*parts: tuple[str, str]) -> Text:
-    """Return text made of pairs of a part and its style, without interpreting markup."""
+    """Return rich text that consists of (text, style) pairs, without interpreting markup."""
     from rich.text import Text
 
     return Text.assemble(*((_shown(part), style) for part, style in parts))
@@ -272,7 +272,7 @@ def _called(command: Callable[[], object]) -> tuple[str, int]:
 
 
 def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
-    """Print the attempts, as panels on a terminal or else as lines; write an SVG picture if requested."""
+    """Print the falsifications as panels on a terminal, otherwise as lines; write an SVG file if requested."""
     from rich.console import Console
 
     from in4310repro.system.files import write_file

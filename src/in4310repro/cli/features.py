@@ -1,4 +1,4 @@
-"""The commands `features`, which measures feature maps of a folder, and `modules`, which lists those of a network."""
+"""The commands `features`, which measures feature maps, and `modules`, which lists a network's modules."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from in4310repro.runs.settings import CHOICES, check_choice
 
 NETWORK = "Network and statistics"
 Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
-ChannelAxis = "NAME=AXIS: where channels are, of modules that are refused because nothing tells; can be repeated."
+ChannelAxis = "NAME=AXIS: channel axis of a module that is refused because the axis is unknown; can be repeated."
 Calls = "pool or keep the calls of a module that runs several times."
 
 
 def features(
     data: Annotated[str, option("Folder of images, in any layout.", IMAGES)],
-    out: Annotated[Path, option("FILE.json; FILE.csv and FILE.png stand beside it.", RUN)],
+    out: Annotated[Path, option("FILE.json for the result; FILE.csv and FILE.png are written, too.", RUN)],
     model: Annotated[str, option(Model, NETWORK, of=RESNETS)] = "resnet18",
     weights: Annotated[str, option(Weights, NETWORK, of=("none", "imagenet"))] = "imagenet",
     modules: Annotated[
@@ -43,8 +43,8 @@ def features(
     images: Annotated[int, option("Images in the sample; all, if there are fewer.", IMAGES)] = 200,
     image_size: Annotated[int, option("Side, pixels.", IMAGES, min=32, max=2**14)] = 224,
     batch_size: Annotated[int, option("Images at a time.", MACHINE, min=1, max=2**20)] = 16,
-    eigenvalues: Annotated[int, option("How many are written, the largest first.", NETWORK, min=1)] = 15,
-    seed: Annotated[int, option("Of the sample and of weights none.", IMAGES, min=0, max=2**63 - 1)] = 0,
+    eigenvalues: Annotated[int, option("Number of the largest eigenvalues to write.", NETWORK, min=1)] = 15,
+    seed: Annotated[int, option("Seed of the sample, and of weights none.", IMAGES, min=0, max=2**63 - 1)] = 0,
     device: Annotated[str, option(Device, MACHINE, of=DEVICES)] = "auto",
     numerics: Annotated[str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])] = "native",
     resume: Annotated[bool, option("Continue a measurement that was interrupted.", RUN, "--resume")] = False,
@@ -117,7 +117,7 @@ def modules(
     listed: Annotated[str | None, typer.Option("--list", help="Show torchvision's networks, such as 'vgg*'.")] = None,
     image_size: Annotated[int, typer.Option(help="Side, pixels.", min=16, max=2**12)] = SIDE,
 ) -> None:
-    """Show the modules of a network with the shape of what each returns; * marks those measured by default.
+    """List the modules of a network and the shapes of their outputs; * marks those measured by default.
 
     Examples:
         in4310repro modules resnet18
@@ -149,7 +149,7 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return facts on each matching network: parameters, smallest image, weights, obstacle to portable arithmetic.
+    """Return a dict for each matching network: parameters, smallest image, weights, and why it is not portable.
 
     Raises:
         ValueError: no network's name matches.

@@ -24,10 +24,10 @@ SHELL = "in4310repro.shell"  # of completion, among what a context keeps
 
 
 class _Plain:
-    """Parts that the help of a command and the help of a group have in common."""
+    """Base class of `Command` and `Group`, with the parts of the help that both have."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option `--help`, changed so that it prints the help without rich."""
+        """Return the option `--help`, which prints the help without rich."""
         option: Any = super().get_help_option(ctx)  # type: ignore[misc]
         # None would be converted to a bool, for which typer imports pydantic before any help is printed.
         option.default = False
@@ -80,7 +80,7 @@ class Group(_Plain, TyperGroup):
 
 
 def _drop_shell(context: Any, words: list[str]) -> list[str]:
-    """Remove a shell's name after a completion option, which takes no value in typer, and store the name."""
+    """Return the arguments without a shell's name after a completion option; store the name in the context."""
     for place, word in enumerate(words):
         option, sign, shell = word.partition("=")
         if not word.startswith("-"):

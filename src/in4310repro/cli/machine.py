@@ -55,7 +55,7 @@ def doctor() -> None:
 def cache(
     clear: Annotated[bool, typer.Option("--clear", help="Remove all of it; it is made again when needed.")] = False,
 ) -> None:
-    """Show how much the cache of decoded images and drawn scenes holds and may hold, or clear it.
+    """Show the size and the limit of the cache of decoded images and drawn scenes, or clear it.
 
     Examples:
         in4310repro cache
@@ -142,7 +142,7 @@ def _kernels(numerics: Numerics) -> Iterator[Finding]:
     from in4310repro.features import kernel_description
 
     compiler = next((name for name in COMPILERS if shutil.which(name)), None)
-    yield Finding(topic="compiler", text=compiler or "none of c++, g++ and clang++; wheels need none")
+    yield Finding(topic="compiler", text=compiler or "none of c++, g++ and clang++; only a build from source needs one")
     again = (
         "pip install -e . --force-reinstall --no-deps" if compiler else "install g++ or clang, then pip install -e ."
     )
@@ -172,7 +172,7 @@ def _disk(topic: str, folder: Path) -> Finding:
     there = nearest(folder)
     free = shutil.disk_usage(there).free
     if not os.access(there, os.W_OK):
-        variable = "IN4310REPRO_CACHE names another" if topic == "cache" else "start in a folder of your own"
+        variable = "set IN4310REPRO_CACHE to another folder" if topic == "cache" else "start in a folder of your own"
         return Finding(topic=topic, text=f"nothing can be written to {folder}", wanted=variable, stops_demo=True)
     full = free < DEMO_DISK
     wanted = f"{size_text(DEMO_DISK)} of free disk" if full else ""

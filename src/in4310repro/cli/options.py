@@ -61,7 +61,7 @@ Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUN
 
 
 def default_folder(preset: str, data: str | None) -> Path:
-    """Return the default run folder: the first default name that is unused, or whose run has these images.
+    """Return the default run folder: the first default name that is unused, or whose run uses the images in `data`.
 
     The names are those of `presets.default_names`. Without `data` it is the first of them.
 
@@ -96,10 +96,10 @@ def choices(name: str) -> str:
 ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
 Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
 Precision = Annotated[
-    str | None, option(f"Of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"])
+    str | None, option(f"Precision of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"])
 ]
 OnDevice = Annotated[str | None, option(Device, MACHINE, of=DEVICES)]
-OwnNetwork = Annotated[str | None, typer.Option("--model", help="The run's network where it is code: MODULE:FUNCTION.")]
+OwnNetwork = Annotated[str | None, typer.Option("--model", help="MODULE:FUNCTION, if the run's network is your code.")]
 OfRun = Annotated[
     str | None,
     typer.Option(
@@ -114,24 +114,24 @@ class Overrides:
     data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
     scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]
     image_size: Annotated[int | None, option("Side of the square input, pixels.", IMAGES)]
-    mean: Annotated[str | None, option("Of red, green and blue, as 0.5,0.5,0.5; default: the weights'.", IMAGES)]
-    std: Annotated[str | None, option("Their standard deviation; default: the weights'.", IMAGES)]
+    mean: Annotated[str | None, option("Mean of red, green and blue: 0.5,0.5,0.5; default: from the weights.", IMAGES)]
+    std: Annotated[str | None, option("Standard deviation of red, green and blue; default: from the weights.", IMAGES)]
     interpolation: Annotated[
         str | None,
         option(
-            f"{choices('interpolation')[:-1]}; default: the weights', else bilinear.",
+            f"{choices('interpolation')[:-1]}; default: from the weights, or bilinear.",
             IMAGES,
             of=CHOICES["interpolation"],
         ),
     ]
-    crop_ratio: Annotated[float | None, option("Side of the square that is cropped, of the short side.", IMAGES)]
+    crop_ratio: Annotated[float | None, option("Side of the cropped square, as a share of the short side.", IMAGES)]
     split: Annotated[
         str | None, option("training/validation/test as counts or shares; with --data: the preset's shares.", IMAGES)
     ]
     group: Annotated[
         str | None,
         option(
-            "What stays in one part of the split: identical (files), or look-alikes, copies of any kind among them.",
+            "Images kept in one part of the split: identical (files), or look-alikes (with copies of any kind).",
             IMAGES,
             of=CHOICES["group"],
         ),
@@ -141,7 +141,7 @@ class Overrides:
     model: Annotated[str | None, option(Model, TRAINING, of=RESNETS)]
     weights: Annotated[str | None, option(Weights, TRAINING, of=("none", "imagenet"))]
     train: Annotated[
-        str | None, option("head (fitted), all, or from:LAYER (that layer and those after it).", TRAINING, of=PARTS)
+        str | None, option("What to train: head (fitted), all, or from:LAYER (with later layers).", TRAINING, of=PARTS)
     ]
     batch_size: Annotated[int | None, option("Images per training step.", TRAINING)]
     epochs: Annotated[int | None, option("Epochs of each setting.", TRAINING)]
@@ -151,7 +151,7 @@ class Overrides:
             f"Metric on validation that chooses epoch and setting: {choices('select')}", TRAINING, of=CHOICES["select"]
         ),
     ]
-    seed: Annotated[int | None, option("Of split, weights, order and augmentation.", TRAINING)]
+    seed: Annotated[int | None, option("Seed of split, initial weights, image order and augmentation.", TRAINING)]
     protocol: Annotated[
         str | None, option("corrected, published, or deviations joined by commas.", TRAINING, of=PROTOCOLS)
     ]
@@ -162,13 +162,13 @@ class Overrides:
 
 Command = Callable[..., None]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Print errors alone; the exit code tells.", rich_help_panel=OUTPUT)
+    bool, typer.Option("--quiet", "-q", help="Print only errors; the exit code is the result.", rich_help_panel=OUTPUT)
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document.", rich_help_panel=OUTPUT)]
 
 
 def with_overrides(command: Command) -> Command:
-    """Add the shared training options to a command, whose last parameter receives the given ones as a dictionary."""
+    """Add the shared training options to a command; its last parameter receives a dictionary of the given ones."""
     annotations = inspect.get_annotations(Overrides, eval_str=True)
     shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
 
@@ -205,7 +205,7 @@ def _with_options(
     shared: list[inspect.Parameter],
     call: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
 ) -> Command:
-    """Return a function with `own` and `shared` parameters that passes `call` the values of `shared`, then of `own`."""
+    """Return a function with `own` and `shared` parameters that calls `call(shared values, own values)`."""
     defaults = {each.name: each.default for each in (*own, *shared) if each.default is not each.empty}
 
     def wrapper(**values: Any) -> None:

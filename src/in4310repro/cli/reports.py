@@ -51,7 +51,7 @@ def report(
     out: Annotated[
         Path | None, option("Folder to write the report to; default: reports/NAME, the name of the run's folder.", RUN)
     ] = None,
-    photographs: Annotated[bool, option("Draw the images of figure 7, else only list them.", RUN)] = True,
+    photographs: Annotated[bool, option("Show images in the figures; otherwise only list them.", RUN)] = True,
     data: Data = None,
     imagenet: ImageNet = None,
     cifar10: Cifar10 = None,
@@ -111,7 +111,7 @@ def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> 
 
 
 def _free_folder(run: FinishedRun) -> Path:
-    """Return the folder for a run's report; its name gets a number if another run's report has the plain name."""
+    """Return the folder for a run's report; a number is appended to the name if another run's report has it."""
     from in4310repro.report import page
 
     # Not resolved: a link is as good a name as its target's.
@@ -132,7 +132,7 @@ def ablation(
     runs: Annotated[Path, typer.Option(help="Where the run folders go, named after protocols.")] = Path(
         "runs/ablation"
     ),
-    deviations: Annotated[str | None, typer.Option(help="Names joined by commas; default: each, then all.")] = None,
+    deviations: Annotated[str | None, typer.Option(help="Joined by commas; default: each alone, then all.")] = None,
     overrides: Any = None,
 ) -> None:
     """Turn on one deviation from the assignment at a time and print what it changes.
@@ -157,7 +157,7 @@ def ablation(
 
 def published(
     corrected: RunPath,
-    published: Annotated[list[Path], typer.Argument(help="Runs of --protocol published, a seed each.")],
+    published: Annotated[list[Path], typer.Argument(help="Runs of --protocol published, each with its own seed.")],
     ablation: Annotated[list[Path] | None, typer.Option(help="An ablation.json; may be given several times.")] = None,
     reports: Annotated[Path, typer.Option(help="Where published.md goes.")] = Path("reports"),
     from_imagenet: Annotated[

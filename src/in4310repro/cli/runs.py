@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from in4310repro.verification.replay.of_run import Plan
 
 Replay = Annotated[
-    int | None, typer.Option(help="Train the first, last and selected epoch again, and so many that are drawn.")
+    int | None, typer.Option(help="Train the first, last and selected epoch again, and this many random ones.")
 ]
 Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.")]
 
@@ -41,7 +41,7 @@ def verify(
     data: Data = None,
     numerics: OfRun = None,
     report: Annotated[Path | None, typer.Option(help="Compare the JSON files and pages of this report, too.")] = None,
-    manifest_sha256: Annotated[str | None, typer.Option(help="Compare with what the last line prints.")] = None,
+    manifest_sha256: Annotated[str | None, typer.Option(help="The sha256 that verify printed, to compare.")] = None,
     replay: Replay = None,
     draw: Draw = None,
     model: OwnNetwork = None,
@@ -52,7 +52,7 @@ def verify(
         in4310repro verify runs/demo
         in4310repro verify runs/demo --report reports/demo
         in4310repro verify runs/mine --data moved/mine
-        in4310repro verify runs/demo --replay 2   # of a run of train --keep-epochs
+        in4310repro verify runs/demo --replay 2   # needs a run of train --keep-epochs
     """
     load_torch()
     from in4310repro.verification import verdict_of_nothing
@@ -109,7 +109,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
     if essentials := changed_essentials(files):
         return _differing(run, [*committed, *essentials])
     recorded = files.read_json(names.CONFIG)
-    # What is no configuration is named by the check of the folder.
+    # If it is not a configuration, the check of the folder reports it.
     trust_network(request.model, recorded.get("model") if isinstance(recorded, dict) else None)
     active = activate_as_recorded(files.read_record(names.FINGERPRINT, Fingerprint), request.numerics, None)
     from in4310repro import verification
@@ -122,7 +122,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
         verified = verification.verify(run, context_of(active), request.data, opened)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
-        # Images that are not there are no fault of the run; what is known by then is said all the same.
+        # Missing images are not a fault of the run; differences known by then are reported nevertheless.
         if committed:
             return _differing(run, [*committed, str(error)])
         raise
@@ -162,7 +162,7 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Return the plan of epochs to train again, and show its limits before verification, which may take hours.
+    """Return the plan of the epochs to train again; show a message if fewer than requested can be repeated.
 
     Raises:
         ValueError: the arithmetic differs from that of the run.
@@ -184,8 +184,13 @@ def _replayed(
 ) -> _Answer:
     """Train epochs again and return the output; its exit code is 1 for a difference, 2 for missing epochs."""
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
-    from in4310repro.verification.replay.lines import difference_lines, missing_line, result_lines
-    from in4310repro.verification.replay.of_run import describe_cap, replay
+    from in4310repro.verification.replay.of_run import (
+        describe_cap,
+        difference_lines,
+        missing_line,
+        replay,
+        result_lines,
+    )
 
     run = opened.folder
     progress().message(f"{before.lines[0]}; now epochs are trained again")
@@ -215,7 +220,7 @@ def _replayed(
 
 
 def compare(first: RunPath, second: RunPath) -> None:
-    """Say whether two runs are equal to the bit and, if not, where they begin to differ; exit code 1 if not.
+    """Compare two runs bit by bit and print where they first differ; exit code 1 if they differ.
 
     Examples:
         in4310repro compare runs/demo runs/demo.1

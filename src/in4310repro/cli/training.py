@@ -47,19 +47,19 @@ if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.system.numerics import Numerics
 
-KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; says first what disk it takes."
-DryRun = "Check everything, pass a batch through every stage, say what the whole would take, and write no run."
-LogSteps = f"Log every step below the run's folder logs: {choices('log_steps')}"
+KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; prints the disk space needed."
+DryRun = "Check everything, run a batch through every stage, and estimate time, disk and memory; write no run."
+LogSteps = f"Log every step in the run's folder logs: {choices('log_steps')}"
 Resume = "Continue a run that was interrupted; with more --epochs, a finished one whose epochs were kept."
 DRAWN = "demo"
 OPTIMIZERS = {each.optimizer for preset in PRESETS.values() for each in preset.settings}
-# What a file of settings or an option can ask for that the fit of a head has not.
+# Settings and options that do not exist for the fit of a head.
 ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epochs", "log_steps")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A preset, and a line that explains why it was chosen; the line is empty if the user named the preset."""
+    """A preset and a line that explains its choice; the line is empty if the user named the preset."""
 
     preset: str
     reason: str = ""
@@ -123,7 +123,7 @@ def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
 
 
 def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
-    """Print the estimates of a dry run: files, disk space, memory and time of the training."""
+    """Print what a training would need: files, disk space, memory and time."""
     from in4310repro.training import dry_run
 
     if resume:
@@ -146,7 +146,7 @@ def train(
     optimizer: Annotated[
         str | None, option("Train one setting alone: AdamW, RMSprop or SGD.", TRAINING, of=OPTIMIZERS)
     ] = None,
-    learning_rate: Annotated[float | None, option("Of that setting.", TRAINING)] = None,
+    learning_rate: Annotated[float | None, option("Learning rate, if only one setting is trained.", TRAINING)] = None,
     print_config: Annotated[
         bool, option("Print all settings as a file for --config, and train nothing.", RUN, "--print-config")
     ] = False,
@@ -162,7 +162,7 @@ def train(
         in4310repro train --data photos/mine                 # a folder of class folders; writes runs/mine
         in4310repro train --data photos/mine --model resnet50 --epochs 20
         in4310repro train --preset course --data scenes --imagenet imagenet --cifar10 cifar10
-        in4310repro train --data photos/mine --dry-run       # what is checked, and what the whole would take
+        in4310repro train --data photos/mine --dry-run       # checks, and estimates of time, disk and memory
         in4310repro train --resume                           # after Ctrl-C; the same bits in the end
         torchrun --nproc-per-node 4 -m in4310repro train     # several processes, the same bits; see docs/processes.md
         in4310repro train --print-config > mine.toml && in4310repro train --config mine.toml

@@ -109,7 +109,7 @@ def size_of(file: Path) -> int:
 
 
 def last_used(file: Path) -> float:
-    """Return the time in seconds at which `mark_used` last recorded a use of a file; 0 if the file is gone."""
+    """Return the time of a file's last use in seconds, as `mark_used` recorded it; 0 if the file is gone."""
     try:
         return file.stat().st_mtime
     except OSError:
@@ -129,7 +129,7 @@ def mark_used(stream: IO[bytes]) -> None:
 
 
 def claims_folder(file: Path) -> Path:
-    """Return the folder of lock files with which processes divide the decoding of images for a cache file."""
+    """Return the folder of the lock files by which processes share the decoding of images for a cache file."""
     return file.with_name(f".{file.stem}.claims")
 
 

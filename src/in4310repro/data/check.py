@@ -25,9 +25,9 @@ from in4310repro.data.near_duplicates import (
     turned_pairs,
 )
 from in4310repro.data.preprocessing import APPLIED
-from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_rgb
+from in4310repro.data.reading import TRANSPOSITIONS, UPRIGHT, read_image
 from in4310repro.data.splits import Split, from_csv, parts_of, split_differences
-from in4310repro.system.files import open_regular, reason
+from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress
 
 AT_ONCE = 16  # images that a thread reads at a time
@@ -92,13 +92,13 @@ class _ReadImage:
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
-    """Read every image of a tree with a folder per class, and compare the tree with a split if one is given.
+    """Read every image of a tree with a folder per class; if a split is given, compare the tree with it.
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
     grouped by the 64-bit perceptual hashes of their pixels (see `perceptual_hashes` and
-    `near_duplicate_groups`). Time and memory are about linear in the number of images, also if many images are
+    `near_duplicate_groups`). Time and memory are about linear in the number of images, even if many images are
     near-duplicates. Turned and mirrored copies are found by the hashes of the other seven orientations. Few of
-    the pairs found so show the same picture. Therefore the details of their pixels are compared too.
+    these pairs show the same picture. Therefore the details of their pixels are compared too.
 
     Faults of the tree are findings too, and do not prevent the remaining checks.
 
@@ -226,7 +226,7 @@ def _find_turned(
     paths = [path for path in readable if path not in others]
     found = []
     for first, second, turn in turned_pairs([readable[path].hashes for path in paths]):
-        one, other = (read(root / paths[place], orientation) for place in (first, second))
+        one, other = (read_image(root / paths[place], orientation).image for place in (first, second))
         if _is_part(turn_image(one, turn), other):
             found.append(Turned(paths[first], paths[second], ORIENTATION_NAMES[turn]))
     return found
@@ -239,7 +239,7 @@ def _is_part(first: Image.Image, second: Image.Image) -> bool:
 
 
 def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
-    """Return one sorted group for each pair: its two images and the near-duplicates of both."""
+    """Return one sorted group for each pair in `turned`: its two images and the near-duplicates of both."""
     group_of = {group[0]: group for group in alike}
     pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
     return [sorted(first + second) for first, second in pairs]
@@ -274,8 +274,7 @@ def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict
 def _read_image(file: Path, orientation: str) -> _ReadImage | str:
     """Return an image's hashes and other facts that the check needs, or the reason why it cannot be read."""
     try:
-        with open_regular(file) as stream:
-            picture = read_rgb(stream, orientation)
+        picture = read_image(file, orientation)
     except (OSError, ValueError) as error:
         return reason(error) if isinstance(error, OSError) else str(error)
     image = picture.image
@@ -289,17 +288,6 @@ def _degenerate(image: Image.Image) -> str:
         return f"{width} x {height} pixels"
     colours = np.asarray(image.getextrema())
     return "a single colour" if (colours[:, 0] == colours[:, 1]).all() else ""
-
-
-def read(file: Path, orientation: str = APPLIED) -> Image.Image:
-    """Read an image file as an upright RGB image; see `reading.read_rgb`.
-
-    Raises:
-        OSError: the file cannot be opened.
-        ValueError: it is not an image that can be read.
-    """
-    with open_regular(file) as stream:
-        return read_rgb(stream, orientation).image
 
 
 def render(findings: Findings) -> str:
@@ -364,6 +352,6 @@ def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
 
 
 def list_examples(title: str, examples: Sequence[str]) -> list[str]:
-    """Return lines of text: a title with the number of examples, and the first `PRINTED_EXAMPLES` of them."""
+    """Return lines of text: the number of examples and a title, then the first `PRINTED_EXAMPLES` examples."""
     more = [f"  and {len(examples) - PRINTED_EXAMPLES} more"] if len(examples) > PRINTED_EXAMPLES else []
     return [f"{len(examples)} {title}", *(f"  {example}" for example in examples[:PRINTED_EXAMPLES]), *more]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
+from numpy.typing import NDArray
 from PIL import Image
 
 from in4310repro.data.folders import image_files
@@ -28,7 +29,7 @@ IMAGENET, CIFAR10 = "ImageNet", "CIFAR-10"
 
 @dataclass(frozen=True)
 class Sample:
-    """How many images of a set are drawn, and how they are prepared."""
+    """Number of images to draw from an image set, with the seed of the draw and the images' preparation."""
 
     count: int  # all images, if the set has fewer
     size: int  # width and height of the prepared images, pixels
@@ -37,12 +38,12 @@ class Sample:
 
 
 def second_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of the folder of ImageNet, or crops of scikit-learn's photographs if there is none."""
+    """Return a sample of ImageNet's folder or, if `folder` is None, crops of scikit-learn's photographs."""
     return imagenet(Path(folder), sample) if folder else photographs(sample)
 
 
 def third_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of the folder of CIFAR-10, or scikit-learn's digits if there is none."""
+    """Return a sample of CIFAR-10's folder or, if `folder` is None, scikit-learn's digits."""
     return cifar10(Path(folder), sample) if folder else digits(sample)
 
 
@@ -95,9 +96,7 @@ def cifar10(folder: Path, sample: Sample) -> ImageSet:
     if not packed.is_dir():
         return _from_files(CIFAR10, folder, sample)
     arrays = _cifar_arrays(packed / "test_batch")
-    names = [f"test_batch/{index:05d}" for index in range(len(arrays))]
-    positions = sample_positions(names, sample.count, sample.seed)
-    return _from_arrays(CIFAR10, [names[p] for p in positions], [arrays[p] for p in positions], sample)
+    return _from_arrays(CIFAR10, [f"test_batch/{index:05d}" for index in range(len(arrays))], arrays, sample)
 
 
 def photographs(sample: Sample) -> ImageSet:
@@ -107,14 +106,14 @@ def photographs(sample: Sample) -> ImageSet:
 
     originals = sklearn.datasets.load_sample_images().images
     generator = generator_for(sample.seed, "photographs")
-    names, crops = [], []
+    paths, crops = [], []
     for index in range(sample.count):
         number = index % len(originals)
         height, width = originals[number].shape[:2]
         top, left = int(generator.integers(height - CROP)), int(generator.integers(width - CROP))
-        names.append(f"photograph{number}/{top},{left}")
+        paths.append(f"photograph{number}/{top},{left}")
         crops.append(originals[number][top : top + CROP, left : left + CROP])
-    return _from_arrays(PHOTOGRAPHS, names, crops, sample)
+    return _from_arrays(PHOTOGRAPHS, paths, crops, sample)
 
 
 def digits(sample: Sample) -> ImageSet:
@@ -122,10 +121,8 @@ def digits(sample: Sample) -> ImageSet:
     import sklearn.datasets
 
     grey = (sklearn.datasets.load_digits().images * 255 // 16).astype(np.uint8)
-    names = [f"digit/{index:04d}" for index in range(len(grey))]
-    positions = sample_positions(names, sample.count, sample.seed)
-    coloured = [np.stack([grey[position]] * 3, axis=-1) for position in positions]
-    return _from_arrays(DIGITS, [names[position] for position in positions], coloured, sample)
+    coloured = np.repeat(grey[..., None], 3, axis=-1)
+    return _from_arrays(DIGITS, [f"digit/{index:04d}" for index in range(len(coloured))], coloured, sample)
 
 
 def _from_files(name: str, folder: Path, sample: Sample) -> ImageSet:
@@ -133,28 +130,29 @@ def _from_files(name: str, folder: Path, sample: Sample) -> ImageSet:
     if len(files) < 2:
         raise ValueError(f"{folder} has {len(files)} images for {name}; at least 2 are needed")
     paths = [file.relative_to(folder).as_posix() for file in files]
-    chosen = [paths[position] for position in sample_positions(paths, sample.count, sample.seed)]
-    pixels = np.stack([decode(folder / path, sample.size, None, sample.preprocessing) for path in chosen])
-    return _image_set(name, chosen, pixels, sample.preprocessing)
+    return _draw(name, paths, lambda index: decode(files[index], sample.size, None, sample.preprocessing), sample)
 
 
 def _from_arrays(
     name: str,
     paths: Sequence[str],
-    arrays: Sequence[UInt8[np.ndarray, "_height _width channel"]],
+    arrays: Sequence[UInt8[np.ndarray, "_height _width channel"]] | UInt8[np.ndarray, "image _height _width channel"],
     sample: Sample,
 ) -> ImageSet:
-    how = sample.preprocessing
-    pixels = [crop_square(Image.fromarray(np.ascontiguousarray(array)), sample.size, how) for array in arrays]
-    return _image_set(name, paths, np.stack(pixels), how)
+    def crop(index: int) -> UInt8[np.ndarray, "height width channel"]:
+        return crop_square(Image.fromarray(np.ascontiguousarray(arrays[index])), sample.size, sample.preprocessing)
+
+    return _draw(name, paths, crop, sample)
 
 
-def _image_set(
-    name: str, paths: Sequence[str], pixels: UInt8[np.ndarray, "image height width channel"], how: Preprocessing
-) -> ImageSet:
-    """Return arrays as an image set, with pixel hashes as keys and 0 as every label, since labels are not used."""
+def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], NDArray[np.uint8]], sample: Sample) -> ImageSet:
+    """Draw a sample of images; their keys are pixel hashes, and every label is 0, since labels are not used."""
+    chosen = sample_positions(paths, sample.count, sample.seed)
+    pixels = np.stack([pixels_of(index) for index in chosen])
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)
-    return ImageSet(name, tuple(paths), keys, np.zeros(len(paths), np.int64), pixels, preprocessing=how)
+    labels = np.zeros(len(chosen), np.int64)
+    drawn = tuple(paths[index] for index in chosen)
+    return ImageSet(name, drawn, keys, labels, pixels, preprocessing=sample.preprocessing)
 
 
 def _cifar_arrays(file: Path) -> UInt8[np.ndarray, "image 32 32 3"]:

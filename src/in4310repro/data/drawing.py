@@ -57,7 +57,7 @@ def between(rng: Random, low: Real, high: Real) -> float:
 
 
 def chance(rng: Random, share: Real) -> bool:
-    """Draw True with probability `share`, otherwise False."""
+    """Return True with probability `share`, otherwise False."""
     return float(rng.random()) < share
 
 
@@ -99,7 +99,7 @@ def cover(distance: Plane, pixel: Plane | Real) -> Plane:
 
 
 def stripes(position: Plane, width: Plane, pixel: Plane) -> Plane:
-    """Return stripes, one in the middle of each unit interval; they blur to a constant if pixels are too coarse."""
+    """Return stripes, one in the middle of each unit interval; stripes finer than a pixel blur to a constant."""
     sharp = cover(width / 2 - np.abs(fraction(position) - 0.5), pixel)
     return mix(sharp, width, unit(2 * pixel - 0.6))
 
@@ -130,13 +130,13 @@ def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour:
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """Paint the boxes of a randomly chosen list; their coordinates are relative to (x, foot), in units of `size`."""
+    """Paint boxes chosen at random from `choices`; box coordinates are in units of `size`, relative to (x, foot)."""
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 
 
 def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
-    """Return a jagged line as KNOTS + 1 heights in [0, 1): a sum of piecewise linear noise at doubling frequencies."""
+    """Return a jagged line as KNOTS + 1 heights in [0, 1): piecewise linear noise at doubling frequencies."""
     spot = np.arange(KNOTS + 1) / KNOTS * bends
     total, share, strength = np.zeros(KNOTS + 1), 0.0, 1.0
     for _ in range(octaves):
@@ -147,14 +147,14 @@ def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
 
 
 def lookup(line: Profile, position: Plane) -> Plane:
-    """Return a profile's height at each position in [0, 1]; outside, the height at the nearer end."""
+    """Return a profile's height at each position; positions outside [0, 1] get the height at the nearer end."""
     spot = np.minimum(np.maximum(position, 0.0), 0.9999) * KNOTS
     knot = np.floor(spot).astype(np.int64)
     return mix(line[knot], line[knot + 1], spot - knot)
 
 
 def smooth_noise(lattices: Float64[np.ndarray, "octave row column"], across: Plane, down: Plane) -> Plane:
-    """Return smooth noise in [0, 1): a sum of random lattices, each with half the spacing and strength of the last."""
+    """Return smooth noise in [0, 1): a sum of random lattices, whose spacing and strength halve at each step."""
     total, share, strength = np.zeros((1, 1)), 0.0, 1.0
     for lattice in lattices:
         column, row = np.floor(across).astype(np.int64), np.floor(down).astype(np.int64)
@@ -180,7 +180,7 @@ def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane,
 
 
 def cells(rng: Random, x: Plane, count: int) -> tuple[Cell, Plane]:
-    """Divide the width into unequal cells; return each column's cell number, and its position in the cell in [0, 1]."""
+    """Divide the width into unequal cells; return each column's cell number and its position, 0 to 1, in the cell."""
     edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + rng.random(count))])
     edges = edges / edges[count] * 1.2 - 0.2 * float(rng.random())
     cell = np.searchsorted(edges[1:count], x[0], side="right").astype(np.int64)
@@ -198,7 +198,7 @@ PLASTER = np.concatenate(palette("b8a88f 945742 9e9e9e d1b87a 6b808f"), axis=1)[
 
 
 def outdoors(size: int, rng: Random) -> Picture:
-    """Return an empty picture of `size` x `size` pixels with a random mixture of two of six weathers."""
+    """Return an empty picture of `size` x `size` pixels, lit by a random mixture of two of six kinds of weather."""
     one, other, share = int(rng.integers(0, 6)), int(rng.integers(0, 6)), between(rng, 0, 0.4)
     zenith = tint(rng, (mix(ZENITH[one], ZENITH[other], share),), 0.12)
     horizon = tint(rng, (mix(HORIZON[one], HORIZON[other], share),), 0.06)
@@ -222,7 +222,7 @@ def sky(view: Picture, rng: Random, horizon: Real) -> None:
 
 
 def massif(view: Picture, rng: Random, top: Real, height: Real, snow: Real, distance: Real) -> None:
-    """Paint a mountain ridge with lit and shaded rock; about the fraction `snow` at the top is white."""
+    """Paint a mountain ridge with lit and shaded rock; `snow` is roughly the fraction of its height that is white."""
     line = profile(rng, int(rng.integers(2, 5)), 6, between(rng, 0.45, 0.6))
     part = crop(view, 0, top - 0.02, 1, 1)
     depth = part.y - top - height * (1 - lookup(line, part.x))
@@ -265,10 +265,10 @@ def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
 def wall(
     view: Picture, rng: Random, cell: Cell, along: Row, size: Row, eaves: Row, top: Row, foot: Row, shade: Row
 ) -> None:
-    """Paint a row of house fronts with windows on an upright plane, one house per cell.
+    """Paint a row of house fronts with windows on a vertical plane, one house per cell.
 
-    `along` is the place on the plane in storeys, `size` that of a storey in the picture; `eaves`, `top` and
-    `foot` are the heights in the picture of the eaves, the top of the roof and the street.
+    `along` is the position along the plane in storeys; `size` is the height of a storey in the picture. `eaves`,
+    `top` and `foot` are heights in the picture: of the eaves, of the top of the roof, and of the street.
     """
     bays, wide, tall, red = rng.random((4, 1, LATTICE))[:, :, cell[0]]
     floors, bay = (view.y - eaves) / size, along * (0.8 + 0.8 * bays)

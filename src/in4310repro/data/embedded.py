@@ -1,4 +1,4 @@
-"""Embedded scenes (drawn by this package) as image files: class folders of lossless images in the cache."""
+"""Image files of the embedded scenes, which this package draws: class folders of lossless images in the cache."""
 
 from __future__ import annotations
 

@@ -220,7 +220,7 @@ def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
 
 
 def _below(root: Path, folder: Path, end: str = "") -> str:
-    """Return a folder's path relative to a root, with forward slashes and one at the end; empty for the root."""
+    """Return a folder's path relative to a root, with forward slashes, then `end`; empty for the root itself."""
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}{end}"
 
 
@@ -230,7 +230,7 @@ def skipped_files(root: Path) -> list[Path]:
 
 
 def _ignore(_fault: str) -> None:
-    """Do nothing with a fault, because the listing of the images reports it too."""
+    """Ignore a fault, because the listing of the images reports it too."""
 
 
 def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
@@ -279,7 +279,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def _report_equal_names(kind: str, names: Iterable[str], report: Report) -> None:
-    """Report names that only differ by Unicode normalisation, which some systems treat as one name.
+    """Report names that differ only by Unicode normalisation, which some systems treat as one name.
 
     `Sea` and `sea` are not reported: they are different classes, and systems that ignore case cannot have both.
     """

@@ -31,7 +31,7 @@ FORMAT = 2  # of the files in the cache
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Decoded images with their paths, keys and labels, all in the same order."""
+    """A set of decoded images with their paths, keys and labels, all in the same order."""
 
     name: str  # for titles and progress
     paths: tuple[str, ...]  # below the root of the images
@@ -258,13 +258,13 @@ def training_batches(
 
 
 def _draw_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
-    """Return image positions in an epoch's random order, sorted by the first draw of each image's generator."""
+    """Return image positions in an epoch's random order, found by sorting one random number for each image."""
     draws = (generator_for(seed, "epoch", epoch, key).random() for key in images.keys)
     return np.argsort(np.fromiter(draws, np.float64, len(images)), kind="stable")
 
 
 def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """Return an image's generator in its state after `_draw_order`, created again, since storing all takes memory."""
+    """Return an image's random generator in the state that it has after `_draw_order`."""
     generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
     generator.random()
     return generator
@@ -302,6 +302,6 @@ def _shift_positions(length: int, shift: int) -> NDArray[np.int64]:
 
 
 def _batch(images: ImageSet, indices: Sequence[int], pixels: NDArray[np.uint8]) -> Batch:
-    """Return the images at these indices as a batch, with pixels that may have been augmented."""
+    """Return the images at `indices` as a batch; `pixels` are the pixels of these images, possibly augmented."""
     labels = torch.from_numpy(images.labels[list(indices)])
     return Batch(normalize(pixels, images.preprocessing), labels, tuple(images.paths[index] for index in indices))

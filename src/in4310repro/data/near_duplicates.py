@@ -1,4 +1,4 @@
-"""Images that show the same picture, even if turned (by perceptual hashes), or a part of another image."""
+"""Search for near-duplicate images, also turned ones, by perceptual hashes, and for cropped copies."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ FLIPS = (0, *(1 << bit for bit in range(BAND_BITS)))
 
 
 def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
-    """Return groups of near-duplicate images, as positions; a chain of similar images is one group.
+    """Return groups of positions of near-duplicate images; a chain of similar images is one group.
 
     Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. The groups are the connected
     components of the graph of all close pairs. A hash is compared only with hashes that have no group yet, and
@@ -148,7 +148,7 @@ def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
 
 
 class _Tables:
-    """Index that finds hashes by each band (group of adjacent bits), as linked lists; takes 64 bytes per hash."""
+    """Index that finds hashes by their bands (groups of adjacent bits), with a linked list for each band value."""
 
     def __init__(self, hashes: Sequence[int]) -> None:
         self._hashes = hashes
@@ -164,7 +164,7 @@ class _Tables:
                 self._first[band][bits] = number
 
     def take_close(self, number: int) -> list[int]:
-        """Remove all hashes similar to hash `number` from the tables, itself included; return their numbers."""
+        """Remove hash `number` and all hashes similar to it from the tables; return the removed hashes' numbers."""
         taken = []
         for other in self.close(self._hashes[number]):
             self.remove(other)
@@ -172,7 +172,7 @@ class _Tables:
         return taken
 
     def close(self, value: int) -> Iterator[int]:
-        """Yield the numbers of hashes in the tables that are similar to a hash, possibly some of them repeatedly."""
+        """Yield the number of each hash in the tables that is similar to `value`; numbers may be repeated."""
         for band, bits in enumerate(_bands(value)):
             for flip in FLIPS:
                 other = self._first[band][bits ^ flip]
@@ -238,7 +238,7 @@ def details(image: Image.Image) -> Details:
 
 
 def part_of(whole: Details, part: Details) -> tuple[float, float]:
-    """Compare a picture with every square part of another picture; return the result for the most similar part.
+    """Find the square part of the picture `whole` that is most similar to the picture `part`.
 
     Returns:
         The correlation of their details, at most 1, and the side of the part divided by that of the whole picture.
@@ -264,7 +264,7 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
 
 
 def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
-    """Return the norm, at least `LEAST`, of the centred details in each square; infinite for squares past the edge."""
+    """Return the norm, at least `LEAST`, of the details in each square; infinite for squares beyond the edge."""
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
     values = whole.astype(np.float64)
     sums, squares = _integral(values), _integral(values**2)

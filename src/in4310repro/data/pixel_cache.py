@@ -36,10 +36,7 @@ from in4310repro.system.machine import nearest, refuse_beyond_disk, size_text
 from in4310repro.system.progress import Progress
 
 HASH_BYTES = 32
-SHARE = 128  # images that a thread takes at a time, and that a process claims
-# Number of half-second waits for a share claimed by another process. If that process was stopped, or a lock is never
-# released, its images are decoded twice, to the same bytes.
-WAITS, WAIT = 120, 0.5
+WAIT = 0.5  # seconds between looks at whether a waiting thread should stop
 SAID = 10**8  # bytes that decoded pixels take before it is said
 Decode = Callable[[int], NDArray[np.uint8] | None]
 Outcome = TypeVar("Outcome")
@@ -47,17 +44,21 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """Description of the pixels that a cache file should contain."""
+    """Description of the images whose pixels a cache file should contain."""
 
     name: str  # of the set, for progress
     key: str  # text that differs for sets of other images, of another order or another decoding
     images: int
     size: int  # width and height, pixels
     decode: Decode  # the pixels of the image at a position; None where it cannot be read
+    share: int = 128  # images that a thread takes at a time, and that a process claims
+    # Seconds to wait for a share claimed by another process. If that process was stopped, or a lock is never released,
+    # its images are decoded twice, to the same bytes.
+    patience: float = 60.0
 
     @property
     def record(self) -> np.dtype[np.void]:
-        """NumPy type of an image's record: its pixels and their sha256."""
+        """NumPy dtype of the record that the file has for each image: the image's pixels and their sha256."""
         return np.dtype([("pixels", np.uint8, (self.size, self.size, 3)), ("sha256", np.uint8, HASH_BYTES)])
 
     @property
@@ -153,7 +154,7 @@ def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> Cached
 
 
 class _Records:
-    """Records in an open cache file; some may be missing."""
+    """Records of an open cache file, mapped into memory: one for each image, some of which may be missing."""
 
     def __init__(self, file: Path, stream: IO[bytes], wanted: Wanted) -> None:
         """Map the records of a file into memory; the mapping stays valid after the stream is closed."""
@@ -165,12 +166,12 @@ class _Records:
         self._writing, self._stopped = threading.Lock(), False
 
     def as_pixels(self) -> CachedPixels:
-        """Return the pixels, even if some records are missing."""
+        """Return the pixels of all records; for missing records, they are undefined."""
         return CachedPixels(self._file, self._records["pixels"], self._hashes)
 
     def check(self, progress: Progress) -> None:
         """Check every record against its sha256."""
-        shares = _shares(self.missing)
+        shares = self._shares()
         with progress.task(f"checking the cached pixels of {self._wanted.name}", self._wanted.images) as advance:
             for share, _ in zip(shares, self._in_threads(self._check_share, shares), strict=True):
                 advance(len(share), "")
@@ -182,12 +183,12 @@ class _Records:
             progress: shows the progress.
             claims: the folder of locks by which processes divide the work; None if no other process has the file.
         """
-        left = _shares(self.missing)
+        left = self._shares()
         with progress.task(f"decoding {self._wanted.name}", sum(map(len, left))) as advance:
             # Shares claimed by others come last, when most of them are written.
-            for waits in (1, WAITS):
+            for last in (False, True):
                 shares, left = left, []
-                work = functools.partial(self._fill_share, claims, waits)
+                work = functools.partial(self._fill_share, claims, last)
                 for share, done in zip(shares, self._in_threads(work, shares), strict=True):
                     if done:
                         advance(len(share), "")
@@ -208,11 +209,20 @@ class _Records:
         for position in share:
             self._look_at(position)
 
-    def _fill_share(self, claims: Path | None, waits: int, share: Sequence[int]) -> bool:
-        """Decode the missing records of a group; return False if another process is still decoding them."""
-        claim = claims and claims / f"{share[0] // SHARE}.lock"
-        with _claim(claim, waits, lambda: self._stopped) as ours:
-            if not ours and waits < WAITS:
+    def _shares(self) -> list[list[int]]:
+        """Return the missing positions, split into groups with the same boundaries in every process."""
+        share, missing = self._wanted.share, self.missing
+        groups = ((np.flatnonzero(missing[at : at + share]) + at).tolist() for at in range(0, len(missing), share))
+        return [group for group in groups if group]
+
+    def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
+        """Decode the missing records of a group; return False if another process is still decoding them.
+
+        The last time, wait for the other process, then decode what is still missing.
+        """
+        claim = claims and claims / f"{share[0] // self._wanted.share}.lock"
+        with _claim(claim, self._wanted.patience if last else 0, lambda: self._stopped) as ours:
+            if not ours and not last:
                 return False
             for position in share:
                 if self._stopped:
@@ -248,7 +258,7 @@ class _Records:
             self._hashes[position] = np.frombuffer(digest, np.uint8)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
-        """Return the sha256 over the cache key, the position, and the hash of the pixels."""
+        """Return the sha256 to store with a record, over the cache key, the position and the hash of the pixels."""
         return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
 
 
@@ -275,8 +285,8 @@ def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
 
 
 @contextmanager
-def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Iterator[bool]:
-    """Lock a group of records while decoding it, so that no other process decodes the same images.
+def _claim(claim: Path | None, patience: float, stopped: Callable[[], bool]) -> Iterator[bool]:
+    """Lock a group of records within the `with` block, so that no other process decodes the same images.
 
     Yields whether this process has the lock.
     """
@@ -288,9 +298,9 @@ def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Itera
     # If no lock can be created, or another process has just removed them all, processes work independently.
     with suppress(OSError):
         claim.parent.mkdir(exist_ok=True)
-        for wait in range(waits):
+        for wait in (0, *[WAIT] * round(patience / WAIT)):
             with suppress(Timeout):
-                lock.acquire(timeout=WAIT if wait else 0)
+                lock.acquire(timeout=wait)
                 ours = True
                 break
             if stopped():
@@ -299,13 +309,6 @@ def _claim(claim: Path | None, waits: int, stopped: Callable[[], bool]) -> Itera
         yield ours
     finally:
         lock.release()
-
-
-def _shares(missing: Bool[np.ndarray, " image"]) -> list[list[int]]:
-    """Divide the missing positions into groups whose borders are the same in every process."""
-    groups = np.arange(0, len(missing), SHARE)
-    shares = [(np.flatnonzero(missing[start : start + SHARE]) + start).tolist() for start in groups.tolist()]
-    return [share for share in shares if share]
 
 
 def _sha256(pixels: NDArray[np.uint8]) -> bytes:

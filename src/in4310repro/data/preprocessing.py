@@ -9,7 +9,7 @@ from typing import Any
 
 # Pillow's, with antialiasing but for the first.
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "lanczos")
-# Of the record; the size is free, and the orientation is the run's.
+# Fields that belong to the weights; the size can be chosen, and the orientation is that of the run.
 DECIDED_BY_WEIGHTS = ("mean", "std", "interpolation", "crop_ratio")
 # Whether pictures are turned upright by their EXIF orientation; versions whose config.json lacks the key ignored it.
 APPLIED, IGNORED = "exif", "ignored"
@@ -76,7 +76,7 @@ def without_size(preprocessing: Preprocessing) -> dict[str, str]:
 
 
 def channels(value: str | Sequence[object], name: str) -> tuple[float, ...]:
-    """Return three numbers for red, green and blue.
+    """Return the values for red, green and blue as three numbers.
 
     Args:
         value: a list of numbers, or text with commas.

@@ -1,4 +1,4 @@
-"""Reading of image files as upright RGB pictures, square if asked for; no other module decodes pictures."""
+"""Decoding of image files as upright RGB pictures, optionally square; no other module decodes pictures."""
 
 from __future__ import annotations
 
@@ -55,9 +55,9 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
         orientation: `preprocessing.IGNORED` leaves the pixels as Pillow decodes them, as older versions did.
 
     Raises:
-        ValueError: the bytes are no image, are truncated, claim more pixels than Pillow allows, or have a mode in
-            which the value of white is unknown, such as floats and 32-bit integers. Known are 16-bit grey,
-            `OPAQUE_MODES` and `TRANSPARENT_MODES`.
+        ValueError: the bytes are not an image, are truncated, claim more pixels than Pillow allows, or have a
+            mode in which the value of white is unknown, such as floats and 32-bit integers. It is known for
+            16-bit grey, `OPAQUE_MODES` and `TRANSPARENT_MODES`.
     """
     try:
         with _warnings.ignored(), Image.open(stream, formats=_formats()) as opened:
@@ -80,8 +80,19 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
         raise ValueError(" ".join(str(error).split()) or type(error).__name__) from None
 
 
+def read_image(file: Path, orientation: str = APPLIED) -> Picture:
+    """Read an image file as an upright 8-bit RGB picture; see `read_rgb`.
+
+    Raises:
+        OSError: the file cannot be opened.
+        ValueError: it is not an image that can be read.
+    """
+    with open_regular(file) as stream:
+        return read_rgb(stream, orientation)
+
+
 def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
-    """Return two orientations of a TIFF: the one that Pillow applies on loading, and the one left to apply."""
+    """Return the EXIF orientation that Pillow applies on loading a TIFF, and the one that must still be applied."""
     value = image.tag_v2.get(ORIENTATION_TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads
     if value is not None:
         return (value if value in TRANSPOSITIONS else UPRIGHT), UPRIGHT
@@ -93,7 +104,7 @@ def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, in
 
 
 class _UserWarnings:
-    """Switch for Pillow's warnings about damaged metadata, which do not affect pixels.
+    """Suppression of Pillow's warnings about damaged metadata, which do not affect pixels.
 
     `warnings.catch_warnings` alone would restore wrong filters if several threads used it.
     """

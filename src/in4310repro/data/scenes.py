@@ -1,7 +1,7 @@
 """Six classes of drawn scenes of landscape and town, whose bytes depend only on (label, image, size, seed).
 
-Easy to tell apart, but with the ambiguities of the real classes: facades in buildings and streets, snow and
-rock in mountains and glaciers, water in the sea and below the ice.
+The classes are easy to tell apart, but have the ambiguities of the real ones: facades in buildings and
+streets, snow and rock in mountains and glaciers, water in the sea and below the ice.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ def corner(view: d.Picture, rng: d.Random) -> None:
 
 
 def buildings(view: d.Picture, rng: d.Random) -> None:
-    """Paint a skyline, one large front, a row of houses, or a tower seen from its corner."""
+    """Paint a skyline, one large facade, a row of houses, or a tower seen from its corner."""
     base = d.between(rng, 0.72, 1.0)
     d.sky(view, rng, base)
     skyline, front, row = ((7, 0.75, 0.04), (4, 0.7, 0.07)), ((2, 1.8, 0.11),), ((4, 0.6, 0.12),)
@@ -275,7 +275,7 @@ def obstruct(view: d.Picture, rng: d.Random) -> None:
 
 
 def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "height width channel"]:
-    """Draw the scene with number `image` of a class, `size` x `size` pixels; the scene is the same at every size.
+    """Draw scene number `image` of a class with `size` x `size` pixels; every size shows the same scene.
 
     Raises:
         ValueError: the label is unknown, the size below SMALLEST, or image or seed negative.

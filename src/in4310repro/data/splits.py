@@ -123,7 +123,7 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Return groups of images that must be in the same part, by the smallest sha256 of each group."""
+    """Return the groups of images that must be in the same part of the split, by each group's smallest sha256."""
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
@@ -135,22 +135,22 @@ def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict
 
 
 def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
-    """Return the part that a uniform draw from [0, 1) selects, with probabilities proportional to the sizes."""
+    """Return the part of the split that a uniform draw from [0, 1) selects, in proportion to the sizes."""
     position = draw * sum(sizes)
     return PARTS[0] if position < sizes[0] else PARTS[1] if position < sizes[0] + sizes[1] else PARTS[2]
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return how many images of a class a part can still take after a group; negative if the group does not fit.
+    """Return how many images still fit into a part of the split once a group is added; negative if it does not fit.
 
-    If the group has several classes, the smallest value among them.
+    Images are counted by class. The result is the smallest number among the classes of the group.
     """
     labels = [entry.label for entry in group]
     return min(remaining[part][label] - labels.count(label) for label in labels)
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Return the number of images of each class in each part; training gets all that is left over."""
+    """Return how many images of each class each part of the split gets; training gets all that remain."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
@@ -244,7 +244,7 @@ def _no_split(file: Path) -> ValueError:
 
 
 def _describe_wrong_row(row: Mapping[str, str], source: str) -> ValueError | None:
-    """Return the error for an invalid row; None if the row is valid."""
+    """Return a ValueError that describes what is invalid in a row; None if the row is valid."""
     try:
         _check_row(row, source)
     except ValueError as error:
@@ -281,7 +281,7 @@ def check_contents(split: Split) -> None:
 
 
 def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return each image's group number: the smallest position among all images linked to it, itself included.
+    """Return each image's group number, which is the smallest position in the image's group.
 
     Args:
         images: number of images.
@@ -307,7 +307,7 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """Return the groups of two images or more, as lists of positions, given the group numbers from `link`."""
+    """Return the groups of at least two images, as lists of positions, given the group numbers from `link`."""
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)

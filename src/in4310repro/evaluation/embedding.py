@@ -129,7 +129,7 @@ def record_type(width: int) -> np.dtype[np.void]:
 
 
 def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
-    """Return a hash of all that features depend on besides the image: weights, preprocessing and arithmetic."""
+    """Return a hash of all that determines features except the image: weights, preprocessing, arithmetic."""
     body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
     # In native arithmetic bits depend on the other images of a batch.
     others = None if numerics.portable else images.pixels_sha256()
@@ -158,7 +158,7 @@ def _records(file: Path, record: np.dtype[np.void]) -> np.ndarray:
 
 
 def _identify(key: str) -> bytes:
-    """Return an identifier of 32 bytes for an image."""
+    """Return the identifier of 32 bytes for an image, a hash of the image's key."""
     return hashlib.sha256(key.encode()).digest()
 
 
@@ -193,7 +193,7 @@ def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float3
 def _layer_inputs(
     model: torch.nn.Module, layer: str, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Iterator[torch.Tensor]:
-    """Yield the inputs of the layer, one tensor per batch, as the network evaluates the images."""
+    """Evaluate the images in batches; yield the input that the layer gets for each batch."""
     given: list[torch.Tensor] = []
     training = model.training
     hook = model.get_submodule(layer).register_forward_pre_hook(lambda _, inputs: given.append(inputs[0].cpu()))

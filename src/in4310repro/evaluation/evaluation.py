@@ -25,7 +25,7 @@ from in4310repro.system.text import publishable_place
 
 
 class Evaluation(ClassMetrics, Details):
-    """Results of an evaluation: metrics, optimizer setting, data and classes; a class's recall is its accuracy."""
+    """Metrics of an evaluation, with optimizer setting, data and classes; `class_accuracy` is each class's recall."""
 
     setting: str
     data: str  # the name of the folder, or "test set"
@@ -112,7 +112,7 @@ AT_ONCE = 1024  # images that are decoded at a time
 
 @dataclass(frozen=True)
 class Labelled:
-    """Image paths with the softmax scores that a network gives to the images."""
+    """Softmax scores that a network gives to images, with the paths of the images."""
 
     classes: list[str]
     paths: list[str]  # as they were given; below a folder, the folder and the path in it

@@ -14,18 +14,29 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config
 from in4310repro.runs.settings import EvaluationSettings
 from in4310repro.system.context import Context
-from in4310repro.system.machine import DRAWING_BYTES, EVALUATION_BYTES, refuse_beyond_memory
+from in4310repro.system.machine import DRAWING_BYTES, EVALUATION_BYTES, TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.processes import ALONE, Processes
 
 Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, losses
 
 
-def refuse_too_large(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError if an evaluation batch or a drawn scene needs more memory than this machine has."""
+def refuse_too_large(config: Config, numerics: Numerics, *, training: bool = False) -> None:
+    """Raise ValueError if a batch or a drawn scene needs more memory than this machine has.
+
+    The estimates are lower bounds; batches are not checked on a GPU. The message names the options and both sizes.
+
+    Args:
+        config: gives the sizes.
+        numerics: gives the device.
+        training: whether the network is trained too, and not only evaluated.
+    """
     pixels = config.image_size**2
     size = f"image_size {config.image_size} takes"
     if numerics.device == "cpu":
+        if training:
+            need = config.batch_size * pixels * TRAINING_BYTES
+            refuse_beyond_memory(f"batch_size {config.batch_size} at {size}", need)
         need = config.evaluation_batch_size * pixels * EVALUATION_BYTES
         refuse_beyond_memory(f"evaluation_batch_size {config.evaluation_batch_size} at {size}", need)
     if not config.data:

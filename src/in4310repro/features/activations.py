@@ -48,7 +48,7 @@ class Histogram:
     counts: Int64[Tensor, " bin"]
 
     def quantile(self, share: float) -> float:
-        """Return the quantile for a share of the values in 0..1, as the middle of its histogram bin.
+        """Return the `share`-quantile of the values, for `share` in [0, 1], as the middle of its histogram bin.
 
         Its relative distance from the value at position ceil(share n) of the n sorted values is at most 1/64. The
         share is taken as the decimal number that Python prints for it: 0.1 is exactly one tenth.
@@ -65,7 +65,7 @@ class Histogram:
         return float(self.middles[int(torch.searchsorted(ranks, rank))])
 
     def by_exponent(self) -> list[tuple[int, int | None, int]]:
-        """Return (sign, exponent, number of values) per interval [2^exponent, 2^(exponent + 1)) of magnitudes.
+        """Return triples (sign, exponent, count) of the values with a magnitude in [2^exponent, 2^(exponent + 1)).
 
         Zero has the sign 0 and the exponent None; subnormal magnitudes, which have no leading 1, all have -127.
         """
@@ -212,7 +212,7 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
 
 
 def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
-    """Return sorted keys; if an image has several keys, all but its largest are replaced by NO_IMAGE."""
+    """Return the sorted keys; where an image has several keys, keep the largest and set the others to NO_IMAGE."""
     images = keys & (INDICES - 1)
     same = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1)
     return torch.where(same.any(dim=2), NO_IMAGE, keys)
@@ -257,7 +257,7 @@ class Activations:
             )
 
     def count(self, output: Float[Tensor, "..."]) -> None:
-        """Add the values of an output of any shape to the histogram."""
+        """Count the values of an output, which may have any shape, in the bins of the histogram."""
         if self._histogram:
             if self._counts is None:
                 self._counts = torch.zeros(BINS, dtype=torch.int64, device=output.device)
@@ -287,7 +287,7 @@ class Activations:
             self._add_keys(other._keys)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors that `restore` needs; their names start with PREFIX."""
+        """Return the tensors from which `restore` continues; their names start with PREFIX."""
         parts = {"counts": self._counts, "keys": self._keys}
         return {f"{PREFIX}{name}": part for name, part in parts.items() if part is not None}
 

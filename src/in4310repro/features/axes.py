@@ -199,7 +199,7 @@ class AxisFinder(TorchFunctionMode):
         enter()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Start recording at the outermost module; pause in modules that torch computes otherwise while recording."""
+        """Start recording as the outermost module begins; pause in modules that compute differently if recorded."""
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:
@@ -280,7 +280,7 @@ def _leave(mode: TorchFunctionMode) -> None:
 
 
 def _avoids_fast_kernels(module: nn.Module) -> bool:
-    """Return whether a module is an encoder layer whose hooks already turn off torch's fused kernels."""
+    """Return whether hooks on a transformer encoder layer already keep torch from using its fused kernels."""
     return isinstance(module, nn.TransformerEncoderLayer) and any(
         part._forward_hooks or part._forward_pre_hooks for part in module.modules()
     )

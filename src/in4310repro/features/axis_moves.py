@@ -12,7 +12,7 @@ from torch import Tensor
 
 @dataclass
 class Convention:
-    """Names of the modules measured by a default channel axis: axis 1 of images, or the last axis of tokens."""
+    """Assumption that channels are on axis 1 of images or the last of tokens; `modules` were measured by it."""
 
     modules: list[str] = field(default_factory=list)
 
@@ -25,7 +25,7 @@ class Axes:
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return channel axes with these axis numbers and the same convention."""
+        """Return these axis numbers as Axes, with the same convention."""
         return Axes(frozenset(axes), self.convention)
 
 
@@ -46,7 +46,7 @@ class Call:
 
     @functools.cached_property
     def tensors(self) -> list[Tensor]:
-        """Tensors among the arguments, and in lists among them; excludes `out`, which is only written."""
+        """Tensors among the arguments and in lists of arguments, except the argument `out`."""
         values = [*self.arguments, *(value for name, value in self.keywords.items() if name != "out")]
         flat = [part for value in values for part in (value if isinstance(value, list | tuple) else (value,))]
         return [value for value in flat if isinstance(value, Tensor)]
@@ -217,7 +217,7 @@ def reshape(call: Call) -> Axes | None:
 
 
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
-    """Return the axes of shape `new` that hold exactly `axes` of `shape`; None if they are merged with other axes.
+    """Return the axes of shape `new` that correspond to `axes` of `shape`; None if they are merged with other axes.
 
     Also None if the shapes have different numbers of values, as after view(dtype).
 

@@ -1,4 +1,4 @@
-"""Rules for the channel axis: of a layer by its definition, and of a function's result by those of its arguments."""
+"""Rules that give the channel axis of the result of a layer or function."""
 
 import functools
 import re
@@ -25,7 +25,7 @@ BEFORE_SPACE = re.compile(r"(?:Conv|ConvTranspose|\w*Pool|MaxUnpool)([123])d")
 
 
 class ContradictionError(ValueError):
-    """Error for a layer whose channel axis contradicts the assumed axis by which modules were already measured."""
+    """Error for a layer whose channel axis contradicts the axis assumed in earlier measurements."""
 
 
 def reduce(call: Call) -> Axes | None:
@@ -63,7 +63,7 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
-    """Raise ContradictionError if a layer's channel axis is not the assumed one by which modules were measured."""
+    """Raise ContradictionError if a layer's channel axis differs from the one assumed in earlier measurements."""
     if given is None or given.convention is None or not given.convention.modules:
         return
     if axis not in given.axes and (given.axes or tensor.ndim == 2):
@@ -125,7 +125,7 @@ def sum_products(call: Call) -> Axes | None:
 
 
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
-    """Return the channel axes of an einsum's result; a product with a constant counts as a layer.
+    """Return the channel axes of an einsum's result; a constant factor is treated as a layer's weight.
 
     If the constant is summed over an axis other than the assumed channel axis, the result is None: the sum may
     mix channels or positions.
@@ -242,7 +242,7 @@ def own_axis(module: nn.Module, path: str, ndim: int) -> int | None:
 
 
 def is_elementwise(module: nn.Module) -> bool:
-    """Return whether a module is an activation or dropout of torch, whose output has the axes of its input."""
+    """Return whether a module is one of torch's activations or dropouts, which keep the axes of their input."""
     places = ("torch.nn.modules.activation", "torch.nn.modules.dropout")
     kinds = [kind for kind in type(module).__mro__ if kind.__module__ in places or kind is nn.Identity]
     return bool(kinds) and _runs_known_code(module)

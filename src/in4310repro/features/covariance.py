@@ -33,7 +33,7 @@ class Moments:
 
     @property
     def mean(self) -> Float64[Tensor, " channel"]:
-        """Mean over all rows."""
+        """Mean of each channel over all rows."""
         return self.shift + self.offset
 
     def to(self, device: torch.device | str) -> "Moments":
@@ -47,7 +47,7 @@ class Moments:
 
 
 def merge_moments(left: Moments, right: Moments) -> Moments:
-    """Return the moments of the rows of both together; either may have no rows.
+    """Return the moments of the rows of `left` and `right` together; either may have no rows.
 
     scatter = S_l + S_r + (n_l n_r / n) d d^T, d = mean_r - mean_l.
     Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
@@ -127,7 +127,7 @@ class ImageRows:
         return Moments(rows=row_count, shift=self._shift.double(), offset=offset, scatter=self_product(centred))
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state from which `from_state` continues with equal bits."""
+        """Return the tensors from which `from_state` restores these rows exactly."""
         return {"shift": self._shift, "rows": torch.cat(self._rows)}
 
 
@@ -204,13 +204,13 @@ class PositionRows:
         return Moments(rows=self._row_count.clone(), shift=shift, offset=offset, scatter=scatter)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the state from which `from_state` continues with equal bits."""
+        """Return the tensors from which `from_state` restores these sums exactly."""
         shift = self._shift[: self._channels]
         return {"shift": shift, "row_count": self._row_count, "sums": self._sums, "products": self._products.triu()}
 
 
 def check_keys(state: dict[str, Tensor], *names: str) -> None:
-    """Check that a block's saved state has exactly these entries.
+    """Check that the keys of a block's saved state are exactly `names`.
 
     Raises:
         ValueError: the entries are different: another version saved the state, or it is corrupt.
@@ -243,7 +243,7 @@ def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32
 def spatial_means(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> tuple[Float64[Tensor, "image channel"], Counts]:
-    """Return each image's means over positions minus the shift, and counts of the values.
+    """Return each image's mean over positions, minus the shift, for each channel; also return counts of the values.
 
     On a CPU the compiled kernel and torch give equal bits.
     """
@@ -258,7 +258,7 @@ def spatial_means(
 def means_by_sums(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift, by torch's sum, whose order is not fixed; for GPUs."""
+    """Return means over positions minus the shift, by torch's sum on a GPU, whose order of addition may vary."""
     shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
@@ -290,9 +290,10 @@ def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Ten
 def means_by_lanes(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift, in the kernel's order: lane l sums positions l, l + 16, ...
+    """Return means over positions minus the shift, summed in the order of the compiled kernel.
 
-    Then the upper half of the lanes is added to the lower half, repeatedly, until one lane is left.
+    Lane l sums positions l, l + 16, ... Then the upper half of the lanes is added to the lower half, repeatedly,
+    until one lane is left.
     """
     positions = maps[0, 0].numel()
     sums = []

@@ -19,7 +19,7 @@ Consumer = Callable[[str, int, int | None, object], None]
 
 
 class LeaveOut:
-    """Names of excluded modules or parts of outputs (`pool[1]`), or a compiled pattern for whole names.
+    """Modules and parts of outputs that are excluded, given as names like `pool[1]` or as a compiled pattern.
 
     Raises:
         ValueError: a bare string was given instead of a list.
@@ -34,7 +34,7 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Return whether a module or output part is excluded, by its own name or by that of its container."""
+        """Return whether a module or output part is excluded, either itself or with a module that contains it."""
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)
@@ -64,7 +64,7 @@ def _is_inside(name: str, other: str) -> bool:
 
 
 def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
-    """Return modules by name, chosen by a list of names, a compiled pattern for whole names, or "leaves".
+    """Return the modules selected by a list of names, a pattern for whole names, or "leaves", by name.
 
     Raises:
         ValueError: a name or pattern fits no module, a name is repeated, or a bare string or empty list is given.
@@ -90,7 +90,7 @@ def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
 
 
 def _leaves(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Yield modules without children, with names; a quantised module counts as one despite its packed weights."""
+    """Yield modules without children, with their names; do not descend into quantised modules."""
     quantised: str | None = None
     for name, module in model.named_modules():
         if quantised is not None and name.startswith(quantised):
@@ -152,9 +152,9 @@ class ForwardPass:
     aborted: bool = False  # a pass ended in an error after a module had measured its images
 
     def begin(self, model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-        """Record the number of images of a forward pass; a hook that runs before the model."""
+        """Record the number of images of a forward pass; called before the model runs."""
         if self.running:
-            # Ctrl-C skips every hook after it.
+            # After Ctrl-C, the hooks that end a forward pass are not called.
             raise ValueError(
                 "the model began a forward pass inside of another one, or after one that was interrupted; "
                 "images would count twice: measure a part that does not call itself, or anew"
@@ -168,13 +168,13 @@ class ForwardPass:
         self.running, self.measured = True, False
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
-        """Check an uncertain number of images against the model's output; a hook that runs after the model."""
+        """Check the number of images against the model's output if it was uncertain; called after the model has run."""
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)
         self.running = False
 
     def clean_up(self, *_: object) -> None:
-        """Reset the state after a forward pass; a hook that also runs after an error."""
+        """Reset the state after a forward pass; called even after an error."""
         self.aborted |= self.running and self.measured
         self.calls.clear()
         self.batch_size, self.running = None, False

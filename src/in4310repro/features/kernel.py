@@ -79,7 +79,7 @@ class Kernel:
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
-        """Return the float64 means over positions of the values minus the shift, and the counts of `count`."""
+        """Return float64 means over positions of values minus the shift, and the counts that `count` returns."""
         maps, layout = locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = _zeros(3)
@@ -95,10 +95,10 @@ class Kernel:
         *,
         exact: bool,
     ) -> tuple[int, ...]:
-        """For each position, add x = values - shift to `sums`, and the upper triangle of x x^T to `products`.
+        """Add x = values - shift of each position to `sums`, and the upper triangle of x x^T to `products`.
 
         Returns:
-            The counts of `count`, and the number of positions excluded because a value is not finite.
+            The counts that `count` returns, and the number of positions excluded because a value is not finite.
         """
         maps, layout = locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
@@ -120,7 +120,7 @@ class Kernel:
 
 
 def _in_one_row(values: Float32[Tensor, "..."]) -> Float32[Tensor, " value"]:
-    """Return all values as one axis: in memory order if there are no gaps, otherwise as a copy."""
+    """Flatten values to one axis, in memory order; copy them if they have gaps in memory."""
     values = library.as_plain("values", values)
     return (values.movedim(1, -1) if values.is_contiguous(memory_format=torch.channels_last) else values).reshape(-1)
 
@@ -141,12 +141,12 @@ def load_kernel(instruction_set: str) -> Kernel | None:
 
 @functools.cache
 def active_kernel() -> Kernel | None:
-    """Return the kernel for the widest instruction set that was built and that the processor has; else None."""
+    """Return the kernel for this processor's widest instruction set that was built; None if there is none."""
     return widest_kernel(arithmetic.instruction_set() or "base")
 
 
 def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
-    """Return the kernel for an instruction set or, if it was not built, for the next narrower one; else None."""
+    """Return the kernel for `widest` or, if it was not built, for the next narrower built set; None if none is."""
     return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
 
 
@@ -157,7 +157,7 @@ def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column
 
 
 def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "column column"]:
-    """Return centred^T centred, by the portable kernel on a CPU if there is one, otherwise by torch."""
+    """Return centred.T @ centred, by the portable kernel on a CPU if there is one, otherwise by torch."""
     if centred.device.type == "cpu" and active_kernel():
         return arithmetic.product(centred)
     return centred.T @ centred
@@ -180,7 +180,7 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
 def locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """Return maps with adjacent channels or adjacent positions in memory, copied if needed, and their layout.
+    """Return maps in which channels or positions are adjacent in memory, copied if necessary, and their layout.
 
     Raises:
         ValueError: the maps are not float32 values with four axes on a CPU.
@@ -206,7 +206,7 @@ def locate(
 
 @dataclass(frozen=True)
 class Counts:
-    """Numbers of all, non-positive, zero and non-finite values; on a GPU int64 scalars, which stay there until read."""
+    """Numbers of all, non-positive, zero and non-finite values, as integers or as scalars on the GPU."""
 
     values: int | Tensor = 0
     non_positive: int | Tensor = 0

@@ -66,7 +66,7 @@ class FeatureResult:
 
     @property
     def mean(self) -> Float64[Tensor, " channel"]:
-        """Mean of each channel over all rows.
+        """Mean of each channel over all samples (images or positions).
 
         Raises:
             ValueError: only counts were measured.
@@ -167,7 +167,7 @@ class FeatureResult:
 
 
 def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
-    """Return the result of streams, which are those of one call of a module or of all its calls; waits for the GPU.
+    """Return the result for one call of a module, or for all its calls, from their streams; waits for the GPU.
 
     Raises:
         ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.

@@ -80,7 +80,7 @@ COLUMN_CHUNK = 1 << 15  # values of each map in one product
 
 
 class FlatMaps:
-    """Flattened maps of all images, stored in batches by the index of each batch's first image.
+    """Maps of all images, flattened and stored in batches.
 
     Args:
         max_bytes: the maximal number of bytes of all maps.

@@ -198,7 +198,7 @@ class FeatureStatistics:
         return self._streams[key]
 
     def result(self) -> dict[str, FeatureResult]:
-        """Return results by name: the module, then `#call` if calls are kept, and a path (`[0]`) if outputs are nested.
+        """Return results by name: `MODULE`, or `MODULE#CALL` if calls are kept, followed by a path in nested outputs.
 
         Results are in the order of the given names, or else of the model. With a pattern or "leaves", modules that
         never ran have no result.
@@ -251,7 +251,7 @@ class FeatureStatistics:
         return new
 
     def merge(self, other: "FeatureStatistics") -> None:
-        """Add the images that another FeatureStatistics has measured; the order of merging changes no bit.
+        """Add the images that `other` has measured; the result has the same bits in any order of merging.
 
         Raises:
             ValueError: modules or settings differ, an image was measured by both, or a forward pass was aborted.
@@ -301,12 +301,12 @@ class FeatureStatistics:
             raise
 
     def _describe(self) -> dict[str, object]:
-        """Return the settings in which two statistics must agree before they can be merged."""
+        """Return the settings that two statistics must have in common before they can be merged."""
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})
 
 
 def _differing(own: Mapping[str, object], others: Mapping[str, object]) -> str:
-    """Return the settings in which two descriptions differ, each with both values, for an error message."""
+    """Return a text for an error message: each differing setting, with its value in both descriptions."""
     named = sorted(own.keys() | others.keys())
     return ", ".join(f"{n} {own.get(n)!r} and {others.get(n)!r}" for n in named if own.get(n) != others.get(n))

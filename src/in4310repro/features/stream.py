@@ -53,7 +53,7 @@ class Settings:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
     def describe(self) -> dict[str, object]:
-        """Return the settings by name; omits options at their defaults that older saved states do not have."""
+        """Return the settings by name; settings that older saved states lack are omitted if they have the default."""
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
@@ -110,11 +110,13 @@ class Stream:
                 )
 
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
-        """Measure an output with channels on `axis`; axis 0 must be images unless values are only counted.
+        """Add an output of `images` images, with channels on `axis`, to the statistics.
+
+        Axis 0 of the output must be the images, unless only values are counted.
 
         Raises:
-            ValueError: float64 values are out of range, a value is not finite and `on_non_finite` is "raise", or images
-                were measured already.
+            ValueError: float64 values are out of range, a value is not finite and `on_non_finite` is "raise", or
+                images were measured already.
         """
         image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
         self.activations.check(output)
@@ -256,6 +258,6 @@ def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMeta
 
 
 def tensors_of_stream(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """Return the tensors of one stream, by its position in the state, with the prefix removed from their names."""
+    """Return the tensors of the stream at position `index` of the state, with the prefix removed from their names."""
     prefix = f"{index}."
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -102,7 +102,7 @@ def children(value: object) -> list[tuple[str, object]] | None:
 
 
 def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield each value that is neither container nor constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
+    """Yield each value that is not a container or constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
     parts = children(value)
     if parts is not None:
         for step, part in parts:
@@ -151,7 +151,7 @@ def is_unbatched(module: nn.Module, ndim: int) -> bool:
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return a description of axis 0 if, by the module's definition, its entries are not images; else None."""
+    """Return a text about axis 0 if the module's definition says that it is not the images; otherwise None."""
     # Includes torch.ao's quantised ones, which do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):
@@ -165,7 +165,7 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
 
 
 def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
-    """Return the number of images in an output of which only values are counted.
+    """Return the number of images in an output, if only its values are counted.
 
     Outside of a forward pass, `images` is None, and the number is the length of axis 0.
 
@@ -179,7 +179,7 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 
 
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
-    """Return the number of images on axis 0 of an output that is divided into samples, after checking it.
+    """Return the number of images in an output with images on axis 0, after checking the output's shape.
 
     `settings` is the text that error messages suggest: the settings that would only count values.
 

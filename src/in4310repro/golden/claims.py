@@ -96,7 +96,7 @@ Case = Callable[[], Mapping[str, Claim]]
 
 
 def find_claim_faults(name: str, entry: Any) -> list[str]:
-    """List the faults of one claim in a golden file, as messages with the claim's name and the key.
+    """Return a message for each fault of one claim in a golden file, with the claim's name and the key.
 
     Args:
         name: names of the case and the value, for the messages.

@@ -97,7 +97,7 @@ def compare(
 
 
 def describe_unlisted(case: str, golden: Mapping[str, Any], command: Command = NOX) -> str:
-    """Return a message on a golden file whose environment is not listed in environments.json."""
+    """Return a message about a golden file whose environment is not in environments.json."""
     return (
         f"{case}: the file's numeric_class {golden['numeric_class']!r}, device_name {golden['device_name']!r} and "
         f"versions match no environment in {ENVIRONMENTS}; {name_command(case, command)}"
@@ -112,7 +112,7 @@ def name_command(case: str, command: Command) -> str:
 def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """Return a message if a file comes from earlier portable kernels, or if its portable class is listed as native.
+    """Return a message if a golden file must be renewed, as its portable class is outdated or listed as native.
 
     Nothing is checked in native arithmetic.
     """

@@ -32,7 +32,7 @@ class Command:
     separator: str = " "
 
     def __call__(self, case: str, reason: str) -> str:
-        """Return the full command line that writes a case's file for a reason."""
+        """Return the command line that writes the golden file of `case` and records `reason` in the file."""
         return f'{self.program}{self.separator}{case} {self.reason} "{reason}"'
 
 
@@ -59,13 +59,13 @@ class Environment:
 
 @dataclass(frozen=True, kw_only=True)
 class Environments:
-    """The environments in which all golden files were written, and the origin of this list."""
+    """List of the environments in which golden files were written, and the origin of this list."""
 
     provenance: Mapping[str, str]  # HEAD
     environments: tuple[Environment, ...]
 
     def written_in(self, golden: Mapping[str, Any]) -> Environment | None:
-        """Return the environment that a golden file names; None if it is not listed."""
+        """Return the environment in which a golden file was written; None if it is not listed."""
         return next((each for each in self.environments if _matches(each, golden)), None)
 
     def listing(self, name: str) -> Environment | None:
@@ -81,7 +81,7 @@ class Environments:
         )
 
     def without(self, name: str) -> tuple[Environment, ...]:
-        """Return all environments after removing a file from their lists; omit any environment without files."""
+        """Return the environments after removing a file from their lists; drop environments without files."""
         lists = [(each, {n: sha256 for n, sha256 in each.files.items() if n != name}) for each in self.environments]
         return tuple(Environment(**(asdict(each) | {"files": files})) for each, files in lists if files)
 
@@ -238,7 +238,7 @@ def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
 
 
 def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
-    """List the entries on a file's origin that no command could have written, and the faults of its claims."""
+    """List the faults of a golden file as messages: impossible entries about its origin, and faulty claims."""
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"
     written, quoted = str(golden["command"]), re.escape(reason)

@@ -188,7 +188,7 @@ class GoldenSession:
         return compare(case, golden, claims, self.numerics, versions, environments, PYTEST)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Mark a test that uses the fixture, so that the session counts as incomplete if the test fails."""
+        """Mark a test that uses the fixture `golden`; if such a test fails, the session counts as incomplete."""
         if "golden" in getattr(item, "fixturenames", ()):
             item.user_properties.append((PROPERTY, (FIXTURE, {})))
 
@@ -197,7 +197,7 @@ class GoldenSession:
         self.partial = self.partial or bool(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record the cases that a test used and whether it failed; under xdist, in the controller too."""
+        """Record the cases that a test used, and whether it failed; called in xdist's main process, too."""
         used: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
         if used and report.outcome != "passed":
             self.partial = True
@@ -207,7 +207,7 @@ class GoldenSession:
                 self.tiers += Counter(tiers)
 
     def orphans(self) -> list[str]:
-        """Return the golden files that no test used; an empty list unless all tests of the project ran and passed."""
+        """Return the golden files that no test used; an empty list if not all tests of the project ran and passed."""
         config = self.config
         whole = config.args_source != type(config).ArgsSource.ARGS and config.invocation_params.dir == config.rootpath
         if self.partial or not whole or not self.folder.is_dir():
@@ -255,7 +255,7 @@ def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
-    """Return a case for `update` that gives these claims and has the name of the test that computed them."""
+    """Return a case for `update` that gives these claims, named after the test that computed them."""
 
     def compute() -> Mapping[str, Claim]:
         return claims
@@ -266,7 +266,7 @@ def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], M
 
 
 def _make_fixture(session: GoldenSession) -> object:
-    """Return a plugin with the fixture; pytest is imported here, so that the module imports without it."""
+    """Return a plugin with the fixture; import pytest only here, so that the module can be used without it."""
     import pytest
 
     class Fixture:

@@ -186,7 +186,7 @@ def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) 
 
 
 def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> Environments:
-    """Return the environments with the file listed under the one that `content` names, and under no other."""
+    """Return the environments with a file listed only in the environment that `content` describes."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))
     place = {key: content[key] for key in ("numeric_class", "device_name", "versions")}

@@ -156,7 +156,7 @@ def _evaluate(counts: Counts, ranking: Ranking) -> ClassMetrics:
 
 
 def class_metrics(record: Mapping[str, Any]) -> ClassMetrics:
-    """Return those fields of a record that are metrics; the record of an older version may lack some metrics."""
+    """Return the fields of a record that are metrics; records of older versions may lack some metrics."""
     return cast("ClassMetrics", {name: record[name] for name in METRICS if name in record})
 
 

@@ -34,7 +34,11 @@ def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[tor
 def thresholds(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
-    """Return counts per distinct score s, highest first: class images at s, class images >= s, all images >= s."""
+    """Return three tensors of counts, with one entry for each distinct score s, from the highest score down.
+
+    They are the number of images of the class with score s, of images of the class with a score >= s, and of all
+    images with a score >= s.
+    """
     ordered, order = scores.sort(descending=True, stable=True)
     # Counted in integers: CUDA has no deterministic cumulative sum of floats.
     true_positives = relevant[order].long().cumsum(dim=0)

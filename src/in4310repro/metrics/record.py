@@ -12,7 +12,7 @@ from in4310repro.system.schema import Share
 if TYPE_CHECKING:
 
     class ClassMetrics(TypedDict):
-        """Metrics by name as mypy sees them: only the keys that code uses; `METRICS` has all of them."""
+        """Type of metrics by name, with only the keys that the code accesses; `METRICS` has all metrics."""
 
         class_accuracy: list[Share]
         average_precision: list[Share]

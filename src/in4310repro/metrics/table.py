@@ -14,7 +14,7 @@ COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of anothe
 
 
 class Tolerance(enum.Enum):
-    """Allowed difference of a metric between scores computed on different processors or with different libraries."""
+    """Largest allowed difference of a metric between scores from different processors or libraries."""
 
     NONE = "equal"  # it depends on the predicted classes alone
     ORDER = "as far as close scores leave the order of images open"
@@ -47,7 +47,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def average_precisions(ranking: Any) -> list[float]:
-    """Return the average precision of each class, as `ranking.average_precisions` does, which loads torch."""
+    """Return the average precision of each class; `ranking` is imported only here, since it loads torch."""
     from in4310repro.metrics import ranking as ranks
 
     return ranks.average_precisions(ranking)

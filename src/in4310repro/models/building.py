@@ -60,9 +60,10 @@ def read_weights(network: Source, weights: str) -> Weights:
 
 
 def _preprocessing_of(network: Source, file: Path, content: Content) -> Preprocessing | None:
-    """Return the preprocessing in a file's metadata, or that of ImageNet weights if the file holds them; else None.
+    """Return the preprocessing in a file's metadata, or that of the ImageNet weights; None if neither applies.
 
-    The file holds them if it has their file name, which ends in the first digits of its hash.
+    A file counts as the ImageNet weights if it has their file name, and if its hash begins with the digits at the
+    end of this name.
     """
     if METADATA in content.metadata:
         return _parse(content.metadata[METADATA], file)

@@ -107,7 +107,7 @@ def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def rename(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of the separate package under the names that `EfficientNetLite` uses."""
+    """Return the weights of EfficientNet-Lite0 under the names in `EfficientNetLite`, given their published names."""
     parts = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "last.0", "_bn1": "last.1", "_fc": "classifier"}
     of_block = {
         "_expand_conv": "expand.0",

@@ -51,12 +51,12 @@ class Network:
 
     @property
     def name(self) -> str:
-        """Name of the network, which says where it comes from."""
+        """Name of the network, such as `resnet18` or `timm:NAME`."""
         return self.source.name
 
     @property
     def option(self) -> str:
-        """Command-line option that allows the user's own code to run again; empty for networks of libraries."""
+        """Command-line option that allows the user's own network code to run; empty for networks of libraries."""
         return f" --model {shlex.quote(self.name)}" if self.source.named_by_user else ""
 
     @property
@@ -79,7 +79,7 @@ class Network:
         self.source.check()
 
     def facts(self) -> Facts:
-        """Return number of parameters, smallest image and ImageNet weights of a network from `known_names`."""
+        """Return the number of parameters, smallest image side and ImageNet weights of a network in `known_names`."""
         return self.source.facts()
 
     def read_weights(self, weights: str) -> Weights:
@@ -96,7 +96,7 @@ class Network:
         return read_weights(self.source, weights)
 
     def has_weights(self, weights: str) -> bool:
-        """Return whether these weights need no download: `none`, a file, or `imagenet` if on this machine."""
+        """Return whether the weights need no download: `none`, an existing file, or downloaded `imagenet` weights."""
         if weights == "imagenet":
             file = self.source.imagenet_file()
             return file is not None and file.is_file()
@@ -107,7 +107,7 @@ class Network:
         return self.source.imagenet_evaluation()
 
     def imagenet_preprocessing(self) -> Preprocessing:
-        """Return the preprocessing for the ImageNet weights: that of their evaluation, without cropping."""
+        """Return the preprocessing for the ImageNet weights: that of `imagenet_evaluation`, without cropping."""
         return self.source.imagenet_preprocessing()
 
     def imagenet_top_1(self) -> float:
@@ -173,6 +173,6 @@ class Network:
 
     def obstacle(self, side: int) -> str:
         """Return the reason why the network cannot run in portable arithmetic at this image size; empty if it can."""
-        from in4310repro.models import obstacles
+        from in4310repro.models import modules
 
-        return obstacles.obstacle(self.source, side)
+        return modules.obstacle(self.source, side)

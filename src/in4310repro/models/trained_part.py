@@ -1,4 +1,4 @@
-"""Functions on the part of a network that is trained, and on the network's last layer."""
+"""Functions for the trained part of a network and for its last layer."""
 
 from __future__ import annotations
 

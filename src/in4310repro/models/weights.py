@@ -74,7 +74,7 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
 
 
 def _damaged_member(data: bytes) -> str | None:
-    """Return the name of the first damaged part of a zip archive, found by its checksum; None if all are intact."""
+    """Return the name of the first file in a zip archive with a wrong checksum; None if all are intact."""
     stream = io.BytesIO(data)
     if not zipfile.is_zipfile(stream):
         return None
@@ -83,7 +83,7 @@ def _damaged_member(data: bytes) -> str | None:
 
 
 def merge_weights(initial: State, loaded: State, source: str, head: Callable[[], Set[str]]) -> State:
-    """Return the loaded weights; the head is the initial one if the loaded head has a different number of classes.
+    """Return the loaded weights, with initial weights for the last layer if the number of classes differs.
 
     Args:
         initial: every weight and buffer of the network.
@@ -98,7 +98,7 @@ def merge_weights(initial: State, loaded: State, source: str, head: Callable[[],
     if not loaded:
         raise ValueError(f"{source} holds no tensors; the weights of the network are valid")
     expected, given = _shapes(initial), _shapes(loaded)
-    # Of other shapes in nothing but the number of classes, which comes first.
+    # Tensors of another shape; those of a new head may differ only in the first axis, the number of classes.
     resized = {name for name in expected if name in given and given[name] != expected[name]}
     new_head = head() if resized and all(given[name][1:] == expected[name][1:] for name in resized) else set()
     needed = [name for name in expected if not (resized <= new_head and name in resized)]
@@ -130,7 +130,7 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
 
 
 def _refuse_unwritten(values: State, initial: State, source: str) -> None:
-    """Raise ValueError if a loaded weight is all zeros, as in a truncated file, although the initial one is not."""
+    """Raise ValueError if all values of a weight are 0 in `values`, as in a truncated file, but not in `initial`."""
     for name, value in values.items():
         begins_with_0 = not initial[name].is_meta and not initial[name].any()
         if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:

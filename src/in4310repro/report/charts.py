@@ -38,7 +38,7 @@ PLOT = 170  # height of a plot
 
 
 def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
-    """Return the panels of a figure in the order of its findings; none for figures 7 and 12, which are tables.
+    """Return the panels of a figure in order; an empty list for figures 7 and 12, which are tables.
 
     Raises:
         ValueError: the figure has no drawing.
@@ -127,7 +127,7 @@ def _draw_lines(
 
 
 def _unit_axes(titles: tuple[str, str], top: float) -> tuple[Scale, Scale, Markup]:
-    """Return two scales from 0 to 1, of nearly equal length on the page, and the drawing of their axes."""
+    """Return scales from 0 to 1 for x and y, which make a nearly square plot, and the drawing of their axes."""
     bottom = top + 190
     x, y = linear((0, 1), (LEFT, RIGHT - 4), SHARES), linear((0, 1), (bottom, top), SHARES)
     return x, y, axes(LEFT, top, bottom, x, y, titles)

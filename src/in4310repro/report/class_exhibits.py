@@ -79,7 +79,7 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _add_newer_metrics(run: FinishedRun) -> ClassMetrics:
-    """Return the test metrics; compute from the scores those metrics that an older version did not record."""
+    """Return the test metrics; if an older version did not record some of them, compute them from the scores."""
     of_scores = {
         name: value for name, value in run.scores.metrics().items() if METRICS[name].tolerance is Tolerance.NONE
     }
@@ -118,7 +118,7 @@ def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
 
 
 def _intervals_of_shares(ours: Mapping[str, Any], images: Sequence[int]) -> dict[str, Any]:
-    """Return Wilson intervals of the metrics that are proportions of images; a list for a metric of each class."""
+    """Return a dict from metric to Wilson interval, or to a list of them by class, for proportions of images."""
     return {
         name: [_wilson(share, count) for share, count in zip(value, images, strict=True)]
         if name in PER_CLASS

@@ -45,7 +45,7 @@ SIGNS = (
 
 @dataclass(frozen=True)
 class Frame:
-    """Images side by side, with a line of text below each and one below all."""
+    """Images shown side by side, each with a line of text below it, and a common line of text below all of them."""
 
     images: Sequence[tuple[str, str]]  # path and line
     line: str
@@ -118,7 +118,7 @@ def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
     kinds = {
         "doubts": ("Doubtful labels", doubtful),
         "look-alikes": ("Look-alikes in different classes", look_alikes),
-        "crops": ("One is a part of the other", crops),
+        "crops": ("One image is a part of the other", crops),
         "turned": ("Turned or mirrored", turned),
         "near": ("Near-duplicates", near),
         "identical": ("Byte-identical files", identical),
@@ -136,7 +136,7 @@ def _describe_doubt(doubt: Doubt) -> str:
 
 
 def _cell(label: str, seems: str, doubts: Doubts) -> Section:
-    """Return the section for one cell of wrong predictions in the confusion matrix, with its most probable images."""
+    """Return a section with images of class `label` that are predicted as class `seems`, most probable ones first."""
     images = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
     frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in images[:OF_CELL]]
     return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(images), frames, of_matrix=True)

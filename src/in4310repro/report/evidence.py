@@ -28,7 +28,7 @@ PRINTED = ("figure 3 (sgd)", "test")  # the two tables of the selected network
 
 
 class Consequence(TypedDict):
-    """A statement that follows from the hypothesis, with values as printed and measured, and its weight as evidence."""
+    """A statement implied by the hypothesis that the published network was tested on its training images."""
 
     claim: str
     printed: str
@@ -38,7 +38,7 @@ class Consequence(TypedDict):
 
 
 def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list[Consequence]:
-    """Return five statements that follow from the hypothesis, each with its weight as evidence.
+    """Return five statements implied by the hypothesis that the published network was tested on training images.
 
     Args:
         corrected: a run of the corrected protocol.
@@ -117,7 +117,7 @@ def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[floa
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Return the number of classes with equal correct counts, and the second total of correct images less the first."""
+    """Return (number of classes with equal correct counts, total of `second` minus total of `first`)."""
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
 
@@ -151,7 +151,7 @@ def format_span(values: Sequence[float]) -> str:
 
 
 class Likelihood(TypedDict):
-    """Probability of a published number of correct images, if each is independently right at a network's accuracy."""
+    """Probability of a published count of correct images, or a more extreme one, at a given network's accuracy."""
 
     reading: str  # the network whose accuracy is assumed, and the images it was measured on
     printed: str  # name of the printed count
@@ -174,7 +174,7 @@ class Evidence(TypedDict):
 
 
 def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
-    """Return the evidence of runs from ImageNet weights on the hypothesis about the published numbers.
+    """Return the evidence, from runs from ImageNet weights, on how the published numbers were measured.
 
     Args:
         corrected: a finished run of the corrected protocol.
@@ -267,7 +267,7 @@ def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> 
 
 
 def format_probabilities(values: Sequence[float]) -> str:
-    """Format a probability, followed by the range of two others in brackets; all three are given as log10.
+    """Format log10 probabilities as text: the first value, then the range of the other two in brackets.
 
     Examples:
         >>> format_probabilities([-1.0, -2.0, -0.5]), format_probabilities([-30.2, -40.0, -22.0])

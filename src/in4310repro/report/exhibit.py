@@ -173,7 +173,7 @@ def describe_extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Return a sentence on the lowest and highest value, and on values whose intervals overlap those of these two.
+    """Return a sentence on the lowest and the highest value, and on names with intervals that overlap theirs.
 
     If the intervals are unknown, the sentence gives the range, with every name whose value rounds to its ends.
 
@@ -211,7 +211,7 @@ def describe_extremes(
 
 
 def _describe_range(names: Sequence[str], printed: Sequence[Number], ends: tuple[int, int], unit: str) -> Sentence:
-    """Return a sentence on the lowest and highest value after rounding, each with all names that have it."""
+    """Return a sentence with the lowest and highest rounded value, and the names of all values equal to either."""
     lowest, highest = (printed[end] for end in ends)
     if lowest.text == highest.text:
         return ("all are at ", lowest, unit)

@@ -1,4 +1,4 @@
-"""All figures of a run: the eleven of the published report, with the run's numbers, and four more."""
+"""All figures of a run: the eleven of the published report, with the run's numbers, and further ones."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
 
 
 def _describe_selection(run: FinishedRun, each: str) -> str:
-    """Return the rule by which one training setting was selected, for the caption of figure 6."""
+    """Return a phrase for the caption of figure 6 on the rule by which a training setting was selected."""
     by = run.config.select
     of_curves = f"the highest value of any {each}"
     return of_curves if by == DEFAULT_SELECTION else f"the best {SCALARS[by].label} of any {each}, not by these values"

@@ -143,7 +143,7 @@ def _describe_pooled(images: ImageSetFeatures) -> str:
 
 
 def _describe_stand_in(name: str) -> str:
-    """Return a sentence on the images used if an image set was not given; an empty text if it was given."""
+    """Return a sentence on the substitute images of an image set; empty if the set itself was given."""
     if name not in ABSENT_SETS:
         return ""
     what = "crops of the two photographs that scikit-learn ships"
@@ -192,7 +192,7 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """Return a sentence on the module with the largest share of never-positive channels, or that there are none."""
+    """Return a sentence on the module with the largest share of never-positive channels, or on there being none."""
     images = source.values["sets"][place]
     modules = images["modules"]
     most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])

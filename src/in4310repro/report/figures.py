@@ -132,7 +132,7 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
             panels[1].plot([low, high], [place, place], color=colours[name], linewidth=3)
             panels[1].plot(middle, place, "o", color=colours[name], markeredgecolor="white")
     panels[1].set_yticks(places, [""] * len(modules))
-    panels[1].set_xlabel("values: 1 % to 99 %, and the median")
+    panels[1].set_xlabel("quantiles of the values: 1 % to 99 %, and the median")
     for axes in panels[:2]:
         axes.set_ylim(len(modules) - 0.4, -0.6)
     for number, (name, values) in enumerate(with_spectrum.items()):

@@ -77,7 +77,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
-    """Draw a text at a point, which is the text's start, middle or end as `anchor` says."""
+    """Draw a text whose start, middle or end, depending on `anchor`, is at a point."""
     return element("text", visible(text), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 

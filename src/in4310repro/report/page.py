@@ -158,7 +158,7 @@ def remove_earlier_figures(folder: Path, written: set[str]) -> None:
 
 
 def _earlier_figures(record_file: Path) -> list[str]:
-    """Return the figure files that an earlier report lists; an empty list if there is no valid earlier report."""
+    """Return the figure files listed in an earlier report; empty if there is no valid earlier report."""
     try:
         listed = read_json(record_file)["figures"]
     except (ValueError, KeyError, TypeError):
@@ -194,7 +194,7 @@ def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
 def _title(run: FinishedRun) -> str:
     """Return the title of a report on a run with the user's own images."""
     place = publishable(run.config).data or "drawn scenes"
-    return f"{Path(place).name or place}: images of {len(run.classes)} classes, networks trained and measured"
+    return f"{Path(place).name or place}: networks trained and tested on images of {len(run.classes)} classes"
 
 
 def make_report_record(run: FinishedRun, figure_files: list[str]) -> ReportRecord:
@@ -234,7 +234,7 @@ def _context(run: FinishedRun, run_record: RunRecord, all_exhibits: Sequence[Exh
 
 
 def _headline(test: Exhibit) -> list[tuple[str, Cell, Cell]]:
-    """Return the name, value and interval of each of the main test metrics."""
+    """Return (name, value, interval) of each main test metric."""
     source = figure_source(TEST, test.numbers)
 
     def row(name: str, *keys: str) -> tuple[str, Cell, Cell]:

@@ -31,7 +31,7 @@ class Original(TypedDict):
 
 
 def has_original_classes(classes: Sequence[str]) -> bool:
-    """Return whether a run has the classes of the published report; without them, numbers cannot be compared."""
+    """Return whether a run has the classes of the published report, which every comparison requires."""
     return list(classes) == original()["classes"]
 
 
@@ -50,7 +50,7 @@ class SettingSummary(ClassMetrics):
 
 
 class UnseenSummary(ClassMetrics):
-    """Metrics of the selected network on the images that the supposed protocol does not use."""
+    """Metrics of the selected network on images that its run never read, and the number of these images."""
 
     images: int
 

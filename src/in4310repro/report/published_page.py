@@ -208,7 +208,7 @@ def _context(
 
 
 def _standard_error(run: RunSummary) -> float:
-    """Return the standard error of a run's mean class accuracy that the random choice of test images causes."""
+    """Return the standard error of a run's mean class accuracy due to the random choice of test images."""
     accuracies = run["test"]["class_accuracy"]
     variances = [p * (1 - p) / n for p, n in zip(accuracies, run["supports"].values(), strict=True)]
     return math.sqrt(sum(variances)) / len(variances)
@@ -230,7 +230,7 @@ def _command(record: RunRecord, name: str) -> str:
 
 
 def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -> dict[str, str]:
-    """Return the name of the first training setting, which has no warm start, and its mean class accuracies."""
+    """Return the name and mean class accuracies of the first training setting, as template values."""
     name = next(iter(numbers["corrected"]["settings"]))
 
     def accuracies(runs: Sequence[RunSummary]) -> str:
@@ -241,7 +241,7 @@ def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
-    """Return a table row for each training setting: its best metrics as printed and by both protocols."""
+    """Return a table row for each training setting: its best metrics as published and under both protocols."""
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]

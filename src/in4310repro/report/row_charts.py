@@ -85,7 +85,7 @@ class Rows:
 
 
 def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
-    """Return a scale up to 1 that starts at the highest number in `STARTS` not above the smallest value.
+    """Return a scale that ends at 1 and starts at the largest entry of `STARTS` that is at most min(values).
 
     Args:
         values: values to draw, each from 0 to 1.

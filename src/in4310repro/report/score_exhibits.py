@@ -64,7 +64,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return the images of each cell of the confusion matrix with top scores, by true and predicted class."""
+    """Return images and top scores for each cell of the confusion matrix, by true and predicted class."""
     predicted = scores.softmax.argmax(axis=1)
     top = scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
@@ -75,7 +75,7 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the two most frequent mistakes, with the interval of their share of the images of the true class."""
+    """Return the two most frequent confusions, each with the interval of its rate among the true class's images."""
     places = range(len(classes))
     wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
     return [
@@ -119,7 +119,7 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
     source = figure_source(CURVES, numbers)
     caption = "The area below the steps is the average precision. Chance, dashed, is the share of the class."
     if run.config.protocol.ranks_logits:
-        caption = "The steps rank softmax scores; this protocol's average precision ranks logits, which are not kept."
+        caption = "Curves rank softmax scores, but this protocol's average precision ranks logits, which are not kept."
     rows = tuple(
         (name, source.at("average_precision", label), source.at("chance", label), *_find_ends(source, name))
         for label, name in enumerate(classes)
@@ -200,7 +200,7 @@ def _bin_row(source: Source, place: int) -> tuple[Cell, ...]:
 
 
 def _calibration_findings(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, Sentence]:
-    """Return two sentences: mean top score against the accuracy's interval, and the bin with most images."""
+    """Return two sentences: one comparing mean top score and accuracy, one on the bin with the most images."""
     fullest = max(range(len(numbers["bins"])), key=lambda place: numbers["bins"][place]["images"])
     place = compare_with_interval(
         numbers["mean_top_score"],

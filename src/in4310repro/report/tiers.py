@@ -31,7 +31,7 @@ UNBROKEN = re.compile(r"(?<![\w-])--?[a-zA-Z][\w-]*|\d[\d.,]* %|\d[\d.]*e-\d+")
 
 @dataclass(frozen=True)
 class Tier:
-    """Row of the table of tiers: a group of numbers, the figures that show them, and how exactly they repeat."""
+    """Row of the table on reproducibility: a group of numbers, their figures, and how exactly a rerun gives them."""
 
     numbers: str
     places: str
@@ -81,7 +81,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of the numbers of epochs, or of fits of the last layer, that were not selected."""
+    """Return the tiers of the numbers from unselected epochs, or from unselected fits of the last layer."""
     units = {unit(rows) for rows in run.histories.values()}
     listed: dict[str, Tier] = {}
     if unit(run.histories[run.metrics["setting"]]) == "fit":

@@ -109,7 +109,7 @@ def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int,
 
 
 def _split_rows(copies: NDArray[Number], images: int, at_once: int) -> Iterator[NDArray[Number]]:
-    """Yield the rows in portions of at most `at_once` numbers, so that the memory needed stays constant."""
+    """Yield the rows in blocks of at most `at_once` numbers, so that memory use stays bounded."""
     count = max(1, at_once // images)
     return (copies[start : start + count] for start in range(0, len(copies), count))
 

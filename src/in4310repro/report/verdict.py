@@ -70,7 +70,7 @@ def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
 
 def _question(run: FinishedRun, source: Source) -> Sentence:
     if not has_original_classes(run.classes):
-        return (f"How well does {run.config.model} tell {len(run.classes)} classes apart, on images of them that it "
+        return (f"How well does {run.config.model} tell {len(run.classes)} classes apart, on images that it "
                 "has never seen?",)  # fmt: skip
     images = "photographs" if run.config.data else "drawn scenes"
     corrected = run.config.protocol.is_corrected
@@ -108,8 +108,8 @@ def _repeatability(run: FinishedRun) -> Sentence:
         how = (f"The command below computes in a fixed order of operations; {TESTED}. Eigenvalues repeat within "
                f"{tolerance}. {_describe_run(run)}")  # fmt: skip
     else:
-        how = (f"The same bits are expected where the numeric class is {run.fingerprint['numeric_class']}; elsewhere "
-               "the training ends with another network, and the scores of the saved weights stay within the "
+        how = (f"Equal bits are expected in numeric class {run.fingerprint['numeric_class']}. On other machines "
+               "training gives a different network, but the scores of the saved weights agree within the "
                "tolerances below.")  # fmt: skip
     return (f"{how} This is one training, of seed {run.config.seed}: another seed makes another network.",)
 
@@ -131,7 +131,7 @@ def _difference(run: FinishedRun, source: Source) -> Sentence:
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Return by subject a sentence on the protocol and on each condition unlike the published report's."""
+    """Return a dict from subject, such as "Data", to a sentence on what differs from the published report."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"

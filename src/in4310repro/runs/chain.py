@@ -23,7 +23,7 @@ from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.tensors import tensor_hashes, tensors_sha256
 
 DIGITS = 12  # of the sha256 of each tensor
-# Of the configuration: what decides how weights move, beside what is hashed or named on its own.
+# Configuration keys that affect the weights, except those that the chain hashes or names separately.
 OF_TRAINING = ("model", "image_size", "batch_size", "epochs", "seed", "augmentation", "schedule", "warm_up")
 
 
@@ -83,7 +83,7 @@ def start_sha256(
     how = config.preprocessing
     if replace(how, orientation=APPLIED) != Preprocessing(size=config.image_size):
         of_training["preprocessing"] = {name: value for name, value in asdict(how).items() if name != "orientation"}
-    # Chains of older runs, which ignored it, and of drawn scenes, which have none, stay as they were.
+    # Left out for older runs, which ignored it, and for drawn scenes, which have none, so that their chains stay valid.
     if config.data and how.orientation == APPLIED:
         of_training["orientation"] = APPLIED
     if (part := config.training.trained_part(setting)) != ALL:
@@ -112,7 +112,7 @@ def split_sha256(split_csv: bytes) -> str:
 def starts(
     config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
-    """Return the hash of each setting's starting point, by setting name, computed from the files of a run."""
+    """Return the hash of each setting's starting point by setting name; `tensors` are the epoch hashes by setting."""
     split_hash, numeric_class = split_sha256(to_csv(split)), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}

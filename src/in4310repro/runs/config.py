@@ -1,4 +1,4 @@
-"""Configuration of a run: all options that change its results, as it is read from files and checked."""
+"""Configuration of a run (all options that change its results), and functions to read and check it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Config:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """The preprocessing of images; options that are None, decided by the weights, get default values."""
+        """Preprocessing of the images; options that are None (left to the weights) get default values."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
@@ -138,7 +138,7 @@ class Config:
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
-        """Return a clause that says why an optimizer has no portable arithmetic; empty if all have it."""
+        """Return a clause about the first optimizer that cannot be used in portable arithmetic; empty if all can."""
         return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property
@@ -216,8 +216,8 @@ def to_json(config: Config, number: int | None = None) -> Values:
 
     Args:
         config: the configuration.
-        number: the format; None takes `FORMAT`, or an older format if the EXIF orientation is ignored. Older
-            runs and their checkpoints can so be continued in their own format.
+        number: the format; None takes `FORMAT`, or an older format if the EXIF orientation is ignored. Thus
+            older runs and their checkpoints can be continued in their own format.
     """
     if number is None:
         number = FORMAT if config.orientation == APPLIED else LAST_WITHOUT_ORIENTATION
@@ -225,7 +225,7 @@ def to_json(config: Config, number: int | None = None) -> Values:
     values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     if number <= LAST_WITHOUT_ORIENTATION:
         del values["orientation"]
-    # Written only where it is chosen: older versions read, and older runs continue, every other configuration.
+    # Left out at its default, so that older versions read such configurations, and older runs can continue.
     if config.select == DEFAULT_SELECTION:
         del values["select"]
     return {"format": number} | values | {"protocol": config.protocol.names}

@@ -21,7 +21,7 @@ CORRECTED, PUBLISHED = "corrected", "published"
 
 
 class Deviation(StrEnum):
-    """A deviation from the assignment: meaning, name in version 0.1, stage it changes (training, scores, features).
+    """A deviation from the assignment: its meaning, its name in version 0.1, and the stage that it changes.
 
     A deviation of the stage `scores` or `features` does not change training. It only changes how scores or
     feature maps of the trained network are measured.
@@ -135,7 +135,7 @@ class Protocol:
         return Deviation.SHARED_SPLIT in self.deviations
 
     def part_read_as(self, part: str) -> str:
-        """Return the part of the split that provides the given part's images: always `test` in a shared split."""
+        """Return the part of the split from which images of `part` are read: `test` if the split is shared."""
         return "test" if self.shares_split else part
 
     @property
@@ -174,7 +174,7 @@ class Protocol:
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
-        """Return the divisor of the fraction of non-positive values: 1, or 208 / 200 for 200 images padded to 208."""
+        """Return the divisor for fractions of non-positive values: 1, or e.g. 208 / 200 if a deviation pads batches."""
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 
     @property
@@ -220,5 +220,5 @@ def parse(protocol: str | Iterable[str]) -> Protocol:
 
 
 def padded_images(images: int) -> int:
-    """Return the number of images rounded up to whole batches of `PUBLISHED_BATCH_SIZE`: 208 for 200."""
+    """Return the number of images rounded up to a multiple of `PUBLISHED_BATCH_SIZE`, such as 208 for 200."""
     return math.ceil(images / PUBLISHED_BATCH_SIZE) * PUBLISHED_BATCH_SIZE

@@ -62,7 +62,7 @@ class FinishedRun:
         """Read and check the folder of a finished run.
 
         Raises:
-            ValueError: the folder is no run, the run is not finished, or a file is missing, damaged or in an
+            ValueError: the folder is not a run, the run is not finished, or a file is missing, damaged or in an
                 unsupported format.
         """
         files = finished_files(folder)
@@ -171,7 +171,7 @@ class FinishedRun:
         )
 
     def split_below(self, data: str | None) -> Split:
-        """Check that the images of the split are unchanged; return the split with their present folder as its root.
+        """Return the split, with the folder in which its images are now, after checking that no image has changed.
 
         Args:
             data: the folder of the images; None: the one named in the configuration, or that of the drawn scenes.
@@ -188,7 +188,7 @@ def finished_files(folder: Path) -> RunFolder:
     """Return the files of a finished run, without checking their content.
 
     Raises:
-        ValueError: the folder is no run, or the run is not finished.
+        ValueError: the folder is not a run, or the run is not finished.
     """
     files = RunFolder.open(folder)
     if not (folder / names.METRICS).exists():
@@ -225,7 +225,8 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
     Files written to a temporary copy are discarded.
 
     Raises:
-        ValueError: the folder is no finished run, or a file is missing or damaged; raised in the first process.
+        ValueError: the folder is not a finished run, or a file is missing or damaged. Only the
+            first process raises it.
     """
     if processes.leads:
         run = FinishedRun.open(folder)
@@ -243,7 +244,7 @@ def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
 
 
 def _list_needed(run: FinishedRun) -> Iterator[str]:
-    """Yield the names of the files sent to other processes; of the weights, only those of the selected setting."""
+    """Yield the names of the files to send to other processes; only the selected setting's weights are sent."""
     yield from (name for name in (*names.OF_RUN, names.MANIFEST) if (run.folder / name).is_file())
     for setting in run.histories:
         yield from (names.of_setting(setting, name) for name in (names.HISTORY, names.TENSORS))

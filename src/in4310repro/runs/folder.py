@@ -54,10 +54,10 @@ class RunFolder:
 
     @classmethod
     def create(cls, folder: Path) -> RunFolder:
-        """Create an empty run folder; rename an existing run to the first unused name `FOLDER.N`.
+        """Create an empty run folder; an existing run is first renamed to the first unused name `FOLDER.N`.
 
         Raises:
-            ValueError: the folder holds files that are no run, or another process trains in it.
+            ValueError: the folder contains files that are not a run, or another process trains in it.
         """
         lock(folder)
         if place := moves_to(folder):
@@ -70,7 +70,7 @@ class RunFolder:
         """Open and lock a run folder to resume training; remove incomplete files of a killed process.
 
         Raises:
-            ValueError: another process trains in the folder, it is no run, or a link in it leads outside.
+            ValueError: another process trains in the folder, the folder is not a run, or a link in it leads outside.
         """
         lock(folder)
         for place, folders, files in os.walk(folder):
@@ -128,7 +128,7 @@ class RunFolder:
         """Return the path of a file of the run, after checking that it is a regular file in the folder.
 
         Raises:
-            ValueError: the file does not exist, is no regular file, or a link leads out of the folder.
+            ValueError: the file does not exist, is not a regular file, or a link leads out of the folder.
         """
         return regular_file(self.folder, name)
 
@@ -136,7 +136,7 @@ class RunFolder:
         """Return the value in a JSON file of the run.
 
         Raises:
-            ValueError: the file is missing, is no regular file, is not JSON, or a link leads out of the folder.
+            ValueError: the file is missing, is not a regular file, is not JSON, or a link leads out of the folder.
         """
         return read_json(self.file(name))
 
@@ -152,7 +152,7 @@ class RunFolder:
         """Return the tensors in a safetensors file of the run.
 
         Raises:
-            ValueError: the file is missing, is no regular file, is damaged, or a link leads out of the folder.
+            ValueError: the file is missing, is not a regular file, is damaged, or a link leads out of the folder.
         """
         return read_tensors(self.file(name))
 
@@ -160,7 +160,7 @@ class RunFolder:
         """Return the arrays in an npz file of the run.
 
         Raises:
-            ValueError: the file is missing, is no regular file, is damaged, or a link leads out of the folder.
+            ValueError: the file is missing, is not a regular file, is damaged, or a link leads out of the folder.
         """
         return read_arrays(self.file(name))
 
@@ -239,7 +239,7 @@ def moves_to(folder: Path) -> Path | None:
     """Return the first unused name `FOLDER.N` for an existing run; None if the folder is empty or missing.
 
     Raises:
-        ValueError: the folder holds files that are no run.
+        ValueError: the folder contains files that are not a run.
     """
     if not folder.exists() or not any(folder.iterdir()):
         return None
@@ -255,7 +255,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
 
 
 def write_status(folder: Path, code: int, message: str, rank: int) -> None:
-    """Write the exit code, message and rank of a command's end under torchrun, which itself always exits with 1.
+    """Write how a command ended (exit code, message, rank), since torchrun itself always exits with 1.
 
     Nothing is written if the run is finished and was not changed by this command, or if another process has
     locked it.

@@ -34,7 +34,7 @@ def of_setting(setting: str, name: str) -> str:
 
 
 def is_of_run(name: str) -> bool:
-    """Return whether a path relative to the run folder is one that a run may write and list in its manifest."""
+    """Return whether a run may write this path, relative to its folder, and list it in its manifest."""
     folder, _, file = name.rpartition("/")
     return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
 
@@ -55,7 +55,7 @@ def is_log(name: str) -> bool:
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Return whether a path is that of a saved state after an epoch, which is at most `epochs` if given."""
+    """Return whether a path is that of a state saved after an epoch from 1 to `epochs` (if given)."""
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
     if found is None or name != kept_epoch(setting, epoch := int(found[1])):
@@ -64,7 +64,7 @@ def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
 
 
 def checkpoint(epoch: int, batch: int, sha256: str) -> str:
-    """Return the file name of a checkpoint after these epochs and batches; `sha256` is the hash of its bytes."""
+    """Return a checkpoint's file name, given the epochs and batches done and the hash of its bytes."""
     return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
 
 

@@ -153,7 +153,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values, without split and modules if a training will choose them."""
+    """Return the configuration as JSON values; split and modules are omitted if the training will choose them."""
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
@@ -182,7 +182,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration; if its split is `SHARES`, replace it by counts in the preset's proportions.
+    """Return the configuration; a split `SHARES` is replaced by numbers of images in the preset's proportions.
 
     Args:
         config: a configuration whose split may be `SHARES`.
@@ -225,7 +225,7 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
     """
     config = publishable(config)
     run = shlex.quote(f"runs/{next(default_names(config.preset, config.data))}")
-    # Named where another name could be taken, since a run of other images has this one.
+    # Given explicitly, since by default another name is chosen if a run of other images has this one.
     out = f" --out {run}" if config.data else ""
     trains = f"in4310repro train{out} {command_line_options(config, chosen)}"
     return f"{trains} && in4310repro report {run}{config.network.option}"

@@ -40,7 +40,7 @@ SPEED = "images_per_second"
 
 
 class HistoryRow(ClassMetrics):
-    """Losses and metrics after one epoch of a setting, or after one fit of the last layer with a penalty strength."""
+    """Losses and metrics after one epoch, or after one fit of the last layer with a penalty strength."""
 
     epoch: PositiveCount
     train_loss: NonNegative  # mean cross-entropy per image, while the weights move
@@ -51,7 +51,7 @@ class HistoryRow(ClassMetrics):
 
 
 class UnseenMetrics(ClassMetrics):
-    """The selected network's metrics on the images that the deviation `shared-split` never reads."""
+    """Metrics of the selected network on the images that a run with the deviation `shared-split` never uses."""
 
     images: PositiveCount
     loss: NonNegative
@@ -91,7 +91,7 @@ class ValueFeatures(TypedDict):
 
 
 class ActivationFeatures(ValueFeatures):
-    """Distribution of one module's values on one image set, never-positive channels, and images per channel."""
+    """Distribution of one module's values on one image set, never-positive channels, and top images of channels."""
 
     never_positive: list[Count]  # channels, from 0
     top_images: list[ChannelImages]  # of the channels with the largest responses

@@ -22,7 +22,7 @@ def _goodness(row: HistoryRow, by: str) -> float:
 
 
 def unit(rows: Sequence[HistoryRow]) -> str:
-    """Return the word for a row of a history: "epoch", or "fit" if the last layer was fitted instead of trained."""
+    """Return the word for a row of a history: "fit" for fits of the last layer, otherwise "epoch"."""
     return "fit" if "strength" in rows[0] else "epoch"
 
 

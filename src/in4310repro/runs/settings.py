@@ -34,7 +34,7 @@ class Kept(enum.Enum):
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """An optimizer: its name, the state that it keeps, and whether it is portable or has a momentum."""
+    """An optimizer: its name, the tensors that it keeps, and whether it is portable and has a momentum."""
 
     name: str  # of the class in torch.optim and, where it is portable, in `arithmetic`
     state: Mapping[str, Kept]  # by its name in torch's state dict
@@ -42,7 +42,7 @@ class Optimizer:
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
 
     def state_with(self, momentum: float) -> Mapping[str, Kept]:
-        """Return the tensors, by name, that the optimizer keeps per parameter at this momentum."""
+        """Return the tensors that the optimizer keeps for each parameter at this momentum, by name."""
         return {} if self.has_momentum and not momentum else self.state
 
 
@@ -61,7 +61,7 @@ OPTIMIZERS = {
 
 
 def obstacle(optimizer: str) -> str:
-    """Return a clause that says that an optimizer has no portable arithmetic; empty if it has."""
+    """Return a clause that says that an optimizer cannot be used in portable arithmetic; empty if it can."""
     if optimizer not in OPTIMIZERS or OPTIMIZERS[optimizer].is_portable:
         return ""
     portable = ", ".join(name for name, each in OPTIMIZERS.items() if each.is_portable)

@@ -60,7 +60,7 @@ def describe(error: OSError) -> str:
     """Return the error as a sentence, which names the file if the error has one."""
     if error.filename is not None:
         return f"{os.fsdecode(error.filename)}: {reason(error)}"
-    # Of `write_atomically`, a sentence already.
+    # `write_atomically` raises errors whose text is already a sentence.
     if error.strerror and error.errno is not None and error.strerror != os.strerror(error.errno):
         return error.strerror
     return reason(error)
@@ -100,13 +100,13 @@ def _refuse_irregular(path: Path, status: os.stat_result) -> None:
 
 
 def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
-    """Return the content of a regular file; raise as `open_regular` does."""
+    """Return the content of a regular file; raise the errors of `open_regular`."""
     with open_regular(path, largest) as file:
         return file.read()
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file; raise as `open_regular` does, and UnicodeDecodeError for other bytes."""
+    """Return the text of a UTF-8 file; raise the errors of `open_regular`, or UnicodeDecodeError."""
     return read_bytes(path, LARGEST_TEXT).decode()
 
 
@@ -146,7 +146,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
 
 @contextmanager
 def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
-    """Re-raise an OSError with the file's name and, if the disk is full, the bytes needed and free."""
+    """Add the file's name to an OSError in the `with` block; if the disk is full, also the bytes needed and free."""
     try:
         yield
     except OSError as error:
@@ -162,13 +162,13 @@ def _need(error: OSError, path: Path, size: int | None) -> str:
 
 
 def write_file(path: Path, data: bytes) -> Path:
-    """Create or replace a file in one step with these bytes; return its path. Raise as `write_atomically` does."""
+    """Create or replace a file in one step with these bytes; return its path. See `write_atomically` for errors."""
     write_atomically(path, lambda file: file.write(data), len(data))
     return path
 
 
 def file_sha256(path: Path) -> str:
-    """Return the sha256 of a file's bytes in lower-case hex; raise as `open_regular` does."""
+    """Return the sha256 of a file's bytes in lower-case hex; raise the errors of `open_regular`."""
     with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -302,8 +302,8 @@ def lock(place: Path) -> None:
         while not _is_at_path(held, path):
             held.release()
     except Timeout:
-        # FileLock takes a folder that cannot be written for one that is held. Not beforehand: where a system has no
-        # locks, a file that is there is one that is held.
+        # FileLock reports an unwritable folder as locked; `touch` then raises the true error. Not called earlier, since
+        # without system locks an existing lock file counts as locked.
         path.touch()
         raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
     _HELD[path] = held
@@ -311,7 +311,7 @@ def lock(place: Path) -> None:
 
 
 def _is_at_path(held: Any, path: Path) -> bool:
-    """Acquire the lock; return whether its file is still the one at the path.
+    """Acquire the lock `held`; return whether the locked file is still the file at `path`.
 
     If the previous holder has removed the file after it was opened here, the next process locks a new file.
 

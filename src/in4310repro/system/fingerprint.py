@@ -16,7 +16,7 @@ from in4310repro.system.schema import PositiveCount, Sha256, Text
 
 
 class GitState(TypedDict):
-    """Commit of the source code and whether it has changes; None if the package is not in its own git checkout."""
+    """Commit of the source code, and whether files are changed; None if the source is not in its own git checkout."""
 
     commit: Text | None
     dirty: bool | None
@@ -74,7 +74,7 @@ def _processor() -> str:
 
 
 def _git_state() -> GitState:
-    """Return the commit of the source code and whether it has changes; both None outside its own checkout."""
+    """Return the commit of the source code, and whether files are changed; None outside the project's checkout."""
     source = Path(__file__).parents[2]
 
     def git(*words: str) -> str | None:

@@ -1,12 +1,11 @@
-"""Heartbeats: detect lost processes of a command, and agree on how the command ends, through torchrun's store.
+"""Heartbeats: detection of a command's lost processes, and agreement on its end, through torchrun's store.
 
 A thread of each process increments its count of beats in the store, and checks that the counts of the
 others grow. It ends the process if the main thread waits for a process that no longer exists.
 
-torchrun and a timeout of the process group end the other processes too, but with the errors of broken
-connections in place of one message that names the cause and has its exit code. A timeout also ends processes
-that wait for one which decodes, computes or writes for longer, and nothing ends them after torchrun itself is
-killed (measured in docs/processes.md).
+torchrun and a timeout of the process group would end the other processes too, but with errors about broken
+connections instead of one message and exit code for the cause. A timeout would also end processes that wait
+for a slow one. After torchrun itself is killed, nothing would end them (measured in docs/processes.md).
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ PATIENCE = 15.0  # seconds in which others say what they know of a broken connec
 GRACE = 3.0  # seconds in which the main thread may come to the end by itself
 SOON = 0.1  # seconds between beats while the command ends
 
-# A process is cut off where a connection broke: it has ended since another one has.
+# CUT_OFF: a process ended because its connection broke, since another process had ended.
 RUNNING, CUT_OFF, INTERRUPTED, FINISHED = "running", "cut off", "interrupted", "finished"
 
 
@@ -45,7 +44,7 @@ class Ending:
     lost: bool = False
 
     def line(self, kept: str) -> str:
-        """Return the message about the ending; `kept` is a text that says which results are kept."""
+        """Return the line to print about how the command ended; `kept` is a text about the results that are kept."""
         if self.code == signals.INTERRUPTED:
             return "; ".join(filter(None, (self.message, kept)))
         return f"rank {self.rank}: {self.message}" if self.rank and self.message else self.message
@@ -71,11 +70,11 @@ class Heartbeat:
         self.rank = launch.number("RANK", range(self.size))
         host, port = os.environ["MASTER_ADDR"], launch.number("MASTER_PORT", range(1, 2**16))
         self.place, waits = f"{host}:{port}", timedelta(seconds=SILENCE)
-        # What was said before torchrun started the processes again is of no account.
+        # The prefix has the restart count, so that messages from before a restart by torchrun are ignored.
         start = f"in4310repro/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}/{self.size}/{number}"
         store = TCPStore(host, port, is_master=False, timeout=waits)
         self.store = PrefixStore(start, store)
-        # All have done this when torch has connected them: one that is stopped just then is missed.
+        # Done before torch connects the processes, so that one that stops during this is noticed.
         self.store.set(f"state/{self.rank}", RUNNING)
         self.store.add(f"beat/{self.rank}", 1)
         self.together = False  # whether every process has come
@@ -109,7 +108,7 @@ class Heartbeat:
         Returns:
             The exit code, and the line for this process to print.
         """
-        # Unless the thread is about to end this process.
+        # Waits forever if the heartbeat thread is already ending this process.
         self.leaving.acquire()
         if code == signals.INTERRUPTED:
             self._stop(INTERRUPTED)
@@ -126,7 +125,7 @@ class Heartbeat:
         self.hurry.set()
 
     def _last_words(self) -> str:
-        """Return the line for this process to print about the ending; empty if another process prints it."""
+        """Return the line that this process must print at the end; empty if another process prints it."""
         ending = self.own if self.own and self.own.message == self.ending.message else self.ending
         line = ending.line(self._kept())
         if self.rank == 0:
@@ -193,7 +192,7 @@ class Heartbeat:
             self.beats = beats
 
     def _decided(self) -> Ending:
-        """Return how the command ends; `UNKNOWN` if that cannot be decided yet."""
+        """Return the exit code and message on which the processes agree; `UNKNOWN` if they are not decided yet."""
         if self.own:
             return self._agreed(self.own)
         if self.store.check(["ending"]):
@@ -203,7 +202,7 @@ class Heartbeat:
             rank = self.silent.index(seconds)
             message = f"rank {rank} of {self.size} has not answered for {seconds:.0f} s"
             return self._agreed(Ending(signals.INTERRUPTED, message, rank, lost=True))
-        # Of those that have not come nobody knows more.
+        # If not all processes have joined, nobody knows more about the missing ones.
         agree = RUNNING not in self.states or not self.together or time.monotonic() - self.trouble > PATIENCE
         if INTERRUPTED in self.states and agree:
             return self._agreed(Ending(signals.INTERRUPTED, "interrupted", 0))
@@ -215,7 +214,7 @@ class Heartbeat:
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this process, as the first that still can, prints how the command ended."""
+        """Return whether this process prints how the command ended: it is the lowest rank that is able to."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -224,7 +223,7 @@ class Heartbeat:
         return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
-        """Return the text of rank 0 about which results are kept."""
+        """Return the text about the results that are kept, which rank 0 provides."""
         words = self.kept
         if self.rank == 0:
             words = signals.kept()

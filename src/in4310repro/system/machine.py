@@ -83,7 +83,7 @@ def size_text(count: int) -> str:
 
 
 def brief(value: Decimal) -> str:
-    """Return a number as text: as an integer from 100 to a million, otherwise with three significant digits."""
+    """Return a number as text: an integer if it is from 100 to a million, otherwise three significant digits."""
     return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"
 
 
@@ -129,18 +129,17 @@ def has_weights() -> bool:
     return file is not None and file.is_file()
 
 
-def install_command(module: str) -> str:
-    """Return the pip command that installs one of `PACKAGES` for the running Python."""
-    return f"{_pip()} install {PACKAGES[module].requirement}"
+def install_command(module: str, python: str = sys.executable) -> str:
+    """Return the pip command that installs one of `PACKAGES` for a Python interpreter, by default the running one.
 
-
-def _pip() -> str:
-    """Return the command for this Python's pip: `pip` if that is this environment's, else `PYTHON -m pip`."""
-    folder = Path(sys.executable).parent
-    found = shutil.which("pip")
-    if found and Path(found).parent == folder:
-        return "pip"
-    # Not resolved: the interpreter of an environment is a link to the one that it was made with.
-    inside = folder.is_relative_to(Path.cwd())
-    python = f"{Path(sys.executable).relative_to(Path.cwd()) if inside else sys.executable}"
-    return f'"{python}" -m pip' if " " in python else f"{python} -m pip"
+    The command is `pip` if that is the pip of this interpreter's environment, else `PYTHON -m pip`.
+    """
+    folder, pip = Path(python).parent, shutil.which("pip")
+    if pip and Path(pip).parent == folder:
+        command = "pip"
+    else:
+        # Not resolved: the interpreter of an environment is a link to the one that it was made with.
+        if folder.is_relative_to(Path.cwd()):
+            python = f"{Path(python).relative_to(Path.cwd())}"
+        command = f'"{python}" -m pip' if " " in python else f"{python} -m pip"
+    return f"{command} install {PACKAGES[module].requirement}"

@@ -1,6 +1,6 @@
 """Arithmetic modes: portable (own kernels, equal bits on all processors) and native (torch's kernels).
 
-Beside them, random numbers that depend only on a seed and names.
+The module also has random generators that depend only on a seed and names.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MALLOPT_TRIM_THRESHOLD, MALLOPT_MMAP_THRESHOLD = -1, -3  # parameters of mallopt
 
 @dataclass(frozen=True, kw_only=True)
 class Numerics:
-    """Arithmetic mode of this process, with a numeric class: processes of equal class compute equal bits."""
+    """Arithmetic mode of this process, with a numeric class; processes of the same class compute equal bits."""
 
     mode: str  # portable or native
     numeric_class: str  # processes of one class give equal bits
@@ -160,7 +160,7 @@ def _native(device: str, note: str = "") -> Numerics:
 
 
 def resolve_device(device: str, cards: int) -> str:
-    """Return the name of the torch device for a value of `--device`, on a machine with so many CUDA devices.
+    """Return the name of the torch device for a value of `--device`, given the number of CUDA devices.
 
     Raises:
         ValueError: the device is unknown or not there.
@@ -243,7 +243,7 @@ def portable_class(hashes: dict[str, str], version: int) -> str:
 
 
 def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
-    """Return the numeric class of native arithmetic: 12 hex digits of a hash of probe, threads and device name."""
+    """Return the numeric class of native arithmetic: 12 hex digits of a hash of probe results, threads and device."""
     return _sha256(json.dumps([hashes, threads, device_name]).encode())[:12]
 
 

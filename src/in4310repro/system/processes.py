@@ -44,7 +44,7 @@ class Processes:
         return data if self.size == 1 else broadcast_bytes(data)
 
     def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
-        """Ask a question in all processes; return a function that waits and returns whether any answer is yes."""
+        """Evaluate `question` in all processes; return a function that waits and returns whether any answer is True."""
         if self.size == 1:
             return question
         said = torch.tensor(int(question()), device=device_of())
@@ -67,7 +67,7 @@ _heartbeats: list[Heartbeat] = []
 
 
 def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
-    """Return this process's heartbeat, created on first use; None if torchrun did not start several processes."""
+    """Return this process's heartbeat, created if necessary; None if torchrun did not start several processes."""
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch.size() == 1:
         return None
     if not _heartbeats or (joins and _heartbeats[-1].finished):

@@ -25,13 +25,14 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """Start time of a task of several parts, and the fraction of the task that was done before the start."""
+    """Clock of a task with several parts, which estimates the seconds left."""
 
+    now: Callable[[], float]
     start: tuple[float, float] | None = None
 
     def seconds_left(self, share: float) -> float | None:
         """Return the estimated seconds left of the whole task; None until some of it has been done."""
-        now = time.monotonic()
+        now = self.now()
         # What a resumed training did before took none of this time.
         self.start = self.start or (now, share)
         began, first = self.start
@@ -54,10 +55,11 @@ class Progress:
 
     console: Console | None = None
     stretch: Part | None = None
+    now: Callable[[], float] = time.monotonic  # seconds, from any start
 
     def whole(self) -> Progress:
-        """Return a display for a task of several parts; each part shows the time left of the whole task."""
-        return self if self.console is None else replace(self, stretch=Part(Clock()))
+        """Return a display for a task with several parts, which shows the time left for all parts together."""
+        return self if self.console is None else replace(self, stretch=Part(Clock(self.now)))
 
     def part(self, index: int, count: int, title: str = "") -> Progress:
         """Return a display for one of several equal parts of a task; the index starts at 0.
@@ -72,7 +74,7 @@ class Progress:
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
-        """Yield a function to report progress; it takes the number of items just done and a text like `loss 0.41`."""
+        """Yield a function that reports progress, called with the number of items done since and a text."""
         if self.stretch and self.stretch.title:
             title = f"{self.stretch.title}, {title}"
         title = visible(title)
@@ -85,10 +87,10 @@ class Progress:
                     total, lambda done, whole, detail: bars.update(bar, advance=done, whole=whole, detail=detail)
                 )
         else:
-            yield self._telling(total, _plain_lines(self.console, title, total))
+            yield self._telling(total, _plain_lines(self.console, title, total, self.now))
 
     def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
-        """Return a function that shows progress with the time left of the whole task, if known."""
+        """Return a function that reports progress by `show`, with the time left of the whole task if known."""
         finished = 0
 
         def advance(done: int, detail: str) -> None:
@@ -163,15 +165,17 @@ def _bars(console: Console) -> Bars:
     return Progress(*columns, console=console, transient=True)
 
 
-def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str, str], None]:
+def _plain_lines(
+    console: Console, title: str, total: int, clock: Callable[[], float]
+) -> Callable[[int, str, str], None]:
     """Return a function that prints progress as plain lines: one every few seconds, and one at the end."""
-    start = shown = time.monotonic()
+    start = shown = clock()
     finished = 0
 
     def advance(done: int, whole: str, detail: str) -> None:
         nonlocal shown, finished
         finished += done
-        now = time.monotonic()
+        now = clock()
         if finished < total and now - shown < SECONDS_BETWEEN_LINES:
             return
         shown = now
@@ -185,9 +189,9 @@ def _plain_lines(console: Console, title: str, total: int) -> Callable[[int, str
 
 @contextmanager
 def interrupts() -> Iterator[Callable[[], bool]]:
-    """Hold back a signal such as Ctrl-C; yield a function that returns whether one has come.
+    """Hold back signals such as Ctrl-C in the `with` block; yield a function that returns whether one has come.
 
-    The caller can so stop after the current step. A second signal raises KeyboardInterrupt at once (see
+    The caller can thus stop after the current step. A second signal raises KeyboardInterrupt at once (see
     `signals`).
     """
     asked: list[float] = []

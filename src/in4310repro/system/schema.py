@@ -1,4 +1,4 @@
-"""Checks of JSON values against a record type; the error names the first wrong value. Differences of two values."""
+"""Checks of JSON values against record types, and the differences between two JSON values."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def check(value: Any, kind: Any, source: str) -> Any:
 
 @functools.cache
 def _adapter(kind: Any) -> Any:
-    # In a list: TypedDicts take their configuration from what they stand in.
+    # Wrapped in a list, since a TypedDict takes its configuration from the type around it.
     return TypeAdapter(list[kind], config=ConfigDict(strict=True, extra="forbid", allow_inf_nan=False))
 
 

@@ -27,7 +27,7 @@ handled: list[int] = []
 
 
 def keep_nothing() -> str:
-    """Return an empty text: by default, an interrupted command keeps no results."""
+    """Return an empty text, the default: an interrupted command keeps no results."""
     return ""
 
 
@@ -59,7 +59,7 @@ def leave(*_of_signal: object) -> NoReturn:
 
 
 def is_repeat(before: float) -> bool:
-    """Return whether a signal received now is the signal received at `before`, forwarded again by torchrun."""
+    """Return whether a signal received now is torchrun's repetition of the signal received at `before`."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 
@@ -71,7 +71,7 @@ def take_over_process() -> None:
     """
     for number in stopping_signals():
         signal.signal(number, leave)
-    # Without a descriptor or a thread to spare the handlers alone have to do.
+    # If no file descriptor or thread is available, the signal handlers alone must suffice.
     with contextlib.suppress(OSError, RuntimeError):
         _watch_for_calls_that_never_return()
     # Registered first, so that it is called last: what remains then is not Python's to interrupt.
@@ -85,7 +85,7 @@ def take_over_process() -> None:
 
 
 def _watch_for_calls_that_never_return() -> None:
-    """End the process if it stays inside a library call in which Python cannot handle a signal.
+    """Start a thread that ends the process if a library call keeps Python from handling a signal for too long.
 
     After a signal, the call may take up to `PATIENCE` seconds, or until the next signal.
     """
@@ -95,7 +95,7 @@ def _watch_for_calls_that_never_return() -> None:
 
     def watch() -> None:
         received = 0
-        # Always so: naming the writer is what keeps it open.
+        # Always true; the reference to `writer` keeps the socket open.
         while writer.fileno() >= 0:
             received += len(reader.recv(1))
             received += _wait_for_another(reader)
@@ -138,7 +138,7 @@ def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], An
 
 @contextmanager
 def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
-    """Raise KeyboardInterrupt on a stopping signal; end the process on a second one, or during an import.
+    """Raise KeyboardInterrupt on a stopping signal; end the process on a second signal, or during an import.
 
     During an import, extension modules would turn a KeyboardInterrupt into errors that blame the installation.
 

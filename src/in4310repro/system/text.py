@@ -1,4 +1,4 @@
-"""Safe display of names from users and files: without control of a terminal or page, and without private paths."""
+"""Safe display of names from users and files: no control characters, no markup, and no private paths."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 
 
 def as_function(name: str) -> str:
-    """Return a name such as `mynets.small` in the form MODULE:FUNCTION; empty if it cannot have this form.
+    """Return a name like `mynets.small` in the form MODULE:FUNCTION; empty if this is impossible.
 
     Examples:
         >>> as_function("mynets.small"), as_function("nets/mine.py:small"), as_function("resnet18")
@@ -82,7 +82,7 @@ def _escape_start(start: str) -> str:
 def _inline(text: str) -> str:
     """Return Markdown that renders as exactly this text inside a line."""
     escaped = SPECIAL.sub(r"\\\g<0>", visible(text))
-    # Not by a backslash, which some renderers leave in front of a tag that works.
+    # Not by a backslash: some renderers show it and still interpret the tag.
     escaped = re.sub("&(?=[#A-Za-z])", "&amp;", escaped)
     escaped = re.sub("<(?=[A-Za-z/!?])", "&lt;", escaped)
     return OUTER_SPACE.sub(lambda spaces: "&#32;" * len(spaces.group()), escaped)
@@ -97,7 +97,7 @@ def code(text: str) -> Markdown:
     """Return Markdown inline code; the fence has more backticks than any run of backticks in the text."""
     shown = visible(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
-    # One space at each end is no part of the code.
+    # Markdown removes one space at each end of a code span.
     space = " " if shown[:1] in " `" or shown[-1:] in " `" else ""
     return Markdown(f"{fence}{space}{shown}{space}{fence}")
 
@@ -108,7 +108,7 @@ def verbatim(text: str) -> Markdown:
 
 
 def publishable_place(place: str) -> str:
-    """Return a relative path unchanged; of an absolute path or one with `..`, return only the last name.
+    """Return a relative path unchanged; for an absolute path or one with `..`, return only the last name.
 
     The user's name, taken from the home folder, and unprintable names become `PATH`.
 

@@ -32,7 +32,7 @@ Numbers = dict[Text, float | None]
 UNSEEN = "accuracy on unseen images"  # None without shared-split
 # How the names of some numbers begin.
 SHARE, EIGENVALUE = "non-positive share", "largest eigenvalue"
-# What a table calls them: the test images are those of training where the split is shared.
+# Their names in tables: with a shared split, the test images are training images.
 SHOWN = {"test accuracy": "accuracy on its test images", "test mAP": "mAP on its test images"}
 RUNS = Path("runs/ablation")
 EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
@@ -98,7 +98,7 @@ def ablation(
 
 
 def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
-    """Return the shell command that repeats an ablation, without `--runs` if its path is absolute."""
+    """Return the shell command that repeats an ablation, without the option `--runs` if `runs` is absolute."""
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
@@ -148,7 +148,7 @@ def read_report(file: Path) -> AblationReport:
 
 
 def markdown(report: AblationReport) -> str:
-    """Return the report as Markdown, with a table of each number and of its change by each deviation."""
+    """Return the report as Markdown, with a table of the numbers and of how each deviation changes them."""
     numbers, config, made_by = report["numbers"], report["config"], report["fingerprint"]
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"
@@ -194,7 +194,7 @@ def limits(report: AblationReport) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """Return the change as text: `.` if it is 0, `-` if `after` is None, and `after` if `before` is None."""
+    """Return `after - before` as text: `.` if it is 0, `-` if `after` is None, and `after` if `before` is None."""
     if after is None:
         return "-"
     if before is None:

@@ -117,7 +117,7 @@ def unpack(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer
 
 
 def size(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Return the number of bytes of the weights and the optimizer state, which each checkpoint stores."""
+    """Return the size in bytes of a checkpoint's tensors: the weights and the optimizer state."""
     return len(tensor_bytes(_tensors(model, optimizer)))
 
 
@@ -133,7 +133,7 @@ def write_kept_epoch(file: Path, model: torch.nn.Module, optimizer: torch.optim.
 
 
 def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[str], setting: OptimizerSetting) -> int:
-    """Return the approximate number of bytes that `write_kept_epoch` writes, without some kilobytes of names.
+    """Return the approximate number of bytes that `write_kept_epoch` writes, not counting tensor names.
 
     Args:
         weights: the network's weights and buffers.
@@ -221,7 +221,7 @@ def restore(
         except UNUSABLE as error:
             raise _error_for_foreign_file(source, error, TO_REMOVE) from None
         if isinstance(begun_with, Mapping) and "preset" in begun_with:
-            # Read and written again: an older training lacks newer settings, whose defaults it had.
+            # Reading and writing it adds the defaults of newer settings, with which an older training was done.
             begun_with = configuration.to_json(configuration.from_json(begun_with, source))
         refuse_other_configuration(begun_with, config, source)
         check(position, PositionRecord, source)
@@ -240,7 +240,7 @@ def _check_values(
     model: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> None:
-    """Raise ValueError if a count or a mean of squares is below 0, or a mean is nan although its weight is not.
+    """Raise ValueError if a value in the weights or the optimizer state is impossible.
 
     NaN weights and infinite mean squares are possible, since a training can diverge.
     """
@@ -261,13 +261,13 @@ def _check_values(
 
 
 def _error_for_foreign_file(source: str, error: Exception, advice: str = "") -> ValueError:
-    """Return the error for intact tensors that are of another training."""
+    """Return the error for a file whose tensors are intact, but belong to a different training."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ValueError(f"{source} does not belong to this training ({what}){advice}")
 
 
 def _list_files(folder: Path) -> list[Path]:
-    """Return the checkpoints, sorted by position in the training; an empty list if the folder does not exist."""
+    """Return the paths of the checkpoints in a folder, sorted by epoch and batch; empty if there is no folder."""
     return sorted(folder.glob("[0-9]*.safetensors"))
 
 
@@ -308,12 +308,12 @@ def _load(
 
 
 def _uses_all_parameters(model: torch.nn.Module) -> bool:
-    """Return whether the model's class is from a library, whose networks use every parameter in each step."""
+    """Return whether the model comes from a library whose networks use all parameters in every step."""
     return type(model).__module__.partition(".")[0] in ("torch", "torchvision", "timm", "in4310repro")
 
 
 def _match_layout(value: torch.Tensor, parameter: torch.Tensor) -> torch.Tensor:
-    """Return the value in the parameter's memory layout, since fused optimizers read both in memory order."""
+    """Return the value in the parameter's memory layout, as fused optimizers require; unchanged if shapes differ."""
     if value.shape != parameter.shape:
         return value
     return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)

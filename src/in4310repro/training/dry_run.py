@@ -1,4 +1,4 @@
-"""Dry run: pass one batch through every stage of a training, and estimate time, disk and memory of all of it."""
+"""Dry run: pass one batch through every stage of a training, and estimate its time, disk space and memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import checkpoints
 from in4310repro.training.epochs import Epochs, Step, TrainingInputs
-from in4310repro.training.preparation import TrainingPlan, prepare
+from in4310repro.training.preparation import TrainingPlan, plan_training
 
 WARM_UP = 1  # batches of a setting before the one that is timed
 WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS, names.MANIFEST)
@@ -63,7 +63,7 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """Estimated seconds of the training, without fits of last layers and without decoding of images."""
+        """Seconds that the training is estimated to take, without fits of last layers and decoding of images."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -101,7 +101,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
     moved = moves_to(folder)
     if not os.access(nearest(folder), os.W_OK):
         raise ValueError(f"{folder} cannot be written: permission is denied in {nearest(folder)}")
-    plan = prepare(config, context)
+    plan = plan_training(config, context)
     steps, validation_seconds, checkpoint_bytes = _pass_through_stages(plan, context)
     rehearsal = Rehearsal(
         plan=plan,
@@ -122,7 +122,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
 
 
 def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str, Step], float, dict[str, int]]:
-    """Return each setting's timed step, the seconds that an image's evaluation takes, and the checkpoints' bytes."""
+    """Return each setting's timed step, the seconds to evaluate an image, and each setting's checkpoint bytes."""
     config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
     for setting in config.settings:
@@ -156,7 +156,7 @@ def _name_stage(network: Network, stage: str) -> Iterator[None]:
 
 
 def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
-    """Take the first optimizer steps of one setting; return the training, which holds the timed step."""
+    """Take the first optimizer steps of one setting; return the `Epochs`, whose `last` is the timed step."""
     config = plan.config
     inputs = TrainingInputs(
         model=plan.initial_network(),

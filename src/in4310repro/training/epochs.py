@@ -21,7 +21,6 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
-from in4310repro.system.machine import TRAINING_BYTES, refuse_beyond_memory
 from in4310repro.system.numerics import Numerics, generator_for, native_class
 from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
@@ -30,7 +29,7 @@ from in4310repro.training.checkpoints import Position
 
 
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return the arithmetic of several processes; a native numeric class depends on their number."""
+    """Return the arithmetic of several processes; in native mode, the numeric class depends on their number."""
     if numerics.portable or processes.size == 1:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
@@ -38,13 +37,13 @@ def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
 
 
 def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
-    """Return the network with batch norm over the images of all processes, for GPUs; the state dict is the same."""
+    """Return the network with batch norm that uses the images of all processes (SyncBatchNorm)."""
     converted: torch.nn.Module = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
     return converted
 
 
 def backward_over_processes(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
-    """Compute the gradients of the mean loss over the images of all processes; return this loss.
+    """Compute the gradients of the mean loss over the whole batch, which all processes share; return this loss.
 
     Args:
         loss: the mean loss over the images of this process.
@@ -80,16 +79,6 @@ class Step(NamedTuple):
     loss: float  # mean of the batch, before the step
     learning_rate: float
     seconds: float  # with loading and augmenting the batch
-
-
-def refuse_too_large_a_step(config: Config, numerics: Numerics) -> None:
-    """Raise ValueError if a training step needs more memory than this machine has.
-
-    The estimate is a lower bound; nothing is checked on a GPU. The message names the options and both sizes.
-    """
-    if numerics.device == "cpu":
-        what = f"batch_size {config.batch_size} at image_size {config.image_size} takes"
-        refuse_beyond_memory(what, config.batch_size * config.image_size**2 * TRAINING_BYTES)
 
 
 def _never() -> bool:
@@ -160,7 +149,7 @@ class Epochs:
             after_epoch(row)
 
     def _check_in_sync(self, row: HistoryRow) -> None:
-        """Raise ValueError if processes have unequal weights; set `stop` if any process was asked to stop."""
+        """Raise ValueError if weights differ between processes; set `stop` if any process was interrupted."""
         said = json.dumps([row["weights_sha256"], row["train_loss"], self._interrupted()]).encode()
         heard = [json.loads(each) for each in self.task.context.processes.gather(said)]
         self.stop = any(stop for *_, stop in heard)

@@ -27,7 +27,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import head, training
 from in4310repro.training.epochs import TrainingInputs, numerics_of_processes
-from in4310repro.training.preparation import TrainingPlan, prepare
+from in4310repro.training.preparation import TrainingPlan, plan_training
 from in4310repro.training.run_opening import (
     announce_kept_epochs,
     finished_history,
@@ -75,7 +75,7 @@ def train(
     formats = log_formats(folder, log_steps, resume=resume)
     context.processes.broadcast_json(config.orientation)
 
-    plan = prepare(config, context)
+    plan = plan_training(config, context)
     _refuse_unequal_processes(plan, context)
 
     keep_epochs = keep_epochs or (resume and keeps_epochs(folder))
@@ -103,7 +103,7 @@ def follow(config: Config, context: Context) -> None:
     context = _with_shared_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
     config = replace(config, orientation=context.processes.broadcast_json())
-    plan = prepare(config, context)
+    plan = plan_training(config, context)
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.
     while name := context.processes.broadcast_json():
@@ -122,7 +122,7 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with the arithmetic mode that all of its processes use together.
+    """Return the context with the arithmetic of all processes together instead of that of this process.
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
@@ -137,7 +137,7 @@ def _with_shared_arithmetic(context: Context) -> Context:
 
 
 def _refuse_unequal_processes(plan: TrainingPlan, context: Context) -> None:
-    """Raise ValueError if processes differ in images, weights or arithmetic, or a batch has too few images."""
+    """Raise ValueError if images, weights or arithmetic differ between processes, or a batch is too small."""
     numerics, processes = context.numerics, context.processes
     fewest = min(map(len, training_ranges(len(plan.sets["training"]), plan.config.batch_size)))
     if not numerics.portable and fewest < processes.size:
@@ -170,7 +170,7 @@ def _fit_setting(
     *,
     keep_epochs: bool,
 ) -> list[HistoryRow]:
-    """Train one setting from the weights that the protocol prescribes, unless it is trained; return its history."""
+    """Train one setting from the weights that the protocol prescribes, if not yet trained; return its history."""
     config, settings = plan.config, plan.config.training
     history = finished_history(files, setting, settings)
     if not history:
@@ -194,7 +194,7 @@ def _fit_setting(
             # Also where the file is there: a kill may have come between it and its manifest entry.
             last_weights = names.of_setting(setting.name, names.LAST_WEIGHTS)
             files.write_weights(last_weights, task.model.state_dict(), config.preprocessing)
-    # Everything that a checkpoint could give is in the files of the finished setting; it takes 3 times their space.
+    # The files of the finished setting make its checkpoints needless, and a checkpoint takes 3 times their space.
     shutil.rmtree(files.folder / setting.name / names.CHECKPOINTS, ignore_errors=True)
     return history
 
@@ -202,7 +202,7 @@ def _fit_setting(
 def _score_test_set(
     files: RunFolder, plan: TrainingPlan, histories: Mapping[str, list[HistoryRow]], context: Context
 ) -> None:
-    """Score the test set with the selected network; only now, after the selection, is the test set used."""
+    """Score the test set with the selected network, and write scores and metrics to the run folder."""
     setting, _ = select(histories, plan.config.select)
     name = names.of_setting(setting, names.BEST_WEIGHTS)
     weights = files.read_tensors(name)
@@ -219,7 +219,7 @@ def _score_test_set(
 
 
 def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
-    """Return scores of the test set and, for a shared split, of the images that training never reads."""
+    """Return the scores of the test set and, if the split is shared, of the images that training never uses."""
     config, split = plan.config, plan.split
     scores = predict(model, plan.sets["test"], config.evaluation, context)
     if not config.protocol.shares_split:

@@ -77,7 +77,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Compute features in a process other than the first, which calls `fit`."""
+    """Compute features together with the process that calls `fit`; for all processes except the first."""
     features_of(inputs, inputs.context.numerics.place(inputs.model))
 
 
@@ -190,7 +190,7 @@ def largest_derivative(
 def scores_of_features(
     layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Scores:
-    """Return scores computed from the last layer's inputs; with equal batches, equal to the bit to `predict`.
+    """Return scores computed from the last layer's inputs, with the same bits as `predict` for equal batches.
 
     Args:
         layer: the network's last layer.
@@ -209,7 +209,7 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the position of an interrupted run after its complete fits; the start if its files are damaged."""
+    """Return the position after the complete fits of a run, to resume from; the start if files are damaged."""
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):

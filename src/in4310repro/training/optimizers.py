@@ -36,7 +36,7 @@ def build(
     options = {"lr": setting.learning_rate, "weight_decay": setting.weight_decay}
     if OPTIMIZERS[setting.optimizer].has_momentum:
         options["momentum"] = setting.momentum
-    # initial_lr, as torch's schedules have it: either group may be missing, so that its place says nothing.
+    # Stored as initial_lr, as torch's schedules do: either group may be missing, so that positions are ambiguous.
     rates = (list(body), setting.learning_rate), (list(head), setting.head_learning_rate)
     groups = [{"params": each, "lr": rate, "initial_lr": rate} for each, rate in rates if each]
     optimizer = getattr(arithmetic if portable else torch.optim, setting.optimizer)(groups, **options)
@@ -51,14 +51,14 @@ def state_copies(setting: OptimizerSetting) -> int:
 
 
 def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return the meaning, by name, of each tensor that the optimizer keeps per parameter of a group."""
+    """Return the meaning of each tensor that the optimizer keeps for a parameter of a group, by name."""
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 
 def states_of(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """Return each parameter's optimizer state, given a file's tensors named `INDEX.NAME`, such as `0.exp_avg`.
+    """Return the optimizer state of each parameter by its index, from tensors named `INDEX.NAME` in a file.
 
     Args:
         optimizer: the optimizer, with parameters of the right shapes.

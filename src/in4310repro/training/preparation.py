@@ -39,7 +39,6 @@ from in4310repro.system.machine import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
-from in4310repro.training.epochs import refuse_too_large_a_step
 
 WORDNET_ID = re.compile(r"(?:^|/)(n\d{8})(?=[_/.])")  # begins a folder or a file name
 IMAGES = 300  # that are looked at, at most
@@ -107,7 +106,7 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
 
 
 def _choose_preprocessing(config: Config) -> Preprocessing:
-    """Return the preprocessing for evaluating ImageNet weights; for other weights, that of the training."""
+    """Return the preprocessing for checking the weights, which for ImageNet weights is that of their evaluation."""
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
@@ -144,7 +143,7 @@ class TrainingPlan:
 
     @functools.cached_property
     def split_csv(self) -> bytes:
-        """The split as `split.csv` holds it."""
+        """The split as the bytes of `split.csv`."""
         return to_csv(self.split)
 
     def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
@@ -160,7 +159,7 @@ class TrainingPlan:
         return self.network_with(self.network.state_dict(), "the initial weights")
 
 
-def prepare(config: Config, context: Context) -> TrainingPlan:
+def plan_training(config: Config, context: Context) -> TrainingPlan:
     """Check data, weights and network of a training, decode all its images, and return its plan.
 
     Options about preprocessing and modules that were left to the weights or the network are filled in. The test
@@ -171,36 +170,69 @@ def prepare(config: Config, context: Context) -> TrainingPlan:
             arithmetic asked for; a size exceeds this machine; the images, the split, the weights or the options are
             invalid; an image cannot be decoded; or a group of look-alikes does not fit the split.
     """
-    if context.numerics.portable and (reason := config.optimizer_obstacle()):
-        raise ValueError(f"{reason}; --numerics native allows all optimizers")
-    config.network.trust()
-    config.network.check()
-    _refuse_too_large(config, context.numerics)
-    if config.imagenet or config.cifar10:
-        comparison_sets(config.features)
-    images = _catalogue(config, context.progress)
-    if config.split == SHARES:
-        config = with_counts(config, len(images.entries))
-        context.progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
-    split, classes = _split(images, config.images), len(images.classes)
-
-    weights = config.network.read_weights(config.weights)
-    network = config.network.build(classes, config.seed, weights)
-    config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
-    print_weights_check(config, weights, context)
-
-    groups: list[Group] = []
-    if config.group == LOOK_ALIKES:
-        copy = config.network.restore(classes, network.state_dict(), "the initial weights", of_file=False)
-        groups = find_groups(images, copy, config, context)
-        context.progress.message(
-            f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
-            f"{len(groups)} groups"
-        )
+    _refuse_impossible(config, context.numerics)
+    config, images = _load_catalogue(config, context.progress)
+    split = _split(images, config.images)
+    config, network = _open_network(config, len(images.classes), context)
+    groups = _find_groups(images, network, config, context)
+    if groups:
         split = _split(images, config.images, groups)
     sets = _load_parts(split, config.images, context.progress)
     current = _fingerprint(network, sets, context.numerics)
     return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
+
+
+def _refuse_impossible(config: Config, numerics: Numerics) -> None:
+    """Raise ValueError if the options or the resources of this machine make the training impossible."""
+    if numerics.portable and (reason := config.optimizer_obstacle()):
+        raise ValueError(f"{reason}; --numerics native allows all optimizers")
+    config.network.trust()
+    config.network.check()
+    refuse_too_large(config, numerics, training=True)
+    if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
+        need = config.scenes * len(CLASSES) * config.image_size**2 * 3
+        what = f"{config.scenes} scenes of each class at image_size {config.image_size}"
+        refuse_beyond_memory(f"{what}, decoded, take", need)
+        # The files, and their decoded pixels.
+        refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
+    if config.imagenet or config.cifar10:
+        comparison_sets(config.features)
+
+
+def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalogue]:
+    """Return the configuration, with the split as numbers of images, and the catalogue of the images."""
+    if config.data:
+        images = catalogue(Path(config.data), progress)
+    elif config.scenes:
+        images = embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
+    else:
+        raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
+    if config.split == SHARES:
+        config = with_counts(config, len(images.entries))
+        progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
+    return config, images
+
+
+def _open_network(config: Config, classes: int, context: Context) -> tuple[Config, torch.nn.Module]:
+    """Return the configuration, completed for the network, and the network with its initial weights."""
+    weights = config.network.read_weights(config.weights)
+    network = config.network.build(classes, config.seed, weights)
+    config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)
+    print_weights_check(config, weights, context)
+    return config, network
+
+
+def _find_groups(images: Catalogue, network: torch.nn.Module, config: Config, context: Context) -> list[Group]:
+    """Return the groups of images that must be in one part of the split; empty if grouping is turned off."""
+    if config.group != LOOK_ALIKES:
+        return []
+    copy = config.network.restore(len(images.classes), network.state_dict(), "the initial weights", of_file=False)
+    groups = find_groups(images, copy, config, context)
+    context.progress.message(
+        f"{sum(map(len, groups))} images that are copies of each other or look alike are in one part each, in "
+        f"{len(groups)} groups"
+    )
+    return groups
 
 
 def _split(images: Catalogue, settings: ImageSettings, groups: Sequence[Group] = ()) -> Split:
@@ -234,26 +266,6 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
     if numerics.portable and (reason := network.obstacle(config.image_size)):
         raise ValueError(f"{network.name} has no portable arithmetic: {reason}; use --numerics native")
     return config
-
-
-def _refuse_too_large(config: Config, numerics: Numerics) -> None:
-    pixels = config.image_size**2
-    refuse_too_large_a_step(config, numerics)
-    refuse_too_large(config, numerics)
-    if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
-        need = config.scenes * len(CLASSES) * pixels * 3
-        what = f"{config.scenes} scenes of each class at image_size {config.image_size}"
-        refuse_beyond_memory(f"{what}, decoded, take", need)
-        # The files, and their decoded pixels.
-        refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
-
-
-def _catalogue(config: Config, progress: Progress) -> Catalogue:
-    if config.data:
-        return catalogue(Path(config.data), progress)
-    if not config.scenes:
-        raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
-    return embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
 
 
 def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:

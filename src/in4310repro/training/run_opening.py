@@ -49,12 +49,12 @@ def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozens
 
 
 def keeps_epochs(folder: Path) -> bool:
-    """Return whether a run has saved weights and optimizer state after single epochs."""
+    """Return whether a run folder has a saved state (weights and optimizer state) of any epoch."""
     return any(folder.glob(f"*/{names.KEPT_EPOCHS}/*.safetensors"))
 
 
 def announce_kept_epochs(plan: TrainingPlan, folder: Path, progress: Progress) -> None:
-    """Show the disk space that the saved states after each epoch will take, without those that exist already.
+    """Show the disk space needed for saving the state after each epoch, not counting states saved already.
 
     Raises:
         ValueError: the disk has too little space.
@@ -117,7 +117,7 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
-    """Return a setting's history, one row per epoch; an empty list if the setting is not fully trained.
+    """Return a setting's history, one row per epoch or fit; an empty list if its training is not complete.
 
     An epoch's row is written after its weights, so the best weights of a complete history exist too.
     """
@@ -209,7 +209,7 @@ def begin_extension(files: RunFolder, config: Config) -> None:
 
 
 def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
-    """Remove the results of the shorter run if an extension has begun and is not complete."""
+    """Remove the results of the run with fewer epochs if its extension to more epochs is incomplete."""
     if is_finished(files.folder) and any(
         _has_fewer_epochs(files, each.name, training.epochs) for each in training.settings
     ):
@@ -240,7 +240,7 @@ def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
 
 
 def _kept_file(run: FinishedRun, setting: str) -> Path:
-    """Return the file of a setting's state after its last epoch, after checking its hashes.
+    """Return the path of the state saved after a setting's last epoch, after checking the hashes in the file.
 
     Raises:
         ValueError: the file is missing or damaged, or its hashes differ from the recorded ones.

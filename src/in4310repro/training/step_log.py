@@ -37,7 +37,7 @@ class StepLog:
     """The open step logs of one optimizer setting."""
 
     def __init__(self, run: Path, setting: str, formats: Collection[str], done: int) -> None:
-        """Open the logs, and drop logged steps that will be done again after an interruption.
+        """Open the logs, and remove steps after step `done`, which will be repeated.
 
         Args:
             run: the run folder.

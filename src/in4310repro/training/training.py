@@ -54,7 +54,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Train with one setting in a process other than the first, which calls `fit`; use no files.
+    """Train with one setting together with the process that calls `fit`; for all processes except the first.
 
     Raises:
         ValueError: the loss is not finite, or the processes no longer have the same weights.
@@ -90,7 +90,7 @@ class Record:
     def write(
         self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
     ) -> None:
-        """Add an epoch to `position` and to the files.
+        """Add an epoch's metrics and hashes to `position` and to the setting's files.
 
         Weights are written before the metrics that refer to them.
         """

@@ -49,7 +49,7 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances assumed before a verification; only data that a library ships count as available."""
+        """Return the circumstances to expect if only images that libraries install are available, without downloads."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)
@@ -67,14 +67,14 @@ class Circumstances:
 
     @property
     def from_a_layer(self) -> bool:
-        """True if any setting trains only a given layer and those after it."""
+        """True if any training setting trains only the layers from a named layer to the last one."""
         config = self.run.config
         return any(config.training.trained_part(setting).startswith(FROM) for setting in config.settings)
 
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement made by the files of a run, in general words and in words for a particular run.
+    """A statement made by a run's files, with a general wording and an optional wording for a particular run.
 
     Attributes:
         what: the statement in words that fit every run.
@@ -92,7 +92,7 @@ class Statement:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """A check of `verify`: its description, its function, and the statements that it does and does not recompute.
+    """A check of `verify`: its name and function, and the statements that it can and cannot confirm.
 
     Attributes:
         name: name of the check.

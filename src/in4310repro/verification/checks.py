@@ -234,7 +234,7 @@ CHECKS = (
         find=of_selected(saved_score_differences),
         computes=(Statement("every test score"),),
         leaves=(
-            # Which ones is found by the check.
+            # The check itself finds which average precisions these are.
             (IN_CLASS, _where(lambda _: False, "average precisions that close scores leave open")),
         ),
     ),

@@ -1,4 +1,4 @@
-"""Data of a verification: the files of a run and values recomputed from them, each once when first needed.
+"""Files of a run and values recomputed from them; each value is computed once, when first needed.
 
 A "numeric class" is a hash that identifies the arithmetic of a process. In native arithmetic it depends on
 the results of a probe computation, the number of threads and the device; in portable arithmetic, on the
@@ -40,7 +40,7 @@ class DamagedRunError(Exception):
 
 
 def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
-    """Return whether values recomputed here must equal the recorded ones bit for bit.
+    """Return whether values recomputed on this machine must equal the recorded ones bit for bit.
 
     They must if both were computed in portable arithmetic, which fixes the order of float operations, or if both
     numeric classes are the same.
@@ -115,7 +115,7 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images that the run uses as training, validation or test part, or those it never reads (`UNSEEN`).
+        """Return the images that the run reads as this part of the split; for `UNSEEN`, those that it never reads.
 
         Raises:
             DamagedRunError: an image cannot be decoded.
@@ -243,7 +243,7 @@ class SettingEvidence:
         Raises:
             ValueError: the weights are damaged or belong to another network.
         """
-        # It takes tensors of other types too, so `weights_differences` compares what the file holds.
+        # `restore` accepts tensors of other types too, so `weights_differences` compares the tensors as stored.
         run, source = self.evidence.run, f"{self.file(names.BEST_WEIGHTS)}"
         network = run.restore(self.stored, source)
         return self.evidence.context.numerics.place(network)

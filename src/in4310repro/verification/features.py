@@ -29,7 +29,7 @@ NEXT_BIN = 2 * RELATIVE_ERROR
 
 
 def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
-    """Return the tolerance of feature maps as a phrase; empty if only last bits of eigenvalues may differ.
+    """Return a phrase on the tolerance of feature maps; empty if only last bits of eigenvalues may differ.
 
     The tolerance depends on the precision and arithmetic of the record, which may differ from those of the run.
     """
@@ -122,7 +122,7 @@ def _module_differences(
 def activation_differences(
     place: str, saved: ActivationFeatures, measured: ActivationFeatures, bitwise: bool
 ) -> Iterator[str]:
-    """Yield a message for each difference between two records of a module's values.
+    """Yield a message for each difference between the saved and the measured activation statistics of a module.
 
     If `bitwise`, every value must be equal. Otherwise quantiles and counts are compared within tolerances, and channels
     and images are not compared.

@@ -1,4 +1,4 @@
-"""Checks of a run's files: the bytes that training writes for their content, the preset, and the fingerprint."""
+"""Checks of a run's files: exact bytes of each file, preset, and fingerprint."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ LENGTH = 8  # bytes before the header of a safetensors file, which hold its leng
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each file with valid content whose bytes are not those that training writes.
+    """Yield a message for each file that is valid but not byte for byte what training would write.
 
-    Examples are a number in another notation, a duplicate key and metadata beside weights. Such bytes could hide text.
-    The archive of the scores is compared by its length only, since archives name the operating system.
+    Examples are a number in another notation, a duplicate key and metadata beside weights. Such bytes could hide
+    text. The archive of the scores is compared by its length only, since archives name the operating system.
     """
     for name in _json_files(run):
         file = run.files.file(name)
@@ -50,7 +50,7 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return `needed` without the keys that `written` lacks, at any depth, since older runs lack newer options."""
+    """Return `needed` restricted, at every depth, to the keys of `written`, since older runs lack newer options."""
     if isinstance(written, Mapping) and isinstance(needed, Mapping):
         return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
     if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):
@@ -93,7 +93,7 @@ def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.
 
 
 def weights_form(file: Path, preprocessing: Preprocessing, *, older: bool = False) -> Iterator[str]:
-    """Yield a message if the metadata of a weights file are not those of the run, or if its header is padded.
+    """Yield a message if metadata or header bytes of a weights file are not those that a run writes.
 
     Args:
         file: the weights.

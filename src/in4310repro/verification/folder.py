@@ -1,4 +1,4 @@
-"""Checks of a run folder: which files it has, whether they are those of the manifest, and what no check compares."""
+"""Checks of a run folder: its files, their agreement with the manifest, and files that no check compares."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
-    """Return a message for each listed file that is missing, changed or a link, and for a damaged manifest.
+    """Return a message for each listed file that is missing, changed or a link, or if the manifest is damaged.
 
     A manifest is damaged unless its bytes are those that a run writes: sorted by name, each name once, and one
     line break at the end.
@@ -74,7 +74,7 @@ def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
 
 
 def files_without_line(files: RunFolder) -> list[str]:
-    """Return a message for each file in the folder, named like a run's file, that the manifest does not list."""
+    """Return a message for each file that has the name of a run file but is not listed in the manifest."""
     try:
         listed = files.manifest()
     except (ValueError, OSError):
@@ -88,7 +88,7 @@ def _omitted(folder: Path, name: str) -> str:
 
 
 def wrong_in_manifest(run: FinishedRun) -> list[str]:
-    """Return a message for each file of the run that the manifest omits, and for each entry of any other file."""
+    """Return a message for each run file missing from the manifest, and for each entry that is not a run file."""
     of_settings = {names.HISTORY, names.TENSORS, names.BEST_WEIGHTS}
     if run.config.protocol.starts_warm:
         of_settings.add(names.LAST_WEIGHTS)
@@ -109,7 +109,7 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
 
 
 def files_of_run(folder: Path) -> list[str]:
-    """Return the names of the files in a folder that a run, with any settings, could have written."""
+    """Return the relative paths of all files in a folder whose name is that of a run file."""
     listed = []
     for place, folders, files in os.walk(folder):
         folders.sort()
@@ -144,7 +144,7 @@ def recorded_files(folder: Path) -> RunFolder:
 
 
 def changed_essentials(files: RunFolder) -> list[str]:
-    """Return a message for each fault of the manifest, configuration and fingerprint, which all checks need.
+    """Return messages on damage to the manifest, configuration or fingerprint, which all checks need.
 
     Raises:
         ValueError: the configuration is intact, but this version cannot read its format.
@@ -222,7 +222,7 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """Return the folder in whose count an unchecked file is included; for the status file, its own path."""
+    """Return the folder by which unchecked files are counted, or the path itself for a status file."""
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"

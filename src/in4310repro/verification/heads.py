@@ -30,8 +30,8 @@ from in4310repro.verification.records import sentence
 LOSS_TOLERANCE = 1e-4
 SOFTMAX_TOLERANCE = 0.03  # at most
 SOFTMAX_PER_STRENGTH = 0.1
-# A fit ends where no derivative exceeds `head.TOLERANCE`; the same fits have up to 1.02e-6, in float32 and with
-# features of another numeric class. Of the larger of that limit and the derivative of the same fit, made again.
+# A fit ends if no derivative exceeds `head.TOLERANCE`; recomputed, they were up to 1.02e-6, in float32 and with
+# features of another numeric class. Factor on the larger of that limit and the derivative of the repeated fit.
 DERIVATIVE_FACTOR = 4
 ROUNDING = 1e-12  # of a mean of float64
 MEASURED = ("train_loss", "val_loss", *METRICS)
@@ -43,7 +43,7 @@ def score_tolerance(strength: float) -> float:
 
 
 def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield differences and notes on a fitted head against its fit repeated here; none if it was not fitted.
+    """Yield differences and notes from repeating the fit of a head; none if the head was not fitted.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -54,7 +54,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
 
 
 class HeadFits:
-    """Fits of a setting's head (last layer), repeated here and compared with the recorded fits."""
+    """Repeated fits of a setting's head (last layer), and their comparison with the recorded fits."""
 
     def __init__(self, setting: SettingEvidence) -> None:
         evidence = setting.evidence
@@ -70,7 +70,7 @@ class HeadFits:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a message for each recorded value that the repeated fits do not give, and notes on unequal bits."""
+        """Yield a message for each recorded value that differs from the repeated fit, and notes on unequal bits."""
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
@@ -107,12 +107,12 @@ class HeadFits:
         yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Yield a message for each sign that the saved head is not the repeated fit, and a note comparing the two.
+        """Yield messages if the saved head is not the minimum or its scores deviate, and a note on its test metrics.
 
-        On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions: the
-        penalised loss of the saved head has almost no slope, and scores of every part of the images are close. The
-        first catches changes that affect no training image, since there only the penalty acts. The second limits
-        changes along directions in which the loss is flat.
+        On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions:
+        the gradient of the penalised loss at the saved head is nearly zero, and scores of every part of the split are
+        close. The first catches changes that affect no training image, since there only the penalty acts. The second
+        limits changes along directions in which the loss is flat.
         """
         strength, place = row["strength"], self._setting.file(names.BEST_WEIGHTS)
         parts = self._embedded_parts(features)
@@ -210,17 +210,17 @@ def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[
 
 
 def _body_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a message if a tensor outside the head has changed, recognized by the hash of the initial weights."""
+    """Yield a message if a tensor outside the head has changed, as detected by the hash of the initial weights."""
     evidence, run = setting.evidence, setting.evidence.run
     names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
     if tensors_sha256(before) != run.fingerprint.get("initial_weights_sha256") and evidence.start_at_hand:
-        # Of a file with as many classes even the head was read.
+        # If the weights file has the same number of classes, even the head was read from it.
         yield from _moved_tensors(setting, setting.stored.keys() - names_of_head)
 
 
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
-    """Yield a message for each recorded metric outside the range that scores near the repeated fit's can give."""
+    """Yield a message for each recorded metric outside the range that the tolerance of the scores allows."""
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])
     worst, best = ends(labels, exact - tolerance, exact + tolerance)

@@ -1,4 +1,4 @@
-"""Comparison of recorded losses and metrics with those of recomputed scores: best epochs, test scores, metrics.json."""
+"""Comparison of recorded losses and metrics with recomputed ones: best epochs, test scores, metrics.json."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def record_differences(
 
 
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """Return a message with the recorded and the recomputed value of a key; for lists, of the first unequal item."""
+    """Return a message on a recorded and a recomputed value; in nested values, on the first difference."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         keys = saved if isinstance(saved, dict) else range(len(saved))
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in keys]
@@ -83,7 +83,7 @@ def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return the lowest and highest average precision that each class can have with scores within their tolerance."""
+    """Return (lowest, highest) average precision of each class for all scores within the tolerance."""
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
@@ -97,7 +97,7 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a message for each average precision whose range within the scores' tolerance is wider than `OPEN`.
+    """Return a message for each average precision whose possible range, by the tolerance of the scores, is too wide.
 
     Args:
         place: name of the average precisions, for the messages.
@@ -121,12 +121,12 @@ def _within_range(values: list[float], scores: Scores, protocol: Protocol) -> bo
     )
 
 
-# Of a history row: only training again shows them, or nothing; that the strengths are those tried is seen on opening.
+# Keys of a history row that at most a new training can show; strengths are checked when the run is opened.
 NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
 
 
 def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield a message for each value recorded for the best epoch that its saved weights do not give.
+    """Yield a message for each recorded value of the best epoch that differs from the recomputed one.
 
     The values are those in history.json and tensors.json. The best epoch is the one with the best value of the metric
     `select` of the configuration; ties go to the earlier epoch. If equal bits are not required, average precisions that

@@ -1,4 +1,4 @@
-"""The function `verify`, which recomputes what follows from weights, images, seed and split, and its output lines."""
+"""The function `verify`, which recomputes what weights, images, seed and split determine, and its output lines."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MATCHES = "every file matches the manifest; whoever changes a file can rewrite t
 
 
 def computed_again(circumstances: Circumstances) -> list[str]:
-    """Return the statements of a run that a verification without differences has confirmed, as texts."""
+    """Return the texts of all statements that a verification without differences confirms."""
     return [words for check in CHECKS for each in check.computes for words in each.words(circumstances)]
 
 
@@ -37,7 +37,7 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
-    """Group the texts of claims by the kind of evidence that would confirm them."""
+    """Group the texts of claims by the evidence that would confirm them."""
     grouped: dict[str, list[str]] = {}
     for claim in listed:
         grouped.setdefault(claim.shown_by, []).append(claim.what)
@@ -46,7 +46,7 @@ def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Verification:
-    """The result of a verification: messages on differences or, if there are none, what was and was not compared."""
+    """The result of a verification: differences; if there are none, what was confirmed and what was not checked."""
 
     differences: list[str]
     bitwise: bool = False  # else within tolerances, in another numeric class than the run's
@@ -106,7 +106,9 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
 
 
 def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[str, list[Finding]]:
-    """Run the checks and return the findings of each by its name; stop at the first check that cannot be completed.
+    """Run the checks in order and return the findings of each by its name.
+
+    Stop after a check that cannot be completed, or a check needed by the following ones that finds a difference.
 
     Raises:
         ValueError: a check cannot be completed, and no difference was found before.

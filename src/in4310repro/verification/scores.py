@@ -25,14 +25,14 @@ ROUNDING, LEAST = 4 * 2.0**-24, float(np.finfo(np.float32).tiny)
 
 
 class Range(NamedTuple):
-    """Lowest and highest scores allowed if the numeric class differs from the run's, in float64."""
+    """Lowest and highest allowed scores on a machine with a different numeric class than the run's, in float64."""
 
     low: Float64[np.ndarray, "image label"]
     high: Float64[np.ndarray, "image label"]
 
 
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
-    """Return how far each image's logits may deviate if the numeric class differs from the run's.
+    """Return the largest allowed deviation of each image's logits on a machine with a different numeric class.
 
     The tolerance is a share of the size of the image's logits around their mean. The median size over all images
     is used if it is larger, since a sum that happens to be small is as inexact as its terms are large. The
@@ -54,7 +54,7 @@ def softmax_range(scores: Scores) -> Range:
     for label in range(logits.shape[1]):
         others = np.delete(logits, label, axis=1)
         with np.errstate(invalid="ignore"):
-            # What is no number is in no range.
+            # Infinite or NaN logits give NaN, which lies in no range.
             log_odds[:, label] = logits[:, label] - np.logaddexp.reduce(others, axis=1)
     # The logit of a class up and all others down, and the other way round.
     low, high = (1 / (1 + np.exp(-np.clip(log_odds + sign * 2 * tolerance, -700, 700))) for sign in (-1, 1))

@@ -24,7 +24,7 @@ class Change:
 
 
 def copy_run(run: Path, folder: Path) -> RunFolder:
-    """Copy a run, without the checkpoints and saved epochs that only resuming and replaying need."""
+    """Copy a run without its checkpoints and saved epochs, which only resuming and replaying need."""
     left_out = shutil.ignore_patterns(names.CHECKPOINTS, names.KEPT_EPOCHS)
     return RunFolder(Path(shutil.copytree(run, folder, ignore=left_out)))
 

@@ -1,4 +1,4 @@
-"""Descriptions of a read document that are short enough for a test."""
+"""Short descriptions of a document that was read, for use in tests."""
 
 from pathlib import Path
 
@@ -7,17 +7,17 @@ from in4310repro.audit.readers import read
 
 
 def classes(table: Table, measure: Measure = Measure.ACCURACY) -> dict[str, str]:
-    """The printed value of each class."""
+    """Return the printed value of each class."""
     return {v.class_name: v.printed.text for v in table.values if v.class_name is not None and v.measure is measure}
 
 
 def summaries(table: Table, measure: Measure = Measure.ACCURACY) -> dict[str, str]:
-    """The printed value of each average."""
+    """Return the printed value of each average."""
     return {str(v.average): v.printed.text for v in table.values if v.class_name is None and v.measure is measure}
 
 
 def only(source: str | Path) -> Table:
-    """Return the only table of a source, after a check that every line was understood."""
+    """Return the only table of a source, and assert that no line with results was left unread."""
     document = read(source)
     assert [each for each in document.unread if each.measuring] == []
     (table,) = document.tables

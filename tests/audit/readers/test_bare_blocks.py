@@ -1,4 +1,4 @@
-"""Blocks of whole numbers beside a score: which are confusion matrices, and which must give no finding."""
+"""Blocks of integers beside a score: those that are confusion matrices, and those that must give no finding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files: encodings, PDFs, paths that are no files, and texts that nobody meant to be read."""
+"""Files: encodings, PDFs, paths that are not files, and texts that are not reports."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Tables: classes in rows or columns, several networks, sizes and counts, and rows that are no classes."""
+"""Tables: classes in rows or columns, several networks, sizes and counts, and rows that are not classes."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""No number is dropped silently: an unused line is listed unless its numbers are clearly no results."""
+"""No number is dropped silently: an unread line is listed unless its numbers clearly are not results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers: every printed form that is read, and texts that are no number."""
+"""Numbers: every printed form that is read, and texts that are not numbers."""
 
 from fractions import Fraction
 

@@ -1,4 +1,4 @@
-"""Documents printed from any class names, counts and decimals are read back as they were printed."""
+"""Documents with random class names, counts and decimals are read back exactly as they were printed."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ SYLLABLES = [consonant + vowel for consonant in "bdfgklmnprstvz" for vowel in "a
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """A confusion matrix with a row for each true class, and the way to print a share of its images."""
+    """A random confusion matrix by true and predicted class, and the number format of its accuracies."""
 
     counts: Mapping[str, Mapping[str, int]]
     printing: Printing
@@ -53,7 +53,7 @@ class Drawn:
 
 
 def draw_name(draw: Callable[..., Any]) -> str:
-    """Draw a class name of one to three words, perhaps with a number, that names no score and no average."""
+    """Draw a class name of one to three words that is not the name of a score or an average."""
     word = st.lists(st.sampled_from(SYLLABLES), min_size=2, max_size=4).map("".join)
     words = draw(st.lists(word, min_size=1, max_size=3))
     name = str(draw(st.sampled_from(" _-"))).join(words) + draw(st.sampled_from(["", "", "1", " 2", "_30"]))
@@ -80,7 +80,7 @@ def as_text(numbers: Mapping[str, int]) -> dict[str, str]:
 
 
 def values_of(document: Document) -> tuple[dict[str, str], list[str], dict[str, int]]:
-    """Return class accuracies, overall accuracies and images of each class of a document's only table."""
+    """Return class accuracies, overall accuracies and class sizes of a document's only table."""
     (table,) = document.tables
     assert {value.measure for value in table.values} == {Measure.ACCURACY}
     classes = {value.class_name: value.printed.text for value in table.values if value.class_name is not None}

@@ -1,4 +1,4 @@
-"""Printed labels: the class or average to which each of them assigns a value."""
+"""Printed labels, and the class or average that each of them names."""
 
 import pytest
 

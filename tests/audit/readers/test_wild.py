@@ -1,4 +1,4 @@
-"""Documents in many printed forms, each beside a file that lists all that must be read in it."""
+"""Documents in many formats, each with a file that lists everything the reader must find in it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SOURCES = sorted(path for folder in (FOLDER, SHORT) for path in folder.iterdir()
 
 
 def reading(path: Path) -> str:
-    """Return all that was read in a document and all that was not, as text."""
+    """Return as text the values read from a document, the lines that were not read, and the context lines."""
     document = read(path)
     left = [
         f"left {each.line} {each.text}" + (f": {each.why}" if each.why != WHY else "")

@@ -31,7 +31,7 @@ Pair = frozenset[str]
 
 @dataclass(frozen=True)
 class Truth:
-    """The planted faults, by paths below the folder."""
+    """Planted faults: wrongly labelled images with their true classes, and pairs of copies by type."""
 
     wrong: dict[str, str] = field(default_factory=dict)  # path -> the class that is drawn
     copies: dict[str, set[Pair]] = field(default_factory=lambda: {kind: set() for kind in KINDS})
@@ -39,7 +39,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Found:
-    """Numbers of planted faults, of those found, of all findings, and of findings that were planted."""
+    """Numbers of planted faults, of planted faults found, of all findings, and of correct findings."""
 
     planted: int
     recalled: int
@@ -48,9 +48,9 @@ class Found:
 
 
 def plant(folder: Path, images: int, side: int, seed: int) -> Truth:
-    """Draw that many scenes of each class into class folders, and plant faults.
+    """Draw `images` scenes of each class into class folders, and plant faults.
 
-    Copies lie in the folder of their original and have another number; no image has two faults.
+    A copy is in the folder of its original under another number; no image has two faults.
     """
     truth, draws = Truth(), np.random.default_rng([seed, 4310])
     drawn = [(name, number) for name in scenes.CLASSES for number in range(images)]
@@ -89,10 +89,10 @@ def _copied(picture: Image.Image, kind: str, draws: np.random.Generator) -> byte
 
 
 def measured(truth: Truth, findings: check.Findings, doubts: Doubts) -> dict[str, Found]:
-    """Return the numbers of planted and found faults, by kind of fault.
+    """Count the planted and the found faults of each kind.
 
-    A copy counts as found if any kind of link leads from it to its original. A pair that was found is right if it
-    was planted as a copy of any kind, because a slightly cropped copy is a near-duplicate too.
+    A copy counts as found if any kind of link leads from it to its original. A found pair is correct if it was
+    planted as a copy of any kind, because a slightly cropped copy is a near-duplicate too.
     """
     linked = {pair for group in doubts.copies for pair in _pairs(group)}
     planted = set().union(*truth.copies.values())
@@ -119,7 +119,7 @@ def _found(
 
 
 def shares(found: Mapping[str, Found]) -> dict[str, tuple[float, float]]:
-    """Return precision and recall of each kind of fault; a precision is 1 if nothing was found."""
+    """Return precision and recall for each kind of fault; precision is 1 if nothing was found."""
     return {
         kind: (each.right / each.found if each.found else 1.0, each.recalled / each.planted)
         for kind, each in found.items()

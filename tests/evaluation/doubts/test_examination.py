@@ -28,7 +28,7 @@ WRONG, CROP, COPY, ALIKE = "sea/wrong.png", "forest/crop.png", "forest/copy.jpg"
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return scenes with a wrong label, a crop, a copy, and two images that only their features make similar."""
+    """Return a folder of scenes with a wrong label, a crop, a copy, and two images made for equal features."""
     root = tmp_path_factory.mktemp("scenes")
     for name in scenes.CLASSES:
         (root / name).mkdir()

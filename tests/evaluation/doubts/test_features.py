@@ -1,4 +1,4 @@
-"""The network of a run or of a file of weights gives features; a plane keeps near images near."""
+"""Features by the network of a run or of a weights file, and their map, on which near images stay near."""
 
 from __future__ import annotations
 

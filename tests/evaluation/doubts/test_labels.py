@@ -1,4 +1,4 @@
-"""Doubtful labels: hand cases of folds, of confident learning, and of a judged sample."""
+"""Doubtful labels: hand-made cases of cross-validation folds, of confident learning, and of a judged sample."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CLASSES = ("a", "b", "c")
 
 
 def shown_classes(images: int = 90) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Return features that show the class, labels and keys."""
+    """Return features that separate three classes, the labels, and a unique key for each image."""
     generator = np.random.default_rng(0)
     labels = np.arange(images) % 3
     features = (np.eye(3)[labels] * 3 + generator.standard_normal((images, 3))).astype(np.float32)
@@ -71,7 +71,7 @@ def made_up(seed: int, peak: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def by_loops(labels: np.ndarray, probabilities: np.ndarray) -> tuple[list[list[int]], dict[int, int]]:
-    """Return the joint counts and the apparent class of each confident image, as the paper defines them."""
+    """Return confident learning's joint counts, and the predicted class of each confident image."""
     mean = [np.mean([p[j] for label, p in zip(labels, probabilities, strict=True) if label == j]) for j in range(4)]
     joint, seems = [[0] * 4 for _ in range(4)], {}
     for place, (label, p) in enumerate(zip(labels, probabilities, strict=True)):

@@ -34,7 +34,7 @@ from tests.conftest import Call, refused
 
 
 def by_all_pairs(features: np.ndarray, number: int) -> tuple[list[list[int]], np.ndarray]:
-    """Return the neighbours in double precision, from the table of all pairs."""
+    """Return the `number` nearest neighbours of each image and their cosines, in double precision."""
     beyond = features.astype(np.float64) - features.astype(np.float64).mean(axis=0)
     cosines = np.array([[a @ b / np.sqrt((a @ a) * (b @ b)) for b in beyond] for a in beyond])
     orders = [sorted((j for j in range(len(row)) if j != i), key=lambda j: -row[j]) for i, row in enumerate(cosines)]
@@ -131,7 +131,7 @@ def network(num_classes: int) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Train a head on features of random weights, with a split that keeps look-alikes in one part."""
+    """Return the folder of a run that trains a head, with similar images kept in one part of the split."""
     folder = tmp_path_factory.mktemp("grouped")
     open_network(f"{__name__}:network").trust()
     state = models.build(f"{__name__}:network", 6, seed=3).state_dict()
@@ -141,7 +141,7 @@ def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def mutual(features: NDArray[np.float64], labels: NDArray[np.int64]) -> list[list[int]]:
-    """Return pairs of different classes that are each other's nearest, from the table of all pairs."""
+    """Return the pairs of images from different classes that are each other's nearest neighbours."""
     beyond = features - features.mean(axis=0)
     cosines = beyond @ beyond.T / np.outer(*[np.linalg.norm(beyond, axis=1)] * 2)
     np.fill_diagonal(cosines, -2)

@@ -1,4 +1,4 @@
-"""Statistics of modules, and their records, by hand."""
+"""Statistics of modules and their records, compared with hand-computed values."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Statistics of a folder: files, refusals, partial results, and equal results for any number of processes."""
+"""Feature statistics of a folder: files, rejected input, partial results, and any number of processes."""
 
 import csv
+import hashlib
 import itertools
 import json
 import os
@@ -23,12 +24,9 @@ from PIL import Image
 
 from in4310repro import models
 from in4310repro.data.images import normalize
-from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import decode
-from in4310repro.evaluation.feature_maps import of_folder
 from in4310repro.evaluation.feature_maps.measurement import Request, parse_modules
 from in4310repro.evaluation.feature_maps.of_folder import (
-    PartialResult,
     measure_folder,
     remove_partial_results,
     with_ending,
@@ -37,6 +35,7 @@ from in4310repro.evaluation.feature_maps.records import folder_result, to_csv, t
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import metadata_of, tensors_sha256
+from tests.builders import Watched
 from tests.conftest import Call, active, refused
 from tests.processes import held_by_another_process
 
@@ -73,7 +72,7 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
 
 @pytest.fixture(scope="module")
 def maps(pictures: Path) -> NDArray[np.float64]:
-    """Return the maps of conv1 as [image, channel, position], in the order of the paths."""
+    """Return conv1's output as [image, channel, position], in the order of the paths."""
     model = models.build("resnet18", 1000, 0).eval()
     pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
     with torch.no_grad():
@@ -204,13 +203,17 @@ def test_counts_alone_have_quantiles_and_neither_spectrum_nor_channels(pictures:
     assert list(result["modules"])[:4] == ["conv1#0", "bn1#0", "relu#0", "maxpool#0"]
 
 
-def test_a_module_without_a_finite_value_has_counts_alone(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(of_folder, "normalize", lambda *_: torch.full((4, 3, 32, 32), torch.nan))
-    result = measure_folder(request(pictures, samples=None, modules="conv1", images=4), Context(active()))
+def test_a_module_without_a_finite_value_has_counts_alone(pictures: Path, tmp_path: Path) -> None:
+    state = models.build("resnet18", 1000, 0).state_dict()
+    # Finite for a grey image, beyond float32 for every window of others.
+    state["conv1.weight"].fill_(3e38)
+    torch.save(state, tmp_path / "w.pth")
+    options = request(pictures, samples=None, modules="conv1", images=4, weights=str(tmp_path / "w.pth"))
+    result = measure_folder(options, Context(active()))
     assert result is not None
     assert result["modules"]["conv1"]["non_finite"] == result["modules"]["conv1"]["values"]
     assert "activations" not in result["modules"]["conv1"]
-    assert to_text(result).splitlines()[1].split() == ["conv1", "0.00%", "-", "-", "-", "-", "-"]
+    assert to_text(result).splitlines()[1].split()[2:] == 5 * ["-"]
     assert next(csv.DictReader(to_csv(result).splitlines()))["quantile_0.5"] == ""
 
 
@@ -231,20 +234,8 @@ def test_an_unknown_module_and_too_few_images_are_refused(pictures: Path) -> Non
         measure_folder(request(pictures, images=1), Context(active()))
 
 
-def stop_at(number: int, stop: Callable[[], object], monkeypatch: pytest.MonkeyPatch) -> None:
-    """Call `stop` while image `number` is read, counted from 1."""
-    counter = itertools.count(1)
-
-    def decode_or_stop(file: Path, side: int, preprocessing: Preprocessing) -> NDArray[np.uint8]:
-        if next(counter) == number:
-            stop()
-        return decode(file, side, preprocessing=preprocessing)
-
-    monkeypatch.setattr(of_folder, "decode", decode_or_stop)
-
-
-def fail(error: type[Exception]) -> None:
-    raise error("000.png is not a readable image")
+def run_out_of_memory() -> None:
+    raise MemoryError
 
 
 @pytest.mark.parametrize("samples", ["images", pytest.param("positions", marks=pytest.mark.slow)])
@@ -255,15 +246,13 @@ def fail(error: type[Exception]) -> None:
         pytest.param(
             lambda: os.kill(os.getpid(), signal.SIGTERM), KeyboardInterrupt, "48", marks=pytest.mark.slow, id="SIGTERM"
         ),
-        (lambda: fail(ValueError), ValueError, "32"),
-        pytest.param(lambda: fail(MemoryError), MemoryError, "32", marks=pytest.mark.slow, id="any-error"),
+        pytest.param(run_out_of_memory, MemoryError, "32", marks=pytest.mark.slow, id="any-error"),
     ],
-    ids=["Ctrl-C", None, "unreadable-image", None],
+    ids=["Ctrl-C", None, None],
 )
 def test_an_interrupted_measurement_continues_to_the_same_bits(
     pictures: Path,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
     samples: str,
     stop: Callable[[], object],
     error: type[BaseException],
@@ -273,11 +262,12 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
     options = request(pictures, modules="conv1,layer2.1.conv1", samples=samples)
     expected = measure_folder(options, Context(active()))
     out, part = tmp_path / "new" / "result.json", tmp_path / "new" / "result.0of1.part"
-    monkeypatch.setattr(of_folder, "SECONDS_BETWEEN_SAVES", 0.0)
-    with monkeypatch.context() as patch:
-        stop_at(40, stop, patch)
-        with pytest.raises(error):
-            measure_folder(options, Context(active()), out=out)
+    # While the third batch of 16 images is measured; what raises at once leaves what was saved last.
+    batches = itertools.count(1)
+    progress = Watched(step=lambda *_: stop() if next(batches) == 3 else None)
+    often = 0.0 if error is MemoryError else 300.0
+    with pytest.raises(error):
+        measure_folder(options, Context(active(), progress), out=out, seconds_between_saves=often)
     assert metadata_of(part.read_bytes())["images"] == saved_images
     assert measure_folder(options, Context(active()), out=out, resume=True) == expected
     # It stays until the result is written, and is all that is needed for it.
@@ -291,7 +281,7 @@ def test_an_interrupted_measurement_continues_to_the_same_bits(
 
 
 def interrupt(options: Request, out: Path) -> Path:
-    """Return the partial result that remains if image 40 cannot be read."""
+    """Return the file of partial results that is left after image 40 could not be read."""
     file = sorted(Path(options.data).iterdir())[39]
     content = file.read_bytes()
     file.write_bytes(b"no image")
@@ -337,7 +327,8 @@ def test_a_partial_result_that_is_sealed_and_holds_no_statistics_is_refused(pict
     metadata = metadata_of(part.read_bytes())
     for forged, words in ((metadata | {"images": "many"}, "is corrupt"), (metadata, "holds no statistics")):
         state = {"metadata": torch.tensor(list(b"[]"), dtype=torch.uint8)}
-        forged["sha256"] = PartialResult._digest(forged, tensors_sha256(state))
+        sealed = (forged["images"], forged["files_sha256"], forged["identity"], tensors_sha256(state))
+        forged["sha256"] = hashlib.sha256("\n".join(sealed).encode()).hexdigest()
         part.write_bytes(safetensors.torch.save(state, forged))
         with pytest.raises(ValueError, match=rf"result\.0of1\.part {words}"):
             measure_folder(options, Context(active()), out=out, resume=True)

@@ -1,4 +1,4 @@
-"""One epoch trained again, and the plan of a replay."""
+"""One epoch trained again, and the choice of epochs for a replay."""
 
 from __future__ import annotations
 
@@ -27,10 +27,19 @@ from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
 from in4310repro.verification.replay import epoch as one_epoch
 from in4310repro.verification.replay.epoch import EpochRecord, compare_records, read_kept, train_again
-from in4310repro.verification.replay.lines import NOT_SHOWN, missing_line, percent, result_lines
-from in4310repro.verification.replay.of_run import Replay, chance_to_find, chances, describe_cap, make_plan
+from in4310repro.verification.replay.of_run import (
+    NOT_SHOWN,
+    Replay,
+    chance_to_find,
+    chances,
+    describe_cap,
+    make_plan,
+    missing_line,
+    percent,
+    result_lines,
+)
 from tests.conftest import active
-from tests.training.test_checkpoints import CutAfter, CutOffError
+from tests.training.test_checkpoints import CutOffError, cut_after
 from tests.training.test_training import TINY, network, task
 
 FIVE = replace(TINY, epochs=5)
@@ -40,7 +49,7 @@ OPTIMIZERS = pytest.mark.parametrize("position", [0, 1, 2], ids=["adamw", "rmspr
 
 @functools.cache
 def kept_training(position: int) -> Path:
-    """Return a training's folder with the states saved after five epochs; `position` selects the optimizer setting."""
+    """Return the folder of a five-epoch training with saved states; `position` selects the optimizer setting."""
     folder = Path(tempfile.mkdtemp()) / "run"
     training.fit(replace(task(network(0), FIVE, FIVE.settings[position], RunFolder(folder)), keep_epochs=True))
     return folder
@@ -57,14 +66,22 @@ def inputs(setting: OptimizerSetting, config: Config = FIVE) -> TrainingInputs:
     return TrainingInputs(**{name: getattr(made, name) for name in TrainingInputs.__dataclass_fields__})
 
 
+Compare = Callable[[EpochRecord, EpochRecord], Iterator[str]]
+
+
 def find_differences(
-    folder: Path, epoch: int, setting: OptimizerSetting, config: Config = FIVE, name: str = ""
+    folder: Path,
+    epoch: int,
+    setting: OptimizerSetting,
+    config: Config = FIVE,
+    name: str = "",
+    compare: Compare = compare_records,
 ) -> list[str]:
-    """Train an epoch again from the saved state before it; return its differences from the recorded epoch."""
+    """Train an epoch again from the previous saved state, and return its differences from the record."""
     name = name or setting.name
     claim = record_of(folder, name, epoch)
     kept = read_kept(folder, name, record_of(folder, name, epoch - 1).entry) if epoch > 1 else None
-    return list(one_epoch.compare_records(claim, train_again(inputs(setting, config), claim, kept)))
+    return list(compare(claim, train_again(inputs(setting, config), claim, kept)))
 
 
 @OPTIMIZERS
@@ -88,7 +105,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
     kept = replace(task(network(0), FIVE, FIVE.settings[0], RunFolder(tmp_path)), keep_epochs=True)
     for cut in cuts:
         with pytest.raises(CutOffError):
-            training.fit(replace(kept, model=network(0), context=Context(active(), CutAfter(cut))))
+            training.fit(replace(kept, model=network(0), context=Context(active(), cut_after(cut))))
     training.fit(replace(kept, model=network(0)))
     names_kept = [f"epochs/{epoch:06d}.safetensors" for epoch in range(1, 6)]
     for name in ("tensors.json", *names_kept):
@@ -96,7 +113,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
 
 
 def forge_epoch(folder: Path, position: int) -> Path:
-    """Copy a run and forge its third epoch, so that its row, its kept state and all later entries fit."""
+    """Forge the third epoch of a copied training, and continue the training from it."""
     setting = FIVE.settings[position]
     shutil.copytree(kept_training(position), folder)
     run = RunFolder(folder)
@@ -119,12 +136,12 @@ def forge_epoch(folder: Path, position: int) -> Path:
 
 
 def compares_nothing(_claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
-    """Compare nothing: a faulty check that only trains."""
+    """Compare nothing, like a faulty check that only trains."""
     return iter(())
 
 
 def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) -> Iterator[str]:
-    """Compare hashes only: a faulty check that never asks if a training gives them."""
+    """Check only the epoch number in the record, like a faulty check that ignores the repeated training."""
     if claimed.entry["epoch"] != claimed.epoch:
         yield "another epoch"
 
@@ -135,14 +152,10 @@ def compares_the_kept_state_alone(claimed: EpochRecord, _computed: EpochRecord) 
     ids=["replay", "twin-compares-nothing", "twin-compares-files"],
 )
 def test_a_spliced_epoch_is_found_where_it_is_trained_again_and_nowhere_else(
-    compare: Callable[[EpochRecord, EpochRecord], Iterator[str]],
-    found: list[int],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    compare: Compare, found: list[int], tmp_path: Path
 ) -> None:
-    folder = forge_epoch(tmp_path / "forged", 0)
-    monkeypatch.setattr(one_epoch, "compare_records", compare)
-    assert [epoch for epoch in range(1, 6) if find_differences(folder, epoch, FIVE.settings[0])] == found
+    folder, setting = forge_epoch(tmp_path / "forged", 0), FIVE.settings[0]
+    assert [epoch for epoch in range(1, 6) if find_differences(folder, epoch, setting, compare=compare)] == found
 
 
 @pytest.mark.parametrize(
@@ -195,7 +208,7 @@ def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
 
 @OPTIMIZERS
 def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_step(position: int) -> None:
-    """The hash chain may commit to such a state, because whoever forges a run also forges its chain."""
+    """The hash chain does not prevent such a state, because a forger can also forge the chain."""
     folder, setting = kept_training(position), FIVE.settings[position]
     claim = record_of(folder, setting.name, 2)
     kept = read_kept(folder, setting.name, record_of(folder, setting.name, 1).entry)
@@ -365,13 +378,13 @@ def test_the_chance_for_twenty_epochs_is_that_of_the_literature_table(false: int
 
 
 def chance_by_enumeration(false: int, others: int, draws: int) -> float:
-    """Return the share of all draws that contain a false epoch, by enumeration; the first epochs are the false ones."""
+    """Return the probability that `draws` of `others` epochs, `false` of them forged, include a forged epoch."""
     sets = list(itertools.combinations(range(others), draws))
     return sum(min(drawn, default=others) < false for drawn in sets) / len(sets)
 
 
 def chance_by_drawing_with_replacement(false: int, others: int, draws: int) -> float:
-    """Return the chance by a wrong formula: as if an epoch could be drawn twice."""
+    """Return the same probability for draws with replacement, which is a mistake."""
     return 1 - (1 - false / others) ** draws
 
 

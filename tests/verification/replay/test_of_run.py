@@ -1,4 +1,4 @@
-"""verify --replay on whole runs: the epochs trained again, the text about them, and the errors that end it."""
+"""verify --replay on whole runs: the epochs trained again, the messages about them, and errors."""
 
 import csv
 import hashlib
@@ -11,31 +11,34 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-from unittest.mock import Mock
+from typing import Any, ClassVar
 
 import pytest
 import safetensors.numpy
 import torch
 
-from in4310repro import verification
-from in4310repro.data.images import Batch
+from in4310repro.data.preprocessing import Preprocessing, to_metadata
+from in4310repro.models.network import open_network
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
-from in4310repro.training.epochs import Epochs
 from in4310repro.training.training import Task
-from in4310repro.verification.replay import epoch as replayed_epoch
-from in4310repro.verification.replay.epoch import MissingStateError
-from in4310repro.verification.replay.lines import difference_lines, result_lines
-from in4310repro.verification.replay.of_run import Replay, make_plan, plan_replay, replay
+from in4310repro.verification.replay.of_run import (
+    Replay,
+    difference_lines,
+    make_plan,
+    plan_replay,
+    replay,
+    result_lines,
+)
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
-from tests.sessions.soak import find_differing_files
+from tests.sessions.soak import find_differing_files, small_network
 
 TINY = PRESETS["tiny"]
 # SGD alone, two steps an epoch.
@@ -44,14 +47,14 @@ CONFIG = replace(TINY, settings=TINY.settings[2:], split="16/12/20", epochs=4)
 
 @pytest.fixture(scope="module")
 def kept_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cache_of_this_session: None) -> Path:
-    """Return a run whose epochs are kept, which a test must not change."""
+    """Return a run with kept epochs, which a test must not change."""
     folder = tmp_path_factory.mktemp("kept") / "run"
     return experiment.train(CONFIG, Context(numerics), folder, keep_epochs=True).folder
 
 
 @pytest.fixture
 def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
-    """Return a copy of the kept run with hard links: files may be replaced, none may be written into."""
+    """Return a hard-linked copy of the kept run: replace its files, never edit them in place."""
     return Path(shutil.copytree(kept_run, tmp_path / "run", copy_function=os.link))
 
 
@@ -157,17 +160,19 @@ def test_a_resumed_run_goes_on_keeping_its_epochs_and_one_that_kept_none_does_no
 
 
 def test_what_is_not_kept_is_said_and_too_many_draws_are_said_before_anything_is_computed(
-    own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+    own_kept_run: Path, call: Call
 ) -> None:
-    monkeypatch.setattr(verification, "verify", Mock(side_effect=ValueError("computed")))
     for epoch in (1, 2, 3):
         (own_kept_run / f"sgd/epochs/{epoch:06d}.safetensors").unlink()
-    code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
+    # What is computed first needs the images.
+    words = ("verify", str(own_kept_run), "--data", "nowhere", "--replay")
+    code, printed, error = call(*words, "0")
     assert (code, printed) == (2, f"{own_kept_run}: neither verified nor refuted; the error says what is missing\n")
     said, _, after = error.partition("4; train --keep-epochs keeps them; only the others are trained again")
     assert "sgd/epochs has no state before epoch " in said
-    assert after.strip() == "in4310repro: computed"
-    _, _, error = call("verify", str(own_kept_run), "--replay", "99")
+    assert after.splitlines()[-1].startswith("in4310repro: training image ")
+    assert "again: " not in said.partition("sgd/epochs has")[0]
+    _, _, error = call(*words, "99")
     assert "--replay 99: setting sgd has " in error
 
 
@@ -189,22 +194,22 @@ def test_what_an_epoch_starts_from_may_be_missing_and_what_is_there_is_trained_a
     assert "at least one is found" not in "".join(result_lines(result))
 
 
-@pytest.mark.slow
-def test_a_difference_counts_more_than_what_is_missing(
-    own_kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = RunFolder.open(own_kept_run)
+def test_a_difference_counts_more_than_what_is_missing(numerics: Numerics, tmp_path: Path, call: Call) -> None:
+    model, weights = "tests.sessions.soak:small_network", tmp_path / "mine.safetensors"
+    open_network(model).trust()
+    weights.write_bytes(tensor_bytes(small_network(6).state_dict(), to_metadata(Preprocessing(size=CONFIG.image_size))))
+    config = replace(CONFIG, model=model, modules=("0",), weights=str(weights))
+    run = experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True).files
+    weights.unlink()
     rows = run.read_json("sgd/history.json")
     rows[3]["train_loss"] += 1e-9
     run.write_json("sgd/history.json", rows)
-    missing = MissingStateError("no weights 'mine.pth'")
-    monkeypatch.setattr(replayed_epoch, "_initial_network", Mock(side_effect=missing))
-    code, printed, error = call("verify", str(own_kept_run), "--replay", "0")
+    code, printed, error = call("verify", "run", "--replay", "0", "--model", model)
     assert code == 1
-    assert printed.startswith(f"{own_kept_run}: not verified, 1 difference\n")
+    assert printed.startswith("run: not verified, 1 difference\n")
     assert "difference: sgd, epoch 4, trained again: train_loss is " in printed
     assert "this training is not the one that the run records" in printed
-    assert "sgd, epoch 1: not trained again, since no weights 'mine.pth'" in error
+    assert f"sgd, epoch 1: not trained again, since no weights '{weights}'" in error
 
 
 def test_a_kept_epoch_that_is_damaged_is_a_difference_where_it_is_used(own_kept_run: Path, numerics: Numerics) -> None:
@@ -306,18 +311,34 @@ def test_kept_epochs_that_the_disk_lacks_are_refused_before_anything_is_trained(
     assert not (tmp_path / "new").exists()
 
 
-def test_ctrl_c_ends_a_replay_after_its_step(kept_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps, step = list[int](), Epochs._step
+class Pressed(torch.nn.Module):
+    """Network during whose training Ctrl-C is pressed, if the environment says so."""
 
-    def pressed(self: Epochs, batch: Batch, images: int) -> torch.Tensor:
-        steps.append(self.position.batch)
-        signal.raise_signal(signal.SIGINT)
-        return step(self, batch, images)
+    steps: ClassVar[list[int]] = []  # images of each
 
-    monkeypatch.setattr(Epochs, "_step", pressed)
-    code, printed, error = call("verify", str(kept_run), "--replay", "0")
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        self.inner = small_network(num_classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        if self.training and os.environ.get("PRESSED"):
+            self.steps.append(len(images))
+            signal.raise_signal(signal.SIGINT)
+        scores: torch.Tensor = self.inner(images)
+        return scores
+
+
+def test_ctrl_c_ends_a_replay_after_its_step(
+    numerics: Numerics, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = f"{__name__}:Pressed"
+    open_network(model).trust()
+    config = replace(CONFIG, model=model, modules=("inner.0",))
+    experiment.train(config, Context(numerics), tmp_path / "run", keep_epochs=True)
+    monkeypatch.setenv("PRESSED", "1")
+    code, printed, error = call("verify", "run", "--replay", "0", "--model", model)
     assert code == 130
-    assert steps == [0]
+    assert Pressed.steps == [8]
     assert "replayed" not in printed
     assert error.splitlines()[-1] == "in4310repro: interrupted"
 

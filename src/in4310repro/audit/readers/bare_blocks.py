@@ -9,8 +9,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from in4310repro.audit.document import SCORES_OF_ALL, Average, ConfusionMatrix, Printed, Table
+from in4310repro.audit.readers.contexts import LINE
 from in4310repro.audit.readers.labels import read_labels
-from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import parse
 from in4310repro.audit.readers.pieces import Piece, Result
 from in4310repro.audit.readers.words import BEST, heading
@@ -78,7 +78,7 @@ def _values(rows: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 def _can_be_counts(values: np.ndarray) -> bool:
-    """Return whether integers can be image counts: not masks, years, repeated or evenly spaced numbers."""
+    """Return False if integers look like a mask, years, or repeated or evenly spaced numbers; else True."""
     lines = [*values.tolist(), *values.T.tolist()]
     if values.sum() < FEWEST or values.max() <= 1 or len({tuple(sorted(row)) for row in values.tolist()}) == 1:
         return False
@@ -104,7 +104,7 @@ def _is_beside_score(lines: Sequence[str], first: int, rows: int) -> bool:
 
 
 def _next_line(lines: Sequence[str], places: range) -> str:
-    """Return the first line with text, past at most one blank and one separator line; else ""."""
+    """Return the first line with text, skipping at most one blank line and one separator; "" if there is none."""
     passed: list[bool] = []
     for number in places[:3]:
         text = lines[number - 1][:LINE]
@@ -144,10 +144,10 @@ def _matrix(rows: Sequence[Sequence[str]], first: int) -> ConfusionMatrix:
 
 
 def _is_clear(values: np.ndarray) -> bool:
-    """Return whether a block is almost certainly a confusion matrix in one class order.
+    """Return whether a block is almost certainly a confusion matrix with the same class order in rows and columns.
 
-    Most images are on the diagonal. For two of three classes, the diagonal has the largest count of its row and
-    column. No other column order puts more on the diagonal, unlike for clusters. The numbers are neither
+    Most images are on the diagonal. For two thirds of the classes, the diagonal has the largest count of its row
+    and column. No other column order puts more on the diagonal, as it can for clusters. The numbers are neither
     symmetric, as distances are, nor all round, as settings are.
     """
     diagonal, total, classes = np.diagonal(values), values.sum(), len(values)

@@ -94,7 +94,7 @@ def _list_lines(line: int | Sequence[int], width: int) -> tuple[int, ...]:
 
 
 def _is_title(cells: Sequence[str]) -> bool:
-    """Return whether the row is a title and no header: only its first cell has text."""
+    """Return whether the row is a title instead of a header: only its first cell has text."""
     return len(cells) > 2 and bool(cells[0]) and not any(cells[1:]) and not CLASS.fullmatch(cells[0].lower())
 
 
@@ -123,7 +123,7 @@ def add_labels(table: Grid) -> Grid:
 
 
 def _header_rows(rows: Sequence[Row], given: int) -> int:
-    """Return the number of header rows: `given`, and further rows with several names and no number."""
+    """Return the number of header rows: at least `given`, plus the following rows of names without numbers."""
     count = given or int(bool(rows) and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
     for row in rows[count:-1]:
         cells = [cell for cell in row.cells[1:] if cell]
@@ -167,7 +167,7 @@ def _merge_headers(table: Grid) -> Grid:
 
 
 def _shift(cells: list[str], width: int) -> list[str]:
-    """Return a lower header row, shifted right by one column if the first cell above spans both rows."""
+    """Return a lower header row, moved right by one column if its first cell is a metric and its last is empty."""
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
     return cells

@@ -57,7 +57,7 @@ def is_unrelated(table: Grid) -> bool:
 
 
 def _read(table: Grid) -> Result:
-    """Return the tables of a grid that has a header and is no confusion matrix."""
+    """Return the tables of a grid that has a header and is not a confusion matrix."""
     columns = columns_of(table)
     if columns is None and all(is_numeric(cell) for row in table.body for cell in row.cells if cell):
         table = add_labels(table)
@@ -79,7 +79,7 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """Return the last row of a training log as a table; empty if columns name classes or the rows epochs."""
+    """Return the last row of a training log as a Result; an empty one if columns name classes or rows are epochs."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
@@ -133,7 +133,7 @@ def _add_header(table: Grid) -> Grid:
 
 
 def is_of_tests(table: Grid) -> bool:
-    """Return whether a table compares target values with outcomes, and does not list classes."""
+    """Return whether a table compares required with achieved values and does not list classes."""
     names = [name.lower() for name in table.names]
     of_classes = any(re.search(r"\b(?:class|categor|label|klasse)", name) for name in names[:2])
     targets = any(
@@ -218,7 +218,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
 
 
 def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
-    """Return the line numbers of the headings and of rows with values, sizes or missing marks."""
+    """Return the line numbers of the headings, and of all rows with used values or with missing values."""
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     dealt = [row for row in table.body if numbers & set(row.lines) or any(map(is_missing, row.cells[1:]))]

@@ -15,7 +15,7 @@ NEAR = 12  # lines between an overall value and the table that it is of
 FAR = 24  # as above, where both are of equally many images
 MATRIX_NEAR = 30  # lines between a report and its confusion matrix
 ANNOUNCES = re.compile(r"confusion|matrix|report|result|metric|evaluation|statistic|score|summary", re.IGNORECASE)
-BESIDE = 4  # lines: so near, a value without an image set is of the table's set
+BESIDE = 4  # within so many lines, a value without an image set belongs to the table's set
 # Recall of a class is its accuracy, so an overall accuracy can belong to a table with either.
 OF_IMAGES = {
     Measure.ACCURACY,
@@ -114,7 +114,7 @@ def _distance(one: Piece, other: Piece) -> int:
 
 
 def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
-    """Return whether a summary can be of a table: near it, of the same image set, with no heading between."""
+    """Return whether a summary may belong to a table: near it, same image set, no heading between the two."""
     distance, of, table = _distance(loose, piece), loose.table.image_set, piece.table.image_set
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
     apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
@@ -127,7 +127,7 @@ def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
 
 
 def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
-    """Return whether table `other` lies between a line with an average and the table that it may belong to."""
+    """Return whether table `other` lies between the line `loose` and the table `piece`."""
     return min(loose.last, piece.last) < other.first and other.last < max(loose.first, piece.first)
 
 

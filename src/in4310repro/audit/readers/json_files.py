@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from in4310repro.audit.document import Measure, Table, Value
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, Row
 from in4310repro.audit.readers.grids import read_grid
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.matrices import READER as MATRIX
 from in4310repro.audit.readers.matrices import matrix_of_lists
 from in4310repro.audit.readers.numbers import count, parse_measured
@@ -90,7 +90,7 @@ def read_object(content: Any) -> list[Piece]:
 
 
 def _load(text: str) -> Any:
-    """Return the content of a JSON text, with each number as a Numeral; None if the text is no valid JSON."""
+    """Return the content of a JSON text, with each number as a Numeral; None if the text is not valid JSON."""
     lines = _Lines(text)
     try:
         return json.loads(text.lstrip("\ufeff"), parse_float=lines, parse_int=lines, parse_constant=lines)
@@ -115,7 +115,7 @@ class _Lines:
 
 
 def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
-    """Append the tables of an object to `pieces`, then those of its inner objects that were not used."""
+    """Append the tables of an object to `pieces`, then those of inner objects that were not read with it."""
     if len(path) > NESTED:
         return
     table = _as_grid(node, " ".join(path))
@@ -139,7 +139,7 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:
-    """Store a value whose key names a metric, sizes, classes or a matrix; else return the key as unused."""
+    """Store a metric value, class sizes, class names or a matrix in `gathered`; return [key] if nothing is stored."""
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value
@@ -255,7 +255,7 @@ def _measures(node: Mapping[str, Any]) -> bool:
 
 
 def _row(name: str, node: Any, keys: Sequence[str]) -> Row:
-    """Return a row of a report; a single number, such as the accuracy, goes into the first value column."""
+    """Return a row with the values of `keys`; a single number, such as an accuracy, is put in the first column."""
     if isinstance(node, Numeral):
         texts = [node.text if key == keys[0] else "" for key in keys]
         return Row(cells=(name, *texts), lines=(node.line, *[node.line for _ in keys]))
@@ -294,7 +294,7 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _is_result(piece: Piece, text: str) -> bool:
-    """Return whether an object holds results; one-line objects by class are left to the list reader."""
+    """Return whether an object holds results; False for one-line objects by class, which `read_listed` reads."""
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
     nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1

@@ -9,8 +9,7 @@ from itertools import pairwise
 from types import MappingProxyType
 
 from in4310repro.audit.document import Measure, Unread
-from in4310repro.audit.readers.contexts import OPTION
-from in4310repro.audit.readers.lines import LINE
+from in4310repro.audit.readers.contexts import LINE, OPTION
 from in4310repro.audit.readers.numbers import ALIKE, COUNT, NUMBER, SPREAD, Measured, parse_measured
 from in4310repro.audit.readers.subjects import Subject, parse_pure, parse_subject
 from in4310repro.audit.readers.words import CLASS, SPREADS, heading, strip_marks
@@ -85,7 +84,7 @@ class LineValue:
 
 @dataclass(kw_only=True)
 class Context:
-    """Metric of lines with only a name and a number, taken from a heading or from values near them."""
+    """Metric that applies to lines with only a name and a number, taken from a heading or nearby values."""
 
     measure: Measure | None = None
     heading: bool = False  # False: inferred from the class values above, for `Mean: 0.9`
@@ -143,7 +142,7 @@ def clean(raw: str) -> str:
 
 
 def _read_reversed(line: str, number: int) -> Iterator[LineValue]:
-    """Yield the value of a line such as `93.12% = plane AP`, which may go on after that."""
+    """Yield the value of a line such as `93.12% = plane AP`, possibly with more text after it."""
     match = REVERSED.fullmatch(line)
     cell = parse_measured(match["value"], number) if match else None
     of = parse_subject(f"AP for class {match['name']}") if match else None

@@ -7,8 +7,8 @@ from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 
+from in4310repro.audit.readers.contexts import find_title
 from in4310repro.audit.readers.grid import Grid, grid
-from in4310repro.audit.readers.lines import find_title
 from in4310repro.audit.readers.words import strip_marks
 
 LATEX = "LaTeX table"
@@ -147,7 +147,7 @@ def _caption(lines: Sequence[str], start: int, stop: int) -> str:
 
 
 class _Tables(HTMLParser):
-    """Parser that collects the rows of each HTML table: their line, and their cells with rowspan and colspan."""
+    """Parser that collects each HTML table's rows: line number, and cells with rowspan and colspan."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -227,7 +227,7 @@ def rows_of_tables(html: str) -> list[list[list[str]]]:
 
 
 def _rows_of_html(table: Sequence[tuple[int, list[tuple[str, int, int]]]]) -> list[tuple[int, list[str]]]:
-    """Return line and cells of each row; spanned rows repeat a cell's text, spanned columns stay empty."""
+    """Return (line number, cells) of each row; repeat a cell's text for rowspan, and add empty cells for colspan."""
     rows: list[tuple[int, list[str]]] = []
     hanging: dict[int, tuple[int, str]] = {}
     for line, cells in table:

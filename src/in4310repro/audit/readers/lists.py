@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from in4310repro.audit.document import Average, Measure, Table
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, Row, is_numeric
 from in4310repro.audit.readers.labels import CLASSWISE, LineValue, clean
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import NUMBER, parse_measured
 from in4310repro.audit.readers.pieces import Piece, Result, make_value, scale_values
 from in4310repro.audit.readers.subjects import parse_pure, parse_subject
@@ -88,7 +88,7 @@ def _read_named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
 
 
 def _is_class(text: str, name: str) -> bool:
-    """Return whether the only entry in braces is a class, not a metric as in `{'accuracy': 0.9}`."""
+    """Return whether `text` has a single entry in braces, and its key `name` is a class instead of a metric."""
     return bool(ONE_ENTRY.fullmatch(text)) and parse_pure(name) is None
 
 
@@ -121,7 +121,7 @@ def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piec
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return the metric of each line of a list without a heading, as named by a mean within three lines of the list."""
+    """Return a dict from line number to metric for lists without a heading, using a mean at most three lines away."""
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _find_runs(plain):
@@ -165,7 +165,7 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """Read a lone "train" or "test" among class values as a class if no other set name is near."""
+    """Return the values, with a lone label "train" or "test" beside class values read as a class name."""
     settled = list(values)
     for place, value in enumerate(values):
         of = value.subject
@@ -223,7 +223,7 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
 
 
 def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
-    """Yield the sections as one grid if something shows that they are classes, such as a support."""
+    """Yield the sections as one grid if something, such as a support, shows that they are classes."""
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, grid, is_numeric
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import is_missing
 from in4310repro.audit.readers.words import CLASS, heading
 
@@ -212,7 +212,7 @@ def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tupl
 
 
 def _join(row: list[str], width: int) -> list[str]:
-    """Return a row with surplus cells joined to the first one, if bars in the row's name caused them."""
+    """Return a row of `width` cells, by joining the first cells if its name contains vertical bars."""
     more = len(row) - width
     if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
         return row
@@ -248,7 +248,7 @@ def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[G
 
 
 def is_header(cells: Sequence[str]) -> bool:
-    """Return whether cells are a header: only names, with a metric among them or a class word first."""
+    """Return whether cells are a header: no numbers, and a metric or a typical first cell such as "class"."""
     if len(cells) < 2 or any(is_numeric(cell) or NO_NAME.search(cell) for cell in cells) or any(map(_is_long, cells)):
         return False
     measures = sum(heading(cell).measure is not None for cell in cells)
@@ -267,7 +267,7 @@ def _is_long(cell: str) -> bool:
 def read_rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Return the rows of `width` cells with a number or missing mark, and the index after the last of them."""
+    """Return the rows of `width` cells that have a number or a missing value, and the index after the last row."""
     rows = []
     end = start
     for index in range(start, len(lines)):

@@ -9,8 +9,8 @@ from fractions import Fraction
 from itertools import takewhile
 
 from in4310repro.audit.document import ConfusionMatrix, Printed, Table
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import ALIKE, NUMBER, parse
 from in4310repro.audit.readers.pieces import Piece, Result
 
@@ -83,7 +83,7 @@ def matrix_of_grid(table: Grid) -> Piece | None:
 
 
 def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[str]) -> ConfusionMatrix | None:
-    """Return the matrix of rows whose numbers are given as (text, line); None if they are no matrix."""
+    """Return the matrix of rows whose numbers are given as (text, line); None if they are not a matrix."""
     if not all(rows):
         return None
     parsed = [tuple(cell for text, line in row for cell in parse_numbers([text], line) or ()) for row in rows]
@@ -91,7 +91,7 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
 
 
 def transpose(matrix: ConfusionMatrix) -> ConfusionMatrix:
-    """Return the transposed matrix, for one whose columns are the true classes."""
+    """Return the transposed matrix, which has true classes as rows if the given one has them as columns."""
     return replace(matrix, rows=tuple(zip(*matrix.rows, strict=True)))
 
 
@@ -243,7 +243,7 @@ def _read_bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] 
 
 
 def parse_numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None:
-    """Return the words of a row as numbers; None if one of them is no number."""
+    """Return the words of a row as numbers; None if one of them is not a number."""
     plain = [THOUSANDS.sub("", OUTCOME.sub("", word.translate(ALIKE)).strip()) for word in words]
     return tuple(parse(word, line) for word in plain) if all(VALUE.fullmatch(word) for word in plain) else None
 
@@ -251,10 +251,10 @@ def parse_numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None
 def make_matrix(
     rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
 ) -> ConfusionMatrix | None:
-    """Return a matrix if the rows are square and hold counts, or shares whose rows, columns or total sum to one.
+    """Return a matrix if the rows are square and hold counts, or fractions that sum to one.
 
-    `wrong` lets a third of the rows or columns have a different sum, for a matrix that the text calls a confusion
-    matrix.
+    Fractions may sum to one by row, by column or in total. `wrong` lets a third of the rows or columns have a
+    different sum, for a matrix that the text calls a confusion matrix.
     """
     full = tuple(row for row in rows if row is not None and len(row) == len(rows))
     if len(full) < max(2, len(rows)):
@@ -268,7 +268,7 @@ def make_matrix(
 
 
 def _are_shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
-    """Return whether rows, columns or all cells sum to about one; `wrong` lets a third of rows or columns differ."""
+    """Return whether rows, columns or all cells sum to about one; if `wrong`, a third of the sums may deviate."""
     allowed = Fraction(len(values), 50)
 
     def one(total: Fraction) -> bool:

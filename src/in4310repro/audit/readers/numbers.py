@@ -99,7 +99,7 @@ def parse_measured(text: str, line: int) -> Measured | None:
 
 
 def count(text: str) -> int | None:
-    """Return the integer in a text, which may have thousands separators; None if it is no integer."""
+    """Return the integer in a text, which may have thousands separators; None if there is none."""
     plain = text.translate(ALIKE).strip()
     if _DOTTED.fullmatch(plain) and not plain.endswith(".000"):
         return int(plain.replace(".", ""))
@@ -125,7 +125,7 @@ def is_missing(text: str) -> bool:
 
 
 def to_percent(printed: Printed) -> Printed:
-    """Return the number marked as a percentage; its value is divided by 100 unless it already was one."""
+    """Return the number marked as a percentage: 98.8 becomes 98.8 %. A percentage is returned unchanged."""
     if printed.percent:
         return printed
     return Printed(

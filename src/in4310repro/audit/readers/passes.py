@@ -95,7 +95,7 @@ def tables_of_lines(
 
 
 def _settle(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values after deciding of each unclear name whether it is a class, an image set or a network."""
+    """Return the values, with each unclear name read as a class, an image set or a network."""
     known = {value.subject.class_name for value in values if value.subject.clear}
     lists = {measure: _places(values, measure) for measure in {value.subject.measure for value in values}}
     settled = []
@@ -171,7 +171,7 @@ def _merge(passes: Sequence[Pass]) -> list[Pass]:
 
 
 def _is_cut(before: Pass, after: Pass) -> bool:
-    """Return whether two adjacent passes are one pass with a misprinted name: they share at most one class."""
+    """Return whether two adjacent passes are one pass, split where a class name was repeated by mistake."""
     names = [{value.subject.class_name for value in each.values} for each in (before, after)]
     beside = after.first - before.last <= 1 and not (before.name or after.name)
     return beside and before.image_set == after.image_set and not names[0] <= names[1] and len(names[0] & names[1]) <= 1
@@ -190,7 +190,7 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
 
 
 def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
-    """Return the last group of passes if lines of a training log separate three groups or more, else all."""
+    """Return the passes of the last epoch if lines of a training log separate three or more groups, else all."""
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
         apart = before is None or not running.isdisjoint(range(before.last, each.first))
@@ -199,7 +199,7 @@ def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pa
 
 
 def _find_pass(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
-    """Return the nearest pass that an average can belong to, the upper of two equally near ones; None if none fits."""
+    """Return the nearest pass that an average may belong to, or the upper one of two at equal distance, or None."""
     if value.subject.best or value.subject.network:
         return None
     start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)
@@ -227,13 +227,13 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
 
 
 def _has_same_threshold(value: LineValue, current: Pass) -> bool:
-    """Return whether the pass's values of this metric have the IoU threshold of `value`, or none."""
+    """Return whether the pass's values of this metric have no IoU threshold, or the same one as `value`."""
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
 
 def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
-    """Yield the values; beside a training log, omit those without count whose label occurs 3 times or more."""
+    """Yield the values; if there is a training log, omit those without a count whose label occurs 3 or more times."""
     repeated = Counter(value.label for value in loose)
     for value in loose:
         if value.cell.count or not (running and repeated[value.label] >= FORMS):
@@ -288,7 +288,7 @@ def _make_value(value: LineValue) -> Value | None:
 
 
 def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
-    """Yield the values that belong to no class, judged by their label or their position below a mean."""
+    """Yield the class values that are probably not of a class, judged by label or by position below a mean."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
@@ -315,7 +315,7 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the class values below the first mean after two or more classes; none if over three."""
+    """Return the class values below the first mean of two or more class values; empty if there are more than three."""
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]
     below = [value for value in column if after and value.line > min(after)]

@@ -52,11 +52,11 @@ def make_value(
 
 
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
-    """Return the values; percentages that were printed without a percent sign are marked as percentages.
+    """Return the values, with those recognised as percentages marked as such even if they lack a percent sign.
 
-    The class values of a measure are percentages if most of them are above 1; those above 1 are also percentages if one
-    of them is at least 2, which no share is. An average is one only if it is itself above 1, as people also print
-    `mean 0.93` below percentages.
+    The class values of a metric are percentages if most of them are above 1. Otherwise only those above 1 are, if
+    one of them is at least 2, which no fraction of one can be. An average is a percentage only if it is itself
+    above 1, as people also print `mean 0.93` below percentages.
     """
     measures = {value.measure for value in values}
     mostly = {measure: _mostly_percent(values, measure) for measure in measures}
@@ -65,7 +65,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Return class values and values of non-class rows, marked as percentages by one call of `scale_values`."""
+    """Apply `scale_values` to `values` and `asides` together; return both, with percentages marked."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from itertools import takewhile
 
 from in4310repro.audit.document import SCORES, Average, Item, Measure, Table, Value
+from in4310repro.audit.readers.contexts import LINE
 from in4310repro.audit.readers.labels import LineValue
-from in4310repro.audit.readers.lines import LINE
 from in4310repro.audit.readers.numbers import Measured, count, parse, parse_measured
 from in4310repro.audit.readers.pieces import Piece, Result, scale_values
 from in4310repro.audit.readers.subjects import Subject, parse_subject
@@ -166,7 +166,7 @@ FORMS = (
 
 
 def add_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
-    """Return the values with the kind of average that nearby lines imply, such as a note on macro averages."""
+    """Return the values with the type of average that nearby lines imply, such as a note on macro averages."""
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
     told = []
     means = [value.line for value in values if MEAN.fullmatch(value.label)]

@@ -159,7 +159,7 @@ def is_other(label: str) -> bool:
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Return the columns by content, such as names or values; None if no column has numbers or none has names."""
+    """Return the column indices by content; None if no column holds row names or no column holds numbers."""
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
@@ -205,7 +205,7 @@ def _are_counts(name: str, cells: Sequence[str]) -> bool:
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Return whether to leave a column out; a "baseline" column stays if the columns are networks."""
+    """Return whether to ignore a column; one named like a network is kept unless `some` heading names a metric."""
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
 
@@ -223,7 +223,7 @@ def _is_above_percent(cells: Sequence[str]) -> bool:
 
 
 def _is_mostly_above_percent(cells: Sequence[str]) -> bool:
-    """Return whether most numbers are above 100 and so are no shares, whatever the heading says."""
+    """Return whether most numbers are above 100, so that they cannot be fractions or percentages."""
     found = [parse_measured(strip_signs(cell), 0) for cell in cells]
     values = [each.printed for each in found if each is not None and each.printed is not None]
     return 2 * sum(not each.percent and each.value > 100 for each in values) > len(values)
@@ -238,7 +238,7 @@ def _are_integers(table: Grid, label: int, column: int) -> bool:
 def _label_column(
     names: Sequence[str], leading: Sequence[int], numbers: Sequence[int], whole: Sequence[int]
 ) -> int | None:
-    """Return the index of the column with the row names: one with a class heading, else the last text column."""
+    """Return the index of the row-name column: the one headed "class" or the like, else the last text column."""
     named = [index for index in [*leading, *numbers[:2]] if CLASS.fullmatch(_plain(names[index]))]
     texts = [index for index in named if index in leading] or named
     if texts:

@@ -54,7 +54,7 @@ class Subject:
 
 @lru_cache(maxsize=REMEMBERED)
 def parse_subject(label: str, measure: Measure | None = None) -> Subject | None:
-    """Return the meaning of a label, or None; `measure` is used if the label itself names no metric."""
+    """Parse a label, using `measure` if it names no metric; return None if the label is not understood."""
     label = strip_marks(label).strip(" :=|,;.")
     whole = heading(label)
     if whole.measure is None:
@@ -83,7 +83,7 @@ def parse_subject(label: str, measure: Measure | None = None) -> Subject | None:
 
 
 def parse_pure(label: str) -> Measure | None:
-    """Return the metric if the label names nothing else, as in `Per-class AP (%)`; else None."""
+    """Return the metric if the label names only a metric, as in `Per-class AP (%)`; else None."""
     found = heading(label)
     return None if found.rest or found.average not in (None, Average.MACRO) else found.measure
 

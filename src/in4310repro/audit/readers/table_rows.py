@@ -1,4 +1,4 @@
-"""Read the rows of a table: a class in each, or a network with classes in the headings or overall values."""
+"""Read table rows, each with the values of a class, of a network by class, or of a network over all classes."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Line:
 
 
 def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
-    """Return a draft table for each network, image set and section, and the cells that are no values.
+    """Return a draft table for each network, image set and section, and the cells that are not values.
 
     Raises:
         ValueError: a row with values has an empty class name.
@@ -65,7 +65,7 @@ def find_measure(table: Grid, columns: Columns) -> Measure | None:
 def _lines(
     table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """Yield section and content of each row; a row without values, or a repeated first class, starts a section."""
+    """Yield (section, row) pairs; a row without values or a repetition of the first class starts a new section."""
     labels = [row.cells[columns.label] for row in table.body]
     groups = collect_group_names(table, columns)
     section, first, repeats, start = "", "", 0, 0
@@ -112,7 +112,7 @@ def _correct(row: Row, columns: Columns) -> int | None:
 
 
 def _size(row: Row, columns: Columns) -> int | None:
-    """Return the number of samples of a row, from the last size column: instances in tables of YOLO."""
+    """Return the number of samples of a row, from the last size column (in tables of YOLO, the instances)."""
     cells = [row.cells[column] for column in reversed(columns.sizes)]
     counted = [pair[1] for cell in cells if (pair := parse_ratio(cell))]
     return next((size for size in [*map(count, cells), *counted] if size is not None), None)
@@ -167,7 +167,7 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
 
 
 def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
-    """Return network and image set of each column; if both repeat for a metric, the whole heading is the network."""
+    """Return a dict from column index to (network, image set); a repeated pair gets the whole heading as network."""
     title_set = heading(table.title).image_set
     keys: dict[int, tuple[str, str | None]] = {}
     measures: set[tuple[Measure | None, str, str | None]] = set()
@@ -275,22 +275,22 @@ def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
 
 
 def default_average(measure: Measure) -> Average | None:
-    """Return OVERALL for accuracy and error; None for other metrics, which often are of one class."""
+    """Return OVERALL for accuracy and error; None for other metrics, since a bare value may be of one class."""
     return Average.OVERALL if measure in (Measure.ACCURACY, Measure.ERROR) else None
 
 
 def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
-    """Return by row index whether a row that is named like a summary is one, judged by its support.
+    """Decide whether rows with a summary's name are summaries or classes, judged by their support.
 
-    `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are never
-    classes. A mean may have the mean support of the classes.
+    `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are
+    never classes. A mean may have the mean support of the classes.
 
     Args:
         labels: labels of all rows of one section.
         sizes: support of each row, None if none is printed.
 
     Returns:
-        By row index, whether the row is a summary. Rows that the support does not decide are left out.
+        True for a summary, False for a class, by row index. Rows that the support does not decide are left out.
     """
     words = [heading(label) for label in labels]
     sure = [_is_average(label) for label in labels]

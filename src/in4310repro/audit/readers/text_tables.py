@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from in4310repro.audit.readers.contexts import LINE, find_title
 from in4310repro.audit.readers.grid import Grid, Row, grid, is_numeric
-from in4310repro.audit.readers.lines import LINE, find_title
 from in4310repro.audit.readers.numbers import ALIKE, count, is_missing
 from in4310repro.audit.readers.words import CLASS, SIZE, heading
 
@@ -117,7 +117,7 @@ def _place(text: str, values: Sequence[str], width: int, header: str) -> list[st
 
 
 def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
-    """Return the index of the heading whose right or left end is nearest to the same end of a value."""
+    """Return the index of the heading whose left or right edge is nearest to the same edge of a value."""
 
     def distance(index: int) -> tuple[int, int]:
         right = abs(spans[index][1] - end)
@@ -127,7 +127,7 @@ def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
 
 
 def split_cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
-    """Return name and values of a row; None if the line is no row of the table."""
+    """Return name and values of a row; None if the line is not a row of the table."""
     words = WORD.findall(text)
     if _last(names) and words[width:] and all(is_numeric(word) or is_missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]

@@ -1,4 +1,4 @@
-"""Sort numbers and lines that no reader used: possible results, repetitions, and numbers that are no results."""
+"""Sort unused numbers and lines: possible results, repetitions, and numbers that are not results."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from in4310repro.audit.document import Context, Measure, Printed, Table, Unread
-from in4310repro.audit.readers.contexts import classify_context, is_setting, remove_context
-from in4310repro.audit.readers.lines import LINE
+from in4310repro.audit.readers.contexts import LINE, classify_context, is_setting, remove_context
 from in4310repro.audit.readers.numbers import ALIKE
 from in4310repro.audit.readers.pieces import Piece
 from in4310repro.audit.readers.words import heading
@@ -28,7 +27,7 @@ BETWEEN = re.compile(r"[,;|{}\[\]()/\t]| {2,}| and ")  # what parts a label from
 WHY = "it has a number that no rule used"
 DIGIT = re.compile(r"\d")
 VALUE = re.compile(r"(?<![\w.,])(\d{1,3}(?:[.,]\d{1,20})?) ?(%?)(?![\w]|[.,]\d)")
-FEWEST = 2  # decimals of a share that is known again
+FEWEST = 2  # least decimals with which a share is recognised as a value already read
 DIGIT = re.compile(r"\d")
 
 
@@ -45,7 +44,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield the numbers beside a value on its line that are no value, size, count, setting or part of a name.
+    """Yield an Unread for each line with a value that also has numbers of unknown meaning.
 
     Args:
         lines: all lines of the text.
@@ -147,7 +146,7 @@ def _cells(text: str) -> list[str]:
 
 
 def _column(text: str, place: int) -> int:
-    """Return the column at a character position, counted from the row's end; 0 if the line is no table row."""
+    """Return the column at a character position, counted from the row's end; 0 if the line is not a table row."""
     cells = len(_cells(text))
     return len(_cells(text[place:])) if cells > 2 else 0
 
@@ -237,7 +236,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return the set of the values rounded to this number of decimals and of the exact values."""
+        """Return all values that were read, together with each of them rounded to `decimals` decimals."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

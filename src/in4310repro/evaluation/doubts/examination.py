@@ -1,4 +1,4 @@
-"""Search for copies, look-alikes and doubtful labels in a folder of images, and what it found, as a record and text."""
+"""Search of a folder for copies, look-alikes and doubtful labels; its findings as JSON and as text."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Count:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubts:
-    """All findings, to be examined by a person, since none is certain; paths are relative to the folder."""
+    """Findings of the search for doubtful labels and copies, to be judged by a person; paths are relative."""
 
     features: dict[str, object]  # of which network they are
     seed: int  # of the folds
@@ -202,7 +202,7 @@ def examine(
 
 
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
-    """Return for each image the smallest sha256 among its copies, a key that puts copies into the same fold."""
+    """Return for each image the smallest sha256 in its group of copies; equal keys lead to the same fold."""
     smallest: dict[int, str] = {}
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)

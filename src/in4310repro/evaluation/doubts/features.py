@@ -1,4 +1,4 @@
-"""Features of a folder's images: the network that gives them, and a plane in which near images stay near."""
+"""Features of a folder's images by a network, and a map of the features to two dimensions."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ FEWEST = 5  # images
 
 
 def plane(features: Float32[np.ndarray, "image feature"], seed: int) -> NDArray[np.float64]:
-    """Return two coordinates per image: t-SNE (van der Maaten and Hinton, JMLR 9, 2008) of principal components.
+    """Return two t-SNE coordinates per image (van der Maaten and Hinton, JMLR 9, 2008), from principal components.
 
     This is scikit-learn's t-SNE, initialised with the first two components. Distances between groups, and the sizes of
     groups, have no meaning; the last digits depend on the machine.

@@ -1,4 +1,4 @@
-"""Doubtful labels: probabilities by classifiers of other folds, confident learning, and a judged sample of images."""
+"""Doubtful labels by cross-validated class probabilities and confident learning, and a judged sample."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from in4310repro.system.numerics import generator_for
 from in4310repro.system.progress import SILENT, Progress
 
 FOLDS = 5
-# Of the squared weights of standardised features, beside the mean loss of an image. Of 0.007, 0.07 and 0.007 / 10 the
-# second had the lowest loss out of fold on the course's images.
+# Factor of the squared weights of standardised features, added to the mean loss. Of 0.007, 0.07 and 0.007 / 10 the
+# second had the lowest out-of-fold loss on the course's images.
 PENALTY = 0.07
 ITERATIONS, TOLERANCE = 1000, 1e-3
 
@@ -170,7 +170,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """Judgements of sampled images, which are all doubted or all undoubted, and the number of such images."""
+    """A judged sample of either the doubted or the undoubted images, and the number of all such images."""
 
     images: int
     judged: int
@@ -194,12 +194,12 @@ class Study:
 
     @property
     def share(self) -> float:
-        """Estimated share of wrong labels: the share among judged images, weighted over doubted and undoubted ones."""
+        """The estimated share of wrong labels: the mean of both samples' shares, weighted by numbers of images."""
         return self._weighted([len(kind.wrong) / kind.judged for kind in (self.doubted, self.undoubted)])
 
     @property
     def interval(self) -> Interval:
-        """Interval of at least 95 % for the share; conservative, since the ends of two intervals are added."""
+        """Interval of at least 95 % for the share; conservative, as the weighted sum of the samples' intervals."""
         ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
         return [self._weighted(pair) for pair in ends]
 
@@ -209,7 +209,7 @@ class Study:
 
 
 def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
-    """Return the estimates from judgements of the images that `draw_sample` drew.
+    """Return estimates of the share of wrong labels, from judgements of the images that `draw_sample` drew.
 
     Args:
         labels: the class of each image that the estimates are about, by path.

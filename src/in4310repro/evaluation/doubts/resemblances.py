@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from in4310repro.data import check
-from in4310repro.data.check import Findings, Group, read
+from in4310repro.data.check import Findings, Group
 from in4310repro.data.folders import Catalogue, Entry
 from in4310repro.data.images import load_images
 from in4310repro.data.near_duplicates import ENOUGH, Details, details, part_of
 from in4310repro.data.preprocessing import APPLIED
+from in4310repro.data.reading import read_image
 from in4310repro.data.splits import link, members
 from in4310repro.evaluation.embedding import embed
 from in4310repro.runs.config import Config
@@ -79,7 +80,7 @@ def nearest(
 def _directions(
     features: Float32[np.ndarray, "*image feature"], mean: Float[np.ndarray, " feature"]
 ) -> Float[np.ndarray, "*image feature"]:
-    """Return features minus their mean, scaled to length 1; an image at the mean gets zeros. Keep the dtype."""
+    """Return features minus their mean, scaled to length 1; zeros for features that equal the mean."""
     directions: NDArray[np.floating] = features - mean
     lengths = np.linalg.norm(directions, axis=-1, keepdims=True)
     directions /= np.where(lengths > 0, lengths, 1)
@@ -89,7 +90,7 @@ def _directions(
 def _find_in_block(
     directions: Float32[np.ndarray, "image feature"], rows: slice, number: int, columns_at_once: int
 ) -> Int64[np.ndarray, "row neighbour"]:
-    """Return the neighbours of a block of images, comparing them with one block of all images at a time."""
+    """Return the `number` nearest neighbours of each image in a block, in no particular order."""
     count = rows.stop - rows.start
     best = np.empty((count, 0), np.int64)
     for start in range(0, len(directions), columns_at_once):
@@ -108,7 +109,7 @@ def _sort(
     rows: slice,
     found: Int64[np.ndarray, "row neighbour"],
 ) -> tuple[Int64[np.ndarray, "row neighbour"], Float64[np.ndarray, "row neighbour"]]:
-    """Return neighbours of a block of images sorted with the nearest first, and their similarities."""
+    """Sort the neighbours of a block of images, nearest first; return them and their similarities."""
     own, others = _directions(features[rows], mean), _directions(features[found], mean)
     similarities = np.einsum("rf,rnf->rn", own, others)
     order = np.lexsort((found, -similarities))
@@ -118,7 +119,7 @@ def _sort(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Return integer keys that sort neighbours by falling similarity; ties go to the smaller position."""
+    """Return integer sort keys of image pairs: more similar pairs first, then smaller positions in `columns`."""
     bits = similarities.view(np.int32)
     # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
@@ -228,7 +229,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour that is no copy of it, or -1 if none is known, and the similarity."""
+    """Return each image's nearest neighbour that is not a copy of it (-1 if unknown), and their similarity."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))
@@ -274,7 +275,7 @@ def resemblances(
     found = crops(
         neighbours,
         lambda first, second: by_hash[first] == by_hash[second],
-        lambda position: read(root / paths[position], orientation),
+        lambda position: read_image(root / paths[position], orientation).image,
         progress,
     )
     copies = link(len(paths), [*members(by_hash), *((crop.whole, crop.part) for crop in found)])
@@ -283,7 +284,7 @@ def resemblances(
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
-    """Return a group number for each image, equal for copies found by bytes or hashes (see `link`)."""
+    """Return a group number for each image; copies with equal bytes or similar hashes have equal numbers."""
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]

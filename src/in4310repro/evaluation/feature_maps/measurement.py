@@ -75,7 +75,7 @@ def measure(
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """The images, the network and the statistics to measure; samples, precision and calls as in FeatureStatistics."""
+    """Images, network and statistics to measure; for `samples`, `precision`, `calls` see `FeatureStatistics`."""
 
     data: str  # folder
     model: str = "resnet18"
@@ -102,7 +102,7 @@ class Request:
         return open_network(self.model)
 
     def measurement(self, first_image: int) -> Measurement:
-        """Return the measurement of the named modules with these options.
+        """Return the description of the measurement, with the modules and options of this request.
 
         Args:
             first_image: index of the first image that this process measures.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import time
 from collections.abc import Generator, Mapping
@@ -35,7 +36,7 @@ from in4310repro.system.tensors import metadata_of, tensors_sha256
 
 
 def with_ending(out: Path, ending: str) -> Path:
-    """Return a result's path with its ending replaced: FILE.csv for FILE or FILE.json and the ending ".csv"."""
+    """Return a result's path with `.json` removed, if present, and `ending` appended."""
     return out.with_name(out.name.removesuffix(".json") + ending)
 
 
@@ -52,7 +53,7 @@ def remove_partial_results(out: Path) -> None:
 
 
 class PartialResult:
-    """File with the statistics that one process has so far for an unfinished result.
+    """File in which one process saves the statistics of an unfinished measurement.
 
     Args:
         out: the file of the result.
@@ -75,7 +76,7 @@ class PartialResult:
         self._is_first_rank = rank == 0
 
     def begin(self, files: list[Path], *, resume: bool) -> bool:
-        """Lock the result, and load the partial statistics of these files if an earlier call saved any.
+        """Lock the result file, and load the statistics of a partial result if there is one.
 
         Args:
             files: the files that this rank measures, in order.
@@ -85,8 +86,8 @@ class PartialResult:
             Whether there was a partial result.
 
         Raises:
-            ValueError: the result cannot be written to `out`, or another process is writing it. Or there is a partial
-                result, but `resume` is false, or the partial result is corrupt or of a different measurement.
+            ValueError: the result cannot be written to `out`; another process is writing it; there is a partial
+                result, but `resume` is false; or the partial result is corrupt or of a different measurement.
         """
         self._claim()
         others = [str(file) for file in partial_results(self._out) if file not in self._all_ranks]
@@ -144,7 +145,7 @@ class PartialResult:
             raise ValueError(f"{self.file} holds no statistics of these modules ({error}); remove it") from None
 
     def add(self, files: list[Path]) -> None:
-        """Record that the next files in order have been measured."""
+        """Record that these files, which are the next ones in order, have been measured."""
         for file in files:
             status = file.stat()
             self._files_digest.update(f"{file.name} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -167,14 +168,18 @@ class PartialResult:
         ).hexdigest()
 
 
-SECONDS_BETWEEN_SAVES = 300.0
 USUAL = "most of torchvision's weights: bilinear, mean 0.485,0.456,0.406, deviation 0.229,0.224,0.225"
 
 
 def measure_folder(
-    request: Request, context: Context, out: Path | None = None, *, resume: bool = False
+    request: Request,
+    context: Context,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    seconds_between_saves: float = 300.0,
 ) -> FolderResult | None:
-    """Return the feature statistics of a folder's images as a record; None in processes of rank above 0.
+    """Measure the images of a folder; return the feature statistics in rank 0, and None in other processes.
 
     The result has the same bits for any number of torchrun processes and any number of interruptions.
 
@@ -182,13 +187,14 @@ def measure_folder(
         request: what to measure.
         context: arithmetic and progress of the computation.
         out: the file that the result will be written to. Each process saves a partial result beside it: at the
-            end, when it is interrupted, when a file cannot be decoded, and every few minutes.
+            end, when it is interrupted, when a file cannot be decoded, and from time to time.
             `remove_partial_results` removes these files. None: nothing is saved.
         resume: continue from the saved file.
+        seconds_between_saves: time after which the end of a batch saves again, besides the cases above.
 
     Raises:
-        ValueError: no such folder, model, weights or module, fewer than two images, a file that is no image, a
-            result that cannot be written, or a partial result without `resume` or of another measurement.
+        ValueError: no such folder, model, weights or module, fewer than two images, a file that is not an image,
+            a result that cannot be written, or a partial result without `resume` or of another measurement.
         KeyboardInterrupt: after the batch during which the interrupt came.
     """
     files = sample_files(request)
@@ -205,7 +211,8 @@ def measure_folder(
         file_batches = _FileBatches([[files[index] for index in batch] for batch in indices], request, context)
         if out is not None:
             identity = describe_measurement(request, model, context.numerics.numeric_class, measurement.first_image)
-            file_batches.continue_from(PartialResult(out, rank, size, identity, statistics), resume=resume)
+            partial = PartialResult(out, rank, size, identity, statistics)
+            file_batches.continue_from(partial, seconds_between_saves, resume=resume)
         measure(model, file_batches.load(), measurement, statistics)
         if size > 1:
             gather(statistics)
@@ -266,9 +273,10 @@ class _FileBatches:
     def __init__(self, file_batches: list[list[Path]], request: Request, context: Context) -> None:
         self._file_batches, self._request, self._context = file_batches, request, context
         self._partial: PartialResult | None = None
+        self._seconds_between_saves = math.inf
 
-    def continue_from(self, partial: PartialResult, *, resume: bool) -> None:
-        """Load a partial result if there is one, skip the batches that it includes, and save to it from now on.
+    def continue_from(self, partial: PartialResult, seconds_between_saves: float, *, resume: bool) -> None:
+        """Load a partial result if there is one, skip its batches, and save to it from now on.
 
         Raises:
             ValueError: the result cannot be written, or the partial result cannot be continued.
@@ -277,13 +285,13 @@ class _FileBatches:
             self._context.progress.message(f"{partial.file} is not there; all its images are measured")
         ends = accumulate(map(len, self._file_batches))
         left = [batch for batch, end in zip(self._file_batches, ends, strict=True) if end > partial.images]
-        self._file_batches, self._partial = left, partial
+        self._file_batches, self._partial, self._seconds_between_saves = left, partial, seconds_between_saves
 
     def load(self) -> Generator[torch.Tensor, None, None]:
         """Yield the batches not measured yet; report progress, and save the statistics from time to time.
 
         Raises:
-            ValueError: a file is no image.
+            ValueError: a file is not an image.
             KeyboardInterrupt: after the batch during which the interrupt came.
         """
         saved_at, partial, how = time.monotonic(), self._partial, self._request.preprocessing
@@ -291,13 +299,15 @@ class _FileBatches:
         with interrupts() as interrupted, self._context.progress.task(f"feature maps of {name}", images) as advance:
             for files in self._file_batches:
                 yield normalize(self._decode(files), how).to(self._context.numerics.device)
+                advance(len(files), "")
+                # Asked once: what comes between two questions would end the measurement without a save.
+                stop = interrupted()
                 if partial:
                     partial.add(files)
-                    if interrupted() or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
+                    if stop or time.monotonic() - saved_at > self._seconds_between_saves:
                         partial.save()
                         saved_at = time.monotonic()
-                advance(len(files), "")
-                if interrupted():
+                if stop:
                     raise KeyboardInterrupt
         if partial:
             partial.save()

@@ -33,15 +33,15 @@ EIGENVALUES = 15  # of a module that has so many channels
 
 
 def sample_of(settings: FeatureSettings) -> Sample:
-    """Return how many images of a set are measured, and how they are prepared."""
+    """Return the number of images to measure in each set, with the seed of the draw and their preparation."""
     return Sample(settings.images, settings.image_size, settings.seed, settings.preprocessing)
 
 
 def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     """Return the two image sets with which the test images are compared.
 
-    ImageNet and CIFAR-10 if the settings have their folders, else the photographs and digits that scikit-learn
-    ships; the name of a set says which one it is.
+    They are ImageNet and CIFAR-10 if the settings name their folders, otherwise the photographs and digits of
+    scikit-learn. The name of each set says which one it is.
 
     Raises:
         ValueError: a folder cannot be read.
@@ -53,7 +53,7 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
 def image_sets(
     run: FinishedRun, settings: FeatureSettings, data: str | None, progress: Progress = SILENT
 ) -> list[ImageSet]:
-    """Return the run's test images and two image sets to compare them with, as samples of the configured size.
+    """Return three image sets: a sample of the run's test images, and two sets to compare them with.
 
     Args:
         run: gives the test images.
@@ -68,7 +68,7 @@ def image_sets(
 
 
 def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
-    """Measure the feature maps of a run and write features.json to its folder; arguments as for `measure_run`.
+    """Measure a run's feature maps, and write features.json to its folder; for arguments see `measure_run`.
 
     Returns:
         The run with its feature maps.
@@ -83,7 +83,7 @@ def write_features(run: FinishedRun, config: Config, context: Context, data: str
 
 
 def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
-    """Return each module's fraction of values <= 0 and covariance spectrum, on each of three image sets.
+    """Measure a run's feature maps on three image sets; return the content of `features.json`.
 
     The network has the weights before training; if those were random, it is the trained network that was
     selected.
@@ -123,7 +123,7 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
 
 
 def network_name(run: FinishedRun) -> str:
-    """Return the name in `features.json` of the network whose feature maps were measured."""
+    """Return the description in `features.json` of the network whose feature maps were measured."""
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
     return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
@@ -136,7 +136,7 @@ def measure_sets(
 
     Args:
         model: the network, on the device.
-        sets: of images, in the order in which they are measured.
+        sets: the image sets, in the order in which they are measured.
         settings: give modules, precision, batch size and deviations.
         context: arithmetic, progress and processes of the computation.
     """
@@ -170,7 +170,7 @@ class _Batches:
 
     @property
     def part(self) -> range:
-        """Indices of this process's images, in whole blocks of 64, a multiple of `PUBLISHED_BATCH_SIZE`."""
+        """Range of indices of the images that this process measures; it starts at a multiple of 64."""
         blocks = block_range(len(self.images), self.context.processes.rank, self.context.processes.size)
         return range(blocks.start * BLOCK, min(blocks.stop * BLOCK, len(self.images)))
 
@@ -198,7 +198,7 @@ def _set_record(
     spectra: Mapping[str, FeatureResult],
     settings: FeatureSettings,
 ) -> ImageSetFeatures:
-    """Return the record of one image set, from the results of its modules by name."""
+    """Return the record of one image set; `sparsity` and `spectra` are the results by module name."""
     divisor = settings.protocol.share_divisor(len(images))
     modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in settings.modules}
     for name, module in modules.items():

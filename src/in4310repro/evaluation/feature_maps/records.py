@@ -1,4 +1,4 @@
-"""Statistics of modules as records for JSON, and those of a folder of images also as CSV and as a table."""
+"""Conversion of modules' statistics to JSON records, and of a folder's results to CSV and a text table."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHANNELS = 3  # of a module, those with the largest responses
 
 
 def activation_record(result: FeatureResult, paths: Sequence[str], first_image: int = 0) -> ActivationFeatures:
-    """Return the JSON record of one module's values, from a result with histogram and top images.
+    """Return the JSON record of a module's values; `result` must have a histogram and top images.
 
     Args:
         result: the statistics of the module.
@@ -41,7 +41,7 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
 
 
 def value_record(histogram: Histogram) -> ValueFeatures:
-    """Return the quantiles of a module's values, and the number of values by power of two.
+    """Return a module's quantiles, and the number of its values between successive powers of two.
 
     Raises:
         ValueError: no value is finite.
@@ -53,7 +53,7 @@ def value_record(histogram: Histogram) -> ValueFeatures:
 
 
 def powers_of_two(histogram: Histogram) -> dict[str, int]:
-    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8], `0` the zeros."""
+    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8], and `0` the zeros."""
     signs = {-1: "-", 1: ""}
     return {f"{signs[sign]}2^{exponent}" if sign else "0": count for sign, exponent, count in histogram.by_exponent()}
 
@@ -74,7 +74,7 @@ def _channel_images(top: TopImages, channel: int, paths: Sequence[str], first_im
 
 
 def _printable(path: str) -> str:
-    """Return a path with unprintable characters escaped, cut to the longest text of a record."""
+    """Return a path with unprintable characters escaped, cut to `LONGEST` characters."""
     return (path if path.isprintable() else ascii(path)[1:-1])[:LONGEST]
 
 
@@ -93,7 +93,7 @@ HEADING = ("module", "values <= 0", *SHOWN.values(), "never positive", "channels
 
 
 class FolderModule(TypedDict):
-    """Statistics of one module; if `samples` is None, only those that need no channels: counts and quantiles."""
+    """Statistics of one module; without samples, only those that need no channels: counts and quantiles."""
 
     images: int
     rows: int  # samples of the covariance
@@ -110,7 +110,7 @@ class FolderModule(TypedDict):
 
 
 class FolderResult(TypedDict):
-    """The request, with file and folder names instead of paths, and the statistics of each module."""
+    """Result for an image folder: the request without full paths, and the statistics of each module."""
 
     request: dict[str, object]
     modules: dict[str, FolderModule]

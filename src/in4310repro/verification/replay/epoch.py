@@ -1,4 +1,4 @@
-"""Training of one epoch again from the state before it, and comparison with its record."""
+"""Repeat the training of one epoch from the state before it, and compare the result with its record."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def describe_missing_epochs(run: FinishedRun, setting: str, epochs: Iterable[int
 def _initial_network(run: FinishedRun, setting: OptimizerSetting) -> torch.nn.Module:
     """Return the network before the first step of a setting's training, after checking its hash.
 
-    The weights are random, or read from the file of weights or of the setting before.
+    The weights are random, from a file of weights, or the last weights of the previous setting.
     """
     expected, source = run.fingerprint.get("initial_weights_sha256"), "the initial weights"
     try:

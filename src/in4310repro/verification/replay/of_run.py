@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from in4310repro.data.images import ImageSet, load_images
+from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.progress import interrupts
-from in4310repro.training.epochs import TrainingInputs, refuse_too_large_a_step
+from in4310repro.training.epochs import TrainingInputs
 from in4310repro.verification.images import pixel_differences
 from in4310repro.verification.replay.epoch import (
     EpochRecord,
@@ -41,7 +42,7 @@ class Plan:
 
 
 def check_request(draws: int | None, seed: int | None) -> None:
-    """Raise ValueError if the number of `--replay` or `--draw` is negative, or `--draw` is given without `--replay`."""
+    """Raise ValueError if `--replay` or `--draw` is negative, or `--draw` is given without `--replay`."""
     if draws is None and seed is not None:
         raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
     for option, value in (("--replay", draws), ("--draw", seed)):
@@ -77,7 +78,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
-    """Return a sentence saying that fewer random epochs are left than requested; empty if enough are left."""
+    """Return a sentence if more random epochs were requested than are left; else an empty string."""
     if draws <= plan.others:
         return ""
     known = ", ".join(map(str, plan.known))
@@ -90,7 +91,7 @@ def describe_cap(plan: Plan, draws: int) -> str:
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
-    """Return the probability that K random epochs include a falsified one: 1 - C(N - m, K) / C(N, K).
+    """Return the probability that randomly drawn epochs include at least one falsified epoch.
 
     This is the hypergeometric distribution.
 
@@ -107,7 +108,7 @@ def chance_to_find(false: int, others: int, draws: int) -> float:
 
 
 def chances(plan: Plan) -> list[tuple[int, float]]:
-    """Return pairs of a number of falsified epochs, and the probability that the random epochs include one.
+    """Return pairs (number of falsified epochs, probability that at least one of them is drawn).
 
     The numbers are 1, 5, half of the epochs that may be drawn, and all of them.
     """
@@ -151,7 +152,7 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
     plan = make_plan(run.metrics["setting"], run.config.epochs, run.metrics["epoch"], draws, seed)
     _refuse_other_arithmetic(run, numerics)
-    refuse_too_large_a_step(run.config, numerics)
+    refuse_too_large(run.config, numerics, training=True)
     return plan
 
 
@@ -263,3 +264,81 @@ class _Training:
         except ValueError as error:
             return [f"{where}: it cannot be trained again: {error}"]
         return [f"{where}, trained again: {clause}" for clause in compare_records(recorded, computed)]
+
+
+NOT_SHOWN = (
+    "equal bits do not show: a false epoch that was not drawn, a seed chosen among many, a run chosen among hidden "
+    "ones, poisoned labels, a test set that was looked at"
+)
+
+
+def result_lines(result: Replay) -> list[str]:
+    """Return the output lines of a replay without differences."""
+    plan = result.plan
+    drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
+    lines = [
+        f"replayed {plan.setting}, epoch {_listed(result.replayed)} (the first, the last and the selected: "
+        f"{_listed(plan.known)}; {drawn}): every tensor, the optimizer state, the training loss and the validation row "
+        f"are equal, bit for bit, in {_arithmetic(result)}",
+        f"the hash that commits to the training of {plan.setting}: {result.training_sha256}",
+    ]
+    if result.first_epoch_from:
+        lines.append(
+            f"warm start: epoch 1 began with the last weights of {result.first_epoch_from} as this run holds them; "
+            "where they come from was not trained again"
+        )
+    return [*lines, *_chance_lines(result), NOT_SHOWN]
+
+
+def difference_lines(result: Replay) -> list[str]:
+    """Return a list of one output line, which says what the differences found by a replay prove."""
+    worth = (
+        "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
+        "one of the machines computes otherwise"
+        if result.portable
+        else "native arithmetic is known to repeat on one machine only, so this is a reason to look and no proof"
+    )
+    return [f"{worth} (drawn by --draw {result.plan.seed}: {_listed(result.plan.drawn) or 'none'})"]
+
+
+def missing_line(result: Replay) -> str:
+    """Return a line on the epochs that could not be trained again, with reasons; empty if there are none."""
+    epochs_by_reason: dict[str, list[int]] = {}
+    for epoch, reason in result.missing.items():
+        epochs_by_reason.setdefault(reason, []).append(epoch)
+    return "; ".join(
+        f"{result.plan.setting}, epoch {_listed(epochs)}: not trained again, since {reason}"
+        for reason, epochs in epochs_by_reason.items()
+    )
+
+
+def percent(chance: float) -> str:
+    """Return a probability as text such as `18 %`; a probability below 1 never becomes 100 %.
+
+    Examples:
+        >>> percent(0.176), percent(0.997), percent(1.0)
+        ('18 %', '> 99 %', '100 %')
+    """
+    return "> 99 %" if 0.995 <= chance < 1 else f"{100 * chance:.0f} %"
+
+
+def _chance_lines(result: Replay) -> list[str]:
+    """Return a line on the probability of finding falsified epochs; none if a planned epoch was not repeated."""
+    plan = result.plan
+    if result.missing:
+        return []
+    if len(plan.drawn) == plan.others:
+        return ["every epoch was trained again"]
+    odds = ", ".join(f"m = {false}: {percent(chance)}" for false, chance in chances(plan))
+    return [
+        f"of m false epochs among the other {plan.others} at least one is found with 1 - C(N - m, K) / C(N, K), "
+        f"N = {plan.others}, K = {len(plan.drawn)}: {odds}"
+    ]
+
+
+def _arithmetic(result: Replay) -> str:
+    return "portable arithmetic" if result.portable else "native arithmetic of the run's numeric class"
+
+
+def _listed(epochs: Iterable[int]) -> str:
+    return ", ".join(map(str, epochs))
