@@ -120,6 +120,7 @@ class TraceRow(TypedDict):
     ratio: NotRequired[float]  # median over pairs
     ratio_quartiles: NotRequired[list[float]]  # lower and upper
     ratio_of_fastest: NotRequired[float]
+    processor_ratio: NotRequired[float]  # median over pairs, of the processor time of all threads
 
 
 class TraceBenchmark(TypedDict):

@@ -154,12 +154,14 @@ def _measure(name: str, needs: str, start: Start, batch: Batch, options: TraceOp
     except importlib.metadata.PackageNotFoundError:
         return TraceRow(name=name, needs=needs, version=None)
     seconds: list[list[float]] = [[], []]
+    processor: list[list[float]] = [[], []]
     with bare_step(Training(options.model), batch) as bare, start(Training(options.model), batch) as other:
         for _ in range(options.repeats + 1):
-            for times, work in zip(seconds, (bare, other), strict=True):
-                began = time.perf_counter()
+            for times, spent, work in zip(seconds, processor, (bare, other), strict=True):
+                began, spent_before = time.perf_counter(), time.process_time()
                 work()
                 times.append(time.perf_counter() - began)
+                spent.append(time.process_time() - spent_before)
     bares, others = (times[1:] for times in seconds)
     ratios = sorted(theirs / ours for ours, theirs in zip(bares, others, strict=True))
     quartiles = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else ratios * 3
@@ -167,4 +169,7 @@ def _measure(name: str, needs: str, start: Start, batch: Batch, options: TraceOp
     row["bare_ms"], row["ms"] = 1000 * statistics.median(bares), 1000 * statistics.median(others)
     row["ratio"], row["ratio_quartiles"] = quartiles[1], [quartiles[0], quartiles[2]]
     row["ratio_of_fastest"] = min(others) / min(bares)
+    row["processor_ratio"] = statistics.median(
+        theirs / ours for ours, theirs in zip(processor[0][1:], processor[1][1:], strict=True)
+    )
     return row

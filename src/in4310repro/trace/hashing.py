@@ -118,9 +118,15 @@ def _weights() -> Tensor:
     return torch.from_numpy(words.view(np.int32))
 
 
-@functools.lru_cache(maxsize=64)
-def _block_factors(blocks: int) -> Tensor:
-    return torch.from_numpy(np.array([splitmix(b) | 1 for b in range(blocks)], dtype=np.uint64).view(np.int64))
+@functools.cache
+def _wide_weights(device: torch.device) -> Tensor:
+    return (_weights()[:BLOCK].long() & 0xFFFFFFFF).to(device)
+
+
+@functools.lru_cache(maxsize=256)
+def _block_factors(blocks: int, device: torch.device) -> Tensor:
+    factors = np.array([splitmix(block) | 1 for block in range(blocks)], dtype=np.uint64)
+    return torch.from_numpy(factors.view(np.int64)).to(device)
 
 
 def _plain(values: Tensor, name: str) -> Tensor:
@@ -223,9 +229,8 @@ def _measure_by_torch(values: Tensor) -> Row:
     words = _words(values).long() & 0xFFFFFFFF
     blocks = -(-len(words) // BLOCK)
     words = nn.functional.pad(words, (0, blocks * BLOCK - len(words))).reshape(blocks, BLOCK)
-    weights = (_weights()[:BLOCK].long() & 0xFFFFFFFF).to(words.device)
     # Products and sums of int64 wrap around.
-    total = ((words * weights).sum(dim=1) * _block_factors(blocks).to(words.device)).sum()
+    total = ((words * _wide_weights(words.device)).sum(dim=1) * _block_factors(blocks, words.device)).sum()
     return torch.cat([total[None], _summary_row(values).view(torch.int64)])
 
 
