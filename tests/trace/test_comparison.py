@@ -112,6 +112,14 @@ def test_another_loss_is_named_though_the_loop_records_it_after_the_backward_pas
     assert "the difference is in how the loss is computed" in found.paragraph()
 
 
+def test_a_tensor_of_another_shape_is_said_with_both_shapes_and_has_no_elements_to_keep(against: Changed) -> None:
+    found = against(loss=lambda scores, labels: nn.functional.cross_entropy(scores, labels)[None])
+    assert found.difference
+    assert found.difference.name == "loss"
+    assert "It has the shape [] of float32 and [1] of float32." in found.paragraph()
+    assert found.keep() == []
+
+
 def test_an_option_of_the_optimizer_is_named_with_both_values(against: Changed) -> None:
     found = against(learning_rate=0.02)
     assert found.difference

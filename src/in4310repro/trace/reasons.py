@@ -207,6 +207,8 @@ def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
 def _describe_layout(pair: Pair, found: Difference) -> Iterator[str]:
     """Yield a sentence if a tensor before the difference has equal values in another memory format."""
     for first, second in pair.events:
+        if first is found.first:
+            return
         sizes = first.tensor.shape
         # Strides of axes of one element mean nothing.
         strides = [
@@ -217,8 +219,6 @@ def _describe_layout(pair: Pair, found: Difference) -> Iterator[str]:
                 f"The memory format differs from {first.tensor.name} on: strides {list(first.tensor.strides)} and "
                 f"{list(second.tensor.strides)}."
             )
-            return
-        if first is found.first:
             return
 
 

@@ -8,6 +8,7 @@ unless 0, its count of values that are not finite. A process that is killed leav
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -124,9 +125,16 @@ def _check_header(content: dict[str, Any], where: str) -> dict[str, Any]:
     modules = _list(content, "modules", where)
     if not all(isinstance(each, list) and len(each) == 2 and all(_is_name(x) for x in each) for each in modules):
         raise ValueError(f"{where}: modules must be pairs of name and class")
-    if not isinstance(content.get("environment"), dict):
-        raise ValueError(f"{where}: environment must be an object")
+    if not all(_is_name(each) for each in _list({"optimizers": []} | content, "optimizers", where)):
+        raise ValueError(f"{where}: optimizers must be names of classes")
+    entries = content.get("environment")
+    if not isinstance(entries, dict) or not all(_is_entry(each) for each in entries.values()):
+        raise ValueError(f"{where}: environment must be an object of texts, finite numbers and truth values")
     return content
+
+
+def _is_entry(value: object) -> bool:
+    return value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value))
 
 
 def _list(content: dict[str, Any], key: str, where: str) -> list[Any]:
