@@ -295,7 +295,7 @@ def test_the_fingerprint_is_printed_as_json(call: Call) -> None:
     "name",
     [
         *("train", "report", "verify", "compare", "evaluate", "features", "audit", "fingerprint", "data"),
-        *("ablation", "published", "doctor", "cache", "modules", "predict", "demo", "diff"),
+        *("ablation", "published", "doctor", "cache", "modules", "predict", "demo", "diff", "explain"),
     ],
 )
 @pytest.mark.parametrize("option", ["--help", "-h"])
