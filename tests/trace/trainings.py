@@ -126,23 +126,37 @@ def wait() -> None:
     time.sleep(os.getrandom(1)[0] / 1e4)
 
 
+COLUMNS = 16
+
+
+def part(maps: Tensor, place: int) -> Tensor:
+    """Return an image's part of a sum: 64 values, whose rounding depends on the order of the parts."""
+    wait()
+    return torch.outer(maps[place].detach(), torch.linspace(0.1, 3, COLUMNS)).flatten() * 1.7**place
+
+
+def magnified(total: Tensor) -> Tensor:
+    """Return values in which other rounding of a sum is not rounded away again."""
+    return (total * 1e4).sin().view(CLASSES, COLUMNS).sum(1)
+
+
 class IndexAdd(nn.Module):
     """A sum by index to which threads add their parts in the order in which they are ready."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        total, lock, index = torch.full((CLASSES,), 1e5), threading.Lock(), torch.arange(CLASSES)
+        total, lock = torch.zeros(CLASSES * COLUMNS), threading.Lock()
 
-        def add(row: Tensor) -> None:
-            wait()
+        def add(place: int) -> None:
+            values = part(maps, place)
             with lock:
-                total.index_add_(0, index, row)
+                total.index_add_(0, torch.arange(len(total)), values)
 
-        threads = [threading.Thread(target=add, args=(row.detach() * 1.7**i,)) for i, row in enumerate(maps)]
+        threads = [threading.Thread(target=add, args=(place,)) for place in range(len(maps))]
         for each in threads:
             each.start()
         for each in threads:
             each.join()
-        return maps + total
+        return maps + magnified(total)
 
 
 def index_add() -> Training:
@@ -153,16 +167,12 @@ class ScatterAdd(nn.Module):
     """A sum by index of parts, in the order in which threads have them."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        def part(place: int) -> tuple[int, Tensor]:
-            wait()
-            return place, maps[place].detach() * 1.7**place
-
-        total = torch.full((CLASSES,), 1e5)
+        total = torch.zeros(CLASSES * COLUMNS)
         with futures.ThreadPoolExecutor(4) as threads:
-            asked = [threads.submit(part, place) for place in range(len(maps))]
+            asked = [threads.submit(part, maps, place) for place in range(len(maps))]
             for each in futures.as_completed(asked):
-                total.scatter_add_(0, torch.arange(CLASSES), each.result()[1])
-        return maps + total
+                total.scatter_add_(0, torch.arange(len(total)), each.result())
+        return maps + magnified(total)
 
 
 def scatter_add() -> Training:

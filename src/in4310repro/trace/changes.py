@@ -87,9 +87,9 @@ CHANGES = (
     Change(
         "unseeded again",
         "a second training in the same process, with the generators as the first left them",
-        "a global generator is used that the training does not seed",
+        "a global generator is used that the function does not seed",
         _option("again", against=("again", "generators as before")),
-        held_by=("fixed entropy", "seeded Python", "seeded NumPy"),
+        held_by=("fixed entropy", "seeded Python", "seeded NumPy", "seeded torch"),
     ),
     Change(
         "environment",
@@ -141,6 +141,7 @@ FIXES = (
         ("a generator", "entropy", "the process"),
     ),
     Fix("Python's seed", "seeded Python", "Python's global generator has no seed"),
+    Fix("torch's seed", "seeded torch", "torch's global generator has no seed"),
     Fix("NumPy's seed", "seeded NumPy", "NumPy's global generator has no seed"),
     Fix("clock", "stopped clock", CLOCK, ("the clock",)),
     Fix("listing", "sorted listing", FILES, ("a folder",)),

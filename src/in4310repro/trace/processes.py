@@ -137,7 +137,10 @@ class Server:
             late = guard.finished.is_set()
             guard.cancel()
         if answer:
-            code, stopped = json.loads(answer)
+            code, stopped, ends = json.loads(answer)
+            if ends:
+                process.wait()
+                self.close()
             return int(code), bool(stopped)
         code = process.wait()
         self.close()

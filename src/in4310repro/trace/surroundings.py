@@ -170,6 +170,13 @@ def seed_python(_: Notes) -> None:
     random.seed(0)
 
 
+def seed_torch(_: Notes) -> None:
+    """Seed torch's global generators."""
+    import torch
+
+    torch.manual_seed(0)
+
+
 def seed_numpy(_: Notes) -> None:
     """Seed NumPy's global generator."""
     import numpy as np
@@ -206,5 +213,6 @@ READ: dict[str, Callable[[Notes], None]] = {
     "fixed entropy": fix_entropy,
     "seeded Python": seed_python,
     "seeded NumPy": seed_numpy,
+    "seeded torch": seed_torch,
     "other variables": change_variables,
 }

@@ -46,7 +46,7 @@ class NotApplicable(Exception):  # noqa: N818
 
 
 def serve() -> None:
-    """Do the jobs of standard input; answer each with a line: exit code, and whether the time was over."""
+    """Do the jobs of standard input; answer each: its exit code, whether it was late, whether it was the last."""
     answers = os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
@@ -56,7 +56,7 @@ def serve() -> None:
         for name in job["libraries"]:
             importlib.import_module(name)
         code, late = _in_fork(job) if FORKS else (_work(job), False)
-        answers.write(f"{json.dumps([code, late])}\n")
+        answers.write(f"{json.dumps([code, late, not FORKS])}\n")
         answers.flush()
         if not FORKS:
             break
@@ -144,9 +144,11 @@ def run(job: dict[str, Any]) -> None:
         NotApplicable: the change does not apply to this training.
     """
     import numpy as np
+    import torch
 
-    # A fork inherits the generators of the process before it, which a new process would have seeded itself.
+    # A fork inherits the generators of the process before it, which a new process would have seeded by entropy.
     random.seed()
+    torch.seed()
     np.random.seed()
     os.chdir(job["cwd"])
     sys.argv = [job["function"]]
