@@ -98,8 +98,8 @@ def test_a_file_that_no_training_logs_is_foreign_beside_the_logs(whole: RunFolde
     folder = Path(shutil.copytree(whole.folder, tmp_path / "run"))
     (folder / "logs" / "notes.txt").touch()
     assert kinds_of_logs(folder) == {"log", "unknown file"}
-    assert names.is_log("logs/sgd/events.out.tfevents.1.host.2.3")
-    assert not names.is_log("logs/sgd/other/steps.csv")
+    assert names.setting_of_log("logs/sgd/events.out.tfevents.1.host.2.3") == "sgd"
+    assert names.setting_of_log("logs/sgd/other/steps.csv") is None
 
 
 # Without checkpoints in an epoch, after each step, and cut off in the first step after one.

@@ -214,6 +214,7 @@ def _replayed(
     lines = [verdict, *before.lines[1:], *(f"difference: {each}" for each in result.differences)]
     lines += [*([fewer] if fewer else []), *(difference_lines if result.differences else result_lines)(result)]
     document = before.document | {"differences": result.differences, "replayed": result.replayed}
+    document |= {"first_tensors": result.first_tensors}
     document |= {"drawn": result.plan.drawn, "draw": result.plan.seed, "missing": result.missing}
     code = DIFFERENCE if result.differences else WRONG_INPUT if result.missing else 0
     return _Answer(lines, document, code, missing_line(result) if result.missing else "")
@@ -228,8 +229,12 @@ def compare(first: RunPath, second: RunPath) -> None:
     load_torch()
     from in4310repro.runs.finished import FinishedRun
     from in4310repro.verification.compare import COMPARED, compare_runs
+    from in4310repro.verification.first_difference import describe_first_tensor
 
-    mismatches = compare_runs(FinishedRun.open(first), FinishedRun.open(second))
+    runs = FinishedRun.open(first), FinishedRun.open(second)
+    mismatches = compare_runs(*runs)
+    if mismatches:
+        mismatches += describe_first_tensor(*runs)
     for mismatch in mismatches:
         print_line(mismatch)
     if not mismatches:

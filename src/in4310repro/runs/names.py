@@ -49,9 +49,25 @@ def of_logs(setting: str, name: str) -> str:
     return f"{LOGS}/{setting}/{name}"
 
 
-def is_log(name: str) -> bool:
-    """Return whether a path relative to the run folder is that of a log of training steps."""
-    return re.fullmatch(rf"{LOGS}/[^/]+/({re.escape(STEPS)}|events\.out\.tfevents\.[^/]+)", name) is not None
+def trace(setting: str, done: int) -> str:
+    """Return the path of a setting's trace that begins after so many steps; a resumed training begins another."""
+    return f"{LOGS}/{setting}{f'.{done}' if done else ''}.trace"
+
+
+def steps_before(name: str, setting: str) -> int | None:
+    """Return the number of steps after which a trace of a setting begins; None if the path is no trace of it."""
+    found = re.fullmatch(rf"{LOGS}/{re.escape(setting)}(?:\.([1-9][0-9]{{0,11}}))?\.trace", name)
+    return int(found[1] or 0) if found else None
+
+
+def setting_of_log(name: str) -> str | None:
+    """Return the setting whose training steps a file logs or traces, given its path relative to the run folder.
+
+    None stands for a path that is not of a log.
+    """
+    steps = rf"(/{re.escape(STEPS)}|/events\.out\.tfevents\.[^/]+|(\.[1-9][0-9]{{0,11}})?\.trace)"
+    found = re.fullmatch(rf"{LOGS}/([^/.]+){steps}", name)
+    return found[1] if found else None
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:

@@ -6,6 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from in4310repro.system.processes import Processes
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import optimizers
 from in4310repro.training.checkpoints import Position
+from in4310repro.training.step_trace import StepTrace
 
 
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
@@ -113,6 +115,7 @@ class Epochs:
         )
         self.position = Position()
         self.last: Step | None = None
+        self.trace: StepTrace | None = None  # records steps, if it is set before the training
         self.stop = False  # whether any process was asked to stop by the last step or epoch: all have the same answer
         self._interrupted = interrupted
 
@@ -242,8 +245,11 @@ class Epochs:
     def _step(self, batch: Batch, images: int) -> torch.Tensor:
         """Take one optimizer step; return the mean loss over the batch, including the images of other processes."""
         self.start_step()
-        loss = self._loss_with_gradients(batch, images)
-        self.optimizer.step()
+        with self.trace.step(self.steps, batch) if self.trace else nullcontext() as recorded:
+            loss = self._loss_with_gradients(batch, images)
+            self.optimizer.step()
+            if recorded:
+                recorded.record(loss=loss)
         return loss
 
     def start_step(self) -> None:

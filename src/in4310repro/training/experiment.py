@@ -37,6 +37,7 @@ from in4310repro.training.run_opening import (
     start_run,
     with_recorded_orientation,
 )
+from in4310repro.training.step_trace import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task, fit
 
 
@@ -48,6 +49,7 @@ def train(
     resume: bool = False,
     keep_epochs: bool = False,
     log_steps: str | None = None,
+    trace: range = range(0),
 ) -> FinishedRun:
     """Train every optimizer setting, select the best network on validation, and score the test set once.
 
@@ -63,21 +65,25 @@ def train(
         keep_epochs: keep the weights and the optimizer state after each epoch, for `replay`; no result depends
             on it.
         log_steps: the format of a log of every step, see `step_log`; no result depends on it.
+        trace: the steps of each setting to trace, counted from 0, see `step_trace`; no result depends on it.
 
     Raises:
         ValueError: the data, the weights or the settings are invalid; the disk has too little space for kept
-            epochs; or there is no run to resume, or it was begun with other inputs.
+            epochs; there is no run to resume, or it was begun with other inputs; or steps are to be traced that the
+            training has not, or of several processes.
     """
     if resume:
         refuse_without_run(folder)
         config = with_recorded_orientation(config, folder, context.progress)
     context = _with_shared_arithmetic(context)
     formats = log_formats(folder, log_steps, resume=resume)
+    refuse_several_processes(trace, context.processes)
     context.processes.broadcast_json(config.orientation)
 
     plan = plan_training(config, context)
     _refuse_unequal_processes(plan, context)
 
+    refuse_steps_beyond(trace, len(plan.sets["training"]), plan.config)
     keep_epochs = keep_epochs or (resume and keeps_epochs(folder))
     if keep_epochs:
         announce_kept_epochs(plan, folder, context.progress)
@@ -88,7 +94,9 @@ def train(
         # Its progress display shows the time left of all settings.
         progress = whole.part(number, len(settings), f"setting {number + 1} of {len(settings)}")
         of_setting = replace(context, progress=progress)
-        histories[setting.name] = _fit_setting(plan, setting, files, of_setting, formats, keep_epochs=keep_epochs)
+        histories[setting.name] = _fit_setting(
+            plan, setting, files, of_setting, formats, trace, keep_epochs=keep_epochs
+        )
     context.processes.broadcast_json(None)
     _score_test_set(files, plan, histories, context)
     return FinishedRun.open(folder)
@@ -167,6 +175,7 @@ def _fit_setting(
     files: RunFolder,
     context: Context,
     formats: frozenset[str],
+    trace: range,
     *,
     keep_epochs: bool,
 ) -> list[HistoryRow]:
@@ -187,6 +196,7 @@ def _fit_setting(
             split_sha256=chain.split_sha256(plan.split_csv),
             keep_epochs=keep_epochs,
             log_steps=formats,
+            trace=trace,
         )
         context.processes.broadcast_json(setting.name)
         history = head.fit(task) if settings.fits_head(setting) else fit(task)

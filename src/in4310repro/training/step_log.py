@@ -23,7 +23,9 @@ CSV, TENSORBOARD = CHOICES["log_steps"]
 
 def formats_of(folder: Path) -> set[str]:
     """Return the formats of a run's existing step logs."""
-    logs = [file for file in folder.glob(f"{names.LOGS}/*/*") if names.is_log(file.relative_to(folder).as_posix())]
+    logs = [
+        file for file in folder.glob(f"{names.LOGS}/*/*") if names.setting_of_log(file.relative_to(folder).as_posix())
+    ]
     return {CSV if file.name == names.STEPS else TENSORBOARD for file in logs}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +21,7 @@ from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
 from in4310repro.training.step_log import StepLog
+from in4310repro.training.step_trace import StepTrace, new_trace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Task(TrainingInputs):
     split_sha256: str  # of the bytes of split.csv
     keep_epochs: bool = False
     log_steps: frozenset[str] = frozenset()  # formats, see `step_log`
+    trace: range = range(0)  # numbers of the steps that are traced, see `step_trace`
 
 
 def fit(task: Task) -> list[HistoryRow]:
@@ -122,9 +125,12 @@ class _Training:
                 checkpoints.pack(self._epochs.model, self._epochs.optimizer, self._epochs.position)
             )
         self._log = StepLog(task.files.folder, task.setting.name, task.log_steps, self._epochs.steps)
+        if self._epochs.steps < task.trace.stop:
+            file = new_trace(task.files.folder, task.setting.name, self._epochs.steps)
+            self._epochs.trace = StepTrace(self._epochs.model, self._epochs.optimizer, file, task.trace)
 
     def run(self) -> list[HistoryRow]:
-        with self._log:
+        with self._log, self._epochs.trace or nullcontext():
             self._epochs.run(self._after_step, self._after_epoch)
         return self._epochs.position.history
 

@@ -70,8 +70,16 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
         yield from wrong_in_manifest(run)
 
 
-def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
-    """Yield messages on the first differing epoch of one optimizer setting, and on differing weights."""
+def first_different_epoch(first: FinishedRun, second: FinishedRun) -> tuple[str, int] | None:
+    """Return the first setting in which an epoch differs between two runs, and its first such epoch, from 1."""
+    for name in first.histories:
+        if name in second.histories and (found := _different_epoch(first, second, name)):
+            return name, found[0]
+    return None
+
+
+def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tuple[int, str] | None:
+    """Return the first epoch of a setting that differs, and a clause on what differs; None if all are equal."""
     rows = (first.histories[name], second.histories[name])
     tensors = (first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
@@ -81,9 +89,16 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
             detail = (
                 f"; first tensor {changed[0]}, {len(changed)} of {len(hashes['tensors'])} in all" if changed else ""
             )
-            fields = fields or [names.TENSORS]
-            yield f"setting {name} differs from epoch {row['epoch']} on ({', '.join(fields)}){detail}"
-            return
+            return row["epoch"], f"({', '.join(fields or [names.TENSORS])}){detail}"
+    return None
+
+
+def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
+    """Yield messages on the first differing epoch of one optimizer setting, and on differing weights."""
+    if found := _different_epoch(first, second, name):
+        yield f"setting {name} differs from epoch {found[0]} on {found[1]}"
+        return
+    rows = (first.histories[name], second.histories[name])
     best_weights = names.of_setting(name, names.BEST_WEIGHTS)
     saved = [tensor_hashes(run.files.read_tensors(best_weights)) for run in (first, second)]
     if changed := _different_tensors(*saved):

@@ -234,7 +234,7 @@ def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:
         return kind
     if path == names.STATUS:
         return STATUS
-    if names.is_log(path) and path.split("/")[1] in settings:
+    if names.setting_of_log(path) in settings:
         return LOG
     epochs = settings.get(path.split("/")[0])
     if epochs is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import checkpoints
 from in4310repro.training.checkpoints import Position
 from in4310repro.training.epochs import Epochs, TrainingInputs
+from in4310repro.training.step_trace import StepTrace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +60,19 @@ def read_kept(folder: Path, setting: str, before: EpochHashes) -> Kept:
     return kept
 
 
+class Traced(NamedTuple):
+    """Steps to record, by their numbers from 0, and the file for them."""
+
+    path: Path
+    steps: Collection[int]
+
+
 def train_again(
-    inputs: TrainingInputs, recorded: EpochRecord, kept: Kept | None, interrupted: Callable[[], bool] = lambda: False
+    inputs: TrainingInputs,
+    recorded: EpochRecord,
+    kept: Kept | None,
+    interrupted: Callable[[], bool] = lambda: False,
+    traced: Traced | None = None,
 ) -> EpochRecord:
     """Train an epoch again and return its new record.
 
@@ -68,6 +81,7 @@ def train_again(
         recorded: the run's record of the epoch.
         kept: the state before the epoch; None for the first epoch.
         interrupted: called after each step; returns whether to stop.
+        traced: steps that are recorded; None: none.
 
     Raises:
         ValueError: a loss is not finite, or the kept state does not fit the network or the optimizer.
@@ -83,7 +97,9 @@ def train_again(
         source = f"the kept state after epoch {recorded.epoch - 1}"
         checkpoints.load_into(kept.weights, kept.optimizer, epochs.model, epochs.optimizer, source)
     epochs.position = Position(epoch=recorded.epoch - 1)
-    row = epochs.validate(*epochs.train(stop))
+    recorder = StepTrace(epochs.model, epochs.optimizer, *traced) if traced and traced.steps else nullcontext()
+    with recorder as epochs.trace:
+        row = epochs.validate(*epochs.train(stop))
     state = checkpoints.optimizer_tensors(epochs.optimizer)
     entry = chain.entry(recorded.epoch, recorded.entry["previous"], epochs.model.state_dict(), state)
     return EpochRecord(epoch=recorded.epoch, entry=entry, row=row)
@@ -103,6 +119,13 @@ def compare_records(recorded: EpochRecord, computed: EpochRecord) -> Iterator[st
         lacking = each.first is None and is_newer(each.path)
         if each.path not in (SPEED, "weights_sha256") and not lacking:
             yield f"{each.path} is {each.first} in {names.HISTORY}, and {each.second} now"
+
+
+class EpochDifferences(NamedTuple):
+    """Messages on an epoch that differs from its record, and on the first tensor by its trace."""
+
+    differences: list[str]
+    first_tensors: list[str]
 
 
 class MissingStateError(Exception):

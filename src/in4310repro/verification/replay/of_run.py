@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import secrets
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.evaluation.prediction import refuse_too_large
@@ -15,10 +17,13 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
 from in4310repro.system.progress import interrupts
 from in4310repro.training.epochs import TrainingInputs
+from in4310repro.verification.first_difference import describe_replay, traced_steps
 from in4310repro.verification.images import pixel_differences
 from in4310repro.verification.replay.epoch import (
+    EpochDifferences,
     EpochRecord,
     MissingStateError,
+    Traced,
     compare_records,
     read_start,
     train_again,
@@ -130,6 +135,7 @@ class Replay:
     replayed: list[int] = field(default_factory=list)  # epochs that were trained again
     missing: dict[int, str] = field(default_factory=dict)  # why an epoch was not
     differences: list[str] = field(default_factory=list)  # as sentences
+    first_tensors: list[str] = field(default_factory=list)  # sentences on traces of epochs that differ
 
 
 def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numerics) -> Plan:
@@ -186,7 +192,9 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
         for epoch in plan.epochs:
             context.progress.message(f"training epoch {epoch} of {setting.name} again")
             try:
-                result.differences.extend(again.epoch_differences(epoch, interrupted))
+                found = again.epoch_differences(epoch, interrupted)
+                result.differences.extend(found.differences)
+                result.first_tensors.extend(found.first_tensors)
                 result.replayed.append(epoch)
             except MissingStateError as error:
                 result.missing[epoch] = str(error)
@@ -241,8 +249,10 @@ class _Training:
         for part, images in self.images.items():
             yield from pixel_differences(self.run, part, images, bitwise=True)
 
-    def epoch_differences(self, epoch: int, interrupted: Callable[[], bool]) -> list[str]:
+    def epoch_differences(self, epoch: int, interrupted: Callable[[], bool]) -> EpochDifferences:
         """Train an epoch again and return a message for each difference from its record.
+
+        If the run has a trace of steps of the epoch, they are recorded, and the first tensor that differs is named.
 
         Raises:
             MissingStateError: the state before the epoch is unavailable.
@@ -260,10 +270,17 @@ class _Training:
                 setting=self.setting,
                 context=self.context,
             )
-            computed = train_again(inputs, recorded, start.kept, interrupted)
+            with tempfile.TemporaryDirectory() as folder:
+                traced = Traced(Path(folder) / "replay.trace", traced_steps(self.run, self.setting.name, epoch))
+                computed = train_again(inputs, recorded, start.kept, interrupted, traced)
+                clauses = [*compare_records(recorded, computed)]
+                by_traces = describe_replay(self.run, self.setting.name, traced.path) if clauses else ""
         except ValueError as error:
-            return [f"{where}: it cannot be trained again: {error}"]
-        return [f"{where}, trained again: {clause}" for clause in compare_records(recorded, computed)]
+            return EpochDifferences([f"{where}: it cannot be trained again: {error}"], [])
+        return EpochDifferences(
+            [f"{where}, trained again: {clause}" for clause in clauses],
+            [f"{where}, by its trace: {by_traces}"] if by_traces else [],
+        )
 
 
 NOT_SHOWN = (
@@ -291,14 +308,15 @@ def result_lines(result: Replay) -> list[str]:
 
 
 def difference_lines(result: Replay) -> list[str]:
-    """Return a list of one output line, which says what the differences found by a replay prove."""
+    """Return lines on the first tensors that differ, by traces, and one on what the differences of a replay prove."""
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"
         if result.portable
         else "native arithmetic is known to repeat on one machine only, so this is a reason to look and no proof"
     )
-    return [f"{worth} (drawn by --draw {result.plan.seed}: {_listed(result.plan.drawn) or 'none'})"]
+    drawn = _listed(result.plan.drawn) or "none"
+    return [*result.first_tensors, f"{worth} (drawn by --draw {result.plan.seed}: {drawn})"]
 
 
 def missing_line(result: Replay) -> str:

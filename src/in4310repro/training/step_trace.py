@@ -1,0 +1,105 @@
+"""Traces of a setting's training steps, for `diff`, `compare` and `verify --replay`; no result depends on them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from in4310repro.data.images import Batch, training_ranges
+from in4310repro.runs import names
+from in4310repro.runs.config import Config
+from in4310repro.system.files import name_file_in_errors, path_below
+from in4310repro.system.processes import Processes
+from in4310repro.trace import Trace
+from in4310repro.trace.recording import Recorded
+
+
+def refuse_several_processes(steps: Collection[int], processes: Processes) -> None:
+    """Raise ValueError if steps are to be traced of a training by several processes."""
+    if steps and processes.size > 1:
+        raise ValueError(
+            f"--trace records a training by one process, and this one has {processes.size}; in portable arithmetic one "
+            "process takes the same steps to the bit"
+        )
+
+
+def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
+    """Raise ValueError if a training on so many images ends before the first of these steps."""
+    whole = config.epochs * len(training_ranges(images, config.batch_size))
+    if steps and steps.start >= whole:
+        raise ValueError(
+            f"--trace {steps.start}:{steps.stop} begins after the last step of the training; valid are 0 to {whole - 1}"
+        )
+
+
+def new_trace(run: Path, setting: str, done: int) -> Path:
+    """Return the file for a setting's trace from step `done` on; remove those of steps that will be done again.
+
+    Args:
+        run: the run folder.
+        setting: the setting's name.
+        done: number of steps that the training has taken.
+    """
+    for file in (run / names.LOGS).glob("*.trace"):
+        before = names.steps_before(file.relative_to(run).as_posix(), setting)
+        if before is not None and before >= done:
+            file.unlink()
+    return path_below(run, names.trace(setting, done))
+
+
+class StepTrace:
+    """Recorder of some of a training's steps.
+
+    The model has hooks only from the first of these steps to the last, and the file is there from the first on.
+
+    Args:
+        model: the network that is trained.
+        optimizer: its optimizer.
+        path: the file to write.
+        steps: numbers of the steps, from 0.
+
+    Raises:
+        ValueError: the network is compiled or scripted, so that its modules cannot be observed.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, path: Path, steps: Collection[int]
+    ) -> None:
+        self._trace = Trace(model, optimizer, path, steps=steps)
+        self._path, self._steps = path, steps
+        self._hooks = ExitStack()
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._hooks.close()
+
+    @contextmanager
+    def step(self, number: int, batch: Batch) -> Iterator[Recorded]:
+        """Record the block as a step, if it is one of those to record; its loss is recorded in the block.
+
+        Args:
+            number: the number of the step, from 0.
+            batch: the images and labels that the step reads.
+        """
+        if number not in self._steps:
+            yield Recorded(None)
+            return
+        if not self._is_open:
+            with name_file_in_errors(self._path):
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._hooks.enter_context(self._trace)
+            self._is_open = True
+        with self._trace.step(images=batch.images, labels=batch.labels, paths=batch.paths, number=number) as recorded:
+            yield recorded
+        if number == max(self._steps):
+            self._hooks.close()
