@@ -3,8 +3,9 @@
 `nox -s portability` runs the stages here with 1, 2, 3 and 16 threads, under qemu-x86_64 as Intel and AMD processors,
 and under qemu-aarch64 as an ARM processor (Debian package qemu-user; tests/sessions/arm64.py prepares the rest), and
 names the first stage and tensor that differ. Eigenvalues come from LAPACK and are compared within 1e-12 of the
-largest. A control must differ: torch's own gradient of convolution weights. With all processors it writes
-docs/portability.json and the table in docs/bits.md.
+largest. A control must differ: torch's own gradient of convolution weights. Trainings and control are traced, and the
+first tensor of one that differs is named. With all processors it writes docs/portability.json and the table in
+docs/bits.md.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from in4310repro.system.files import file_sha256, json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics, activate, generator_for
 from in4310repro.system.tensors import tensors_sha256
+from in4310repro.trace import Trace, compare, read_trace
 from in4310repro.training import experiment
 from tests.audit.validation_page import replaced
 from tests.sessions import arm64
@@ -57,6 +59,9 @@ LIBRARIES = "libraries"
 STAGES = "--stages"
 # Two steps of each optimizer, the second with fewer images; small, since an emulator takes ten times as long.
 SMALL = replace(PRESETS["tiny"], scenes=4, split="12/6/6", epochs=1, feature_images=6)
+# Names of the traces by stage, without their suffix.
+TRACES = {f"{what} with {each.optimizer}": each.name for each in SMALL.settings for what in ("training", "losses")}
+TRACES[CONTROL] = "control"
 Stage = tuple[str, dict[str, Any]]
 Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 
@@ -74,7 +79,7 @@ def run_here(folder: Path) -> Iterator[Stage]:
     yield "augmentation", _batches(training)
     yield "ReLU and sums by torch", _elementwise()
     yield "initial weights", _tensors(models.build("resnet18", 6, 0).state_dict())
-    run = experiment.train(SMALL, Context(numerics), folder / "run")
+    run = experiment.train(SMALL, Context(numerics), folder / "run", trace=range(2))
     for setting in SMALL.settings:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)
@@ -83,7 +88,7 @@ def run_here(folder: Path) -> Iterator[Stage]:
     yield "test scores", {"scores.npz": file_sha256(run.folder / "scores.npz")}
     yield "metrics", {name: repr(value) for name, value in run.metrics.items()}
     yield from _features(run, numerics)
-    yield CONTROL, _control()
+    yield CONTROL, _control(folder / "control.trace")
 
 
 def _decode(folder: Path) -> dict[str, str]:
@@ -142,17 +147,21 @@ def _elementwise() -> dict[str, str]:
     return {name: tensors_sha256({name: value.nan_to_num(nan=1.5)}) for name, value in results.items()}
 
 
-def _control() -> dict[str, str]:
-    """Hash torch's gradient of a convolution's weights, whose bits depend on the processor."""
+def _control(trace: Path) -> dict[str, str]:
+    """Hash torch's gradient of a convolution's weights, whose bits depend on the processor, and trace the step."""
     generator = generator_for(0, "control")
     maps, weights = (
         torch.from_numpy(generator.standard_normal(shape, dtype="float32"))
         for shape in ((8, 64, 16, 16), (64, 64, 3, 3))
     )
-    weights.requires_grad_()
-    result = torch.nn.functional.conv2d(maps.contiguous(memory_format=torch.channels_last), weights, padding=1)
-    (gradient,) = torch.autograd.grad(result.square().sum(), weights)
-    return {"gradient": tensors_sha256({"gradient": gradient})}
+    model = torch.nn.Conv2d(64, 64, 3, padding=1, bias=False)
+    model.weight = torch.nn.Parameter(weights)
+    with Trace(model, None, trace) as opened, opened.step(images=maps) as step:
+        loss = model(maps.contiguous(memory_format=torch.channels_last)).square().sum()
+        loss.backward()
+        step.record(loss=loss)
+    assert model.weight.grad is not None
+    return {"gradient": tensors_sha256({"gradient": model.weight.grad})}
 
 
 @functools.cache
@@ -161,8 +170,8 @@ def arm_python() -> arm64.EmulatedPython | str:
     return arm64.emulated_python()
 
 
-def run_stages(place: str) -> Hashes:
-    """Run all stages on this processor with a number of threads, or on an emulated processor."""
+def run_stages(place: str, traces: Path) -> Hashes:
+    """Run all stages on this processor with a number of threads, or on an emulated one; copy the traces to a folder."""
     # One thread under an emulator, where waiting threads are slow; other numbers of threads are tested here.
     folder, command, threads = ROOT, [sys.executable], "1"
     environment = dict(os.environ)
@@ -179,20 +188,43 @@ def run_stages(place: str) -> Hashes:
         environment |= {"OMP_NUM_THREADS": threads, "IN4310REPRO_CACHE": f"{scratch}/cache"}
         words = [*command, "-m", "tests.sessions.portability", STAGES, scratch]
         done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.exit(f"portability: {place} ended with {done.returncode}: {done.stderr[-2000:]}")
+        if done.returncode:
+            sys.exit(f"portability: {place} ended with {done.returncode}: {done.stderr[-2000:]}")
+        (traces / place).mkdir()
+        for file in Path(scratch).rglob("*.trace"):
+            shutil.copy(file, traces / place)
     hashes: Hashes = json.loads(done.stdout)
     return hashes
 
 
-def find_first_difference(expected: Hashes, got: Hashes) -> str | None:
+def find_first_difference(expected: Hashes, got: Hashes) -> tuple[str, str] | None:
     """Return the first stage and entry that differ between two machines, ignoring the control."""
     for stage, values in expected.items():
         for name, value in values.items():
             equal = _close(value, got[stage].get(name)) if stage == EIGENVALUES else got[stage].get(name) == value
             if stage not in (CONTROL, LIBRARIES) and not equal:
-                return f"{stage}, {name}"
+                return stage, name
     return None
+
+
+def describe_first_tensor(stage: str, first: Path, second: Path) -> str:
+    """Return a clause on the first tensor that differs in a stage, by two folders of traces; empty for other stages."""
+    if stage not in TRACES:
+        return ""
+    traces = [read_trace(folder / f"{TRACES[stage]}.trace") for folder in (first, second)]
+    return f": {compare(*traces).paragraph()}"
+
+
+def describe_differences(by_place: dict[str, Hashes], traces: Path) -> Iterator[str]:
+    """Yield a sentence for each place whose bits differ from the first one's, and for each whose control does."""
+    first, *others = by_place
+    for place in others:
+        found = find_first_difference(by_place[first], by_place[place])
+        if found:
+            shown = describe_first_tensor(found[0], traces / first, traces / place)
+            yield f"{place} differs first in {', '.join(found)}{shown}"
+        if by_place[place][CONTROL] != by_place[first][CONTROL]:
+            yield f"{place} differs in {CONTROL}{describe_first_tensor(CONTROL, traces / first, traces / place)}"
 
 
 def _close(expected: list[float], got: list[float] | None) -> bool:
@@ -292,23 +324,22 @@ def main() -> None:
         emulated, everywhere = [name for name in emulated if name != ARM], False
     here = [f"{HERE} {threads}" for threads in THREADS]
     sys.stderr.write(f"emulating {', '.join(emulated)}: some minutes\n")
-    with ThreadPoolExecutor(max_workers=2) as pool:
+    with tempfile.TemporaryDirectory() as traces, ThreadPoolExecutor(max_workers=2) as pool:
         # Emulated runs take longest and start first; the table begins with this processor.
-        done = {place: pool.submit(run_stages, place) for place in (*emulated, *here)}
+        done = {place: pool.submit(run_stages, place, Path(traces)) for place in (*emulated, *here)}
         by_place = {place: done[place].result() for place in (*here, *emulated)}
+        sentences = list(describe_differences(by_place, Path(traces)))
     sys.stdout.write(table(by_place) + "\n")
     if everywhere:
         numbers = record(by_place)
         write_file(NUMBERS, json_bytes(numbers))
         write_file(PAGE, with_table(PAGE.read_text(encoding="utf-8"), numbers).encode())
+    sys.stdout.write("".join(f"{sentence}\n" for sentence in sentences))
     expected = by_place[here[0]]
-    differences = {place: find_first_difference(expected, hashes) for place, hashes in by_place.items()}
-    for place, difference in differences.items():
-        if difference:
-            sys.stdout.write(f"{place} differs first in {difference}\n")
+    differs = any(find_first_difference(expected, hashes) for hashes in by_place.values())
     controlled = any(hashes[CONTROL] != expected[CONTROL] for hashes in by_place.values())
     sys.stdout.write(f"the control {'differs, as it must' if controlled else 'does not differ, and it must'}\n")
-    sys.exit(any(differences.values()) or not controlled)
+    sys.exit(differs or not controlled)
 
 
 if __name__ == "__main__":
