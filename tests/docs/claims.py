@@ -19,7 +19,7 @@ NUMBER = re.compile(r"(?<![\w.,^-])(?:\d[\d,]*(?:\.\d+)?|\.\d+)(?:e[-+]?\d+)?(?!
 # Tables, written from rows and files or held by tests of their own.
 TABLES = {
     f"docs/{name}.md"
-    for names in ("audit-json audit-validation bad-input claims", "forgeries kernel-errors mistakes mutants")
+    for names in ("audit-json audit-validation bad-input causes claims", "forgeries kernel-errors mistakes mutants")
     for name in names.split()
 }
 INTRODUCTION = """# Claims

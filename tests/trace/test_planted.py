@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from pathlib import Path
 
 import pytest
 
 from in4310repro.trace.causes import explain
 from in4310repro.trace.comparison import compare
 from in4310repro.trace.processes import Processes, Training
+from tests.trace import trainings
 from tests.trace.honest import HONEST
 from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Planted, examine, nearly_equal_pixels, with_head
 
@@ -46,3 +49,18 @@ def test_another_decoder_is_named_by_the_heads_of_two_traces(processes: Processe
         "libjpeg"
         not in compare(with_head(trace, HEADS[0]), with_head(nearly_equal_pixels(trace), HEADS[0])).paragraph()
     )
+
+
+READS = ("default_rng(", "listdir(", "glob(", "seed()", "start()", "as_completed(", "time", "urandom(", "getpid(")
+MAKES = ("environ", "DataLoader(", "imap_unordered(")
+
+
+def test_the_page_has_every_training_and_names_lines_that_read_what_is_planted() -> None:
+    page = (ROOT / "docs/causes.md").read_text(encoding="utf-8")
+    source = Path(trainings.__file__).read_text(encoding="utf-8").splitlines()
+    assert [each.what for each in PLANTED if f"| {each.what} |" not in page] == []
+    assert [each.__name__ for each in HONEST if f"| `{each.__name__}` | equal | no cause |" not in page] == []
+    assert "not named" not in page
+    lines = {source[int(number) - 1].strip() for number in re.findall(r"trainings\.py:(\d+)", page)}
+    assert len(lines) > 10
+    assert [line for line in lines if not any(each in line for each in (*READS, *MAKES))] == []

@@ -43,6 +43,14 @@ def _place() -> str:
     return ""
 
 
+def is_direct() -> bool:
+    """Return whether what called this package is the training's own code, and neither a library nor Python's."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_filename.startswith(OWN) and frame.f_back:
+        frame = frame.f_back
+    return is_own(frame.f_code.co_filename)
+
+
 def is_library(file: str) -> bool:
     """Return whether a file of code belongs to an installed library."""
     return any(each in Path(file).parts for each in LIBRARIES)

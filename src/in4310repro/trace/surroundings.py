@@ -12,13 +12,12 @@ import hashlib
 import itertools
 import os
 import random
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from in4310repro.trace.notes import Notes, is_own
+from in4310repro.trace.notes import Notes, is_direct
 
 SHIFT = 10_000_019.25  # seconds, some four months
 STOPPED = 1_600_000_000.0  # seconds since 1970
@@ -84,9 +83,10 @@ def shift_clock(notes: Notes) -> None:
 
 
 def stop_clock(notes: Notes) -> None:
-    """Let all clocks stand."""
-    for name in ("perf_counter", "monotonic", "process_time", "time"):
-        _set_clock(notes, name, lambda _real: STOPPED)
+    """Let all clocks stand, but those of elapsed time for libraries, which may wait for them."""
+    _set_clock(notes, "time", lambda _real: STOPPED)
+    for name in ("perf_counter", "monotonic", "process_time"):
+        _set_clock(notes, name, lambda real: STOPPED if is_direct() else real)
 
 
 def _set_clock(notes: Notes, name: str, change: Callable[[float], float]) -> None:
@@ -160,9 +160,8 @@ def fix_entropy(notes: Notes) -> None:
 
     random.seed, random.Random = seed, Random  # type: ignore[misc]
     torch.Generator, torch.seed, torch.random.seed = Generator, torch_seed, torch_seed  # type: ignore[misc]
-    os.getpid = lambda: (
-        1 if is_own(sys._getframe(1).f_code.co_filename) and notes.add("the process number is read") else real_number()
-    )
+    # Libraries need the true process number.
+    os.getpid = lambda: 1 if is_direct() and notes.add("the process number is read") else real_number()
 
 
 def seed_python(_: Notes) -> None:
