@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +107,32 @@ def test_a_training_that_cannot_run_gives_one_sentence(make: str | Callable[...,
 @linux
 def test_a_training_may_print_much(processes: Processes) -> None:
     assert explained(prints_much, processes, "clock").causes == []
+
+
+@linux
+@pytest.mark.slow
+def test_a_run_that_is_under_way_ends_with_its_processes(tmp_path: Path) -> None:
+    code = f"from in4310repro.trace.causes import explain; explain('tests.trace.failing:hangs', path=[{f'{ROOT}'!r}])"
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, start_new_session=True, cwd=tmp_path) as process:
+        while not (runs := _runs_of(process.pid)):
+            time.sleep(0.1)
+        # As `timeout` and a terminal do, to all of its group.
+        os.killpg(process.pid, signal.SIGTERM)
+    end = time.monotonic() + 20
+    while (left := [each for each in runs if Path(f"/proc/{each}/cwd").exists()]) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert left == []
+
+
+def _runs_of(process: int) -> list[int]:
+    """Return the processes that the servers of a process have forked."""
+    return [run for server in _children(process) for run in _children(server)]
+
+
+def _children(process: int) -> list[int]:
+    files = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(each) for file in files for each in file.read_text(encoding="utf-8").split()]
 
 
 @linux

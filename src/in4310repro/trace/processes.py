@@ -19,6 +19,7 @@ from in4310repro.trace.notes import is_own
 from in4310repro.trace.records import TraceFile, read_trace
 
 GRACE = 60.0  # seconds that a process has for importing torch, beside the limit of a run
+LONGEST_END = 10.0  # seconds that a process has for ending
 TAIL = 4096  # bytes of what a process wrote before it crashed
 STACK = re.compile(r'File "(.+)", line (\d+) in (.+)')  # as faulthandler writes it
 BEFORE_TORCH = ("scipy.linalg", "sklearn", "cv2", "numba")  # libraries with a BLAS or an OpenMP of their own
@@ -115,7 +116,12 @@ class Server:
         """End the process."""
         if self._process:
             with self._process:
-                self._process.kill()
+                # It stops the run that it has begun.
+                self._process.terminate()
+                try:
+                    self._process.wait(LONGEST_END)
+                except subprocess.TimeoutExpired:
+                    self._process.kill()
             self._process = None
 
     def _ask(self, job: Mapping[str, Any], limit: float) -> tuple[int, bool]:

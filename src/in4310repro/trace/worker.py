@@ -47,6 +47,7 @@ class NotApplicable(Exception):  # noqa: N818
 
 def serve() -> None:
     """Do the jobs of standard input; answer each: its exit code, whether it was late, whether it was the last."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     answers = os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 1)
@@ -80,6 +81,7 @@ def _in_fork(job: dict[str, Any]) -> tuple[int, bool]:
     parent = os.getppid()
     child = os.fork()
     if not child:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         os.dup2(os.open(os.devnull, os.O_RDWR), 0)
         os._exit(_work(job))
@@ -91,8 +93,8 @@ def _in_fork(job: dict[str, Any]) -> tuple[int, bool]:
                 break
             time.sleep(PAUSE)
     finally:
+        # Its worker processes too, also where this process is told to end.
         with contextlib.suppress(ProcessLookupError):
-            # Its worker processes, too.
             os.killpg(child, signal.SIGKILL)
     if late:
         status = os.waitpid(child, 0)
