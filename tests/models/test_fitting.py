@@ -40,7 +40,6 @@ def test_torchvisions_weights_in_our_network_give_torchvisions_logits(name: str,
         assert torch.equal(ours(images), theirs.to(memory_format=torch.channels_last)(images))  # type: ignore[call-overload]
 
 
-@pytest.mark.usefixtures("without_drawn_weights")
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     first, again, other = (models.build("resnet18", 6, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
