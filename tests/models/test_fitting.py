@@ -117,7 +117,7 @@ def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monke
 
 
 def small(num_classes: int) -> torch.nn.Module:
-    """Return a network whose first and last layers have the names that they have in ResNets."""
+    """Return a network whose first and last layers are named conv1 and fc, as in ResNets."""
     layers = {"conv1": torch.nn.Conv2d(3, 64, 7), "bn1": torch.nn.BatchNorm2d(64), "pool": torch.nn.Flatten()}
     return torch.nn.Sequential(OrderedDict(layers, fc=torch.nn.Linear(64, num_classes)))
 

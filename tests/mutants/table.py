@@ -15,7 +15,7 @@ LIST = Path(__file__).with_name("equivalent.toml")
 
 @dataclass(frozen=True)
 class Module:
-    """A module, its part of the package and its test files."""
+    """A module of the package, its subpackage and its test files."""
 
     room: str
     file: str

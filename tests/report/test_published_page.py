@@ -27,7 +27,7 @@ from tests.sessions import published as published_session
 
 @pytest.fixture
 def runs(finished_run: Path, tmp_path: Path) -> list[FinishedRun]:
-    """Return a run of the corrected protocol, and two copies that record the published protocol and other seeds."""
+    """Return a run without deviations, and two copies that claim all published deviations and other seeds."""
     made = []
     for place, name in enumerate(("corrected", "published-0", "published-1")):
         # The page needs no weights.
@@ -149,7 +149,7 @@ def test_two_disjoint_stratified_sets_of_3000_photographs_have_the_same_class_si
 
 
 def test_the_committed_page_is_what_its_committed_numbers_give(tmp_path: Path) -> None:
-    """After a change of wording, run python -m tests.sessions.published."""
+    """After a change of wording, update the page by running python -m tests.sessions.published."""
     reports = tmp_path / "reports"
     for file in published_session.write(reports):
         if file.suffix in {".md", ".json"}:

@@ -58,7 +58,7 @@ def experiment(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def changed(report: Any, protocol: str) -> set[str]:
-    """Return the names of the metrics whose values differ between a protocol and the corrected protocol."""
+    """Return the names of the metrics whose values under `protocol` differ from those without deviations."""
     corrected, others = report["numbers"][CORRECTED], report["numbers"][protocol]
     return {name.split(",")[0] for name in corrected if others[name] != corrected[name]}
 
