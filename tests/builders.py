@@ -42,7 +42,7 @@ class Watched(Progress):
 
 
 def image_set(count: int, size: int = 32, seed: int = 0) -> ImageSet:
-    """Return `count` random images, whose labels run through six classes; a higher label is brighter."""
+    """Return `count` random images with labels 0 to 5 in turn; images of a higher label are brighter."""
     generator = np.random.default_rng(seed)
     labels = np.arange(count) % 6
     noise = generator.integers(0, 40, (count, size, size, 3))
@@ -67,7 +67,7 @@ def write_class_folders(root: Path, counts: Mapping[str, int], size: int = 32) -
 
 
 def inside_json(content: Any, place: str) -> tuple[Any, str | int]:
-    """Return the innermost container on a path such as `supports/test` in a JSON value, and the path's last key.
+    """Return the list or object that holds the value at `place` (such as `supports/test`), and the path's last key.
 
     A number is the index of an item of a list.
     """

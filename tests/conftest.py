@@ -8,9 +8,8 @@ import itertools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -70,41 +69,6 @@ def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: py
         golden_cases.SHARED = tmp_path_factory.getbasetemp().parent
     if any("finished_run" in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
         golden_cases.start_run("tiny")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _drawn_weights() -> Iterator[None]:
-    """Draw the initial weights of a network once and copy them; hundreds of tests begin with those of ResNet-18.
-
-    They depend on the seed, and on names, types and sizes of the layers, which repr(model) has.
-    """
-    from in4310repro.models import building
-
-    draw, drawn = building.initial_state, dict[str, Any]()
-
-    @functools.wraps(draw)
-    def initial_state(model: Any, seed: int) -> Any:
-        key = f"{seed} {model!r}"
-        # What a constructor has computed may be part of the state.
-        if not all(value.is_meta for value in model.state_dict().values()):
-            return draw(model, seed)
-        if key not in drawn:
-            # Only the last few are kept: a network has up to a gigabyte.
-            drawn.pop(next(iter(drawn)) if len(drawn) > 3 else "", None)
-            drawn[key] = draw(model, seed)
-        return {name: value.clone() for name, value in drawn[key].items()}
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(building, "initial_state", initial_state)
-        yield
-
-
-@pytest.fixture
-def without_drawn_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw initial weights each time, as the package does."""
-    from in4310repro.models import building
-
-    monkeypatch.setattr(building, "initial_state", building.initial_state.__wrapped__)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

@@ -64,7 +64,7 @@ def numerics(device: str = "cpu") -> Numerics:
 
 
 def scene_pixels() -> dict[str, Claim]:
-    """Return the sha256 of the scenes' pixels for each class, for both presets that draw them."""
+    """Return a sha256 of the drawn scenes' pixels for each class of the presets tiny and demo."""
     claims = {}
     for preset in ("tiny", "demo"):
         config = PRESETS[preset]
@@ -90,7 +90,7 @@ def split_and_order() -> dict[str, Claim]:
 
 
 def initial_weights() -> dict[str, Claim]:
-    """Return the sha256 of the weights and buffers that a training of seed 0 starts from."""
+    """Return a sha256 of the initial weights and buffers of each of three ResNets for seed 0."""
     return {
         name: Claim(value=tensors_sha256(models.build(name, 6, seed=0).state_dict()))
         for name in ("resnet18", "resnet34", "resnet50")
@@ -184,7 +184,7 @@ def headline_numbers(run: FinishedRun) -> dict[str, Any]:
 
 
 def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
-    """Return claims that are compared bit for bit in the same numeric class, and with a tolerance in others."""
+    """Return claims to be compared bit for bit in equal arithmetic (numeric class), else with a tolerance."""
     tolerances = read_json(TOLERANCES)["numbers"]
     return {
         name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()
@@ -192,7 +192,7 @@ def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
 
 
 def run_numbers(preset: str) -> dict[str, Claim]:
-    """Return the main numbers of a run, with measured tolerances for processors with other bits."""
+    """Return the main numbers of a run, with measured tolerances for processors that round differently."""
     run = FinishedRun.open(finish_run(preset))
     claims = claim_with_tolerance(headline_numbers(run), "statistical")
     supports = run.metrics["supports"]
@@ -225,7 +225,7 @@ def first_steps() -> dict[str, Claim]:
 
 
 def run_notebook(name: str) -> dict[str, Any]:
-    """Run the cells of a docs/ notebook that do not use golden files, and return its variables."""
+    """Run the code cells of a notebook in docs/, except those that use golden files; return its variables."""
     cells = read_json(FOLDER.parent / "docs" / f"{name}.ipynb")["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code" and not cell["metadata"]]
     variables: dict[str, Any] = {"__name__": name}
@@ -235,7 +235,7 @@ def run_notebook(name: str) -> dict[str, Any]:
 
 
 def statistics_tutorial() -> dict[str, Claim]:
-    """Return numbers of the statistics notebook, with tolerances because torch's convolutions vary."""
+    """Return results of the notebook docs/statistics.ipynb, with tolerances for rounding in torch's convolutions."""
     pyplot.switch_backend("agg")
     conv1 = run_notebook("statistics")["conv1"]
     pyplot.close("all")
@@ -287,7 +287,7 @@ def course_folder(name: str) -> Path | None:
 
 
 def course_images(folder: Path) -> dict[str, Claim]:
-    """Return class sizes, part sizes, and hashes of the contents and of the split of the 17,034 photographs."""
+    """Return sizes of classes and split parts, and hashes of the contents and the split, for 17,034 photographs."""
     images = catalogue(folder)
     config = PRESETS["course"]
     parts = stratified_split(images, parse_sizes(config.split, len(images.entries)), config.seed)
@@ -304,7 +304,7 @@ def course_images(folder: Path) -> dict[str, Claim]:
 
 
 def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict[str, Claim]:
-    """Return results of the corrected run and of the first published run, with tolerances for other processors."""
+    """Return results, with tolerances, of the run without deviations and the first run with the published ones."""
     fair = corrected.metrics
     claims = {}
     name: Literal["mean_class_accuracy", "mean_average_precision"]
@@ -331,7 +331,7 @@ def course_numbers(corrected: FinishedRun, published: list[FinishedRun]) -> dict
 
 
 def course_runs(folder: Path) -> tuple[FinishedRun, list[FinishedRun]]:
-    """Return the corrected run in a folder, and the published runs in order of their names."""
+    """Return the run without deviations from the assignment, and the runs with the published ones, sorted by name."""
     return FinishedRun.open(folder / "corrected"), [FinishedRun.open(run) for run in sorted(folder.glob("published*"))]
 
 
@@ -365,7 +365,7 @@ def photographs_runs(folder: Path) -> dict[str, FinishedRun]:
 
 
 def photographs_numbers(runs: Mapping[str, FinishedRun]) -> dict[str, Claim]:
-    """Return accuracy and mean average precision of runs from ImageNet weights on test and unseen photographs."""
+    """Return each run's mean class accuracy and mean average precision on test images and, if any, unseen images."""
     claims = {}
     for name, run in runs.items():
         results: dict[str, Any] = {"test": run.metrics}
@@ -396,7 +396,7 @@ CARD_CASES: dict[str, Case] = {"tiny_bits": tiny_bits_of_a_card}
 
 
 def recorded_arithmetic(recorded: Fingerprint, active: Numerics) -> Numerics:
-    """Return `active` with the mode, numeric class and device name that a run recorded."""
+    """Return `active` with the arithmetic (mode, numeric class, device name) that a run recorded."""
     return replace(
         active, mode=recorded["numerics"], numeric_class=recorded["numeric_class"], device_name=recorded["device_name"]
     )

@@ -35,7 +35,7 @@ CONFIG: dict[str, Any] = {"seed": 7, "epochs": 3}
 
 
 def at(epoch: int, batch: int = 0, loss: float = 0.0) -> Position:
-    """Return a training position with a history row for each epoch before it."""
+    """Return a Position (point reached in the training) with a history row for each finished epoch."""
     numbers = range(1, epoch + 1)
     return Position(
         epoch=epoch,
@@ -256,7 +256,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 def replace_tensor(key: str, change: Callable[[torch.Tensor], torch.Tensor]) -> Callable[[Tensors, str], Tensors]:
-    """Return a function that changes the tensor `key`, with MOMENT replaced by the second argument."""
+    """Return a function that changes the tensor `key`, after replacing MOMENT in `key` by its second argument."""
     return lambda tensors, moment: (
         tensors
         | {(name := key.replace("MOMENT", moment)): change(tensors[name] if name in tensors else torch.zeros(1))}
@@ -299,7 +299,7 @@ WRONG_COUNTS = {
 
 
 def assert_both_refuse(folder: Path, kind: str, tensors: Tensors, words: str) -> None:
-    """Assert that a checkpoint and a kept epoch with these tensors are refused and change nothing."""
+    """Assert that a checkpoint and a saved epoch with these tensors are refused and leave the network unchanged."""
     make, settings, _ = KINDS[kind]
     file = write_forged(folder, {"config": json.dumps(CONFIG), "position": json.dumps(RECORD)}, tensors)
     ours, untouched = (train_briefly(make, seed=1, **settings) for _ in range(2))

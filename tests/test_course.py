@@ -32,7 +32,7 @@ def file() -> dict[str, Any]:
 
 @pytest.fixture
 def part_of_file(file: dict[str, Any]) -> Callable[[str], dict[str, Any]]:
-    """Return a function that keeps only the values whose names start with a given text."""
+    """Return a function that returns the golden file with only the values whose names start with a given text."""
     return lambda part: file | {"values": {name: v for name, v in file["values"].items() if name.startswith(part)}}
 
 

@@ -93,7 +93,7 @@ def file(numerics: Numerics) -> dict[str, Any]:
 
 
 def list_environment(mode: str, numerics: Numerics) -> Environments:
-    """Return a list of one environment with this mode and numeric class, which contains the file x.json."""
+    """Return Environments with one entry: this mode and arithmetic (numeric class), with the file x.json."""
     place: dict[str, Any] = {"numeric_class": numerics.numeric_class, "versions": VERSIONS, "device_name": "cpu"}
     return Environments(provenance={}, environments=(Environment(numerics=mode, files={"x.json": "made up"}, **place),))
 
@@ -136,7 +136,7 @@ def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_t
 def compare_unlisted(
     case: str, file: dict[str, Any], got: dict[str, Claim], numerics: Numerics, versions: dict[str, str]
 ) -> list[str]:
-    """Return the differences from a golden file, judged by the numeric class and versions in the file itself."""
+    """Return the differences from a golden file, given the arithmetic (numeric class) and versions recorded in it."""
     if file["case"] != case:
         return [f"{case}: the file is of another case"]
     same = file["numeric_class"] == numerics.numeric_class
@@ -219,7 +219,7 @@ def nudge(value: Any, by: float) -> Any:
 
 
 def list_mutations(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any], bool]]:
-    """Yield triples: a name, a faulty golden file, and True if other numeric classes also detect the fault."""
+    """Yield triples: name, faulty golden file, and True if other arithmetic (numeric class) also finds the fault."""
     for key, entry in content["values"].items():
         least = abs(entry["value"]) * 1e-15 if isinstance(entry["value"], float) else 1e-12
         moved_file = copy.deepcopy(content)

@@ -241,7 +241,7 @@ def golden_file(numeric_class: str = "a") -> dict[str, Any]:
 
 
 def make_environments(*classes: tuple[str, str]) -> Environments:
-    """Return environments with these pairs of numeric class and mode, each of which lists x.json."""
+    """Return Environments with one entry per pair (numeric class, mode); each entry lists the file x.json."""
     return Environments(
         provenance={},
         environments=tuple(

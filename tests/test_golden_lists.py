@@ -150,7 +150,7 @@ def write(folder: Path, name: str, content: Any, listing: Environment) -> Enviro
 
 
 def find(folder: Path, word: dict[str, Any], name: str = "x.json", **place: str) -> list[str]:
-    """Return the faults of a golden file with some fields replaced and a correct hash in the list."""
+    """Return the faults of a golden file with the fields of `word` replaced and its correct hash in the list."""
     listing = environment(**place)
     return find_file_faults(folder, name, {"x": x}, write(folder, name, ORIGIN | word, listing))
 

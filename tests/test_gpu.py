@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 def train_on_card(folder: Path) -> FinishedRun:
-    """Train a tiny run in a new process, because the cuBLAS workspace must be set before CUDA starts."""
+    """Train a tiny run on the GPU in a new process, since the cuBLAS workspace must be set before CUDA starts."""
     command = [sys.executable, "-m", "in4310repro", "train", "--preset", "tiny", "--out", str(folder)]
     subprocess.run([*command, "--numerics", "native", "--device", "cuda"], check=True, env=dict(os.environ))
     return FinishedRun.open(folder)

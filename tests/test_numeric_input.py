@@ -51,7 +51,7 @@ def test_an_option_that_is_no_number_in_its_range_is_wrong_input(
 
 
 def numeric_settings() -> Iterator[str]:
-    """Yield TOML for each numeric setting, with %s in place of its value."""
+    """Yield TOML for each numeric option of a configuration, with %s in place of its value."""
     for record, heading in ((Config, ""), (OptimizerSetting, "[[settings]]\nname = 'a'\noptimizer = 'SGD'\n")):
         hints = get_type_hints(record)
         for field in fields(record):

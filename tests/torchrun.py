@@ -138,7 +138,7 @@ class Started:
         return [line for line in self.output().splitlines() if line.startswith(("in4310repro: ", "printed "))]
 
     def status(self) -> tuple[int, str, int]:
-        """Return exit code, message and rank of the run's status file."""
+        """Return the exit code, the message and the process rank that the run's status file records."""
         recorded = read_json(self.folder / "run/status.json")
         return recorded["code"], recorded["message"], recorded["rank"]
 

@@ -68,7 +68,7 @@ def tree(leaves: list[Numbers]) -> Numbers:
 
 
 def batch_sum(values: Doubles) -> Doubles:
-    """Sum each channel of [image, position, channel] as the kernels do for a batch."""
+    """Return the sum of each channel of [image, position, channel], added in the order of the kernels."""
     leaves = []
     for first in range(0, len(values), 8):
         rows = values[first : first + 8].reshape(-1, values.shape[2])

@@ -86,7 +86,7 @@ Doubles = NDArray[np.float64]
 
 
 def error_ratios(case: Case, draws: int, seed: int = 0) -> tuple[Doubles, Doubles]:
-    """Return the ratios of the package's root mean square errors to torch's, and their standard deviations.
+    """Return ratios of root mean square errors (package / torch), and the standard deviations of these ratios.
 
     The standard deviation is the jackknife estimate over draws. A ratio is 0 where our result is exact.
     """

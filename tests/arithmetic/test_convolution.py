@@ -66,7 +66,7 @@ OTHER_ORDERS = {
 
 
 def sum_by_segments(steps: list[Step], number: int, start: Floats, order: Order, depthwise: bool) -> Floats:
-    """Return `start` plus the products, added in the order that docs/arithmetic.md defines, or in `order`."""
+    """Return `start` plus the products of all steps, added in the order that `order` describes."""
     if not steps:
         return start
     if number <= order.few and not depthwise:

@@ -67,7 +67,7 @@ def test_a_child_that_uses_a_free_block_again_leaves_the_parents_new_result_alon
 
 
 class Sums(Dataset[Tensor]):
-    """Data set whose items are sums by a compiled kernel, computed in workers that inherit the maps' memory."""
+    """Data set whose items are sums by a compiled kernel of a tensor inherited from the parent process."""
 
     def __init__(self, maps: Tensor) -> None:
         self.maps = maps

@@ -267,7 +267,7 @@ class Own(nn.Module):
 
 
 class OwnConvolution(nn.Conv2d):
-    """A convolution subclass whose forward() may compute anything."""
+    """A subclass of Conv2d, which is refused because its forward() might differ from Conv2d's."""
 
 
 def own(module: nn.Module) -> nn.Module:

@@ -21,7 +21,7 @@ def draw(shape: tuple[int, ...], seed: int = 0) -> Tensor:
 
 
 def formula(rows: NDArray[np.float64], segment: int = 32) -> Tensor:
-    """Return rows.T @ rows, accumulated row by row within segments, whose results are then added in order."""
+    """Return rows.T @ rows, accumulated row by row for each segment of rows, then added segment by segment."""
     columns = rows.shape[1]
     result = np.zeros((columns, columns))
     for first in range(0, len(rows), segment):

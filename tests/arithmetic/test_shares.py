@@ -68,7 +68,10 @@ def rank_main(rank: int, size: int, folder: str, cases: list[tuple[str, int]], w
 def by_processes(
     size: int, folder: Path, cases: list[tuple[str, int]], wrong: list[tuple[str, int]] | None = None
 ) -> list[list[str]]:
-    """Run all cases in `size` processes, with a wrong order of sums if `twin`; return a list of hashes per rank."""
+    """Run all cases in `size` processes; return a list of hashes per process.
+
+    The hashes of `cases` are followed by those of `wrong`, which are computed with a wrong order of additions.
+    """
     mp: Any = multiprocessing
     mp.start_processes(rank_main, args=(size, str(folder), cases, wrong or []), nprocs=size, start_method=METHOD)
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(size)]

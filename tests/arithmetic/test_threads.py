@@ -16,7 +16,10 @@ from tests.arithmetic.formulas import THREADS
 
 
 def share_out(items: int, threads: int, rounds: int = 10, factor: float = 3.0) -> tuple[Tensor, Tensor]:
-    """Return (item + 1) * factor for each item, and the index of the thread that computed it in `rounds` steps."""
+    """Return (item + 1) * factor for each item, and the index of the thread that computed the item.
+
+    `rounds` multiplications by 1 make the computation of each item longer.
+    """
     results, who = torch.zeros(items), torch.full((items,), -1, dtype=torch.int64)
     library().call("shared_out", items, rounds, factor, results, who, threads=threads)
     return results, who

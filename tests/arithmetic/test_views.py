@@ -196,7 +196,7 @@ def negative(value: Tensor) -> Tensor:
 
 
 def imaginary(value: Tensor) -> Tensor:
-    """Return the values as the imaginary part of a conjugate: a view with the negative bit and stride 2."""
+    """Return the same values as a view with the negative bit and stride 2 (imaginary part of a conjugate)."""
     return torch.complex(torch.zeros_like(value), -value).conj().imag
 
 

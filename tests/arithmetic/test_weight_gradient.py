@@ -114,7 +114,7 @@ OTHER_ORDERS = {
 
 
 def formula(case: Case, maps: Tensor, gradient: Tensor, order: Order | None = None) -> Tensor:
-    """Return the weight gradient, computed for each kernel position by the formula in docs/arithmetic.md."""
+    """Return the weight gradient by the formula of docs/arithmetic.md, with the additions in `order`."""
     order = order or Order()
     inner, outer = case.channels // case.groups, case.outputs // case.groups
     result = np.zeros((case.groups, outer, inner, *case.kernel), np.float32)

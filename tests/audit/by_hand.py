@@ -42,7 +42,7 @@ def value(
     line: int = 1,
     **others: Any,
 ) -> Value:
-    """Return a printed value of the class `name`, or of an average if `name` is None."""
+    """Return the Value that is printed as `text`: of the class `name`, or of an average if `name` is None."""
     return Value(measure=measure, printed=number(text, line), class_name=name, average=average, **others)
 
 

@@ -50,7 +50,7 @@ def overall(outcome: Outcome, printing: Printing) -> str:
 
 
 def weighted_under(name: str, mean_lines: Sequence[str]) -> Habit:
-    """Return a function that makes a report of class accuracies and overall accuracy, labelled by `mean_lines`."""
+    """Return a function that makes a report: class accuracies, and overall accuracy with a label of `mean_lines`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome, printing = ordinary(generator), any_printing(generator)
@@ -81,7 +81,7 @@ def over_folds(generator: np.random.Generator) -> Report:
 
 
 def over_seeds(generator: np.random.Generator) -> Report:
-    """Print the mean and standard deviation of each class accuracy over three seeds."""
+    """Return a report with the mean and standard deviation of each class accuracy over three seeds."""
     runs = [simulate(generator, SCENES, [400] * 6) for _ in range(3)]
     shares = np.array([[100 * k / 400 for k in run.correct] for run in runs])
     values = {n: f"{m:.1f} ± {s:.1f}" for n, m, s in zip(SCENES, shares.mean(axis=0), shares.std(axis=0), strict=True)}

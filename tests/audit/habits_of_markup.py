@@ -26,14 +26,14 @@ def list_table(cells: Cells) -> str:
 
 
 def csv_table(cells: Cells) -> str:
-    """Write a csv-table of reStructuredText, with the heading as an option."""
+    """Write a csv-table of reStructuredText, with the first row of `cells` in its option `:header:`."""
     header = ", ".join(f'"{cell}"' for cell in cells[0])
     rows = ["   " + ", ".join(row) for row in cells[1:]]
     return f".. csv-table:: Results\n   :header: {header}\n\n" + "\n".join(rows) + "\n"
 
 
 def padded(cells: Cells) -> tuple[list[int], list[list[str]]]:
-    """Return the widths of the columns, and the cells padded to them."""
+    """Return the visible width of each column, and the rows with every cell padded to its column's width."""
     widths = [max(2, *map(visible_length, column)) for column in zip(*cells, strict=True)]
     rows = [[cell + " " * (w - visible_length(cell)) for cell, w in zip(row, widths, strict=True)] for row in cells]
     return widths, rows
@@ -46,7 +46,7 @@ def simple_table(cells: Cells) -> str:
 
 
 def tabulated(cells: Cells) -> str:
-    """Write tabulate's simple format, which is also Pandoc's simple table."""
+    """Write a table in the format "simple" of the library tabulate, which is also Pandoc's simple table."""
     widths, rows = padded(cells)
     rule = "  ".join("-" * width for width in widths)
     return "\n".join(["  ".join(rows[0]), rule, *["  ".join(row) for row in rows[1:]]]) + "\n"
@@ -118,13 +118,13 @@ def triple(right: int, predicted: int, true: int) -> tuple[float, float, float]:
 
 
 def over_all(kinds: dict[str, tuple[int, int, int]]) -> tuple[float, float, float]:
-    """Return precision, recall and F1 over all entities."""
+    """Return precision, recall and F1 over all entities, from the three counts of each kind of entity."""
     right, predicted, true = (sum(column) for column in zip(*kinds.values(), strict=True))
     return triple(right, predicted, true)
 
 
 def spacy_evaluation(generator: np.random.Generator) -> Report:
-    """Print the output of `spacy evaluate`: scores over all entities, then those of each kind of entity."""
+    """Return a report like the output of `spacy evaluate`: scores over all entities, then for each kind of entity."""
     kinds = counted(generator)
     total = [f"NER {letter}    {100 * value:.2f}" for letter, value in zip("PRF", over_all(kinds), strict=True)]
     head = ["TOK      99.87", *total, "SENT F   90.57", "SPEED    11483"]
@@ -146,7 +146,7 @@ def spacy_metrics(generator: np.random.Generator) -> Report:
 
 
 def seqeval_card(generator: np.random.Generator) -> Report:
-    """Write a model card with scores per kind of entity, scores over all entities and token accuracy."""
+    """Return a model card with scores for each kind of entity, scores over all entities, and token accuracy."""
     kinds = dict(zip(("Per", "Total", "Value", "Street"), counted(generator).values(), strict=True))
     lines = ["It achieves the following results on the evaluation set:", "- Loss: 0.0412"]
     words = ("Precision", "Recall", "F1")

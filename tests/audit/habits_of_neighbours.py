@@ -87,7 +87,7 @@ def two_classes_beside_matrix(generator: np.random.Generator) -> Report:
 
 
 def report_and_marked_matrix(generator: np.random.Generator) -> Report:
-    """Print a classification report, then the confusion matrix, with the values of both annotated by `mark`."""
+    """Return a report: a classification report, then the confusion matrix; `mark` annotates the values of both."""
     outcome = ordinary(generator)
     text = mark_report(written(outcome, digits=4), outcome.names)
     text = f"{text}\n\nConfusion matrix:\n{matrix_of(outcome)}\n"

@@ -27,7 +27,7 @@ def without_zero(value: float) -> str:
 
 
 def mean_printed_otherwise(name: str, classes: str, mean: str) -> Habit:
-    """Return a function that makes a report of class accuracies and their mean in two formats of PRINTINGS."""
+    """Return a function that makes a report: class accuracies in the format `classes`, the mean in format `mean`."""
 
     def habit(generator: np.random.Generator) -> Report:
         outcome = ordinary(generator)
@@ -48,7 +48,7 @@ def log_prefix(generator: np.random.Generator) -> Report:
 
 
 def fold_lines(generator: np.random.Generator) -> Report:
-    """Print the accuracies of five folds, which are not classes, then their mean and standard deviation."""
+    """Return a report with the accuracies of five folds, which are not classes, then mean and standard deviation."""
     accuracies = [int(generator.integers(70, 99)) / 120 + 0.1 for _ in range(5)]
     rows = [f"Fold {number}: {value:.4f}" for number, value in enumerate(accuracies, start=1)]
     tail = mark(f"{np.mean(accuracies):.4f}", "mean", "fold", "mean")
@@ -122,7 +122,7 @@ def plain_json(generator: np.random.Generator) -> Report:
 
 
 def matrix_turned(generator: np.random.Generator) -> Report:
-    """Print a matrix whose rows are the predicted classes, as its heading states, and then the recalls."""
+    """Return a report: a confusion matrix whose rows are the predicted classes, as its heading states, then recalls."""
     outcome = ordinary(generator)
     turned = zip(outcome.names, outcome.matrix.T, strict=True)
     cells = [["Predicted \\ True", *outcome.names], *([n, *map(str, row)] for n, row in turned)]

@@ -64,7 +64,7 @@ def several_sets(generator: np.random.Generator) -> Report:
 
 
 def wide_csv(generator: np.random.Generator) -> Report:
-    """Print CSV with a row per split and network and a column per class, rounded by round(x, 4)."""
+    """Return a CSV report with a row per split and network and a column per class, rounded by round(x, 4)."""
     rows = [["model", "split", "loss", "mean_acc", *(f"Acc_{name}" for name in SCENES)]]
     for split in ("val", "test"):
         sizes = [int(n) for n in generator.integers(300, 560, size=6)]
@@ -122,7 +122,7 @@ def thousands(generator: np.random.Generator) -> Report:
 
 
 def latex_deviations(generator: np.random.Generator) -> Report:
-    """Print a LaTeX table of two networks with mean and standard deviation over five seeds."""
+    """Return a LaTeX table of two networks' class accuracies: mean and standard deviation over five seeds."""
     rows = [["Class", "Baseline", "Ours"]]
     shares = {
         network: np.array([[100 * k / 300 for k in simulate(generator, SCENES, [300] * 6).correct] for _ in range(5)])

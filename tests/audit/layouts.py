@@ -105,7 +105,7 @@ def csv(cells: Sequence[Sequence[str]], separator: str = ",") -> str:
 
 
 def columns_of_text(cells: Sequence[Sequence[str]]) -> str:
-    """Return the rows as text in aligned columns, without lines between them."""
+    """Return the table as text in aligned columns, without ruled lines between the rows."""
     return (
         "\n".join("  ".join(cell + " " * (22 - visible_length(cell)) for cell in row).rstrip() for row in cells) + "\n"
     )

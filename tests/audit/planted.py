@@ -81,7 +81,7 @@ def wrong_row(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def means_with_parts(report: Report) -> list[tuple[Cell, list[Cell]]]:
-    """Return pairs (printed mean, class values) in which the mean of three or more class values is as printed."""
+    """Return pairs (printed mean, its class values) for each plain mean of three or more class values."""
     found = []
     for mean in report.of_role("mean"):
         parts = [cell for cell in report.of_role("class") if cell.column == mean.column]
@@ -147,7 +147,7 @@ def other_cell(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def other_line(report: Report, generator: np.random.Generator) -> Report | None:
-    """Change an overall value, printed beside a report or a matrix, by one to ten percentage points."""
+    """Change an overall value, which is printed next to a report or matrix, by one to ten percentage points."""
     cell = one(generator, report.of_role("beside"))
     if cell is None:
         return None
@@ -158,7 +158,7 @@ def other_line(report: Report, generator: np.random.Generator) -> Report | None:
 
 
 def scores_of_rows(report: Report) -> dict[str, dict[str, Cell]]:
-    """Return the cells of precision, recall, F1 and support of each class that has all four."""
+    """Return a dict from class to its cells of precision, recall, F1 and support, for classes with all four."""
     rows: dict[str, dict[str, Cell]] = {}
     for cell in [*report.of_role("class"), *report.of_role("size")]:
         rows.setdefault(cell.row, {})[cell.column.lower().removesuffix("-score")] = cell

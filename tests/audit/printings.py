@@ -27,7 +27,7 @@ def mean_by_numpy(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class Printing:
-    """One person's way to compute an accuracy from counts and to write it as text."""
+    """A way to compute an accuracy from numbers of images and to write the accuracy as text."""
 
     compute: Callable[[int, int], float]  # of k images of n; a share, or a percentage
     write: Write

@@ -14,7 +14,7 @@ MARKED = re.compile(f"{OPEN}([^{BETWEEN}]*){BETWEEN}([^{CLOSE}]*){CLOSE}")
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One value printed in a report: its role, column and row, its text, and the index where the text starts."""
+    """A value printed in a report: role (such as "class"), column, row, and text with its index in the report."""
 
     role: str  # "class", "mean", "count" or "size"
     column: str

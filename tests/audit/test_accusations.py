@@ -23,7 +23,7 @@ def lines(values: Sequence[str], summary: str = "", name: str = "Accuracy for cl
 
 
 def worst(text: str, sizes: Sequence[int] = (), **options: int) -> Rank | None:
-    """Return the rank of the worst finding of the audit, or None; `sizes` are in the order of the classes."""
+    """Return the highest severity (rank) of the audit's findings, or None; `sizes` are in the order of the classes."""
     result = audit(text, sizes=dict(zip(NAMES, sizes, strict=False)), power=False, **options)  # type: ignore[arg-type]
     return min((finding.rank for finding in result.findings), key=list(Rank).index, default=None)
 

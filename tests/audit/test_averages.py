@@ -29,7 +29,7 @@ AP, BALANCED, KAPPA = Measure.AVERAGE_PRECISION, Measure.BALANCED_ACCURACY, Meas
 
 
 def read(sheet: Sheet, way: Rounding = Rounding.ROUNDED) -> dict[str, Interval]:
-    """Return a dict from each averaging method to the interval that it gives for the sheet's only average."""
+    """Return a dict from averaging method to its interval for the only average of a table (Sheet)."""
     (summary,) = list_summaries(sheet)
     readings = list(list_readings(summary, sheet))
     assert all(set(reading.means) == set(Rounding) for reading in readings)

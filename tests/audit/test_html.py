@@ -32,7 +32,7 @@ def value(name: str | None, text: str, line: int) -> Value:
 
 
 def made_up(names: tuple[str, str] = ("sea", "street")) -> Audit:
-    """Return an audit of two classes with one finding of each rank and one unread line."""
+    """Return an audit of two classes with one finding of each severity (rank) and one line not understood."""
     first, second, mean = value(names[0], "0.50", 2), value(names[1], "0.50", 3), value(None, "0.75", 4)
     lines = (
         "# A report",

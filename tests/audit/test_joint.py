@@ -66,7 +66,7 @@ def test_wrong_predictions_of_a_class_are_at_most_the_images_of_the_others(preci
 
 
 def printed(matrix: np.ndarray) -> list[Value]:
-    """Return a matrix's class scores with two decimals, and its accuracy with three."""
+    """Return precision, recall and F1 of each class with two decimals, and the accuracy with three."""
     values = []
     for place, name in enumerate("abcdef"[: len(matrix)]):
         right, size, predicted = matrix[place, place], matrix[place].sum(), matrix[:, place].sum()

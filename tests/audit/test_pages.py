@@ -84,7 +84,7 @@ def test_an_audit_without_findings_says_what_that_means() -> None:
 
 
 def first(**fields: Any) -> list[str]:
-    """Return the lines of a formatted finding that has these fields."""
+    """Return the lines that `format_finding` writes for a finding with these fields."""
     finding = Finding(**{"kind": "k", "rank": Rank.IMPOSSIBLE, "tables": ("t", "u"), "message": "m", **fields})
     return list(output.format_finding(ShownFinding(number=7, finding=finding)))
 

@@ -49,7 +49,7 @@ class Draws:
 
 
 def planted(plant: Plant, text: str, *places: int, others: tuple[str, ...] = ()) -> str | None:
-    """Apply `plant` to the value `text` in a column with `others`; return the new text, or None if there is none."""
+    """Return the text to which `plant` changes the value `text` in a column with `others`, or None."""
     own = value(text, "a")
     made = plant(own, [own, *(value(each, "b") for each in others)], Draws(*places))  # type: ignore[arg-type]
     if made is not None:
@@ -145,7 +145,12 @@ NAMES = (
 
 
 def accusing(rank: Rank | None, kinds: list[str] | None = None) -> Any:
-    """Return a stand-in for the audit that reports, with `rank`, all values except 0.51, 0.42, 0.33 and 0.420."""
+    """Return a substitute for the audit that reports all values except 0.51, 0.42, 0.33 and 0.420.
+
+    Args:
+        rank: severity of the finding; None means no finding.
+        kinds: list to which the substitute appends the names of the audited tables.
+    """
     kinds = [] if kinds is None else kinds
 
     def accuse(group: Any) -> Any:

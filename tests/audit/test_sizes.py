@@ -34,7 +34,7 @@ SCENES = (463, 483, 521, 535, 490, 508)
 
 
 def cell(text: str) -> Cell:
-    """Return a cell whose rounding unit is its last printed decimal."""
+    """Return a Cell with the printed value `text`, whose rounding unit is its last decimal."""
     return replace(read_cell(text), unit=number(text).unit)
 
 

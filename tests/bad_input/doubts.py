@@ -32,7 +32,7 @@ def state(name: str) -> dict[str, torch.Tensor]:
 
 
 def weights(name: str = NETWORK, factor: float = 1.0) -> Make:
-    """Make photographs, and a file of weights whose first tensor is multiplied by a factor."""
+    """Return a function that makes photographs and a weights file whose first tensor is multiplied by `factor`."""
 
     def make(box: Sandbox) -> None:
         first, *others = state(name).items()

@@ -64,7 +64,7 @@ def truncated(box: Sandbox) -> None:
 
 
 def special(kind: str, name: str = "photos/cat/x.png") -> Make:
-    """Make a valid folder in which one file is a FIFO, a socket, or a link to a device or a FIFO."""
+    """Return a function that makes image folders in which the file `name` is of a special `kind`, such as a FIFO."""
 
     def make(box: Sandbox) -> None:
         box.photos()

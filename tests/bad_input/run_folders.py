@@ -45,7 +45,7 @@ def changed(name: str, change: Callable[[Any], Any], *, sealed: bool = True) -> 
 
 
 def put(key: str, value: object) -> Callable[[Any], None]:
-    """Return a function that sets the value at a path inside a JSON value (see `inside_json`)."""
+    """Return a function that sets the value at the path `key` in a JSON value (see `inside_json`)."""
 
     def change(content: Any) -> None:
         inner, last = inside_json(content, key)
@@ -102,7 +102,7 @@ def arrays(change: Callable[[dict[str, Any]], object]) -> Make:
 
 
 def huge(values: int, content: bytes, compression: int) -> Make:
-    """Make two runs; the score arrays of one have headers that claim `values` numbers."""
+    """Return a function that makes two runs; score arrays of one have headers that claim `values` numbers."""
 
     def make(box: Sandbox) -> None:
         two_runs(box)
@@ -208,7 +208,7 @@ def no_secret(box: Sandbox) -> None:
 
 
 def forged_record(names: list[object]) -> Make:
-    """Return a function that makes a report folder whose record claims the files `names`, and a user's file in it."""
+    """Return a function that makes a report folder: its record claims the files `names`, and a user's file is in it."""
 
     def make(box: Sandbox) -> None:
         box.run(RUN)

@@ -259,11 +259,17 @@ class Sandbox:
             tempfile.tempdir = before
 
     def run(self, path: str = "runs/tiny") -> Path:
-        """Copy the run of one setting (one optimizer's training); replace its hard-linked weights, never edit them."""
+        """Copy a run with one setting (one optimizer's training) to `path`.
+
+        Its weights are hard links: replace them, never edit them in place.
+        """
         return Path(shutil.copytree(self._one_setting, self.work / path, copy_function=link_or_copy))
 
     def whole_run(self, path: str = "runs/tiny") -> Path:
-        """Copy the tiny run with all its settings; its weights are hard links that must not be edited in place."""
+        """Copy the tiny run with all its settings (one per optimizer) to `path`.
+
+        Its weights are hard links: replace them, never edit them in place.
+        """
         return Path(shutil.copytree(self._finished_run, self.work / path, copy_function=link_or_copy))
 
     def photos(self, path: str = "photos", classes: Sequence[str] = ("cat", "dog"), images: int = 9) -> Path:

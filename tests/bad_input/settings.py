@@ -20,7 +20,7 @@ def toml(content: str | bytes) -> Callable[[Sandbox], object]:
 
 
 def setting(more: str) -> Callable[[Sandbox], object]:
-    """Write a settings file in which the keys of `more` override valid ones."""
+    """Return a function that writes a settings file in which the keys of `more` override valid ones."""
     keys = dict(line.split(" = ", 1) for line in (*GOOD.splitlines(), *more.splitlines()))
     return toml("[[settings]]\n" + "".join(f"{name} = {value}\n" for name, value in keys.items()))
 

@@ -266,7 +266,7 @@ PARTS_OF = dict(zip(PATHS, ["training", "validation", "test"] * 3, strict=True))
 
 
 def write_split(folder: Path, parts: dict[str, str], *rows: list[str]) -> Path:
-    """Write a split table of the paths in `parts`, followed by the additional `rows`."""
+    """Write a split table from `parts` (a dict from path to part of the split), followed by the extra `rows`."""
     file = folder.parent / "split.csv"
     listed = [[path, path.split("/")[0], part] for path, part in parts.items()] + list(rows)
     with file.open("w", newline="") as lines:

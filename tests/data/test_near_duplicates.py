@@ -30,7 +30,7 @@ def differing_bits_by_text(first: int, second: int) -> int:
 
 
 def groups_by_all_pairs(hashes: list[int], bits: int) -> list[list[int]]:
-    """Return the positions of hashes, grouped if linked by pairs that differ in at most `bits` bits."""
+    """Return groups of indices of hashes that are linked by pairs differing in at most `bits` bits."""
     label = list(range(len(hashes)))
     for i in range(len(hashes)):
         for j in range(i):

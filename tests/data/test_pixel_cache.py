@@ -39,7 +39,7 @@ def pixels_of(position: int, size: int) -> NDArray[np.uint8]:
 
 @dataclass
 class Decoded:
-    """Images for the pixel cache, decoded in blocks of 8; `positions` lists the images that were decoded."""
+    """Images for the pixel cache, decoded in blocks of 8; `positions` lists the indices of decoded images."""
 
     size: int = 16
     images: int = IMAGES
@@ -63,7 +63,7 @@ class Decoded:
                       patience=self.patience)  # fmt: skip
 
     def load(self, progress: Progress = SILENT) -> CachedPixels:
-        """Load the images, and list in `positions` the images that this call decodes."""
+        """Load the images; `positions` then lists the indices of the images that this call decoded."""
         self.positions.clear()
         return pixel_cache.load(self.file, self.wanted, progress)
 
@@ -104,7 +104,10 @@ def die_at_23(number: int) -> None:
 
 
 def start(log: Path, processes: int, act: Callable[[int], object]) -> list[int]:
-    """Load the images in several processes at once, with code `doing` at each image; return the exit codes."""
+    """Load the same images in several processes at once, and return the exit codes.
+
+    Before a process decodes its n-th image, it calls `act(n)`.
+    """
     context: Any = multiprocessing.get_context(METHOD)
     arguments = (os.environ["IN4310REPRO_CACHE"], log, processes, act)
     started = [context.Process(target=load_in_process, args=arguments) for _ in range(processes)]
@@ -131,7 +134,7 @@ def test_decoding_goes_on_after_a_kill_and_gives_the_same_file(decoded: Decoded,
 
 
 def read_log(log: Path) -> tuple[list[int], set[str]]:
-    """Return the positions of the images that processes decoded, and the process ids."""
+    """Return the sorted indices of the images that were decoded, and the ids of the processes that decoded them."""
     lines = [line.split() for line in log.read_text().splitlines()]
     return sorted(int(position) for _, position in lines), {process for process, _ in lines}
 

@@ -183,7 +183,7 @@ def as_element(value: object) -> str:
 
 
 def with_xmp(file: Path, packet: str, exif_block: bytes = b"") -> Path:
-    """Write an image with an XMP packet in the file's format, in the same way for every version of Pillow."""
+    """Write an image with an XMP packet, stored as the file's format (PNG, WebP, JPEG or TIFF) requires."""
     picture, wanted = Image.fromarray(STORED), {"exif": exif_block} if exif_block else {}
     if file.suffix == ".png":
         info = PngImagePlugin.PngInfo()

@@ -51,7 +51,7 @@ def numbers_on(page: str) -> set[str]:
 
 
 def numbers_in(text: str) -> set[str]:
-    """Return the numbers in a text that need a source file; code, links and generated text are ignored.
+    """Return the numbers in a text that need a source file; code, links and generated sections are ignored.
 
     These are percentages, both numbers of "N of M", and numbers with three digits or more, a point or an
     exponent.
@@ -69,7 +69,7 @@ def _has_to_be_held(number: re.Match[str], text: str) -> bool:
 
 
 def values_of(claim: dict[str, Any]) -> list[float]:
-    """Return the numbers that a claim's keys select in the claim's JSON file."""
+    """Return the numbers at a claim's keys in the JSON file that the claim names."""
     content = json.loads((ROOT / claim["file"]).read_text(encoding="utf-8"))
     keys = claim.get("keys") or [claim["key"]]
     return [float(value) for key in keys for value in _under(content, key.split("|"))]
@@ -94,7 +94,7 @@ def _under(content: Any, parts: Sequence[str]) -> Iterator[Any]:
 
 
 def expected(claim: dict[str, Any]) -> list[str]:
-    """Return the numbers of a claim as text, with as many decimals as on the pages."""
+    """Return the numbers of a claim as text, with as many decimals as the documentation prints."""
     values = values_of(claim)
     if claim.get("take") != "all":
         values = sorted({min(values), max(values)})
@@ -127,7 +127,7 @@ def interval(claim: dict[str, Any]) -> str:
 
 
 def table() -> str:
-    """Return the page of all claims as Markdown."""
+    """Return a Markdown table of all claims, which trace numbers in the documentation to files."""
     heading = ("claim", "number", "95 %", "file and key", "pages", "command", "tier", "who can repeat it")
     rows = [heading, ("---",) * len(heading)]
     for claim in read()["claim"]:
@@ -148,7 +148,7 @@ def table() -> str:
 
 
 def cost_table() -> str:
-    """Return the table of costs for docs/features.md from the benchmark's file."""
+    """Return the Markdown table of costs for docs/features.md from the JSON file of the benchmark."""
     layouts = json.loads((ROOT / "reports/bench/features.json").read_text(encoding="utf-8"))["layouts"]
     rows = [("", *layouts, "largest error"), ("---",) * (len(layouts) + 2)]
     for found in zip(*layouts.values(), strict=True):

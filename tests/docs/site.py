@@ -51,7 +51,7 @@ class _Page(HTMLParser):
 
 
 def find_loads(text: str, suffix: str) -> list[str]:
-    """Return the external addresses that a page or a style sheet loads."""
+    """Return the external addresses of the files that a page or a style sheet loads."""
     if suffix == ".css":
         return IN_STYLES.findall(text)
     page = _Page()

@@ -11,7 +11,7 @@ from in4310repro.features import FeatureResult, FeatureStatistics, kernel
 
 
 class Tangled(nn.Module):
-    """Network with in-place activations, one of them called twice, and submodules called in a different order."""
+    """Network that applies an in-place ReLU twice, and defines submodules in another order than it calls them."""
 
     def __init__(self) -> None:
         super().__init__()

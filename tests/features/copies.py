@@ -24,7 +24,10 @@ def maps_by_copies(network: nn.Module, name: str, batches: Sequence[Tensor]) -> 
 
 
 def rows_by_numpy(maps: Tensor, samples: str) -> NDArray[Any]:
-    """Return the samples (positions, or means of images) as rows in float64, minus a constant per channel."""
+    """Return a float64 matrix [sample, channel], minus one constant per channel.
+
+    A sample is a position or, if `samples` is "images", the mean over an image's positions.
+    """
     numbers: NDArray[Any] = maps.double().numpy()
     numbers = numbers.reshape(*numbers.shape[:2], -1)
     numbers = numbers - numbers[0, :, 0][:, None]

@@ -419,7 +419,7 @@ MOVED: dict[str, tuple[Callable[..., Any], Callable[[Any, Tensor, bool], Any]]] 
 
 @pytest.mark.parametrize("way", MOVED)
 def test_each_pass_has_its_own_axes_where_shapes_are_equal(way: str) -> None:
-    """The maps have shape 7 x 7 x 7 in every pass, but in the second one the channels are last."""
+    """The maps have shape 7 x 7 x 7 in all three forward passes; only in the second one are the channels last."""
     function, call = MOVED[way]
     model = Made(function, conv=conv(), move=LAST, act=nn.GELU()).eval()
     with FeatureStatistics(model, ["act"], "images") as statistics:

@@ -65,7 +65,7 @@ def bits(statistics: FeatureStatistics) -> list[object]:
 
 
 def shards(samples: Samples | None, number: int) -> list[FeatureStatistics]:
-    """Return the FeatureStatistics of each rank of a group of `number` processes."""
+    """Return the FeatureStatistics that each of `number` processes gathers from its share of the images."""
     dealt = [batches(IMAGES, 32, rank, number) for rank in range(number)]
     return [measure(samples, mine, mine[0].start) for mine in dealt]
 

@@ -90,7 +90,7 @@ def test_a_module_that_never_ran_is_an_error(tangled: Tangled, images: Tensor) -
 
 
 def measure_after_compiling(model: nn.Module, images: Tensor, *, skip_hook_guards: bool) -> FeatureStatistics:
-    """Measure a model whose code was compiled before the hooks were added."""
+    """Return the statistics of a model that was compiled before the hooks were added."""
     torch.compiler.reset()
     config: Any = torch._dynamo.config
     with config.patch(skip_nnmodule_hook_guards=skip_hook_guards), torch.no_grad():

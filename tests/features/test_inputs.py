@@ -36,7 +36,7 @@ class Batch:
 
 @dataclasses.dataclass
 class Sized:
-    """A batch whose first tensor is a scale, so that its length is not the number of images."""
+    """A batch whose first tensor is a scale; the length of this tensor is not the number of images."""
 
     scale: Tensor
     images: Tensor

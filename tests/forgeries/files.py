@@ -44,7 +44,7 @@ def manifest(change: Callable[[bytes], bytes]) -> Forge:
 
 
 def flipped(word: bytes, bit: int, after: int = 0) -> Forge:
-    """Flip one bit of the manifest, `after` bytes after the start of `word`."""
+    """Return a forgery that flips one bit of the manifest, `after` bytes after the start of `word`."""
     return lambda forger: forger.flip(MANIFEST, forger.read(MANIFEST).index(word) + after, bit)
 
 

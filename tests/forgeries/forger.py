@@ -61,7 +61,7 @@ class Forger:
         self.write(name, json_bytes(value))
 
     def put(self, name: str, place: str, value: object) -> None:
-        """Set the value at a path inside a JSON file, such as `supports/test/sea`."""
+        """Set the value at the path `place`, such as `supports/test/sea`, in the JSON file `name`."""
         content = self.json(name)
         inner, last = inside_json(content, place)
         inner[last] = value
@@ -124,7 +124,7 @@ class Forger:
         self.write(f"{setting}/best.safetensors", tensor_bytes(state, to_metadata(self.config().preprocessing)))
 
     def write_split(self, parts: dict[str, Sequence[Entry]]) -> None:
-        """Write a split of `parts`, and update the sizes in configuration and metrics."""
+        """Write split.csv with the images of `parts`, and update the sizes in configuration and metrics."""
         ordered = {part: tuple(sorted(entries, key=lambda entry: entry.path)) for part, entries in parts.items()}
         split = Split(Path(), self.split().classes, ordered)
         self.write("split.csv", to_csv(split))
@@ -134,7 +134,7 @@ class Forger:
     # What follows from them.
 
     def predicted(self, setting: str, part: str, epoch: int = 0) -> Scores:
-        """Compute the scores of a part (training, validation or test) with the current weights of a setting."""
+        """Return the scores of a part (training, validation or test) with one optimizer's current weights."""
         config, split = self.config(), self.split()
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
@@ -148,7 +148,7 @@ class Forger:
         self.write_json("metrics.json", self.json("metrics.json") | dict(scores.metrics()))
 
     def rescore(self) -> None:
-        """Recompute test scores and metrics from the weights of the setting with the highest validation accuracy."""
+        """Recompute test scores and metrics with the weights of the best optimizer (by validation accuracy)."""
         settings = [setting.name for setting in self.config().settings]
         setting, row = select({name: self.json(f"{name}/history.json") for name in settings}, "mean_class_accuracy")
         scores = self.predicted(setting, "test")
@@ -163,7 +163,7 @@ class Forger:
         self.write_json("metrics.json", self.json("metrics.json") | new | dict(scores.metrics()))
 
     def revalidate(self, setting: str) -> None:
-        """Recompute the records of a setting's best epoch (history row, hash chain entry) from the current weights."""
+        """Recompute history row and hash chain entry of one optimizer's best epoch from the current weights."""
         history, tensors, state = *map(self.json, files_of(setting)), self.weights(setting)
         row: dict[str, Any] = max(history, key=lambda each: each["mean_class_accuracy"])
         scores = self.predicted(setting, "validation", row["epoch"])
@@ -186,7 +186,7 @@ class Forger:
         of_run.write_features(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
 
     def make_fit(self, setting: str = SELECTED) -> None:
-        """Recompute the records of a setting's best epoch, the test scores, the feature maps and the manifest."""
+        """Recompute everything from an optimizer's weights: best epoch, test scores, feature maps and manifest."""
         self.revalidate(setting)
         self.rescore()
         self.refeature()

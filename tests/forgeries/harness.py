@@ -39,7 +39,7 @@ class Verdict:
 
 
 def judge(forgery: Forgery, work: Path, starts: Callable[[str], Path], numerics: Numerics) -> Verdict:
-    """Make a forgery in a new working folder and verify it."""
+    """Make a forgery in the new folder `work`, verify it, and return which command detects it."""
     shutil.copytree(starts(forgery.start), work, copy_function=link_or_copy)
     options = forgery.options.replace(HANDED_OVER, RunFolder(work / RUN).manifest_sha256()).split()
     forgery.forge(Forger(work, starts, numerics))

@@ -24,7 +24,7 @@ HISTORY, BEST = f"{HEAD}/history.json", f"{HEAD}/best.safetensors"
 
 
 def fitted(forger: Forger, part: str, strength: float) -> State:
-    """Return the weights with a head fitted to the images of a part (training, validation or test)."""
+    """Return the weights with the last layer fitted to a part of the images (training, validation or test)."""
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
 
     def images(name: str) -> ImageSet:
@@ -65,7 +65,7 @@ def another_strength(forger: Forger) -> None:
 
 
 def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the inputs of the head for a part of the images, in float64, and their labels."""
+    """Return the inputs of the last layer in float64, and the labels, for the images of a part of the split."""
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
     images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
     model = forger.numerics.place(config.network.restore(len(split.classes), state, BEST))
@@ -75,7 +75,7 @@ def features_of(forger: Forger, part: str) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def moved_unseen_by(*parts: str, share: float = 1.0) -> Forge:
-    """Return a forgery of the head that makes test images correct and keeps the scores of `parts`.
+    """Return a forgery of the last layer that makes test images correct and keeps the scores of `parts`.
 
     Args:
         parts: training, validation or test; their scores stay unchanged.

@@ -47,7 +47,9 @@ def native(forger: Forger) -> None:
 
 
 def scaled(factor: float, change: Callable[[Any, Any], object]) -> Forge:
-    """Scale the last layer until scores saturate, recompute the run, change the scores and claim native arithmetic.
+    """Return a forgery that scales the last layer until scores saturate, then changes the scores.
+
+    It recomputes the run's other files and claims native arithmetic.
 
     Args:
         factor: factor of the last layer's weight and bias.

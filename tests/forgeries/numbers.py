@@ -43,7 +43,7 @@ def unseen(metrics: dict[str, Any]) -> None:
 
 
 def twice(forger: Forger) -> None:
-    """Write a key twice: some parsers take the first value, others the last."""
+    """Write one key twice in metrics.json: some parsers take the first value, others the last."""
     value = forger.json(METRICS)["mean_class_accuracy"]
     forger.replace(
         METRICS, f'"mean_class_accuracy": {value}', f'"mean_class_accuracy": 0.99,\n "mean_class_accuracy": {value}'

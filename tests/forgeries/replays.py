@@ -154,7 +154,7 @@ def without_kept(forger: Forger) -> None:
 
 
 def elsewhere(forger: Forger) -> None:
-    """Use the weights of another seed, and claim native arithmetic, whose bits other machines cannot repeat."""
+    """Take the weights of another seed, and claim native arithmetic, which other machines cannot repeat bit by bit."""
     say_native(forger)
     of_seed_1(forger)
 
@@ -168,7 +168,7 @@ def from_scratch(forger: Forger) -> None:
 
 
 def corrected(forger: Forger) -> None:
-    """Claim the corrected protocol for a run with the deviation warm-start."""
+    """Claim that a run with the deviation warm-start has no deviations from the assignment."""
     forger.put(CONFIG, "protocol", [])
     for last in forger.run.glob(f"*/{names.LAST_WEIGHTS}"):
         last.unlink()

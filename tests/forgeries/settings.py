@@ -28,7 +28,7 @@ def by_hand(forger: Forger) -> None:
 
 
 def by_lowered_history(setting: str) -> Forge:
-    """Select another setting (one optimizer's training) by setting the accuracies of all others to 0."""
+    """Return a forgery that selects `setting` (one optimizer's training) by setting all other accuracies to 0."""
 
     def forge(forger: Forger) -> None:
         for other in (SELECTED, OTHER, LAST):
@@ -109,7 +109,7 @@ def exchange_settings(forger: Forger) -> None:
 
 
 def relabelled(forger: Forger) -> None:
-    """Claim the corrected protocol for a run with all deviations."""
+    """Claim that a run with all deviations from the assignment has none."""
     forger.put(CONFIG, "protocol", [])
     metrics = forger.json(METRICS)
     metrics.pop("unseen", None)
@@ -119,7 +119,7 @@ def relabelled(forger: Forger) -> None:
 
 
 def relabelled_and_measured(forger: Forger) -> None:
-    """Claim the corrected protocol, and recompute its values from the weights."""
+    """Claim that a run with all deviations from the assignment has none, and recompute values from the weights."""
     relabelled(forger)
     for setting in (SELECTED, OTHER, LAST):
         forger.revalidate(setting)

@@ -22,7 +22,7 @@ def parts_of(forger: Forger) -> Parts:
 
 
 def moved(change: Callable[[Parts], object]) -> Forge:
-    """Return a forgery that changes a split's parts and recomputes everything that depends on the weights."""
+    """Return a forgery that applies `change` to the split and recomputes all that depends on the weights."""
 
     def forge(forger: Forger) -> None:
         parts = parts_of(forger)
@@ -70,7 +70,10 @@ def drop_errors(forger: Forger) -> None:
 
 
 def relabelled(part: str) -> Forge:
-    """Label the images of a part as the network predicts, and change the class folders in their paths."""
+    """Return a forgery that labels the images of a part of the split as the network predicts.
+
+    It also changes the class folders in the images' paths.
+    """
 
     def forge(forger: Forger) -> None:
         split, scores = forger.split(), forger.predicted("adamw", part)

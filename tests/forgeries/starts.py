@@ -38,7 +38,7 @@ def scenes(seed: int) -> Callable[[Path], None]:
 
 
 def wrong_labels(folder: Path) -> None:
-    """Exchange half of the scenes of two classes, so that their labels are wrong."""
+    """Draw scenes, and exchange half of the sea scenes with street scenes, so that their labels are wrong."""
     scenes(0)(folder)
     for number in range(SCENES // 2):
         sea, street = folder / f"sea/{number:04d}.bmp", folder / f"street/{number:04d}.bmp"
@@ -48,7 +48,7 @@ def wrong_labels(folder: Path) -> None:
 
 
 def near_copies(folder: Path) -> None:
-    """Add a copy of each scene that differs in one value of a pixel."""
+    """Draw scenes, and add a copy of each scene that differs in one value of a pixel."""
     scenes(0)(folder)
     for file in sorted(folder.rglob("*.bmp")):
         content = bytearray(file.read_bytes())
@@ -57,7 +57,7 @@ def near_copies(folder: Path) -> None:
 
 
 def ground(folder: Path) -> None:
-    """Append varying bytes to one test image until its hash places it in the training part."""
+    """Draw scenes, and append bytes to one test image until its hash places it in the training part."""
     scenes(0)(folder)
     sizes = parse_sizes(PRESETS["tiny"].split, 6 * SCENES)
     chosen = stratified_split(catalogue(folder), sizes, 0).parts["test"][0].path
@@ -87,7 +87,7 @@ STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
 
 
 def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
-    """Return a function that makes an honest run by name, once for all processes, and returns its folder."""
+    """Return a function that makes the honest run of a given name once for all processes, and returns its folder."""
 
     @functools.cache
     def start(name: str) -> Path:
@@ -104,7 +104,7 @@ def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
 
 
 def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics) -> None:
-    """Train an honest run and measure its feature maps, in a new working folder."""
+    """Make the honest run `name`, with its feature maps, in the new folder `work`."""
     if name == "tiny":
         shutil.copytree(finish_run("tiny"), work / RUN, copy_function=link_or_copy)
         return
@@ -127,7 +127,7 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
 
 
 def command(words: str, work: Path) -> None:
-    """Run a command, and raise RuntimeError if it fails."""
+    """Run an in4310repro command in the folder `work`; raise RuntimeError if it fails."""
     done = call(words.split(), work, limits=LONG)
     if done.code != 0:
         raise RuntimeError(f"in4310repro {words} ended with {done.code}: {done.err[-2000:]}")

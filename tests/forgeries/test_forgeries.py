@@ -30,7 +30,7 @@ Start = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def start(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Start:
-    """Return a function that makes an honest run once for all test workers."""
+    """Return a function that makes the honest run of a given name once for all test workers."""
     shared = golden_cases.SHARED or tmp_path_factory.getbasetemp()
     return starts(shared / "honest", numerics)
 

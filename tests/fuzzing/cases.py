@@ -81,7 +81,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Bases:
-    """Undamaged runs: one with a single setting (one optimizer), and one of each protocol without weights."""
+    """Undamaged runs: one with a single optimizer; two without weights, one of them with the published deviations."""
 
     one_setting: Path
     corrected: Path
@@ -124,7 +124,7 @@ class Ways:
 
 
 def run_case(number: int, bases: Bases, root: Path, ways: Ways = Ways(), main: Callable[[], object] = cli.main) -> Case:
-    """Damage one file of a run, run a command on it, and list the faults of the outcome."""
+    """Damage one file of a run, run a command on it, and return the case with the faults of the outcome."""
     kind = KINDS[number % len(KINDS)]
     generator = np.random.default_rng([2024, number])
     box = Sandbox(root / str(number), bases.corrected, bases.one_setting)

@@ -62,7 +62,6 @@ def damage_json(value: Any, generator: Generator, numbers: tuple[Any, ...] = NUM
 
 
 def _damage(parent: Any, key: Any, kind: str, generator: Generator, numbers: tuple[Any, ...]) -> None:
-    """Damage an item of a list or object, in place."""
     others = list(parent) if isinstance(parent, dict) else list(range(len(parent)))
     item = parent[key]
     if kind == "delete":
@@ -97,7 +96,7 @@ def damage_json_text(data: bytes, generator: Generator) -> bytes:
 
 
 def _repeat_key(text: str, generator: Generator) -> str:
-    """Return the JSON text with a key repeated and a random value for it, or a list of two copies without keys."""
+    """Return the JSON text with one key repeated with a random value; without keys, return a list of two copies."""
     keys = list(re.finditer(r'("[^"\n]*"): ', text))
     if not keys:
         return f"[{text},{text}]"
@@ -128,7 +127,7 @@ def flip_bit(data: bytes, place: int, bit: int) -> bytes:
 
 
 def damage_table(data: bytes, generator: Generator) -> bytes:
-    """Damage a CSV file: lose, repeat or swap rows or columns, or change the type of a cell."""
+    """Return a damaged CSV file: rows or columns lost, repeated or swapped, cells of another type, or wrong bytes."""
     if generator.random() < 0.2:
         return damage_bytes(data, generator)
     rows = [list(row) for row in csv.reader(io.StringIO(data.decode()))]
@@ -260,7 +259,7 @@ def damage_toml(value: dict[str, Any], generator: Generator) -> bytes:
 
 
 def damage_print(data: bytes, generator: Generator) -> bytes:
-    """Damage a printed result: a number, line, sign or word of its text, or any bit."""
+    """Return a damaged report: a number, line, sign or word of its text is changed, or any of its bytes."""
     if generator.random() < 0.25:
         return damage_bytes(data, generator)
     text = data.decode()

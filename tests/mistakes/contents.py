@@ -48,7 +48,7 @@ def loaded(parts: Split) -> Parts:
 
 
 def by_names(images: Catalogue) -> Split:
-    """Draw a random split of the list of files, and check only that no path is in two parts."""
+    """Return a random split of the list of files, whose only check is that no path is in two parts."""
     order = np.random.default_rng(0).permutation(len(images.entries))
     ends = np.cumsum(SIZES)
     cut = {part: order[end - size : end] for part, size, end in zip(PARTS, SIZES, ends, strict=True)}
@@ -60,7 +60,7 @@ def by_names(images: Catalogue) -> Split:
 
 @functools.cache
 def with_copies() -> tuple[Parts, Parts]:
-    """Return the images of the package's split and of `by_names` for a folder of 240 files, 60 of them copies."""
+    """Return the images of two splits (the package's, and `by_names`) of 240 files, 60 of which are copies."""
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         write_scenes(root, 30, SIZE, 0)

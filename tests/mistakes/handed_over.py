@@ -35,7 +35,7 @@ class DoneError(Exception):
 
 @dataclass(frozen=True)
 class HandedOver:
-    """Image sets by part (training, validation, test), and the sha256 of each setting's initial weights."""
+    """Image sets by part (training, validation, test), and a sha256 of each optimizer's initial weights."""
 
     sets: dict[str, ImageSet]
     starts: list[str]

@@ -110,7 +110,7 @@ Curves = list[tuple[float, float]]
 
 @functools.cache
 def measured() -> dict[str, list[float]]:
-    """Return the validation accuracies of three settings (learning rates) after each of eight steps."""
+    """Return a dict from each of three learning rates to the validation accuracies after each of eight steps."""
     parts = drawn.our_parts()
     training, validation = parts["training"], parts["validation"]
     rates = {"small": 0.002, "middle": 0.02, "large": 0.2}
@@ -124,7 +124,7 @@ def measured() -> dict[str, list[float]]:
 
 
 def curves(values: dict[str, list[float]]) -> dict[str, Curves]:
-    """Return a dict from setting (a learning rate) to the points that the package's figure draws."""
+    """Return a dict from learning rate to the (epoch, accuracy) points that the package's figure draws."""
     numbers = {"epoch": list(range(1, 9)), "mean_class_accuracy": values, "selected": "middle"}
     lines = charts.list_points(6, numbers)
     return {name: [(float(epoch), float(value)) for epoch, value in points] for name, points in lines.items()}

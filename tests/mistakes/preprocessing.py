@@ -101,7 +101,7 @@ def check_equal_sizes(seen: Seen) -> None:
 
 
 def pooled(images: Array) -> Array:
-    """Return maps of 24 random filters, averaged over positions, like a network that takes any input size."""
+    """Return 24 features per image: the mean response of each random filter over the image's positions."""
     filters = torch.from_numpy(np.random.default_rng(0).standard_normal((24, 3, 5, 5)))
     maps = torch.nn.functional.conv2d(torch.from_numpy(np.ascontiguousarray(images)), filters)
     return maps.relu().mean(dim=(2, 3)).numpy()

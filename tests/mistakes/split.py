@@ -155,7 +155,7 @@ Table = tuple[list[str], bool]
 
 
 def table_of(parts: Split) -> Table:
-    """Return the paths in a split's table, and True if they still exist below the image folder once it is moved."""
+    """Return the paths in a split's table, and True if the files are found after the image folder is moved."""
     with tempfile.TemporaryDirectory() as name:
         first, second, file = Path(name) / "first", Path(name) / "second", Path(name) / "split.csv"
         write_scenes(first, 3, SIZE, 0)

@@ -58,7 +58,7 @@ def batches(epoch: int = 0) -> Iterator[Batch]:
 
 
 def fit(model: nn.Module, config: Config = BRIEF) -> list[HistoryRow]:
-    """Train one setting (one optimizer) by our code, in a folder that is then removed."""
+    """Train the network with the package in a temporary folder, and return the history."""
     with tempfile.TemporaryDirectory() as name:
         files = RunFolder.create(Path(name) / "run")
         return training.fit(task(model, config, files))
@@ -98,7 +98,7 @@ Starts = list[tuple[str, float]]
 
 
 def our_starts() -> Starts:
-    """Return the sha256 of each setting's initial weights, as `train` passes them to a loop that changes them."""
+    """Return a pair (sha256 of the initial weights, 0.0) for each optimizer's training that `train` begins."""
     return [(sha256, 0.0) for sha256 in handed_over().starts]
 
 

@@ -40,7 +40,6 @@ def test_torchvisions_weights_in_our_network_give_torchvisions_logits(name: str,
         assert torch.equal(ours(images), theirs.to(memory_format=torch.channels_last)(images))  # type: ignore[call-overload]
 
 
-@pytest.mark.usefixtures("without_drawn_weights")
 def test_initial_weights_depend_on_the_seed_alone() -> None:
     first, again, other = (models.build("resnet18", 6, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -118,7 +117,7 @@ def test_imagenet_weights_are_read_from_torchvisions_cache(tmp_path: Path, monke
 
 
 def small(num_classes: int) -> torch.nn.Module:
-    """Return a network whose first and last layers have the names that they have in ResNets."""
+    """Return a network whose first and last layers are named conv1 and fc, as in ResNets."""
     layers = {"conv1": torch.nn.Conv2d(3, 64, 7), "bn1": torch.nn.BatchNorm2d(64), "pool": torch.nn.Flatten()}
     return torch.nn.Sequential(OrderedDict(layers, fc=torch.nn.Linear(64, num_classes)))
 

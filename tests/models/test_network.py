@@ -109,7 +109,6 @@ def trusted(name: str) -> Network:
 SMALL = ("squeezenet1_1", "mnasnet0_5", "shufflenet_v2_x0_5", "mobilenet_v3_small", "regnet_y_400mf")
 
 
-@pytest.mark.usefixtures("without_drawn_weights")
 @pytest.mark.parametrize("name", [SMALL[0], *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL[1:])])
 def test_a_network_of_torchvision_has_a_score_for_each_class_and_weights_of_the_seed(name: str) -> None:
     first, again = (models.build(name, 6, seed=0) for _ in range(2))

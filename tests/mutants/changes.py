@@ -30,7 +30,7 @@ UNCHANGED_FIELDS = {"annotation", "returns", "decorator_list", "format_spec"}
 
 @dataclass(frozen=True)
 class Change:
-    """One mutation: its position, its line before and after, and the changed source of the module."""
+    """One mutation: its position, the line of code before and after, and the mutated source of the module."""
 
     kind: str
     function: str  # qualified name; "" at the top of the module
@@ -158,7 +158,7 @@ def _is_left_alone(node: ast.AST) -> bool:
 
 
 def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[str, ast.AST]]:
-    """Yield the possible replacements of a node, with the kind of the change."""
+    """Yield pairs (kind of change, replacement) for a node of the syntax tree."""
     if isinstance(node, ast.expr):
         yield from (("branch", ast.Constant(value)) for value in _branches(parent, field))
         yield from _other_expressions(node)
@@ -167,7 +167,7 @@ def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[
 
 
 def _branches(parent: ast.AST, field: str) -> tuple[bool, ...]:
-    """Return the constants that may replace a condition; True would make a `while` loop endless."""
+    """Return the constants that may replace a condition: not True in `while`, whose loop would never end."""
     if field == "test" and isinstance(parent, ast.If | ast.IfExp):
         return (True, False)
     if field == "test" and isinstance(parent, ast.While):

@@ -76,12 +76,12 @@ def share(killed: int, tried: int, same: int) -> float:
 
 
 def find_weak_parts(content: dict[str, Entry], known: Sequence[Reason]) -> list[str]:
-    """Return the parts of the package in which tests detect too small a fraction of the mutations."""
+    """Return the subpackages in which tests detect too small a fraction of the mutations."""
     return [room for room, _, tried, killed, same in _rooms(content, known) if share(killed, tried, same) < REQUIRED]
 
 
 def table(content: dict[str, Entry], known: Sequence[Reason]) -> str:
-    """Return one table of the package's parts, and one of the modules in each part."""
+    """Return two Markdown tables of mutations: one by subpackage and one by module."""
     return "\n".join([*_rows("part", _rooms(content, known)), "", *_rows("module", _modules(content, known))])
 
 

@@ -35,7 +35,7 @@ class Row:
 
 @contextmanager
 def start_workers(root: Path, number: int) -> Iterator[Executor]:
-    """Start processes with a copy of the project each; remove the copies at the end."""
+    """Yield an executor whose processes each have a copy of the project; remove the copies at the end."""
     # No multiprocessing.Pool, whose processes are daemons: tests could start none.
     context: Any = multiprocessing.get_context("fork")
     with (
@@ -132,7 +132,7 @@ def _path(module: Module) -> str:
 
 
 def find_stale_reasons(reasons: Sequence[Reason], rows: Sequence[Row], root: Path) -> list[str]:
-    """List reasons whose change is no longer possible, or is noticed by tests."""
+    """Return a sentence for each given reason whose mutation no longer exists or is detected by tests."""
     sentences = []
     for row in rows:
         mine = {reason.key: reason for reason in reasons if reason.module == row.module.file}

@@ -15,7 +15,7 @@ LIST = Path(__file__).with_name("equivalent.toml")
 
 @dataclass(frozen=True)
 class Module:
-    """A module, its part of the package and its test files."""
+    """A module of the package, its subpackage and its test files."""
 
     room: str
     file: str
@@ -68,7 +68,7 @@ RUNS = {
 }
 READERS = "wild parts grids files labels numbers reports subjects forms"
 AUDIT = (
-    "averages gaps claims scores sheets sizes pages weights power no_class share_matrices "
+    "averages gaps claims scores report_scores joint sheets sizes pages weights power no_class share_matrices "
     "document intervals oddities core image_sets html command accusations examine"
 )
 # What reports of all habits say is held by the last ones; no test of habits reads a report.

@@ -19,7 +19,7 @@ METRICS = {
 
 
 def accuracy_rows(classes: list[str]) -> figures.AccuracyRows:
-    """Return accuracies for four ways of measuring, the second of them with three runs."""
+    """Return accuracies measured in four ways, "a" to "d": in three runs for "b", in one run for the others."""
     row = [*[0.5] * len(classes), 0.5]
     rows = {way: [row] * (3 if way == "b" else 1) for way in "abcd"}
     intervals = {way: [[[0.4, 0.7] for _ in row] for row in listed] for way, listed in rows.items()}

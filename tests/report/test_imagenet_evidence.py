@@ -45,8 +45,11 @@ def test_the_evidence_of_the_audited_counts_becomes_a_section_of_the_page_and_st
     audited = functools.cache(audit)
     monkeypatch.setattr(published_page, "audit", audited)
     from_scratch = published_page.write(runs[0], runs[1:], [], reports)
-    counts = evidence.printed_counts(audited(reports / "published/original.toml"))
-    assert counts == {"figure 3 (sgd)": (2972, 3000), "test": (2964, 3000)}
+    printed = audited(reports / "published/original.toml")
+    assert printed.inconsistencies == ()
+    assert list(printed.sizes[0].taken.values()) == [463, 483, 521, 535, 490, 508]
+    assert [table.totals[0] for table in printed.counted if table.totals] == [2625, 2937, 2972, 2964]
+    assert evidence.printed_counts(printed) == {"figure 3 (sgd)": (2972, 3000), "test": (2964, 3000)}
     assert "## From ImageNet weights" not in (reports / "published.md").read_text()
     with pytest.raises(ValueError, match="trained from scratch; expected a run from ImageNet weights"):
         published_page.write_evidence(runs[0], runs[1:], [], reports)

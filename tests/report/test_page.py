@@ -133,7 +133,7 @@ def test_both_pages_begin_with_the_verdict(written: Path, run: FinishedRun, all_
 
 
 def rows_by_anchor(html: str) -> dict[str, list[str]]:
-    """Return the cells of each table row that has an anchor, by anchor."""
+    """Return a dict from the anchor of a table row to the cells of this row."""
     rows = re.findall(r'<tr id="(n\d+)"><th scope="row">(.*?)</th><td>(.*?)</td><td>(.*?)</td></tr>', html)
     return {anchor: [unescape(cell) for cell in cells] for anchor, *cells in rows}
 

@@ -121,7 +121,7 @@ def canonical_sha256(value: Any) -> str:
 
 
 def records(config: Config = CONFIG) -> Records:
-    """Return all records of a made-up run with settings "one" and "two"; epoch 2 of setting "two" is the best."""
+    """Return all records of a made-up run with two trainings, "one" and "two"; epoch 2 of "two" is the best."""
     histories = {
         "one": [history_row("one", 1, 0.5), history_row("one", 2, 0.625)],
         "two": [history_row("two", 1, 0.5), history_row("two", 2, 0.75)],

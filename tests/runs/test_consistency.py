@@ -42,7 +42,7 @@ def configured(**values: Any) -> Change:
 
 
 def entries(*paths: str, part: str, classes: tuple[str, ...] = made_up.CLASSES) -> Change:
-    """Return a change that replaces the images in a part of the split (training, validation or test)."""
+    """Return a change that replaces the images in one part of the split (training, validation or test) by `paths`."""
 
     def change(made: Records) -> Records:
         parts = {**made.split.parts, part: tuple(map(made_up.entry, paths))}
@@ -72,7 +72,7 @@ def of_one_class(made: Records) -> Records:
 
 
 def linked(change: Change) -> Change:
-    """Return `change` followed by an update of the hash chain of the setting named "two"."""
+    """Return a change that applies `change` and then updates the hash chain of the training "two"."""
 
     def changed(made: Records) -> Records:
         changed = change(made)

@@ -107,7 +107,7 @@ def test_an_unknown_protocol_is_refused_with_the_valid_ones(wrong: str) -> None:
 
 @pytest.fixture(scope="module")
 def published(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
-    """Return a complete tiny run with every deviation, feature maps included."""
+    """Return a complete tiny run with every deviation from the assignment, feature maps included."""
     config = replace(TINY, protocol=EVERY, epochs=1)
     run = experiment.train(config, Context(numerics), tmp_path_factory.mktemp("published") / "run")
     return of_run.write_features(run, config, Context(numerics))
@@ -244,7 +244,7 @@ def test_average_precision_of_logits_is_sklearns_of_logits(
 
 @pytest.fixture(scope="module")
 def corrected(finished_run: Path, numerics: Numerics) -> FeatureMaps:
-    """Return the feature maps of the tiny run, which has no deviation."""
+    """Return the feature maps of the tiny run, which has no deviations from the assignment."""
     return of_run.measure_run(FinishedRun.open(finished_run), TINY, Context(numerics))
 
 

@@ -37,7 +37,7 @@ def call(call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Call:
 
 
 def put(place: str, value: Any) -> Change:
-    """Return a function that sets the value at a path such as `supports/test` in a JSON file."""
+    """Return a function that reads a JSON file and returns its bytes with `value` at the path `place`."""
 
     def change(file: Path) -> bytes:
         content = json.loads(file.read_text())

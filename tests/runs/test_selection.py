@@ -10,7 +10,7 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, Protocol, parse
-from in4310repro.runs.selection import best_epoch, run_metrics, select
+from in4310repro.runs.selection import best_epoch, run_metrics, select, unit
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG
 
@@ -31,9 +31,15 @@ def test_the_first_of_equals_is_selected() -> None:
     assert best_epoch(rows, "mean_class_accuracy") == rows[0]
 
 
+def test_a_history_of_fits_has_rows_of_fits_and_another_one_of_epochs() -> None:
+    fits: Any = [{"epoch": 1, "strength": 10.0}]
+    epochs: Any = [{"epoch": 1, "train_loss": 0.5}]
+    assert (unit(fits), unit(epochs)) == ("fit", "epoch")
+
+
 @pytest.mark.parametrize("by", SCALARS)
 def test_each_metric_of_the_table_can_select(by: str) -> None:
-    """The metric `by` selects epoch 2 of setting b; every other metric selects epoch 1 of setting a."""
+    """The metric `by` selects epoch 2 of the training "b"; every other metric selects epoch 1 of "a"."""
     worse, better = (0.25, 0.75) if SCALARS[by].higher_is_better else (0.75, 0.25)
     others = {name: better for name in SCALARS if name != by}
     histories: Any = {

@@ -39,7 +39,7 @@ CONFIG = replace(make_config("resnet18", 20), epochs=4, checkpoint_steps=1)
 
 
 def run_rank(rank: int, size: int, port: int, folder: Path) -> None:
-    """Run one process of `torchrun -m in4310repro train` in the folder, with `--resume` if there is a run."""
+    """Run one process of `torchrun -m in4310repro train`, with `--resume` if the folder contains a run."""
     describe_rank(rank, size, port)
     os.environ |= {
         "TORCHELASTIC_RUN_ID": "elastic",
@@ -100,7 +100,7 @@ class Elastic:
         return processes
 
     def round(self, generator: Any) -> tuple[list[str], list[str]]:
-        """Train with several numbers of processes in turn, killing each; return events and faults."""
+        """Train with one number of processes after another, killing each but the last; return events and faults."""
         folder = self.new_folder()
         events, wrong = [], []
         for size in SIZES[:-1]:
@@ -124,7 +124,7 @@ class Elastic:
         return events, wrong
 
     def ending_of(self, size: int, rank: int, processes: list[BaseProcess], folder: Path) -> list[str]:
-        """Stop the other processes as torchrun does; return the faults of their exit codes and output."""
+        """Stop the processes other than the killed `rank`; return the faults in their exit codes and output."""
         others = [process for process in processes if process is not processes[rank]]
         for process in others:
             process.terminate()
@@ -149,7 +149,7 @@ def end(process: BaseProcess) -> int | None:
 
 
 def main() -> None:
-    """Run 20 rounds and write their table; exit with 1 if a round changed a result."""
+    """Run 20 rounds of killed and resumed trainings, and write a table; exit with 1 if a round changed a result."""
     rounds: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         elastic = Elastic(Path(folder))

@@ -105,7 +105,7 @@ def _summary(found: list[Doubles]) -> dict[str, Any]:
 
 
 def other_kernels() -> dict[str, Any]:
-    """Return errors of the package and of torch for batch norm, linear layers and softmax, by input and by output."""
+    """Return the errors of package and torch for each result of batch norm, linear layers and softmax."""
     found: dict[str, Any] = {}
     for mean in (0, 1000):
         errors = _errors(_batch_norm, _torch_batch_norm, MAPS, (MAPS[1],), (MAPS[1],), mean=mean)

@@ -67,7 +67,7 @@ Hashes = dict[str, dict[str, Any]]  # stage -> entry -> hash, or eigenvalues
 
 
 def run_here(folder: Path) -> Iterator[Stage]:
-    """Compute all stages on this machine, and yield the name of each stage with hashes of its results."""
+    """Yield the name of each stage (such as "decoding and resizing") and hashes of its results on this machine."""
     numerics = activate("portable", "cpu")
     yield LIBRARIES, {"torch": torch.__version__.partition("+")[0], "vectors": torch.backends.cpu.get_cpu_capability()}
     yield "kernels", numerics.probe
@@ -171,7 +171,7 @@ def arm_python() -> arm64.EmulatedPython | str:
 
 
 def run_stages(place: str, traces: Path) -> Hashes:
-    """Run all stages on this processor with a number of threads, or on an emulated one; copy the traces to a folder."""
+    """Return hashes of all stages' results, computed on this processor or an emulated one; copy traces to `traces`."""
     # One thread under an emulator, where waiting threads are slow; other numbers of threads are tested here.
     folder, command, threads = ROOT, [sys.executable], "1"
     environment = dict(os.environ)
@@ -198,7 +198,7 @@ def run_stages(place: str, traces: Path) -> Hashes:
 
 
 def find_first_difference(expected: Hashes, got: Hashes) -> tuple[str, str] | None:
-    """Return the first stage and entry that differ between two machines, ignoring the control."""
+    """Return the first stage and entry that differ between two machines, ignoring the control; None if all agree."""
     for stage, values in expected.items():
         for name, value in values.items():
             equal = _close(value, got[stage].get(name)) if stage == EIGENVALUES else got[stage].get(name) == value
@@ -234,7 +234,7 @@ def _close(expected: list[float], got: list[float] | None) -> bool:
 
 
 def table(by_place: dict[str, Hashes]) -> str:
-    """Return a table of stages by machine: 8 hex digits, or the largest difference of eigenvalues."""
+    """Return a table with a row per stage and a column per machine: short hashes, or differences of eigenvalues."""
     first = next(iter(by_place.values()))
     width = max(map(len, first))
     lines = [" " * width + "".join(f"  {name:>17}" for name in by_place)]
@@ -309,7 +309,10 @@ def page_table(numbers: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Print a table of processors (default: all); exit with 1 if a stage differs, or torch's gradient does not."""
+    """Print a table for the named processors (default: all); exit with 1 if their results differ.
+
+    Also exit with 1 if the control, torch's own gradient, does not differ.
+    """
     if sys.argv[1:2] == [STAGES]:
         json.dump(dict(run_here(Path(sys.argv[2]))), sys.stdout)
         return

@@ -14,7 +14,7 @@ ABLATIONS = [REPORTS / name / "ablation.json" for name in ("ablation-course", "a
 
 
 def write(reports: Path) -> list[Path]:
-    """Write the page from the numbers of the runs; all derived values are recomputed."""
+    """Recompute all values derived from the runs' numbers, write the page, and return the written files."""
     printed = audit(REPORTS / PRINTED)
     numbers, found = read_json(REPORTS / "published" / "numbers.json"), read_json(REPORTS / evidence.FILE)
     numbers["consequences"] = consequences(numbers["corrected"], numbers["published"])

@@ -183,7 +183,7 @@ def take_reports(folder: Path) -> list[str]:
 
 
 def run_tests(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
-    """Yield the failed tests and the reports under one sanitizer."""
+    """Run tests under the sanitizer `kind`; yield faults of its control, a failure of the tests, and all reports."""
     watch = WATCHES[kind]
     (folder / "reports").mkdir()
     package = build(watch, folder)
@@ -206,7 +206,7 @@ def run_tests(kind: str, folder: Path, options: Sequence[str]) -> Iterator[str]:
 
 
 def main() -> None:
-    """Run the named sanitizers (default: both); exit with 1 if there is a report or a test fails."""
+    """Run tests under the named sanitizers (default: both); exit with 1 if a test fails or a sanitizer reports."""
     kinds = [word for word in sys.argv[1:] if word in WATCHES] or list(WATCHES)
     options = [word for word in sys.argv[1:] if word not in WATCHES]
     found = []

@@ -76,7 +76,10 @@ def describe_rank(rank: int, size: int, port: int) -> None:
 
 
 def run_rank(rank: int, size: int, port: int, config: Config, folder: Path, device: str, from_the_last: bool) -> None:
-    """Train as one process of torchrun, without the command line."""
+    """Train as one process of torchrun, without the command line.
+
+    If `from_the_last`, the processes' sums are added from last to first, which is a wrong order.
+    """
     describe_rank(rank, size, port)
     from in4310repro.arithmetic import tree
     from in4310repro.models.network import open_network
@@ -111,7 +114,7 @@ def train_together(
 
 
 def run_together(main: Callable[..., None], size: int, arguments: tuple[Any, ...]) -> None:
-    """Call main(rank, size, port, *arguments) in `size` processes; raise if one fails."""
+    """Call main(rank, size, port, *arguments) in `size` processes; raise RuntimeError if one of them fails."""
     context: Any = multiprocessing.get_context(METHOD)
     port = find_free_port()
     started = [context.Process(target=main, args=(rank, size, port, *arguments)) for rank in range(size)]

@@ -52,7 +52,7 @@ def train(config: Config, folder: Path, target: tuple[str, int] | None = None) -
 
 
 def die_in_a_write(word: str, number: int) -> None:
-    """Kill this process in the middle of writing the `number`-th file whose path contains `word`."""
+    """Make this process kill itself while it writes the `number`-th file whose path contains `word`."""
     replace, writes_to_go = Path.replace, [number]
 
     def die_or_replace(self: Path, target: Path) -> Path:
@@ -78,7 +78,7 @@ def make_config(position: int, model: str) -> Config:
 
 
 class Soak:
-    """Undisturbed runs for comparison, and the fork server that starts all processes."""
+    """Trainings that are killed and resumed, and undisturbed runs with which they are compared."""
 
     def __init__(self, folder: Path, model: str = "resnet18") -> None:
         self.folder, self.model = folder, model
@@ -92,7 +92,7 @@ class Soak:
         return process  # type: ignore[no-any-return]
 
     def undisturbed(self, position: int) -> Path:
-        """Return the undisturbed run, made once; its duration is recorded."""
+        """Return the folder of the undisturbed run, which is made once; `seconds` records its duration."""
         folder = self.folder / f"undisturbed-{position}"
         if not self.seconds:
             # The first process waits for the fork server to import torch.
@@ -126,7 +126,7 @@ class Soak:
         return kills, mismatches
 
     def _kill(self, position: int, folder: Path, generator: Any, write: str = "") -> bool:
-        """Start or resume the run in the folder and kill it; return True if it had not ended before."""
+        """Start or resume the run in the folder, kill the process, and return True if it died before its end."""
         target = (write, 1 + int(generator.integers(NUMBERS[write]))) if write else None
         process = self.start(position, folder, target)
         process.join(timeout=None if target else float(generator.random()) * self.seconds[position])

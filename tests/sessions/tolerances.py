@@ -33,7 +33,7 @@ CLASSES = ("portable", "native", "native-1-thread")
 
 
 def measure(mode: str, seed: int) -> None:
-    """Train one demo in this process and print its numeric class and its numbers."""
+    """Train the preset demo; print the numeric class (kind of arithmetic) and the run's main numbers."""
     numerics = activate(mode, "cpu")
     config = replace(PRESETS["demo"], seed=seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -55,7 +55,10 @@ def measure_in_process(name: str, seed: int, processors: set[int]) -> dict[str, 
 
 
 def measure_class(name: str) -> list[dict[str, Any]]:
-    """Measure a numeric class with every seed; runs of one thread go in parallel."""
+    """Return one measurement per seed of a numeric class (kind of arithmetic).
+
+    Trainings on one thread run in parallel.
+    """
     processors = os.sched_getaffinity(0)
     groups = [{processor} for processor in processors] if name.endswith("1-thread") else [processors]
     lanes = len(groups)
@@ -76,7 +79,10 @@ def compute_tolerance(values: np.ndarray[Any, Any]) -> float:
 
 
 def main() -> None:
-    """Measure all numeric classes or, given a mode and a seed, one run."""
+    """Measure all numeric classes (kinds of arithmetic), and write the tolerances between them.
+
+    If the command line gives a mode and a seed, measure only this training.
+    """
     if len(sys.argv) == 3:
         measure(sys.argv[1], int(sys.argv[2]))
         return

@@ -63,7 +63,7 @@ def scratch_config(data: str) -> Config:
 
 
 def draw_subset(entries: Sequence[Entry], images: int, seed: int) -> list[int]:
-    """Return positions of `images` images in proportion to the classes; a smaller draw is a subset of a larger one."""
+    """Return indices of `images` images in proportion to class sizes; smaller draws are subsets of larger ones."""
     ranked: dict[int, list[tuple[float, int]]] = defaultdict(list)
     for position, entry in enumerate(entries):
         ranked[entry.label].append((generator_for(seed, "training images", entry.sha256).random(), position))
@@ -106,7 +106,7 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
 
 
 def measure_curve(kind: str, config: Config, progress: Progress) -> None:
-    """Add a seed's missing measurements to the stored numbers, one number of images at a time."""
+    """Train with each number of training images not yet measured for the seed, and store the results."""
     numerics = activate(config.numerics, config.device)
     plan: TrainingPlan | None = None
     for images in IMAGES:
@@ -127,7 +127,7 @@ class Features(NamedTuple):
 
 
 def measure_worth(data: str, seed: int, findings: Mapping[str, Any], progress: Progress) -> None:
-    """Fit the head with all training images, then without doubted ones, copies or look-alikes, for one seed."""
+    """Fit the last layer, for one seed, with and without doubted images, copies or look-alikes; store the results."""
     if read_number("worth", f"{seed}"):
         return
     config = head_config(data, seed)
@@ -211,7 +211,7 @@ def score_without(
     numerics: Numerics,
     part: str = "test",
 ) -> Fitted:
-    """Fit the head to the training images outside `paths`, and score the images of a part."""
+    """Fit the last layer to the training images except `paths`, and score the images of a part of the split."""
     images, rows = parts["training"]
     kept = [position for position, path in enumerate(images.paths) if path not in paths]
     fitted = head.fit_head(Embedding(rows.records, rows.places[kept]), images.labels[kept], 6, strength)
@@ -226,7 +226,7 @@ def score_without(
 def choose_strength(
     network: torch.nn.Module, parts: Mapping[str, Features], config: Config, numerics: Numerics
 ) -> float:
-    """Return the one of the four strongest penalties that has the best validation accuracy."""
+    """Return the penalty with the best validation accuracy among the four strongest."""
     rows = []
     for strength in STRENGTHS[:4]:
         _, scores = score_without(network, parts, (), strength, config, numerics, "validation")
@@ -236,7 +236,7 @@ def choose_strength(
 
 
 def summarize(scores: Scores, doubted: Collection[str]) -> dict[str, Any]:
-    """Return the accuracy with its interval, both mean metrics, and the accuracy without doubted images."""
+    """Return a dict of results: accuracy and its interval, mean metrics, and accuracy without `doubted` images."""
     found, right = scores.metrics(), find_correct(scores)
     undoubted = np.array([path not in doubted for path in scores.paths])
     counts = [int(right[undoubted].sum()), int(undoubted.sum())]

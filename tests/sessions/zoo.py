@@ -167,7 +167,7 @@ def measure(
 
 
 def measure_deviation(result: FeatureResult, values: NDArray[Any], axis: int) -> float:
-    """Return the largest deviation of a covariance from NumPy's, relative to its largest entry."""
+    """Return a covariance's largest deviation from NumPy's result, relative to the largest entry of that result."""
     expected = covariance_by_numpy(values, axis)
     scale = max(float(np.abs(expected).max()), float(np.square(values).mean()) * 1e-12, 1e-300)
     return float(np.abs(result.covariance.numpy() - expected).max()) / scale
@@ -205,7 +205,7 @@ def copy_outputs(network: nn.Module, images: Inputs) -> dict[str, tuple[list[int
 
 
 def count_channels(copies: Iterable[tuple[nn.Module, NDArray[Any]]], *, taken: bool) -> list[int]:
-    """Return, per output, the output (or, if `taken`, input) channels of the latest layer with parameters."""
+    """Return, for each output, the output channels (if `taken`, input channels) of the latest parametrized layer."""
     numbers: list[int] = []
     last = 0
     for module, values in copies:

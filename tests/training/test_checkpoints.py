@@ -48,7 +48,7 @@ def cut_after(steps: int, then: Callable[[], None] = raise_cut_off) -> Progress:
 def train_with_cuts(
     folder: Path, position: int, cuts: tuple[int, ...] = (), config: Any = STEPS
 ) -> tuple[Any, dict[str, Any]]:
-    """Return history and best weights of a training that is cut off after each number of steps and resumed."""
+    """Train, with an interruption after each of `cuts` steps; return history, and last and best weights."""
     run = RunFolder(folder)
     for cut in cuts:
         with pytest.raises(CutOffError):
@@ -65,7 +65,7 @@ def train_with_cuts(
 
 @functools.cache
 def train_undisturbed(position: int) -> tuple[Any, dict[str, Any]]:
-    """Return the history and best weights of an uninterrupted training, which is made once."""
+    """Return the history, and last and best weights, of an uninterrupted training, which is made once."""
     return train_with_cuts(Path(tempfile.mkdtemp()) / "whole", position)
 
 
@@ -93,7 +93,7 @@ def test_a_training_that_was_cut_off_ends_with_the_same_bits(
 
 
 def drop_part(position: Position, part: str) -> Position:
-    """Return the position with one field reset, as if the checkpoint had not stored it."""
+    """Return the Position (point reached in the training) with the field `part` reset to its default."""
     return replace(position, **{part: getattr(Position(), part)})
 
 

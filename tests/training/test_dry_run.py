@@ -28,7 +28,7 @@ COMMAND = ("train", "--preset", "tiny", "--dry-run")
 
 
 class Stumbling(nn.Module):
-    """A network that fails in one stage."""
+    """A network that raises RuntimeError in one stage: training, evaluation or the backward pass."""
 
     def __init__(self, stage: str) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ def test_a_network_of_ones_own_that_fails_is_named_with_the_stage(
 
 
 class Norms(nn.Module):
-    """A layer whose output for several images has no axis of channels."""
+    """A layer that returns one number per image, so that its output has no channel axis."""
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         norms: torch.Tensor = torch.linalg.vector_norm(images.flatten(1), dim=1)

@@ -28,7 +28,7 @@ HOW = Preprocessing(mean=(0.4, 0.5, 0.6), size=48)
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with weights of 1,000 classes, and images in folders named after predicted or wrong classes."""
+    """Return a folder with weights files, and images named after the predicted class or a wrong one."""
     folder = tmp_path_factory.mktemp("weights")
     (folder / "images").mkdir()
     model = models.build("resnet18", 1000, seed=0)

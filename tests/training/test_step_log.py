@@ -80,7 +80,7 @@ def test_the_losses_are_exact(whole: RunFolder) -> None:
 
 
 def kinds_of_logs(folder: Path) -> set[str]:
-    """Return the kinds that `verify` reports for the files in the folder of logs."""
+    """Return the kinds of file (such as "log") that `verify` reports in the run's folder logs/."""
     listed = unchecked_in_run(folder, (), {"adamw": 2})
     return {each["kind"] for each in listed if each["path"].startswith("logs/")}
 

@@ -55,7 +55,7 @@ def task(model: torch.nn.Module, config: Config, setting: OptimizerSetting, file
 
 @functools.cache
 def once(position: int) -> tuple[list[HistoryRow], RunFolder]:
-    """Return the history and folder of one setting's training, cached for several tests."""
+    """Return history and run folder of the training by the optimizer at `position`, which is made once."""
     return fitted(Path(tempfile.mkdtemp()), TINY.settings[position])
 
 

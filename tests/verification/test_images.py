@@ -51,7 +51,7 @@ def run(own_records: Path) -> FinishedRun:
 
 
 def forged(run: FinishedRun, **parts: tuple[object, ...]) -> FinishedRun:
-    """Return the run with other images in some parts (training, validation, test) of its split."""
+    """Return the run after replacing the images of some parts (training, validation, test) in its split."""
     split = Split(run.split.root, run.split.classes, {**run.split.parts, **parts})  # type: ignore[dict-item]
     run.files.write_bytes("split.csv", to_csv(split))
     return replace(run, split=split)

@@ -52,7 +52,7 @@ def _tensor(shape: Sequence[int], strides: Sequence[int]) -> Tensor:
 
 
 def block_size(number: int) -> int:
-    """Round a number of bytes up to one of few block sizes, so that freed blocks can be reused."""
+    """Round a number of bytes up to one of a few block sizes, so that freed blocks can be reused."""
     step = max(1 << (number.bit_length() - 4), mmap.PAGESIZE)
     return -(-number // step) * step
 

@@ -130,7 +130,7 @@ class Dropout(nn.Dropout):
 
 
 def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
-    """Return a pair (rows, columns); if `sizes` is a single number, both are equal to it."""
+    """Return `sizes` as a pair (rows, columns); a single number is used for both rows and columns."""
     rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
     return rows, columns
 

@@ -100,7 +100,7 @@ class _MaxPool(torch.autograd.Function):
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the maps twice; in the backward pass, a kernel adds the gradients of both results."""
+    """Return the maps twice; in the backward pass, a kernel adds the gradients of the two copies."""
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
     maps = check_maps("maps", maps)

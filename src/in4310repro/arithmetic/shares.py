@@ -84,7 +84,7 @@ def connect() -> Connection:
 
 
 def images_of(batch: int, connection: Connection | None) -> range:
-    """Return the positions of this process's images in a batch; without a connection, of all images.
+    """Return the range of this process's images within a batch; all images if there is no connection.
 
     If there are more processes than groups of 8 images, a process without a group gets image 0. Its result is not
     used.
@@ -96,7 +96,7 @@ def images_of(batch: int, connection: Connection | None) -> range:
 
 @functools.cache
 def _nodes(images: int, size: int) -> list[list[range]]:
-    """Return for each process the nodes of the batch's summation tree whose sums it computes."""
+    """Return, for each process, the nodes of the batch's summation tree that the process sums."""
     return [tree.nodes(tree.share(images, rank, size), tree.leaves(images)) for rank in range(size)]
 
 
@@ -171,7 +171,7 @@ class Share(Whole):
         return self._buckets[-1].place(weight)
 
     def _send(self) -> None:
-        """Start sending the current bucket, then sum the gradients in the bucket sent before it."""
+        """Start sending the current bucket of gradients, then sum the gradients of the previous bucket."""
         self._buckets[-1].send()
         if len(self._buckets) > 1:
             self._buckets[-2].add()
@@ -261,7 +261,7 @@ def current() -> Whole:
 
 
 def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
-    """Return the bytes of all ranks in order of rank; they are sent as tensors, and nothing is unpickled."""
+    """Return the bytes of each process, in order of process rank; nothing is unpickled."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size(group))]
@@ -275,7 +275,7 @@ def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes
 
 
 def broadcast_bytes(data: bytes, group: dist.ProcessGroup | None = None) -> bytes:
-    """Send the bytes of rank 0 to all ranks; return them."""
+    """Send the bytes of the process with rank 0 to all processes; return these bytes."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     dist.broadcast(length, 0, group=group)

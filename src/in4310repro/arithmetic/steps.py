@@ -176,7 +176,7 @@ def _match_layout(parameter: Tensor, value: Tensor) -> Tensor:
 
 
 def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
-    """Return the positions of parameters by their number of steps, given their optimizer states."""
+    """Return a dict from number of optimizer steps to the indices of the parameters with that number."""
     places: dict[int, list[int]] = {}
     for place, state in enumerate(states):
         places.setdefault(int(state["step"].item()), []).append(place)

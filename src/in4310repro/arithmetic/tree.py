@@ -21,7 +21,7 @@ def leaves(images: int) -> range:
 
 
 def part(number: int, rank: int, size: int) -> range:
-    """Divide `number` items into `size` consecutive ranges of nearly equal length; return range `rank`."""
+    """Divide `number` items into `size` consecutive ranges of nearly equal length; return range number `rank`."""
     return range(rank * number // size, (rank + 1) * number // size)
 
 
@@ -36,7 +36,7 @@ def share(images: int, rank: int, size: int) -> range:
 
 
 def images_of(node: range, images: int) -> range:
-    """Return the positions in the batch of the images in a node's leaves."""
+    """Return the indices within the batch of the images in a node's leaves (groups of 8 images)."""
     return range(min(node.start * LEAF, images), min(node.stop * LEAF, images))
 
 

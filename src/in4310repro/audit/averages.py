@@ -58,7 +58,7 @@ ERROR = Fraction(1, 10**12)
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """One formula that may have given a reported average, and the interval of its result by way of rounding."""
+    """A formula that may have given a reported average, with the interval of its result for each way of rounding."""
 
     name: str
     means: Mapping[Rounding, Interval]
@@ -93,7 +93,7 @@ def list_summaries(sheet: Sheet) -> Iterator[Summary]:
 
 
 def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield a Reading for each average that the label may mean, if the class sizes that it needs are known."""
+    """Yield a possible formula (Reading) for each average that the label may mean, if its class sizes are known."""
     average = summary.average
     if average is Average.MACRO:
         yield from read_plain_means(summary, sheet)
@@ -111,7 +111,7 @@ def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is a row of a classification report that also lists recalls and class sizes.
+    """Return whether an accuracy is printed in a classification report that lists recalls and class sizes.
 
     In such a report, one program computed all rows from the same labels and predictions.
     """
@@ -119,7 +119,7 @@ def belongs_to_report(cell: Cell, sheet: Sheet) -> bool:
 
 
 def stands_in_row(cell: Cell, sheet: Sheet) -> bool:
-    """Return whether an accuracy is printed as a row of the table, in the column of another metric such as F1."""
+    """Return whether an accuracy has its own row in a table, under the heading of another metric such as F1."""
     lines = [each.value.printed.line for column in sheet.classes.values() for each in column.values()]
     named = ROW.match(cell.value.label or "") is not None
     return named and bool(lines) and min(lines) < cell.value.printed.line <= max(lines) + BELOW
@@ -137,7 +137,7 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield a Reading of an accuracy computed by the identity between one-vs-rest and overall accuracy.
+    """Yield a possible formula (Reading) that converts between overall accuracy and one-vs-rest accuracies.
 
     A one-vs-rest accuracy is (TP + TN) / all images, so that each error counts for two classes. With p the share
     of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c add up to
@@ -177,12 +177,12 @@ def _all(sheet: Sheet) -> int:
 
 
 def make_reading(name: str, mean: object) -> Reading:
-    """Return a Reading named `name`; `mean` computes its interval from a way of rounding the class values."""
+    """Return a Reading named `name` with the interval `mean(way)` for each way of rounding the class values."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
 def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means of the class values, one for each usual treatment of zeros and missing classes."""
+    """Yield plain means (Readings) of the class values, one for each treatment of zeros and missing classes."""
     parts = summary.parts
     yield make_reading("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
     present = [cell for name, cell in parts.items() if sheet.sizes.get(name) != 0]
@@ -196,7 +196,7 @@ def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def _read_without_zeros(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means that omit one or more classes with value zero, since such a class may have no images."""
+    """Yield plain means (Readings) that omit classes with value zero, since these classes may have no images."""
     parts = summary.parts
     zeros = sum(cell.share == 0 and name not in sheet.sizes for name, cell in parts.items())
     # Computed once, since the sum is the same for every number of classes, and there may be hundreds of zeros.
@@ -227,7 +227,7 @@ def error_is_double(cell: Cell) -> bool:
 
 
 def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield averages other than plain means that programs print as macro F1 or balanced accuracy.
+    """Yield formulas (Readings), except plain means, of what programs print as macro F1 or balanced accuracy.
 
     F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
     for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
@@ -257,7 +257,7 @@ def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def read_weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
-    """Return the mean weighted by class size; for accuracies and recalls it is the share of correct images."""
+    """Return the mean weighted by class size as a Reading; for recalls, it is the fraction of correct images."""
     return make_reading(WEIGHTED, lambda way: _weighted(summary, sheet, way))
 
 
@@ -295,7 +295,7 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return the interval of the mean of batch accuracies, for the common batch size that fits `printed` best.
+    """Try common batch sizes; return the interval of the mean batch accuracy that is nearest to `printed`.
 
     With k correct images in all and q of r correct in the last batch, the mean over B batches of b images is
     ((k - q) / b + q / r) / B. Since k is an interval, so is this mean; it is computed for each common b and
@@ -322,7 +322,7 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
 
 
 def _choose_nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
-    """Return `best`, or an interval [low[i], high[i]] if one is nearer to `printed`."""
+    """Return the interval nearest to `printed`: `best`, or one of the intervals from low[i] to high[i]."""
     if not len(low):
         return best
     gaps = np.maximum(low - float(printed.high), float(printed.low) - high)

@@ -70,7 +70,7 @@ def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def scores_of_test(sheet: Sheet) -> Mapping[Measure, Cell]:
-    """Return the scores of a binary test by metric; empty if the table has class values, a matrix or averages."""
+    """Return a dict from metric to score if the table is of a binary test; else an empty dict."""
     cells = [cell for cell in sheet.summaries if cell.value.measure in SCORES]
     row = {cell.value.measure: cell for cell in cells}
     averaged = any(cell.value.average not in (None, Average.OVERALL) or cell.value.spread for cell in cells)

@@ -161,7 +161,7 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return the possible intervals of a score without a label, which may be any average or a class value."""
+        """Return the possible intervals of an unlabelled score, which may be an average or a class value."""
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]

@@ -39,7 +39,7 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if normal rounding explains the numbers; else a text for each rounding method that would.
+    """Return None if normal rounding explains the numbers; else a text for each other way of rounding that does.
 
     The other ways are truncation and double rounding. A report is assumed to round in one way. However, an
     average and its class values may be rounded differently if their numbers of decimals differ, or if percentages
@@ -61,7 +61,7 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
-    """Convert a claim to a Finding: add the conditions of its table, and derive the rank from all conditions."""
+    """Convert a contradiction (Claim) to a Finding: add the conditions of its table, and set the severity (rank)."""
     conditions = [*claim.conditions]
     # A rounding that a condition names as an explanation must not be listed as excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)

@@ -44,7 +44,7 @@ class Comparison:
 
 
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each value that contradicts the confusion matrix in its better fitting orientation.
+    """Yield a claim for each value that contradicts the confusion matrix or, if that fits better, its transpose.
 
     The matrix is taken to be of the table's images if enough row sums are the class sizes and enough class values agree
     with it, or if neither is printed. Otherwise each claim has the condition that the matrix is of different images.
@@ -71,7 +71,7 @@ def _sums(best: Comparison, sheet: Sheet) -> str:
 
 
 def _has_same_images(best: Comparison, sheet: Sheet, classes: int) -> bool:
-    """Return whether enough values agree to show that matrix and table are of the same images and network."""
+    """Return whether enough values agree to conclude that matrix and table describe the same predictions."""
     if not sheet.sizes and not best.compared:
         return True
     mostly = 2 * best.agreeing >= best.compared
@@ -108,7 +108,7 @@ def _agreement(sums: Sequence[int], names: Sequence[str], sheet: Sheet) -> int:
 
 
 def matrix_counts(matrix: ConfusionMatrix) -> Counts | None:
-    """Return the matrix as integers; None if it is not square or its cells are fractions of images."""
+    """Return the matrix as integers; None if it is not square or contains fractions or negative numbers."""
     cells = [[printed.value for printed in row] for row in matrix.rows]
     square = all(len(row) == len(cells) for row in cells)
     if matrix.shares or not square or any(value.denominator > 1 or value < 0 for row in cells for value in row):
@@ -172,7 +172,7 @@ def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
 
 
 def _explain_by_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
-    """Add a condition to the claim if a mean over batches can give the reported accuracy."""
+    """Return the claim, with a condition added if a mean over batches can give the reported accuracy."""
     if (
         not sheet.in_batches
         or cell.value.measure is not Measure.ACCURACY
@@ -218,7 +218,7 @@ def _shown(exact: Sequence[Fraction]) -> str:
 
 
 def _merge(claims: Sequence[Claim]) -> Iterator[Claim]:
-    """Merge claims with equal conditions into one claim."""
+    """Yield the claims, after merging claims with equal conditions into one claim."""
     groups: dict[tuple[str, ...], list[Claim]] = {}
     for claim in claims:
         groups.setdefault(claim.conditions, []).append(claim)

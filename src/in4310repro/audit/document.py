@@ -171,7 +171,7 @@ class Unread:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """A line whose numbers are not results, with their meaning: a date, version, setting, duration or code."""
+    """A line whose numbers are not results, with their type: a date, version, option, duration or program code."""
 
     line: int
     kind: str

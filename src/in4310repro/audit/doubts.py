@@ -102,7 +102,7 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a gap for each nearby table whose classes may be missing from `table`.
+    """Yield a reason (Gap) for each nearby table whose classes may belong to `table` too.
 
     This is so if only `table` has an average of a metric for which the nearby table has class values. Tables that
     only repeat numbers of `table`, such as a sentence about it, are ignored.
@@ -174,13 +174,13 @@ def _measures(text: str) -> frozenset[Measure]:
 
 
 def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
-    """Yield a condition if the overall accuracy may count tokens while the class values count entities."""
+    """Yield a condition if the accuracy may be over tokens (words) while the class values are over entities."""
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 
 
 def doubt_labels(table: Table, document: Document) -> Iterator[str]:
-    """Yield a condition if images may have several labels or none, or the accuracy may count tokens.
+    """Yield a condition if images may have several labels or none, or the accuracy may be over tokens (words).
 
     Several labels are ruled out by a confusion matrix, and by an accuracy among the averages of precision, recall
     and F1: scikit-learn prints a micro average instead if images have several labels or some labels are not

@@ -105,7 +105,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the contradictions that hold without inferring class sizes, and a MeanCheck for each reported mean."""
+    """Return the contradictions found without inferred class sizes, and a MeanCheck for each reported mean."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:
@@ -199,7 +199,7 @@ def _join_names(tables: Sequence[Sheet]) -> str:
 
 
 def _find_counted(sheet: Sheet) -> Iterator[Value]:
-    """Yield values with a count beside them, and accuracies and recalls of classes of known size."""
+    """Yield values printed with a count k/n, and accuracies and recalls of classes of known size."""
     for value in sheet.table.values:
         sized = value.class_name in sheet.sizes and value.measure in (Measure.ACCURACY, Measure.RECALL)
         if value.count or sized:
@@ -237,7 +237,7 @@ RULES: tuple[Callable[[Sheet], Iterator[Value]], ...] = (_find_counted, _find_tr
 def find_compared(
     all_sheets: Sequence[Sheet], means: Sequence[MeanCheck], findings: Sequence[Finding]
 ) -> tuple[Value, ...]:
-    """Return the reported values that some check compared with another number, in reading order."""
+    """Return the reported values that a check compared with another number, in the order of the report."""
     used = {id(value) for each in all_sheets for rule in RULES for value in rule(each)}
     used |= {id(value) for mean in means for value in (mean.value, *mean.parts)}
     used |= {id(value) for finding in findings for value in finding.values}

@@ -28,7 +28,7 @@ Sizes = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracies:
-    """Class accuracies of one table, their way of rounding, and the class sizes that fit each accuracy."""
+    """Class accuracies of one table, with their way of rounding and the class sizes that allow each accuracy."""
 
     name: str
     cells: Mapping[str, Cell]
@@ -86,15 +86,15 @@ class Evidence:
         self._known: dict[tuple[int, ...], dict[int | None, float]] = {}
 
     def tables(self, places: Sequence[int]) -> tuple[Accuracies, ...]:
-        """Return the tables of the units at these indices, in order."""
+        """Return the tables of the units at the indices `places`; a unit is one table or several tables."""
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the log probability if the units at these indices share one image set, minus a penalty for the set."""
+        """Return the log probability that the units at `places` share an image set, minus a penalty for the set."""
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return a dict from each given total of images, or None for any other total, to the log probability."""
+        """Return a dict from possible total of images (None: a total not given) to log probability."""
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)

@@ -115,7 +115,7 @@ class Line:
 
     @property
     def plain(self) -> bool:
-        """True if no value was read from the line and it is not reported as unread."""
+        """True if no value was read from the line and the line is not reported as not understood."""
         return not self.unread and all(piece.verdict is None for piece in self.pieces)
 
 
@@ -164,7 +164,7 @@ def mark_lines(audit: Audit) -> list[Line]:
 
 
 def _find_uses(findings: Sequence[Finding]) -> Uses:
-    """Return a dict from the `id` of a printed number to (number, rank) of each finding that uses it."""
+    """Return a dict from `id` of a value to (number from 1, severity) of each finding that uses the value."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):

@@ -79,7 +79,7 @@ def weighted_mean(intervals: Iterable[Interval], weights: Sequence[int]) -> Inte
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A reported value as a share between 0 and 1, with its rounding unit and the error of float arithmetic."""
+    """A reported value as a fraction of one, with its rounding unit and the error of float arithmetic."""
 
     value: Value
     share: Fraction
@@ -88,7 +88,7 @@ class Cell:
     error: Fraction = ROUNDOFFS * ROUNDOFF32  # of the arithmetic behind it
 
     def interval(self, rounding: Rounding, error: Fraction = Fraction(0)) -> Interval:
-        """Return the interval of shares that this way of rounding turns into this value; `error` widens it."""
+        """Return the interval of fractions that `rounding` turns into this value; `error` widens the interval."""
         if rounding is Rounding.TRUNCATED:
             # Rounding before multiplying, `round(x, 2) * 100`, fills in zeros; truncation does not.
             shown = self.value.printed.unit * (100 if self.ambiguous and self.value.printed.percent else 1)
@@ -99,14 +99,14 @@ class Cell:
         return Interval(low=(low / 100 if self.ambiguous else low) - error, high=high + error)
 
     def hull(self, error: Fraction = Fraction(0)) -> Interval:
-        """Return the interval of shares that some way of rounding turns into this value."""
+        """Return the interval of all fractions that some way of rounding turns into this value."""
         rounded, truncated = self.interval(Rounding.TWICE, error), self.interval(Rounding.TRUNCATED, error)
         return Interval(low=rounded.low, high=truncated.high)
 
 
 @lru_cache(maxsize=100_000)
 def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
-    """Return whether some float of type `kind`, as share or percentage, prints as this number."""
+    """Return whether some float of type `kind`, as a fraction or a percentage, prints as this number."""
     hundred = Fraction(100 if printed.percent else 1)
     for scale in {Fraction(1), hundred}:
         # Times 100 in double precision: two roundoffs at most.
@@ -120,7 +120,7 @@ def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
 
 
 def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
-    """Return the float error of reported shares: that of float32 if all may be float32, else of float64."""
+    """Return the error of float arithmetic: of float32 if all values may be float32 numbers, else of float64."""
     single = all(fits_grid(each, np.float32) for each in printed)
     return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
@@ -199,7 +199,7 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the most decimals in a column without trailing zeros; None unless all its numbers end in zeros."""
+    """Return the most decimals of any number without its trailing zeros; None unless all numbers end in zeros."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

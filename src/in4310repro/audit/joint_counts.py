@@ -53,7 +53,7 @@ class Problem:
         return tuple(cell for row in self.rows.values() for cell in row.values())
 
     def classes(self, way: Rounding) -> list[Choices] | None:
-        """Return the possible counts of each class; None if a class has none or too many."""
+        """Return the possible image counts of each class; None if a class has none or too many to list."""
         found = []
         for name, row in self.rows.items():
             size = self.sheet.sizes[name]
@@ -66,7 +66,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no image counts give all class scores, and for each accuracy that no such counts give."""
+    """Yield a claim if no image counts give all class scores, and one for each accuracy that no such counts give."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -128,7 +128,7 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 
 
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
-    """Yield the condition that some images are predicted as unlisted classes, if the table may omit classes."""
+    """Yield the condition that images are predicted as unlisted classes, if `fewer` and there may be such classes."""
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
 
@@ -202,7 +202,7 @@ def _sum_right(classes: Sequence[Choices]) -> tuple[int, int]:
 
 
 def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
-    """Return whether some counts give the accuracy and one prediction per image; True if too many to try."""
+    """Return whether some class counts give the accuracy and one prediction per image; True if too many to try."""
     classes, images = problem.classes(way), problem.images
     if classes is None:
         return True

@@ -150,7 +150,7 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 
 
 def check_joint_shares(sheet: Sheet, seconds: float = SECONDS) -> Iterator[Claim]:
-    """Yield a claim for each accuracy that the scores of all classes rule out for any class sizes.
+    """Yield a claim for each accuracy that the scores of all classes exclude, whatever the class sizes are.
 
     Each image has one label and one prediction. For each class, w is its share of images, q of predictions and t of
     right images: t = R w = P q, 2 t = F1 (w + q), sum w = sum q = 1. The accuracy is sum t: a weighted mean of the
@@ -220,7 +220,7 @@ def bound_accuracy(rows: Rows, way: Rounding, seconds: float = SECONDS) -> tuple
 
 
 def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tuple[Floats, Floats]:
-    """Return A and b of A x <= b, with x the shares of images, predictions and correct images by class."""
+    """Return A and b of A x <= b; x holds each class's fractions of images, predictions and correct images."""
     classes = len(rows)
     made: list[Floats] = []
     for place, row in enumerate(rows):

@@ -116,7 +116,7 @@ def _is_within(one: Table, other: Table) -> bool:
 
 
 def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
-    """Yield a reason for doubt if two results are outputs of different notebook cells."""
+    """Yield a reason why two results may be of different predictions if they are from different notebook cells."""
     if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
         yield f"the outputs of {one.section} and of {other.section} are of different predictions"
 
@@ -154,7 +154,7 @@ def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
 
 
 def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
-    """Return the index of the table to which a line belongs; None if there is none or it is unclear."""
+    """Return the index of the table to which a line belongs; None if no table or more than one is possible."""
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
     after = min((each for each in anchors if each > place), default=None)
@@ -276,7 +276,7 @@ def _names_only_metric(value: Value) -> bool:
 
 
 def _results(tables: Sequence[Table]) -> Iterator[list[Table]]:
-    """Split the lines into results; a metric that occurs again starts the next result."""
+    """Yield the lines of each result as a list; a metric that occurs again starts the next list."""
     result: list[Table] = []
     for table in tables:
         if _measure(table) in map(_measure, result):

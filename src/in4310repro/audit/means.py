@@ -46,7 +46,7 @@ def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
 
 
 def _read_any_weights(summary: Summary) -> Iterator[Reading]:
-    """Yield the range of the class values, in which a mean with any weights lies."""
+    """Yield the range of the class values as a Reading, since a mean with any weights lies in this range."""
     parts = summary.parts.values()
 
     yield make_reading("some weights", lambda way: join_intervals([interval_of(part, way) for part in parts]))
@@ -89,7 +89,7 @@ def _name(reading: Reading) -> str:
 
 
 def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the condition of each Reading that is valid only under a condition and explains the reported average."""
+    """Yield the condition of each conditional formula (Reading) that explains the reported average."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:
@@ -100,7 +100,7 @@ def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str
 
 
 def _explain_by_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
-    """Yield a condition for each different set of rows that explains the reported average if taken as the classes."""
+    """Yield a condition for each alternative choice of rows as classes that explains the reported average."""
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
     for variant in list_variants(summary.parts, summary.measure, sheet):
@@ -117,7 +117,7 @@ def _shown(interval: Interval, percent: bool) -> str:
 
 
 def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> MeanCheck:
-    """Compare an average with the plain mean, and name the first formula that gives it."""
+    """Return a comparison of an average with the plain mean, and the first formula that gives the average."""
     parts = list(summary.parts.values())
     printed = summary.cell.value.printed
     agreeing = next(
@@ -152,7 +152,7 @@ class Variant:
 
 
 def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet, most: int = BLOCKS) -> Iterator[Variant]:
-    """Yield different sets of rows to take as classes: without a doubtful row or subtotals, or with added rows."""
+    """Yield alternative choices of rows as classes: without a doubtful row, without subtotals, or with more rows."""
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
         # A summary that was taken for a class is the first or last row, and lies between the classes.

@@ -75,7 +75,7 @@ def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
 
 
 def find_equal_counts(tables: Sequence[Counted], largest: int = LARGEST) -> Iterator[Finding]:
-    """Yield a finding for each pair of tables with improbably many equal class counts for independent errors."""
+    """Yield a finding for two tables with equal numbers of correct images in improbably many classes."""
     for one, other in itertools.combinations(tables, 2):
         first, second = _settle_counts(one), _settle_counts(other)
         if one.sizes != other.sizes or first is None or second is None:
@@ -107,7 +107,7 @@ def _settle_counts(table: Counted) -> dict[str, int] | None:
 def find_high_level(
     tables: Sequence[Counted], ceilings: Mapping[str, Fraction], largest: int = LARGEST
 ) -> Iterator[Finding]:
-    """Yield one finding if overall accuracies are improbable even for a true accuracy of the highest ceiling.
+    """Yield a finding if overall accuracies are improbably high even for a true accuracy at the highest ceiling.
 
     If the decimals allow several counts, the fewest is used.
     """
@@ -136,7 +136,7 @@ def find_high_level(
 
 
 def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
-    """Yield a finding for each average precision below the class's share of images, which equal scores would give."""
+    """Yield a finding for each average precision below that of equal scores, the class's fraction of images."""
     for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:

@@ -33,7 +33,7 @@ class Target:
 
     @property
     def cells(self) -> int:
-        """Number of values in all tables that have to be audited again after the change."""
+        """Number of values in the tables that must be audited again after an error is planted."""
         return sum(len(each.table.values) for each in self.group)
 
 
@@ -76,11 +76,11 @@ class Audited:
     accuse: Accuse
 
     def findings(self, group: Sequence[Sheet]) -> tuple[Finding, ...]:
-        """Return the findings of rank "impossible" or "impossible unless" for some tables."""
+        """Return the findings for the tables `group` with severity "impossible" or "impossible unless"."""
         return (*self.accuse(group)[0], *check_unsized(group, self.options))
 
     def rank(self, group: Sequence[Sheet], value: Value) -> Rank | None:
-        """Return the worst rank of the findings that use a value; None if none does."""
+        """Return the worst severity (rank) of the findings that use `value`; None if no finding uses it."""
         findings = self.findings(group)
         ranks = [finding.rank for finding in findings if any(used is value for used in finding.values)]
         return min(ranks, key=list(Rank).index, default=None)
@@ -170,7 +170,7 @@ def replace_decimal(position: int) -> Plant:
 
 
 def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the number with two unequal adjacent digits swapped; None if there are none."""
+    """Return the number with two unequal adjacent digits swapped; None if it has no such digits."""
     digits = str(value.printed.digits).zfill(value.printed.decimals)
     places = [place for place in range(len(digits) - 1) if digits[place] != digits[place + 1]]
     if not places:
@@ -180,7 +180,7 @@ def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator
 
 
 def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the number of a random different class in the same column; None if there is none."""
+    """Return the number of a random other class with as many decimals in the same column; None if there is none."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]

@@ -125,7 +125,7 @@ def _check_one_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Avera
 
 
 def _check_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Return a claim if no integer numbers of correct and predicted images give the scores; else None."""
+    """Return a claim if no whole numbers of correct images and of predictions give the scores; else None."""
     size = sheet.sizes.get(name)
     if not size or len(row) < 2 or not sheet.table.whole_images or error:
         return None
@@ -184,7 +184,7 @@ class Predictions:
 def find_predictions(
     row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None, most: int = TRIED
 ) -> Predictions | None:
-    """Return the numbers of correct and predicted images that give a class's scores; None if none do.
+    """Return the numbers of correct images and of predictions that give a class's scores; None if none do.
 
     For n images of the class, TP of them correct, and p predictions: recall TP/n, precision TP/p, F1 2 TP/(n +
     p). `others` is the number of images of other classes, which limits the wrong predictions. Specificity and
@@ -290,7 +290,7 @@ def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
 
 
 def _find_first(numbers: range, holds: Callable[[int], bool]) -> int:
-    """Return the first number at which a condition starts to hold, by bisection; the end if it never does."""
+    """Return the first number for which `holds` is true, by bisection; the end of the range if there is none."""
     low, high = numbers.start, max(numbers.start, numbers.stop)
     while low < high:
         middle = (low + high) // 2

@@ -66,7 +66,7 @@ def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def search_bound(cells: Sequence[Cell], options: Options) -> int:
-    """Return the largest class size to search: the given bound, or the largest that the decimals resolve."""
+    """Return the largest class size to search: the given bound, or the largest size that the decimals can show."""
     if options.bound:
         return options.bound
     unit = max((float(cell.unit) for cell in cells if cell.share not in (0, 1)), default=1.0)
@@ -75,7 +75,7 @@ def search_bound(cells: Sequence[Cell], options: Options) -> int:
 
 
 def list_sizes(cell: Cell, rounding: Rounding, bound: int) -> Sizes:
-    """Return all n up to the bound for which some k/n rounds to this value."""
+    """Return all class sizes n up to `bound` for which a fraction k/n rounds to the value of `cell`."""
     interval = interval_of(cell, rounding)
     sizes = np.arange(1, bound + 1)
     # A generous preselection in floats.

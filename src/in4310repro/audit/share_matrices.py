@@ -94,7 +94,7 @@ def _cell(name: str, other: str, printed: Printed, coarsest: Fraction) -> Cell:
 
 
 def adds_up(cells: Sequence[Cell], way: Rounding) -> bool:
-    """Return whether rounded shares can sum to one, or are all zero, as for a class without images."""
+    """Return whether rounded fractions can sum to one, or are all zero as for a class without images."""
     return 1 in _sum(cells, way) or all(cell.share == 0 for cell in cells)
 
 
@@ -123,7 +123,7 @@ def _claim_sum(shares: Shares, place: int) -> Iterator[Claim]:
 
 
 def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | None:
-    """Return the indices of classes whose diagonal share differs from the class value; None if too many differ.
+    """Return the indices of classes whose diagonal cell and class value differ; None if too many differ.
 
     If most classes agree, the class values are assumed to be the diagonal of this matrix.
     """
@@ -184,7 +184,7 @@ def _claim_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, .
 
 
 def _claim_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
-    """Yield a claim for each share that no integer count out of the class size gives."""
+    """Yield a claim for each fraction in the matrix that equals no k/n for the class size n."""
     for name, line in zip(shares.names, shares.lines, strict=True):
         for cell in line if name in sheet.sizes else ():
             conditions = find_conditions(_of_images(cell, sheet.sizes[name]))

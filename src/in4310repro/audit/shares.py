@@ -27,7 +27,7 @@ ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float
 
 
 def check_range(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each score that has to be between 0 and 1 but is not."""
+    """Yield a claim for each score outside the range from 0 to 1, if its metric is limited to this range."""
     cells = [cell for column in sheet.classes.values() for cell in column.values()]
     for cell in (*cells, *sheet.summaries):
         value = cell.value
@@ -45,7 +45,7 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value from 1 to 2 is an impossible fraction, not a percentage, as its column has fractions."""
+    """Return whether a value above 1 is an impossible fraction, not a percentage, judged by its column."""
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
@@ -88,7 +88,7 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield explanations, such as truncation, that other values of the column exclude if printed in the same way.
+    """Yield explanations, such as truncation, that are excluded by other values of the same column.
 
     A single value that half precision cannot give rules half precision out. Truncation is ruled out by two values that
     it cannot give, as one may be mistyped.
@@ -244,7 +244,7 @@ def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
 
 
 def check_floor(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each average precision that is lower than that of every ranking of the images."""
+    """Yield a claim for each average precision below that of the worst possible ranking of the images."""
     accuracies = sheet.classes.get(Measure.ACCURACY, {})
     for name, cell, positives, negatives in list_ranked(sheet):
         least = least_average_precision(positives, negatives)

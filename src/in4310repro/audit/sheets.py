@@ -102,7 +102,7 @@ class Sheet:
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """A text saying that the values are means over folds or runs, in a tuple; empty if the report mentions none."""
+        """Tuple with the condition that values are means over folds or runs; empty if no folds or runs are known."""
         spread = any(value.spread for value in self.table.values)
         if self.folds or spread:
             return (f"the values are means over {self.folds or 'several'} folds or runs",)
@@ -117,7 +117,7 @@ def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
 
 
 def sheet(table: Table, document: Document, options: Options) -> Sheet:
-    """Return one table prepared for the checks: values as shares, class sizes, and conditions of verdicts."""
+    """Return a table prepared for the checks, with values as fractions, class sizes and conditions of findings."""
     cells = {id(value): cell for value, cell in zip(table.values, make_cells(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:
@@ -162,7 +162,7 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
 
 
 def make_cells(values: Sequence[Value]) -> list[Cell]:
-    """Return the values as shares, with the rounding unit and the float error of each."""
+    """Return the values as fractions (Cells), with the rounding unit and the float error of each value."""
     large = [value for value in values if value.printed.percent or value.printed.value > 1]
     percentages = {value.measure for value in large}
     # No mean exceeds all classes: where each of them is at most one beside a mean of 82 %, they are shares.
@@ -222,7 +222,7 @@ def _is_double(printed: Printed) -> bool:
 
 
 def _error(printed: Printed, among_doubles: bool) -> Fraction:
-    """Return the float error of a share: that of float64 if float32 is ruled out, else that of float32.
+    """Return the float error of a value: that of float64 if float32 is ruled out, else that of float32.
 
     Short numbers such as 0.5 or 1.0 fit both; beside values that must be float64 they are taken as float64.
     """
@@ -232,12 +232,12 @@ def _error(printed: Printed, among_doubles: bool) -> Fraction:
 
 
 def half_error(cells: Iterable[Cell]) -> Fraction:
-    """Return the error of half precision if all numbers may be computed in it; else zero."""
+    """Return the error of half precision if all numbers may have been computed in half precision; else zero."""
     printed = [cell.value.printed for cell in cells]
     seen = printed and min(each.decimals for each in printed) >= VISIBLE_FLOAT16
     return 2 * ROUNDOFF16 if seen and is_half(printed) else Fraction(0)
 
 
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
-    """Return the interval of shares that this way of rounding turns into the cell's value."""
+    """Return the interval of fractions that the way of rounding `rounding` turns into the cell's value."""
     return cell.interval(rounding, cell.error)

@@ -152,7 +152,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class Audit:
-    """All conclusions of an audit; `findings` are ordered by rank."""
+    """All conclusions of an audit; `findings` are ordered by severity (rank), the worst first."""
 
     document: Document
     options: Options
@@ -165,17 +165,17 @@ class Audit:
     compared: tuple[Value, ...] = ()  # values that a check held against another number
 
     def of_rank(self, rank: Rank) -> tuple[Finding, ...]:
-        """Return the findings of one rank."""
+        """Return the findings with the severity `rank`."""
         return tuple(finding for finding in self.findings if finding.rank is rank)
 
     @property
     def inconsistencies(self) -> tuple[Finding, ...]:
-        """Findings of rank "impossible"."""
+        """Findings with the severity (rank) "impossible"."""
         return self.of_rank(Rank.IMPOSSIBLE)
 
     @property
     def oddities(self) -> tuple[Finding, ...]:
-        """Findings of rank "odd"."""
+        """Findings with the severity (rank) "odd"."""
         return self.of_rank(Rank.ODD)
 
     @property
@@ -187,7 +187,7 @@ class Audit:
 
     @property
     def outcome(self) -> str:
-        """Result in one clause without a full stop, with the number of findings or of compared values."""
+        """Result of the audit as one clause without a full stop, with a number of findings or compared values."""
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
         impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))
@@ -200,7 +200,7 @@ class Audit:
         return f"Nothing impossible in {format_number(len(self.compared), 'value')}; they may still be wrong"
 
     def rank_of(self, value: Value) -> Rank | None:
-        """Return the worst rank of the findings that use a value; None if none does."""
+        """Return the worst severity (rank) of the findings that use a value; None if no finding uses it."""
         ranks = [finding.rank for finding in self.findings if any(value is used for used in finding.values)]
         return min(ranks, key=list(Rank).index, default=None)
 

@@ -23,7 +23,7 @@ class ShownFinding:
 
     @property
     def heading(self) -> str:
-        """Name of the finding's rank, capitalised: "Impossible", "Impossible unless" or "Odd"."""
+        """Severity (rank) of the finding, capitalised: "Impossible", "Impossible unless" or "Odd"."""
         return HEADINGS[self.finding.rank]
 
     @property
@@ -45,7 +45,7 @@ class View:
 
     @property
     def numbers(self) -> Mapping[str, int]:
-        """Count of each type of item, by its singular noun: tables, class values, averages, unread lines and others."""
+        """Dict from a singular noun, such as "table" or "class value", to the number of such items in the audit."""
         tables = self.audit.document.tables
         return {
             "table": len(tables),
@@ -58,7 +58,7 @@ class View:
 
     @property
     def ranks(self) -> Mapping[Rank, int]:
-        """Number of findings of each rank."""
+        """Number of findings of each severity (rank)."""
         return {rank: len(self.audit.of_rank(rank)) for rank in Rank}
 
     @property
@@ -92,7 +92,7 @@ class View:
 
     @property
     def unread(self) -> list[Unread]:
-        """Lines that were not understood, with those that are probably results first."""
+        """Lines that were not understood, sorted so that probable results come first."""
         return sorted(self.audit.document.unread, key=lambda each: not each.measuring)
 
     @property

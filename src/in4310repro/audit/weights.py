@@ -40,7 +40,7 @@ class Column:
 
 
 def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
-    """Yield a claim and its Sheet for each group of means in one table that no set of class weights explains."""
+    """Yield (claim, table) for each group of means that no common set of class weights explains."""
     columns = [
         Column(sheet=sheet, summary=summary)
         for sheet in group
@@ -238,7 +238,7 @@ def _micro_ends(
 
 
 def _mean_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Return the inequalities sum w_i low_i <= high and sum w_i high_i >= low for class weights w_i."""
+    """Return the two inequalities for the class weights that hold if the average is a weighted mean."""
     printed = _printed(column, whole)
     intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
     lows, highs = [float(each.low) for each in intervals], [-float(each.high) for each in intervals]

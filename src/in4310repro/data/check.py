@@ -78,7 +78,7 @@ class Findings:
         return bool(self.faults or self.unreadable or self.conflicts or self.leaks or self.split_differences)
 
     def to_json(self) -> dict[str, object]:
-        """Return all fields as JSON values by name; fields about the split are null without a split."""
+        """Return a dict from field name to JSON value; fields about the split are None if no split was given."""
         return asdict(self) | ({} if self.with_split else dict.fromkeys(OF_SPLIT))
 
 
@@ -92,7 +92,7 @@ class _ReadImage:
 
 
 def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
-    """Read every image of a tree with a folder per class; if a split is given, compare the tree with it.
+    """Look for faults in a tree with one folder per class; if a split is given, compare the tree with the split.
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
     grouped by the 64-bit perceptual hashes of their pixels (see `perceptual_hashes` and
@@ -191,7 +191,7 @@ def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]
 
 
 def leaks(groups: Sequence[Group], parts: Mapping[str, str]) -> list[dict[str, Group]]:
-    """Return the groups whose images are in several parts of a split, each divided by part."""
+    """Return the groups with images in several parts of the split, each as a dict from part to paths."""
     by_part = (_group_by_value(parts, paths) for paths in groups)
     return [found for found in by_part if len(found) > 1]
 
@@ -233,7 +233,7 @@ def _find_turned(
 
 
 def _is_part(first: Image.Image, second: Image.Image) -> bool:
-    """Return whether one of two images shows the same picture as the other one, or a part of it."""
+    """Return whether two images show the same picture, or one image shows a part of the other."""
     one, other = details(first), details(second)
     return max(part_of(one, other)[0], part_of(other, one)[0]) >= ENOUGH
 
@@ -246,7 +246,7 @@ def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> li
 
 
 def _read(images: Catalogue, progress: Progress, orientation: str) -> tuple[dict[str, _ReadImage], dict[str, str]]:
-    """Return the readable images, and for each unreadable one the reason, both by path."""
+    """Return two dicts by path: the readable images, and the reason for each unreadable image."""
     # Each content is compared once: a folder may hold thousands of copies.
     contents = list({entry.sha256: entry for entry in images.entries}.values())
 

@@ -31,7 +31,7 @@ FORMAT = 2  # of the files in the cache
 
 @dataclass(frozen=True)
 class ImageSet:
-    """A set of decoded images with their paths, keys and labels, all in the same order."""
+    """A set of decoded images with their paths, keys (sha256) and labels, all in the same order."""
 
     name: str  # for titles and progress
     paths: tuple[str, ...]  # below the root of the images
@@ -52,7 +52,7 @@ class ImageSet:
         return hashlib.sha256(b"".join(hashes)).hexdigest()
 
     def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
-        """Return a copy of the pixels of the images at some positions.
+        """Return a copy of the pixels of the images at the indices `positions`.
 
         Raises:
             ValueError: the cache file of the pixels has been changed since they were loaded.
@@ -63,7 +63,7 @@ class ImageSet:
         return pixels
 
     def at(self, positions: Sequence[int]) -> ImageSet:
-        """Return the images at some positions, in any order, with copied pixels.
+        """Return the images at the indices `positions`, in the order of `positions`, with copied pixels.
 
         Raises:
             ValueError: the cache file of the pixels has been changed since they were loaded.
@@ -204,7 +204,7 @@ def evaluation_batches(
 
 
 def training_ranges(images: int, size: int) -> list[range]:
-    """Return the batches of an epoch as ranges of positions in the epoch's order.
+    """Return the batches of an epoch as ranges of indices into the epoch's order of images.
 
     If one image remains for the last batch, it joins the batch before: batch norm cannot normalise one value.
 

@@ -83,7 +83,7 @@ FLIPS = (0, *(1 << bit for bit in range(BAND_BITS)))
 
 
 def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
-    """Return groups of positions of near-duplicate images; a chain of similar images is one group.
+    """Return groups of indices of near-duplicate images; a chain of similar images is one group.
 
     Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. The groups are the connected
     components of the graph of all close pairs. A hash is compared only with hashes that have no group yet, and

@@ -76,7 +76,7 @@ class CachedPixels:
     hashes: UInt8[np.ndarray, "image 32"]  # sha256 of each image's pixels; in memory, so that they stay what they were
 
     def check(self, positions: Sequence[int], pixels: UInt8[np.ndarray, "image height width channel"]) -> None:
-        """Check that pixels copied from some positions of the file are unchanged since it was opened.
+        """Check that pixels copied from the file are the same as when the file was opened.
 
         Raises:
             ValueError: the pixels differ from those in the file when it was opened.
@@ -210,7 +210,7 @@ class _Records:
             self._look_at(position)
 
     def _shares(self) -> list[list[int]]:
-        """Return the missing positions, split into groups with the same boundaries in every process."""
+        """Return the indices of missing records in groups, whose boundaries are the same in every process."""
         share, missing = self._wanted.share, self.missing
         groups = ((np.flatnonzero(missing[at : at + share]) + at).tolist() for at in range(0, len(missing), share))
         return [group for group in groups if group]
@@ -218,7 +218,7 @@ class _Records:
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
         """Decode the missing records of a group; return False if another process is still decoding them.
 
-        The last time, wait for the other process, then decode what is still missing.
+        If `last`, wait for the other process, then decode what is still missing.
         """
         claim = claims and claims / f"{share[0] // self._wanted.share}.lock"
         with _claim(claim, self._wanted.patience if last else 0, lambda: self._stopped) as ours:
@@ -263,7 +263,7 @@ class _Records:
 
 
 def _open(file: Path) -> IO[bytes]:
-    """Open a file for reading, and for writing if permitted; refuses links."""
+    """Open a file for reading, and for writing if permitted; refuse symbolic links."""
 
     def opener(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)

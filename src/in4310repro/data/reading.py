@@ -302,7 +302,7 @@ def find_orientation(block: bytes) -> int | None:
 
 
 def _first_directory(block: bytes) -> dict[int, int]:
-    """Return the first directory's values by tag; 0 for every value that is not a single integer.
+    """Return the values of the first EXIF directory by tag; 0 for each value that is not a single integer.
 
     Raises:
         KeyError: the block does not begin like EXIF data.

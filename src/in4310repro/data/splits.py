@@ -24,7 +24,10 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True)
 class Split:
-    """Images divided into training, validation and test; each part is sorted by path, and labels index classes."""
+    """Images divided into the parts training, validation and test, each sorted by path.
+
+    The label of an image is an index into `classes`.
+    """
 
     root: Path
     classes: tuple[str, ...]
@@ -36,7 +39,7 @@ class Split:
         return Catalogue(self.root, self.classes, tuple(entries))
 
     def supports(self) -> dict[str, dict[str, int]]:
-        """Return the number of images by part and class name."""
+        """Return a dict from part of the split to a dict from class name to number of images."""
         return {part: Catalogue(self.root, self.classes, entries).counts() for part, entries in self.parts.items()}
 
 
@@ -123,7 +126,7 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Return the groups of images that must be in the same part of the split, by each group's smallest sha256."""
+    """Return a dict from a group's smallest sha256 to its images, which must be in one part of the split."""
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
@@ -141,7 +144,7 @@ def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return how many images still fit into a part of the split once a group is added; negative if it does not fit.
+    """Return how many images still fit into `part` of the split after `group` is added; negative if it is too large.
 
     Images are counted by class. The result is the smallest number among the classes of the group.
     """
@@ -150,7 +153,7 @@ def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: S
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Return how many images of each class each part of the split gets; training gets all that remain."""
+    """Return a dict from part of the split to its number of images of each class; training gets the remainder."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
@@ -281,7 +284,7 @@ def check_contents(split: Split) -> None:
 
 
 def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
-    """Return each image's group number, which is the smallest position in the image's group.
+    """Return the group number of each image, which is the smallest index of an image in the same group.
 
     Args:
         images: number of images.
@@ -307,7 +310,7 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """Return the groups of at least two images, as lists of positions, given the group numbers from `link`."""
+    """Return the groups of at least two images, as lists of image indices; `numbers` is the result of `link`."""
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)
@@ -320,7 +323,7 @@ def split_differences(images: Catalogue, split: Split) -> list[str]:
 
 
 def parts_of(split: Split) -> dict[str, str]:
-    """Return the part of the split (training, validation or test) of each image, by path."""
+    """Return a dict from image path to part of the split (training, validation or test)."""
     return {entry.path: part for part, entries in split.parts.items() for entry in entries}
 
 

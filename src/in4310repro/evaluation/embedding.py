@@ -44,7 +44,7 @@ class Embedding:
         return len(self.places)
 
     def take(self, rows: range) -> Float32[np.ndarray, "image feature"]:
-        """Return a copy of the features of the images at the given positions."""
+        """Return a copy of the features of the images whose indices are in `rows`."""
         values: Float32[np.ndarray, "image feature"] = self.records["features"][self.places[rows.start : rows.stop]]
         return values
 
@@ -138,7 +138,7 @@ def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numeric
 
 
 def _find_records(file: Path, record: np.dtype[np.void]) -> dict[bytes, int]:
-    """Return the position of each image's record in the file, by the image's identifier; omit damaged records.
+    """Return a dict from image identifier to index of the image's record in the file; omit damaged records.
 
     An incomplete last record is cut off. A killed process may have left it, or a running one may be writing it.
     """
@@ -178,7 +178,7 @@ def _refuse_not_finite(rows: Float32[torch.Tensor, "image feature"], paths: list
 
 
 def _append(file: Path, record: np.dtype[np.void], keys: list[str], rows: Float32[np.ndarray, "image feature"]) -> int:
-    """Append records to the file; return the position of the first of them."""
+    """Append one record per key to the file; return the index of the first new record."""
     new = np.empty(len(keys), record)
     new["features"] = rows
     for each, key in zip(new, keys, strict=True):

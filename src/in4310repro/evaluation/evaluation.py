@@ -25,7 +25,7 @@ from in4310repro.system.text import publishable_place
 
 
 class Evaluation(ClassMetrics, Details):
-    """Metrics of an evaluation, with optimizer setting, data and classes; `class_accuracy` is each class's recall."""
+    """Metrics of a run's selected network on a set of images; `class_accuracy` is the recall of each class."""
 
     setting: str
     data: str  # the name of the folder, or "test set"

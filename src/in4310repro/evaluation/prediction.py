@@ -99,12 +99,12 @@ def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processe
 
 
 def local_share(images: int, processes: Processes) -> range:
-    """Return the range of positions of the images that this process computes."""
+    """Return the range of indices of the images that this process computes, out of all `images` images."""
     return tree.part(images, processes.rank, processes.size)
 
 
 def gather_rows(parts: list[torch.Tensor], processes: Processes) -> torch.Tensor:
-    """Return the rows of all processes, concatenated in order of rank."""
+    """Concatenate the tensors of all processes along the first axis, in order of process rank."""
     own = {"rows": torch.cat(parts)} if parts else {}
     every = [safetensors.torch.load(each) for each in processes.gather(safetensors.torch.save(own))]
     return torch.cat([each["rows"] for each in every if each])

@@ -104,7 +104,7 @@ def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
 
 
 def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
-    """Add the values of an output to `counts` of values per bin, in place.
+    """Count the values of `output` in histogram bins, and add the numbers to `counts` in place.
 
     Bins of negative values, and of -0, follow SIDE bins later. A float64 value is rounded towards 0 to float32.
     If the result would be 0, the value goes to the first bin of its sign.
@@ -175,7 +175,7 @@ class TopImages:
 def response_keys(
     maps: Float[Tensor, "image channel height width"], first_image: int
 ) -> Int64[Tensor, "channel image"]:
-    """Return integer keys that encode response and image index; a larger key ranks higher."""
+    """Return integers that sort images by response (largest value in a channel), then by increasing image index."""
     responses = _responses(widen(maps))
     bits = responses.view(torch.int32)
     # Ordered as the floats: the magnitudes of negative ones are in reverse order.
@@ -202,7 +202,7 @@ def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tenso
 
 
 def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
-    """Return the top images that sorted keys encode."""
+    """Return each channel's top images and responses, decoded from sorted integers (see `response_keys`)."""
     keys = keys.cpu()
     absent = keys == NO_IMAGE
     bits = (keys >> 32).int()
@@ -212,7 +212,7 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
 
 
 def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
-    """Return the sorted keys; where an image has several keys, keep the largest and set the others to NO_IMAGE."""
+    """Return the sorted keys with only the largest key of each image; its other keys become NO_IMAGE."""
     images = keys & (INDICES - 1)
     same = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1)
     return torch.where(same.any(dim=2), NO_IMAGE, keys)

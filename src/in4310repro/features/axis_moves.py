@@ -41,7 +41,7 @@ class Call:
     is_constant: Callable[[Tensor], bool]  # whether a tensor does not depend on the images
 
     def argument(self, place: int, name: str, default: Any = None) -> Any:
-        """Return the argument at this position or with this name; the default if it was not given."""
+        """Return the argument at position `place` or with this name; the default if it was not given."""
         return self.arguments[place] if place < len(self.arguments) else self.keywords.get(name, default)
 
     @functools.cached_property

@@ -44,7 +44,7 @@ def reduce(call: Call) -> Axes | None:
 
 
 def produce(axis: int, *, if_unknown: bool = False) -> Rule:
-    """Return a rule for layers whose input and output both have channels on this axis.
+    """Return a rule for layers that have channels on axis `axis` of the input and of the output.
 
     Args:
         axis: the axis, counted from the start or, if negative, from the end.

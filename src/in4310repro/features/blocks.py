@@ -38,7 +38,7 @@ def image_range(node: Node) -> range:
 
 
 def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
-    """Add a node to `nodes`, in place; while its sibling is present, merge the two into their parent."""
+    """Add a tree node to `nodes`, in place; while its sibling is present, merge both nodes into their parent."""
     while (sibling := (node[0], node[1] ^ 1)) in nodes:
         other = nodes.pop(sibling)
         moments = merge_moments(moments, other) if node < sibling else merge_moments(other, moments)

@@ -79,7 +79,7 @@ LANES = 16  # partial sums of a spatial sum, as in kernel.cpp
 
 
 class ImageRows:
-    """Samples of one block, with one row per image: the means of its maps over positions.
+    """Samples of one block of images: for each image one row, with the mean of each channel over positions.
 
     All rows are stored, since `moments` reads them twice. Only `add` changes the attributes.
     """
@@ -132,7 +132,7 @@ class ImageRows:
 
 
 class PositionRows:
-    """Samples of one block, with one row per position; stores float64 sums of rows and of their products.
+    """Samples of one block of images, one per position; stored as float64 sums of values and of products.
 
     A row is the values at a position minus the shift. Sums and products are padded with zeros to a multiple of
     LEADING channels. Only `add` changes the attributes.
@@ -162,7 +162,7 @@ class PositionRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Add the rows of all positions with finite values to the sums; return counts of the maps' values."""
+        """Add the samples at all positions with finite values to the sums; return counts of the values in `maps`."""
         maps = widen(maps)
         rows = maps.shape[0] * maps.shape[2] * maps.shape[3]
         if kernel := kernel_for(maps):
@@ -243,7 +243,7 @@ def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32
 def spatial_means(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> tuple[Float64[Tensor, "image channel"], Counts]:
-    """Return each image's mean over positions, minus the shift, for each channel; also return counts of the values.
+    """Return each image's channel means over positions, minus the shift, and counts of the values in `maps`.
 
     On a CPU the compiled kernel and torch give equal bits.
     """
@@ -258,7 +258,10 @@ def spatial_means(
 def means_by_sums(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"], precision: Precision
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift, by torch's sum on a GPU, whose order of addition may vary."""
+    """Return each image's channel means over positions, minus the shift, by `torch.sum`; used on a GPU.
+
+    The order in which a GPU adds the values may vary.
+    """
     shifted = maps.to(working_dtype(maps, precision)) - shift[:, None, None]
     return shifted.sum(dim=(2, 3)).double() / maps[0, 0].numel()
 
@@ -290,7 +293,7 @@ def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Ten
 def means_by_lanes(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
 ) -> Float64[Tensor, "image channel"]:
-    """Return means over positions minus the shift, summed in the order of the compiled kernel.
+    """Return each image's channel means over positions, minus the shift, added in the compiled kernel's order.
 
     Lane l sums positions l, l + 16, ... Then the upper half of the lanes is added to the lower half, repeatedly,
     until one lane is left.

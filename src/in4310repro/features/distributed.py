@@ -10,7 +10,7 @@ from in4310repro.features.statistics import FeatureStatistics
 
 
 def block_range(images: int, rank: int, world_size: int) -> range:
-    """Return the range of blocks of 64 images that a rank measures; ranks differ by at most one block.
+    """Return the range of blocks of 64 images that a process rank measures; sizes differ by at most one block.
 
     Raises:
         ValueError: the rank is not in 0..world_size-1.
@@ -30,7 +30,7 @@ def first_image(images: int, rank: int, world_size: int) -> int:
 
 
 def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) -> list[range]:
-    """Return the image indices of each of a rank's batches; all ranks together cover every image once.
+    """Return the batches of a process rank as ranges of image indices; all ranks together cover each image once.
 
     A batch ends at the border of a block, so that the batches do not depend on the number of ranks.
 

@@ -34,7 +34,7 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Return whether a module or output part is excluded, either itself or with a module that contains it."""
+        """Return whether a module or output part is excluded, by its own name or by that of a module around it."""
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)

@@ -79,7 +79,7 @@ class Kernel:
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
-        """Return float64 means over positions of values minus the shift, and the counts that `count` returns."""
+        """Return the float64 means of (values - shift) over positions, and the counts that `count` returns."""
         maps, layout = locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = _zeros(3)
@@ -180,7 +180,7 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
 def locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """Return maps in which channels or positions are adjacent in memory, copied if necessary, and their layout.
+    """Return the maps, copied unless channels or positions are adjacent in memory, and their memory layout.
 
     Raises:
         ValueError: the maps are not float32 values with four axes on a CPU.

@@ -167,7 +167,7 @@ class FeatureResult:
 
 
 def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
-    """Return the result for one call of a module, or for all its calls, from their streams; waits for the GPU.
+    """Return the result of one call of a module, or of all its calls; wait for the GPU.
 
     Raises:
         ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.

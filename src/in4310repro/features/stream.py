@@ -53,7 +53,7 @@ class Settings:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
     def describe(self) -> dict[str, object]:
-        """Return the settings by name; settings that older saved states lack are omitted if they have the default."""
+        """Return the settings by name; omit a setting that older saved states lack if it has the default value."""
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
@@ -181,7 +181,7 @@ class Stream:
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
-    """Return the output as maps; unless it has four axes, all positions are on the height axis."""
+    """Return the output as maps; if it does not have four axes, the height axis has all positions."""
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 
@@ -258,6 +258,6 @@ def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMeta
 
 
 def tensors_of_stream(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """Return the tensors of the stream at position `index` of the state, with the prefix removed from their names."""
+    """Return the tensors of stream number `index` of a saved state, by name without the prefix of the stream."""
     prefix = f"{index}."
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

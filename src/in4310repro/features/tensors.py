@@ -89,7 +89,7 @@ CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 
 
 def children(value: object) -> list[tuple[str, object]] | None:
-    """Return the parts of a container with their paths, as `[key]`, `.field` or `[0]`; None for any other value."""
+    """Return pairs (path, element) of a container, with `[key]`, `.field` or `[0]` as path; None for other values."""
     if isinstance(value, Tensor | PackedSequence):
         return None
     if isinstance(value, Mapping):

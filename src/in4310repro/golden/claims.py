@@ -65,7 +65,7 @@ class Claim:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the claim as a JSON object, the form in which golden files hold it."""
+        """Return the value with its tier of comparison as a JSON object, as stored in golden files."""
         array = np.asarray(self.value)
         return {
             "value": array.tolist() if isinstance(self.value, np.ndarray) else self.value,
@@ -96,7 +96,7 @@ Case = Callable[[], Mapping[str, Claim]]
 
 
 def find_claim_faults(name: str, entry: Any) -> list[str]:
-    """Return a message for each fault of one claim in a golden file, with the claim's name and the key.
+    """Return a message for each error in a value's entry (claim) of a golden file.
 
     Args:
         name: names of the case and the value, for the messages.

@@ -43,7 +43,7 @@ def compare(
     environments: Environments,
     command: Command = NOX,
 ) -> Comparison:
-    """Compare the values of a case with its golden file; a key that only one of them has is a difference.
+    """Compare the values of a case with its golden file; a value that only one of the two has is a difference.
 
     In portable arithmetic, values written in portable arithmetic are compared to the bit, whatever the libraries.
     A file whose portable class is not the current one is a difference by itself: the kernels changed, so the file

@@ -73,7 +73,7 @@ class Environments:
         return next((each for each in self.environments if name in each.files), None)
 
     def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
-        """Return whether a process's numeric class and, in native arithmetic, its library versions are listed."""
+        """Return whether environments.json lists the numeric class and, in native arithmetic, the library versions."""
         return any(
             each.numeric_class == numerics.numeric_class
             and (numerics.portable or same_libraries(each.versions, versions))
@@ -225,7 +225,7 @@ def find_file_faults(
 
 
 def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
-    """List the missing and unknown keys of a golden file, a wrong case name, and a lack of values, as messages."""
+    """Return a message for each missing or unknown key of a golden file, a wrong case name, and missing values."""
     found = [f"{case}: the file lacks {key}" for key in PROVENANCE if key not in golden]
     found += [f"{case}: the file has the unknown key {key!r}" for key in golden if key not in PROVENANCE]
     if found:
@@ -238,7 +238,7 @@ def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
 
 
 def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
-    """List the faults of a golden file as messages: impossible entries about its origin, and faulty claims."""
+    """Return a message for each impossible entry on the origin of a golden file, and for each faulty value."""
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"
     written, quoted = str(golden["command"]), re.escape(reason)

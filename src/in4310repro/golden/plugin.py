@@ -242,7 +242,7 @@ class GoldenSession:
 
 
 def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
-    """Return claims by name: one for each entry of a mapping, or a single one named `value`.
+    """Return a dict from name to claim, one per entry of a mapping; another value becomes one claim named `value`.
 
     Raises:
         ValueError: tier, tolerance and reason are inconsistent, or a mapping is empty.
@@ -255,7 +255,7 @@ def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
-    """Return a case for `update` that gives these claims, named after the test that computed them."""
+    """Return a function for `update` that returns `claims` and has the name of the test that computed them."""
 
     def compute() -> Mapping[str, Claim]:
         return claims

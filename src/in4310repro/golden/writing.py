@@ -167,7 +167,7 @@ def _describe_case(case: str, compute: Case) -> dict[str, Any]:
 
 
 def _describe_place(numerics: Numerics, versions: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """Return libraries, numeric class and device, as a golden file records them."""
+    """Return library versions, numeric class and device name, under the keys of a golden file."""
     return {
         "versions": dict(versions or fingerprint(numerics)["versions"]),
         "numeric_class": numerics.numeric_class,

@@ -15,7 +15,7 @@ CALIBRATION_BINS = 15
 
 
 class CalibrationBin(TypedDict):
-    """Numbers of images and of correct predictions among the images whose highest score is in (lower, upper]."""
+    """Number of images whose highest score is in (lower, upper], and how many of them are classified correctly."""
 
     lower: Share
     upper: Share

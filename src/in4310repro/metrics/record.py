@@ -12,7 +12,7 @@ from in4310repro.system.schema import Share
 if TYPE_CHECKING:
 
     class ClassMetrics(TypedDict):
-        """Type of metrics by name, with only the keys that the code accesses; `METRICS` has all metrics."""
+        """Dict of metrics by name; only the keys that the code accesses are declared, and `METRICS` lists all."""
 
         class_accuracy: list[Share]
         average_precision: list[Share]

@@ -47,7 +47,10 @@ def mean(values: Sequence[float]) -> float:
 
 
 def average_precisions(ranking: Any) -> list[float]:
-    """Return the average precision of each class; `ranking` is imported only here, since it loads torch."""
+    """Return the average precision of each class.
+
+    The module `metrics.ranking` is imported only when this function is called, since it loads torch.
+    """
     from in4310repro.metrics import ranking as ranks
 
     return ranks.average_precisions(ranking)

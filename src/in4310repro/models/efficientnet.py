@@ -34,7 +34,7 @@ def lite0(num_classes: int) -> nn.Module:
 
 
 class EfficientNetLite(nn.Module):
-    """Stem, inverted residual blocks, 1 x 1 convolution, mean over positions, and linear layer."""
+    """EfficientNet-Lite: stem, inverted residual blocks, 1 x 1 convolution, average pooling and linear layer."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
 
 
 def rename(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of EfficientNet-Lite0 under the names in `EfficientNetLite`, given their published names."""
+    """Rename the published weights of EfficientNet-Lite0 to the names that `EfficientNetLite` uses."""
     parts = {"_conv_stem": "stem.0", "_bn0": "stem.1", "_conv_head": "last.0", "_bn1": "last.1", "_fc": "classifier"}
     of_block = {
         "_expand_conv": "expand.0",

@@ -8,7 +8,7 @@ from in4310repro.models.network import FROM, Network
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
-    """Return the modules that are not trained: those before the named layer, in the network's order.
+    """Return the modules before the first trained layer, in the network's order; these modules are not trained.
 
     Modules that contain the layer are not included.
 

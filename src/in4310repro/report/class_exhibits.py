@@ -133,7 +133,7 @@ def _wilson(share: float, images: int) -> Interval:
 
 
 def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
-    """Return the published report's values if the run has the same classes; otherwise an empty mapping."""
+    """Return {"original": published metrics of `key`}; {} if there are none or the run has different classes."""
     printed = original()["settings"].get(key)
     return {"original": class_metrics(printed)} if printed and has_original_classes(run.classes) else {}
 

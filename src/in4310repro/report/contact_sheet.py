@@ -53,7 +53,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Section:
-    """Section of the page: frames with one type of finding, and the number found, including those not shown."""
+    """Section of the contact sheet: frames with findings of one type, and the number of all such findings."""
 
     name: str
     title: str

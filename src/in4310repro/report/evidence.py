@@ -145,13 +145,13 @@ def _describe_looks(looks: tuple[int, int]) -> str:
 
 
 def format_span(values: Sequence[float]) -> str:
-    """Format values as "lowest to highest" with four decimals, or as one number if both ends round to it."""
+    """Format values as "lowest to highest" with four decimals; as one number if both are equal when rounded."""
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
     return low if low == high else f"{low} to {high}"
 
 
 class Likelihood(TypedDict):
-    """Probability of a published count of correct images, or a more extreme one, at a given network's accuracy."""
+    """Probability that a network of given accuracy gets a published number of correct images or a more extreme one."""
 
     reading: str  # the network whose accuracy is assumed, and the images it was measured on
     printed: str  # name of the printed count
@@ -174,7 +174,7 @@ class Evidence(TypedDict):
 
 
 def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
-    """Return the evidence, from runs from ImageNet weights, on how the published numbers were measured.
+    """Return evidence, from runs that start from ImageNet weights, on how the published numbers were measured.
 
     Args:
         corrected: a finished run of the corrected protocol.
@@ -206,7 +206,7 @@ def read(reports: Path) -> Evidence | None:
 
 
 def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
-    """Return the number of correct images and of all images, for each of the tables named in `PRINTED`."""
+    """Return a dict from each table name in `PRINTED` to its numbers of correct images and of all images."""
     counted = {table.name: (table.totals, table.images) for table in printed.counted if table.name in PRINTED}
     return {name: (totals[0], images) for name, (totals, images) in counted.items() if totals}
 
@@ -214,7 +214,7 @@ def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
 def likelihoods(
     corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
 ) -> list[Likelihood]:
-    """Return two likelihoods of each published count: one for a test on unseen images, one on training images."""
+    """Return two likelihoods of each published number of correct images: if tested on unseen or on training images."""
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {

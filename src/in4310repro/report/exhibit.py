@@ -19,7 +19,7 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True)
 class Number:
-    """Number in the report's text, with its source: a JSON file of the report and the keys of the value in it."""
+    """Number in the report's text, with the JSON file it comes from and the keys that lead to its value."""
 
     text: str
     value: float | list[float]  # a list of two is an interval
@@ -52,7 +52,7 @@ class Source:
     values: Mapping[str, Any]
 
     def at(self, *keys: str | int, form: str = ".4f") -> Number:
-        """Return the number at a path of keys in the file, with its source; a list of two numbers is an interval.
+        """Return the number that the nested `keys` lead to, with its source; a list of two numbers is an interval.
 
         Args:
             keys: keys of the number in the file.
@@ -111,7 +111,7 @@ def figure_source(number: int, numbers: Mapping[str, Any]) -> Source:
 
 
 def fill(text: str, *cells: Cell) -> Sentence:
-    """Return a sentence: the text, with each of its marks `{}` replaced by a cell, in order.
+    """Return the text as a sentence, with each placeholder `{}` replaced by a cell (text or Number), in order.
 
     Examples:
         >>> fill("{} of {} images", "3", "4")
@@ -133,7 +133,7 @@ def to_text(sentence: Sentence) -> str:
 
 
 def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "", within: str = "") -> str:
-    """Return the clause that a value lies within, below or above an interval, followed by a conclusion if given.
+    """Return a clause saying that `value` lies within, below or above an interval, with the matching conclusion.
 
     Args:
         value: a value to compare with the interval of a different value.
@@ -173,7 +173,7 @@ def describe_extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Return a sentence on the lowest and the highest value, and on names with intervals that overlap theirs.
+    """Return a sentence on the lowest and the highest value, and on all values with overlapping intervals.
 
     If the intervals are unknown, the sentence gives the range, with every name whose value rounds to its ends.
 
@@ -231,7 +231,7 @@ def _overlap(first: Interval, second: Interval) -> bool:
 
 
 def _look_up(source: Source, keys: Sequence[str]) -> Any:
-    """Return the value under the keys; None if the file lacks one of them."""
+    """Return the value that nested `keys` lead to in the source; None if one of the keys is missing."""
     value: Any = source.values
     for key in keys:
         value = value.get(key) if isinstance(value, Mapping) else None

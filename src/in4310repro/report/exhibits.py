@@ -94,7 +94,7 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
 
 
 def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
-    """Return the penalty strength of each fit of the last layer; an empty dictionary for training by epochs."""
+    """Return {"strength": penalty strength of each fit of the last layer}; {} for training by epochs."""
     return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
 
 

@@ -28,7 +28,7 @@ SMALLEST_DRAWN = 1e-10
 
 
 def sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exhibit:
-    """Build figure 8: the percentage of values <= 0 of each module on test images, beside the published one."""
+    """Build figure 8: each module's percentage of values <= 0 on test images, as measured and as published."""
     test = features["sets"][0]
     ours = {name: 100 * module["non_positive"] for name, module in test["modules"].items()}
     printed = {name: value for name, value in printed.items() if name in ours}
@@ -153,7 +153,7 @@ def _describe_stand_in(name: str) -> str:
 
 
 def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
-    """Build figure 15, quantiles and never-positive channels by image set; None if they were not measured."""
+    """Build figure 15: activation quantiles and never-positive channels by image set; None if not measured."""
     measured: list[dict[str, Any]] = []
     for images in features["sets"]:
         modules: dict[str, Any] = {}
@@ -192,7 +192,7 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """Return a sentence on the module with the largest share of never-positive channels, or on there being none."""
+    """Return a sentence on the module with the largest share of never-positive channels, or that no module has any."""
     images = source.values["sets"][place]
     modules = images["modules"]
     most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])

@@ -68,7 +68,7 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
 
 
 def draw_settings(numbers: Mapping[str, Any]) -> Figure:
-    """Draw mean class accuracy by epoch for each training setting, side by side, with its published value."""
+    """Draw mean class accuracy by epoch, one training setting after the other, with each published value."""
     figure, axes = _make_axes("mean class accuracy after each epoch", "epoch, the settings one after the other")
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
@@ -94,7 +94,7 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
 
 
 def draw_shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw three bars for each module: its percentage of values <= 0 as published, corrected and measured.
+    """Draw three bars per module: percentage of values <= 0 as published, corrected for padding, and measured.
 
     `numbers` maps the label of each of these three to its percentages by module; each has its own colour and
     hatching.

@@ -77,7 +77,7 @@ def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
 
 
 def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start") -> Markup:
-    """Draw a text whose start, middle or end, depending on `anchor`, is at a point."""
+    """Draw a text at the point (x, y), which is the start, middle or end of the text, depending on `anchor`."""
     return element("text", visible(text), x=float(x), y=float(y), text_anchor=anchor, class_=class_)
 
 

@@ -52,7 +52,7 @@ GROUPS = {
 
 
 class RunRecord(TypedDict):
-    """Settings, fingerprint, results and file hashes: enough to repeat a run and compare the results."""
+    """Record of a run for repeating it: command, configuration, fingerprint, metrics and file hashes."""
 
     command: str
     config: configuration.Values  # with folder names instead of full paths
@@ -100,7 +100,7 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 
 
 def may_write(run: FinishedRun, folder: Path) -> bool:
-    """Return False if the folder holds a report of a run whose configuration or split differs from this run's."""
+    """Return whether the folder holds no report, or one of a run with the same configuration and split."""
     try:
         earlier = read_json(folder / RECORD)["files_sha256"]
         return all(earlier[name] == run.files.manifest()[name] for name in (names.CONFIG, names.SPLIT))
@@ -134,7 +134,7 @@ def list_drawn_figures(all_exhibits: Sequence[Exhibit], *, photographs: bool) ->
 
 
 def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: Mapping[str, bytes]) -> dict[str, bytes]:
-    """Return both pages of a report, as bytes by file name.
+    """Return the pages `report.md` and `index.html` of a report, as bytes by file name.
 
     Args:
         run: a finished run.
@@ -168,7 +168,7 @@ def _earlier_figures(record_file: Path) -> list[str]:
 
 
 def make_record(run: FinishedRun) -> RunRecord:
-    """Return the command that repeats a run, its settings and results, and the hashes of its files."""
+    """Return the record of a run: the command that repeats it, configuration, results and file hashes."""
     return RunRecord(
         command=reproducing_command(run.config, _settings_chosen_by_training(run)),
         config=configuration.to_json(publishable(run.config)),
@@ -179,7 +179,7 @@ def make_record(run: FinishedRun) -> RunRecord:
 
 
 def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the configuration keys whose values training would choose anyway, so that the command can omit them."""
+    """Return the configuration keys with values that training chooses by default; the command can omit them."""
     config = run.config
     if config.network.is_resnet:
         return []
@@ -288,7 +288,7 @@ def _findings(exhibit: Exhibit) -> list[Sentence]:
 
 
 def _counted_cells(exhibit: Exhibit) -> list[dict[str, Any]]:
-    """Return the cells of a confusion matrix that have images, each with its number of images."""
+    """Return the non-empty cells of a confusion matrix, each with its number of images."""
     source = figure_source(exhibit.number, exhibit.numbers)
     return [
         {**cell, "count": source.at("confusion_matrix", cell["true"], cell["predicted"], form="d")}

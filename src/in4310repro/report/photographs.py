@@ -51,7 +51,7 @@ def list_shown_paths(all_exhibits: Iterable[Exhibit]) -> list[str]:
 
 
 def list_cells(numbers: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the cells of a confusion matrix that have images, the cells of wrong predictions first."""
+    """Return the non-empty cells of a confusion matrix with their images, wrong predictions first."""
     places = [
         (true, predicted) for true in range(len(numbers["classes"])) for predicted in range(len(numbers["classes"]))
     ]

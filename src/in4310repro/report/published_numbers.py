@@ -31,7 +31,7 @@ class Original(TypedDict):
 
 
 def has_original_classes(classes: Sequence[str]) -> bool:
-    """Return whether a run has the classes of the published report, which every comparison requires."""
+    """Return whether `classes` are those of the published report, as every comparison with it requires."""
     return list(classes) == original()["classes"]
 
 
@@ -122,7 +122,7 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Return the percentage of values <= 0 by origin (as printed, corrected for padding, measured) and module.
+    """Return each module's percentage of values <= 0: as printed, corrected for padding, and measured.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.

@@ -123,7 +123,7 @@ def write_page(
 
 
 def _name(run: FinishedRun) -> str:
-    """Return the run's folder as given, or only its last part if the whole path would reveal the machine."""
+    """Return the path of the run's folder, or only its last component if the path would reveal private names."""
     return publishable_place(run.folder.as_posix())
 
 
@@ -241,7 +241,7 @@ def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
-    """Return a table row for each training setting: its best metrics as published and under both protocols."""
+    """Return a table row per training setting: metrics as printed, by the supposed and by the corrected protocol."""
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]

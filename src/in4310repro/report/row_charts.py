@@ -37,7 +37,7 @@ STARTS = {0.95: 0.01, 0.9: 0.02, 0.8: 0.05, 0.5: 0.1, 0.0: 0.25}  # start of an 
 
 @dataclass(frozen=True)
 class Rows:
-    """Vertical positions of the rows of a drawing, and the drawing of their names.
+    """Layout of a chart with one row per name: vertical positions of the rows, and drawings of the names.
 
     Args:
         names: names of the rows.

@@ -64,7 +64,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return images and top scores for each cell of the confusion matrix, by true and predicted class."""
+    """Return images and top scores by confusion matrix cell: a dict by true class of dicts by predicted class."""
     predicted = scores.softmax.argmax(axis=1)
     top = scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}

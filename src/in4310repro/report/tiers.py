@@ -46,7 +46,7 @@ def has_activations(run: FinishedRun) -> bool:
 
 
 def tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of the numbers in a run's report, by short names such as "test" or "validation".
+    """Return the required exactness (tier) of each group of numbers in a report, by group name such as "test".
 
     Portable arithmetic (a fixed order of float operations) gives the same results everywhere. Native arithmetic
     gives equal bits within a numeric class (the same hardware, libraries and threads); elsewhere the results are
@@ -81,7 +81,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the tiers of the numbers from unselected epochs, or from unselected fits of the last layer."""
+    """Return the required exactness (tier) of numbers from unselected epochs or fits of the last layer, by name."""
     units = {unit(rows) for rows in run.histories.values()}
     listed: dict[str, Tier] = {}
     if unit(run.histories[run.metrics["setting"]]) == "fit":
@@ -100,7 +100,7 @@ def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
-    """Return a function that gives the tier of any number in a run's report."""
+    """Return a function that returns the required exactness (tier) of any number in the run's report."""
     known = tiers(run)
     if "losses" not in known:
         known["losses"] = known["epoch"]
@@ -129,7 +129,7 @@ def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
 
 @dataclass(frozen=True)
 class Place:
-    """List entry of a number on the page: anchor, JSON pointer, full value, and how exactly it is reproduced."""
+    """Entry of a page's list of numbers: anchor, JSON pointer, full value and required exactness (tier)."""
 
     anchor: str
     pointer: str
@@ -138,7 +138,7 @@ class Place:
 
 
 class Places:
-    """List entries of a page's numbers in order of first appearance; a repeated number has one entry.
+    """Entries of a page's list of numbers, in order of first appearance; a repeated number has one entry.
 
     Args:
         tier_for: returns the tier of a number.

@@ -32,7 +32,7 @@ TESTED = (
 
 
 def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
-    """Return the sentences at the top of a report by heading, such as "Asked", "Came out" and "Repeats".
+    """Return a dict from heading, such as "Asked" or "Repeats", to the sentence below it at the top of a report.
 
     "Differs" is present only if the run has the classes of the published report.
     """

@@ -55,7 +55,7 @@ def entry(
 
 
 def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
-    """Return the entries of a chain, with their links computed again from another starting point.
+    """Return the entries of a hash chain with their links computed again, from a new starting point.
 
     Args:
         entries: the entries of a chain.
@@ -70,7 +70,7 @@ def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
 def start_sha256(
     config: Config, setting: OptimizerSetting, split_sha256: str, initial_weights_sha256: str, numeric_class: str
 ) -> str:
-    """Return the hash of all inputs of a setting's training, which is `previous` in the first chain entry.
+    """Return the hash of all inputs of one optimizer's training, stored as `previous` in the first chain entry.
 
     Args:
         config: the configuration of the run.
@@ -112,7 +112,10 @@ def split_sha256(split_csv: bytes) -> str:
 def starts(
     config: Config, fingerprint: Fingerprint, split: Split, tensors: Mapping[str, Sequence[EpochHashes]]
 ) -> dict[str, str]:
-    """Return the hash of each setting's starting point by setting name; `tensors` are the epoch hashes by setting."""
+    """Return a dict from the name of each training setting (one optimizer) to the hash of its starting point.
+
+    `tensors` has the epoch hashes of each training setting by name.
+    """
     split_hash, numeric_class = split_sha256(to_csv(split)), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")
     found = {}

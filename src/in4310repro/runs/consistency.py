@@ -56,7 +56,7 @@ def refuse_broken_chains(
     histories: Mapping[str, Sequence[HistoryRow]],
     tensors: Mapping[str, Sequence[EpochHashes]],
 ) -> None:
-    """Raise ValueError if a setting's `tensors.json` is not an unbroken hash chain from its starting point.
+    """Raise ValueError if the `tensors.json` of a training setting is not an unbroken hash chain from its start.
 
     Raises:
         ValueError: the message names the file of the first broken link, the epoch, and the expected value.

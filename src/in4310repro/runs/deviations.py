@@ -79,7 +79,7 @@ class Deviation(StrEnum):
 
 @dataclass(frozen=True)
 class Protocol:
-    """The active deviations, with a method for each decision that depends on them.
+    """The active deviations from the assignment, with a method for each decision that depends on them.
 
     Examples:
         >>> parse("shared-split").part_read_as("validation"), parse("corrected").part_read_as("validation")
@@ -91,7 +91,7 @@ class Protocol:
     deviations: frozenset[Deviation] = frozenset()
 
     def __str__(self) -> str:
-        """Return the protocol as `--protocol` takes it: `corrected`, `published` or names joined by commas."""
+        """Return the text for `--protocol`: `corrected`, `published`, or names of deviations joined by commas."""
         if self.is_corrected:
             return CORRECTED
         return PUBLISHED if self.is_published else ",".join(self.names)
@@ -103,17 +103,17 @@ class Protocol:
 
     @property
     def is_corrected(self) -> bool:
-        """True if no deviation is active."""
+        """True if no deviation from the assignment is active."""
         return not self.deviations
 
     @property
     def is_published(self) -> bool:
-        """True if all deviations are active."""
+        """True if all deviations from the assignment are active."""
         return self.deviations == frozenset(Deviation)
 
     @property
     def label(self) -> str:
-        """The text that marks results of a run with deviations; empty if no deviation is active."""
+        """Text that marks results of a run with deviations from the assignment; empty if none is active."""
         if self.is_corrected:
             return ""
         return (
@@ -122,11 +122,11 @@ class Protocol:
 
     @property
     def meaning(self) -> str:
-        """The meanings of the active deviations as text; empty if no deviation is active."""
+        """Explanation of the active deviations from the assignment, as one text; empty if there are none."""
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
 
     def touches(self, stage: str) -> bool:
-        """Return whether an active deviation changes the stage: `training`, `scores` or `features`."""
+        """Return whether an active deviation from the assignment changes `training`, `scores` or `features`."""
         return any(deviation.touches == stage for deviation in self.deviations)
 
     @property
@@ -135,16 +135,16 @@ class Protocol:
         return Deviation.SHARED_SPLIT in self.deviations
 
     def part_read_as(self, part: str) -> str:
-        """Return the part of the split from which images of `part` are read: `test` if the split is shared."""
+        """Return the part of the split whose images are used as `part`: `test` if all parts use the test images."""
         return "test" if self.shares_split else part
 
     @property
     def starts_warm(self) -> bool:
-        """True if each optimizer setting starts from the last weights of the setting before it."""
+        """True if each optimizer's training starts from the last weights of the optimizer before it."""
         return Deviation.WARM_START in self.deviations
 
     def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
-        """Return the optimizer setting whose last weights the given one starts from; None for the initial weights.
+        """Return the name of the setting from whose last weights `setting` starts; None for the initial weights.
 
         Args:
             setting: the name of an optimizer setting.
@@ -179,7 +179,7 @@ class Protocol:
 
     @property
     def names_unfit_for_heads(self) -> list[str]:
-        """The sorted names of active deviations that rule out fitting the last layer alone."""
+        """The sorted names of active deviations that are impossible if only the last layer is fitted."""
         return sorted({Deviation.WARM_START, Deviation.RANDOM_FLIP_AT_TEST} & self.deviations)
 
 

@@ -101,7 +101,7 @@ class FinishedRun:
 
     @property
     def training_sha256(self) -> str:
-        """Last hash in the selected setting's chain, which depends on every epoch of its training."""
+        """Last hash in the hash chain of the selected optimizer's training; it depends on every epoch."""
         return chain.sha256_of(self.tensors[self.metrics["setting"]][-1])
 
     def selected_network(self) -> torch.nn.Module:

@@ -255,7 +255,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
 
 
 def write_status(folder: Path, code: int, message: str, rank: int) -> None:
-    """Write how a command ended (exit code, message, rank), since torchrun itself always exits with 1.
+    """Write how a command ended (exit code, message, process rank), since torchrun itself always exits with 1.
 
     Nothing is written if the run is finished and was not changed by this command, or if another process has
     locked it.

@@ -29,7 +29,7 @@ OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
 
 
 def of_setting(setting: str, name: str) -> str:
-    """Return the path of a setting's file relative to the run folder, as in the manifest."""
+    """Return the path of a file of a training setting, relative to the run folder, as listed in the manifest."""
     return f"{setting}/{name}"
 
 

@@ -27,7 +27,7 @@ SHARES = "preset"  # a split by the shares of the preset, of as many images as t
 def three_settings(
     adamw: float, rmsprop: float, sgd: float, heads: tuple[float, float, float] | None = None
 ) -> tuple[OptimizerSetting, ...]:
-    """Return settings for AdamW, RMSprop and SGD with these learning rates.
+    """Return three training settings, with the optimizers AdamW, RMSprop and SGD, at these learning rates.
 
     `heads` gives separate learning rates for the last layer.
     """
@@ -126,7 +126,7 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
 
 
 def with_one_setting(config: Config, optimizer: str | None, learning_rate: float | None) -> Config:
-    """Return the configuration with only one optimizer setting, at this learning rate.
+    """Return the configuration with one of its optimizer settings only, at the given learning rate.
 
     Args:
         config: a configuration with any number of settings.

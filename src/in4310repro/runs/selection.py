@@ -22,12 +22,12 @@ def _goodness(row: HistoryRow, by: str) -> float:
 
 
 def unit(rows: Sequence[HistoryRow]) -> str:
-    """Return the word for a row of a history: "fit" for fits of the last layer, otherwise "epoch"."""
+    """Return the word for what a history row describes: "fit" (of the last layer) or "epoch" (of training)."""
     return "fit" if "strength" in rows[0] else "epoch"
 
 
 def select(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> tuple[str, HistoryRow]:
-    """Return the setting with the best epoch by a validation metric named in `SCALARS`, and that epoch's row.
+    """Return the setting with the best epoch by the validation metric `by`, and the history row of that epoch.
 
     Ties go to the earlier setting and epoch. The rows hold no results on the test set, which therefore cannot
     affect the selection.

@@ -42,7 +42,7 @@ class Optimizer:
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
 
     def state_with(self, momentum: float) -> Mapping[str, Kept]:
-        """Return the tensors that the optimizer keeps for each parameter at this momentum, by name."""
+        """Return the meaning of each tensor, by name, that the optimizer keeps for a parameter at this momentum."""
         return {} if self.has_momentum and not momentum else self.state
 
 
@@ -159,19 +159,19 @@ class TrainingSettings:
         return setting.train or self.train
 
     def fits_head(self, setting: OptimizerSetting) -> bool:
-        """Return whether a setting fits only the last layer, which is done without epochs."""
+        """Return whether a setting only fits the last layer, without epochs of training."""
         return self.trained_part(setting) == HEAD
 
     def rows_of(self, setting: OptimizerSetting) -> int:
-        """Return the number of rows in a setting's history: one per epoch, or per penalty strength of a fit."""
+        """Return the number of rows in a setting's history: one per epoch, or one per fit of the last layer."""
         return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
     def setting_before(self, setting: OptimizerSetting) -> str | None:
-        """Return the setting whose last weights this one starts from; None if it starts from the initial ones."""
+        """Return the name of the setting from whose last weights `setting` starts; None for the initial weights."""
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
     def check(self) -> None:
-        """Check that each setting's name, numbers and trained part are valid.
+        """Raise ValueError if the name, a number or the trained part of an optimizer setting is invalid.
 
         Raises:
             ValueError: the message names the setting, the invalid value and the valid values.

@@ -214,7 +214,7 @@ class Heartbeat:
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this process prints how the command ended: it is the lowest rank that is able to."""
+        """Return whether this process, as the lowest rank that can still do so, prints how the command ended."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -223,7 +223,7 @@ class Heartbeat:
         return not waits or not any(self.silent[rank] < DOUBT for rank in others)
 
     def _kept(self) -> str:
-        """Return the text about the results that are kept, which rank 0 provides."""
+        """Return the text, provided by rank 0, that says which results are kept after the command ends."""
         words = self.kept
         if self.rank == 0:
             words = signals.kept()

@@ -24,7 +24,7 @@ OF_A_CONNECTION = ("gloo", "NCCL", "onnection", "Broken pipe", "Socket", "socket
 
 @dataclass(frozen=True)
 class Processes:
-    """Rank of this process among the processes of its command, and the connection to them."""
+    """Rank of this process, number of processes of its command, and the connection between the processes."""
 
     rank: int = 0
     size: int = 1

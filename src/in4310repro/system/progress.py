@@ -25,7 +25,7 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """Clock of a task with several parts, which estimates the seconds left."""
+    """Estimator of the seconds left of a task with several parts."""
 
     now: Callable[[], float]
     start: tuple[float, float] | None = None
@@ -74,7 +74,10 @@ class Progress:
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
-        """Yield a function that reports progress, called with the number of items done since and a text."""
+        """Yield a function that shows the progress of a task.
+
+        Call it with the number of items finished since its last call, and a text to show.
+        """
         if self.stretch and self.stretch.title:
             title = f"{self.stretch.title}, {title}"
         title = visible(title)

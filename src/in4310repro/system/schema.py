@@ -37,7 +37,7 @@ RelativePath = Annotated[str, AfterValidator(relative_path)]
 
 
 def check(value: Any, kind: Any, source: str) -> Any:
-    """Return a JSON value unchanged, after checking its types, ranges and keys against a record type.
+    """Check types, ranges and keys of a JSON value against the type `kind`; return the value unchanged.
 
     Args:
         value: a value that `json.loads` has returned.

@@ -39,7 +39,7 @@ EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
 
 
 class AblationReport(TypedDict):
-    """Content of `ablation.json`: the configuration, and the main results of each protocol."""
+    """Content of `ablation.json`: the configuration, and the main results with each set of deviations (protocol)."""
 
     command: Text
     config: configuration.Values  # with names in place of paths
@@ -148,7 +148,7 @@ def read_report(file: Path) -> AblationReport:
 
 
 def markdown(report: AblationReport) -> str:
-    """Return the report as Markdown, with a table of the numbers and of how each deviation changes them."""
+    """Return the report as Markdown, with a table of the results and of their changes by each deviation."""
     numbers, config, made_by = report["numbers"], report["config"], report["fingerprint"]
     corrected, others = numbers[CORRECTED], [name for name in numbers if name != CORRECTED]
     data = "photographs" if config["data"] else "drawn scenes"

@@ -30,7 +30,7 @@ from in4310repro.training import optimizers
 
 @dataclass
 class Position:
-    """A position in a training; with network and optimizer state it determines all further results."""
+    """Point reached in a training; with network and optimizer state, it determines all further results."""
 
     epoch: int = 0  # epochs that are finished
     batch: int = 0  # batches of the next epoch that are done
@@ -40,7 +40,7 @@ class Position:
 
 
 class PositionRecord(TypedDict):
-    """A position in a training, as JSON in a checkpoint."""
+    """Point reached in a training, as JSON in a checkpoint."""
 
     epoch: Count
     batch: Count
@@ -50,7 +50,7 @@ class PositionRecord(TypedDict):
 
 
 def check_position(position: PositionRecord, epochs: int | None, batches: int | None) -> None:
-    """Check that the values of a position are possible and consistent.
+    """Check that the values of `position` (a point reached in a training) are possible and consistent.
 
     Raises:
         ValueError: the history does not have one row per finished epoch, the position is beyond the end of the
@@ -110,7 +110,7 @@ def pack(model: torch.nn.Module, optimizer: torch.optim.Optimizer, position: Pos
 
 
 def unpack(data: bytes, model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Position:
-    """Load a checkpoint from `pack` into the network and the optimizer; return its position in the training."""
+    """Load a checkpoint from `pack` into network and optimizer; return the point reached in the training."""
     position = Position(**json.loads(metadata_of(data)[POSITION]))
     _load(safetensors.torch.load(data), model, optimizer, begun=bool(position.epoch or position.batch))
     return position
@@ -192,7 +192,7 @@ def restore(
     config: Mapping[str, Any],
     batches: int | None = None,
 ) -> tuple[Position, list[str]]:
-    """Load the newest intact checkpoint into the network and the optimizer; return its position and warnings.
+    """Load the newest intact checkpoint into network and optimizer; return the point it was saved at, and warnings.
 
     Args:
         folder: the folder of the checkpoints.

@@ -73,7 +73,7 @@ class Rehearsal:
 
     @property
     def disk(self) -> tuple[int, int]:
-        """Bytes on disk of the finished run, and the peak during training; both without small text files."""
+        """Bytes on disk of the finished run, and at the peak of the training; both without small text files."""
         config, sizes = self.plan.config, self.checkpoint_bytes
         files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
@@ -122,7 +122,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
 
 
 def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str, Step], float, dict[str, int]]:
-    """Return each setting's timed step, the seconds to evaluate an image, and each setting's checkpoint bytes."""
+    """Pass a batch through every stage; return timed steps, seconds per evaluated image, and checkpoint sizes."""
     config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
     for setting in config.settings:

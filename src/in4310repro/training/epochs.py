@@ -31,7 +31,7 @@ from in4310repro.training.step_trace import StepTrace
 
 
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return the arithmetic of several processes; in native mode, the numeric class depends on their number."""
+    """Return the Numerics of several processes; in native mode, the numeric class depends on how many there are."""
     if numerics.portable or processes.size == 1:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
@@ -234,7 +234,7 @@ class Epochs:
         )
 
     def _local_share(self, batch: range) -> range:
-        """Return the positions of those images of a batch that this process computes."""
+        """Return the range of indices of the images in `batch` that this process computes."""
         processes = self.task.context.processes
         if self.task.context.numerics.portable:
             own = shares.images_of(len(batch), processes.connection)

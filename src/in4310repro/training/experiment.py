@@ -179,7 +179,10 @@ def _fit_setting(
     *,
     keep_epochs: bool,
 ) -> list[HistoryRow]:
-    """Train one setting from the weights that the protocol prescribes, if not yet trained; return its history."""
+    """Train with one optimizer setting, unless that is already done; return the history.
+
+    The protocol decides whether training starts from the initial weights or from those of the previous setting.
+    """
     config, settings = plan.config, plan.config.training
     history = finished_history(files, setting, settings)
     if not history:

@@ -269,7 +269,7 @@ def _for_network(config: Config, model: torch.nn.Module, classes: int, numerics:
 
 
 def _load_parts(split: Split, settings: ImageSettings, progress: Progress) -> dict[str, ImageSet]:
-    """Return the decoded images of each part. If files are unreadable, raise one error that names all of them."""
+    """Return the decoded images of each part of the split; a single error names all unreadable files."""
     sets, unreadable = {}, dict[Path, str]()
     for part in PARTS:
         try:

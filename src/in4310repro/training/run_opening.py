@@ -240,7 +240,7 @@ def _refuse_what_depends_on_epochs(run: FinishedRun) -> None:
 
 
 def _kept_file(run: FinishedRun, setting: str) -> Path:
-    """Return the path of the state saved after a setting's last epoch, after checking the hashes in the file.
+    """Return the file of the state saved after a setting's last epoch; check the hashes of the state first.
 
     Raises:
         ValueError: the file is missing or damaged, or its hashes differ from the recorded ones.

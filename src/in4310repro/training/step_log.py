@@ -36,7 +36,7 @@ def refuse_missing_library(formats: Collection[str]) -> None:
 
 
 class StepLog:
-    """The open step logs of one optimizer setting."""
+    """The open log files of one optimizer's training, with an entry for each step."""
 
     def __init__(self, run: Path, setting: str, formats: Collection[str], done: int) -> None:
         """Open the logs, and remove steps after step `done`, which will be repeated.

@@ -57,7 +57,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Train with one setting together with the process that calls `fit`; for all processes except the first.
+    """Train with one optimizer setting in any process but the first, together with the first, which calls `fit`.
 
     Raises:
         ValueError: the loss is not finite, or the processes no longer have the same weights.
@@ -93,9 +93,9 @@ class Record:
     def write(
         self, position: Position, row: HistoryRow, model: torch.nn.Module, optimizer: Mapping[str, torch.Tensor]
     ) -> None:
-        """Add an epoch's metrics and hashes to `position` and to the setting's files.
+        """Add a finished epoch's metrics and hashes to `position`, and write them to the training setting's files.
 
-        Weights are written before the metrics that refer to them.
+        If the epoch is the best so far, its weights are written before the metrics that refer to them.
         """
         files, setting = self._task.files, self._task.setting.name
         if best_epoch([*position.history, row], self._task.config.select) is row:

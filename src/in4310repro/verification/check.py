@@ -19,7 +19,7 @@ SHOWN_BY = (REPLAY, NOT_SHOWN, ELSEWHERE, IN_CLASS)  # in the order of the lines
 
 @dataclass(frozen=True)
 class Note:
-    """A remark in the result of a verification that is not a difference."""
+    """A remark, not a difference, in the result of a verification."""
 
     sentence: str
 
@@ -49,7 +49,7 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances to expect if only images that libraries install are available, without downloads."""
+        """Return the facts to expect if, of the comparison images, only those that libraries install are available."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)
@@ -62,7 +62,7 @@ class Circumstances:
 
     @property
     def fitted(self) -> list[bool]:
-        """One bool per setting: True if its last layer was fitted, False if it was trained by epochs."""
+        """One bool per training setting: True if its last layer was fitted, False if it was trained by epochs."""
         return [self.run.config.training.fits_head(setting) for setting in self.run.config.settings]
 
     @property
@@ -86,7 +86,7 @@ class Statement:
     of_run: Callable[[Circumstances], Iterable[str]] | None = None
 
     def words(self, circumstances: Circumstances) -> list[str]:
-        """Return the statement in the words that fit a run; an empty list if it does not apply to the run."""
+        """Return the texts of the statement that fit a run; an empty list if it does not apply to the run."""
         return [self.what] if self.of_run is None else list(self.of_run(circumstances))
 
 
@@ -129,7 +129,7 @@ def of_selected(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callabl
 
 
 def _guarded(find: Callable[[SettingEvidence], Iterable[Finding]], setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield the findings of a check of a setting; an error becomes one message and ends all checks of this setting."""
+    """Yield the findings of `find`; after an error, yield one message and skip all later checks of the setting."""
     if setting.failed:
         return
     try:

@@ -115,7 +115,7 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images that the run reads as this part of the split; for `UNSEEN`, those that it never reads.
+        """Return the images that the run uses as `part` of the split; for `UNSEEN`, the images that it never uses.
 
         Raises:
             DamagedRunError: an image cannot be decoded.

@@ -50,7 +50,7 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return `needed` restricted, at every depth, to the keys of `written`, since older runs lack newer options."""
+    """Return `needed` without the keys, at any depth, that `written` lacks, since older runs lack newer options."""
     if isinstance(written, Mapping) and isinstance(needed, Mapping):
         return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
     if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):
@@ -68,7 +68,7 @@ def _json_files(run: FinishedRun) -> list[str]:
 
 
 def weights_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a message for each deviation of a setting's weights files from the format that a run writes.
+    """Yield a message for each difference between a setting's weights files and the format that a run writes.
 
     Raises:
         ValueError: the weights are damaged or belong to another network.

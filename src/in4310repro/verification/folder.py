@@ -109,7 +109,7 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
 
 
 def files_of_run(folder: Path) -> list[str]:
-    """Return the relative paths of all files in a folder whose name is that of a run file."""
+    """Return the relative paths of all files in a folder that have the name of a file of a run."""
     listed = []
     for place, folders, files in os.walk(folder):
         folders.sort()

@@ -43,7 +43,7 @@ def score_tolerance(strength: float) -> float:
 
 
 def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield differences and notes from repeating the fit of a head; none if the head was not fitted.
+    """Yield differences and notes from fitting a head (last layer) again; none if the head was not fitted.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -70,7 +70,7 @@ class HeadFits:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield a message for each recorded value that differs from the repeated fit, and notes on unequal bits."""
+        """Yield messages on recorded values that differ from the repeated fit, and notes on fits with unequal bits."""
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
@@ -107,7 +107,7 @@ class HeadFits:
         yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Yield messages if the saved head is not the minimum or its scores deviate, and a note on its test metrics.
+        """Yield messages if the saved head does not minimize the loss or its scores deviate; note its test metrics.
 
         On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions:
         the gradient of the penalised loss at the saved head is nearly zero, and scores of every part of the split are
@@ -210,7 +210,7 @@ def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[
 
 
 def _body_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a message if a tensor outside the head has changed, as detected by the hash of the initial weights."""
+    """Yield a message for the first tensor outside the head (last layer) that differs from the initial weights."""
     evidence, run = setting.evidence, setting.evidence.run
     names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}

@@ -74,7 +74,7 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a message for each part of the split whose decoded pixels differ from those in the run's fingerprint."""
+    """Compare the decoded test and validation images with the run's fingerprint; yield a message per difference."""
     for part in ("test", "validation"):
         yield from pixel_differences(evidence.run, part, evidence.images(part), bitwise=evidence.bitwise)
 
@@ -107,7 +107,7 @@ def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise:
 
 
 def group_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a message for the first image whose group differs from the recorded one.
+    """Yield a message for the first image whose group of look-alikes, found again, differs from the recorded one.
 
     No cache is read. Nothing is compared unless equal bits are required, since the last bit of a feature may decide
     which image is the nearest.

@@ -70,7 +70,7 @@ def record_differences(
 
 
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """Return a message on a recorded and a recomputed value; in nested values, on the first difference."""
+    """Return a message on a recorded and a recomputed value; if both are nested, on the first difference in them."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         keys = saved if isinstance(saved, dict) else range(len(saved))
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in keys]
@@ -83,7 +83,7 @@ def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return (lowest, highest) average precision of each class for all scores within the tolerance."""
+    """Return (lowest, highest) possible average precision of each class if scores vary within the tolerance."""
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
@@ -97,7 +97,7 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a message for each average precision whose possible range, by the tolerance of the scores, is too wide.
+    """Return a message for each average precision that scores within their tolerance leave too uncertain.
 
     Args:
         place: name of the average precisions, for the messages.

@@ -25,14 +25,14 @@ ROUNDING, LEAST = 4 * 2.0**-24, float(np.finfo(np.float32).tiny)
 
 
 class Range(NamedTuple):
-    """Lowest and highest allowed scores on a machine with a different numeric class than the run's, in float64."""
+    """Lowest and highest allowed scores, in float64, if the numeric class (kind of arithmetic) differs."""
 
     low: Float64[np.ndarray, "image label"]
     high: Float64[np.ndarray, "image label"]
 
 
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
-    """Return the largest allowed deviation of each image's logits on a machine with a different numeric class.
+    """Return the largest allowed deviation of each image's logits if the numeric class (kind of arithmetic) differs.
 
     The tolerance is a share of the size of the image's logits around their mean. The median size over all images
     is used if it is larger, since a sum that happens to be small is as inexact as its terms are large. The

@@ -7,17 +7,17 @@ from in4310repro.audit.readers import read
 
 
 def classes(table: Table, measure: Measure = Measure.ACCURACY) -> dict[str, str]:
-    """Return the printed value of each class."""
+    """Return a dict from class name to the class's printed value of one metric."""
     return {v.class_name: v.printed.text for v in table.values if v.class_name is not None and v.measure is measure}
 
 
 def summaries(table: Table, measure: Measure = Measure.ACCURACY) -> dict[str, str]:
-    """Return the printed value of each average."""
+    """Return a dict from the name of an average to its printed value of one metric."""
     return {str(v.average): v.printed.text for v in table.values if v.class_name is None and v.measure is measure}
 
 
 def only(source: str | Path) -> Table:
-    """Return the only table of a source, and assert that no line with results was left unread."""
+    """Return the only table of a source, and assert that every line with results was understood."""
     document = read(source)
     assert [each for each in document.unread if each.measuring] == []
     (table,) = document.tables

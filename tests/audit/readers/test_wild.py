@@ -21,7 +21,7 @@ SOURCES = sorted(path for folder in (FOLDER, SHORT) for path in folder.iterdir()
 
 
 def reading(path: Path) -> str:
-    """Return as text the values read from a document, the lines that were not read, and the context lines."""
+    """Return one text: a document's values, the lines not understood, and the lines that are only context."""
     document = read(path)
     left = [
         f"left {each.line} {each.text}" + (f": {each.why}" if each.why != WHY else "")

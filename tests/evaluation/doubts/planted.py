@@ -89,7 +89,7 @@ def _copied(picture: Image.Image, kind: str, draws: np.random.Generator) -> byte
 
 
 def measured(truth: Truth, findings: check.Findings, doubts: Doubts) -> dict[str, Found]:
-    """Count the planted and the found faults of each kind.
+    """Return a dict from kind of fault to the numbers of planted and of found faults.
 
     A copy counts as found if any kind of link leads from it to its original. A found pair is correct if it was
     planted as a copy of any kind, because a slightly cropped copy is a near-duplicate too.
@@ -119,7 +119,7 @@ def _found(
 
 
 def shares(found: Mapping[str, Found]) -> dict[str, tuple[float, float]]:
-    """Return precision and recall for each kind of fault; precision is 1 if nothing was found."""
+    """Return a dict from kind of fault to (precision, recall); precision is 1 if nothing was found."""
     return {
         kind: (each.right / each.found if each.found else 1.0, each.recalled / each.planted)
         for kind, each in found.items()

@@ -131,7 +131,7 @@ def network(num_classes: int) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def grouped_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder of a run that trains a head, with similar images kept in one part of the split."""
+    """Return the folder of a run that trains the last layer only, and whose split keeps similar images together."""
     folder = tmp_path_factory.mktemp("grouped")
     open_network(f"{__name__}:network").trust()
     state = models.build(f"{__name__}:network", 6, seed=3).state_dict()

@@ -72,7 +72,7 @@ def test_shares_and_eigenvalues_are_those_of_the_maps(pictures: Path) -> None:
 
 @pytest.fixture(scope="module")
 def maps(pictures: Path) -> NDArray[np.float64]:
-    """Return conv1's output as [image, channel, position], in the order of the paths."""
+    """Return conv1's output for the images in `pictures`, sorted by path, as [image, channel, position]."""
     model = models.build("resnet18", 1000, 0).eval()
     pixels = np.stack([decode(file, 32) for file in sorted(pictures.iterdir())])
     with torch.no_grad():

@@ -113,7 +113,7 @@ def test_a_training_that_was_cut_off_keeps_the_same_epochs_and_the_same_chain(
 
 
 def forge_epoch(folder: Path, position: int) -> Path:
-    """Forge the third epoch of a copied training, and continue the training from it."""
+    """Forge the third epoch of a copied training, continue the training from it, and return the run's folder."""
     setting = FIVE.settings[position]
     shutil.copytree(kept_training(position), folder)
     run = RunFolder(folder)
@@ -208,7 +208,7 @@ def test_a_kept_state_of_another_network_is_refused_with_its_epoch() -> None:
 
 @OPTIMIZERS
 def test_a_kept_state_that_is_smaller_than_its_parameters_is_refused_before_a_step(position: int) -> None:
-    """The hash chain does not prevent such a state, because a forger can also forge the chain."""
+    """The hash chain does not exclude such a saved state, because a forger can also forge the chain."""
     folder, setting = kept_training(position), FIVE.settings[position]
     claim = record_of(folder, setting.name, 2)
     kept = read_kept(folder, setting.name, record_of(folder, setting.name, 1).entry)

@@ -54,7 +54,7 @@ def kept_run(numerics: Numerics, tmp_path_factory: pytest.TempPathFactory, _cach
 
 @pytest.fixture
 def own_kept_run(kept_run: Path, tmp_path: Path) -> Path:
-    """Return a hard-linked copy of the kept run: replace its files, never edit them in place."""
+    """Return a hard-linked copy of the run with saved epochs: replace its files, never edit them in place."""
     return Path(shutil.copytree(kept_run, tmp_path / "run", copy_function=os.link))
 
 
@@ -312,7 +312,7 @@ def test_kept_epochs_that_the_disk_lacks_are_refused_before_anything_is_trained(
 
 
 class Pressed(torch.nn.Module):
-    """Network during whose training Ctrl-C is pressed, if the environment says so."""
+    """Network that raises SIGINT (Ctrl-C) during training if the environment variable PRESSED is set."""
 
     steps: ClassVar[list[int]] = []  # images of each
 

@@ -96,7 +96,7 @@ def text_of_pdf(path: Path) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """Code of a notebook cell, or its text and outputs; code is shown but not read for results."""
+    """Code of a notebook cell, or its text and outputs; results are read only from text and outputs."""
 
     name: str
     lines: tuple[str, ...]

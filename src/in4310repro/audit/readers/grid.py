@@ -17,7 +17,7 @@ DECORATION = re.compile(r"^[\s↑↓*†‡§]+|[^\w%)\].]+$|\^\{?[a-z*†‡]\}
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A row of cells; after a transposition its cells come from several lines."""
+    """Row of a table with the line number of each cell, since a transposed row comes from several lines."""
 
     cells: tuple[str, ...]
     lines: tuple[int, ...]  # of each cell
@@ -87,7 +87,7 @@ def grid(
 
 
 def _list_lines(line: int | Sequence[int], width: int) -> tuple[int, ...]:
-    """Return the line number of each cell of a row; missing cells at its end get the row's last line."""
+    """Return the line number of each cell of a row; cells missing at the row's end get the last line number."""
     if isinstance(line, int):
         return (line,) * width
     return (*line, *[line[-1]] * (width - len(line)))
@@ -109,7 +109,7 @@ def strip_signs(cell: str) -> str:
 
 
 def flip(table: Grid, corner: str) -> Grid:
-    """Return the transposed grid; each cell keeps its line, and `corner` becomes the heading of the row names."""
+    """Return the transposed grid; each cell keeps its line number, and `corner` becomes the first heading."""
     header = Row(cells=(corner, *table.names[1:]), lines=table.rows[0].lines)
     columns = zip(*[zip(row.cells, row.lines, strict=True) for row in (header, *table.body)], strict=True)
     rows = tuple(Row(cells=tuple(c for c, _ in column), lines=tuple(n for _, n in column)) for column in columns)

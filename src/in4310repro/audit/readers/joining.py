@@ -32,7 +32,7 @@ OF_IMAGES = {
 
 
 def join(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece]:
-    """Merge each confusion matrix and each overall value into the nearest class table that fits it."""
+    """Return the tables, with each matrix and overall value merged into the nearest class table that it fits."""
     tables = _merge_matrices(pieces, lines)
     # Nothing is joined with a table of several models: a line before it belongs to one of them.
     models = [piece for piece in pieces if piece.table.kind is TableKind.MODELS and piece.first != piece.last]
@@ -78,7 +78,7 @@ def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece
 
 
 def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
-    """Return whether a heading between a matrix and a report starts a different result."""
+    """Return whether a heading between a matrix and a report shows that they are of different results."""
     between = lines[min(one.last, other.last) : max(one.first, other.first) - 1]
     return any(line.startswith("#") and not ANNOUNCES.search(line) for line in between)
 
@@ -114,7 +114,7 @@ def _distance(one: Piece, other: Piece) -> int:
 
 
 def _fits(loose: Piece, piece: Piece, lines: Sequence[str]) -> bool:
-    """Return whether a summary may belong to a table: near it, same image set, no heading between the two."""
+    """Return whether an overall value may belong to a table, by distance, headings, image set and metric."""
     distance, of, table = _distance(loose, piece), loose.table.image_set, piece.table.image_set
     between = lines[min(loose.last, piece.last) : max(loose.first, piece.first) - 1]
     apart = any(line.startswith("#") or CAPTION.fullmatch(line) for line in between)
@@ -132,7 +132,7 @@ def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
 
 
 def _has_as_many(loose: Piece, piece: Piece) -> bool:
-    """Return whether a count beside an average covers as many images as the table's confusion matrix."""
+    """Return whether n of a count k/n in `loose` is the number of images in the confusion matrix of `piece`."""
     matrix = piece.table.matrix
     images = matrix and sum(cell.value for row in matrix.rows for cell in row)
     return (
@@ -147,7 +147,7 @@ def _same_measure(measure: Measure, piece: Piece) -> bool:
 
 
 def _has_another(value: Value, piece: Piece) -> bool:
-    """Return whether the table already has a clearly different value for the same average."""
+    """Return whether the table has a clearly different value of the same metric and type of average."""
     return any(
         other.class_name is None
         and (other.measure, other.average) == (value.measure, value.average)

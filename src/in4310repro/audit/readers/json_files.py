@@ -49,7 +49,7 @@ class Numeral:
 
 @dataclass(kw_only=True)
 class Gathered:
-    """Values of one JSON object, including those of inner objects whose keys name a metric."""
+    """Values of one JSON object and of those inner objects whose keys name a metric."""
 
     values: list[Value] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
@@ -115,7 +115,7 @@ class _Lines:
 
 
 def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
-    """Append the tables of an object to `pieces`, then those of inner objects that were not read with it."""
+    """Append the tables of an object to `pieces`, then the tables of inner objects that are still unread."""
     if len(path) > NESTED:
         return
     table = _as_grid(node, " ".join(path))
@@ -294,7 +294,7 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _is_result(piece: Piece, text: str) -> bool:
-    """Return whether an object holds results; False for one-line objects by class, which `read_listed` reads."""
+    """Return whether an object holds results; False for a one-line object of class values, left to `read_listed`."""
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
     nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1
@@ -306,7 +306,7 @@ def _short(line: str) -> bool:
 
 
 def _title(lines: Sequence[str], start: int, end: int) -> str:
-    """Return the heading above an object, or above the code block that begins with it."""
+    """Return the heading above an object; if the object begins a code block, the heading above the block."""
     above = start - 1 if start and FENCE.match(lines[start - 1]) else start
     return find_title(lines, above, end)
 

@@ -95,7 +95,7 @@ class Context:
 def read_labels(
     lines: Sequence[str], skipped: frozenset[int], told: Mapping[int, Measure] = MappingProxyType({})
 ) -> tuple[list[LineValue], list[Unread]]:
-    """Return the values of lines with label and value, and the lines that look like results of unknown form.
+    """Return values of lines such as `accuracy: 0.93`, and the lines that look like results of unknown form.
 
     Args:
         lines: all lines of the text.
@@ -158,7 +158,7 @@ def is_heading(line: str) -> bool:
 
 
 def _values(line: str, number: int, context: Context) -> Iterator[LineValue]:
-    """Yield the values of a line; a class name at the line's start applies to all of them."""
+    """Yield the values of a line; a class name at the line's start applies to all values of the line."""
     pairs = _pairs(line)
     spaced = SPACED.fullmatch(line) if not pairs and not PAIR.search(line) and DIGIT.search(line) else None
     if spaced and (context.heading or parse_subject(spaced["label"])) and "," not in spaced["label"]:
@@ -256,7 +256,7 @@ def _value(label: str, text: str, number: int, context: Context, name: str | Non
 
 
 def _unread(line: str, raw: str, number: int) -> Iterator[Unread]:
-    """Yield the line as unread if it looks like a result: few words, a metric, a number and no code."""
+    """Yield an Unread if the line looks like a result: few words, a metric, a number and no code."""
     looks = MEASURING.search(line) and GIVEN.search(line)
     if looks and len(line.split()) <= WORDS and not CODE.search(line) and not re.search(r"\bloss|iou\b", line, re.I):
         yield Unread(line=number, text=raw.strip()[:LINE], why="looks like a measurement in a form that is not known")

@@ -79,7 +79,7 @@ def find_closing(text: str) -> int:
 
 
 def _rows_of_latex(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield the cells of each row up to its double backslash, with the number of the row's last line."""
+    """Yield (number of the row's last line, cells) for each row; a double backslash ends a row."""
     text, number = "", first
     for number, line in enumerate(lines, start=first):
         code = re.sub(r"(?<!\\)%.*", "", line).replace(mark, "\\\\")
@@ -200,7 +200,7 @@ class _Tables(HTMLParser):
 
 
 def parse_span(text: str | None) -> int:
-    """Return the number of rows or columns that a cell's attribute says it spans, at least 1."""
+    """Return the number of rows or columns in a cell's rowspan or colspan attribute, at least 1."""
     return max(1, min(int(text), WIDEST)) if text and text.isascii() and text.isdigit() else 1
 
 

@@ -42,7 +42,7 @@ DELIMITED = "delimited table"
 
 @dataclass(kw_only=True)
 class Cells:
-    """The rows of a table, each with its cells and their lines."""
+    """Rows of a table; each row is a list of pairs (line number, cell text)."""
 
     rows: list[list[tuple[int, str]]] = field(default_factory=list)
 
@@ -181,7 +181,7 @@ def _is_rule(line: str) -> bool:
 
 
 def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
-    """Yield the tables in consecutive lines with bars; each header line begins a table."""
+    """Yield the tables in consecutive lines with vertical bars; each header line begins a table."""
     rules = [index for index in range(start, end) if _is_rule(lines[index])]
     rows = [index for index in range(start, end) if index not in rules and _cells(lines[index])]
     first = [index for index in rules if bisect_left(rows, index)]
@@ -230,7 +230,7 @@ def _cells(line: str) -> list[str]:
 
 
 def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield each table: a header line, and the lines below it with as many cells."""
+    """Yield each table of separated values: a header line and the lines below with the same number of cells."""
     start = 0
     while start < len(lines):
         end = start + 1
@@ -282,7 +282,7 @@ def read_rows(
 
 
 def split_cells(line: str, separator: str) -> list[str]:
-    """Return the cells of a line; none if it has no separator or is too long."""
+    """Return the cells of a line; an empty list if the line has no separator or is too long."""
     if len(line) > LONGEST_LINE or separator not in line:
         return []
     try:

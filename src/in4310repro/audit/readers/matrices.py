@@ -83,7 +83,7 @@ def matrix_of_grid(table: Grid) -> Piece | None:
 
 
 def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[str]) -> ConfusionMatrix | None:
-    """Return the matrix of rows whose numbers are given as (text, line); None if they are not a matrix."""
+    """Return a matrix from rows of (text, line number) pairs; None if the rows are not a confusion matrix."""
     if not all(rows):
         return None
     parsed = [tuple(cell for text, line in row for cell in parse_numbers([text], line) or ()) for row in rows]
@@ -105,7 +105,7 @@ def _bare_name(name: str) -> str:
 
 
 def _read_bracketed(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix in the brackets of numpy, Python or PyTorch, and the index after its last line."""
+    """Return a matrix printed by numpy, Python or PyTorch, and the index after its last line."""
     opening = OPEN.search(lines[start][:LINE])
     if not opening:
         return None

@@ -64,7 +64,7 @@ class Pass:
 def tables_of_lines(
     values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int], tables: frozenset[int]
 ) -> list[Piece]:
-    """Return a table for each pass with its averages, then one for each average that belongs to no pass.
+    """Return a table for each pass (loop over the classes) with its averages, then one per remaining average.
 
     Args:
         values: the values of label lines.
@@ -178,7 +178,7 @@ def _is_cut(before: Pass, after: Pass) -> bool:
 
 
 def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
-    """Yield each class value that differs from an earlier one of the same class and metric in its table."""
+    """Yield an Unread for each class value that differs from an earlier value of the same class and metric."""
     given: dict[tuple[Measure, str], Value] = {}
     for value in values:
         if value.class_name is None:
@@ -233,7 +233,7 @@ def _has_same_threshold(value: LineValue, current: Pass) -> bool:
 
 
 def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
-    """Yield the values; if there is a training log, omit those without a count whose label occurs 3 or more times."""
+    """Yield the values; with a training log, omit values without a count whose label occurs 3 or more times."""
     repeated = Counter(value.label for value in loose)
     for value in loose:
         if value.cell.count or not (running and repeated[value.label] >= FORMS):
@@ -288,7 +288,7 @@ def _make_value(value: LineValue) -> Value | None:
 
 
 def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
-    """Yield the class values that are probably not of a class, judged by label or by position below a mean."""
+    """Yield values read as class values that are probably of no class, judged by label or position."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]

@@ -26,7 +26,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Result:
-    """Tables and unread lines that one reader found in a text."""
+    """Tables that one reader found in a text, and lines with results that it did not understand."""
 
     pieces: tuple[Piece, ...] = ()
     unread: tuple[Unread, ...] = ()
@@ -52,11 +52,11 @@ def make_value(
 
 
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
-    """Return the values, with those recognised as percentages marked as such even if they lack a percent sign.
+    """Return the values; those recognised as percentages are marked so, even without a percent sign.
 
-    The class values of a metric are percentages if most of them are above 1. Otherwise only those above 1 are, if
-    one of them is at least 2, which no fraction of one can be. An average is a percentage only if it is itself
-    above 1, as people also print `mean 0.93` below percentages.
+    The class values of a metric are percentages if most of them are above 1. Otherwise, only the class values
+    above 1 are percentages, if one of them is at least 2. An average is a percentage only if it is itself above
+    1, as people also print `mean 0.93` below percentages.
     """
     measures = {value.measure for value in values}
     mostly = {measure: _mostly_percent(values, measure) for measure in measures}
@@ -65,7 +65,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Apply `scale_values` to `values` and `asides` together; return both, with percentages marked."""
+    """Apply `scale_values` to `values` and `asides` (values of no class) together; return the two results."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 
@@ -90,7 +90,7 @@ def _scale(value: Value, mostly: bool, some: bool) -> Value:
 
 
 def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return the given class sizes; a class without one gets n of its count k/n, such as 286/300."""
+    """Return the given class sizes; a class without a given size gets the n of its count k/n, such as 286/300."""
     counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
     return {**counted, **sizes}
 

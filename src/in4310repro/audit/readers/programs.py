@@ -100,7 +100,7 @@ def _read_counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_card(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield the value of a model card, whose metric is named above it: `type: accuracy`, `value: 0.93`."""
+    """Yield the value in a line of a model card, such as `value: 0.93` below a line `type: accuracy`."""
     found = CARD.fullmatch(lines[number - 1])
     near = takewhile(lambda line: not CARD.fullmatch(line), reversed(lines[max(0, number - 1 - ABOVE) : number - 1]))
     above = [match[1] for line in near if (match := TYPE.fullmatch(line))] if found else []

@@ -49,7 +49,7 @@ READERS: tuple[Reader, ...] = (read_conll, read_matrices, read_listed, read_bare
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Tables and unread lines that were found in some consecutive lines."""
+    """Tables found in some consecutive lines, and the lines that were not understood."""
 
     pieces: tuple[Piece, ...]
     unread: tuple[Unread, ...] = ()
@@ -57,7 +57,7 @@ class Part:
 
 
 def read_part(lines: Sequence[str]) -> Part:
-    """Return the tables and unread lines that the readers find in some consecutive lines."""
+    """Return the tables that the readers find in some consecutive lines, and the lines not understood."""
     lines = blank_comment_marks(lines)
     in_log = find_running(lines)
     objects = read_embedded(lines, frozenset())
@@ -76,7 +76,7 @@ def read_part(lines: Sequence[str]) -> Part:
 
 
 def _read_grids(lines: Sequence[str], taken: frozenset[int]) -> tuple[Result, dict[int, str]]:
-    """Return the content of the tables, and a dict from line number to the reason why a table gave no values."""
+    """Return the results read from tables, and a dict from line number to the reason why a table gave no values."""
     others: dict[int, str] = {}
     pieces: list[Piece] = []
     unread: list[Unread] = []
@@ -146,7 +146,7 @@ UNREAD = 20  # lines that were not understood
 
 
 def read(source: str | Path) -> Document:
-    """Return the Document that is recognised in a report's text (a string) or in a file (a Path).
+    """Return the tables and other lines (Document) read from a report: its text (a string) or a file (a Path).
 
     Raises:
         ValueError: the file is unreadable or invalid TOML, a class has no name, or no printed result was understood.
@@ -162,7 +162,7 @@ def read(source: str | Path) -> Document:
 
 
 def read_text(text: str, name: str) -> Document:
-    """Return the Document that is recognised in a text; the format is detected."""
+    """Return the tables and other lines (Document) read from a text, whose format is detected."""
     cells = cells_of(text)
     if cells is not None:
         return _read_notebook(cells, name)
@@ -231,7 +231,7 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
 
 
 def _place(piece: Piece, lines: Sequence[str]) -> Table:
-    """Return the table of a piece with its kind, its line numbers and the section heading above it set."""
+    """Return the table of a piece, after setting its kind, line numbers and section heading."""
     table = piece.table
     kind = table.kind
     if table.matrix is not None and not table.values:
@@ -245,7 +245,7 @@ def _place(piece: Piece, lines: Sequence[str]) -> Table:
 
 
 def assign_items(table: Table, lines: Sequence[str]) -> Table:
-    """Mark the values as values of entities or tokens if names or nearby lines say so; return the table."""
+    """Return the table, with values marked as of entities or tokens if names or nearby lines say so."""
     item = _find_item(table, lines)
     if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
         return table
@@ -271,7 +271,7 @@ def _item_of_value(value: Value, item: Item) -> Item:
 
 
 def show(document: Document) -> str:
-    """Return a text that lists each table with its classes, values, sizes and lines, then the unread lines."""
+    """Return a text that lists the tables with classes, values and sizes, then the lines not understood."""
     formats = ", ".join(document.formats) or "nothing"
     lines = [f"{document.source}: {len(document.tables)} tables ({formats})"]
     for table in document.tables:

@@ -205,7 +205,10 @@ def _are_counts(name: str, cells: Sequence[str]) -> bool:
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Return whether to ignore a column; one named like a network is kept unless `some` heading names a metric."""
+    """Return whether to ignore the values of a column with the heading `name`.
+
+    A heading like a network's name is ignored only if some heading of the table names a metric (`some`).
+    """
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
 
@@ -263,7 +266,7 @@ def _is_unused(name: str) -> bool:
 
 
 def average_of(label: str, measure: Measure, column: Average | None) -> tuple[Measure, Average | None]:
-    """Return metric and average of a value in a summary row, from the row's label and its column's metric."""
+    """Return metric and type of average of a value in a summary row, from the row's label and the column's metric."""
     of = heading(label)
     if of.samples or (of.measure is Measure.OTHER and measure is not Measure.OTHER):
         return Measure.OTHER, of.average

@@ -32,7 +32,7 @@ class Line:
 
 
 def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
-    """Return a draft table for each network, image set and section, and the cells that are not values.
+    """Return a draft table for each network, image set and section, and an Unread for each cell not understood.
 
     Raises:
         ValueError: a row with values has an empty class name.
@@ -105,7 +105,7 @@ def _lines(
 
 
 def _correct(row: Row, columns: Columns) -> int | None:
-    """Return the number of correct images in a row, from its own column or from a cell such as 13/200."""
+    """Return the number of correct images in a row, from a column of such numbers or from a cell such as 13/200."""
     if columns.correct is not None:
         return count(row.cells[columns.correct])
     return next((pair[0] for column in columns.sizes if (pair := parse_ratio(row.cells[column]))), None)
@@ -119,7 +119,7 @@ def _size(row: Row, columns: Columns) -> int | None:
 
 
 def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -> Iterator[Unread]:
-    """Add a cell's value, class size and count to a draft; yield it as unread if it has digits but no value."""
+    """Add a cell's value, class size and count to a draft; yield an Unread if the cell has digits but no value."""
     if line.summary:
         draft.total = draft.total or line.size
     elif line.size is not None and not line.aside:

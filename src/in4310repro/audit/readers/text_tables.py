@@ -106,7 +106,7 @@ def _rows_below_header(
 
 
 def _place(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
-    """Return the cells of a row with fewer values than columns: each value is below the nearest heading."""
+    """Return the cells of a row with fewer values than columns, each value put below the nearest heading."""
     spans = [match.span() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
     cells = [""] * width
     position = len(text)
@@ -194,7 +194,7 @@ def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool)
 
 
 def _rows_at_rule(lines: Sequence[str], indices: range, rule: list[tuple[int, int]]) -> list[tuple[int, list[str]]]:
-    """Return line and cells of each row; an empty list if a line has text between the columns."""
+    """Return (line number, cells) of each row; an empty list if a line has text between the columns."""
     rows = []
     for index in indices:
         if not lines[index].strip():
@@ -216,7 +216,7 @@ def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
 
 
 def _fold(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Return the rows, with each line that has an empty first cell and no numbers joined to the row above it."""
+    """Join each line with an empty first cell and no numbers to the row above; return the rows."""
     folded: list[tuple[int, list[str]]] = []
     for line, cells in rows:
         if folded and not cells[0] and not any(map(is_numeric, filter(None, cells))):
@@ -232,7 +232,7 @@ def _has_number(text: str) -> bool:
 
 
 def caret_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables; parts that R wrapped at the screen width are joined again."""
+    """Yield the tables printed by R's package caret; tables wrapped at the screen width are joined again."""
     start = 0
     while start < len(lines):
         names = _names(lines[start]) if start + 1 not in skipped else []

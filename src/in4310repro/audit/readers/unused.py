@@ -44,7 +44,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield an Unread for each line with a value that also has numbers of unknown meaning.
+    """Yield an Unread for each line that holds a value and also numbers of unknown meaning.
 
     Args:
         lines: all lines of the text.
@@ -171,7 +171,7 @@ def _label(before: str) -> str:
 
 
 def _is_of_no_use(name: str) -> bool:
-    """Return whether a heading or label is an unused metric, a setting or a number of objects."""
+    """Return whether a heading or label names an unused metric, a program option or a number of objects."""
     of = heading(name)
     return (of.measure is Measure.OTHER and not of.rest) or is_setting(name) or bool(classify_context(f"{name}: 5"))
 
@@ -189,7 +189,7 @@ def find_leftovers(
     told: Mapping[int, str],
     repeats: Callable[[str], bool],
 ) -> tuple[list[Unread], list[Context]]:
-    """Return the unused lines in two lists: possible results, and lines of dates, settings and the like.
+    """Return two lists of unused lines: possible results, and lines with dates, program options and the like.
 
     Args:
         lines: all lines of the text.

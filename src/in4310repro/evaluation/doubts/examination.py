@@ -32,7 +32,7 @@ OF_SPLIT = ("copy_leaks", "look_alike_leaks", "doubts_by_part")  # findings that
 
 @dataclass(frozen=True, kw_only=True)
 class CropPair:
-    """Two images, by path: `part` shows a part of `whole`, or all of it."""
+    """Paths of two images, of which `part` shows a part of `whole`, or all of it."""
 
     whole: str
     part: str
@@ -51,7 +51,7 @@ class LookAlike:
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """An image whose label differs from the class that a classifier trained without the image assigns."""
+    """An image whose label differs from the class predicted by a classifier that was not trained on the image."""
 
     path: str
     label: str
@@ -202,7 +202,7 @@ def examine(
 
 
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
-    """Return for each image the smallest sha256 in its group of copies; equal keys lead to the same fold."""
+    """Return a key for each image that decides its cross-validation fold: the smallest sha256 among its copies."""
     smallest: dict[int, str] = {}
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)

@@ -23,7 +23,7 @@ ITERATIONS, TOLERANCE = 1000, 1e-3
 
 
 def fold_of(key: str, seed: int) -> int:
-    """Return the number of an image's cross-validation fold, drawn at random from seed and key."""
+    """Return the index of an image's cross-validation fold, drawn at random from `seed` and the image's `key`."""
     return int(generator_for(seed, "fold", key).integers(FOLDS))
 
 
@@ -35,7 +35,7 @@ def out_of_fold(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Float64[np.ndarray, "image label"]:
-    """Return each image's class probabilities, by logistic regression on the images of the remaining folds.
+    """Return each image's class probabilities by a logistic regression trained on the images of the other folds.
 
     Features are standardised by their mean and deviation over all images, which do not depend on labels. The
     regression is scikit-learn's, so the last digits depend on its version and on the machine.
@@ -137,7 +137,7 @@ def count_pairs(
 def find_doubts(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> list[tuple[int, int]]:
-    """Return (position, class) of each image confidently assigned to a class more probable than its label.
+    """Return (image index, predicted class) of each image with a confident prediction that differs from its label.
 
     The image with the largest difference of the two probabilities comes first.
     """
@@ -170,7 +170,7 @@ def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each:
 
 @dataclass(frozen=True, kw_only=True)
 class Kind:
-    """A judged sample of either the doubted or the undoubted images, and the number of all such images."""
+    """A sample of the doubted (or undoubted) images that a person judged, with the number of all such images."""
 
     images: int
     judged: int
@@ -194,7 +194,7 @@ class Study:
 
     @property
     def share(self) -> float:
-        """The estimated share of wrong labels: the mean of both samples' shares, weighted by numbers of images."""
+        """Estimated share of wrong labels among all images, from the judged samples of doubted and undoubted images."""
         return self._weighted([len(kind.wrong) / kind.judged for kind in (self.doubted, self.undoubted)])
 
     @property

@@ -119,7 +119,7 @@ def _sort(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Return integer sort keys of image pairs: more similar pairs first, then smaller positions in `columns`."""
+    """Return integers that sort image pairs by decreasing similarity, and equally similar pairs by `columns`."""
     bits = similarities.view(np.int32)
     # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
@@ -138,7 +138,7 @@ KEPT = 200  # prepared images in memory, of half a megabyte each
 
 @dataclass(frozen=True)
 class Crop:
-    """Two images, by position: `part` shows a part of `whole`, or all of it."""
+    """Indices of two images, of which `part` shows a part of `whole`, or all of it."""
 
     whole: int
     part: int
@@ -246,7 +246,7 @@ class Resemblances:
     look_alikes: list[LookAlike]
 
     def groups(self) -> list[list[int]]:
-        """Return the groups of images that are connected by copies of any kind or by look-alikes."""
+        """Return groups of image indices; the images of a group are connected by pairs of copies or look-alikes."""
         pairs = [(first, second) for first, second, _ in self.look_alikes]
         return members(link(len(self.copies), [*members(self.copies), *pairs]))
 
@@ -259,7 +259,7 @@ def resemblances(
     progress: Progress = SILENT,
     orientation: str = APPLIED,
 ) -> Resemblances:
-    """Find images that are parts of other images, and look-alikes of different classes, by features.
+    """Find images that are parts of other images, and look-alikes with different labels, by features of a network.
 
     Args:
         root: the folder of the images.
@@ -284,7 +284,7 @@ def resemblances(
 
 
 def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
-    """Return a group number for each image; copies with equal bytes or similar hashes have equal numbers."""
+    """Return a group number for each image, equal for copies (images with equal bytes or similar hashes)."""
     place = {path: position for position, path in enumerate(paths)}
     groups: list[Group] = [*findings.identical, *findings.near_duplicates]
     groups += [[each.first, each.second] for each in findings.turned]

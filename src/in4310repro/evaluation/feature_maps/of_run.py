@@ -33,7 +33,7 @@ EIGENVALUES = 15  # of a module that has so many channels
 
 
 def sample_of(settings: FeatureSettings) -> Sample:
-    """Return the number of images to measure in each set, with the seed of the draw and their preparation."""
+    """Return how many images to measure in each set, the seed for drawing them, and the preprocessing."""
     return Sample(settings.images, settings.image_size, settings.seed, settings.preprocessing)
 
 
@@ -123,7 +123,7 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
 
 
 def network_name(run: FinishedRun) -> str:
-    """Return the description in `features.json` of the network whose feature maps were measured."""
+    """Return the text that describes, in `features.json`, the network whose feature maps were measured."""
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
     return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"
@@ -198,7 +198,7 @@ def _set_record(
     spectra: Mapping[str, FeatureResult],
     settings: FeatureSettings,
 ) -> ImageSetFeatures:
-    """Return the record of one image set; `sparsity` and `spectra` are the results by module name."""
+    """Return one image set's entry in `features.json`; `sparsity` and `spectra` map module names to results."""
     divisor = settings.protocol.share_divisor(len(images))
     modules = {name: _module_record(sparsity[name], spectra[name], divisor) for name in settings.modules}
     for name, module in modules.items():
