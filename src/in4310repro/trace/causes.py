@@ -17,7 +17,7 @@ from in4310repro.trace.explanation import Effect, Explanation, Finding
 from in4310repro.trace.modes import describe_module, mode_findings
 from in4310repro.trace.processes import NotApplicableError, Processes, Run, Training
 from in4310repro.trace.records import TraceFile
-from in4310repro.trace.runner import Request, Runner
+from in4310repro.trace.runner import PLACES, Request, Runner
 
 REPEATS, AGAIN = 3, 10  # runs that have to be equal; number of the first of those that are done again
 
@@ -72,11 +72,11 @@ class _Search:
         self._runner, self._function, self._chosen = runner, function, chosen
         self._held: tuple[str, ...] = ()
         self._unstable = False  # plain runs were equal, and others differ by themselves
-        self._places: tuple[str, ...] = ("first", "second")  # processes in which runs are comparable
+        self._places: tuple[str, ...] = PLACES  # in which runs are comparable
 
     def explain(self) -> Explanation:
         """Return the explanation."""
-        plain_runs = [Request(place, number=number) for number in range(2) for place in ("first", "second")]
+        plain_runs = [Request(place, number=number) for number in range(2) for place in PLACES[:2]]
         # Alone, since a training that fails or hangs does so once.
         self._runner.need(plain_runs[0])
         one, *others = self._runner.need(*plain_runs)
@@ -138,7 +138,7 @@ class _Search:
         """Run all changes, two at a time, and return their effects."""
         plans = []
         for number, change in enumerate(self._chosen):
-            place = self._places[number % len(self._places)]
+            place = self._places[number % 2]
             reason, requests = self._plan(change, place)
             plans.append((change, reason, requests))
         self._runner.try_all(*(each for _, _, pairs in plans for pair in pairs for each in pair))
@@ -193,6 +193,9 @@ class _Search:
     def _is_stable(self, pair: Sequence[Request]) -> bool:
         """Return whether two runs, done again, are equal to the first ones."""
         again = [replace(each, number=each.number + AGAIN) for each in pair]
+        if pair[1].place not in PLACES:
+            # A new process has other addresses too: so has the third.
+            again[0] = replace(pair[0], place=PLACES[2])
         self._runner.try_all(*again)
         return all(map(self._equal, pair, again))
 
@@ -202,7 +205,7 @@ class _Search:
             each.change for each in effects if each.moved and (each.change.name == THREADS or each.change.variables)
         ]
         settings = [each for each in effects if each.change.name in (DETERMINISTIC, PORTABLE) and each.comparison]
-        place = self._places[-1]
+        place = self._places[0]
         lines = []
         for setting in settings if moving else ():
             (variant,) = setting.change.variants

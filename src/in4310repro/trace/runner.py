@@ -10,6 +10,8 @@ from in4310repro.trace.changes import Variant
 from in4310repro.trace.processes import Processes, Run, Training
 
 AT_ONCE = 2
+# Equal processes, so that what differs between them differs by itself; addresses of objects do.
+PLACES = ("first", "second", "third")
 
 
 @dataclass(frozen=True)
@@ -25,15 +27,12 @@ class Request:
     def __str__(self) -> str:
         parts = [*self.options, *(f"{name}={value}" for name, value in self.variables)]
         parts += [f"threads {self.threads}"] if self.threads else []
-        parts += [self.place] if self.place not in ("first", "second") else []
+        parts += [self.place] if self.place not in PLACES else []
         return ", ".join(parts) or "a plain run"
 
 
 class Runner:
-    """Runs requests of one training and keeps their results.
-
-    The processes `first` and `second` are equal, so that what differs between them differs by itself.
-    """
+    """Runs requests of one training and keeps their results."""
 
     def __init__(self, training: Training, processes: Processes, shown: Callable[[str], None] = lambda _: None) -> None:
         self._training, self._processes, self._shown = training, processes, shown
