@@ -56,7 +56,7 @@ def play(case: str) -> None:
     main()
 
 
-def command(case: str, **_options: object) -> None:
+def command(case: str, _words: object = None, **_options: object) -> None:
     from in4310repro.cli.console import print_line
     from in4310repro.runs.folder import write_status
     from in4310repro.system import launch, signals
