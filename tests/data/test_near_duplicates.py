@@ -135,6 +135,12 @@ def test_hashes_are_those_of_the_turned_images(name: str) -> None:
     assert len(set(found)) == len(ORIENTATION_NAMES) == len(ORIENTATIONS) == 8
 
 
+def test_the_hash_of_any_image_is_that_of_imagehash() -> None:
+    generator = np.random.default_rng(0)
+    images = [Image.fromarray(generator.integers(0, 256, (40, 36, 3), dtype=np.uint8)) for _ in range(20)]
+    assert [perceptual_hashes(image)[0] for image in images] == [int(str(imagehash.phash(each)), 16) for each in images]
+
+
 def test_the_inverse_turns_back() -> None:
     image = Image.fromarray(scenes.draw("sea", 0, 32, 0))
     for orientation in range(8):

@@ -66,7 +66,7 @@ RUNS = {
     "settings": "config optimizer_table",
     "records": "finished",
 }
-READERS = "wild parts grids files labels numbers reports subjects forms"
+READERS = "wild parts grids files labels numbers reports subjects forms leftovers"
 AUDIT = (
     "averages gaps claims scores report_scores joint sheets sizes pages weights power no_class share_matrices "
     "document intervals oddities core image_sets html command accusations examine"

@@ -17,7 +17,7 @@ from in4310repro.data.reading import decode
 from in4310repro.data.scenes import CLASSES, draw
 from in4310repro.runs.config import Config
 from in4310repro.runs.folder import RunFolder
-from in4310repro.runs.presets import PRESETS
+from in4310repro.runs.presets import PRESETS, SHARES
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
@@ -110,3 +110,21 @@ def test_the_ids_are_a_thousand_in_the_order_of_the_alphabet() -> None:
 def test_a_wordnet_id_begins_the_name_of_a_file_or_a_folder(path: str, found: str | None) -> None:
     match = preparation.WORDNET_ID.search(path)
     assert (match and match.group(1)) == found
+
+
+def test_a_preset_of_real_images_is_refused_without_their_folder(numerics: Numerics) -> None:
+    with pytest.raises(ValueError, match="preset photographs trains on real images: --data FOLDER names"):
+        preparation.plan_training(replace(PRESETS["photographs"], image_size=32), Context(numerics))
+
+
+def test_a_split_in_the_shares_of_the_preset_becomes_numbers_of_images(tmp_path: Path, numerics: Numerics) -> None:
+    for name in CLASSES[:2]:
+        (tmp_path / name).mkdir()
+        for number in range(8):
+            Image.fromarray(draw(name, number, 32, 0)).save(tmp_path / name / f"{number}.png")
+    text = io.StringIO()
+    asked = replace(PRESETS["tiny"], data=str(tmp_path), split=SHARES)
+    plan = preparation.plan_training(asked, Context(numerics, Progress(Console(file=text, width=200))))
+    assert plan.config.split == "8/4/4"
+    assert {part: len(images) for part, images in plan.sets.items()} == {"training": 8, "validation": 4, "test": 4}
+    assert "16 images of 2 classes, split 8/4/4" in text.getvalue()

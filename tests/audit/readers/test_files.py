@@ -78,6 +78,12 @@ def test_a_file_of_which_nothing_is_understood_is_one_error(tmp_path: Path, cont
     assert str(file) in str(refusal.value)
 
 
+def test_a_worksheet_of_a_notebook_that_is_no_object_is_passed_over() -> None:
+    cell = {"cell_type": "code", "input": "", "outputs": [{"output_type": "stream", "text": TEXT}]}
+    notebook = {"metadata": {}, "nbformat": 3, "worksheets": ["torn", None, {"cells": [cell]}]}
+    assert list(classes(only(json.dumps(notebook)))) == ["Öland", "北"]
+
+
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, message in (("", "is a folder"), ("pipe", "is no regular file"), ("none", "does not exist")):

@@ -34,6 +34,7 @@ RESULTS = (
     "It reached 0.93 in 2023",
     "AP@0.5: 0.7",
     "k-NN (k=5): 0.93",
+    "Python 3.11 " + "and 0.5 " * 300,
 )
 
 
@@ -149,6 +150,13 @@ def test_scores_of_entities_and_the_accuracy_of_tokens_beside_them_are_told_apar
     assert items[Measure.RECALL] is items[Measure.F1] is Item.ENTITY
     assert items[Measure.ACCURACY] is Item.TOKEN
     assert any(value.average is Average.MICRO for value in values)
+
+
+@pytest.mark.parametrize(("length", "item"), [(500, Item.ENTITY), (501, Item.IMAGE)])
+def test_words_in_the_first_500_characters_of_a_line_say_that_entities_are_counted(length: int, item: Item) -> None:
+    text = ENTITIES.replace("LOC", "dog").replace("PER", "cat").replace("micro", "macro")
+    values = [value for table in read(f"{'seqeval'.rjust(length, '.')}\n{text}").tables for value in table.values]
+    assert {value.item for value in values if value.measure is Measure.F1} == {item}
 
 
 @pytest.mark.parametrize("other", ["O", "cat"])

@@ -19,7 +19,7 @@ from in4310repro.audit.readers import (
     roles,
     text_tables,
 )
-from in4310repro.audit.readers.contexts import find_folds, find_running, find_title
+from in4310repro.audit.readers.contexts import blank_comment_marks, find_folds, find_running, find_title
 from in4310repro.audit.readers.files import decode_text, is_binary, read_toml
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
@@ -749,6 +749,11 @@ def test_numbers_that_are_no_values_and_numbers_of_images() -> None:
     assert to_percent(to_percent(plain)) == to_percent(plain)
     powers = [(parse(text, 1).digits, parse(text, 1).decimals) for text in ("9.9e-01", "1.25e1", "5e2", "1.5E+2", ".5")]
     assert powers == [(99, 2), (125, 1), (500, 0), (150, 0), (5, 1)]
+
+
+def test_text_behind_comment_marks_keeps_its_columns() -> None:
+    lines = ["# sea   0.5", "  # bay 0.4", "# ice   0.3", "no comment 5"]
+    assert blank_comment_marks(lines) == ("  sea   0.5", "    bay 0.4", "  ice   0.3", "no comment 5")
 
 
 def test_three_lines_with_a_loss_are_a_log() -> None:
