@@ -71,6 +71,24 @@ def test_a_task_that_is_part_of_nothing_says_nothing_of_a_whole() -> None:
     assert SILENT.whole() == SILENT
 
 
+def test_steps_of_an_unknown_number_are_a_line_every_few_seconds() -> None:
+    clock, shown = Time(), io.StringIO()
+    with Progress(Console(file=shown, width=200), now=clock.read).steps("running [a]") as show:
+        for step in range(8):
+            clock.now += 2
+            show(f"run {step}")
+    assert lines_of(shown) == ["running [a], 3: run 2", "running [a], 6: run 5"]
+
+
+def test_steps_on_a_terminal_leave_nothing_on_the_screen() -> None:
+    shown = io.StringIO()
+    with Progress(Console(file=shown, width=60, force_terminal=True)).steps("running [a]") as show:
+        show("run [b]")
+    assert "run [b]" not in shown.getvalue().rpartition("\x1b[2K")[2]
+    with SILENT.steps("running") as show:
+        show("run")
+
+
 def test_a_bar_that_is_done_leaves_nothing_on_the_screen() -> None:
     shown = io.StringIO()
     console = Console(file=shown, force_terminal=True, width=120, color_system=None, legacy_windows=False)

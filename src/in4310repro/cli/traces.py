@@ -115,16 +115,16 @@ def explain(
         function, arguments, libraries = f"{FIRST_STEPS}:first_steps", [str(Path(training).absolute())], [FIRST_STEPS]
     elif ":" not in training:
         raise ValueError(f"{training} is no run folder; MODULE:FUNCTION, such as train:make, or a run folder is valid")
-    shown = progress()
-    found = causes.explain(
-        function,
-        arguments=arguments,
-        libraries=libraries,
-        steps=steps,
-        only=only or (),
-        limit=time_limit,
-        shown=lambda run: shown.message(f"running {training}: {run}"),
-    )
+    with progress().steps(f"running {training}") as shown:
+        found = causes.explain(
+            function,
+            arguments=arguments,
+            libraries=libraries,
+            steps=steps,
+            only=only or (),
+            limit=time_limit,
+            shown=shown,
+        )
     for line in found.lines():
         print_line(line)
     conclude(found.to_json(), DIFFERENCE if found.findings else 0)

@@ -92,6 +92,32 @@ class Progress:
         else:
             yield self._telling(total, _plain_lines(self.console, title, total, self.now))
 
+    @contextmanager
+    def steps(self, title: str) -> Iterator[Callable[[str], None]]:
+        """Yield a function that shows the step, as a text, of a task whose number of steps is unknown.
+
+        A terminal shows only the current step; elsewhere a line is printed every few seconds.
+        """
+        title, shown, count = visible(title), self.now(), 0
+
+        def show(step: str) -> None:
+            nonlocal shown, count
+            count += 1
+            if self.console is not None and self.now() - shown >= SECONDS_BETWEEN_LINES:
+                shown = self.now()
+                print_plain(self.console, f"{title}, {count}: {visible(step)}")
+
+        if self.console is None or not self.console.is_terminal:
+            yield show
+            return
+        from rich.text import Text
+
+        def as_line(text: str) -> Text:
+            return Text(text, no_wrap=True, overflow="ellipsis")
+
+        with self.console.status(as_line(title)) as status:
+            yield lambda step: status.update(as_line(f"{title}: {visible(step)}"))
+
     def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
         """Return a function that reports progress by `show`, with the time left of the whole task if known."""
         finished = 0
