@@ -117,7 +117,7 @@ def batch_norm(
 
 
 def form_of(activation: str) -> int:
-    """Return the integer code of an activation function in the kernels.
+    """Return the integer code that the kernels use for an activation function.
 
     Raises:
         ValueError: there is no activation with this name.

@@ -256,7 +256,7 @@ class _Current:
 
 
 def current() -> Whole:
-    """Return the batch of the innermost active `with` block; by default, a batch that is all in this process."""
+    """Return the batch whose `with` block is innermost; outside such blocks, a batch that is all in this process."""
     return _Current.batch
 
 

@@ -16,7 +16,7 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the root of a batch's summation tree: the range of its leaves, which are groups of `LEAF` images."""
+    """Return the range of all leaves (groups of `LEAF` images) of a batch: the root of its summation tree."""
     return range(-(-images // LEAF))
 
 
@@ -26,7 +26,7 @@ def part(number: int, rank: int, size: int) -> range:
 
 
 def share(images: int, rank: int, size: int) -> range:
-    """Return the range of a batch's leaves (groups of 8 images) that process `rank` of `size` processes sums.
+    """Return the range of a batch's leaves (groups of 8 images) that the process with number `rank` sums.
 
     Examples:
         >>> [share(40, rank, 3) for rank in range(3)], share(8, 0, 2)

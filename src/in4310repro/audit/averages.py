@@ -295,7 +295,7 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Try common batch sizes; return the interval of the mean batch accuracy that is nearest to `printed`.
+    """Return the interval nearest to `printed`: `accuracy`, or a mean of batch accuracies for a common batch size.
 
     With k correct images in all and q of r correct in the last batch, the mean over B batches of b images is
     ((k - q) / b + q / r) / B. Since k is an interval, so is this mean; it is computed for each common b and

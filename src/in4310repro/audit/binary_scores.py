@@ -183,6 +183,6 @@ def _right_negatives(
 
 
 def _over(counts: Counts, low: float, high: float) -> Bounds:
-    """Return counts / low and counts / high: the largest and smallest total for a ratio within these limits."""
+    """Return counts / low and counts / high: the greatest and least n with low <= counts / n <= high."""
     most = counts / low if low > 0 else np.full_like(counts, np.inf)
     return most, counts / high if high > 0 else np.where(counts > 0, np.inf, 0.0)

@@ -198,7 +198,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return the least or greatest value, by `choose`, of the average's numerator - share * denominator."""
+            """Return the average's numerator - share * denominator, extremised over all counts by `choose`."""
             return sum(
                 (
                     choose(

@@ -39,7 +39,7 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if normal rounding explains the numbers; else a text for each other way of rounding that does.
+    """Return None if normal rounding explains the numbers; else a text per other way of rounding that explains them.
 
     The other ways are truncation and double rounding. A report is assumed to round in one way. However, an
     average and its class values may be rounded differently if their numbers of decimals differ, or if percentages

@@ -135,7 +135,7 @@ def _read_sizes(path: Path) -> list[tuple[str, Any]]:
 
 
 def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
-    """Parse accuracies above which a result is odd, such as `0.995`, `99.5%` or `best known=0.9979`, by name.
+    """Return a dict from name to ceiling (highest plausible accuracy), from `0.995`, `99.5%` or `best known=0.9979`.
 
     Raises:
         ValueError: a ceiling is not a number between 0 and 1.

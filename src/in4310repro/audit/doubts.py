@@ -207,7 +207,7 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 
 
 def _has_micro_average(table: Table) -> bool:
-    """Return whether a samples average, or a micro average unequal to the accuracy, suggests several labels."""
+    """Return whether a samples average, or a micro average unlike the accuracy, suggests several labels per image."""
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
     overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]
@@ -251,7 +251,7 @@ def _around(document: Document, first: int, last: int, reach: int) -> list[str]:
 
 
 def _differ(near: Sequence[str], whole: Sequence[str]) -> bool:
-    """Return whether the scores may be of different averages: two types are named, or one for only some scores."""
+    """Return whether the scores may be of different averages: two types are named, or a type for only some scores."""
     named = {match.casefold() for line in near for match in AVERAGE.findall(line)}
     in_code = {match.casefold() for line in whole for match in IN_CODE.findall(line)}
     some = (

@@ -85,7 +85,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a parsed document, without planting errors to measure its detection power."""
+    """Return the audit of a parsed document without its detection power, which requires planting errors."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -120,7 +120,7 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 
 
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
-    """Yield pairs of a table's name and the class sizes, among those given by the caller, that fit the table best.
+    """Yield each table's name with the class sizes that fit the table best, out of those given in `options`.
 
     If several image sets fit a table, its sizes are unknown and {} is yielded. If none fits, the set with the
     fewest findings is used.

@@ -94,7 +94,10 @@ class Evidence:
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return a dict from possible total of images (None: a total not given) to log probability."""
+        """Return a dict from total of images to the log probability that the units at `places` share an image set.
+
+        The key None stands for a total that is not given.
+        """
         key = tuple(sorted(places))
         if key not in self._known:
             tables = self.tables(key)
@@ -105,7 +108,10 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Return the log probability of a partition, minus a penalty if image sets share a given total of images."""
+        """Return the log probability that the units of each group share an image set, one set per group.
+
+        A penalty is subtracted if several image sets have the same given total of images.
+        """
         best: dict[frozenset[int], float] = {frozenset(): 0.0}
         for places in groups:
             reached: dict[frozenset[int], float] = {}
@@ -140,7 +146,7 @@ def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArra
 
 
 def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
-    """Return the log probability over all fitting class sizes, with a prior proportional to 1/sqrt(size)."""
+    """Return the log probability of the accuracies over all class sizes, with a prior proportional to 1/sqrt(size)."""
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
@@ -180,7 +186,10 @@ def log_choices(total: int, classes: int) -> float:
 
 
 def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
-    """Yield the groups of the most probable partition, each with its probability of error and rival partitions."""
+    """Yield the groups of the most probable partition of the units.
+
+    Each group has its probability of being wrong, and the first other partitions more probable than `rival`.
+    """
     partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
     chosen = int(logarithms.argmax())
@@ -199,7 +208,7 @@ def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Gr
 
 
 def _describe(evidence: Evidence, groups: Sequence[Sequence[int]]) -> str:
-    """Return a partition as text: `A, C | B, D`."""
+    """Return a partition of the units as text, with a bar between groups of tables: `A, C | B, D`."""
     return " | ".join(", ".join(table.name for table in evidence.tables(places)) for places in groups)
 
 
@@ -216,7 +225,7 @@ def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
 
 
 def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
-    """Return a good partition of many units: assign each greedily, then move units while that helps."""
+    """Return a probable partition of many units, by greedy assignment and repeated reassignment of each unit."""
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
         _assign(unit, groups, evidence)

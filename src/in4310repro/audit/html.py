@@ -87,7 +87,7 @@ def format_counts(counted: Counted) -> CountRow:
 
 
 def format_share(detection: Detection, count: int) -> str:
-    """Return a count of planted errors as a percentage of those tried, or "none tried"."""
+    """Return `count` as a percentage of all planted errors, or "none tried" if no error was planted."""
     return share_of(count, detection.tried, "none tried")
 
 
@@ -164,7 +164,7 @@ def mark_lines(audit: Audit) -> list[Line]:
 
 
 def _find_uses(findings: Sequence[Finding]) -> Uses:
-    """Return a dict from `id` of a value to (number from 1, severity) of each finding that uses the value."""
+    """Return a dict from `id` of a printed number to (index from 1, severity) of each finding that uses the number."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):

@@ -199,7 +199,7 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the most decimals of any number without its trailing zeros; None unless all numbers end in zeros."""
+    """Return the largest `count_decimals` of the numbers; None unless every number is printed with more decimals."""
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

@@ -66,7 +66,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no image counts give all class scores, and one for each accuracy that no such counts give."""
+    """Yield a claim if no image counts give all class scores, and one for each accuracy that contradicts the scores."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -128,7 +128,10 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 
 
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
-    """Yield the condition that images are predicted as unlisted classes, if `fewer` and there may be such classes."""
+    """Yield the condition that some images are predicted as classes that the table does not list.
+
+    Yield nothing for a full classification report, or if `fewer` (fewer predictions than images) is False.
+    """
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
 
@@ -228,7 +231,7 @@ def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_
 
 
 def _reach_predictions(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the fewest and most predictions of all classes for each total of correct images."""
+    """Return arrays of the fewest and most predictions of all classes, by number of correct images above the fewest."""
     never = 2**60
     low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)
     low[0] = high[0] = 0

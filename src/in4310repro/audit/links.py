@@ -48,7 +48,7 @@ Joined = tuple[Table, tuple[Link, ...]]
 
 
 def link_tables(document: Document) -> list[Joined]:
-    """Merge each confusion matrix and each line with an overall value into its table, in the order of the report."""
+    """Return the tables in the report's order, with matrices and overall values merged into matching class tables."""
     joined: list[Joined] = [(table, ()) for table in document.tables]
     return _merge_lines(_merge_matrices(joined, document), document)
 
@@ -109,7 +109,7 @@ def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
 
 
 def _is_within(one: Table, other: Table) -> bool:
-    """Return whether the JSON object of one table contains that of the other table."""
+    """Return whether the JSON object of `one` contains, or is inside, the JSON object of `other`."""
     paths = [[] if table.name == TOP else table.name.replace(" · ", " ").split() for table in (one, other)]
     shorter, longer = sorted(paths, key=len)
     return longer[: len(shorter)] == shorter
@@ -122,7 +122,7 @@ def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
 
 
 def _announces(text: str) -> bool:
-    """Return whether a line only introduces a result; a heading may contain only words that typically do so."""
+    """Return whether a line only introduces a result, judged by the number of words typical of introductions."""
     words = [word for word in WORD.findall(text[:500]) if not SMALL.fullmatch(word)]
     known = sum(ANNOUNCES.fullmatch(word) is not None for word in words)
     if text.lstrip().startswith(("#", "=", "**")):
@@ -220,7 +220,10 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
 
 
 def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
-    """Yield a doubt for each value in `rivals` that contradicts the value of the same metric in `loose`."""
+    """Yield a doubt for each value in `rivals` that differs from the value of the same metric in `loose`.
+
+    `rivals` are other results that may belong to the same class table as `loose`.
+    """
     for rival in rivals:
         for value in rival.values:
             same = [v for v in loose.values if (v.measure, v.average) == (value.measure, value.average)]

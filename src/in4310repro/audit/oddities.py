@@ -107,7 +107,7 @@ def _settle_counts(table: Counted) -> dict[str, int] | None:
 def find_high_level(
     tables: Sequence[Counted], ceilings: Mapping[str, Fraction], largest: int = LARGEST
 ) -> Iterator[Finding]:
-    """Yield a finding if overall accuracies are improbably high even for a true accuracy at the highest ceiling.
+    """Yield a finding if accuracies are improbably high even for a true accuracy equal to the largest of `ceilings`.
 
     If the decimals allow several counts, the fewest is used.
     """
@@ -136,7 +136,10 @@ def find_high_level(
 
 
 def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
-    """Yield a finding for each average precision below that of equal scores, the class's fraction of images."""
+    """Yield a finding for each class whose average precision is below the class's fraction of all images.
+
+    Equal scores for all images would reach this fraction.
+    """
     for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)
         if least_average_precision(positives, negatives) <= cell.share + cell.unit < share:

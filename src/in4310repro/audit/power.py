@@ -180,7 +180,7 @@ def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator
 
 
 def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the number of a random other class with as many decimals in the same column; None if there is none."""
+    """Return a random other number of `column` with as many decimals as `value`; None if there is none."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]

@@ -35,7 +35,7 @@ def f1_interval(precision: Interval, recall: Interval) -> Interval:
 
 
 def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
-    """Return the interval of mean F1 for given mean precision and mean recall with the same weights.
+    """Return bounds of the mean F1 from mean precision and mean recall; all three means have equal class weights.
 
     F1 is at most (P + R) / 2. It is at least P + R - 1, because (1 - P) (1 - R) >= 0 gives
     2 P R >= (P + R) (P + R - 1). Both bounds are linear in P and R, so they also hold for means.

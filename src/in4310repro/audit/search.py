@@ -123,7 +123,7 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
 
 
 def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
-    """Return the class sizes of the given image sets; if none fits, those of the six-class scene photographs."""
+    """Return the class sizes of each given image set with all `names`; if there is none, those of the scene photos."""
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
         for sizes in options.more_sizes and (options.sizes, *options.more_sizes)
@@ -160,7 +160,7 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 
 
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
-    """Return class sizes of a group: the known ones, else a unique choice with a given total, else the smallest."""
+    """Return the class sizes of a group: known sizes, else the only choice with a given total, else the smallest."""
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
     chance = {

@@ -36,7 +36,7 @@ class Shares:
 
 
 def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each contradiction within a matrix of fractions, or with class values or class sizes."""
+    """Yield a claim for each contradiction within a matrix of fractions, or between it and class values or sizes."""
     shares = read_shares(sheet.table.matrix) if sheet.table.matrix else None
     if shares is None:
         return

@@ -131,7 +131,7 @@ def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
 
 
 def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
-    """Return all k for which k/size prints as this value; `half` also allows half precision."""
+    """Return all k for which k/size is printed as the value of `cell`; `half` also allows half precision."""
     whole = counts_within(interval_of(cell, rounding), size)
     if whole or not half:
         return whole

@@ -117,7 +117,7 @@ def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
 
 
 def sheet(table: Table, document: Document, options: Options) -> Sheet:
-    """Return a table prepared for the checks, with values as fractions, class sizes and conditions of findings."""
+    """Return a table prepared for the checks: fractions, class sizes and possible explanations of contradictions."""
     cells = {id(value): cell for value, cell in zip(table.values, make_cells(table.values), strict=True)}
     classes: dict[Measure, dict[str, Cell]] = {}
     for value in table.values:
@@ -190,7 +190,7 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """Return the rounding unit of each value; if most are full-length doubles, class values get the finest unit.
+    """Return the rounding unit of each value; class values share the finest unit if most values are full doubles.
 
     An overall value with few decimals among full-length ones was rounded by hand. If other overall values use all
     their decimals, an overall value that ends in zeros does so by chance.

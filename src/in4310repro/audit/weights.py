@@ -135,7 +135,7 @@ def _explain_by_batches(columns: Sequence[Column]) -> str | None:
 
 
 def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield further conditions that explain the means: rows not read as classes, or several labels per image."""
+    """Yield conditions that explain the means: rows not read as classes, or several labels per image."""
     beside = [column.sheet.asides.get(column.summary.measure, {}) for column in columns]
     if all(beside):
         wider = [
@@ -151,7 +151,7 @@ def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def is_one_vs_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether there is one average and it is the accuracy that follows from one-vs-rest accuracies."""
+    """Return whether the only average is an accuracy that follows from the classes' one-vs-rest accuracies."""
     readings = read_one_vs_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 

@@ -74,7 +74,7 @@ class Check:
         return lines[:SHOWN_LINES] + ([f"... and {more} more line{'s' * (more > 1)}"] if more > 0 else [])
 
     def verdict(self) -> str:
-        """Return a text with the exit code that says whether the change was found."""
+        """Return a text such as "exit code 1: found", which says whether the check found the change."""
         return f"exit code {self.exit_code}: {'found' if self.exit_code == DIFFERENCE else 'NOT FOUND'}"
 
 
@@ -239,7 +239,7 @@ class _Laboratory:
 
 
 def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
-    """Yield the results of `verify`, and of `audit` or `data check` if the change affects what they read."""
+    """Yield the result of `verify`; also those of `audit` and `data check` if the change affects their input."""
     from in4310repro.runs import names
     from in4310repro.verification.tampering import printed_accuracies
 

@@ -168,7 +168,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 
 
 def with_overrides(command: Command) -> Command:
-    """Add the shared training options to a command; its last parameter receives a dictionary of the given ones."""
+    """Add the shared training options to a command; its parameter `overrides` receives a dict of the options used."""
     annotations = inspect.get_annotations(Overrides, eval_str=True)
     shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
 

@@ -111,7 +111,7 @@ def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> 
 
 
 def _free_folder(run: FinishedRun) -> Path:
-    """Return the folder for a run's report; a number is appended to the name if another run's report has it."""
+    """Return the folder for a run's report; its name gets a number if another run's report has the plain name."""
     from in4310repro.report import page
 
     # Not resolved: a link is as good a name as its target's.

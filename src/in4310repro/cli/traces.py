@@ -71,7 +71,7 @@ def _read(path: Path) -> TraceFile:
 
 
 def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
-    """Yield a table of the steps around the first difference, and of others at growing distances after it."""
+    """Yield the lines of a table of steps: those around the first difference, then some at growing distances."""
     last = len(growth) - 1
     chosen = {start - 1, start, *(start + 2**power for power in range(last.bit_length())), last}
     rows = [("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps")]

@@ -64,7 +64,7 @@ def bytes_by_folder() -> dict[str, int]:
 
 
 def make_room(file: Path, size: int, most: int) -> list[Path]:
-    """Remove the least recently used files of decoded pixels until a new file fits the limit and the disk.
+    """Remove least recently used files of decoded pixels until `file` fits the limit `most` and the free disk space.
 
     A file that a process has open is not removed. The new file may be larger than the limit by itself.
 
@@ -162,7 +162,7 @@ def _allocated(file: Path) -> int:
 
 
 def _try_lock(stream: IO[bytes], *, shared: bool) -> bool:
-    """Try to lock an open file until it is closed and unmapped; return False if another process has locked it."""
+    """Lock an open file until it is closed and unmapped; return False if another process has locked it."""
     try:
         import fcntl
     except ImportError:

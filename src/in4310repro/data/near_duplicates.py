@@ -122,7 +122,7 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
 
 
 def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
-    """Return pairs of images in which one resembles the other after turning or mirroring it.
+    """Return (first, second, orientation) for each pair of images similar after turning or mirroring the first.
 
     Args:
         hashes: for each image, its hash in each of `ORIENTATIONS`. No two images may have close
@@ -222,7 +222,7 @@ class Details:
 
 
 def details(image: Image.Image) -> Details:
-    """Return the details of a picture of any size and shape, prepared for fast comparison."""
+    """Return the locally normalised grey values of a picture (Details), prepared for fast comparison."""
     # Reduced once, since a picture may have many pixels; every size is derived from this.
     grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
     found = _details(grey)

@@ -90,7 +90,7 @@ class CachedPixels:
 
 
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """Return the pixels in a cache file; decodes missing ones first, sharing the work with other processes.
+    """Return the pixels in a cache file, after decoding missing ones together with other processes.
 
     Images that cannot be read are skipped: see `Wanted.decode`.
 
@@ -170,7 +170,7 @@ class _Records:
         return CachedPixels(self._file, self._records["pixels"], self._hashes)
 
     def check(self, progress: Progress) -> None:
-        """Check every record against its sha256."""
+        """Check every record against its sha256, and note which records are intact."""
         shares = self._shares()
         with progress.task(f"checking the cached pixels of {self._wanted.name}", self._wanted.images) as advance:
             for share, _ in zip(shares, self._in_threads(self._check_share, shares), strict=True):

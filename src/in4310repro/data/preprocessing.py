@@ -40,7 +40,7 @@ def to_json(preprocessing: Preprocessing) -> dict[str, object]:
 
 
 def from_json(values: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing in a record of `to_json`; the record may also have a size.
+    """Return the preprocessing from JSON values as `to_json` returns them, possibly with an image size.
 
     Raises:
         KeyError: a value is missing.

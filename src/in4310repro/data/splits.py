@@ -267,7 +267,7 @@ def _check_row(row: Mapping[str, str], source: str) -> None:
 
 
 def check_contents(split: Split) -> None:
-    """Read every image of a split, and compare its sha256 with the one in the split.
+    """Check that every image of a split exists and has the sha256 that the split records.
 
     Raises:
         ValueError: an image is missing or has a different sha256; the message names the first one by path.

@@ -22,7 +22,7 @@ Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, l
 
 
 def refuse_too_large(config: Config, numerics: Numerics, *, training: bool = False) -> None:
-    """Raise ValueError if a batch or a drawn scene needs more memory than this machine has.
+    """Raise ValueError if a batch or a synthetic image (drawn scene) needs more memory than this machine has.
 
     The estimates are lower bounds; batches are not checked on a GPU. The message names the options and both sizes.
 
@@ -99,7 +99,7 @@ def scores_of(images: ImageSet, batches: Sequence[Measured], processes: Processe
 
 
 def local_share(images: int, processes: Processes) -> range:
-    """Return the range of indices of the images that this process computes, out of all `images` images."""
+    """Return the range of indices of the images that this process evaluates, out of all `images` images."""
     return tree.part(images, processes.rank, processes.size)
 
 

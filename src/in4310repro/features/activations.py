@@ -91,7 +91,7 @@ class Histogram:
 
 
 def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
-    """Return the histogram with the counts that `count_bins` made."""
+    """Return the histogram of the values that `count_bins` has counted in `counts`."""
     # The last bin ends at 2^128, which float32 cannot represent.
     edges = (torch.arange(FINITE_BINS, dtype=torch.int32) << DROPPED).view(torch.float32).double()
     edges[-1] = 2.0**128

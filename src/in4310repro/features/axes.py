@@ -199,7 +199,7 @@ class AxisFinder(TorchFunctionMode):
         enter()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Start recording when the outermost module is called; pause in modules whose results it would change."""
+        """Start recording at the outermost module; pause in modules whose results recording would change."""
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:

@@ -25,7 +25,7 @@ class Axes:
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return these axis numbers as Axes, with the same convention."""
+        """Return these axis numbers as Axes, with the convention of this object."""
         return Axes(frozenset(axes), self.convention)
 
 

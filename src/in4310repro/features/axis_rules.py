@@ -63,7 +63,7 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
-    """Raise ContradictionError if a layer's channel axis differs from the one assumed in earlier measurements."""
+    """Raise ContradictionError if a layer's channel axis differs from that assumed for modules measured earlier."""
     if given is None or given.convention is None or not given.convention.modules:
         return
     if axis not in given.axes and (given.axes or tensor.ndim == 2):

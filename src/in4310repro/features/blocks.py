@@ -47,7 +47,7 @@ def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
 
 
 def merge_nodes(nodes: Nodes) -> Moments:
-    """Return the moments of all rows by merging the nodes in the order of their images."""
+    """Merge the moments of all nodes, in the order of their images, and return the result."""
     first, *others = sorted(nodes, key=lambda node: image_range(node).start)
     result = nodes[first]
     for node in others:
@@ -71,7 +71,7 @@ class BlockMoments:
         return self._channels
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Add the maps of images first_image, first_image + 1, ... to their blocks; return counts of their values.
+        """Add the maps of images first_image, first_image + 1, ... to their blocks; return counts of the values.
 
         Raises:
             ValueError: the number of channels differs from that of earlier maps.

@@ -230,7 +230,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
 
 
 def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
-    """Return each channel's mean over some positions of a block's first image; 0 if it is not finite.
+    """Return each channel's mean over some positions of a block's first image; 0 if the mean is not finite.
 
     The mean is float32, so that the difference of two shifts is exact in float64.
     """
@@ -293,7 +293,7 @@ def split_images(maps: Float[Tensor, "image channel height width"]) -> tuple[Ten
 def means_by_lanes(
     maps: Float[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
 ) -> Float64[Tensor, "image channel"]:
-    """Return each image's channel means over positions, minus the shift, added in the compiled kernel's order.
+    """Return each image's channel means minus the shift; sum positions in the order of the compiled kernel.
 
     Lane l sums positions l, l + 16, ... Then the upper half of the lanes is added to the lower half, repeatedly,
     until one lane is left.

@@ -21,7 +21,7 @@ def block_range(images: int, rank: int, world_size: int) -> range:
 
 
 def first_image(images: int, rank: int, world_size: int) -> int:
-    """Return the index of a rank's first image, for the argument `first_image` of FeatureStatistics.
+    """Return the index of a process rank's first image, for the argument `first_image` of FeatureStatistics.
 
     Raises:
         ValueError: the rank is not in 0..world_size-1.

@@ -34,7 +34,7 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Return whether a module or output part is excluded, by its own name or by that of a module around it."""
+        """Return whether a module or output part is excluded, by its name or that of a module around it."""
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)
@@ -64,7 +64,7 @@ def _is_inside(name: str, other: str) -> bool:
 
 
 def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
-    """Return the modules selected by a list of names, a pattern for whole names, or "leaves", by name.
+    """Return a dict from name to module, selected by a list of names, a pattern for whole names, or "leaves".
 
     Raises:
         ValueError: a name or pattern fits no module, a name is repeated, or a bare string or empty list is given.
@@ -168,7 +168,7 @@ class ForwardPass:
         self.running, self.measured = True, False
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
-        """Check the number of images against the model's output if it was uncertain; called after the model has run."""
+        """Check an uncertain number of images against the model's output; called after the model has run."""
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)
         self.running = False

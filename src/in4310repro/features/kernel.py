@@ -71,7 +71,7 @@ class Kernel:
         self.library = library.Library(file, instruction_set, SIGNATURES, sources, "another kernel.cpp")
 
     def count(self, values: Float32[Tensor, "..."]) -> tuple[int, ...]:
-        """Return how many values are non-positive, zero, and not finite."""
+        """Return three numbers: how many values are non-positive, how many are zero, and how many are not finite."""
         values, counts = _in_one_row(values), _zeros(3)
         self.library.call("count", values.numel(), values, counts)
         return tuple(counts.tolist())
@@ -112,7 +112,7 @@ class Kernel:
         self.library.call("histogram", values.numel(), values, counts)
 
     def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
-        """Return the largest finite value over positions, with 0 for -0; minus infinity if no value is finite."""
+        """Return each channel's largest finite value in each image, with 0 for -0; -inf if no value is finite."""
         maps, layout = locate(maps)
         peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
         self.library.call("peaks", layout, peaks)
@@ -146,12 +146,12 @@ def active_kernel() -> Kernel | None:
 
 
 def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
-    """Return the kernel for `widest` or, if it was not built, for the next narrower built set; None if none is."""
+    """Return the kernel for `widest` or, if it was not built, for the next narrower set; None if none was built."""
     return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
-    """Return the sum of each column; on a CPU in a fixed order of rows, unlike torch's sum."""
+    """Return the sum of each column; on a CPU, add the rows in a fixed order, which torch.sum does not."""
     # CUDA has no deterministic cumulative sum of floats; there a sum repeats on the same GPU.
     return rows.cumsum(dim=0)[-1] if rows.device.type == "cpu" else rows.sum(dim=0)
 

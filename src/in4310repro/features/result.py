@@ -103,7 +103,7 @@ class FeatureResult:
         return self.spectrum.largest(k)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the result as numbers, lists and None, from which `from_json` restores it with equal bits."""
+        """Return the result as numbers, lists and None, from which `from_json` restores it exactly."""
         content = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in OPTIONAL}
         moments = self.moments and {name: value.tolist() for name, value in vars(self.moments).items()}
         content |= {"moments": moments, "gram": None if self.gram is None else self.gram.tolist()}
@@ -198,7 +198,7 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
 
 
 def pool_moments(calls: list[BlockMoments]) -> Moments | None:
-    """Return the moments over the rows of all calls of a module, merged in their order; None without calls.
+    """Return the moments over the rows of all calls of a module, merged in order of the calls; None without calls.
 
     Raises:
         ValueError: the calls differ in their number of channels.

@@ -40,7 +40,7 @@ class Spectrum:
         return float(self.largest(k).sum() / self._trace())
 
     def effective_rank(self) -> float:
-        """Return exp of the entropy of the eigenvalues divided by their sum, in [1, channels].
+        """Return exp(H), in [1, channels]; H is the entropy of the eigenvalues after division by their sum.
 
         Roy, Vetterli, "The effective rank" (EUSIPCO 2007).
 
@@ -96,7 +96,7 @@ class FlatMaps:
         return next((batch.shape[1] for batch in self._batches.values()), None)
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of their values.
+        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of the copied values.
 
         Raises:
             ValueError: the copies would take more memory than `max_bytes`.

@@ -53,7 +53,7 @@ class Settings:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
     def describe(self) -> dict[str, object]:
-        """Return the settings by name; omit a setting that older saved states lack if it has the default value."""
+        """Return the settings by name, except those in OPTIONAL (missing in older saved states) with a default."""
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
@@ -91,7 +91,7 @@ class Stream:
         return sum(map(len, self.image_ranges))
 
     def check_width(self, output: Float[Tensor, "..."], axis: int) -> None:
-        """Check that an output has as many channels as the earlier ones.
+        """Check that an output has as many channels, or values per image, as the earlier outputs.
 
         Raises:
             ValueError: the number of channels, or of values per image, differs.
@@ -166,7 +166,7 @@ class Stream:
         }
 
     def restore(self, state: StreamState, tensors: dict[str, Tensor]) -> None:
-        """Replace the statistics by those of a saved state; further images then give equal bits.
+        """Replace the statistics by those of a saved state, so that a measurement continues as if never interrupted.
 
         Raises:
             ValueError: the tensors do not fit together.
@@ -181,7 +181,7 @@ class Stream:
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
-    """Return the output as maps; if it does not have four axes, the height axis has all positions."""
+    """Return the output as maps; unless it has four axes, all its positions are placed on the height axis."""
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 

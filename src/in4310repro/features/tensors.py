@@ -151,7 +151,7 @@ def is_unbatched(module: nn.Module, ndim: int) -> bool:
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return a text about axis 0 if the module's definition says that it is not the images; otherwise None."""
+    """Return what axis 0 of an output holds if, by the module's definition, it is not images; otherwise None."""
     # Includes torch.ao's quantised ones, which do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):

@@ -112,7 +112,7 @@ def name_command(case: str, command: Command) -> str:
 def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """Return a message if a golden file must be renewed, as its portable class is outdated or listed as native.
+    """Return a message if a golden file's portable class is outdated, or is listed as native; otherwise [].
 
     Nothing is checked in native arithmetic.
     """

@@ -69,7 +69,7 @@ class Environments:
         return next((each for each in self.environments if _matches(each, golden)), None)
 
     def listing(self, name: str) -> Environment | None:
-        """Return the environment that lists a golden file by name; None if no environment lists it."""
+        """Return the environment whose list of golden files contains `name`; None if there is none."""
         return next((each for each in self.environments if name in each.files), None)
 
     def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
@@ -92,7 +92,7 @@ class Environments:
 
 
 def same_libraries(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
-    """Return whether the versions of all libraries that affect results are equal."""
+    """Return whether `one` and `other` have equal versions of every library that affects results."""
     return all(one.get(library) == other.get(library) for library in LIBRARIES)
 
 

@@ -90,7 +90,7 @@ def _calibration_error(labels: Int64[torch.Tensor, " image"], scores: Float64[to
 def _binned(
     labels: Int64[torch.Tensor, " image"], scores: Float64[torch.Tensor, "image label"]
 ) -> list[tuple[int, int, float]]:
-    """Return for each bin: number of images, number of correct ones, and sum of their highest scores."""
+    """Return for each bin: number of images, number of correctly predicted images, sum of the images' top scores."""
     top, predicted = scores.max(dim=1)
     bins = (top * CALIBRATION_BINS).ceil().long().clamp(1, CALIBRATION_BINS)
     masks = [bins == number for number in range(1, CALIBRATION_BINS + 1)]

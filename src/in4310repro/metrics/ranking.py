@@ -34,7 +34,7 @@ def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[tor
 def thresholds(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
-    """Return three tensors of counts, with one entry for each distinct score s, from the highest score down.
+    """Return three tensors of numbers of images, with an entry for each distinct score s in decreasing order.
 
     They are the number of images of the class with score s, of images of the class with a score >= s, and of all
     images with a score >= s.

@@ -75,7 +75,7 @@ def csv_of(
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
-    """Return the images with the highest scores of a class, and those with the lowest; the extremes come first.
+    """Return the images with the highest and with the lowest scores of a class; each list begins at its extreme.
 
     Args:
         scores: the scores of all images.

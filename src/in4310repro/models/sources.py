@@ -249,7 +249,7 @@ class Timm(Source):
         return self._library.create_model(self._short, num_classes=classes)
 
     def read_imagenet(self) -> Content:
-        """Read the pretrained weights by timm, which downloads them if its cache does not have them."""
+        """Read the pretrained weights with timm, which downloads them if its cache does not have them."""
         from in4310repro.models.weights import Content
         from in4310repro.system.tensors import tensors_sha256
 
@@ -315,7 +315,7 @@ class Lite(Source):
         return efficientnet.rename(tensors)
 
     def imagenet_evaluation(self) -> Preprocessing:
-        """Return TensorFlow's preprocessing for evaluating the weights: the central 224 / 256 of the short side."""
+        """Return TensorFlow's preprocessing for evaluation: a central crop with 224 / 256 of the short side."""
         half = (0.5, 0.5, 0.5)
         return Preprocessing(mean=half, std=half, interpolation="bicubic", crop_ratio=224 / 256, size=224)
 

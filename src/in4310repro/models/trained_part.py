@@ -33,7 +33,7 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
 
 
 def freeze(model: nn.Module, part: str) -> list[nn.Module]:
-    """Turn off gradients of all modules before a layer; return these modules, which must stay in eval mode."""
+    """Turn off gradients of the modules before the first trained layer; return them, as they must stay in eval mode."""
     frozen = frozen_modules(model, part)
     for module in frozen:
         for parameter in module.parameters(recurse=False):

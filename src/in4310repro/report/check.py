@@ -23,7 +23,7 @@ PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 
 
 def report_differences(run_folder: Path, report: Path) -> list[str]:
-    """Return a message for each value, drawing or page of a report that does not follow from its run.
+    """Return a message for each value, drawing or page of a report that differs from what its run gives.
 
     Drawings and pages are made again with the photographs embedded in `index.html`.
 

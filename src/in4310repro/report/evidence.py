@@ -106,7 +106,7 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Return a clause on the published value that is farthest outside the range of the runs with different seeds."""
+    """Return a clause on the published value that lies farthest outside its range over runs with different seeds."""
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
     ]
@@ -117,7 +117,7 @@ def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[floa
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Return (number of classes with equal correct counts, total of `second` minus total of `first`)."""
+    """Return (number of classes with equally many correct images, all correct images of `second` minus of `first`)."""
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
 
@@ -214,7 +214,7 @@ def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
 def likelihoods(
     corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
 ) -> list[Likelihood]:
-    """Return two likelihoods of each published number of correct images: if tested on unseen or on training images."""
+    """Return two likelihoods per printed number of correct images: on unseen images and on training images."""
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {

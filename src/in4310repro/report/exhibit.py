@@ -173,7 +173,7 @@ def describe_extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Return a sentence on the lowest and the highest value, and on all values with overlapping intervals.
+    """Return a sentence on the lowest and highest value, and on values whose intervals overlap with theirs.
 
     If the intervals are unknown, the sentence gives the range, with every name whose value rounds to its ends.
 

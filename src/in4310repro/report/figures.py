@@ -68,7 +68,7 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
 
 
 def draw_settings(numbers: Mapping[str, Any]) -> Figure:
-    """Draw mean class accuracy by epoch, one training setting after the other, with each published value."""
+    """Draw mean class accuracy by epoch, one training setting after the other; dotted lines are published values."""
     figure, axes = _make_axes("mean class accuracy after each epoch", "epoch, the settings one after the other")
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):

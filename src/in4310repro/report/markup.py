@@ -238,5 +238,5 @@ def _as_markdown(value: object) -> Markdown:
 
 
 def _rule(columns: int) -> Markdown:
-    """Return the line of dashes below the heading of a Markdown table, without its first bar."""
+    """Return the line of dashes below the heading of a Markdown table, without its first `|`."""
     return Markdown(" --- |" * columns)

@@ -100,7 +100,7 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 
 
 def may_write(run: FinishedRun, folder: Path) -> bool:
-    """Return whether the folder holds no report, or one of a run with the same configuration and split."""
+    """Return whether `folder` holds no valid report, or one of a run with the configuration and split of `run`."""
     try:
         earlier = read_json(folder / RECORD)["files_sha256"]
         return all(earlier[name] == run.files.manifest()[name] for name in (names.CONFIG, names.SPLIT))
@@ -150,7 +150,7 @@ def make_pages(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs: M
 
 
 def remove_earlier_figures(folder: Path, written: set[str]) -> None:
-    """Remove the figures of an earlier report that this one does not write; keep all other files."""
+    """Remove an earlier report's figures that are not in `written`; keep all other files."""
     for name in _earlier_figures(folder / RECORD):
         # A report never writes links, so a link is the user's.
         if name not in written and (folder / name).is_file() and not (folder / name).is_symlink():

@@ -31,12 +31,12 @@ class Original(TypedDict):
 
 
 def has_original_classes(classes: Sequence[str]) -> bool:
-    """Return whether `classes` are those of the published report, as every comparison with it requires."""
+    """Return whether `classes` are those of the published report; only then can numbers be compared with it."""
     return list(classes) == original()["classes"]
 
 
 def original() -> Original:
-    """Return the numbers printed in the published report that runs are compared with."""
+    """Return the published report's printed numbers, with which runs are compared."""
     file = resources.files("in4310repro.report") / "original.json"
     printed: Original = json.loads(file.read_text(encoding="utf-8"))
     return printed
@@ -67,7 +67,7 @@ class RunSummary(TypedDict):
 
 
 def summarize(run: FinishedRun) -> RunSummary:
-    """Return the metrics of a run that the page on the published numbers compares."""
+    """Return the run's metrics that appear on the page about the published numbers."""
     settings = {
         name: SettingSummary(
             epoch=best_epoch(rows, run.config.select)["epoch"],
@@ -122,7 +122,7 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Return each module's percentage of values <= 0: as printed, corrected for padding, and measured.
+    """Return dicts from module to percentage of values <= 0: as printed, corrected for padding, and measured.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.

@@ -50,7 +50,7 @@ def of_logs(setting: str, name: str) -> str:
 
 
 def trace(setting: str, done: int) -> str:
-    """Return the path of a setting's trace that begins after so many steps; a resumed training begins another."""
+    """Return the path of a setting's trace that begins after `done` steps; a resumed training begins a new trace."""
     return f"{LOGS}/{setting}{f'.{done}' if done else ''}.trace"
 
 

@@ -182,7 +182,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration; a split `SHARES` is replaced by numbers of images in the preset's proportions.
+    """Return the configuration, with a split `SHARES` replaced by image counts in the preset's proportions.
 
     Args:
         config: a configuration whose split may be `SHARES`.

@@ -258,7 +258,7 @@ class FeatureSettings:
 
 
 def check_choice(name: str, value: str) -> str:
-    """Return the value after checking that it is valid for the option.
+    """Return the value after checking that it is valid for the option `name`.
 
     Raises:
         ValueError: the value is not one of the option's valid values.

@@ -192,7 +192,7 @@ class Heartbeat:
             self.beats = beats
 
     def _decided(self) -> Ending:
-        """Return the exit code and message on which the processes agree; `UNKNOWN` if they are not decided yet."""
+        """Return the exit code and message on which the processes agree; `UNKNOWN` as long as they have not agreed."""
         if self.own:
             return self._agreed(self.own)
         if self.store.check(["ending"]):
@@ -214,7 +214,7 @@ class Heartbeat:
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this process, as the lowest rank that can still do so, prints how the command ended."""
+        """Return whether this process has the lowest rank that is still able to print how the command ended."""
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None

@@ -108,7 +108,7 @@ def verbatim(text: str) -> Markdown:
 
 
 def publishable_place(place: str) -> str:
-    """Return a relative path unchanged; for an absolute path or one with `..`, return only the last name.
+    """Return a relative path unchanged; for an absolute path or one with `..`, return only the last component.
 
     The user's name, taken from the home folder, and unprintable names become `PATH`.
 

@@ -194,7 +194,7 @@ def limits(report: AblationReport) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """Return `after - before` as text: `.` if it is 0, `-` if `after` is None, and `after` if `before` is None."""
+    """Return `after - before` as text: `.` if the difference is 0, `-` without `after`, `after` without `before`."""
     if after is None:
         return "-"
     if before is None:

@@ -31,7 +31,7 @@ from in4310repro.training.step_trace import StepTrace
 
 
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return the Numerics of several processes; in native mode, the numeric class depends on how many there are."""
+    """Return the Numerics of all processes; in native mode, the numeric class depends on the number of processes."""
     if numerics.portable or processes.size == 1:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
@@ -45,7 +45,7 @@ def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def backward_over_processes(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
-    """Compute the gradients of the mean loss over the whole batch, which all processes share; return this loss.
+    """Compute the gradients of the loss averaged over the whole batch, across all processes; return that loss.
 
     Args:
         loss: the mean loss over the images of this process.

@@ -130,7 +130,7 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with the arithmetic of all processes together instead of that of this process.
+    """Return the context with the Numerics of all processes together (see `numerics_of_processes`).
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.

@@ -209,7 +209,7 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the point after the complete fits of a run, to resume from; the start if files are damaged."""
+    """Return the position after a run's complete fits, to resume from; the initial position without intact files."""
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):

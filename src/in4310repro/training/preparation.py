@@ -74,7 +74,7 @@ class WeightsCheck:
 
 
 def check_weights(config: Config, weights: Weights, context: Context) -> WeightsCheck | None:
-    """Classify a folder of ImageNet images with a training's initial weights; return how many are correct.
+    """Classify ImageNet images with a training's initial weights; return how many images are classified correctly.
 
     Args:
         config: the configuration, with the preprocessing that its weights state.
@@ -106,7 +106,7 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
 
 
 def _choose_preprocessing(config: Config) -> Preprocessing:
-    """Return the preprocessing for checking the weights, which for ImageNet weights is that of their evaluation."""
+    """Return the preprocessing for `check_weights`: that of the evaluation of ImageNet weights, else the config's."""
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
@@ -214,7 +214,7 @@ def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalog
 
 
 def _open_network(config: Config, classes: int, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Return the configuration, completed for the network, and the network with its initial weights."""
+    """Return the configuration, with preprocessing and modules filled in, and the network with its initial weights."""
     weights = config.network.read_weights(config.weights)
     network = config.network.build(classes, config.seed, weights)
     config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)

@@ -87,7 +87,7 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Open an existing run folder, and prepare the run for more epochs if the plan has more.
+    """Open an existing run folder; prepare the run for its extension if the plan has more epochs than the run.
 
     Raises:
         ValueError: the run was begun with other options, other images or another arithmetic, or it cannot be

@@ -20,7 +20,7 @@ from in4310repro.trace.recording import Recorded
 
 
 def refuse_several_processes(steps: Collection[int], processes: Processes) -> None:
-    """Raise ValueError if steps are to be traced of a training by several processes."""
+    """Raise ValueError if there are `steps` to trace and the training has several processes."""
     if steps and processes.size > 1:
         raise ValueError(
             f"--trace records a training by one process, and this one has {processes.size}; in portable arithmetic one "
@@ -29,7 +29,7 @@ def refuse_several_processes(steps: Collection[int], processes: Processes) -> No
 
 
 def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
-    """Raise ValueError if a training on so many images ends before the first of these steps."""
+    """Raise ValueError if a training on `images` images ends before the first of `steps`."""
     whole = config.epochs * len(training_ranges(images, config.batch_size))
     if steps and steps.start >= whole:
         raise ValueError(
@@ -38,7 +38,7 @@ def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
 
 
 def new_trace(run: Path, setting: str, done: int) -> Path:
-    """Return the file for a setting's trace from step `done` on; remove those of steps that will be done again.
+    """Return the path for a setting's trace from step `done` on; remove the setting's traces of this or later steps.
 
     Args:
         run: the run folder.
@@ -85,7 +85,7 @@ class StepTrace:
 
     @contextmanager
     def step(self, number: int, batch: Batch) -> Iterator[Recorded]:
-        """Record the block as a step, if it is one of those to record; its loss is recorded in the block.
+        """Record the `with` block as a step if step `number` is to be traced; yield an object that records the loss.
 
         Args:
             number: the number of the step, from 0.

@@ -49,7 +49,7 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the facts to expect if, of the comparison images, only those that libraries install are available."""
+        """Return the facts expected if the only available comparison images are those installed with libraries."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)

@@ -71,7 +71,7 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
 
 
 def first_different_epoch(first: FinishedRun, second: FinishedRun) -> tuple[str, int] | None:
-    """Return the first setting in which an epoch differs between two runs, and its first such epoch, from 1."""
+    """Return the first setting that has a differing epoch, and this epoch's number (from 1); None if all are equal."""
     for name in first.histories:
         if name in second.histories and (found := _different_epoch(first, second, name)):
             return name, found[0]
@@ -117,7 +117,7 @@ def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> l
 
 
 def _known_differences(record: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the keys in which two records differ, except metrics that an older version did not record."""
+    """Yield the path of each entry in which two records differ, except newer metrics that one record lacks."""
     for each in differences(record, other):
         if not (is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):
             yield each.path

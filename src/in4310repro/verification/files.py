@@ -50,7 +50,7 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return `needed` without the keys, at any depth, that `written` lacks, since older runs lack newer options."""
+    """Return `needed` without the keys, at any depth, that are missing from `written`, such as newer options."""
     if isinstance(written, Mapping) and isinstance(needed, Mapping):
         return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
     if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):

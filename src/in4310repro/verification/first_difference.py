@@ -42,9 +42,10 @@ def steps_of_epoch(run: FinishedRun, epoch: int) -> range:
 
 
 def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> Comparison | None:
-    """Return the comparison of two traces with the earliest difference, or with the last steps if all are equal.
+    """Compare each trace in `first` with each in `second`; return the comparison with the earliest difference.
 
-    None stands for traces without a common step.
+    If no traces differ, return the comparison that reaches the last step. Return None if no traces have
+    a common step.
 
     Raises:
         ValueError: the traces are of other models.
@@ -58,7 +59,7 @@ def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> C
 
 
 def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return a sentence on the first tensor in which two runs differ, or on how to record it.
+    """Return a sentence on the first tensor in which two runs differ, or on how to record traces that show it.
 
     The traces are those of the setting in which the runs begin to differ. The list is empty if no epoch differs.
     """
@@ -114,5 +115,5 @@ def describe_replay(run: FinishedRun, setting: str, replayed: Path) -> str:
 
 
 def _describe(comparison: Comparison) -> str:
-    """Return the sentences of `diff`, with those on what it could not compare."""
+    """Return the text of a comparison, followed by notes on what could not be compared."""
     return " ".join([comparison.paragraph(), *(f"Not compared: {note}." for note in comparison.notes)])

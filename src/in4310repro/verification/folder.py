@@ -22,7 +22,7 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
-    """Return a message for each listed file that is missing, changed or a link, or if the manifest is damaged.
+    """Return messages: one per listed file that is missing, changed or a link, and one if the manifest is damaged.
 
     A manifest is damaged unless its bytes are those that a run writes: sorted by name, each name once, and one
     line break at the end.
@@ -144,7 +144,7 @@ def recorded_files(folder: Path) -> RunFolder:
 
 
 def changed_essentials(files: RunFolder) -> list[str]:
-    """Return messages on damage to the manifest, configuration or fingerprint, which all checks need.
+    """Return messages on damage to the files that all checks need: manifest, configuration and fingerprint.
 
     Raises:
         ValueError: the configuration is intact, but this version cannot read its format.
@@ -222,7 +222,7 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """Return the folder by which unchecked files are counted, or the path itself for a status file."""
+    """Return the folder under which an unchecked file is counted; for a status file, return its own path."""
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"

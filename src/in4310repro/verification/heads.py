@@ -70,7 +70,7 @@ class HeadFits:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield messages on recorded values that differ from the repeated fit, and notes on fits with unequal bits."""
+        """Yield messages on records that contradict repeated fits, and notes on fits whose weights differ in bits."""
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
@@ -107,7 +107,7 @@ class HeadFits:
         yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Yield messages if the saved head does not minimize the loss or its scores deviate; note its test metrics.
+        """Compare the saved head with the repeated fit: yield messages on gradient and scores, a note on test metrics.
 
         On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions:
         the gradient of the penalised loss at the saved head is nearly zero, and scores of every part of the split are

@@ -70,7 +70,7 @@ def record_differences(
 
 
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """Return a message on a recorded and a recomputed value; if both are nested, on the first difference in them."""
+    """Return a message on a recorded and a recomputed value; for nested values, on the first entry that differs."""
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         keys = saved if isinstance(saved, dict) else range(len(saved))
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in keys]
@@ -97,7 +97,7 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a message for each average precision that scores within their tolerance leave too uncertain.
+    """Return a message for each average precision whose possible range, given the score tolerance, is too wide.
 
     Args:
         place: name of the average precisions, for the messages.

@@ -79,7 +79,7 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """Return the last row of a training log as a Result; an empty one if columns name classes or rows are epochs."""
+    """Return a training log's last row as a Result; no values if columns name classes or the row names are epochs."""
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])

@@ -221,7 +221,7 @@ def _texts(node: Any) -> list[list[tuple[str, int]]]:
 
 
 def _as_grid(node: Any, title: str) -> Grid | None:
-    """Return an object by class, a flat object or a list of records as a grid; None for anything else."""
+    """Return nested objects (one per class), a flat object or a list of records as a grid; None for anything else."""
     if isinstance(node, Mapping):
         if _is_flat(node) and len([key for key in node if (of := heading(key)).measure and of.rest]) >= WIDE:
             keys = list(node)

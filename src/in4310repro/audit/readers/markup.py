@@ -212,7 +212,7 @@ def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tupl
 
 
 def _join(row: list[str], width: int) -> list[str]:
-    """Return a row of `width` cells, by joining the first cells if its name contains vertical bars."""
+    """Return the row with its name rejoined if vertical bars in the name split the row into over `width` cells."""
     more = len(row) - width
     if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
         return row

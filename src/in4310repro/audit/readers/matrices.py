@@ -165,7 +165,7 @@ def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], mos
 
 
 def _are_numbered(names: Sequence[str], corner: bool) -> bool:
-    """Return whether names are consecutive integers from 0 or 1, or from any number if the corner has a word."""
+    """Return whether names are consecutive integers from 0 or 1; from any integer if the corner cell has a word."""
     whole = [int(name) for name in names if name.isdigit()]
     in_order = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
     return in_order and (corner or whole[0] in (0, 1))

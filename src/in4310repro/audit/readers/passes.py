@@ -190,7 +190,7 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
 
 
 def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
-    """Return the passes of the last epoch if lines of a training log separate three or more groups, else all."""
+    """Return the last epoch's passes if training-log lines split the passes into three or more groups, else all."""
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
         apart = before is None or not running.isdisjoint(range(before.last, each.first))
@@ -199,7 +199,7 @@ def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pa
 
 
 def _find_pass(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
-    """Return the nearest pass that an average may belong to, or the upper one of two at equal distance, or None."""
+    """Return the nearest pass that an average may belong to (the upper of two at equal distance), or None."""
     if value.subject.best or value.subject.network:
         return None
     start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)
@@ -233,7 +233,7 @@ def _has_same_threshold(value: LineValue, current: Pass) -> bool:
 
 
 def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
-    """Yield the values; with a training log, omit values without a count whose label occurs 3 or more times."""
+    """Yield the values; with a training log, omit each value that has no count and a label used 3 or more times."""
     repeated = Counter(value.label for value in loose)
     for value in loose:
         if value.cell.count or not (running and repeated[value.label] >= FORMS):
@@ -315,7 +315,7 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the class values below the first mean of two or more class values; empty if there are more than three."""
+    """Return the values of `column` below the first mean that follows two of its values; [] if over three are below."""
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]
     below = [value for value in column if after and value.line > min(after)]

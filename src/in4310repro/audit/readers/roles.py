@@ -213,7 +213,7 @@ def _is_no_value(name: str, some: bool) -> bool:
 
 
 def _images_of_set(name: str, cells: Sequence[str]) -> bool:
-    """Return whether a column named Train or Test holds image counts: integers, with one above 100."""
+    """Return whether a column named Train or Test holds image counts: integers, at least one of them above 100."""
     of = heading(name)
     whole = all(count(cell) is not None for cell in cells)
     return of.image_set is not None and not of.measure and not of.rest and whole and _is_above_percent(cells)

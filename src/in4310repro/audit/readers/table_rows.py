@@ -144,7 +144,7 @@ def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -
 
 
 def _belongs_to_other_set(line: Line, draft: Draft) -> bool:
-    """Return whether a summary row is about the training or validation set while its table is not."""
+    """Return whether a summary row names the training or validation set and `draft` is not about that set."""
     image_set = heading(line.label).image_set if line.summary else None
     return image_set in ("train", "val") and draft.image_set != image_set
 
@@ -280,7 +280,7 @@ def default_average(measure: Measure) -> Average | None:
 
 
 def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
-    """Decide whether rows with a summary's name are summaries or classes, judged by their support.
+    """Decide from the supports which rows with a summary's name are summaries and which are classes.
 
     `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are
     never classes. A mean may have the mean support of the classes.

@@ -30,7 +30,7 @@ SYNONYMS = {"Pos Pred Value": "Precision", "Sensitivity": "Recall"}  # printed t
 
 
 def aligned_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield each table: a header with two or more known column names, and rows with as many numbers."""
+    """Yield each table: a header with at least two known column names, and the rows of numbers below it."""
     start = 0
     while start < len(lines):
         names = read_header(lines[start]) if start + 1 not in skipped else None
@@ -117,7 +117,7 @@ def _place(text: str, values: Sequence[str], width: int, header: str) -> list[st
 
 
 def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
-    """Return the index of the heading whose left or right edge is nearest to the same edge of a value."""
+    """Return the index of the heading whose left or right edge is nearest to the value's left or right edge."""
 
     def distance(index: int) -> tuple[int, int]:
         right = abs(spans[index][1] - end)

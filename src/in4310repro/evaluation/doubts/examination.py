@@ -126,7 +126,7 @@ def _share(count: Count) -> str:
 
 
 def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
-    """Return the images that can be decoded, in the catalogue's order; raise ValueError if a class has too few.
+    """Return the images that can be decoded, in catalogue order; raise ValueError if too few for cross-validation.
 
     Args:
         images: the catalogue of the folder.
@@ -202,7 +202,7 @@ def examine(
 
 
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
-    """Return a key for each image that decides its cross-validation fold: the smallest sha256 among its copies."""
+    """Return the smallest sha256 among each image's copies; this key decides the image's cross-validation fold."""
     smallest: dict[int, str] = {}
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)

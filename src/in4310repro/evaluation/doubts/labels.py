@@ -106,7 +106,7 @@ def thresholds(
 def confident_classes(
     labels: Int64[np.ndarray, " image"], probabilities: Float64[np.ndarray, "image label"]
 ) -> Int64[np.ndarray, " image"]:
-    """Return the class that each image is confidently assigned to, or -1.
+    """Return the class that each image is confidently assigned to, or -1 if there is none.
 
     It is the most probable of the classes whose probability reaches their threshold; -1 if no class reaches it.
 
@@ -151,7 +151,7 @@ EACH = 100  # images of each kind
 
 
 def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
-    """Draw equally many doubted and undoubted images to be judged, mixed in random order.
+    """Return the paths of equally many doubted and undoubted images to be judged, mixed in random order.
 
     Args:
         paths: paths of the images to choose from, such as the test images.
@@ -199,7 +199,7 @@ class Study:
 
     @property
     def interval(self) -> Interval:
-        """Interval of at least 95 % for the share; conservative, as the weighted sum of the samples' intervals."""
+        """Conservative interval, at least 95 %, of the share of wrong labels: a weighted sum of sample intervals."""
         ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
         return [self._weighted(pair) for pair in ends]
 

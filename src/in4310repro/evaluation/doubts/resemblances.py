@@ -152,7 +152,7 @@ def crops(
     read: Callable[[int], Image.Image],
     progress: Progress = SILENT,
 ) -> list[Crop]:
-    """Return the pairs of neighbouring images in which one is part of the other.
+    """Return the pairs of neighbours in feature space in which one image shows a part of the other.
 
     Args:
         neighbours: at least `CANDIDATES` + 1 neighbours of each image, or all other images.
@@ -229,7 +229,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour that is not a copy of it (-1 if unknown), and their similarity."""
+    """Return each image's nearest neighbour that is not its copy (-1 if unknown), and the similarity of the two."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))
@@ -294,7 +294,7 @@ def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
 def find_groups(
     images: Catalogue, network: torch.nn.Module, config: Config, context: Context, *, cache: bool = True
 ) -> list[Group]:
-    """Return the groups of images, as paths, that a split must keep in one part.
+    """Return groups of images that resemble each other, as paths; a split must keep each group in one part.
 
     The features are those of a network that was not trained on the labels of these images.
 

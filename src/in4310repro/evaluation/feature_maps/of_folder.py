@@ -41,13 +41,13 @@ def with_ending(out: Path, ending: str) -> Path:
 
 
 def partial_results(out: Path) -> list[Path]:
-    """Return the files with partial results, of any process, that belong to this result."""
+    """Return the files in which any process stored partial results of the result file `out`."""
     name = re.compile(re.escape(with_ending(out, "").name) + r"\.\d+of\d+\.part")
     return sorted(file for file in out.parent.glob("*.part") if name.fullmatch(file.name))
 
 
 def remove_partial_results(out: Path) -> None:
-    """Remove the files with partial results that belong to this result."""
+    """Remove the files with partial results of the result file `out`."""
     for file in partial_results(out):
         file.unlink(missing_ok=True)
 
@@ -162,7 +162,7 @@ class PartialResult:
 
     @staticmethod
     def _digest(metadata: Mapping[str, str], tensors: str) -> str:
-        """Return the sha256 of the metadata and of the hash of the tensors."""
+        """Return a single sha256 over some entries of `metadata` and `tensors`, which is the hash of the tensors."""
         return hashlib.sha256(
             "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
         ).hexdigest()
@@ -253,7 +253,7 @@ def sample_files(request: Request) -> list[Path]:
 
 
 def describe_measurement(request: Request, model: nn.Module, arithmetic: str, start: int) -> dict[str, object]:
-    """Return the values that must be equal for a measurement to continue from a partial result.
+    """Return the values in which a measurement must agree with a partial result in order to continue it.
 
     `data` and `eigenvalues` are not included, since they change no statistic.
     """

@@ -140,7 +140,7 @@ class Start(NamedTuple):
 
 
 def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start:
-    """Return the state before an epoch of a setting.
+    """Return the network before an epoch of one optimizer's training, and the saved state, which epoch 1 lacks.
 
     Raises:
         ValueError: the state is damaged, or does not have the recorded hashes.

@@ -51,7 +51,7 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
 
 
 def _batches(epochs: Epochs) -> Batches:
-    """Yield the batches of the first epoch; before each, what `Epochs` does before a step."""
+    """Yield the first epoch's batches; before each batch, prepare network and optimizer as training does."""
     config, device = epochs.task.config, epochs.task.context.numerics.device
     epochs.start_epoch()
     for batch in training_batches(epochs.task.training, config.batch_size, config.augmentation, config.seed, 0):

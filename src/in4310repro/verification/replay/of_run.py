@@ -308,7 +308,7 @@ def result_lines(result: Replay) -> list[str]:
 
 
 def difference_lines(result: Replay) -> list[str]:
-    """Return lines on the first tensors that differ, by traces, and one on what the differences of a replay prove."""
+    """Return lines on the first differing tensors in traces, and one on whether the differences disprove the run."""
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"
