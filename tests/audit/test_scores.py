@@ -351,7 +351,7 @@ def test_every_class_of_any_score_is_looked_at_in_order() -> None:
 
 
 def by_trying(size: int, row: dict[Measure, str], most: int) -> set[tuple[int, int]]:
-    """Return pairs (correct images, predicted images below `most`) whose scores round to those in `row`."""
+    """Return pairs (correct images, fewer than `most` predicted ones) whose scores round to those in `row`."""
 
     def near(share: Fraction, measure: Measure) -> bool:
         return measure not in row or abs(share - Fraction(row[measure])) <= Fraction("0.005") + 4 * E

@@ -53,7 +53,7 @@ def planted_rows(verdicts: Sequence[Verdict]) -> Iterator[str]:
 
 
 def decoder_row(processes: Processes) -> tuple[str, bool]:
-    """Return the row of another decoder, which two heads and nearly equal pixels show, and whether it is named."""
+    """Return the table row of the cause "another image decoder", and whether `compare` names that cause."""
     trace = processes.open("first").run(Training(f"{MODULE}:honest", path=(str(ROOT),), steps=1)).trace
     one, other = (with_head(each, head) for each, head in zip((trace, nearly_equal_pixels(trace)), HEADS, strict=True))
     text = compare(one, other).paragraph()

@@ -170,7 +170,7 @@ def describe_place() -> str:
 
 
 def main() -> int:
-    """Write the table; return 1 if bits depend on the number of processes, or a wrong sum order never changes them."""
+    """Write the table; return 1 if a bit depends on the number of processes, or on no order of the sums."""
     with tempfile.TemporaryDirectory() as folder:
         rows = list(measure(Path(folder)))
     processes_page.update("shares", {"made": describe_place(), "rows": rows})

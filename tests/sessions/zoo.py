@@ -112,7 +112,7 @@ def make(name: str) -> tuple[nn.Module, Inputs]:
 
 
 def compare(network: nn.Module, images: Inputs) -> Comparison:
-    """Measure all modules without submodules of a model, and compare them with copies of their outputs.
+    """Measure the outputs of each leaf module of a model, and compare with numbers computed from copies of them.
 
     Raises:
         AssertionError: a number differs.

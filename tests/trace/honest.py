@@ -73,7 +73,7 @@ def recomputed_maps() -> Training:
 
 
 class Rows(nn.Module):
-    """A network on the rows of an image, as a sequence."""
+    """Network that reads an image as a sequence of its rows."""
 
     def __init__(self, body: nn.Module, width: int) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def loader_with_workers() -> Training:
 
 
 class Augmented(Dataset[Item]):
-    """Images with noise that depends on the image alone."""
+    """Data set whose noise depends only on the index of the image."""
 
     def __len__(self) -> int:
         return 3 * IMAGES
@@ -159,7 +159,7 @@ def sorted_set() -> Training:
 
 
 def timed() -> Training:
-    """The clock is read, for a message alone."""
+    """Return a training that reads the clock only to print the time."""
     made, start = training(), time.time()
 
     def read() -> Iterator[Item]:
@@ -180,7 +180,7 @@ def seeded_globals() -> Training:
 
 
 class OwnPlaces(nn.Module):
-    """Threads that write to places of their own."""
+    """Layer in which each thread writes to its own rows of the result."""
 
     def forward(self, maps: Tensor) -> Tensor:
         parts = torch.empty(len(maps), CLASSES)

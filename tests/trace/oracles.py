@@ -16,7 +16,7 @@ MODULUS = 2**64
 
 
 def scrambled_by_steele(number: int) -> int:
-    """Return splitmix64 of a number, as Steele, Lea and Flood printed it."""
+    """Return the splitmix64 hash of a number, as published by Steele, Lea and Flood."""
     number = (number + 0x9E3779B97F4A7C15) % MODULUS
     number = (number ^ (number >> 30)) * 0xBF58476D1CE4E5B9 % MODULUS
     number = (number ^ (number >> 27)) * 0x94D049BB133111EB % MODULUS
@@ -27,7 +27,7 @@ WEIGHTS = [scrambled_by_steele(2**32 + j) % 2**32 | 1 for j in range(4096)]
 
 
 def hash_by_numpy(values: Tensor) -> str:
-    """Return the hash of a tensor's values in the order of its axes, by integers of any size."""
+    """Return the trace hash of a tensor, computed with Python's unbounded integers."""
     content = bytes(
         values.detach().cpu().clone(memory_format=torch.contiguous_format).reshape(-1).view(torch.uint8).numpy()
     )
@@ -42,7 +42,7 @@ def hash_by_numpy(values: Tensor) -> str:
 def trace_step(
     folder: Path, model: nn.Module, work: Callable[[], Any], optimizer: Any = None, **options: Any
 ) -> TraceFile:
-    """Return the trace of one step in which `work` is called; a tensor that it returns is recorded as loss."""
+    """Return the trace of a single step that calls `work`; its result, unless None, is recorded as the loss."""
     file = folder / "one.trace"
     with Trace(model, optimizer, file, **options) as trace, trace.step() as step:
         if (loss := work()) is not None:
@@ -51,10 +51,10 @@ def trace_step(
 
 
 def events(trace: TraceFile, phase: str, step: int = -1) -> dict[str, Event]:
-    """Return the tensors of a phase of a step by name."""
+    """Return the recorded tensors of one phase of a step (such as forward), by name."""
     return {each.tensor.name: each for each in trace.steps[step].events if each.tensor.phase == phase}
 
 
 def hashes(trace: TraceFile, phase: str, step: int = -1) -> dict[str, str]:
-    """Return the hashes of a phase of a step by name."""
+    """Return the tensor hashes of one phase of a step (such as forward), by tensor name."""
     return {name: each.hash for name, each in events(trace, phase, step).items()}

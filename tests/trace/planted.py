@@ -19,7 +19,7 @@ MODULE = "tests.trace.trainings"
 
 @dataclass(frozen=True)
 class Planted:
-    """A cause, the tensor that differs first, and the words that name the cause."""
+    """A planted cause of different bits, and what `diff` and `explain` are expected to report."""
 
     what: str
     function: str  # in `trainings`
@@ -87,7 +87,7 @@ HEADS = ({"pillow": "11.3.0", "jpeg": "libjpeg-turbo 3.1.2"}, {"pillow": "12.0.0
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a planted cause."""
+    """Results of `diff` and `explain` for a planted cause."""
 
     planted: Planted
     comparison: Comparison
@@ -95,13 +95,13 @@ class Verdict:
 
     @property
     def by_diff(self) -> bool:
-        """True if the right tensor is named as the first that differs."""
+        """True if `diff` names the expected tensor as the first that differs."""
         found = self.comparison.difference
         return found is not None and found.name.startswith(tuple(self.planted.first.split("|")))
 
     @property
     def said(self) -> str:
-        """The sentence of `explain` that names the cause; empty if there is none."""
+        """Sentence of `explain` that names the planted cause; empty if there is none."""
         names = tuple(self.planted.named.split("|"))
         sentences = [*self.explanation.causes]
         sentences += [f"{each.change.name} {each.describe()}" for each in self.explanation.effects if each.moved]
@@ -109,7 +109,7 @@ class Verdict:
 
 
 def examine(planted: Planted, processes: Processes, **options: Any) -> Verdict:
-    """Run a planted cause twice for `diff`, the second time as its row says, and explain it."""
+    """Run the planted training twice, compare the two traces, and explain the training."""
     training = Training(f"{MODULE}:{planted.function}", steps=planted.steps, path=(str(ROOT),))
     other = f"{MODULE}:{planted.other or planted.function}"
     first = processes.open("hash seed 5", {"PYTHONHASHSEED": "5"}).run(training, threads=1 if planted.threads else 0)
@@ -121,13 +121,13 @@ def examine(planted: Planted, processes: Processes, **options: Any) -> Verdict:
 
 
 def with_head(trace: TraceFile, entries: Mapping[str, str]) -> TraceFile:
-    """Return a trace with other entries in its head."""
+    """Return the trace with these entries added to the environment in its header."""
     environment = {**trace.header["environment"], **entries}
     return replace(trace, header={**trace.header, "environment": environment})
 
 
 def nearly_equal_pixels(trace: TraceFile) -> TraceFile:
-    """Return a trace whose first image has another hash and nearly the same norm, as another decoder gives it."""
+    """Return the trace with a first image of another hash and nearly the same norm, as from another decoder."""
 
     def changed() -> Iterator[Any]:
         for event in trace.steps[0].events:

@@ -43,7 +43,7 @@ def record(
     prepare: Callable[[Tensor], Tensor] = lambda images: images,
     **options: Any,
 ) -> TraceFile:
-    """Train for as many steps as there are batches, and return the trace; `before` is called before each step."""
+    """Train one step for each batch and return the trace; `before` is called before each step."""
     model = model or network()
     torch.manual_seed(1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
@@ -60,7 +60,7 @@ def record(
 
 
 def edit_head(path: Path, **entries: Any) -> TraceFile:
-    """Change entries of the environment in the head of a trace."""
+    """Change environment entries in the header of a trace file; return the changed trace."""
     head, rest = path.read_bytes().split(b"\n", 1)
     content = json.loads(head)
     content["environment"] |= entries

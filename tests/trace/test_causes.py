@@ -126,7 +126,7 @@ def test_a_run_that_is_under_way_ends_with_its_processes(tmp_path: Path) -> None
 
 
 def _runs_of(process: int) -> list[int]:
-    """Return the processes that the servers of a process have forked."""
+    """Return the ids of the processes forked by the servers that `process` has started."""
     return [run for server in _children(process) for run in _children(server)]
 
 

@@ -23,7 +23,7 @@ Changed = Callable[..., Comparison]
 
 @pytest.fixture
 def against(tmp_path: Path) -> Changed:
-    """Return a function that compares the plain training with one in which something is changed."""
+    """Return a function that traces a plain and a changed training and compares the traces."""
 
     def changed(plain: dict[str, Any] | None = None, **change: Any) -> Comparison:
         traces = [
@@ -35,7 +35,7 @@ def against(tmp_path: Path) -> Changed:
 
 
 def next_number(values: Tensor, place: int = 0) -> Tensor:
-    """Return the values with one of them replaced by the next larger float32."""
+    """Return a copy in which the element at `place` is replaced by the next larger float32."""
     changed = values.detach().clone(memory_format=torch.contiguous_format)
     flat = changed.view(-1)
     flat[place] = torch.nextafter(flat[place], torch.tensor(torch.inf))
@@ -43,7 +43,7 @@ def next_number(values: Tensor, place: int = 0) -> Tensor:
 
 
 class NudgedGradient(torch.autograd.Function):
-    """The same values, and a gradient whose largest element is the next number."""
+    """Identity function whose gradient has its largest element replaced by the next larger float32."""
 
     @staticmethod
     def forward(_context: Any, values: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class NudgedGradient(torch.autograd.Function):
 
 
 class Nudge(nn.Module):
-    """ReLU that changes a last bit of its output or gradient in the call of a number."""
+    """ReLU that changes the last bit of one output element, or of one gradient element, in call number `at`."""
 
     def __init__(self, at: int = -1, *, gradient: bool = False) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ def test_other_initial_weights_are_found_before_the_first_step(against: Changed)
 
 
 def move_weight(number: int, model: nn.Module) -> None:
-    """Change a last bit of a weight between the first and the second step."""
+    """Change the last bit of one weight before step 1."""
     if number == 1:
         with torch.no_grad():
             model[0].weight.copy_(next_number(model[0].weight))  # type: ignore[index]
@@ -225,7 +225,7 @@ def test_what_a_loop_does_to_the_images_is_told_from_what_it_reads(against: Chan
 
 
 class Between(nn.Sequential):
-    """Layers with a product between them that is no module."""
+    """Network with a multiplication between its layers, outside of any module."""
 
     factor = 1.0
 
@@ -261,7 +261,7 @@ def test_what_a_model_computes_outside_of_its_modules_is_said(
 
 
 def shuffled(read: list[Batch], order: Tensor | None = None) -> list[Batch]:
-    """Return the same images in batches of the same sizes, in another order."""
+    """Return batches of the same size with the images in another order (default: reversed)."""
     images, labels = (torch.cat([batch[name] for batch in read]) for name in ("images", "labels"))
     order = torch.arange(len(images)).flip(0) if order is None else order
     size = len(read[0]["images"])
@@ -438,7 +438,7 @@ def test_another_order_of_execution_is_said(against: Changed) -> None:
 
 
 def ulps_by_numpy(first: float, second: float) -> int:
-    """Count the float32 numbers from one to the other."""
+    """Return the number of float32 steps from `first` to `second`."""
     value, end = np.float32(first), np.float32(second)
     count = 0
     while value != end:

@@ -15,7 +15,7 @@ from tests.trace.recording import batches, record
 
 @pytest.fixture
 def traces(tmp_path: Path) -> tuple[str, str]:
-    """Write traces of two trainings whose learning rates differ."""
+    """Write the traces of two trainings with different learning rates; return the file names."""
     record(tmp_path / "a.trace")
     record(tmp_path / "b.trace", learning_rate=0.02)
     return "a.trace", "b.trace"

@@ -51,7 +51,7 @@ def adamw(model: nn.Module) -> torch.optim.AdamW:
 
 
 def train(file: Path, number: int = 3, **options: Any) -> Any:
-    """Train with a trace of all; return the model."""
+    """Train for `number` steps, trace all of them, and return the model."""
     model = network()
     optimizer = adamw(model)
     with Trace(model, optimizer, file, **options) as trace:
@@ -409,7 +409,7 @@ def test_a_model_that_moves_between_steps_stays_traced(tmp_path: Path) -> None:
 
 
 class Late(nn.Module):
-    """Creates its parameter in the first forward pass."""
+    """Module that creates its parameter in the first forward pass."""
 
     def forward(self, rows: Tensor) -> Tensor:
         if not hasattr(self, "scale"):

@@ -22,7 +22,7 @@ KEPT = {"step": 1, "tensors": ["0.weight", "loss", "labels", "images[1]"]}
 
 
 def ulps_by_numpy(first: Tensor, second: Tensor) -> list[int]:
-    """Return the distance of each pair of numbers, of sign and magnitude, with Python's integers."""
+    """Return the distance in ulps of each pair of elements, computed with Python's integers."""
     numbers = []
     for each in (first, second):
         bits = each.numpy().reshape(-1).view(INTEGERS[each.dtype]).tolist()
@@ -116,7 +116,7 @@ def test_one_number_has_no_axes_and_equal_bits_no_difference() -> None:
 
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
-    """Return a trace with the values of four tensors of a step."""
+    """Return the path of a trace that keeps the values of four tensors of step 1."""
     record(tmp_path / "a.trace", keep=KEPT)
     return tmp_path / "a.trace"
 
@@ -154,7 +154,7 @@ def compress(file: Path) -> None:
 
 
 def layout(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
-    """Return a function that changes the names, dtypes and shapes of a file of values."""
+    """Return a function that applies `change` to the names, dtypes and shapes in a file of kept values."""
 
     def edit(file: Path) -> None:
         with np.load(file) as content:

@@ -62,7 +62,7 @@ def honest() -> Training:
 
 
 class Noisy(Dataset[Item]):
-    """Images with noise that is drawn when they are read."""
+    """Data set that adds newly drawn noise to an image each time the image is read."""
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self.draw = draw
@@ -130,18 +130,18 @@ COLUMNS = 16
 
 
 def part(maps: Tensor, place: int) -> Tensor:
-    """Return an image's part of a sum: 64 values, whose rounding depends on the order of the parts."""
+    """Return one image's contribution to a sum: 64 values, scaled so that the order of addition changes the result."""
     wait()
     return torch.outer(maps[place].detach(), torch.linspace(0.1, 3, COLUMNS)).flatten() * 1.7**place
 
 
 def magnified(total: Tensor) -> Tensor:
-    """Return values in which other rounding of a sum is not rounded away again."""
+    """Return values that amplify differences in the rounding of `total`."""
     return (total * 1e4).sin().view(CLASSES, COLUMNS).sum(1)
 
 
 class IndexAdd(nn.Module):
-    """A sum by index to which threads add their parts in the order in which they are ready."""
+    """Layer that sums with index_add_; threads add their terms in the order in which they finish."""
 
     def forward(self, maps: Tensor) -> Tensor:
         total, lock = torch.zeros(CLASSES * COLUMNS), threading.Lock()
@@ -164,7 +164,7 @@ def index_add() -> Training:
 
 
 class ScatterAdd(nn.Module):
-    """A sum by index of parts, in the order in which threads have them."""
+    """Layer that sums with scatter_add_, in the order in which the threads finish."""
 
     def forward(self, maps: Tensor) -> Tensor:
         total = torch.zeros(CLASSES * COLUMNS)
@@ -220,7 +220,7 @@ def object_order() -> Training:
 
 
 class LeftBuffer(nn.Module):
-    """Adds a buffer that the class and not the object holds."""
+    """Layer that counts calls on its class, so that later trainings in the same process differ."""
 
     left = torch.zeros(CLASSES)
 
@@ -234,7 +234,7 @@ def left_buffer() -> Training:
 
 
 class Uninitialised(nn.Module):
-    """Adds memory that nobody wrote."""
+    """Layer that adds values from uninitialised memory."""
 
     def forward(self, maps: Tensor) -> Tensor:
         return maps + torch.empty(1 << 18)[::4096].nan_to_num(0, 0, 0).clamp(-1, 1).sum()
@@ -287,7 +287,7 @@ def wide_product() -> Training:
 
 
 class Shards(IterableDataset[Item]):
-    """Images of which each worker reads a part."""
+    """Iterable data set in which each worker reads every n-th image, for n workers."""
 
     def __iter__(self) -> Iterator[Item]:
         info = get_worker_info()

@@ -26,7 +26,7 @@ STEPS = 6  # of an epoch
 
 
 def traced(folder: Path, steps: range, mode: str = active().mode) -> Task:
-    """Return a training of a small network by AdamW with everything kept and logged."""
+    """Return a task that trains a small network with AdamW, keeps all epochs, and traces the given steps."""
     inputs = task(network(0), TWO, TWO.settings[0], RunFolder(folder))
     context = Context(replace(active(), mode=mode))
     return replace(inputs, context=context, trace=steps, keep_epochs=True, log_steps=CSV)
@@ -34,7 +34,7 @@ def traced(folder: Path, steps: range, mode: str = active().mode) -> Task:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Task:
-    """Return a training whose steps are all traced."""
+    """Return a finished training task with all steps traced."""
     made = traced(tmp_path_factory.mktemp("traced") / "run", range(2 * STEPS))
     training.fit(made)
     return made

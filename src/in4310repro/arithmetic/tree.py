@@ -16,7 +16,7 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the range of all leaves (groups of `LEAF` images) of a batch: the root of its summation tree."""
+    """Return the range of all leaves (groups of `LEAF` images) of a batch, which stands for the tree's root."""
     return range(-(-images // LEAF))
 
 

@@ -131,7 +131,7 @@ def _announces(text: str) -> bool:
 
 
 def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """Merge each line with an overall value into the only table that it can belong to."""
+    """Add each line that states an overall value to the only table to which it can belong."""
     joined = list(tables)
     anchors = [place for place, (table, _) in enumerate(joined) if table.has_classes]
     owners: dict[int, int] = {}

@@ -66,7 +66,7 @@ def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def search_bound(cells: Sequence[Cell], options: Options) -> int:
-    """Return the largest class size to search: the given bound, or the largest size that the decimals can show."""
+    """Return the largest class size to search: the given bound, or the largest that the decimals can tell apart."""
     if options.bound:
         return options.bound
     unit = max((float(cell.unit) for cell in cells if cell.share not in (0, 1)), default=1.0)

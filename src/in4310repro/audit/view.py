@@ -76,7 +76,7 @@ class View:
 
     @property
     def counts(self) -> tuple[Counted, ...]:
-        """Numbers of correct images of each table."""
+        """For each table, the numbers of correctly classified images that its values allow."""
         return self.audit.counted
 
     @property

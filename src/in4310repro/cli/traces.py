@@ -61,7 +61,7 @@ def diff(
 
 
 def _read(path: Path) -> TraceFile:
-    """Read a trace; raise as `open_regular` and `read_trace` do."""
+    """Read a trace from a regular file; refuse a named pipe, which would block."""
     from in4310repro.system.files import open_regular
     from in4310repro.trace import read_trace
 
@@ -71,7 +71,7 @@ def _read(path: Path) -> TraceFile:
 
 
 def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
-    """Yield the lines of a table of steps: those around the first difference, then some at growing distances."""
+    """Yield the lines of a table with steps around the first difference, then at doubling distances after it."""
     last = len(growth) - 1
     chosen = {start - 1, start, *(start + 2**power for power in range(last.bit_length())), last}
     rows = [("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps")]

@@ -212,7 +212,7 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
 
 
 def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
-    """Return the sorted keys with only the largest key of each image; its other keys become NO_IMAGE."""
+    """Keep the largest key of each image in each channel, replace its others by NO_IMAGE, and return all sorted."""
     images = keys & (INDICES - 1)
     same = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1)
     return torch.where(same.any(dim=2), NO_IMAGE, keys)

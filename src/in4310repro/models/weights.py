@@ -138,7 +138,7 @@ def _refuse_unwritten(values: State, initial: State, source: str) -> None:
 
 
 def _convert(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
-    """Return a weight or buffer in the network's dtype; all floating-point types become float32.
+    """Return a weight or buffer in `dtype`, the network's; floating-point values of any width are converted.
 
     Raises:
         ValueError: the values are not dense, not finite, or of the wrong kind (whole or floating-point).

@@ -179,7 +179,7 @@ def make_record(run: FinishedRun) -> RunRecord:
 
 
 def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the configuration keys with values that training chooses by default; the command can omit them."""
+    """Return the configuration keys whose values training would choose anyway; the command can omit them."""
     config = run.config
     if config.network.is_resnet:
         return []

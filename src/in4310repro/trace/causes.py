@@ -34,25 +34,28 @@ def explain(
     libraries: Sequence[str] = (),
     processes: Processes | None = None,
 ) -> Explanation:
-    """Run steps of a training under one change at a time, each in a process of its own, and compare the traces.
+    """Find what changes a training's bits, by repeating its first steps under one change at a time.
 
-    A training that does not repeat is run with fixed entropy, seeds, clock, order of files and of results, one thread
-    and filled memory; what it needs of these is the cause, and is held fixed while the changes are tried.
+    Each run has a process of its own, and its trace is compared with the trace of an unchanged run. If unchanged
+    runs differ already, the training is repeated with fixed entropy, seeds, clock, file order, order of
+    results, one thread and filled memory. The fixes that make it repeat show the causes, and stay in place while
+    the changes are tried.
 
     Args:
-        function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the batches, pairs of
-            images and labels. Its module is imported in each process.
-        arguments: of the function.
+        function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the batches
+            (pairs of images and labels). Its module is imported in each process.
+        arguments: arguments of the function.
         steps: number of steps of each run.
         only: names of changes (`changes.CHANGES`); empty: all but `compile`, which takes a minute.
         limit: seconds after which a run is stopped.
-        shown: called with a line on what is run next.
+        shown: called with a line of text on the run that is next.
         path: folders in which Python looks for the module first.
         libraries: modules that a process may import once for several runs, to save time.
         processes: processes that serve several explanations; None: new ones.
 
     Raises:
-        ValueError: there is no such change, or the training fails; the message has the last lines of its own code.
+        ValueError: there is no such change, or the training fails; the message has the last lines of the
+            user's code.
     """
     if ":" not in function or steps < 1 or limit <= 0:
         raise ValueError(
@@ -66,7 +69,7 @@ def explain(
 
 
 class _Search:
-    """The search for the causes of one training."""
+    """Search for the causes of different bits between runs of one training."""
 
     def __init__(self, runner: Runner, function: str, chosen: Sequence[Change]) -> None:
         self._runner, self._function, self._chosen = runner, function, chosen
@@ -75,7 +78,6 @@ class _Search:
         self._places: tuple[str, ...] = PLACES  # in which runs are comparable
 
     def explain(self) -> Explanation:
-        """Return the explanation."""
         plain_runs = [Request(place, number=number) for number in range(2) for place in PLACES[:2]]
         # Alone, since a training that fails or hangs does so once.
         self._runner.need(plain_runs[0])
@@ -98,7 +100,7 @@ class _Search:
         return Explanation(self._function, plain.equal, plain, self._held, tuple(findings), effects, together)
 
     def _hold(self) -> list[Finding]:
-        """Find what has to be held fixed for the training to repeat, and hold it."""
+        """Find fixes (such as seeds) that make the training repeat, keep them for later runs, return the causes."""
         fixes = {each.option: each for each in changes.usable_fixes()}
         usable = [name for name in fixes if isinstance(self._runner.try_all(Request("first", (name,)))[0], Run)]
         everything = self._repeats(usable, self._places)
@@ -128,14 +130,14 @@ class _Search:
         ]
 
     def _repeats(self, options: Sequence[str], places: Sequence[str], repeats: int = REPEATS) -> bool:
-        """Return whether runs under some options are equal."""
+        """Return whether `repeats` runs with these options, spread over processes `places`, have equal traces."""
         one, *others = self._runner.try_all(*self._requests(options, places, repeats))
         return isinstance(one, Run) and all(
             isinstance(each, Run) and compare(one.trace, each.trace).equal for each in others
         )
 
     def _effects(self) -> tuple[Effect, ...]:
-        """Run all changes, two at a time, and return their effects."""
+        """Run the training under each change, two runs at a time, and return the effect of each change."""
         plans = []
         for number, change in enumerate(self._chosen):
             place = self._places[number % 2]
@@ -145,7 +147,7 @@ class _Search:
         return tuple(self._effect(*plan) for plan in plans)
 
     def _plan(self, change: Change, place: str) -> tuple[str, list[tuple[Request, Request]]]:
-        """Return the reason why a change cannot be tried, else its runs, each with the one that it is compared with."""
+        """Return why the change cannot be tried (else an empty text), and pairs (run to compare with, changed run)."""
         if reason := changes.missing(change.needs):
             return reason, []
         if held := set(change.held_by) & set(self._held):
@@ -154,7 +156,7 @@ class _Search:
         return reason, [] if reason else [self._with(each, place, variables, threads) for each in change.variants]
 
     def _settings(self, change: Change) -> tuple[tuple[tuple[str, str], ...], int, str]:
-        """Return environment variables and number of threads of a change, and the reason why it has none."""
+        """Return the change's environment variables and number of threads, and why it cannot be tried (else empty)."""
         (plain,) = self._runner.need(Request("first", self._held))
         head = plain.trace.header["environment"]
         vectors = str(head.get("vectors"))
@@ -166,7 +168,7 @@ class _Search:
     def _with(
         self, variant: Variant, place: str, variables: tuple[tuple[str, str], ...] = (), threads: int = 0
     ) -> tuple[Request, Request]:
-        """Return the run of a variant, and the run that it is compared with."""
+        """Return two requests: the run that the variant is compared with, and the run of the variant."""
         own = self._runner.add(variant) if variant.start is not None else place
         against = Request("first" if own != place else place, (*self._held, *variant.against))
         return against, Request(own, (*self._held, *variant.options), variables=variables, threads=threads)
@@ -191,7 +193,7 @@ class _Search:
         return found
 
     def _is_stable(self, pair: Sequence[Request]) -> bool:
-        """Return whether two runs, done again, are equal to the first ones."""
+        """Return whether each of the two runs, when repeated, gives the same trace as before."""
         again = [replace(each, number=each.number + AGAIN) for each in pair]
         if pair[1].place not in PLACES:
             # A new process has other addresses too: so has the third.
@@ -200,7 +202,7 @@ class _Search:
         return all(map(self._equal, pair, again))
 
     def _together(self, effects: Sequence[Effect]) -> list[str]:
-        """Return sentences on settings that keep bits equal for any number of threads or vector instructions."""
+        """Return sentences on which changes still alter bits with deterministic algorithms or portable arithmetic."""
         moving = [
             each.change for each in effects if each.moved and (each.change.name == THREADS or each.change.variables)
         ]
@@ -237,7 +239,7 @@ def assert_same_training(
     limit: float = 300.0,
     processes: Processes | None = None,
 ) -> None:
-    """Assert that a training repeats, and that none of the changes moves a bit of it; for tests of other projects.
+    """Assert that a training repeats bit for bit, also under each of the changes in `under`; for users' tests.
 
     Args:
         make: a function of a module, or its name as `MODULE:FUNCTION`; see `explain`.
@@ -262,7 +264,7 @@ def assert_same_training(
 
 
 def _name(make: Callable[[], Any]) -> tuple[str, list[str]]:
-    """Return the name under which another process can import a function, and the folder of its module."""
+    """Return the name `MODULE:FUNCTION` of a function, and a list with the folder to import its module from."""
     name = getattr(make, "__qualname__", "")
     file = inspect.getsourcefile(make)
     if not name or "<" in name or not file:

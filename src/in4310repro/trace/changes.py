@@ -19,7 +19,7 @@ LOWER = {
 
 @dataclass(frozen=True)
 class Variant:
-    """A run, and the run that it is compared with."""
+    """Options of a changed run, and options of the run that it is compared with."""
 
     options: tuple[str, ...] = ()  # of `surroundings`, `execution` and `worker`
     against: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Change:
-    """A change under which a training is run again."""
+    """A change of environment or computation under which a training is repeated, such as fewer threads."""
 
     name: str
     meaning: str  # how the run is different
@@ -42,7 +42,7 @@ class Change:
 
     @property
     def numerical(self) -> bool:
-        """True if it moves honest trainings, by rounding."""
+        """True if the change alters rounding, and with it the bits of correct trainings."""
         return not self.cause
 
 
@@ -125,7 +125,7 @@ THREADS, BATCH, DETERMINISTIC, PORTABLE = "threads", "batch size", "deterministi
 
 @dataclass(frozen=True)
 class Fix:
-    """Something that can be held fixed in two runs of a training that does not repeat."""
+    """A source of differences between runs, such as a seed or the clock, that can be held fixed."""
 
     name: str
     option: str  # of `surroundings` or `execution`
@@ -159,7 +159,7 @@ ADDRESSES = "addresses of objects enter: an order by id() or by the default hash
 
 
 def missing(needs: str) -> str:
-    """Return the reason why a change cannot be tried on this machine; empty if it can."""
+    """Return why this machine lacks what `needs` names (linux, cuda or compiler); empty if it has it."""
     if needs == "linux" and not sys.platform.startswith("linux"):
         return "only the C library of Linux can fill memory"
     if needs == "compiler" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
@@ -173,12 +173,12 @@ def missing(needs: str) -> str:
 
 
 def usable_fixes() -> list[Fix]:
-    """Return the fixes of this machine."""
+    """Return the fixes that can be applied on this machine; filled memory needs Linux."""
     return [each for each in FIXES if each.option != "filled memory" or not missing("linux")]
 
 
 def choose(only: Collection[str]) -> list[Change]:
-    """Return the changes of some names; of none, all but the slow one.
+    """Return the changes named in `only`; if it is empty, all changes except the slow torch.compile.
 
     Raises:
         ValueError: there is no change of a name.

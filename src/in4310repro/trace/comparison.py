@@ -30,7 +30,7 @@ from in4310repro.trace.values import ElementDifference, compare_values, ordered,
 
 @dataclass(frozen=True)
 class Growth:
-    """Distance of two trainings after a step."""
+    """Difference between two trainings after one step: differing tensors, losses and parameters."""
 
     step: int
     tensors: int  # recorded by both
@@ -41,13 +41,13 @@ class Growth:
 
     @property
     def relative_loss(self) -> float | None:
-        """Relative difference of the losses; None if there is none, or one is not finite."""
+        """Relative difference of the two losses; None if no loss was recorded or one is not finite."""
         if not self.loss or not all(map(math.isfinite, self.loss)):
             return None
         return abs(self.loss[0] - self.loss[1]) / (max(map(abs, self.loss)) or 1.0)
 
     def to_json(self) -> dict[str, Any]:
-        """Return the growth as JSON values; a loss that is not finite is None."""
+        """Return the fields as a JSON object; a loss that is not finite is None."""
         losses = [each if math.isfinite(each) else None for each in self.loss or ()]
         return asdict(self) | {"loss": losses or None, "relative_loss": self.relative_loss}
 
@@ -70,14 +70,15 @@ class Comparison:
         return self.difference is None
 
     def paragraph(self) -> str:
-        """Return the sentences on the difference, or on what is equal, as one paragraph."""
+        """Return one paragraph of text on the first difference, or on what is equal."""
         return " ".join(self.sentences)
 
     def keep(self) -> list[dict[str, Any]]:
-        """Return the arguments `keep` of `Trace` that record the values of the tensor that differs first.
+        """Return values for the argument `keep` of `Trace` with which both trainings record the differing tensor.
 
-        There is one, or one for each trace if the tensor has two names. There is none for a mode, for another shape or
-        dtype, and for a state that steps before this one, which are not recorded, changed.
+        The list has one entry, or two if the traces name the tensor differently. It is empty if the traces are
+        equal, or differ first in a module's mode, in a shape or dtype, or in the state before a
+        step other than step 0.
         """
         found = self.difference
         if not found or not found.first or not found.second or layout(found.first) != layout(found.second):
@@ -104,9 +105,9 @@ class Comparison:
 
 
 def compare(first: TraceFile, second: TraceFile) -> Comparison:
-    """Compare the steps that two traces have in common, in the order of execution of the first.
+    """Compare the common steps of two traces, in the order in which the first training computed its tensors.
 
-    States of generators, indices and names of files are no differences by themselves: they explain others.
+    Generator states, indices and file names do not count as differences; they serve to explain differences.
 
     Raises:
         ValueError: the traces have no step or no tensor in common.
@@ -134,9 +135,9 @@ def compare(first: TraceFile, second: TraceFile) -> Comparison:
 
 
 def compare_elements(comparison: Comparison) -> dict[str, ElementDifference | None]:
-    """Compare the kept values of the step in which two traces first differ, by name of the tensor; None: equal bits.
+    """Return, by tensor name, how the kept values of the first differing step differ; None for equal bits.
 
-    It is empty if there is no difference, or none of elements.
+    The dict is empty if the traces are equal, or if `Comparison.keep` names no tensor.
 
     Raises:
         ValueError: a trace kept no values of that step or of the tensor that differs, or a file is damaged.
@@ -172,7 +173,7 @@ def _growth(pair: Pair) -> Growth:
 
 
 def _ulps(loss: tuple[float, float], dtypes: set[str]) -> int | None:
-    """Return the distance of two losses in numbers of their dtype, or of float32 if that is coarser."""
+    """Return the distance of two losses in ulps of their dtype (float32 for float64); None if one is not finite."""
     if not all(map(math.isfinite, loss)):
         return None
     # A loop may record `loss.item()`, whose dtype is float64.

@@ -84,7 +84,7 @@ def _version(module: str, distribution: str) -> str | None:
 
 
 def _jpeg() -> str | None:
-    """Return Pillow's JPEG library, if Pillow is loaded."""
+    """Return name and version of Pillow's JPEG library; None if Pillow is not loaded."""
     if "PIL" not in sys.modules:
         return None
     from PIL import features
@@ -122,7 +122,7 @@ def _processor() -> str:
 
 
 def _cuda(device: torch.device) -> dict[str, Any]:
-    """Return what can move bits on an NVIDIA GPU; run where there is one, and by no test here."""
+    """Return the GPU, and the CUDA and cuDNN versions and options that can change bits; not covered by tests."""
     driver: Any = torch._C
     return {
         "GPU": torch.cuda.get_device_name(device),

@@ -25,7 +25,7 @@ LONGEST_JOIN = 10.0  # seconds
 
 
 def change_workers(notes: Notes) -> None:
-    """Let each DataLoader have two worker processes if it had fewer, and one if it had more."""
+    """Change the number of workers of each DataLoader: to two if it has fewer, else to one."""
     _change_loaders(notes, lambda asked: {**asked, "num_workers": 2 if asked["num_workers"] < 2 else 1})
 
 
@@ -47,7 +47,7 @@ def _change_loaders(notes: Notes, change: Callable[[dict[str, Any]], dict[str, A
 
 
 def order_results(notes: Notes) -> None:
-    """Let results of workers come in the order in which they were asked for."""
+    """Make process pools, futures and DataLoaders return results in the order of submission."""
 
     def imap(self: Any, *arguments: Any, **options: Any) -> Any:
         notes.add("results are taken in the order in which they end")
@@ -66,7 +66,7 @@ def order_results(notes: Notes) -> None:
 
 
 def use_one_thread(notes: Notes) -> None:
-    """Let torch compute with one thread, and let Python's threads run one after the other."""
+    """Limit torch to one thread, and make Python's threads run one after another."""
     import torch
 
     torch.set_num_threads(1)
@@ -94,7 +94,7 @@ def use_one_thread(notes: Notes) -> None:
 
 
 def be_deterministic(_: Notes) -> None:
-    """Let torch choose algorithms that repeat, as far as it has them."""
+    """Make torch use deterministic algorithms where it has them."""
     import torch
 
     torch.use_deterministic_algorithms(True, warn_only=True)
@@ -102,7 +102,7 @@ def be_deterministic(_: Notes) -> None:
 
 
 def fill_tensors(notes: Notes) -> None:
-    """Let torch fill new tensors, which it does where algorithms are deterministic."""
+    """Make torch use deterministic algorithms, and fill uninitialised tensors with a known value."""
     import torch
 
     be_deterministic(notes)
@@ -110,7 +110,7 @@ def fill_tensors(notes: Notes) -> None:
 
 
 def fill_memory(_: Notes) -> None:
-    """Let the C library of Linux fill memory when it is given out, as MALLOC_PERTURB_ does from the start."""
+    """Make the C library of Linux fill allocated memory with a pattern, as MALLOC_PERTURB_ does."""
     library = ctypes.CDLL(None)
     library.malloc.restype, library.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
     library.free.argtypes = [ctypes.c_void_p]
@@ -121,7 +121,7 @@ def fill_memory(_: Notes) -> None:
 
 
 def allow_tf32(_: Notes) -> None:
-    """Let products on a card use TF32."""
+    """Allow TF32 in matrix products and convolutions on an NVIDIA GPU."""
     import torch
 
     torch.backends.cuda.matmul.fp32_precision = "tf32"
@@ -129,7 +129,7 @@ def allow_tf32(_: Notes) -> None:
 
 
 def set_threads(threads: int) -> None:
-    """Let torch compute with so many threads, on one processor where it is one, as on a machine of that size."""
+    """Set torch's number of threads; for one thread, also bind the process to a single processor."""
     import torch
 
     if threads == 1 and hasattr(os, "sched_setaffinity"):

@@ -24,12 +24,12 @@ class Effect:
 
     @property
     def moved(self) -> bool:
-        """True if bits differ; for half a batch, in the forward pass, since the loss is a mean of fewer images."""
+        """True if the change altered bits; for half a batch, only differences in the forward pass count."""
         found = self.comparison.difference if self.comparison else None
         return found is not None and (self.change.name != BATCH or found.phase == FORWARD)
 
     def describe(self) -> str:
-        """Return the first difference, or the reason why there is none."""
+        """Return a phrase: the first differing tensor, that none differs, or why the change was not tried."""
         if not self.comparison:
             return f"not tried: {self.reason}"
         if not self.moved or not self.comparison.difference:
@@ -46,7 +46,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Finding:
-    """A mistake that makes a training's bits depend on something that they should not depend on."""
+    """A mistake in a training: its bits depend on something that should not matter, such as the clock."""
 
     name: str  # of the change or of the fix
     cause: str
@@ -60,7 +60,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Explanation:
-    """Causes of a training's different bits, and the settings that decide how its numbers are rounded."""
+    """Result of `explain`: mistakes found in a training, and changes that alter how it rounds."""
 
     function: str
     repeats: bool
@@ -72,7 +72,7 @@ class Explanation:
 
     @property
     def causes(self) -> list[str]:
-        """The mistakes, in words."""
+        """Descriptions of the mistakes found, one text for each."""
         return [str(each) for each in self.findings]
 
     def lines(self) -> list[str]:

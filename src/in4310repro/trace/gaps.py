@@ -14,13 +14,13 @@ MOST = 8  # names in a sentence
 
 
 def shorten(names: Sequence[str]) -> str:
-    """Return the first of some names as text, and the number of the others."""
+    """Return the names joined by commas; of more than eight names, the first eight and the number of the rest."""
     more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
     return f"{', '.join(names[:MOST])}{more}"
 
 
 def describe_gaps(first: TraceFile, second: TraceFile, pairs: Sequence[Pair]) -> Iterator[str]:
-    """Yield sentences on what is not in both traces, and so cannot be compared."""
+    """Yield sentences on steps, modules and tensors that only one trace has, so that they cannot be compared."""
     for trace in (first, second):
         if trace.cut:
             yield f"{trace.place} ends within a line, as its process was stopped: that step is not compared"

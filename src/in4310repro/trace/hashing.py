@@ -43,7 +43,7 @@ _NARROW = (
 
 
 class Digest(NamedTuple):
-    """Hash of a tensor's bits, and a summary that tells a near miss from other values."""
+    """Hash of a tensor's bits, with norm and largest magnitude to see how far two tensors are apart."""
 
     hash: str  # 16 hexadecimal digits
     largest: float  # magnitude of the finite values
@@ -56,12 +56,12 @@ Row = Tensor
 
 
 def digest(values: Tensor) -> Digest:
-    """Return the digest of a tensor; see `digests`."""
+    """Return the hash and summary (`Digest`) of one tensor; see `digests`."""
     return digests([values])[0]
 
 
 def digests(tensors: Sequence[Tensor], *, compiled: bool = True) -> list[Digest]:
-    """Return the digest of each tensor, for any device, dtype and strides.
+    """Return the hash and summary (`Digest`) of each tensor, for any device, dtype and strides.
 
     Args:
         tensors: the tensors.
@@ -74,7 +74,7 @@ def digests(tensors: Sequence[Tensor], *, compiled: bool = True) -> list[Digest]
 
 
 def measure(tensors: Sequence[Tensor], names: Sequence[str] = (), *, compiled: bool = True) -> list[Digest | Row]:
-    """Return the digest of each tensor, or on a GPU a row that `read` makes a digest of, without waiting for the GPU.
+    """Return for each tensor a `Digest`, or a `Row` that `read` converts later, so that no GPU is waited for.
 
     Args:
         tensors: the tensors.
@@ -91,7 +91,7 @@ def measure(tensors: Sequence[Tensor], names: Sequence[str] = (), *, compiled: b
 
 
 def read(measured: Sequence[Digest | Row]) -> list[Digest]:
-    """Return the digests, after one transfer from each GPU."""
+    """Return a `Digest` for each result of `measure`, with a single transfer from each GPU."""
     rows = [each for each in measured if isinstance(each, Tensor)]
     devices = {each.device for each in rows}
     content = {device: iter(torch.stack([each for each in rows if each.device == device]).cpu()) for device in devices}
@@ -104,7 +104,7 @@ def _read_row(row: Tensor) -> Digest:
 
 
 def splitmix(number: int) -> int:
-    """Return a 64-bit number that looks random (splitmix64; Steele, Lea and Flood 2014)."""
+    """Return the splitmix64 hash of a number, 64 pseudorandom bits (Steele, Lea and Flood 2014)."""
     number = (number + 0x9E3779B97F4A7C15) & _MASK
     number = ((number ^ number >> 30) * 0xBF58476D1CE4E5B9) & _MASK
     number = ((number ^ number >> 27) * 0x94D049BB133111EB) & _MASK
@@ -130,7 +130,7 @@ def _block_factors(blocks: int, device: torch.device) -> Tensor:
 
 
 def _plain(values: Tensor, name: str) -> Tensor:
-    """Return the values in memory, without gradients; complex values as pairs of real ones."""
+    """Return the tensor detached, with conjugation and negation applied; complex values as pairs of real ones."""
     if kind := _refused_kind(values):
         raise ValueError(f"{name} is {kind}; dense values in memory can be traced")
     if type(values) not in (Tensor, nn.Parameter):
@@ -143,7 +143,7 @@ def _plain(values: Tensor, name: str) -> Tensor:
 
 
 def _refused_kind(values: Tensor) -> str:
-    """Return the kind of a tensor that has no plain values; empty if it has."""
+    """Return the kind of a tensor that cannot be hashed, such as nested; empty if it can be hashed."""
     if torch._C._functorch.is_functorch_wrapped_tensor(values):
         return "inside of torch.func"
     if values.is_nested:
@@ -159,7 +159,7 @@ def _refused_kind(values: Tensor) -> str:
 
 @functools.cache
 def active_kernel() -> library.Library | None:
-    """Return the compiled kernel for this processor; None if none was built."""
+    """Return the compiled hash kernel for this processor; None if no kernel was built."""
     if not (arithmetic := library.available()):
         return None
     headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
@@ -187,7 +187,7 @@ def _measure_by_kernel(tensors: Sequence[Tensor]) -> list[Digest]:
 
 
 def _call(tensors: Sequence[Tensor]) -> list[tuple[int, list[float]]]:
-    """Return hash, and the summary of float32 values, of tensors in the memory of the CPU."""
+    """Return the hash of each CPU tensor from the compiled kernel, with a summary for each float32 tensor."""
     kernel, number = active_kernel(), len(tensors)
     assert kernel is not None  # noqa: S101 - for the type checker
     layouts = [_channels_last(each) for each in tensors]
@@ -215,7 +215,7 @@ def _call(tensors: Sequence[Tensor]) -> list[tuple[int, list[float]]]:
 
 
 def _channels_last(values: Tensor) -> tuple[int, int, int]:
-    """Return images, positions and channels of maps that the kernel turns itself; zeros for other values."""
+    """Return (images, positions, channels) if the kernel can read a channels-last tensor directly; else zeros."""
     if values.ndim == 4 and values.element_size() == 4 and not values.is_contiguous():
         images, channels, height, width = values.shape
         # Of few channels or large maps a copy is as fast.
@@ -225,7 +225,7 @@ def _channels_last(values: Tensor) -> tuple[int, int, int]:
 
 
 def _measure_by_torch(values: Tensor) -> Row:
-    """Return the row of a digest, computed by torch on the device of the values."""
+    """Return hash and summary of a tensor as a `Row`, computed by torch on the tensor's device."""
     words = _words(values).long() & 0xFFFFFFFF
     blocks = -(-len(words) // BLOCK)
     words = nn.functional.pad(words, (0, blocks * BLOCK - len(words))).reshape(blocks, BLOCK)
@@ -235,14 +235,14 @@ def _measure_by_torch(values: Tensor) -> Row:
 
 
 def _words(values: Tensor) -> Tensor:
-    """Return the bytes of a contiguous tensor as int32, filled up with zeros."""
+    """Return the bytes of a contiguous tensor as int32 values, padded with zeros."""
     words = torch.zeros(-(-values.nbytes // 4), dtype=torch.int32, device=values.device)
     words.view(torch.uint8)[: values.nbytes] = values.reshape(-1).view(torch.uint8)
     return words
 
 
 def _summary(values: Tensor) -> tuple[float, float, int]:
-    """Return the largest magnitude and the norm of the finite values, and the number of others."""
+    """Return largest magnitude and norm of the finite values, and the number of infinite or NaN values."""
     if values.numel() == 1 and math.isfinite(value := abs(values.item())):
         return float(value), float(value), 0
     largest, norm, not_finite = _summary_row(values).tolist()
@@ -250,7 +250,7 @@ def _summary(values: Tensor) -> tuple[float, float, int]:
 
 
 def _summary_row(values: Tensor) -> Tensor:
-    """Return what `_summary` does, as three float64 values on the device."""
+    """Return the three results of `_summary` as a float64 tensor on the device of `values`."""
     numbers = values.double().reshape(-1)
     finite = numbers.isfinite()
     kept = torch.where(finite, numbers, 0).abs()

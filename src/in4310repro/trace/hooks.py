@@ -11,18 +11,18 @@ from in4310repro.trace.records import BACKWARD, FORWARD
 
 
 class Hook:
-    """A hook of one module. A copy of the model, as averages of weights make, gets hooks that do nothing.
+    """Hook of one module; in a copy of the model, as weight averaging makes, it becomes an `IdleHook`.
 
     Args:
         module: the module.
-        record: the function that gets what a hook gets behind the module.
+        record: the function called with the hook's arguments, except the module.
     """
 
     def __init__(self, module: nn.Module, record: Callable[..., None]) -> None:
         self._module, self._record = module, record
 
     def __call__(self, module: nn.Module, *arguments: object) -> None:
-        """Record, if the hook is called by its module."""
+        """Call `record` with the arguments, if `module` is the hooked module and is not being compiled."""
         # A compiler that follows the code would record tensors without values.
         if module is self._module and not torch.compiler.is_compiling():
             self._record(*arguments)
@@ -35,11 +35,11 @@ class IdleHook:
     """A hook that does nothing."""
 
     def __call__(self, *_: object) -> None:
-        """Return at once."""
+        """Do nothing."""
 
 
 def refuse(model: nn.Module) -> None:
-    """Check that hooks see what a model computes.
+    """Raise ValueError if hooks would not see what the model computes.
 
     Raises:
         ValueError: the model or one of its modules is compiled, scripted, or copied to several GPUs by DataParallel.
@@ -57,5 +57,5 @@ def refuse(model: nn.Module) -> None:
 
 
 def current_phase() -> str:
-    """Return the phase of a module's call: checkpointing computes maps again inside of a backward pass."""
+    """Return BACKWARD during a backward pass (checkpointing calls modules there), else FORWARD."""
     return BACKWARD if torch._C._current_graph_task_id() != -1 else FORWARD

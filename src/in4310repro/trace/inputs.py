@@ -19,7 +19,7 @@ ORDER = "the order of images"
 def describe_inputs(
     pairs: Sequence[Pair], found: Difference, environment: Mapping[str, tuple[Any, Any]]
 ) -> Iterator[str]:
-    """Yield sentences on the first difference if it is in what a step reads."""
+    """Yield sentences on the cause of a first difference in what a step reads, such as images and labels."""
     pair = pairs[found.equal_steps]
     images = _images(pair.first), _images(pair.second)
     if not found.name.startswith("images") and images[0]:
@@ -39,7 +39,7 @@ def describe_inputs(
 
 
 def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
-    """Return the generators whose states differ in the last of some steps, and since which step they do."""
+    """Return a dict from generators whose states differ in the last step to the step where that began."""
     first: dict[str, int] = {}
     for pair in pairs:
         different = [
@@ -50,7 +50,7 @@ def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
 
 
 def describe_generators(pairs: Sequence[Pair]) -> str:
-    """Return a clause on the states of the recorded generators in the last of some steps."""
+    """Return a clause on whether the states of the recorded generators differ in the last of these steps."""
     different = different_generators(pairs)
     shown = ", ".join(f"{name} from step {step} on" for name, step in different.items())
     return f"the generators' states differ ({shown})" if shown else "the states of the recorded generators are equal"
@@ -85,7 +85,7 @@ def _describe_cause(
 def _describe_pixels(
     until: Sequence[Pair], changed: Sequence[tuple[Event, Event]], environment: Mapping[str, tuple[Any, Any]]
 ) -> str:
-    """Return a sentence on the cause if the same places or files were read and their pixels differ."""
+    """Return a sentence on why pixels differ although both trainings read the same images."""
     libraries = "; ".join(
         f"{name} {a} and {b}" for name in PIXELS if name in environment for a, b in [environment[name]]
     )
@@ -107,7 +107,7 @@ def _describe_pixels(
 
 
 def _describe_order(pairs: Sequence[Pair]) -> str:
-    """Return a sentence if both trainings read the same images in another order; else an empty text.
+    """Return a sentence if both trainings read the same images in different orders; else an empty text.
 
     Args:
         pairs: the step that differs first, and those after it.
@@ -130,14 +130,14 @@ def _images(step: Step) -> list[Event]:
 
 
 def _changed_images(pairs: Sequence[Pair]) -> tuple[Counter[str], Counter[str]]:
-    """Return the hashes of the images that differ from the other training's at the same place, for each of the two."""
+    """Count, for each training, the hashes of images that differ between the trainings at the same place."""
     images = [zip_longest(_images(pair.first), _images(pair.second)) for pair in pairs]
     changed = [(a, b) for step in images for a, b in step if not (a and b and a.hash == b.hash)]
     return Counter(a.hash for a, _ in changed if a), Counter(b.hash for _, b in changed if b)
 
 
 def _same_indices(pair: Pair) -> bool | None:
-    """Return whether both steps read the same places of the data set; None if one of them has no indices."""
+    """Return whether both steps read the same data set indices; None if a trace recorded no indices."""
     return next((a.hash == b.hash for a, b in pair.events if a.tensor.name == "indices"), None)
 
 

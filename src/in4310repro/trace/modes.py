@@ -10,7 +10,7 @@ NAMES = 3  # of modules in a sentence
 
 
 def describe_module(trace: TraceFile, tensor: str) -> str:
-    """Return the class and mode of the module whose input or output a tensor is; empty if it is of none."""
+    """Return class and mode of the module that has `tensor` as input or output; empty if there is none."""
     module = tensor.partition(".input")[0].partition(".output")[0]
     names = [name or "model" for name, _ in trace.modules]
     if module == tensor or module not in names:
@@ -21,7 +21,7 @@ def describe_module(trace: TraceFile, tensor: str) -> str:
 
 
 def mode_findings(trace: TraceFile) -> Iterator[str]:
-    """Yield sentences on modes that are likely to be mistakes."""
+    """Yield sentences on module modes that look wrong, such as frozen batch norm in training mode."""
     first = trace.steps[0]
     named = {each.tensor.name for each in first.events}
     for (name, kind), mode in zip(trace.modules, first.modes, strict=True):

@@ -13,13 +13,13 @@ STANDARD = tuple({sysconfig.get_path(each) for each in ("stdlib", "platstdlib")}
 
 
 class Notes:
-    """Lines of the training's own code that read what was replaced; worker processes append to the same file."""
+    """Log of the lines of user code that called a replaced function; worker processes append to the same file."""
 
     def __init__(self, file: Path) -> None:
         self._file, self._known = file, set[str]()
 
     def add(self, what: str) -> bool:
-        """Note the line that led here, unless a library lies between; return whether it is the training's own code."""
+        """Log the line of user code behind this call and return True; return False if a library made the call."""
         if not (place := _place()):
             return False
         where = " in a worker process" if multiprocessing.parent_process() else ""
@@ -32,7 +32,7 @@ class Notes:
 
 
 def _place() -> str:
-    """Return the innermost line of code outside of the standard library and of this package; empty in a library."""
+    """Return `FILE:LINE` of the innermost user code on the stack; empty if a library is further in."""
     frame = sys._getframe(2)
     while frame := frame.f_back:  # type: ignore[assignment]
         name = frame.f_code.co_filename
@@ -44,7 +44,7 @@ def _place() -> str:
 
 
 def is_direct() -> bool:
-    """Return whether what called this package is the training's own code, and neither a library nor Python's."""
+    """Return whether user code called this package directly, not through a library or Python itself."""
     frame = sys._getframe(1)
     while frame.f_code.co_filename.startswith(OWN) and frame.f_back:
         frame = frame.f_back
@@ -52,10 +52,10 @@ def is_direct() -> bool:
 
 
 def is_library(file: str) -> bool:
-    """Return whether a file of code belongs to an installed library."""
+    """Return whether a source file belongs to an installed library."""
     return any(each in Path(file).parts for each in LIBRARIES)
 
 
 def is_own(file: str) -> bool:
-    """Return whether a file of code is the training's own: of no library, and not of Python or this package."""
+    """Return whether a source file is user code, not part of Python, a library or this package."""
     return not is_library(file) and not file.startswith(("<", OWN, *STANDARD))

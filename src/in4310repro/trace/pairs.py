@@ -14,7 +14,7 @@ MODE = "mode"  # phase of a difference between modules in training and in evalua
 
 @dataclass(frozen=True)
 class Pair:
-    """A step of both traces, and the tensors that both recorded, in the order of execution of the first."""
+    """The same step of two traces, with its matching tensors in the first trace's order of execution."""
 
     first: Step
     second: Step
@@ -28,7 +28,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Difference:
-    """The first tensor that differs, or the first module that is in another mode."""
+    """First difference of two traces: a tensor, or a module in training mode in only one of them."""
 
     step: int
     phase: str  # data, mode, forward, loss, backward or update
@@ -40,28 +40,28 @@ class Difference:
 
 
 def is_evidence(event: Event) -> bool:
-    """Return whether a tensor only explains a difference: a generator that nobody draws from may have any state."""
+    """Return whether a tensor is an index list or generator state, which explains but is no difference itself."""
     return event.tensor.phase == DATA and (event.tensor.name == "indices" or event.tensor.name.startswith("generator."))
 
 
 def differ(first: Event, second: Event) -> bool:
-    """Return whether two tensors have another shape, dtype or bits."""
+    """Return whether two recorded tensors differ in shape, dtype or bits."""
     return layout(first) != layout(second) or first.hash != second.hash
 
 
 def layout(event: Event) -> tuple[tuple[int, ...], str]:
-    """Return shape and dtype."""
+    """Return the shape and dtype of a recorded tensor."""
     return event.tensor.shape, event.tensor.dtype
 
 
 def relative_difference(first: Event, second: Event) -> float:
-    """Return the larger of the relative differences of two tensors' norms and largest magnitudes."""
+    """Return the relative difference of two tensors' norms or largest magnitudes, whichever is larger."""
     pairs = ((first.norm, second.norm), (first.largest, second.largest))
     return max(abs(a - b) / max(a, b) if max(a, b) else 0.0 for a, b in pairs)
 
 
 def match_steps(first: TraceFile, second: TraceFile) -> list[Pair]:
-    """Return the steps that two traces have in common, and their tensors.
+    """Return a `Pair` for each step number that both traces have, with the matching tensors.
 
     Raises:
         ValueError: there are none.
@@ -78,7 +78,7 @@ def match_steps(first: TraceFile, second: TraceFile) -> list[Pair]:
 
 
 def _order(step: Step) -> Step:
-    """Return the step with its losses before the backward pass: a loop may record them later.
+    """Return the step with losses moved before the backward pass, since a loop may record them later.
 
     A step with another forward pass after the backward pass is returned as it is.
     """
@@ -101,7 +101,7 @@ def _span(trace: TraceFile) -> str:
 
 
 def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[Step]:
-    """Return both steps with the state before them, if one has it and the other has it as the end of its last step."""
+    """Return both steps; if only one has its initial state, give the other the end state of its previous step."""
     has_start = [any(each.tensor.name.startswith(START) for each in step.events) for step in steps]
     if has_start[0] == has_start[1]:
         return list(steps)
@@ -120,7 +120,7 @@ def _started(step: Step, last: Step) -> Step:
 
 
 def _pair(first: Step, second: Step) -> Pair:
-    """Return a pair of steps whose tensors are matched by name, or by place if only the names differ."""
+    """Pair the tensors of two steps by name, or by order if only the names differ."""
     if _names(first) != _names(second) and _sequence(first) == _sequence(second):
         return Pair(first, second, tuple(zip(first.events, second.events, strict=True)))
     others = _names(second)

@@ -40,12 +40,12 @@ worker.serve()
 
 
 class NotApplicableError(ValueError):
-    """Error raised if a change does not apply to a training."""
+    """Error raised if a change is impossible for a training, such as half a batch of one image."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """A training to run: a function, its arguments, and how many of its steps."""
+    """A training to run: the function that makes it, the function's arguments, and the number of steps."""
 
     function: str  # MODULE:FUNCTION
     arguments: tuple[str, ...] = ()
@@ -58,19 +58,19 @@ class Training:
 
 @dataclass(frozen=True)
 class Run:
-    """The trace of a run, and the lines of the training's own code that read what was changed."""
+    """Trace of one run, and the lines of user code that called a replaced function."""
 
     trace: TraceFile
     notes: tuple[str, ...]
 
 
 class Server:
-    """A process that runs jobs one after the other; it starts with the first and restarts where it has to.
+    """Process that runs jobs one after another; it starts with the first job and restarts when necessary.
 
     Args:
-        scratch: a folder for its files, of its own.
-        variables: of its environment, which are set before it starts.
-        words: arguments of Python.
+        scratch: a folder for files of this server alone.
+        variables: environment variables to set before the process starts.
+        words: command-line arguments of Python.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Server:
         variables: Mapping[str, str] | None = None,
         threads: int = 0,
     ) -> Run:
-        """Run steps of a training under some options of `surroundings`, `execution` and `worker`.
+        """Run steps of a training under the named options and return the trace.
 
         Args:
             training: the training.
-            options: names of options.
-            variables: of the environment, set before the first computation.
-            threads: of torch; 0: as many as it chooses.
+            options: names of options of `surroundings`, `execution` and `worker`.
+            variables: environment variables to set before the first computation.
+            threads: number of torch's threads; 0: as many as torch chooses.
 
         Raises:
             NotApplicableError: an option does not apply to the training.
@@ -125,7 +125,7 @@ class Server:
             self._process = None
 
     def _ask(self, job: Mapping[str, Any], limit: float) -> tuple[int, bool]:
-        """Return the exit code of a job, and whether it was stopped after its time."""
+        """Send a job to the process; return its exit code and whether it was stopped at the time limit."""
         process = self._start()
         assert process.stdin and process.stdout  # noqa: S101, PT018 - for the type checker
         guard = threading.Timer(limit + GRACE, process.kill)
@@ -168,7 +168,7 @@ class Server:
         return self._process
 
     def _result(self, training: Training, trace: Path, code: int, late: bool) -> list[str]:
-        """Return the libraries that a run has loaded.
+        """Return the names of the libraries that a run has imported.
 
         Raises:
             NotApplicableError: the run found that an option does not apply.
@@ -191,7 +191,7 @@ class Server:
         return list(result["libraries"])
 
     def _last_lines(self, trace: Path) -> str:
-        """Return the innermost line of the stack that Python wrote when the process was stopped or crashed."""
+        """Return the last stack line or error line of a stopped or crashed process; empty if there is none."""
         for file in (trace.with_name(f"{trace.name}.errors"), self._scratch / "start.errors"):
             if file.exists() and (text := file.read_bytes()[-TAIL:].decode(errors="replace").strip()):
                 stack = [found.groups() for found in STACK.finditer(text)]
@@ -203,7 +203,7 @@ class Server:
 
 
 class Processes:
-    """Servers by name, which may serve several trainings; all end with the block."""
+    """Processes (`Server`) by name, shared by several trainings; leaving the `with` block ends all of them."""
 
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="explain-")
@@ -218,7 +218,7 @@ class Processes:
         self._folder.cleanup()
 
     def open(self, name: str, variables: Mapping[str, str] | None = None, words: Sequence[str] = PLAIN_WORDS) -> Server:
-        """Return the server of a name, which is made with the variables and words if there is none."""
+        """Return the server of this name; create it with `variables` and `words` if there is none."""
         if name not in self._servers:
             self._servers[name] = Server(Path(self._folder.name) / name, variables, words)
         return self._servers[name]

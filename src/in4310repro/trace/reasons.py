@@ -67,7 +67,7 @@ def describe_equality(pairs: Sequence[Pair], environment: Environment) -> Iterat
 def describe_difference(
     traces: tuple[TraceFile, TraceFile], pairs: Sequence[Pair], found: Difference, environment: Environment
 ) -> Iterator[str]:
-    """Yield sentences on the first difference of two traces."""
+    """Yield sentences on the first difference of two traces and on its possible causes."""
     pair = pairs[found.equal_steps]
     module, kind = _owner(traces[0], found.name)
     named = f"{found.name}{f' ({kind})' if kind else ''}"
@@ -92,7 +92,7 @@ def describe_difference(
 
 
 def _owner(trace: TraceFile, name: str) -> tuple[str, str]:
-    """Return name and class of the module that a tensor belongs to; empty if there is none."""
+    """Return name and class of the module that owns the tensor; two empty texts if there is none."""
     plain = name.removeprefix(START).removeprefix(OPTIMIZER)
     owners = [(module, kind) for module, kind in trace.modules if plain.startswith(f"{module or 'model'}.")]
     return max(owners, key=lambda each: len(each[0]), default=("", ""))
@@ -103,7 +103,7 @@ def _reads_images(pair: Pair) -> bool:
 
 
 def _describe_equal(pairs: Sequence[Pair], found: Difference) -> str:
-    """Return a sentence on what is equal before the difference."""
+    """Return a sentence on the steps and tensors that are equal before the first difference."""
     pair = pairs[found.equal_steps]
     before = [first for first, _ in pair.events if not is_evidence(first)][: found.equal_tensors]
     counts = Counter(each.tensor.phase for each in before)
@@ -119,7 +119,7 @@ def _describe_equal(pairs: Sequence[Pair], found: Difference) -> str:
 
 
 def _describe_distance(first: Event, second: Event) -> str:
-    """Return a sentence on how far the summaries of two tensors are apart."""
+    """Return a sentence on how much two tensors differ in shape, norm and largest magnitude."""
     if layout(first) != layout(second):
         shapes = " and ".join(f"{list(each.tensor.shape)} of {each.tensor.dtype}" for each in (first, second))
         return f"It has the shape {shapes}."
@@ -157,7 +157,7 @@ def _describe_start(pairs: Sequence[Pair], found: Difference) -> str:
 def _describe_computation(
     traces: tuple[TraceFile, TraceFile], pairs: Sequence[Pair], found: Difference, module: str
 ) -> Iterator[str]:
-    """Yield sentences on a tensor that is computed from equal ones."""
+    """Yield sentences on a tensor that differs although everything computed before it is equal."""
     pair = pairs[found.equal_steps]
     if found.phase == FORWARD:
         yield from _describe_forward(traces[0], found, module)
@@ -193,7 +193,7 @@ def _draws(kind: str) -> bool:
 
 
 def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
-    """Yield a sentence if a module of this class draws random numbers, or may do so."""
+    """Yield a sentence if modules of class `kind` draw random numbers or may do so, as dropout does."""
     if _draws(kind) and different_generators(until):
         yield f"It draws random numbers, and {describe_generators(until)}."
     elif _draws(kind):
@@ -205,7 +205,7 @@ def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
 
 
 def _describe_layout(pair: Pair, found: Difference) -> Iterator[str]:
-    """Yield a sentence if a tensor before the difference has equal values in another memory format."""
+    """Yield a sentence if the strides (memory format) of an earlier tensor differ between the traces."""
     for first, second in pair.events:
         if first is found.first:
             return
@@ -233,7 +233,7 @@ def _value(value: object) -> str:
 
 
 def _different_options(pair: Pair) -> str:
-    """Return the options of the optimizers' parameter groups that differ."""
+    """Return, as text, the optimizer options (such as the learning rate) that differ in this step."""
     groups = [json.loads(each.groups) for each in (pair.first, pair.second)]
     if len(groups[0]) != len(groups[1]):
         return f"{len(groups[0])} and {len(groups[1])} groups of parameters"

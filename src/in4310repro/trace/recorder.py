@@ -33,26 +33,26 @@ Keep = Mapping[str, Any]
 
 
 class Trace:
-    """Records the steps of a training, for any model, optimizer and loop.
+    """Recorder of training steps, for any model, optimizer and training loop.
 
-    A module that is called more than once, or has several names, is recorded at each call: `fc.output`, `fc.output@2`.
-    Gradients are recorded when they are computed, so `fc.weight.grad` is what a backward pass has accumulated, and
-    `fc.weight.grad@2` what it is after a second one. Maps that checkpointing computes again are recorded again. A write
-    through `.data` to a tensor between two modules is seen only in what the second module computes.
+    Each call of a module is recorded: `fc.output`, then `fc.output@2`. Gradients are recorded as they are
+    computed: `fc.weight.grad` is the gradient accumulated after one backward pass, `fc.weight.grad@2` after a
+    second one. Maps that checkpointing recomputes are recorded again. A write through `.data` to a tensor between
+    two modules shows only in the output of the second module.
 
-    A file that can be written no more, as on a full disk, ends the trace with a warning; the training goes on.
+    If the file can no longer be written, as on a full disk, recording stops with a warning; the training goes on.
 
     Args:
         model: the model.
         optimizer: the optimizer, or several; None: parameters and buffers are the only state.
-        path: the file to write; a file that is there is replaced.
+        path: the file to write; an existing file is replaced.
         steps: numbers of the steps to record; None: all.
         every: record each step whose number is a multiple of this.
-        keep: `{"step": NUMBER, "tensors": [NAME, ...]}`, or a list of such: tensors whose values are written beside the
-            trace, for `diff --values`.
-        modules: False records no maps and no modules, as a compiled model needs: what a step reads, its losses,
-            parameter gradients and state.
-        rows: record only so many images of each map in the forward pass; None: all.
+        keep: tensors whose values are written beside the trace, for `diff --values`, as
+            `{"step": NUMBER, "tensors": [NAME, ...]}` or a list of such entries.
+        modules: False, as a compiled model needs, records only the inputs of a step, its losses, parameter
+            gradients and state, but no inputs and outputs of modules.
+        rows: number of images of each batch that are recorded in the forward pass; None: all.
 
     Raises:
         OSError: the file cannot be written when the trace begins.
@@ -146,7 +146,7 @@ class Trace:
         paths: Iterable[object] | None = None,
         number: int | None = None,
     ) -> Iterator[Recorded]:
-        """Record the block as one training step; a step that raises is not written.
+        """Record the code of the `with` block as one training step; if it raises, the step is not written.
 
         Args:
             images: the batch, a tensor or a container of tensors; each image of a tensor gets a hash of its own.
@@ -255,7 +255,7 @@ class Trace:
             self._current.add_gradient(name, gradient)
 
     def _hook_parameters(self) -> None:
-        """Record the gradient of each parameter that needs one and is not hooked yet."""
+        """Register a hook on the gradient of each parameter that requires a gradient and has no hook yet."""
         for name, parameter in self.model.named_parameters():
             if parameter.requires_grad and id(parameter) not in self._hooked and not is_lazy(parameter):
                 self._hooked[id(parameter)] = parameter

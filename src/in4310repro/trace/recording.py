@@ -22,7 +22,7 @@ Keep = Callable[[int, str, Tensor], None]
 
 
 class Recording:
-    """The tensors of a step in the order of execution.
+    """Step in progress: the tensors recorded so far, in the order of execution.
 
     Args:
         number: of the step.
@@ -54,7 +54,7 @@ class Recording:
         self._handles: list[RemovableHandle] = []
 
     def add(self, phase: str, name: str, values: Tensor, *, again: bool = False) -> str:
-        """Record a tensor; return its name, which ends in `@2` if it is the second of this name.
+        """Record a tensor; return its unique name, such as `fc.output@2` for the second `fc.output`.
 
         Args:
             phase: phase of the step.
@@ -78,13 +78,13 @@ class Recording:
         return full
 
     def add_all(self, phase: str, named: Sequence[Named]) -> None:
-        """Record tensors that are the only ones of their names."""
+        """Record tensors whose names occur only once in the step."""
         names, tensors = [name for name, _ in named], [values for _, values in named]
         for name, values, found in zip(names, tensors, measure(tensors, names), strict=True):
             self._append(phase, name, values, found)
 
     def add_loss(self, name: str, value: Tensor | float) -> None:
-        """Record a loss, and its value if it is a single number."""
+        """Record a loss as a tensor, and also its value if it is a single number."""
         values = value.detach() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
         name = self.add(LOSS, name, values)
         if values.numel() == 1 and not values.is_complex():
@@ -100,9 +100,9 @@ class Recording:
         self._keep(self.number, name, values)
 
     def watch(self, name: str, values: Tensor, record: Callable[[str, Tensor], None]) -> None:
-        """Call `record` with the gradient of an output when it is computed.
+        """Register a hook that calls `record` with the name and gradient of an output tensor.
 
-        A tensor that several modules return counts once.
+        A tensor that several modules return gets only one hook.
         """
         if not values.requires_grad:
             return
@@ -121,7 +121,7 @@ class Recording:
             self.add(BACKWARD, f"{name}.grad{path}", values)
 
     def finish(self, groups: str) -> Step:
-        """Return the step; a loss comes before the backward pass, after which most loops record it."""
+        """Return the completed step; losses are placed before the backward pass, as loops often record them late."""
         losses = [each for each in self._events if each[0].phase == LOSS]
         others = [each for each in self._events if each[0].phase != LOSS]
         phases = [tensor.phase for tensor, _ in others]
@@ -132,16 +132,16 @@ class Recording:
         return Step(self.number, "".join(self.modes), groups, self._paths, content, self._losses)
 
     def close(self) -> None:
-        """Remove the hooks of tensors, which parameters among them would keep."""
+        """Remove the gradient hooks, which would otherwise stay on tensors such as parameters."""
         for handle in self._handles:
             handle.remove()
 
 
 class Recorded:
-    """What a loop adds to the step that is being recorded.
+    """Handle of the step being recorded, through which a training loop adds losses.
 
     Args:
-        recording: None: the step is left out, and so is what is added to it.
+        recording: the step; None: the step is not recorded, and calls of `record` are ignored.
     """
 
     def __init__(self, recording: Recording | None) -> None:

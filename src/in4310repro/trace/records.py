@@ -25,7 +25,7 @@ _HASH = re.compile("[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Tensor:
-    """A traced tensor: where it appears, and its layout."""
+    """Description of a traced tensor: phase of the step, name, shape, dtype and strides."""
 
     phase: str
     name: str  # such as `layer1.0.conv1.output` or `fc.weight.grad`
@@ -36,7 +36,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Event:
-    """A tensor at a moment of a step."""
+    """One tensor recorded in a step: its description, hash and summary of values."""
 
     tensor: Tensor
     hash: str  # 16 hexadecimal digits
@@ -47,7 +47,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Step:
-    """All tensors of a training step, in the order of execution."""
+    """One recorded training step: its tensors in the order of execution, module modes, options and losses."""
 
     number: int
     modes: str  # `t` or `e` for each module of the header: training or evaluation mode
@@ -59,7 +59,7 @@ class Step:
 
 @dataclass(frozen=True)
 class TraceFile:
-    """The content of a trace."""
+    """Content of a trace file: the header and the steps."""
 
     place: str
     header: dict[str, Any]
@@ -73,7 +73,7 @@ class TraceFile:
 
 
 def read_trace(path: Path | str) -> TraceFile:
-    """Read a trace.
+    """Read and check a trace file.
 
     Raises:
         ValueError: the file is no trace, has an unknown format, or a line is damaged; the message names the line.
@@ -178,7 +178,7 @@ def _step(content: dict[str, Any], tensors: list[Tensor], modules: int, where: s
 
 
 def _losses(content: object, where: str) -> dict[str, float]:
-    """Return losses by name; the file has them as hexadecimal text, since JSON knows no NaN."""
+    """Decode losses by name from hexadecimal text, which can hold NaN, unlike JSON."""
     if isinstance(content, dict) and all(_is_name(name) and isinstance(value, str) for name, value in content.items()):
         try:
             return {name: float.fromhex(value) for name, value in content.items()}
@@ -192,7 +192,7 @@ def _is_name(value: object) -> bool:
 
 
 def printable(name: str) -> str:
-    """Return a name in which control characters and half characters are escaped."""
+    """Return a printable name unchanged, and any other name with its special characters escaped."""
     return name if name.isprintable() else name.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
@@ -210,7 +210,7 @@ def _event(content: object, tensors: list[Tensor], where: str) -> Event:
 
 
 class Writer:
-    """Writes a trace line by line; each line goes to the system at once, so that a killed process loses no whole step.
+    """Writer of a trace file; lines go to the system one by one, so that a killed process loses no whole step.
 
     Raises:
         OSError: the file cannot be written.
@@ -232,7 +232,7 @@ class Writer:
             rest = rest[self._file.write(rest) :]
 
     def write(self, step: Step) -> None:
-        """Write a step, after the tensors that no step before had.
+        """Write the descriptions of tensors that are new to the file, then the step.
 
         Raises:
             OSError: the file cannot be written.
@@ -255,7 +255,7 @@ class Writer:
 
     @property
     def closed(self) -> bool:
-        """True if nothing can be written any more."""
+        """True if the file is closed and nothing more can be written."""
         return self._file.closed
 
     def close(self) -> None:
@@ -264,5 +264,5 @@ class Writer:
 
 
 def _shorten(value: float) -> float:
-    """Return a value with nine digits, enough for each float32."""
+    """Return the value rounded to nine significant digits, which identify each float32 value."""
     return float(f"{value:.9g}")

@@ -16,7 +16,7 @@ PLACES = ("first", "second", "third")
 
 @dataclass(frozen=True)
 class Request:
-    """A run that is wanted."""
+    """Specification of a run: process name, options, environment variables, threads and number of the repeat."""
 
     place: str  # name of a process
     options: tuple[str, ...] = ()
@@ -32,20 +32,20 @@ class Request:
 
 
 class Runner:
-    """Runs requests of one training and keeps their results."""
+    """Scheduler of runs of one training; it executes each request once and keeps the result."""
 
     def __init__(self, training: Training, processes: Processes, shown: Callable[[str], None] = lambda _: None) -> None:
         self._training, self._processes, self._shown = training, processes, shown
         self._results: dict[Request, Run | ValueError] = {}
 
     def add(self, variant: Variant) -> str:
-        """Add a process for a variant that needs a new one; return its name."""
+        """Prepare a new process with the variant's environment and arguments; return the name of the process."""
         name = " ".join(f"{key}={value}" for key, value in (variant.start or {}).items()) or "libraries first"
         self._processes.open(name, variant.start, variant.words)
         return name
 
     def need(self, *requests: Request) -> list[Run]:
-        """Return the results of runs.
+        """Return the run of each request, executing requests that have no result yet.
 
         Raises:
             ValueError: the training failed.
@@ -58,7 +58,7 @@ class Runner:
         return found
 
     def try_all(self, *requests: Request) -> list[Run | ValueError]:
-        """Return the results of runs, or the errors with which they ended."""
+        """Return for each request its run, or the ValueError with which the run failed."""
         wanted = list(dict.fromkeys(each for each in requests if each not in self._results))
         by_place: dict[str, list[Request]] = {}
         for each in wanted:

@@ -24,12 +24,12 @@ STOPPED = 1_600_000_000.0  # seconds since 1970
 
 
 def shuffle_listings(notes: Notes) -> None:
-    """Let folders be listed in another order, as on another file system."""
+    """Make folders list their files in another order, as another file system might."""
     _order_listings(notes, _shuffle)
 
 
 def sort_listings(notes: Notes) -> None:
-    """Let folders be listed in alphabetic order."""
+    """Make folders list their files in alphabetic order."""
     _order_listings(notes, sorted)
 
 
@@ -39,7 +39,7 @@ def _shuffle(names: list[str]) -> list[str]:
 
 
 class _Scanned:
-    """The result of os.scandir, in another order."""
+    """Replacement for the result of os.scandir, with the entries in a given order."""
 
     def __init__(self, entries: Iterable[os.DirEntry[str]]) -> None:
         self._entries = iter(entries)
@@ -57,7 +57,7 @@ class _Scanned:
         self.close()
 
     def close(self) -> None:
-        """Do nothing: all entries were read."""
+        """Do nothing: the entries were already read."""
 
 
 def _order_listings(notes: Notes, order: Callable[[list[str]], list[str]]) -> None:
@@ -78,19 +78,19 @@ def _order_listings(notes: Notes, order: Callable[[list[str]], list[str]]) -> No
 
 
 def shift_clock(notes: Notes) -> None:
-    """Let the time of day be wrong by months."""
+    """Set the time of day about four months ahead."""
     _set_clock(notes, "time", lambda real: real + SHIFT)
 
 
 def stop_clock(notes: Notes) -> None:
-    """Let all clocks stand, but those of elapsed time for libraries, which may wait for them."""
+    """Stop the time of day for all code, and timers such as perf_counter for user code only."""
     _set_clock(notes, "time", lambda _real: STOPPED)
     for name in ("perf_counter", "monotonic", "process_time"):
         _set_clock(notes, name, lambda real: STOPPED if is_direct() else real)
 
 
 def _set_clock(notes: Notes, name: str, change: Callable[[float], float]) -> None:
-    """Replace a clock of `time`; for the time of day, also what other functions and `datetime` make of it."""
+    """Replace a clock of `time`; for the time of day, also functions such as localtime and datetime.now."""
     real = getattr(time, name)
 
     def changed() -> float:
@@ -124,7 +124,7 @@ def _of_now(function: Callable[[float], Any], now: Callable[[], float], seconds:
 
 
 def fix_entropy(notes: Notes) -> None:
-    """Let entropy of the system be the same in each process: os.urandom, generators without a seed, process numbers."""
+    """Make os.urandom, unseeded generators and process numbers give the same values in each process."""
     import torch
 
     counter = itertools.count()
@@ -184,7 +184,7 @@ def seed_numpy(_: Notes) -> None:
 
 
 def change_variables(notes: Notes) -> None:
-    """Let numbers that the training's own code reads from the environment, or has as a default, be one higher."""
+    """Add one to each whole number that user code reads from an environment variable or gives as its default."""
 
     class Environment(type(os.environ)):  # type: ignore[misc]
         def __getitem__(self, key: str) -> str:

@@ -19,10 +19,10 @@ Named = tuple[str, Tensor]
 
 
 def iterate_tensors(value: object, path: str = "") -> Iterator[Named]:
-    """Yield the tensors of an argument or result with their paths: `[0]`, `.key` or `.field`; others are left out.
+    """Yield pairs (path, tensor) for each tensor in a value; a path is like `[0]`, `.key` or `.field`.
 
-    Tuples, lists, mappings and dataclasses are searched. A sparse COO tensor has two: `.indices` and `.values`, as it
-    holds them.
+    Tuples, lists, mappings and dataclasses are searched. A sparse COO tensor yields its
+    `.indices` and its `.values`.
     """
     if isinstance(value, Tensor):
         if value.layout is torch.sparse_coo:
@@ -42,14 +42,14 @@ def iterate_tensors(value: object, path: str = "") -> Iterator[Named]:
 
 
 def iterate_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Iterator[Named]:
-    """Yield the tensors of a call; a single positional argument needs no number."""
+    """Yield pairs (path, tensor) for the arguments of a call; a single positional argument gets no index."""
     for i, each in enumerate(args):
         yield from iterate_tensors(each, f"[{i}]" if len(args) > 1 else "")
     yield from iterate_tensors(kwargs)
 
 
 def batch_tensors(images: object) -> Iterator[Named]:
-    """Yield the tensors of a batch, and of a single tensor also each of its images.
+    """Yield pairs (name, tensor) for a batch; if `images` is one tensor, also a pair for each image.
 
     Raises:
         ValueError: the batch holds no tensor.
@@ -65,7 +65,7 @@ def batch_tensors(images: object) -> Iterator[Named]:
 
 
 def state_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[Named]:
-    """Return parameters, buffers and optimizer state by name; parameters without values yet are left out."""
+    """Return pairs (name, tensor) of initialised parameters, buffers and optimizer state."""
     parameters = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in parameters.items()}
     found = [(name, each) for name, each in (*parameters.items(), *model.named_buffers()) if not is_lazy(each)]
@@ -81,7 +81,7 @@ def state_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer])
 
 
 def _numbers_as_tensors(state: object) -> object:
-    """Return an optimizer's state of a parameter with its numbers as tensors."""
+    """Return one parameter's optimizer state, with plain numbers converted to tensors."""
     if isinstance(state, Mapping):
         return {
             key: torch.tensor(value, dtype=torch.float64) if isinstance(value, int | float) else value
@@ -91,7 +91,7 @@ def _numbers_as_tensors(state: object) -> object:
 
 
 def generator_states() -> Iterator[Named]:
-    """Yield the states of the generators that a step may draw from, as bytes or as their hash."""
+    """Yield pairs (name, state or hash of the state) for torch's, NumPy's and Python's global generators."""
     yield "generator.torch", torch.get_rng_state()
     if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         for i, state in enumerate(torch.cuda.get_rng_state_all()):
@@ -103,7 +103,7 @@ def generator_states() -> Iterator[Named]:
 
 
 def _as_lists(state: object) -> object:
-    """Return a state with lists in place of arrays, which Python writes faster than NumPy does."""
+    """Return a generator state with arrays replaced by lists, which are faster to convert to text."""
     if isinstance(state, Mapping):
         return {key: _as_lists(value) for key, value in state.items()}
     return state.tolist() if isinstance(state, np.ndarray) else state
@@ -117,7 +117,7 @@ _NOT_PLAIN = object()
 
 
 def plain_options(optimizers: Sequence[torch.optim.Optimizer]) -> str:
-    """Return the options of the optimizers' groups as JSON, without the parameters and other objects."""
+    """Return the options of all parameter groups as JSON text, without parameters and other objects."""
     groups = [
         {key: plain for key, value in group.items() if (plain := _plain(value)) is not _NOT_PLAIN}
         for optimizer in optimizers
@@ -127,7 +127,7 @@ def plain_options(optimizers: Sequence[torch.optim.Optimizer]) -> str:
 
 
 def _plain(value: object) -> object:
-    """Return an option as JSON holds it; `_NOT_PLAIN` if it is another object."""
+    """Return an option as a JSON value; `_NOT_PLAIN` if that is impossible."""
     if isinstance(value, Tensor) and value.numel() == 1:
         value = value.item()
     if value is None or isinstance(value, bool | int | str):

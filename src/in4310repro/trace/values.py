@@ -22,7 +22,7 @@ _DTYPES = {str(each).removeprefix("torch."): each for each in vars(torch).values
 
 @dataclass(frozen=True)
 class Element:
-    """An element of two tensors."""
+    """One differing element of two tensors: its index, its two values and their distance in ulps."""
 
     index: tuple[int, ...]
     first: float | int
@@ -32,7 +32,7 @@ class Element:
 
 @dataclass(frozen=True)
 class AxisRange:
-    """The indices of an axis that have a differing element."""
+    """Number and range of the indices along one axis at which elements differ."""
 
     size: int
     differing: int
@@ -42,7 +42,7 @@ class AxisRange:
 
 @dataclass(frozen=True)
 class ElementDifference:
-    """The elements in which two tensors of one shape and dtype differ; complex numbers have an axis of two more."""
+    """Summary of the elements in which two tensors differ; complex tensors get an extra axis of size two."""
 
     differing: int
     elements: int
@@ -53,7 +53,7 @@ class ElementDifference:
     axes: tuple[AxisRange, ...]
 
     def describe(self) -> str:
-        """Return a sentence on which elements differ, how many, how far, and where."""
+        """Return sentences on the number, distance and positions of the differing elements."""
         shown = "; ".join(map(_show, self.examples))
         ulps = (
             ""
@@ -77,12 +77,12 @@ def _show(element: Element) -> str:
 
 
 def values_file(trace: Path, step: int) -> Path:
-    """Return the file beside a trace that holds the kept values of a step."""
+    """Return the path of the file beside a trace that holds the kept tensor values of a step."""
     return trace.with_name(f"{trace.name}.step{step}.npz")
 
 
 class KeptValues:
-    """Collects the chosen tensors of the steps of a trace, and writes a file for each step.
+    """Collector of chosen tensors of a training; it writes one file for each step with such tensors.
 
     Raises:
         ValueError: a choice is not `{"step": NUMBER, "tensors": [NAME, ...]}`.
@@ -99,12 +99,12 @@ class KeptValues:
         self._found: dict[str, Tensor] = {}
 
     def keep(self, step: int, name: str, values: Tensor) -> None:
-        """Copy a tensor's values, if they are wanted."""
+        """Store a copy of a tensor if its name was chosen for this step."""
         if name in self._wanted.get(step, ()):
             self._found[name] = values.detach().resolve_conj().resolve_neg().cpu().contiguous().clone()
 
     def write(self, step: int) -> None:
-        """Write the values of a step, if any are wanted.
+        """Write the chosen tensors of a step to a file, if any were chosen for this step.
 
         Raises:
             ValueError: the step has no tensor of a wanted name.
@@ -128,7 +128,7 @@ def _octets(values: Tensor) -> np.ndarray[Any, Any]:
 
 
 def read_values(trace: Path, step: int) -> dict[str, Tensor]:
-    """Read the kept values of a step, by name of the tensor.
+    """Return the kept tensors of a step by name, read from the file beside the trace.
 
     Raises:
         ValueError: there are none, or the file is damaged.
@@ -163,7 +163,7 @@ def _tensor(octets: np.ndarray[Any, Any], dtype: str, shape: Sequence[int]) -> T
 
 
 def ordered(values: Tensor) -> Tensor:
-    """Return integers that count the representable numbers, so that neighbours differ by one; 0 for both zeros.
+    """Map floats to integers such that neighbouring representable floats differ by one; both zeros give 0.
 
     Args:
         values: real floating-point numbers.
@@ -178,7 +178,7 @@ def ordered(values: Tensor) -> Tensor:
 
 
 def compare_values(first: Tensor, second: Tensor) -> ElementDifference | None:
-    """Return the elements in which two tensors differ; None if their bits are equal.
+    """Return a summary of the elements in which two tensors differ; None if their bits are equal.
 
     Raises:
         ValueError: shapes or dtypes differ.
@@ -218,7 +218,7 @@ def _axis(size: int, indices: np.ndarray[Any, Any]) -> AxisRange:
 
 
 def _distances(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the ulps between elements, -1 where there are none, and a size by which the farthest are found."""
+    """Return each pair's distance in ulps (-1 if undefined), and a number by which pairs are ranked."""
     if not first.is_floating_point():
         return torch.full((len(first),), -1), (first.double() - second.double()).abs()
     finite = [each.double().isfinite() for each in (first, second)]

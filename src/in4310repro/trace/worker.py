@@ -38,15 +38,15 @@ EXPECTED = "(model, loss function, optimizer, batches)"
 
 
 class Refused(Exception):  # noqa: N818 - a sentence for the user
-    """Raised if a training, or a change of it, cannot be run; the message says why."""
+    """Error raised if a training cannot be run as given; the message says why."""
 
 
 class NotApplicable(Exception):  # noqa: N818
-    """Raised if a change does not apply to the training."""
+    """Error raised if a change is impossible for the training, such as half a batch of one image."""
 
 
 def serve() -> None:
-    """Do the jobs of standard input; answer each: its exit code, whether it was late, whether it was the last."""
+    """Run jobs from standard input, one JSON line each; answer each with [exit code, timed out, last job]."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     answers = os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDWR)
@@ -77,7 +77,7 @@ def _import_torch() -> None:
 
 
 def _in_fork(job: dict[str, Any]) -> tuple[int, bool]:
-    """Do a job in a fork with a group of its own; return its exit code, and whether it was stopped."""
+    """Run a job in a forked process group; return its exit code and whether it was stopped at the time limit."""
     parent = os.getppid()
     child = os.fork()
     if not child:
@@ -102,7 +102,7 @@ def _in_fork(job: dict[str, Any]) -> tuple[int, bool]:
 
 
 def _work(job: dict[str, Any]) -> int:
-    """Do a job, and write how it ended to a file beside the trace; return the exit code."""
+    """Run a job, write its result or error to a file beside the trace, and return the exit code."""
     errors = os.open(f"{job['file']}.errors", os.O_WRONLY | os.O_CREAT)
     os.dup2(errors, 2)
     faulthandler.enable(errors)
@@ -129,7 +129,7 @@ def _described(error: BaseException) -> str:
 
 
 def _frames(error: BaseException) -> list[str]:
-    """Return the last lines of the user's own code in a traceback."""
+    """Return the last two lines of user code in the traceback of an error."""
     frames = [
         f"{Path(each.filename).name}:{each.lineno} in {each.name}: {each.line}"
         for each in traceback.extract_tb(error.__traceback__)
@@ -139,7 +139,7 @@ def _frames(error: BaseException) -> list[str]:
 
 
 def run(job: dict[str, Any]) -> None:
-    """Run the steps of a job, and write their trace.
+    """Run the training steps that a job describes, under the job's options, and write the trace file.
 
     Raises:
         Refused: the function is not there, or does not return a training.
@@ -173,7 +173,7 @@ def run(job: dict[str, Any]) -> None:
 
 
 def _function(name: str, arguments: list[Any]) -> Callable[[], Any]:
-    """Return the user's function, bound to its arguments."""
+    """Import the user's function; return it bound to its arguments."""
     module_name, _, function_name = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -251,7 +251,7 @@ def _train(made: Any, job: dict[str, Any], options: set[str]) -> None:
 
 
 def _check(made: Any) -> tuple[Any, Any, Any, Any]:
-    """Return the parts of a training.
+    """Return model, loss function, optimizer and batches, after checking their types.
 
     Raises:
         Refused: they are something else.
@@ -293,7 +293,7 @@ def _check_loss(loss: Any) -> Any:
 
 
 def _forward(model: Any, options: set[str]) -> Callable[..., Any]:
-    """Return the model, or another callable that computes it, under the options that concern it.
+    """Return the model or a function that computes it, under options such as portable arithmetic or compile.
 
     Raises:
         NotApplicable: an option does not apply to this model.

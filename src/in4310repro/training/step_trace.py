@@ -20,7 +20,7 @@ from in4310repro.trace.recording import Recorded
 
 
 def refuse_several_processes(steps: Collection[int], processes: Processes) -> None:
-    """Raise ValueError if there are `steps` to trace and the training has several processes."""
+    """Raise ValueError if steps are to be traced and the training uses several processes."""
     if steps and processes.size > 1:
         raise ValueError(
             f"--trace records a training by one process, and this one has {processes.size}; in portable arithmetic one "
@@ -29,7 +29,7 @@ def refuse_several_processes(steps: Collection[int], processes: Processes) -> No
 
 
 def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
-    """Raise ValueError if a training on `images` images ends before the first of `steps`."""
+    """Raise ValueError if the training on `images` images ends before the first step to trace."""
     whole = config.epochs * len(training_ranges(images, config.batch_size))
     if steps and steps.start >= whole:
         raise ValueError(
@@ -38,11 +38,11 @@ def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
 
 
 def new_trace(run: Path, setting: str, done: int) -> Path:
-    """Return the path for a setting's trace from step `done` on; remove the setting's traces of this or later steps.
+    """Return the file for a trace from step `done` on; delete traces that begin at `done` or later.
 
     Args:
         run: the run folder.
-        setting: the setting's name.
+        setting: name of the training setting (one optimizer's training).
         done: number of steps that the training has taken.
     """
     for file in (run / names.LOGS).glob("*.trace"):
@@ -53,15 +53,15 @@ def new_trace(run: Path, setting: str, done: int) -> Path:
 
 
 class StepTrace:
-    """Recorder of some of a training's steps.
+    """Recorder of selected steps of a training.
 
-    The model has hooks only from the first of these steps to the last, and the file is there from the first on.
+    The model has hooks from the first selected step to the last; the file is created at the first selected step.
 
     Args:
         model: the network that is trained.
-        optimizer: its optimizer.
+        optimizer: the optimizer of the training.
         path: the file to write.
-        steps: numbers of the steps, from 0.
+        steps: numbers of the selected steps, from 0.
 
     Raises:
         ValueError: the network is compiled or scripted, so that its modules cannot be observed.
@@ -85,7 +85,7 @@ class StepTrace:
 
     @contextmanager
     def step(self, number: int, batch: Batch) -> Iterator[Recorded]:
-        """Record the `with` block as a step if step `number` is to be traced; yield an object that records the loss.
+        """Record the `with` block as step `number` if that step is selected; yield an object that takes the loss.
 
         Args:
             number: the number of the step, from 0.

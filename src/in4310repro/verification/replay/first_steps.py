@@ -19,7 +19,7 @@ Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimizer, Batches]:
-    """Return the network, loss, optimizer and batches with which the training of a run's selected setting began.
+    """Return network, loss, optimizer and batches of a run's selected training, as at its first step.
 
     The arithmetic is that of the run. Decoded pixels may be read from the cache.
 
@@ -51,7 +51,7 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
 
 
 def _batches(epochs: Epochs) -> Batches:
-    """Yield the first epoch's batches; before each batch, prepare network and optimizer as training does."""
+    """Yield (images, labels) of the first epoch, after the preparation that `Epochs` makes before each step."""
     config, device = epochs.task.config, epochs.task.context.numerics.device
     epochs.start_epoch()
     for batch in training_batches(epochs.task.training, config.batch_size, config.augmentation, config.seed, 0):
