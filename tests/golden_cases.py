@@ -184,7 +184,7 @@ def headline_numbers(run: FinishedRun) -> dict[str, Any]:
 
 
 def claim_with_tolerance(values: dict[str, Any], tier: str) -> dict[str, Claim]:
-    """Return claims to be compared bit for bit in equal arithmetic (numeric class), else with a tolerance."""
+    """Return claims compared bit for bit in an equal numeric class, and with a tolerance otherwise."""
     tolerances = read_json(TOLERANCES)["numbers"]
     return {
         name: Claim(value=value, tier="bitwise", otherwise=tier, **tolerances[name]) for name, value in values.items()

@@ -145,7 +145,7 @@ class Started:
 
 @contextmanager
 def start_torchrun(*arguments: Any, **options: Any) -> Iterator[Started]:
-    """Start the command by torchrun, and kill its remaining processes when the block ends."""
+    """Start a command under torchrun; kill those of its processes that still run when the block ends."""
     command = Started(*arguments, **options)
     try:
         yield command

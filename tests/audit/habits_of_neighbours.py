@@ -95,7 +95,7 @@ def report_and_marked_matrix(generator: np.random.Generator) -> Report:
 
 
 def other_predictions(generator: np.random.Generator) -> Report:
-    """Print training, baseline and best validation accuracies beside a report of the test set."""
+    """Return a report of a test set below one or more of training, baseline and best validation accuracies."""
     outcome = ordinary(generator)
     others = ("Training accuracy: 0.9987", "Best validation accuracy: 0.9012", "Baseline accuracy: 0.4310")
     lines = "\n".join(str(each) for each in generator.permutation(others)[: int(generator.integers(1, 4))])

@@ -60,7 +60,7 @@ def is_percent(text: str) -> bool:
 
 
 def share_decimals(text: str) -> int:
-    """Return the number of decimals of a value as a fraction of 1; 93.4 % has three."""
+    """Return how many decimals a value has when written as a fraction of 1."""
     return decimals_of(text) + 2 * is_percent(text)
 
 

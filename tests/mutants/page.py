@@ -71,7 +71,7 @@ def _percent(killed: int, tried: int, same: int) -> str:
 
 
 def share(killed: int, tried: int, same: int) -> float:
-    """Return the fraction of mutations that tests detect, without equivalent ones; 1 if there are none."""
+    """Return the share of changes that tests notice, without equivalent changes; 1 if all are equivalent."""
     return killed / (tried - same) if tried > same else 1.0
 
 

@@ -166,7 +166,7 @@ def _control(trace: Path) -> dict[str, str]:
 
 @functools.cache
 def arm_python() -> arm64.EmulatedPython | str:
-    """Return the emulated Python of arm64, or the reason why it is unavailable."""
+    """Return an emulated Python for arm64, or the reason why there is none."""
     return arm64.emulated_python()
 
 

@@ -158,7 +158,7 @@ def build(watch: Watch, folder: Path) -> Path:
 
 
 def check_control(watch: Watch, folder: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Yield a sentence for each test function that is reported although correct, or faulty but not reported."""
+    """Yield a sentence for each function of the twin that is reported although correct, or missed although faulty."""
     source, twin = folder / "twin.cpp", folder / "twin.so"
     source.write_text(TWIN)
     [kernels] = [each for each in list_extensions() if ".arithmetic." in each.name]

@@ -117,7 +117,7 @@ def _shown(interval: Interval, percent: bool) -> str:
 
 
 def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> MeanCheck:
-    """Return a MeanCheck with the difference from the plain mean and the first formula that gives the average."""
+    """Return how far the average is from the plain mean, and the first formula that gives it as a check."""
     parts = list(summary.parts.values())
     printed = summary.cell.value.printed
     agreeing = next(

@@ -77,7 +77,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Compute features together with the process that calls `fit`; for all processes except the first."""
+    """Help the process that calls `fit` to compute features; every process except the first calls this."""
     features_of(inputs, inputs.context.numerics.place(inputs.model))
 
 

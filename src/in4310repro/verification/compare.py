@@ -94,7 +94,7 @@ def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tupl
 
 
 def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
-    """Yield messages on the first differing epoch of one optimizer setting, and on differing weights."""
+    """Yield messages on the first epoch in which two runs differ in a setting, else on weights, epochs and hashes."""
     if found := _different_epoch(first, second, name):
         yield f"setting {name} differs from epoch {found[0]} on {found[1]}"
         return

@@ -313,7 +313,7 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
 
 
 def _rest(text: str, left: str) -> str:
-    """Return `text` from the first to the last word of `left`, with a missing closing bracket added."""
+    """Return `text` from the first to the last word left in `left`, up to the bracket that closes an open one."""
     words = [match.span() for match in re.finditer(r"\S+", left)]
     rest = text[words[0][0] : words[-1][1]].strip() if words else ""
     if rest.count("(") > rest.count(")"):
