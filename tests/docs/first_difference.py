@@ -26,7 +26,7 @@ AVX512 = "AVX512"
 
 def renew(text: str, folder: Path) -> str:
     """Return the page with what its commands print on this machine; their files are left in a folder."""
-    (code,) = (block for language, block in FENCE.findall(text) if language == "python")
+    code, *_ = (block for language, block in FENCE.findall(text) if language == "python")
     (folder / "training.py").write_text(code, encoding="utf-8")
     keep = ""
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,16 +20,22 @@ from tests.trace.planted import HEADS, MODULE, PLANTED, ROOT, Planted, examine, 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a new process for each run takes minutes")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda each: each.what)
+def each_of(table: Iterable[Any]) -> list[Any]:
+    """Return the rows of a table as parameters: every sixth is a slow test, the others are left to `nox -s soak`."""
+    return [
+        pytest.param(row, marks=pytest.mark.soak if number % 6 else pytest.mark.slow)
+        for number, row in enumerate(table)
+    ]
+
+
+@pytest.mark.parametrize("planted", each_of(PLANTED), ids=lambda each: each.what)
 def test_a_planted_cause_is_named(planted: Planted, processes: Processes) -> None:
     verdict = examine(planted, processes)
     assert verdict.by_diff, verdict.comparison.paragraph()
     assert verdict.said, verdict.explanation.lines()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("make", HONEST, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("make", each_of(HONEST), ids=lambda each: each.__name__)
 def test_an_honest_training_is_accused_of_nothing(make: object, processes: Processes) -> None:
     found = explain(f"tests.trace.honest:{getattr(make, '__name__', '')}", path=[str(ROOT)], processes=processes)
     assert found.repeats
