@@ -98,7 +98,7 @@ def test_own_images_are_trained_and_reported_under_their_name_beside_no_numbers_
     # Drawings have coordinates such as 98.8.
     html = re.sub(r"<svg.*?</svg>", "", (tmp_path / "reports/mine/index.html").read_text(encoding="utf-8"))
     for text in (page, html):
-        assert "mine: images of 3 classes" in text
+        assert "mine: networks trained and tested on images of 3 classes" in text
         assert not [word for word in ("riginal", "0.9882", "98.8", "cenes in six") if word in text]
 
 

@@ -41,7 +41,7 @@ def no_half_files(box: Sandbox) -> None:
 
 
 ROWS = [
-    row("SIGTERM while the command line is loaded", TRAIN, 130, "interrupted", act=when("| in4310repro.", 15)),
+    row("SIGTERM while the command line is loaded", TRAIN, 130, "interrupted", act=when("| in4310repro.cli", 15)),
     row("SIGINT while NumPy is loaded", TRAIN, 130, "interrupted", act=when("numpy._core", signal.SIGINT)),
     row("SIGTERM while torch is loaded", "verify runs/tiny", 130, "interrupted", make=a_run, act=when("torch._C", 15)),
     row("SIGINT while torch is loaded", TRAIN, 130, "interrupted", act=when("torch._C", signal.SIGINT)),

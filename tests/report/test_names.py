@@ -204,6 +204,8 @@ def test_no_published_file_names_the_home_the_user_the_host_or_a_path_of_the_mac
 def test_no_file_that_the_project_publishes_names_a_path_of_a_machine() -> None:
     root = Path(noxfile.__file__).parent
     files = [file for folder in ("reports", "golden", "docs") for file in (root / folder).rglob("*") if file.is_file()]
+    # The pages' hooks leave bytecode.
+    files = [file for file in files if file.suffix != ".pyc"]
     assert len(files) > 40
     for file in files:
         assert find_private_parts(file, (str(root),)) == []
