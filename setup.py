@@ -91,44 +91,34 @@ class OneWheelAPlatform(bdist_wheel):
 
 def features(name: str, flags: list[str], link_flags: list[str]) -> Extension:
     """Return the kernel of the feature statistics."""
-    source, headers = FEATURES / "kernel.cpp", sorted(ARITHMETIC.glob("*.hpp"))
-    return Extension(
-        f"in4310repro.features._kernel_{name}",
-        [str(source)],
-        depends=["setup.py", *map(str, headers)],
-        define_macros=[("SOURCE", f'"{source_hash([source, *headers])}"')],
-        extra_compile_args=[*COMMON, *flags, *CONTRACTED],
-        extra_link_args=link_flags,
-        language="c++",
-        optional=True,
-    )
+    files = [FEATURES / "kernel.cpp", *sorted(ARITHMETIC.glob("*.hpp"))]
+    return library(f"features._kernel_{name}", files, [*flags, *CONTRACTED], link_flags)
 
 
 def arithmetic(name: str, flags: list[str]) -> Extension:
     """Return the kernels of portable arithmetic."""
-    files = sorted(ARITHMETIC.glob("*.[ch]pp"))
-    return Extension(
-        f"in4310repro.arithmetic._arithmetic_{name}",
-        [str(file) for file in files if file.suffix == ".cpp"],
-        depends=["setup.py", *(str(file) for file in files if file.suffix == ".hpp")],
-        define_macros=[("SOURCE", f'"{source_hash(files)}"')],
-        extra_compile_args=[*COMMON, "-fvisibility=hidden", "-pthread", *flags, *WRITTEN],
-        extra_link_args=["-pthread"],
-        language="c++",
-        optional=True,
-    )
+    return on_threads(f"arithmetic._arithmetic_{name}", sorted(ARITHMETIC.glob("*.[ch]pp")), flags)
 
 
 def trace(name: str, flags: list[str]) -> Extension:
     """Return the kernel that hashes tensors."""
-    source, headers = TRACE / "kernel.cpp", sorted(ARITHMETIC.glob("*.hpp"))
+    return on_threads(f"trace._trace_{name}", [TRACE / "kernel.cpp", *sorted(ARITHMETIC.glob("*.hpp"))], flags)
+
+
+def on_threads(name: str, files: list[Path], flags: list[str]) -> Extension:
+    """Return a library that has threads of its own, and whose products and sums are those that are written."""
+    return library(name, files, ["-fvisibility=hidden", "-pthread", *flags, *WRITTEN], ["-pthread"])
+
+
+def library(name: str, files: list[Path], flags: list[str], link_flags: list[str]) -> Extension:
+    """Return a library made of sources and headers; it holds the hash of these files in this order."""
     return Extension(
-        f"in4310repro.trace._trace_{name}",
-        [str(source)],
-        depends=["setup.py", *map(str, headers)],
-        define_macros=[("SOURCE", f'"{source_hash([source, *headers])}"')],
-        extra_compile_args=[*COMMON, "-fvisibility=hidden", "-pthread", *flags, *WRITTEN],
-        extra_link_args=["-pthread"],
+        f"in4310repro.{name}",
+        [str(file) for file in files if file.suffix == ".cpp"],
+        depends=["setup.py", *(str(file) for file in files if file.suffix == ".hpp")],
+        define_macros=[("SOURCE", f'"{source_hash(files)}"')],
+        extra_compile_args=[*COMMON, *flags],
+        extra_link_args=link_flags,
         language="c++",
         optional=True,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from in4310repro.trace.changes import BATCH, Change
 from in4310repro.trace.comparison import Comparison
+from in4310repro.trace.gaps import shorten
 from in4310repro.trace.records import FORWARD
 
 NOTES = 3  # lines of the user's code in a sentence
@@ -53,8 +54,7 @@ class Finding:
     notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        more = f" and {len(self.notes) - NOTES} more" if len(self.notes) > NOTES else ""
-        places = f" ({', '.join(self.notes[:NOTES])}{more})" if self.notes else ""
+        places = f" ({shorten(self.notes, NOTES)})" if self.notes else ""
         return f"{self.name}: {self.cause}{places}"
 
 

@@ -13,10 +13,10 @@ from in4310repro.trace.records import TraceFile
 MOST = 8  # names in a sentence
 
 
-def shorten(names: Sequence[str]) -> str:
-    """Return the names joined by commas; of more than eight names, the first eight and the number of the rest."""
-    more = f" and {len(names) - MOST} more" if len(names) > MOST else ""
-    return f"{', '.join(names[:MOST])}{more}"
+def shorten(names: Sequence[str], most: int = MOST) -> str:
+    """Return the names joined by commas; of more than `most` names, the first ones and the number of the rest."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def describe_gaps(first: TraceFile, second: TraceFile, pairs: Sequence[Pair]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from in4310repro.trace.records import BACKWARD, DATA, FORWARD, LOSS, UPDATE, Event, Step, TraceFile
+from in4310repro.trace.records import DATA, UPDATE, Event, Step, TraceFile
 
 START = "start."  # of the names of parameters, buffers and optimizer state before a step
 OPTIMIZER = "optimizer."  # of the names of optimizer state
@@ -66,7 +66,7 @@ def match_steps(first: TraceFile, second: TraceFile) -> list[Pair]:
     Raises:
         ValueError: there are none.
     """
-    steps = [{step.number: _order(step) for step in trace.steps} for trace in (first, second)]
+    steps = [{step.number: step for step in trace.steps} for trace in (first, second)]
     common = [number for number in steps[0] if number in steps[1]]
     if not common:
         spans = " and ".join(_span(each) for each in (first, second))
@@ -75,23 +75,6 @@ def match_steps(first: TraceFile, second: TraceFile) -> list[Pair]:
         _pair(*_with_start([each[number] for each in steps], [each.get(number - 1) for each in steps]))
         for number in common
     ]
-
-
-def _order(step: Step) -> Step:
-    """Return the step with losses moved before the backward pass, since a loop may record them later.
-
-    A step with another forward pass after the backward pass is returned as it is.
-    """
-    phases = [each.tensor.phase for each in step.events]
-    if LOSS not in phases or BACKWARD not in phases:
-        return step
-    backward = phases.index(BACKWARD)
-    if FORWARD in phases[backward:]:
-        return step
-    after = step.events[backward:]
-    moved = [each for each in after if each.tensor.phase == LOSS]
-    others = [each for each in after if each.tensor.phase != LOSS]
-    return replace(step, events=(*step.events[:backward], *moved, *others))
 
 
 def _span(trace: TraceFile) -> str:

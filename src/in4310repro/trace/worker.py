@@ -28,6 +28,7 @@ from typing import Any
 
 from in4310repro.trace.execution import COMPUTED, set_threads
 from in4310repro.trace.notes import Notes, is_own
+from in4310repro.trace.processes import NotApplicableError
 from in4310repro.trace.surroundings import READ
 
 FORKS = sys.platform.startswith("linux")
@@ -39,10 +40,6 @@ EXPECTED = "(model, loss function, optimizer, batches)"
 
 class Refused(Exception):  # noqa: N818 - a sentence for the user
     """Error raised if a training cannot be run as given; the message says why."""
-
-
-class NotApplicable(Exception):  # noqa: N818
-    """Error raised if a change is impossible for the training, such as half a batch of one image."""
 
 
 def serve() -> None:
@@ -111,7 +108,7 @@ def _work(job: dict[str, Any]) -> int:
     try:
         run(job)
         result: dict[str, Any] = {"libraries": [each for each in LIBRARIES if each in sys.modules]}
-    except NotApplicable as error:
+    except NotApplicableError as error:
         result = {"not applicable": str(error)}
     except Refused as error:
         result = {"error": str(error), "frames": []}
@@ -143,7 +140,7 @@ def run(job: dict[str, Any]) -> None:
 
     Raises:
         Refused: the function is not there, or does not return a training.
-        NotApplicable: the change does not apply to this training.
+        NotApplicableError: the change does not apply to this training.
     """
     import numpy as np
     import torch
@@ -226,7 +223,7 @@ def _train(made: Any, job: dict[str, Any], options: set[str]) -> None:
             images, labels = _pair(batch, number)
             rows = len(images) // 2 if options & {"half a batch", "first half"} else None
             if rows == 0:
-                raise NotApplicable("a batch of one image has no half")
+                raise NotApplicableError("a batch of one image has no half")
             if "memory format" in options and images.ndim == 4:
                 images = images.contiguous(memory_format=torch.channels_last)
             if "half a batch" in options:
@@ -296,13 +293,13 @@ def _forward(model: Any, options: set[str]) -> Callable[..., Any]:
     """Return the model or a function that computes it, under options such as portable arithmetic or compile.
 
     Raises:
-        NotApplicable: an option does not apply to this model.
+        NotApplicableError: an option does not apply to this model.
     """
     import torch
 
     if "memory format" in options:
         if not any(each.ndim == 4 for each in model.parameters()):
-            raise NotApplicable("no parameter has four axes")
+            raise NotApplicableError("no parameter has four axes")
         model.to(memory_format=torch.channels_last)
     if "portable arithmetic" in options:
         try:
@@ -310,7 +307,7 @@ def _forward(model: Any, options: set[str]) -> Callable[..., Any]:
 
             return portable(model)
         except (ValueError, ImportError) as error:
-            raise NotApplicable(str(error)) from None
+            raise NotApplicableError(str(error)) from None
     return torch.compile(model) if "compile" in options else model
 
 

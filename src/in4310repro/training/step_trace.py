@@ -71,7 +71,7 @@ class StepTrace:
         self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, path: Path, steps: Collection[int]
     ) -> None:
         self._trace = Trace(model, optimizer, path, steps=steps)
-        self._path, self._steps = path, steps
+        self._path, self._steps, self._last = path, steps, max(steps)
         self._hooks = ExitStack()
         self._is_open = False
 
@@ -101,5 +101,5 @@ class StepTrace:
             self._is_open = True
         with self._trace.step(images=batch.images, labels=batch.labels, paths=batch.paths, number=number) as recorded:
             yield recorded
-        if number == max(self._steps):
+        if number == self._last:
             self._hooks.close()
