@@ -67,7 +67,9 @@ def test_feature_maps_may_be_measured_later_and_images_lie_where_the_configurati
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "config.json"])
-def test_a_folder_of_an_unfinished_run_is_refused(name: str, tmp_path: Path) -> None:
+def test_a_folder_of_an_unfinished_run_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The message names runs of the working folder.
+    monkeypatch.chdir(tmp_path)
     files = made_up.write(tmp_path / "run", made_up.records())
     (files.folder / name).unlink()
     sentence = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -129,6 +131,8 @@ def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> 
         None,
     )
     floats = [float(part.value.printed.shown) for part in parts]
+    # From Python 3.12 on, sum() corrects its rounding.
+    total = functools.reduce(operator.add, floats)
     return MeanCheck(
         table=sheet.name,
         measure=summary.cell.value.measure,
@@ -139,7 +143,7 @@ def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> 
         + sum_error(summary),
         agrees=agreeing is not None,
         reading=agreeing.name if agreeing else readings[0].name,
-        last_bit=printed.decimals >= ALMOST_FULL and sum(floats) / len(floats) == float(printed.shown),
+        last_bit=printed.decimals >= ALMOST_FULL and total / len(floats) == float(printed.shown),
     )
 
 
