@@ -45,7 +45,8 @@ def libraries(platform: str) -> list[Extension]:
     return [
         *(features(name, [*flags, *openmp], openmp) for name, flags in sets.items()),
         *(arithmetic(name, flags) for name, flags in fused.items()),
-        *(trace(name, flags) for name, flags in fused.items()),
+        # It waits for memory, so that wider vectors gain nothing.
+        *(trace(name, [*flags, *openmp], openmp) for name, flags in fused.items() if name != "avx512"),
     ]
 
 
@@ -97,17 +98,17 @@ def features(name: str, flags: list[str], link_flags: list[str]) -> Extension:
 
 def arithmetic(name: str, flags: list[str]) -> Extension:
     """Return the kernels of portable arithmetic."""
-    return on_threads(f"arithmetic._arithmetic_{name}", sorted(ARITHMETIC.glob("*.[ch]pp")), flags)
+    files = sorted(ARITHMETIC.glob("*.[ch]pp"))
+    # It has threads of its own.
+    return library(
+        f"arithmetic._arithmetic_{name}", files, ["-fvisibility=hidden", "-pthread", *flags, *WRITTEN], ["-pthread"]
+    )
 
 
-def trace(name: str, flags: list[str]) -> Extension:
+def trace(name: str, flags: list[str], link_flags: list[str]) -> Extension:
     """Return the kernel that hashes tensors."""
-    return on_threads(f"trace._trace_{name}", [TRACE / "kernel.cpp", *sorted(ARITHMETIC.glob("*.hpp"))], flags)
-
-
-def on_threads(name: str, files: list[Path], flags: list[str]) -> Extension:
-    """Return a library that has threads of its own, and whose products and sums are those that are written."""
-    return library(name, files, ["-fvisibility=hidden", "-pthread", *flags, *WRITTEN], ["-pthread"])
+    files = [TRACE / "kernel.cpp", *sorted(ARITHMETIC.glob("*.hpp"))]
+    return library(f"trace._trace_{name}", files, ["-fvisibility=hidden", *flags, *WRITTEN], link_flags)
 
 
 def library(name: str, files: list[Path], flags: list[str], link_flags: list[str]) -> Extension:

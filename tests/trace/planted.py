@@ -132,6 +132,6 @@ def nearly_equal_pixels(trace: TraceFile) -> TraceFile:
     def changed() -> Iterator[Any]:
         for event in trace.steps[0].events:
             near = event.tensor.name in ("images", "images[0]")
-            yield replace(event, hash=event.hash[::-1], norm=event.norm * (1 + 1e-4)) if near else event
+            yield event._replace(hash=event.hash[::-1], norm=event.norm * (1 + 1e-4)) if near else event
 
     return replace(trace, steps=(replace(trace.steps[0], events=tuple(changed())), *trace.steps[1:]))

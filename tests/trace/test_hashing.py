@@ -57,15 +57,23 @@ def test_the_hash_of_each_layout_is_that_of_the_values_in_the_order_of_the_axes(
 
 
 @pytest.mark.parametrize(
-    "shape", [(2, 8, 8, 8), (3, 64, 3, 3), (1, 9, 5, 7), (5, 17, 1, 2), (2, 8, 65, 64), (1, 40, 40, 9)]
+    "shape",
+    [
+        *[(2, 8, 8, 8), (3, 64, 3, 3), (1, 9, 5, 7), (5, 17, 1, 2), (2, 8, 65, 64), (1, 40, 40, 9)],
+        # Two images in a block; channels of a vector in several blocks; blocks that end inside of a channel.
+        *[(5, 512, 2, 2), (2, 48, 32, 32), (2, 24, 56, 56), (9, 200, 3, 3), (1, 33, 64, 128)],
+    ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32], ids=str)
 def test_maps_in_channels_last_order_have_the_digest_of_contiguous_ones(
     shape: tuple[int, ...], dtype: torch.dtype
 ) -> None:
     maps = (100 * torch.randn(shape, generator=SEEDED)).to(dtype)
+    if maps.is_floating_point():
+        maps[0, 3, 0, -1] = -torch.inf
     found, expected = digests([maps.contiguous(memory_format=torch.channels_last), maps])
     assert found == expected._replace(norm=found.norm)
+    assert found.not_finite == maps.is_floating_point()
     assert found.norm == pytest.approx(expected.norm, rel=1e-12)
     assert found.hash == hash_by_numpy(maps)
 

@@ -503,6 +503,20 @@ def test_a_loss_is_recorded_with_its_sign_and_before_the_backward_pass(tmp_path:
     assert phases.index("loss") < phases.index("backward")
 
 
+def test_losses_of_accumulated_gradients_stand_before_the_backward_pass_of_each(tmp_path: Path) -> None:
+    model, file = perceptron(), tmp_path / "a.trace"
+    with Trace(model, None, file) as trace, trace.step() as step:
+        step.record(late=backward(model, ROWS))
+        early = model(ROWS).square().sum()
+        step.record(early=early)
+        early.backward()
+        step.record(after=0.5)
+    events = [each.tensor for each in read_trace(file).steps[0].events]
+    order = [each.name if each.phase == "loss" else each.phase for each in events]
+    passes = [name for name, before in zip(order, ["", *order], strict=False) if name not in ("data", before)]
+    assert passes == ["forward", "late", "backward", "forward", "early", "after", "backward", "update"]
+
+
 def test_a_compiled_model_is_refused_and_its_state_can_be_traced(tmp_path: Path) -> None:
     model = perceptron()
     compiled: Any = torch.compile(model, backend="eager")

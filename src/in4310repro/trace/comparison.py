@@ -95,7 +95,7 @@ class Comparison:
             "second": self.places[1],
             "equal": self.equal,
             "steps": self.steps,
-            "difference": asdict(self.difference) if self.difference else None,
+            "difference": self.difference and self.difference.to_json(),
             "text": self.paragraph(),
             "notes": list(self.notes),
             "environment": {name: list(values) for name, values in self.environment.items()},

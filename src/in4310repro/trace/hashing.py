@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro.arithmetic import library
-from in4310repro.arithmetic.signatures import in_memory, parse
+from in4310repro.arithmetic.signatures import PLAIN, in_memory, parse
 
 BLOCK = 4096  # words
 _MASK = 2**64 - 1
@@ -29,9 +30,7 @@ _KERNEL = Path(__file__).with_name("kernel.cpp")
 SIGNATURES = parse(
     """
 const char *source()
-int digests(ptrdiff_t threads, ptrdiff_t tensors, const int64_t addresses[tensors], const int64_t bytes[tensors],
-    const int64_t is_float[tensors], const int64_t layouts[tensors 3], const int32_t weights[4104],
-    int64_t hashes[tensors], double summaries[tensors 3])
+int digests(ptrdiff_t threads, ptrdiff_t number, const int64_t tensors[number 7], int64_t results[number 4])
 """,
     {},
 )
@@ -51,6 +50,8 @@ class Digest(NamedTuple):
     not_finite: int  # values that are infinite or NaN
 
 
+# What the kernel returns of a tensor: hash, largest magnitude, sum of squares, number of values that are not finite.
+_RESULT = struct.Struct("=Qddq")
 # A row of int64: hash, and the bits of the summary as float64. It stays on its device until it is read.
 Row = Tensor
 
@@ -113,9 +114,17 @@ def splitmix(number: int) -> int:
 
 @functools.cache
 def _weights() -> Tensor:
-    # The kernel reads up to 8 weights behind the last one.
-    words = np.array([splitmix(2**32 + j) % 2**32 | 1 for j in range(BLOCK)] + 8 * [0], dtype=np.uint32)
+    # The kernel reads up to 15 weights behind the last one.
+    words = np.array([splitmix(2**32 + j) % 2**32 | 1 for j in range(BLOCK)] + 16 * [0], dtype=np.uint32)
     return torch.from_numpy(words.view(np.int32))
+
+
+@functools.lru_cache(maxsize=64)
+def _turned_weights(positions: int) -> Tensor:
+    """Return the weights of maps in channels_last order: positions x channels, as many as differ and 16 more."""
+    channels = BLOCK // math.gcd(positions, BLOCK) + 16
+    places = torch.arange(channels) * positions + torch.arange(positions)[:, None]
+    return _weights()[places % BLOCK].contiguous()
 
 
 @functools.cache
@@ -131,15 +140,66 @@ def _block_factors(blocks: int, device: torch.device) -> Tensor:
 
 def _plain(values: Tensor, name: str) -> Tensor:
     """Return the tensor detached, with conjugation and negation applied; complex values as pairs of real ones."""
+    if _is_readable(values):
+        return values
     if kind := _refused_kind(values):
         raise ValueError(f"{name} is {kind}; dense values in memory can be traced")
-    if type(values) not in (Tensor, nn.Parameter):
+    if type(values) not in PLAIN:
         with torch._C.DisableTorchFunctionSubclass():
             values = values.as_subclass(Tensor)
-    values = in_memory(name, values.detach())
+    if values.requires_grad:
+        values = values.detach()
+    values = in_memory(name, values)
     if values.is_complex():
         values = torch.view_as_real(values.resolve_conj())
-    return values.resolve_neg()
+    return values.resolve_neg() if values.is_neg() else values
+
+
+def _is_readable(values: Tensor) -> bool:
+    """Return whether the kernel can read a CPU tensor as it is: a quick answer for most of them."""
+    # A plain tensor has these dispatch keys; one that is nested, negated, wrapped or without values has others.
+    if type(values) not in PLAIN or torch._C._dispatch_keys(values).raw_repr() not in _plain_keys():
+        return False
+    layout = _layout(values.dtype, values.shape, values.stride())
+    if layout is None:
+        return False
+    needed = values.storage_offset() * values.dtype.itemsize + layout.bytes
+    return not layout.bytes or values.untyped_storage().nbytes() >= needed
+
+
+@functools.cache
+def _plain_keys() -> frozenset[int]:
+    keys = set()
+    for inference in (False, True):
+        with torch.inference_mode(inference):
+            keys.add(torch._C._dispatch_keys(torch.empty(0)).raw_repr())
+    return frozenset(keys)
+
+
+class _Layout(NamedTuple):
+    """What the kernel is told of a tensor in memory, beside the addresses of its values and their weights."""
+
+    bytes: int
+    is_float: bool  # float32
+    images: int
+    positions: int  # in channels_last order; 0 in the order of the axes
+    channels: int
+
+
+@functools.lru_cache(maxsize=4096)
+def _layout(dtype: torch.dtype, shape: torch.Size, strides: tuple[int, ...]) -> _Layout | None:
+    """Return how the kernel reads a CPU tensor of this layout; None if it must be copied first."""
+    values = torch.empty_strided(shape, strides, dtype=dtype, device="meta")
+    size, is_float = values.nbytes, dtype is torch.float32
+    if dtype.is_complex:
+        return None
+    if values.is_contiguous():
+        return _Layout(size, is_float, 0, 0, 0)
+    channels_last = len(shape) == 4 and values.is_contiguous(memory_format=torch.channels_last)
+    # Of few channels a copy is as fast.
+    if channels_last and dtype.itemsize == 4 and shape[1] >= 8:
+        return _Layout(size, is_float, shape[0], shape[2] * shape[3], shape[1])
+    return None
 
 
 def _refused_kind(values: Tensor) -> str:
@@ -164,10 +224,11 @@ def active_kernel() -> library.Library | None:
         return None
     headers = sorted(Path(library.__file__).parent.glob("*.hpp"))
     sources = library.hash_of([_KERNEL, *headers])
+    instruction_set = "base" if arithmetic.instruction_set == "base" else "avx2"
     return library.open_if_built(
         lambda file, name: library.Library(file, name, SIGNATURES, sources, "another kernel.cpp"),
-        Path(__file__).with_name(f"_trace_{arithmetic.instruction_set}.so"),
-        arithmetic.instruction_set,
+        Path(__file__).with_name(f"_trace_{instruction_set}.so"),
+        instruction_set,
     )
 
 
@@ -176,52 +237,46 @@ def _measure_by_kernel(tensors: Sequence[Tensor]) -> list[Digest]:
     # The values of narrow types are summed up as float32.
     narrow = [i for i, each in enumerate(tensors) if each.dtype in _NARROW]
     widened = _call([tensors[i].float() for i in narrow]) if narrow else []
-    for i, row in zip(narrow, widened, strict=True):
-        rows[i] = (rows[i][0], row[1])
+    for i, (_, largest, squares, not_finite) in zip(narrow, widened, strict=True):
+        rows[i] = (rows[i][0], largest, squares, not_finite)
     return [
-        Digest(f"{value & _MASK:016x}", summary[0], math.sqrt(summary[1]), int(summary[2]))
+        Digest(f"{value:016x}", largest, math.sqrt(squares), not_finite)
         if values.dtype is torch.float32 or values.dtype in _NARROW
-        else Digest(f"{value & _MASK:016x}", *_summary(values))
-        for (value, summary), values in zip(rows, tensors, strict=True)
+        else Digest(f"{value:016x}", *_summary(values))
+        for (value, largest, squares, not_finite), values in zip(rows, tensors, strict=True)
     ]
 
 
-def _call(tensors: Sequence[Tensor]) -> list[tuple[int, list[float]]]:
+def _call(tensors: Sequence[Tensor]) -> list[tuple[int, float, float, int]]:
     """Return the hash of each CPU tensor from the compiled kernel, with a summary for each float32 tensor."""
     kernel, number = active_kernel(), len(tensors)
     assert kernel is not None  # noqa: S101 - for the type checker
-    layouts = [_channels_last(each) for each in tensors]
-    tensors = [each if layout[1] else each.contiguous() for each, layout in zip(tensors, layouts, strict=True)]
-    # Arrays of ctypes: a hook has one tensor, and checks of seven arrays as tensors would take longer than its hash.
-    integers, triples, doubles = ctypes.c_int64 * number, ctypes.c_int64 * (3 * number), ctypes.c_double * (3 * number)
-    hashes, summaries = integers(), doubles()
-    sizes = [each.nbytes for each in tensors]
+    content: list[int] = []
+    held: list[Tensor] = []
+    size = 0
+    for each in tensors:
+        layout = _layout(each.dtype, each.shape, each.stride())
+        if layout is None:
+            each = each.contiguous()
+            held.append(each)
+            layout = _layout(each.dtype, each.shape, each.stride())
+            assert layout is not None  # noqa: S101 - for the type checker
+        weights = _turned_weights(layout.positions) if layout.positions else _weights()
+        held.append(weights)
+        content += (each.data_ptr(), weights.data_ptr(), *layout)
+        size += layout.bytes
+    # Buffers rather than tensors: checks of tensors would take longer than the hash of a small one.
+    results = bytearray(_RESULT.size * number)
     status = kernel.functions["digests"](
         # To wake a thread takes as long as to hash some 100 KB.
-        min(torch.get_num_threads(), 1 + sum(sizes) // 2**18),
+        min(torch.get_num_threads(), 1 + size // 2**18),
         number,
-        integers(*[each.data_ptr() for each in tensors]),
-        integers(*sizes),
-        integers(*[each.dtype is torch.float32 for each in tensors]),
-        triples(*[size for layout in layouts for size in layout]),
-        ctypes.c_int32.from_address(_weights().data_ptr()),
-        hashes,
-        summaries,
+        (ctypes.c_int64 * (7 * number))(*content),
+        (ctypes.c_int64 * (4 * number)).from_buffer(results),
     )
     if status:
         raise MemoryError(f"no working memory to hash {number} tensors")
-    content = summaries[:]
-    return [(value, content[3 * i : 3 * i + 3]) for i, value in enumerate(hashes[:])]
-
-
-def _channels_last(values: Tensor) -> tuple[int, int, int]:
-    """Return (images, positions, channels) if the kernel can read a channels-last tensor directly; else zeros."""
-    if values.ndim == 4 and values.element_size() == 4 and not values.is_contiguous():
-        images, channels, height, width = values.shape
-        # Of few channels or large maps a copy is as fast.
-        if channels >= 8 and height * width <= 2**14 and values.is_contiguous(memory_format=torch.channels_last):
-            return images, height * width, channels
-    return 0, 0, 0
+    return [*_RESULT.iter_unpack(results)]
 
 
 def _measure_by_torch(values: Tensor) -> Row:

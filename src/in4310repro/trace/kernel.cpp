@@ -1,22 +1,22 @@
 // Hashes and summaries of tensors in one pass over their memory; hashing.py has the formula, and the same in torch.
 
-#include "../arithmetic/threads.hpp"
 #include "../arithmetic/vectors.hpp"
 
 using namespace arithmetic;
 
 namespace {
 
-constexpr ptrdiff_t WORDS = 4096, BLOCK = 4 * WORDS;  // words of 32 bits in a block, and bytes
-constexpr ptrdiff_t TURNED = 8192;  // words that are turned at once, if 8 channels are no more
-constexpr ptrdiff_t LANES = 8;
+constexpr ptrdiff_t BLOCK = 4096;      // words of 32 bits
+constexpr ptrdiff_t ITEM = 16 * 1024;  // words that a thread takes at once, at least a block or strip
+constexpr int LANES = 16, VECTORS = LANES / FLOATS;  // words added at once, on every instruction set
 constexpr uint32_t INFINITE = 0x7f800000, MAGNITUDE = 0x7fffffff;
 
-typedef uint32_t Words __attribute__((vector_size(4 * LANES)));
-typedef int32_t Masks __attribute__((vector_size(4 * LANES)));
-typedef float Values __attribute__((vector_size(4 * LANES)));
-typedef uint64_t Sums __attribute__((vector_size(4 * LANES)));
-typedef double Squares __attribute__((vector_size(8 * LANES)));
+typedef uint32_t Words __attribute__((vector_size(BYTES)));
+typedef uint64_t Sums __attribute__((vector_size(BYTES)));
+typedef float Half __attribute__((vector_size(BYTES / 2)));
+
+// What is summed up beside the hash: nothing, float32 values that are all finite, or the finite ones of any.
+enum Summary { NONE, FINITE, ANY };
 
 struct Result {
     uint64_t hash;
@@ -32,197 +32,227 @@ uint64_t mix(uint64_t number) {  // splitmix64
     return number ^ number >> 31;
 }
 
-// The sums of left * right over pairs of lanes, modulo 2^64.
-[[gnu::always_inline]] inline Sums product(Words left, Words right) {
+uint64_t factor(ptrdiff_t block) { return mix(uint64_t(block)) | 1; }
+
+// Products of the lower halves of 64-bit lanes.
+[[gnu::always_inline]] inline Sums product(Sums left, Sums right) {
 #if defined(__AVX2__)
-    __m256i l = __m256i(left), r = __m256i(right);
-    return Sums(_mm256_mul_epu32(l, r)) + Sums(_mm256_mul_epu32(_mm256_srli_epi64(l, 32), _mm256_srli_epi64(r, 32)));
+    return Sums(_mm256_mul_epu32(__m256i(left), __m256i(right)));
 #else
-    constexpr uint64_t LOW = 0xffffffff;
-    Sums l = Sums(left), r = Sums(right);
-    return (l & LOW) * (r & LOW) + (l >> 32) * (r >> 32);
+    return (left & 0xffffffff) * (right & 0xffffffff);
 #endif
 }
 
-// Sums of a block, in lanes that do not depend on the instruction set.
-template <bool IS_FLOAT>
-class Block {
+// Half a vector of float32 values as float64 values.
+[[gnu::always_inline]] inline Doubles widen(const void *values) {
+#if defined(__AVX2__)
+    return Doubles(_mm256_cvtps_pd(load<__m128>(values)));
+#else
+    return __builtin_convertvector(load<Half>(values), Doubles);
+#endif
+}
+
+// Sums over words, in lanes that do not depend on the instruction set.
+template <Summary SUMMARY>
+class Digest {
    public:
-    [[gnu::always_inline]] inline void add(Words bits, Words weights) {
-        hash += product(bits, weights);
-        if (!IS_FLOAT) return;
-        Words magnitude = bits & MAGNITUDE;
-        Masks finite = Masks(magnitude) < Masks(Words{} + INFINITE);
-        not_finite += Words(finite) + 1;  // a true lane is all ones
-        magnitude &= Words(finite);
-        largest = Masks(magnitude) > Masks(largest) ? magnitude : largest;
-        Squares values = __builtin_convertvector(Values(magnitude), Squares);
-        squares += values * values;
+    // Adds `rows` of 16 words, each times its weight.
+    [[gnu::always_inline]] inline void add(const uint32_t *words, ptrdiff_t step, const uint32_t *weights,
+                                           ptrdiff_t weights_step, ptrdiff_t rows, ptrdiff_t ahead) {
+        Digest sums = *this;  // in registers
+        for (; rows; rows--, words += step, weights += weights_step) {
+            __builtin_prefetch(words + ahead);
+            sums.add(words, weights);
+        }
+        *this = sums;
     }
 
-    Result sum() const {
-        Result result = {0, 0, 0, 0};
-        for (int lane = 0; lane < LANES / 2; lane++) result.hash += hash[lane];
-        for (int lane = 0; lane < LANES; lane++) {
-            result.squares += squares[lane];
-            result.largest = std::max(result.largest, uint32_t(largest[lane]));
-            result.not_finite += int64_t(not_finite[lane]);
+    // Adds fewer words than 16.
+    void add(const void *words, ptrdiff_t bytes, const uint32_t *weights) {
+        uint32_t padded[LANES] = {};
+        std::memcpy(padded, words, size_t(bytes));
+        add(padded, weights);
+    }
+
+    // What was added since the last call belongs to one block.
+    void close(ptrdiff_t block) {
+        Sums all = {};
+        for (int i = 0; i < VECTORS; i++) all += even[i] + odd[i], even[i] = odd[i] = Sums{};
+        uint64_t sum = 0;
+        for (int lane = 0; lane < DOUBLES; lane++) sum += all[lane];
+        hash += factor(block) * sum;
+    }
+
+    // Each lane belongs to a block of its own.
+    void close(const ptrdiff_t *blocks) {
+        for (int i = 0; i < VECTORS; i++) {
+            for (int lane = 0; lane < DOUBLES; lane++, blocks += 2)
+                hash += factor(blocks[0]) * even[i][lane] + factor(blocks[1]) * odd[i][lane];
+            even[i] = odd[i] = Sums{};
         }
-        return result;
+    }
+
+    Result result() const {
+        Result sum = {hash, 0, 0, 0};
+        for (int lane = 0; lane < LANES; lane++) {
+            sum.squares += squares[lane / DOUBLES][lane % DOUBLES];
+            sum.largest = std::max(sum.largest, uint32_t(largest[lane / FLOATS][lane % FLOATS]));
+            sum.not_finite += int64_t(not_finite[lane / FLOATS][lane % FLOATS]);
+        }
+        return sum;
     }
 
    private:
-    Sums hash = {};
-    Squares squares = {};
-    Words largest = {}, not_finite = {};
-};
-
-template <bool IS_FLOAT>
-Result digest_block(const char *bytes, ptrdiff_t number, const uint32_t *weights) {
-    constexpr ptrdiff_t VECTOR = sizeof(Words);
-    Block<IS_FLOAT> block;
-    ptrdiff_t first = 0;
-    for (; first + VECTOR <= number; first += VECTOR) block.add(load<Words>(bytes + first), load<Words>(weights + first / 4));
-    if (first < number) {
-        Words rest = {};
-        std::memcpy(&rest, bytes + first, size_t(number - first));
-        block.add(rest, load<Words>(weights + first / 4));
-    }
-    return block.sum();
-}
-
-// Values of maps in channels_last order: images x positions x channels; no positions: values in the order of their axes.
-struct Layout {
-    ptrdiff_t images, positions, channels;
-
-    ptrdiff_t chunk() const { return std::max(LANES, TURNED / positions / LANES * LANES); }  // channels turned at once
-    ptrdiff_t chunks() const { return (channels + chunk() - 1) / chunk(); }
-    ptrdiff_t items(ptrdiff_t bytes) const { return positions ? images * chunks() : (bytes + BLOCK - 1) / BLOCK; }
-};
-
-// Rows of 8 words become columns: to[lane * stride + row] = from[row * channels + lane].
-[[gnu::always_inline]] inline void turn(const uint32_t *from, ptrdiff_t channels, uint32_t *to, ptrdiff_t stride) {
-#if defined(__AVX2__)
-    __m256 row[8], pair[8], four[8];
-    for (int i = 0; i < 8; i++) row[i] = load<__m256>(from + i * channels);
-    for (int i = 0; i < 8; i += 2) {
-        pair[i] = _mm256_unpacklo_ps(row[i], row[i + 1]);
-        pair[i + 1] = _mm256_unpackhi_ps(row[i], row[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int j = 0; j < 2; j++) {
-            four[i + 2 * j] = _mm256_shuffle_ps(pair[i + j], pair[i + 2 + j], 0x44);
-            four[i + 2 * j + 1] = _mm256_shuffle_ps(pair[i + j], pair[i + 2 + j], 0xee);
-        }
-    for (int i = 0; i < 4; i++) {
-        store(to + i * stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x20));
-        store(to + (i + 4) * stride, _mm256_permute2f128_ps(four[i], four[i + 4], 0x31));
-    }
-#else
-    for (int lane = 0; lane < 8; lane++)
-        for (int i = 0; i < 8; i++) to[lane * stride + i] = from[i * channels + lane];
-#endif
-}
-
-// Writes channels x positions of one image, as contiguous values have them.
-void turn_image(const uint32_t *image, const Layout &layout, ptrdiff_t first, ptrdiff_t number, uint32_t *to) {
-    ptrdiff_t positions = layout.positions, channels = layout.channels;
-    ptrdiff_t by_eight = positions / 8 * 8, whole = number / 8 * 8;
-    for (ptrdiff_t position = 0; position < positions; position += 8)
-        for (ptrdiff_t channel = 0; channel < number; channel += 8) {
-            const uint32_t *from = image + position * channels + first + channel;
-            uint32_t *column = to + channel * positions + position;
-            if (position < by_eight && channel < whole) {
-                turn(from, channels, column, positions);
-                continue;
+    [[gnu::always_inline]] inline void add(const uint32_t *words, const uint32_t *weights) {
+        for (int i = 0; i < VECTORS; i++) {
+            Words bits = load<Words>(words + i * FLOATS);
+            Sums word = Sums(bits), weight = load<Sums>(weights + i * FLOATS);
+            even[i] += product(word, weight);
+            odd[i] += product(word >> 32, weight >> 32);
+            if (SUMMARY == NONE) continue;
+            bits &= MAGNITUDE;
+            if (SUMMARY == ANY) {
+                Words finite = Words(bits < INFINITE);  // a true lane is all ones
+                not_finite[i] += finite + 1;
+                bits &= finite;
             }
-            for (ptrdiff_t lane = 0; lane < std::min<ptrdiff_t>(8, number - channel); lane++)
-                for (ptrdiff_t i = 0; i < std::min<ptrdiff_t>(8, positions - position); i++)
-                    column[lane * positions + i] = from[i * channels + lane];
+            largest[i] = bits > largest[i] ? bits : largest[i];
+            // Of finite values the sign does not matter.
+            const void *values = SUMMARY == ANY ? static_cast<const void *>(&bits) : words + i * FLOATS;
+            for (int half = 0; half < 2; half++) {
+                Doubles value = widen(static_cast<const char *>(values) + half * BYTES / 2);
+                squares[2 * i + half] = fma(value, value, squares[2 * i + half]);
+            }
         }
-}
-
-uint64_t factor(ptrdiff_t block) { return mix(uint64_t(block)) | 1; }
-
-void add(Result &sum, const Result &part, uint64_t times) {
-    sum.hash += times * part.hash;
-    sum.squares += part.squares;
-    sum.largest = std::max(sum.largest, part.largest);
-    sum.not_finite += part.not_finite;
-}
-
-// The part of a tensor's sums from words that begin at place `first` of the tensor, in any block.
-template <bool IS_FLOAT>
-Result digest_words(const uint32_t *words, ptrdiff_t first, ptrdiff_t number, const uint32_t *weights) {
-    Result sum = {0, 0, 0, 0};
-    for (ptrdiff_t done = 0; done < number;) {
-        ptrdiff_t place = first + done, inside = place % WORDS, part = std::min(WORDS - inside, number - done);
-        const char *from = reinterpret_cast<const char *>(words + done);
-        add(sum, digest_block<IS_FLOAT>(from, 4 * part, weights + inside), factor(place / WORDS));
-        done += part;
     }
-    return sum;
+
+    Sums even[VECTORS] = {}, odd[VECTORS] = {};
+    Doubles squares[2 * VECTORS] = {};
+    Words largest[VECTORS] = {}, not_finite[VECTORS] = {};
+    uint64_t hash = 0;
+};
+
+// The words of a tensor: in the order of its axes or, with positions, images x positions x channels (channels_last).
+struct Tensor {
+    const uint32_t *words, *weights;
+    ptrdiff_t bytes, images, positions, channels;
+
+    // In order, a piece is a block; else a strip: 16 channels at all positions of one image.
+    ptrdiff_t strips() const { return (channels + LANES - 1) / LANES; }
+    ptrdiff_t pieces() const { return positions ? images * strips() : (bytes + 4 * BLOCK - 1) / (4 * BLOCK); }
+    ptrdiff_t pieces_of_item() const { return std::max<ptrdiff_t>(1, ITEM / (positions ? LANES * positions : BLOCK)); }
+    ptrdiff_t items() const { return (pieces() + pieces_of_item() - 1) / pieces_of_item(); }
+};
+
+template <Summary SUMMARY>
+void add_block(const Tensor &tensor, ptrdiff_t block, Digest<SUMMARY> &digest) {
+    const uint32_t *words = tensor.words + block * BLOCK;
+    ptrdiff_t bytes = std::min(4 * BLOCK, tensor.bytes - 4 * block * BLOCK);
+    ptrdiff_t rows = bytes / (4 * LANES), done = rows * LANES;
+    digest.add(words, LANES, tensor.weights, LANES, rows, 0);
+    if (4 * done < bytes) digest.add(words + done, bytes - 4 * done, tensor.weights + done);
+    digest.close(block);
+}
+
+// The word of position p and channel c stands at place (image * channels + c) * positions + p in the order of the axes.
+template <Summary SUMMARY>
+void add_strips(const Tensor &tensor, ptrdiff_t strip, ptrdiff_t end, Digest<SUMMARY> &digest) {
+    constexpr ptrdiff_t NONE_OPEN = -1;
+    ptrdiff_t positions = tensor.positions, channels = tensor.channels, block = NONE_OPEN;
+    ptrdiff_t image = strip / tensor.strips(), channel = strip % tensor.strips() * LANES;
+    // Weights are the same again after so many channels, a power of two.
+    ptrdiff_t period = std::max<ptrdiff_t>(1, BLOCK / (positions & -positions)), step = period + LANES;
+    // Of small images, such as filters, no processor expects where the next one is read.
+    ptrdiff_t ahead = positions < 32 ? positions * channels : 0;
+    for (; strip < end; strip++) {
+        ptrdiff_t row = image * channels + channel, lanes = std::min<ptrdiff_t>(LANES, channels - channel);
+        const uint32_t *words = tensor.words + image * positions * channels + channel;
+        const uint32_t *weights = tensor.weights + (row & (period - 1));
+        auto add = [&](ptrdiff_t position, ptrdiff_t to) {
+            const uint32_t *from = words + position * channels, *by = weights + position * step;
+            if (lanes == LANES)
+                digest.add(from, channels, by, step, to - position, ahead);
+            else
+                for (; position < to; position++, from += channels, by += step) digest.add(from, 4 * lanes, by);
+        };
+        ptrdiff_t first = row * positions / BLOCK, last = ((row + lanes) * positions - 1) / BLOCK;
+        if (block != NONE_OPEN && (first != block || last != block)) digest.close(block), block = NONE_OPEN;
+        if (first == last) {
+            add(0, positions);
+            block = first;
+        } else {
+            for (ptrdiff_t position = 0, to; position < positions; position = to) {
+                ptrdiff_t blocks[LANES];
+                to = positions;
+                for (ptrdiff_t lane = 0; lane < LANES; lane++) {
+                    ptrdiff_t place = (row + lane) * positions + position;
+                    blocks[lane] = place / BLOCK;
+                    to = std::min(to, position + BLOCK - place % BLOCK);
+                }
+                add(position, to);
+                digest.close(blocks);
+            }
+        }
+        if ((channel += LANES) >= channels) channel = 0, image++;
+    }
+    if (block != NONE_OPEN) digest.close(block);
+}
+
+template <Summary SUMMARY>
+Result digest_item(const Tensor &tensor, ptrdiff_t item) {
+    Digest<SUMMARY> digest;
+    ptrdiff_t first = item * tensor.pieces_of_item(), end = std::min(tensor.pieces(), first + tensor.pieces_of_item());
+    if (tensor.positions)
+        add_strips(tensor, first, end, digest);
+    else
+        for (; first < end; first++) add_block(tensor, first, digest);
+    Result result = digest.result();
+    return SUMMARY == FINITE && result.largest >= INFINITE ? digest_item<ANY>(tensor, item) : result;
 }
 
 }  // namespace
 
 EXPORTED const char *source() { return SOURCE; }
 
-// For each tensor: the sum over blocks of (mix(block) | 1) * (sum over words of weight * word), and of float32 values the
-// largest magnitude, the sum of squares (both of finite values) and the number of values that are not finite. The words
-// are in the order of the axes; where there are positions, memory has images x positions x channels, and it is the order
-// of images x channels x positions. Behind 4,096 weights there are 8 that are zero.
-EXPORTED int digests(ptrdiff_t threads, ptrdiff_t tensors, const int64_t *addresses, const int64_t *bytes,
-                     const int64_t *is_float, const int64_t *layouts, const int32_t *weights, int64_t *hashes,
-                     double *summaries) {
-    Memory<int64_t> firsts(tensors + 1);
+// Of each tensor `tensors` has the addresses of words and weights, the bytes, 1 for float32, and images, positions and
+// channels in channels_last order or zeros. Results are the sum over blocks of (mix(block) | 1) * (sum over words of
+// weight * word), the words in the order of the axes, and of float32 values the largest magnitude and the sum of
+// squares (both float64, of finite values) and the number of values that are not finite. Weights are of 4,096 words and
+// 16 more or, with positions, a row for each position: of one channel after the other until they repeat, and 16 more.
+EXPORTED int digests(ptrdiff_t threads, ptrdiff_t number, const int64_t *tensors, int64_t *results) {
+    auto tensor = [&](ptrdiff_t i) {
+        const int64_t *row = tensors + 7 * i;
+        auto words = [](int64_t address) { return reinterpret_cast<const uint32_t *>(address); };
+        return Tensor{words(row[0]), words(row[1]), row[2], row[4], row[5], row[6]};
+    };
+    Memory<int64_t> firsts(number + 1);
     if (!firsts) return NO_MEMORY;
     firsts[0] = 0;
-    ptrdiff_t turned = 0;
-    auto layout_of = [&](ptrdiff_t tensor) {
-        return Layout{layouts[3 * tensor], layouts[3 * tensor + 1], layouts[3 * tensor + 2]};
-    };
-    for (ptrdiff_t tensor = 0; tensor < tensors; tensor++) {
-        Layout layout = layout_of(tensor);
-        firsts[tensor + 1] = firsts[tensor] + layout.items(bytes[tensor]);
-        if (layout.positions) turned = std::max(turned, layout.positions * layout.chunk());
+    for (ptrdiff_t i = 0; i < number; i++) firsts[i + 1] = firsts[i] + tensor(i).items();
+    Memory<Result> parts(firsts[number]);
+    if (!parts) return NO_MEMORY;
+// OpenMP's threads are torch's too, and mostly awake; a pool of our own would wait for a processor that they hold.
+#if defined(_OPENMP)
+#pragma omp parallel for num_threads(int(threads)) schedule(dynamic)
+#endif
+    for (ptrdiff_t item = 0; item < firsts[number]; item++) {
+        ptrdiff_t i = std::upper_bound(firsts.data, firsts.data + number + 1, item) - firsts.data - 1;
+        auto digest = tensors[7 * i + 3] ? digest_item<FINITE> : digest_item<NONE>;
+        parts[item] = digest(tensor(i), item - firsts[i]);
     }
-    threads = std::max<ptrdiff_t>(1, std::min<ptrdiff_t>(threads, 256));
-    Memory<uint32_t> buffers(threads * turned + 1);
-    Memory<Result> results(firsts[tensors] + 1);
-    if (!results || !buffers) return NO_MEMORY;
-    parallel(int(threads), firsts[tensors], [&](ptrdiff_t item, int thread) {
-        ptrdiff_t tensor = std::upper_bound(firsts.data, firsts.data + tensors + 1, item) - firsts.data - 1;
-        const char *from = reinterpret_cast<const char *>(addresses[tensor]);
-        const uint32_t *table = reinterpret_cast<const uint32_t *>(weights);
-        Layout layout = layout_of(tensor);
-        item -= firsts[tensor];
-        Result result = {0, 0, 0, 0};
-        if (layout.positions) {
-            ptrdiff_t image = item / layout.chunks(), channel = item % layout.chunks() * layout.chunk();
-            ptrdiff_t number = std::min(layout.chunk(), layout.channels - channel);
-            uint32_t *buffer = buffers.data + thread * turned;
-            const uint32_t *words = reinterpret_cast<const uint32_t *>(from);
-            turn_image(words + image * layout.positions * layout.channels, layout, channel, number, buffer);
-            ptrdiff_t first = (image * layout.channels + channel) * layout.positions, all = number * layout.positions;
-            result = is_float[tensor] ? digest_words<true>(buffer, first, all, table)
-                                      : digest_words<false>(buffer, first, all, table);
-        } else {
-            ptrdiff_t first = item * BLOCK, number = std::min<ptrdiff_t>(BLOCK, bytes[tensor] - first);
-            add(result, is_float[tensor] ? digest_block<true>(from + first, number, table)
-                                         : digest_block<false>(from + first, number, table), factor(item));
-        }
-        results[firsts[tensor] + item] = result;
-    });
-    for (ptrdiff_t tensor = 0; tensor < tensors; tensor++) {
+    for (ptrdiff_t i = 0; i < number; i++) {
         Result sum = {0, 0, 0, 0};
-        for (ptrdiff_t item = firsts[tensor]; item < firsts[tensor + 1]; item++) add(sum, results[item], 1);
-        float largest;
-        std::memcpy(&largest, &sum.largest, sizeof largest);
-        hashes[tensor] = int64_t(sum.hash);
-        summaries[3 * tensor] = double(largest);
-        summaries[3 * tensor + 1] = sum.squares;
-        summaries[3 * tensor + 2] = double(sum.not_finite);
+        for (ptrdiff_t item = firsts[i]; item < firsts[i + 1]; item++) {
+            sum.hash += parts[item].hash;
+            sum.squares += parts[item].squares;
+            sum.largest = std::max(sum.largest, parts[item].largest);
+            sum.not_finite += parts[item].not_finite;
+        }
+        double largest = load<float>(&sum.largest);
+        std::memcpy(results + 4 * i, &sum.hash, 8);
+        std::memcpy(results + 4 * i + 1, &largest, 8);
+        std::memcpy(results + 4 * i + 2, &sum.squares, 8);
+        results[4 * i + 3] = sum.not_finite;
     }
     return DONE;
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from in4310repro.trace.records import DATA, UPDATE, Event, Step, TraceFile
 
@@ -37,6 +38,11 @@ class Difference:
     second: Event | None
     equal_steps: int  # common steps before this one
     equal_tensors: int  # of this step, before it
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the difference as JSON values."""
+        first, second = (each and each.to_json() for each in (self.first, self.second))
+        return {**vars(self), "first": first, "second": second}
 
 
 def is_evidence(event: Event) -> bool:
@@ -97,7 +103,7 @@ def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[St
 def _started(step: Step, last: Step) -> Step:
     state = [each for each in last.events if each.tensor.phase == UPDATE]
     start = [
-        replace(each, tensor=replace(each.tensor, phase=DATA, name=f"{START}{each.tensor.name}")) for each in state
+        each._replace(tensor=each.tensor._replace(phase=DATA, name=f"{START}{each.tensor.name}")) for each in state
     ]
     return replace(step, events=(*start, *step.events))
 

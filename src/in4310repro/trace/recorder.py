@@ -172,7 +172,7 @@ class Trace:
         self._check_modules()
         names = None if paths is None else tuple(re.split(r"[\\/]", str(each))[-1] for each in paths)
         modes = [_mode(module) for _, module in self._modules]
-        self._current = Recording(number, modes, names, self._layouts, self._kept.keep, self._rows)
+        self._current = Recording(number, modes, names, self._layouts, self._kept.of_step(number), self._rows)
         try:
             self._record_start(self._current, images, labels, indices)
             yield Recorded(self._current)

@@ -17,8 +17,8 @@ from in4310repro.trace.tensors import Named, iterate_tensors
 
 # Description of a tensor by what it is made of; they are the same in most steps.
 Layouts = dict[tuple[object, ...], records.Tensor]
-# Gets the number of a step, the name of a tensor and the tensor.
-Keep = Callable[[int, str, Tensor], None]
+# Gets the name of a tensor and the tensor.
+Keep = Callable[[str, Tensor], None]
 
 
 class Recording:
@@ -29,7 +29,7 @@ class Recording:
         modes: `t` or `e` for each module.
         paths: names of the images' files, or None.
         layouts: descriptions of the tensors of earlier steps, which are added to.
-        keep: called with every tensor.
+        keep: called with every tensor; None: no values are kept.
         rows: number of images of a map in the forward pass that are recorded; None: all.
     """
 
@@ -39,7 +39,7 @@ class Recording:
         modes: list[str],
         paths: tuple[str, ...] | None,
         layouts: Layouts,
-        keep: Keep,
+        keep: Keep | None,
         rows: int | None,
     ) -> None:
         self.number, self.modes = number, modes
@@ -87,8 +87,16 @@ class Recording:
         """Record a loss as a tensor, and also its value if it is a single number."""
         values = value.detach() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
         name = self.add(LOSS, name, values)
+        self._events.insert(self._place_of_loss(), self._events.pop())
         if values.numel() == 1 and not values.is_complex():
             self._losses[name] = float(values)
+
+    def _place_of_loss(self) -> int:
+        """Return the place of the last event, a loss, in the order of execution: loops often record it too late."""
+        place = len(self._events) - 1
+        while place and self._events[place - 1][0].phase == BACKWARD:
+            place -= 1
+        return place
 
     def _append(self, phase: str, name: str, values: Tensor, found: Digest | Row) -> None:
         key = (phase, name, values.shape, values.dtype, values.stride())
@@ -97,7 +105,8 @@ class Recording:
             shape, strides = tuple(values.shape), tuple(values.stride())
             self._layouts[key] = records.Tensor(phase, records.printable(name), shape, dtype, strides)
         self._events.append((self._layouts[key], found))
-        self._keep(self.number, name, values)
+        if self._keep:
+            self._keep(name, values)
 
     def watch(self, name: str, values: Tensor, record: Callable[[str, Tensor], None]) -> None:
         """Register a hook that calls `record` with the name and gradient of an output tensor.
@@ -121,14 +130,9 @@ class Recording:
             self.add(BACKWARD, f"{name}.grad{path}", values)
 
     def finish(self, groups: str) -> Step:
-        """Return the completed step; losses are placed before the backward pass, as loops often record them late."""
-        losses = [each for each in self._events if each[0].phase == LOSS]
-        others = [each for each in self._events if each[0].phase != LOSS]
-        phases = [tensor.phase for tensor, _ in others]
-        first = next((i for i, phase in enumerate(phases) if phase in (BACKWARD, records.UPDATE)), len(phases))
-        events = [*others[:first], *losses, *others[first:]]
-        digests = read([found for _, found in events])
-        content = tuple(Event(tensor, *found) for (tensor, _), found in zip(events, digests, strict=True))
+        """Return the completed step."""
+        digests = read([found for _, found in self._events])
+        content = tuple([Event(tensor, *found) for (tensor, _), found in zip(self._events, digests, strict=True)])
         return Step(self.number, "".join(self.modes), groups, self._paths, content, self._losses)
 
     def close(self) -> None:

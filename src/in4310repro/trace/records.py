@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 FORMAT = 1
 LONGEST_LINE = 2**26  # bytes
@@ -23,8 +23,8 @@ PHASES = (DATA, FORWARD, LOSS, BACKWARD, UPDATE)
 _HASH = re.compile("[0-9a-f]{16}")
 
 
-@dataclass(frozen=True)
-class Tensor:
+# Tuples rather than dataclasses: a step makes hundreds, and they are keys.
+class Tensor(NamedTuple):
     """Description of a traced tensor: phase of the step, name, shape, dtype and strides."""
 
     phase: str
@@ -34,8 +34,7 @@ class Tensor:
     strides: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One tensor recorded in a step: its description, hash and summary of values."""
 
     tensor: Tensor
@@ -43,6 +42,10 @@ class Event:
     largest: float  # magnitude of the finite values
     norm: float  # of the finite values
     not_finite: int = 0  # number of values
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the event as JSON values."""
+        return {**self._asdict(), "tensor": self.tensor._asdict()}
 
 
 @dataclass(frozen=True)

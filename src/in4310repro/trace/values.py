@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,12 @@ class KeptValues:
             self._wanted.setdefault(step, set()).update(names)
         self._found: dict[str, Tensor] = {}
 
-    def keep(self, step: int, name: str, values: Tensor) -> None:
-        """Store a copy of a tensor if its name was chosen for this step."""
-        if name in self._wanted.get(step, ()):
+    def of_step(self, step: int) -> Callable[[str, Tensor], None] | None:
+        """Return a function that stores a copy of a tensor if its name was chosen for the step; None if none was."""
+        return functools.partial(self._keep, self._wanted[step]) if step in self._wanted else None
+
+    def _keep(self, wanted: set[str], name: str, values: Tensor) -> None:
+        if name in wanted:
             self._found[name] = values.detach().resolve_conj().resolve_neg().cpu().contiguous().clone()
 
     def write(self, step: int) -> None:
