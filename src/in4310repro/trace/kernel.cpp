@@ -52,30 +52,28 @@ uint64_t factor(ptrdiff_t block) { return mix(uint64_t(block)) | 1; }
 #endif
 }
 
-// Sums over words, in lanes that do not depend on the instruction set.
+// Sums over words, in lanes that do not depend on the instruction set. They stay in registers where all is inlined.
 template <Summary SUMMARY>
 class Digest {
    public:
     // Adds `rows` of 16 words, each times its weight.
     [[gnu::always_inline]] inline void add(const uint32_t *words, ptrdiff_t step, const uint32_t *weights,
                                            ptrdiff_t weights_step, ptrdiff_t rows, ptrdiff_t ahead) {
-        Digest sums = *this;  // in registers
         for (; rows; rows--, words += step, weights += weights_step) {
             __builtin_prefetch(words + ahead);
-            sums.add(words, weights);
+            add(words, weights);
         }
-        *this = sums;
     }
 
     // Adds fewer words than 16.
-    void add(const void *words, ptrdiff_t bytes, const uint32_t *weights) {
+    [[gnu::always_inline]] inline void add(const void *words, ptrdiff_t bytes, const uint32_t *weights) {
         uint32_t padded[LANES] = {};
         std::memcpy(padded, words, size_t(bytes));
         add(padded, weights);
     }
 
     // What was added since the last call belongs to one block.
-    void close(ptrdiff_t block) {
+    [[gnu::always_inline]] inline void close(ptrdiff_t block) {
         Sums all = {};
         for (int i = 0; i < VECTORS; i++) all += even[i] + odd[i], even[i] = odd[i] = Sums{};
         uint64_t sum = 0;
@@ -84,7 +82,7 @@ class Digest {
     }
 
     // Each lane belongs to a block of its own.
-    void close(const ptrdiff_t *blocks) {
+    [[gnu::always_inline]] inline void close(const ptrdiff_t *blocks) {
         for (int i = 0; i < VECTORS; i++) {
             for (int lane = 0; lane < DOUBLES; lane++, blocks += 2)
                 hash += factor(blocks[0]) * even[i][lane] + factor(blocks[1]) * odd[i][lane];
@@ -145,7 +143,7 @@ struct Tensor {
 };
 
 template <Summary SUMMARY>
-void add_block(const Tensor &tensor, ptrdiff_t block, Digest<SUMMARY> &digest) {
+[[gnu::always_inline]] inline void add_block(const Tensor &tensor, ptrdiff_t block, Digest<SUMMARY> &digest) {
     const uint32_t *words = tensor.words + block * BLOCK;
     ptrdiff_t bytes = std::min(4 * BLOCK, tensor.bytes - 4 * block * BLOCK);
     ptrdiff_t rows = bytes / (4 * LANES), done = rows * LANES;
@@ -156,7 +154,7 @@ void add_block(const Tensor &tensor, ptrdiff_t block, Digest<SUMMARY> &digest) {
 
 // The word of position p and channel c stands at place (image * channels + c) * positions + p in the order of the axes.
 template <Summary SUMMARY>
-void add_strips(const Tensor &tensor, ptrdiff_t strip, ptrdiff_t end, Digest<SUMMARY> &digest) {
+[[gnu::always_inline]] inline void add_strips(const Tensor &tensor, ptrdiff_t strip, ptrdiff_t end, Digest<SUMMARY> &digest) {
     constexpr ptrdiff_t NONE_OPEN = -1;
     ptrdiff_t positions = tensor.positions, channels = tensor.channels, block = NONE_OPEN;
     ptrdiff_t image = strip / tensor.strips(), channel = strip % tensor.strips() * LANES;

@@ -229,7 +229,9 @@ class Writer:
             raise
 
     def _write(self, content: dict[str, Any]) -> None:
-        text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        self._write_text(_json(content))
+
+    def _write_text(self, text: str) -> None:
         rest = memoryview(text.encode() + b"\n")
         while rest:
             rest = rest[self._file.write(rest) :]
@@ -249,12 +251,15 @@ class Writer:
             content["paths"] = [printable(each) for each in step.paths]
         if step.losses:
             content["losses"] = {printable(name): value.hex() for name, value in step.losses.items()}
-        content["events"] = [
-            [self._numbers[each.tensor], each.hash, _shorten(each.largest), _shorten(each.norm)]
-            + ([each.not_finite] if each.not_finite else [])
-            for each in step.events
-        ]
-        self._write(content)
+        # Nine significant digits identify each float32 value.
+        events = ",".join(
+            [
+                f'[{self._numbers[each.tensor]},"{each.hash}",{each.largest:.9g},{each.norm:.9g}'
+                + (f",{each.not_finite}]" if each.not_finite else "]")
+                for each in step.events
+            ]
+        )
+        self._write_text(f'{_json(content)[:-1]},"events":[{events}]}}')
 
     @property
     def closed(self) -> bool:
@@ -266,6 +271,5 @@ class Writer:
         self._file.close()
 
 
-def _shorten(value: float) -> float:
-    """Return the value rounded to nine significant digits, which identify each float32 value."""
-    return float(f"{value:.9g}")
+def _json(content: dict[str, Any]) -> str:
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
