@@ -99,7 +99,23 @@ def test_a_lone_relu_is_torchs_without_negative_zeros(kind: type[nn.ReLU | nn.Re
         gradients.append(leaf.grad)
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=0, equal_nan=True)
     assert not torch.signbit(results[1].nan_to_num(nan=1)).any()
-    assert torch.equal(gradients[1], gradients[0])  # type: ignore[arg-type]
+    theirs, ours = (gradient[~values.isnan()] for gradient in gradients if gradient is not None)
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6()], ids=["ReLU", "ReLU6"])
+def test_the_gradient_passes_at_nan_at_every_place_of_a_vector_fused_or_not(activation: nn.Module) -> None:
+    gradients = []
+    for separator in ((), (nn.Identity(),)):
+        model = portable(nn.Sequential(nn.BatchNorm2d(3), *separator, copy.deepcopy(activation)).eval())
+        for place in range(48):
+            maps = torch.full((1, 3, 4, 4), 0.5).contiguous(memory_format=torch.channels_last)
+            maps.permute(0, 2, 3, 1).reshape(-1)[place] = torch.nan
+            model(maps.requires_grad_()).sum().backward()
+            assert maps.grad is not None
+            gradients.append(maps.grad.flatten().tolist())
+    assert all(gradient == gradients[0] for gradient in gradients)
+    assert min(gradients[0]) > 0.9
 
 
 def test_statistics_that_are_no_longer_followed_stay_and_are_used_in_evaluation() -> None:

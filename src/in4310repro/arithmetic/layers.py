@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -102,11 +103,29 @@ class ReLU(nn.ReLU):
 
 
 class ReLU6(nn.ReLU6):
-    """torch.nn.ReLU6 that returns 0 for -0, as `ReLU` does."""
+    """torch.nn.ReLU6 that returns 0 for -0, as `ReLU` does, and passes the gradient where the value is NaN."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return min(max(x, 0), 6) element by element, with 0 instead of -0."""
-        return functional.relu6(_drop_negative_zeros(input, self.inplace), inplace=True)
+        result: Tensor = _ReLU6.apply(_drop_negative_zeros(input, self.inplace))  # type: ignore[no-untyped-call]
+        return result
+
+
+class _ReLU6(torch.autograd.Function):
+    # Of NaN, torch's gradient depends on the place in a vector of the processor.
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        ctx.mark_dirty(values)
+        result = functional.relu6(values, inplace=True)
+        ctx.save_for_backward(result)
+        return result
+
+    @staticmethod
+    @functions.first_only
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        (result,) = ctx.saved_tensors
+        return gradient.masked_fill((result <= 0) | (result >= 6), 0.0)
 
 
 def _drop_negative_zeros(values: Tensor, inplace: bool) -> Tensor:
