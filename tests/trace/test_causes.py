@@ -186,6 +186,7 @@ def test_the_command_ends_with_1_for_a_mistake_and_prints_it(call: Call, tmp_pat
     assert code == 1
     assert document["repeats"]
     assert [each["text"] for each in document["effects"]] == ["moves nothing", "moves first images, step 0, data"]
+    assert document["effects"][1]["meaning"] == "numbers in environment variables one higher"
     assert document["causes"][0].endswith("(the environment variable JOB is read at mine.py:10)")
 
 

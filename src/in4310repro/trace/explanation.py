@@ -41,7 +41,8 @@ class Effect:
     def to_json(self) -> dict[str, Any]:
         """Return the effect as JSON values."""
         found = self.comparison.to_json() if self.comparison else None
-        names = {"change": self.change.name, "numerical": self.change.numerical, "moved": self.moved}
+        change = self.change
+        names = {"change": change.name, "meaning": change.meaning, "numerical": change.numerical, "moved": self.moved}
         return {**names, "text": self.describe(), "notes": list(self.notes), "comparison": found}
 
 
