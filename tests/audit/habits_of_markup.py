@@ -68,7 +68,7 @@ def asciidoc(cells: Cells) -> str:
 
 def asciidoc_by_cell(cells: Cells) -> str:
     """Write an AsciiDoc table, one cell per line."""
-    columns = ",".join("1" for _ in cells[0])
+    columns = f"2,{len(cells[0]) - 2}*<.^1,1"
     rows = ["\n".join(f"|{cell}" for cell in row) for row in cells]
     return "\n\n".join([f'[cols="{columns}"]\n|===\n{rows[0]}', *rows[1:]]) + "\n|===\n"
 

@@ -48,7 +48,6 @@ NEAR_SCORES = 10  # lines around the scores in which a text names their averages
 NEAR_LOOP = (
     3  # lines around the scores in which Keras prints: precision and recall of all images, and often F1 by batches
 )
-LONGEST = 500  # letters of a line that are looked at
 SCORE_NAMES = {
     Measure.PRECISION: re.compile(r"\bprecisions?\b|\bprec\b|\bPPV\b", re.IGNORECASE),
     Measure.RECALL: re.compile(r"\brecalls?\b|\bsensitivity\b|\bTPR\b", re.IGNORECASE),

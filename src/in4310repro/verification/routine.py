@@ -125,13 +125,17 @@ def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[st
             break
         except (ValueError, OSError) as error:
             # Not a fault of the run; the differences found so far are reported all the same.
-            if not any(isinstance(finding, str) for each in findings.values() for finding in each):
+            if not any(map(_has_difference, findings.values())):
                 raise
             found.append(str(error))
             break
-        if check.needed and found:
+        if check.needed and _has_difference(found):
             break
     return findings
+
+
+def _has_difference(findings: Sequence[Finding]) -> bool:
+    return any(isinstance(finding, str) for finding in findings)
 
 
 BITWISE = "bit for bit"

@@ -1053,6 +1053,8 @@ def test_toml_by_measure_is_read_with_the_lines_of_its_numbers() -> None:
         ("1", "0.40", 3),
         ("2", "10", 1),
     ]
+    (longer,) = read_toml("[recall]\nsea = 0.95\nice = 0.9\nfog = 5\n")
+    assert [each.printed.line for each in longer.table.values] == [2, 3, 4]
     (quoted,) = read_toml("[[table]]\nrecall = ['0.5']\n")
     assert quoted.first == 1
     (empty,) = read_toml("[[table]]\ntotal = 0\n")

@@ -221,7 +221,7 @@ class _Literal(str):
 
 
 def _numerals(node: Any, lines: Sequence[str]) -> Any:
-    """Return the content with each number as a Numeral, on the first line that contains its text."""
+    """Return the content with each number as a Numeral, on the first line where the number stands."""
     if isinstance(node, dict):
         return {key: _numerals(value, lines) for key, value in node.items()}
     if isinstance(node, list):
@@ -229,7 +229,8 @@ def _numerals(node: Any, lines: Sequence[str]) -> Any:
     if isinstance(node, bool) or not isinstance(node, _Literal | int):
         return node
     text = str(node)
-    line = next((number for number, each in enumerate(lines, start=1) if text in each), 1)
+    pattern = re.compile(rf"(?<![\w.]){re.escape(text)}(?![\w.])")
+    line = next((number for number, each in enumerate(lines, start=1) if pattern.search(each)), 1)
     return Numeral(text=text, line=line)
 
 

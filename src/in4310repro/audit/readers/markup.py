@@ -19,7 +19,7 @@ OPTION = re.compile(r"\s+:(?P<name>[a-z][a-z-]*):\s*(?P<value>.*)")
 ITEM = re.compile(r"(?P<indent>\s*)(?P<row>[*+-] )?\s*(?P<cell>[*+-](?: (?P<text>.*))?)$")
 FENCE = re.compile(r"\s*[|,:!]={3,}\s*")  # |=== before and after a table of AsciiDoc
 COLUMNS = re.compile(r"\[.*?\bcols?=\"?(?P<columns>[^\"\]]+)")
-REPEATED = re.compile(r"(\d+)\*.*")  # 4* are four columns
+REPEATED = re.compile(r"(\d{1,4})\*")  # 4* are four columns
 CELL = re.compile(r"(?<!\\)\|")
 STYLE = re.compile(r"(?:^|\s)(?:[\d.]+[+*][<^>.]*|[<^>.]+)[adehlmsv]?$")  # 2+^h before a bar: how the next cell looks
 ABOVE = 3  # lines above a table in which its options and title stand
@@ -156,9 +156,9 @@ def _asciidoc(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _columns(told: str) -> int:
-    """Return the number of columns that `1,2,2`, `<.^2,^1` or `4*` specifies."""
-    repeated = REPEATED.fullmatch(told.strip())
-    return int(repeated[1]) if repeated else len(told.split(","))
+    """Return the number of columns that `1,2,2`, `<.^2,^1`, `4*` or `1,3*` specifies."""
+    repeats = [REPEATED.match(each.strip()) for each in told.split(",")]
+    return sum(int(each[1]) if each else 1 for each in repeats)
 
 
 def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
