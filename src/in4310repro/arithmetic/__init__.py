@@ -34,7 +34,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> object:
-    """Import `portable` and `refused_modules` on first access, because their import loads torchvision (seconds)."""
+    """Import `portable` or `refused_modules` on first access. Their module loads torchvision, which takes seconds."""
     if name not in ("portable", "refused_modules"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from in4310repro.arithmetic import networks

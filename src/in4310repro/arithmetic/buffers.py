@@ -69,7 +69,7 @@ _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory
 
 @functools.cache
 def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
-    """Return a ctypes array type of `size` bytes; the memory of a deleted array goes back to the free list."""
+    """Return a ctypes array type of `size` bytes. A deleted array of this type returns its memory to the free list."""
     free = _free.setdefault(size, [])
 
     def put_back(self: ctypes.Array[ctypes.c_char]) -> None:

@@ -23,8 +23,8 @@ Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """Wrap an autograd.Function's backward(), so that an error is raised if second derivatives are computed.
 
-    torch's once_differentiable raises only if the incoming gradient is differentiated. A penalty on gradients,
-    as with `create_graph=True`, would silently have no gradient.
+    torch's once_differentiable raises an error only if the incoming gradient requires a gradient. With it, a
+    loss term computed from gradients with `create_graph=True` would silently have no gradient.
     """
 
     def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:

@@ -185,7 +185,7 @@ class Library:
         return bool(self.number("usable"))
 
     def call(self, function: str, *arguments: Argument, threads: int | None = None) -> None:
-        """Call an exported function with these arguments and a number of threads, by default torch's.
+        """Call an exported function with these arguments on `threads` threads; None: on as many as torch uses.
 
         Every tensor is checked against the function's declaration, see `signatures`.
 
@@ -237,6 +237,11 @@ def hash_of(files: Iterable[Path]) -> str:
 
 def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
     """Load a compiled library after checking that it was compiled from the current source files.
+
+    Args:
+        file: the compiled library.
+        sources_now: the hash of the current source files.
+        others: phrase for different source files, for the error message.
 
     Raises:
         OSError: the library cannot be loaded.
@@ -296,10 +301,11 @@ def built_instruction_sets() -> list[str]:
 def as_plain(what: str, values: Tensor) -> Tensor:
     """Return the values as a plain strided tensor in CPU memory; gradients pass through.
 
-    A subclass with its own memory, such as torchvision's images, becomes a plain tensor; others are refused.
+    A subclass that keeps its values in memory, such as torchvision's images, becomes a plain tensor. Nested
+    tensors, tensors inside of torch.func, and subclasses with their own `__torch_dispatch__` are refused.
 
     Raises:
-        ValueError: the values are not dense, not on the CPU, or not in memory.
+        ValueError: the values are not dense or not in CPU memory, or the type of tensor is refused.
     """
     wrapped = torch._C._functorch.is_functorch_wrapped_tensor(values)
     if wrapped or values.is_nested or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:

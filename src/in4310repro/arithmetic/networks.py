@@ -196,7 +196,7 @@ def portable(model: nn.Module) -> nn.Module:
 
 
 def refused_modules(model: nn.Module) -> list[str]:
-    """Return each module that the kernels cannot compute as `NAME (REASON)`; does not check code in forward()."""
+    """Return `NAME (REASON)` for each module that the kernels cannot compute. Code in forward() is not checked."""
     return [
         f"{name or 'the model'} ({reason})" for name, module in model.named_modules() if (reason := _reason(module))
     ]

@@ -64,7 +64,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
-    """Return the number of pooling windows along an axis, without windows that begin in the padding at its end."""
+    """Return the number of pooling windows along an axis. Windows that begin in the padding at its end do not count."""
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(
             f"a window of {kernel}, stride {stride}, padding {padding} on {size}; valid are windows that fit, "

@@ -165,7 +165,10 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
 
 
 def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
-    """Return a bias's gradient over the whole batch; `gradient` is this process's part, [image, output, ...]."""
+    """Return a bias's gradient, summed over the whole batch.
+
+    `gradient` [image, output, ...] is the gradient of the layer's output for the images of this process.
+    """
     images, outputs = gradient.shape[:2]
     positions = gradient[0, 0].numel()
     rows = tree.rows(images, 2 * outputs)
@@ -231,7 +234,7 @@ class _Linear(torch.autograd.Function):
 
 
 def product(centred: Tensor) -> Tensor:
-    """Return centred.T @ centred as float64 [column, column], exactly symmetric, for float64 [row, column].
+    """Return centred.T @ centred as float64, exactly symmetric. `centred` is a float64 matrix [row, column].
 
     Rows are divided into segments of 32. Each segment is summed by fused multiply-adds, starting from 0. The sums
     of the segments are then added in order.

@@ -39,10 +39,10 @@ def instruction_set() -> str | None:
 
 
 def self_test() -> dict[str, str]:
-    """Return 12 hex digits of the sha256 of each kernel's results and gradients, by kernel name.
+    """Return a dict from kernel name to 12 hex digits of the sha256 of the kernel's results and gradients.
 
-    The hashes should be equal on every processor and for any number of threads; docs/bits.md says where that was
-    compared. The inputs come from integer arithmetic.
+    The hashes should be equal on every processor and for any number of threads; docs/bits.md lists the machines
+    on which they were compared. The inputs come from integer arithmetic.
     """
     return {name: _sha256(compute()) for name, compute in KERNELS.items()}
 
@@ -57,7 +57,7 @@ def values(*shape: int, seed: int = 1) -> Tensor:
 
 
 def _append_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-    """Return a function's result, and the gradients of all inputs for a fixed non-constant output gradient."""
+    """Return a list of a function's result and the gradients of its inputs, for a fixed gradient of the result."""
     leaves = [value.clone().requires_grad_() for value in inputs]
     with torch.enable_grad():
         result = function(*leaves)

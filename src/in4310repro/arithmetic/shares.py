@@ -57,7 +57,7 @@ class Whole:
         return images
 
     def total(self, rows: Tensor) -> Tensor:
-        """Return the sum of float64 rows over all images of the batch; this process's `rows` may be overwritten."""
+        """Return the sum of float64 `rows` over all images of the batch; the memory of `rows` may be overwritten."""
         return tree.add_rows(rows)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
@@ -78,7 +78,7 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Connect all processes by torch.distributed, which must be initialised; every process must call it."""
+    """Return a Connection of all processes. Each process must first initialise torch.distributed, then call this."""
     groups = (dist.new_group(backend="gloo") for _ in range(2))
     return Connection(dist.get_rank(), dist.get_world_size(), *groups)
 
@@ -256,12 +256,12 @@ class _Current:
 
 
 def current() -> Whole:
-    """Return the batch whose `with` block is innermost; outside such blocks, a batch that is all in this process."""
+    """Return the batch of the innermost `with` block; outside of blocks, a batch that is entirely in this process."""
     return _Current.batch
 
 
 def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
-    """Return the bytes of each process, in order of process rank; nothing is unpickled."""
+    """Return the `data` of each process, in order of process rank. The bytes are sent as they are, without pickle."""
     device = device_of(group)
     length = torch.tensor([len(data)], device=device)
     lengths = [torch.zeros_like(length) for _ in range(dist.get_world_size(group))]
@@ -292,5 +292,5 @@ def _values(data: bytes) -> Tensor:
 
 
 def device_of(group: dist.ProcessGroup | None = None) -> torch.device:
-    """Return the device on which tensors must be so that a process group can send them."""
+    """Return the device that tensors must be on so that the process group can send them."""
     return torch.device("cuda" if dist.get_backend(group) == "nccl" else "cpu")

@@ -84,7 +84,7 @@ class Signature:
     parameters: tuple[Parameter, ...]
 
     def declare(self, library: ctypes.CDLL) -> Any:
-        """Return the function of this name from a loaded library, after setting its types for ctypes."""
+        """Return the library's function of this name, with its argument and result types set for ctypes."""
         function = getattr(library, self.name)
         function.restype, function.argtypes = TYPES[self.returns], [each.argtype for each in self.parameters]
         return function
@@ -172,10 +172,11 @@ def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...])
 def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
     """Return a strided tensor after checking that memory exists for all of its values.
 
-    Torch has zero tensors without memory, such as some gradients; those that are only read are copied.
+    Some tensors of torch are zero and have no memory, such as some gradients. If `read_only` is True, such a
+    tensor is copied to memory.
 
     Raises:
-        ValueError: the memory was freed or is too small, or there is none to write to.
+        ValueError: the memory was freed or is too small, or a tensor to be written has none.
     """
     if values._is_zerotensor():
         if read_only:
@@ -210,7 +211,7 @@ def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
 
 @functools.lru_cache(maxsize=4096)
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
-    """Return whether `extents` results from shape `sizes` by only merging or only splitting adjacent axes.
+    """Return whether shape `sizes` becomes `extents` by only merging adjacent axes, or by only splitting axes.
 
     Examples:
         >>> fits((2, 5, 5, 3), (2, 25, 3)), fits((9, 6), (9, 2, 3)), fits((6, 9), (9, 6)), fits((54,), (9, 6))

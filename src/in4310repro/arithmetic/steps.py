@@ -112,7 +112,9 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Return parameters that have gradients, and their states; create missing states and increase `step` by 1.
+    """Return the parameters that have gradients, and the optimizer state of each.
+
+    Missing state tensors are created. If `counts` is True, the `step` of each state is increased by 1.
 
     Raises:
         ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.
@@ -159,7 +161,7 @@ def check_count(value: object, name: str = "step") -> Tensor:
     """Return an optimizer's count of steps after checking it.
 
     Raises:
-        ValueError: it is not a float32 scalar on the CPU, or not a whole number that float32 can count up to.
+        ValueError: the count is not a float32 scalar on the CPU, or not a whole number from 0 to `MOST_STEPS`.
     """
     if not isinstance(value, Tensor):
         raise ValueError(f"{name}: {value!r}; valid is torch.float32 of shape ()")

@@ -16,7 +16,7 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the range of all leaves (groups of `LEAF` images) of a batch, which stands for the tree's root."""
+    """Return the root of a batch's summation tree, as the range of all its leaves (groups of `LEAF` images)."""
     return range(-(-images // LEAF))
 
 
@@ -41,7 +41,7 @@ def images_of(node: range, images: int) -> range:
 
 
 def halves(node: range) -> tuple[range, range]:
-    """Return a node's two children; the left one's number of leaves is the largest power of two below the node's."""
+    """Return a node's two children. The left child has as many leaves as the largest power of two below `len(node)`."""
     left = 1 << (len(node) - 1).bit_length() - 1
     return node[:left], node[left:]
 
@@ -61,7 +61,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """Return the sum of a tree node, computed from the given sums of its descendants, which may be overwritten.
+    """Return the sum of a tree node, computed from `sums` of its descendants; these tensors may be overwritten.
 
     Raises:
         ValueError: the given sums do not cover all leaves of the node.
@@ -82,7 +82,7 @@ def rows(images: int, width: int) -> Tensor:
 
 
 def add_rows(rows: Tensor) -> Tensor:
-    """Return the sum of float64 rows [leaf, width] over all leaves, in the order of the tree; overwrites them."""
+    """Return the sum of float64 `rows` [leaf, width] over all leaves, in the order of the tree. Overwrites `rows`."""
     library.library().call("add_leaves", *rows.shape, rows)
     return rows[0]
 

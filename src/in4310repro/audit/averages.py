@@ -75,7 +75,7 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """Type of average from the label, such as weighted; MACRO for balanced accuracy, a mean of recalls."""
+        """Type of average that the label names, such as weighted. Balanced accuracy, a mean of recalls, is MACRO."""
         balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
         return Average.MACRO if balanced else self.cell.value.average
 
@@ -93,7 +93,10 @@ def list_summaries(sheet: Sheet) -> Iterator[Summary]:
 
 
 def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield a possible formula (Reading) for each average that the label may mean, if its class sizes are known."""
+    """Yield the formulas (Readings) that may have given a reported average, according to its label.
+
+    For weighted, overall and micro averages, formulas are yielded only if all class sizes are known.
+    """
     average = summary.average
     if average is Average.MACRO:
         yield from read_plain_means(summary, sheet)
@@ -137,7 +140,7 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield a possible formula (Reading) that converts between overall accuracy and one-vs-rest accuracies.
+    """Yield a formula (Reading) for an accuracy, by the relation of overall and one-vs-rest accuracies.
 
     A one-vs-rest accuracy is (TP + TN) / all images, so that each error counts for two classes. With p the share
     of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c add up to
@@ -177,7 +180,7 @@ def _all(sheet: Sheet) -> int:
 
 
 def make_reading(name: str, mean: object) -> Reading:
-    """Return a Reading named `name` with the interval `mean(way)` for each way of rounding the class values."""
+    """Return a Reading called `name`. For each way of rounding the class values, its interval is `mean(way)`."""
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
@@ -227,10 +230,11 @@ def error_is_double(cell: Cell) -> bool:
 
 
 def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield formulas (Readings), except plain means, of what programs print as macro F1 or balanced accuracy.
+    """Yield the formulas (Readings) for macro F1 and balanced accuracy that are not plain means.
 
-    F1 of the mean precision and mean recall: Opitz and Burst, Macro F1 and Macro F1, 2019. Balanced accuracy adjusted
-    for chance: (b - 1/m) / (1 - 1/m), sklearn.metrics.balanced_accuracy_score.
+    Macro F1 may be the F1 of mean precision and mean recall (Opitz and Burst, "Macro F1 and Macro F1", 2019).
+    Balanced accuracy b of m classes may be adjusted for chance: (b - 1/m) / (1 - 1/m), as in scikit-learn's
+    balanced_accuracy_score.
     """
     if summary.cell.value.measure is Measure.F1:
         means = {
@@ -257,7 +261,10 @@ def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 
 
 def read_weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
-    """Return the mean weighted by class size as a Reading; for recalls, it is the fraction of correct images."""
+    """Return the mean of the class values, weighted by class size, as a Reading.
+
+    If the class values are recalls, this is the fraction of correct images.
+    """
     return make_reading(WEIGHTED, lambda way: _weighted(summary, sheet, way))
 
 
@@ -274,11 +281,12 @@ def _weighted(summary: Summary, sheet: Sheet, way: Rounding) -> Interval:
 
 
 def batch_means(accuracy: Interval, images: int) -> Interval:
-    """Return the interval in which the mean of batch accuracies lies, for batch sizes up to 1,024 images.
+    """Return the interval of possible means of batch accuracies, for batch sizes up to 1,024 images.
 
-    With b images a batch, B batches and r images in the last: ((B - 1) p + q) / B, where p is the accuracy of the full
-    batches and q that of the last. The accuracy of all images is ((B - 1) b p + r q) / n. The mean is lowest if no
-    image of the last batch is right and highest if all are, as far as the accuracy of all images allows that.
+    All B batches have b images, except the last, which has r. The mean is ((B - 1) p + q) / B, where p is the
+    accuracy of the full batches and q that of the last. All n images have the accuracy ((B - 1) b p + r q) / n.
+    If this accuracy is given, the mean is lowest if the last batch has as few correct images as possible, and
+    highest if it has as many as possible.
     """
     sizes = np.arange(1, min(BATCH, images) + 1)
     full = -(-images // sizes) - 1
@@ -295,12 +303,13 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return the interval nearest to `printed`: `accuracy`, or a mean of batch accuracies for a common batch size.
+    """Return `accuracy` or the interval of a mean of batch accuracies, whichever is nearer to `printed`.
 
-    With k correct images in all and q of r correct in the last batch, the mean over B batches of b images is
-    ((k - q) / b + q / r) / B. Since k is an interval, so is this mean; it is computed for each common b and
-    each q. Images may be sorted by class, so q may be any number that the class accuracies allow. For the mean
-    without the last batch, q must also be probable in a random order (hypergeometric distribution).
+    Let k images be correct in all, and q of the r images in the last batch. The mean over B batches of b images
+    is then ((k - q) / b + q / r) / B. Since k is an interval, so is this mean. It is computed for each common
+    batch size b and each q. Images may be sorted by class, so q may be any number that the class accuracies
+    allow. For the mean without the last batch, q must also be probable in a random order (hypergeometric
+    distribution).
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
     middle, reach = float(classes.low + classes.high) / 2, float(classes.high - classes.low) / 2
@@ -322,7 +331,7 @@ def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, class
 
 
 def _choose_nearer(best: Interval, printed: Interval, low: NDArray[np.float64], high: NDArray[np.float64]) -> Interval:
-    """Return the interval nearest to `printed`: `best`, or one of the intervals from low[i] to high[i]."""
+    """Return `best` or one of the intervals from low[i] to high[i], whichever is nearest to `printed`."""
     if not len(low):
         return best
     gaps = np.maximum(low - float(printed.high), float(printed.low) - high)
@@ -336,7 +345,7 @@ def _gap(one: Interval, other: Interval) -> Fraction:
 
 
 def _probability(images: int, right: float, drawn: int) -> NDArray[np.float64]:
-    """Return an array with the hypergeometric probability of each q from 0 to `drawn` correct images in a batch."""
+    """Return the hypergeometric probabilities that 0, 1, ..., `drawn` images of a batch are correct."""
     q = np.arange(drawn + 1)
 
     def log_choices(of: float, some: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -70,7 +70,7 @@ def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def scores_of_test(sheet: Sheet) -> Mapping[Measure, Cell]:
-    """Return a dict from metric to score if the table is of a binary test; else an empty dict."""
+    """Return a dict from metric to score if the table is of a binary test; for any other table, an empty dict."""
     cells = [cell for cell in sheet.summaries if cell.value.measure in SCORES]
     row = {cell.value.measure: cell for cell in cells}
     averaged = any(cell.value.average not in (None, Average.OVERALL) or cell.value.spread for cell in cells)
@@ -155,7 +155,7 @@ def _odds(share: float) -> float:
 
 
 def _times(odds: float, counts: Counts, unbound: float) -> Counts:
-    """Return odds * counts; if `odds` is infinite, use `unbound` as the product for counts of zero."""
+    """Return odds * counts. If `odds` is infinite, the product is `unbound` where a count is zero."""
     return odds * counts if np.isfinite(odds) else np.where(counts > SLACK, np.inf, unbound)
 
 
@@ -183,6 +183,6 @@ def _right_negatives(
 
 
 def _over(counts: Counts, low: float, high: float) -> Bounds:
-    """Return counts / low and counts / high: the greatest and least n with low <= counts / n <= high."""
+    """Return the greatest and the least n with low <= counts / n <= high, which are counts / low and counts / high."""
     most = counts / low if low > 0 else np.full_like(counts, np.inf)
     return most, counts / high if high > 0 else np.where(counts > 0, np.inf, 0.0)

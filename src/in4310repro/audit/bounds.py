@@ -127,7 +127,11 @@ class Tallies:
         return [Interval(low=Fraction(least), high=Fraction(most)).widened(ERROR)]
 
     def of_rest(self, measure: Measure, average: Average | None) -> Sequence[Interval]:
-        """Return the intervals of a one-vs-rest score; empty if the score may be undefined for some class."""
+        """Return the possible intervals of a one-vs-rest score, such as specificity, for a type of average.
+
+        If no type is given, these are the intervals of all types and of each class. The result is empty if the
+        score may be undefined for some class.
+        """
         spans = [self._of_class(measure, each) for each in self.classes]
         known = [each for each in spans if each is not None]
         if not known or len(known) < len(spans):
@@ -161,7 +165,7 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return the possible intervals of an unlabelled score, which may be an average or a class value."""
+        """Return the possible intervals of a score whose label names neither a type of average nor a class."""
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]
@@ -184,9 +188,10 @@ class Tallies:
         return [each.widened(ERROR) for each in found]
 
     def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return [`printed`] if it is a possible micro average; else the interval of all possible micro averages.
+        """Return a list of one interval: `printed` if it is possible, or the range of all possible micro averages.
 
-        Here an image may have several labels, so predictions need not add up to the images.
+        The list is empty if the counts are unknown. An image may have several labels here, so the numbers of
+        predictions need not add up to the number of images.
         """
         rows = [
             (self.problem.sheet.sizes[name], find_predictions(row, self.problem.sheet.sizes[name], self.way))
@@ -198,7 +203,7 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return the average's numerator - share * denominator, extremised over all counts by `choose`."""
+            """Return the least or greatest value (by `choose`) of the average's numerator - share * denominator."""
             return sum(
                 (
                     choose(
@@ -229,9 +234,9 @@ def _root(
 
 
 def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, int]:
-    """Return the least and greatest sum of values times counts, for counts with given ranges and a fixed total.
+    """Return the least and greatest sum of value * count, for counts with given ranges and a fixed total.
 
-    If no such counts have that total, the total is ignored, as a different check reports this.
+    If no counts in these ranges add up to `total`, then `total` is ignored; a different check reports this.
     """
     lows, highs = [low for low, _ in ranges], [high for _, high in ranges]
     if not sum(lows) <= total <= sum(highs):

@@ -39,11 +39,11 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if normal rounding explains the numbers; else a text per other way of rounding that explains them.
+    """Return None if normal rounding explains the numbers. Otherwise name each unusual rounding that explains them.
 
-    The other ways are truncation and double rounding. A report is assumed to round in one way. However, an
-    average and its class values may be rounded differently if their numbers of decimals differ, or if percentages
-    have no decimals.
+    Unusual roundings are truncation and double rounding. A report is assumed to round in one way. However, an
+    average and its class values may be rounded differently if their numbers of decimals differ, or if the
+    average is a percentage without decimals.
     """
     ways = [(Rounding.ROUNDED, Rounding.ROUNDED)]
     if fits(*ways[0]):
@@ -61,7 +61,7 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
-    """Convert a contradiction (Claim) to a Finding: add the conditions of its table, and set the severity (rank)."""
+    """Convert a contradiction (Claim) to a Finding with a severity (rank). Conditions of its table are added."""
     conditions = [*claim.conditions]
     # A rounding that a condition names as an explanation must not be listed as excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)

@@ -31,7 +31,7 @@ class Outcome:
     error: str = ""  # why it could not be read
 
     def to_json(self) -> dict[str, Any]:
-        """Return the audit as a dictionary for JSON, or the error."""
+        """Return the audit, or the error that prevented it, as a dictionary for JSON."""
         return audit_json(self.audit) if self.audit else {"error": self.error}
 
     @property
@@ -65,13 +65,17 @@ def list_recognised(path: Path) -> Outcome | str:
 
 
 def exit_code(outcomes: Sequence[Outcome]) -> int:
-    """Return the exit code for all files: 1 if any number is impossible, else 2 if any file was not read, else 0."""
+    """Return the exit code for all files together.
+
+    It is 1 if any number is impossible. If none is, it is 2 if any file was not read or not understood, and
+    otherwise 0.
+    """
     codes = {each.exit_code for each in outcomes}
     return next((code for code in (IMPOSSIBLE, UNREAD) if code in codes), 0)
 
 
 def lines(outcomes: Sequence[Outcome]) -> list[str]:
-    """Return the full audit of a single file, or one line for each of several; unreadable files give no line."""
+    """Return the full audit of a single file, or one line per file if there are several. Omit unreadable files."""
     render = output.render if len(outcomes) == 1 else output.summary
     return [render(each.audit) for each in outcomes if each.audit]
 
@@ -135,7 +139,9 @@ def _read_sizes(path: Path) -> list[tuple[str, Any]]:
 
 
 def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
-    """Return a dict from name to ceiling (highest plausible accuracy), from `0.995`, `99.5%` or `best known=0.9979`.
+    """Return a dict from name to ceiling, the highest plausible accuracy.
+
+    Entries are written as `0.995`, `99.5%` or, with a name, `best known=0.9979`.
 
     Raises:
         ValueError: a ceiling is not a number between 0 and 1.

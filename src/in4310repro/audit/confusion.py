@@ -44,10 +44,12 @@ class Comparison:
 
 
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each value that contradicts the confusion matrix or, if that fits better, its transpose.
+    """Yield a claim for each value that contradicts the confusion matrix.
 
-    The matrix is taken to be of the table's images if enough row sums are the class sizes and enough class values agree
-    with it, or if neither is printed. Otherwise each claim has the condition that the matrix is of different images.
+    If the transpose of the matrix fits better, the values are compared with the transpose. The matrix is
+    assumed to be of the table's images if enough row sums equal the class sizes and enough class values agree
+    with the matrix, or if the table has neither. Otherwise each claim has the condition that the matrix is of
+    different images.
     """
     matrix = sheet.table.matrix
     counts = matrix_counts(matrix) if matrix else None
@@ -87,8 +89,9 @@ def _order_classes(
 ) -> tuple[Sequence[str], bool]:
     """Return the class names in the order of the matrix, and whether that order is certain.
 
-    Matching names decide the order, unless the row sums fit the order of the table better. The latter is certain if no
-    class sizes are known, or if all of them differ and at least half equal the row sums.
+    If the matrix and the table have the same names, the order of the matrix is used, unless the row sums fit
+    the order of the table better. The order of the table is certain if no class sizes are known, or if all
+    class sizes differ and at least half of them equal the row sums.
     """
     by_name = {name.strip().casefold(): name for name in names}
     called = [name.strip().casefold() for name in matrix.classes]
@@ -149,7 +152,7 @@ def _compare(
 
 
 def is_compared(cell: Cell) -> bool:
-    """Return whether a score is compared with a matrix; False for a bare "error", which may be a loss."""
+    """Return whether a score is compared with a matrix. A number called only "error" is not, since it may be a loss."""
     return (
         cell.value.measure is not Measure.ERROR
         or cell.value.printed.percent

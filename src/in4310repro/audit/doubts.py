@@ -101,10 +101,10 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a reason (Gap) for each nearby table whose classes may belong to `table` too.
+    """Yield a Gap (a reason for doubt) for each nearby table whose classes may also belong to `table`.
 
-    This is so if only `table` has an average of a metric for which the nearby table has class values. Tables that
-    only repeat numbers of `table`, such as a sentence about it, are ignored.
+    They may if the nearby table has class values of a metric but no average, and `table` has the average.
+    Tables that only repeat numbers of `table`, such as a sentence about it, are ignored.
     """
     names, place = (
         set(table.classes),
@@ -155,7 +155,11 @@ def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
 
 
 def _is_row(text: str, given: frozenset[float]) -> bool:
-    """Return whether a line may be another row of the table: it has numbers not in `given` and is not prose."""
+    """Return whether a line may be another row of the table.
+
+    Lines whose numbers are all in `given` are not rows. Sentences with fewer than two new numbers are not rows
+    either.
+    """
     text = text[:LONGEST]
     numbers = _numbers(text)
     if numbers and set(numbers) <= given:
@@ -206,7 +210,7 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 
 
 def _has_micro_average(table: Table) -> bool:
-    """Return whether a samples average, or a micro average unlike the accuracy, suggests several labels per image."""
+    """Return whether a samples average, or a micro average that differs from the accuracy, suggests several labels."""
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
     overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]
@@ -250,7 +254,11 @@ def _around(document: Document, first: int, last: int, reach: int) -> list[str]:
 
 
 def _differ(near: Sequence[str], whole: Sequence[str]) -> bool:
-    """Return whether the scores may be of different averages: two types are named, or a type for only some scores."""
+    """Return whether precision, recall and F1 may be averages of different types.
+
+    This is so if the text names two types, or if a line names a type together with only one or two of the three
+    scores.
+    """
     named = {match.casefold() for line in near for match in AVERAGE.findall(line)}
     in_code = {match.casefold() for line in whole for match in IN_CODE.findall(line)}
     some = (

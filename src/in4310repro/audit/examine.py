@@ -59,13 +59,14 @@ def audit(
     Args:
         source: the report's text, or the path of a file.
         images: number of images of the image set, or a sequence with one for each of several sets. Decimals
-            cannot tell 486/490 from 243/245: if exactly one choice of the class sizes that fit has this sum,
-            it is used. This never makes a finding "impossible".
+            cannot tell 486/490 from 243/245, so several class sizes may fit. If exactly one choice adds up to
+            this number, it is used. This never makes a finding "impossible".
         sizes: number of images of each class, for tables that do not print it; or a sequence with one mapping
             for each of several image sets. Each table then uses the mapping that fits its values.
         bound: largest class size that is searched; None: as large as the decimals can resolve.
         folds: number of folds or runs that the values are means over.
-        ceilings: accuracies above which a result is odd, by name; None: only those of the scene photographs.
+        ceilings: by name, accuracies above which a result is odd. None: use known ceilings, and only for tables
+            of the scene photographs.
         power: whether errors are planted in the report to measure how many of them are detected.
 
     Raises:
@@ -85,7 +86,7 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a parsed document without its detection power, which requires planting errors."""
+    """Return the audit of a parsed document. Its `power` is left as None, since errors must be planted for it."""
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -122,8 +123,8 @@ def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[Mean
 def choose_sizes(document: Document, options: Options) -> Iterator[tuple[str, Mapping[str, int]]]:
     """Yield each table's name with the class sizes that fit the table best, out of those given in `options`.
 
-    If several image sets fit a table, its sizes are unknown and {} is yielded. If none fits, the set with the
-    fewest findings is used.
+    Class sizes fit a table if they lead to no finding. If different class sizes fit, {} is yielded, as the
+    sizes are unknown. If none fit, those with the fewest findings are used.
     """
     given = (options.sizes, *options.more_sizes)
     for table in document.tables:
@@ -193,7 +194,7 @@ def _is_lonely(sheet: Sheet, measure: Measure) -> bool:
 
 
 def _join_names(tables: Sequence[Sheet]) -> str:
-    """Return the table names as text; if there are over four, three names and the number of further ones."""
+    """Return the table names joined by commas. If there are more than four, name three and count the others."""
     names = [sheet.name for sheet in tables]
     return ", ".join(names) if len(names) <= 4 else f"{', '.join(names[:3])} and {len(names) - 3} more tables"
 

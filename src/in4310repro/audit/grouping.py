@@ -90,13 +90,14 @@ class Evidence:
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the log probability that the units at `places` share an image set, minus a penalty for the set."""
+        """Return the log probability of the values if the units at `places` share an image set, less a penalty."""
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return a dict from total of images to the log probability that the units at `places` share an image set.
+        """Return a dict of log probabilities of the values if the units at `places` share an image set.
 
-        The key None stands for a total that is not given.
+        The keys are the given totals of images that the set may have, and None for a set of any total. A penalty is
+        subtracted for the set.
         """
         key = tuple(sorted(places))
         if key not in self._known:
@@ -108,7 +109,7 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Return the log probability that the units of each group share an image set, one set per group.
+        """Return the log probability of the values if the units of each group share an image set, one set per group.
 
         A penalty is subtracted if several image sets have the same given total of images.
         """
@@ -125,7 +126,7 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Group tables that name the same image set and total, if common class sizes exist; leave the rest ungrouped."""
+    """Group the tables that name the same image set and total, if common class sizes exist. The others stay single."""
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -139,7 +140,7 @@ def _tells(tables: Sequence[Accuracies], name: str) -> bool:
 
 
 def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArray[np.float64]:
-    """Return the log probability of a class's accuracies for each class size, if all counts are equally probable."""
+    """Return the log probability of a class's accuracies for each of `sizes`, with all counts equally probable."""
     units = [float(t.cells[name].unit) for t in tables if len(t.fits[name]) and t.cells[name].share not in (0, 1)]
     logarithms = [np.log(np.maximum(unit, 1.0 / (sizes + 1))) for unit in units]
     return np.sum(logarithms, axis=0) if logarithms else np.zeros(len(sizes))
@@ -188,7 +189,8 @@ def log_choices(total: int, classes: int) -> float:
 def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
     """Yield the groups of the most probable partition of the units.
 
-    Each group has its probability of being wrong, and the first other partitions more probable than `rival`.
+    Each group comes with the probability that it is wrong, and with the best other partitions. Only partitions
+    more probable than `rival` are listed.
     """
     partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])

@@ -44,7 +44,7 @@ def write(audit: Audit, path: Path) -> None:
 
 
 def render(audit: Audit) -> str:
-    """Return the page as HTML; it loads nothing, runs no script, and escapes all text from the report."""
+    """Return the page as HTML. The page loads nothing, runs no script, and escapes all text from the report."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.audit"),
         undefined=jinja2.StrictUndefined,
@@ -115,7 +115,7 @@ class Line:
 
     @property
     def plain(self) -> bool:
-        """True if no value was read from the line and the line is not reported as not understood."""
+        """True for ordinary text: no value was read from the line, and it does not look like an unread measurement."""
         return not self.unread and all(piece.verdict is None for piece in self.pieces)
 
 
@@ -164,7 +164,7 @@ def mark_lines(audit: Audit) -> list[Line]:
 
 
 def _find_uses(findings: Sequence[Finding]) -> Uses:
-    """Return a dict from `id` of a printed number to (index from 1, severity) of each finding that uses the number."""
+    """Return, by `id` of a printed number, the index (from 1) and severity of each finding that uses the number."""
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):
@@ -191,7 +191,10 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
 
 
 def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
-    """Yield the position of each value in the line: its first occurrence that overlaps no earlier value."""
+    """Yield the position of each value in the line, with the value.
+
+    The position is the first occurrence of the value's text that does not overlap a value placed before.
+    """
     free = [True] * len(text)
     # Readers treat every space as a plain one, hard and thin spaces too.
     text = "".join(" " if letter.isspace() else letter for letter in text)

@@ -120,7 +120,7 @@ def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
 
 
 def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
-    """Return the error of float arithmetic: of float32 if all values may be float32 numbers, else of float64."""
+    """Return the error of float32 arithmetic if all values may be float32 numbers; otherwise that of float64."""
     single = all(fits_grid(each, np.float32) for each in printed)
     return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
@@ -137,9 +137,10 @@ def counts_within(interval: Interval, images: int) -> range:
 
 @lru_cache(maxsize=100_000)
 def smallest_size(interval: Interval) -> int:
-    """Return the least n for which some k/n is in the interval: the denominator of its simplest fraction.
+    """Return the least n for which some fraction k/n is in the interval.
 
-    The Stern-Brocot tree by continued fractions: Graham, Knuth and Patashnik, Concrete Mathematics, 4.5.
+    This is found in the Stern-Brocot tree by continued fractions: Graham, Knuth and Patashnik, Concrete
+    Mathematics, 4.5.
     """
     low, high = max(interval.low, Fraction(0)), interval.high
     previous, current = 1, 0
@@ -167,11 +168,11 @@ def half_precision(images: int, count: int) -> tuple[float, ...]:
 
 
 def find_units(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
-    """Return the rounding unit of each number, such as 1/100, as a fraction of one.
+    """Return the unit to which each number was rounded, such as 1/100, as a fraction of one.
 
-    `round(share, 2) * 100` is printed as 95.0, 95.00 or 56.99999999999999, with a unit of one percent. This is
-    assumed for a number that ends in two or more zeros, for a full-length double next to a short decimal, and for
-    a metric whose numbers all end in zeros.
+    `round(share, 2) * 100` may print as 95.0, 95.00 or 56.99999999999999, although the share was rounded to one
+    percent. Such rounding is assumed for a number that ends in two or more zeros, for a full-length double next
+    to a short decimal, and for a metric whose numbers all end in zeros.
     """
     pairs = list(zip(column, measures, strict=True))
     common = {measure: _count_common_decimals([p for p, m in pairs if m is measure]) for measure in set(measures)}
@@ -199,7 +200,11 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the largest `count_decimals` of the numbers; None unless every number is printed with more decimals."""
+    """Return the most decimals that the numbers have without trailing zeros (`count_decimals`), but at least two.
+
+    Return None if a number is printed with no more decimals than this, so that it has no zeros at its end.
+    Zeros and ones are ignored; if fewer than two numbers are left, return None.
+    """
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)
     if len(telling) < 2 or any(printed.decimals <= most for printed in telling):

@@ -53,7 +53,7 @@ class Problem:
         return tuple(cell for row in self.rows.values() for cell in row.values())
 
     def classes(self, way: Rounding) -> list[Choices] | None:
-        """Return the possible image counts of each class; None if a class has none or too many to list."""
+        """Return the possible image counts of each class; None if a class has no possible counts or too many."""
         found = []
         for name, row in self.rows.items():
             size = self.sheet.sizes[name]
@@ -66,7 +66,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no image counts give all class scores, and one for each accuracy that contradicts the scores."""
+    """Yield a claim if no image counts give all class scores, and a claim for each accuracy that contradicts them."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -130,7 +130,8 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
     """Yield the condition that some images are predicted as classes that the table does not list.
 
-    Yield nothing for a full classification report, or if `fewer` (fewer predictions than images) is False.
+    The condition is left out for a full classification report, and if `fewer` (fewer predictions than images)
+    is False.
     """
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
@@ -205,7 +206,11 @@ def _sum_right(classes: Sequence[Choices]) -> tuple[int, int]:
 
 
 def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
-    """Return whether some class counts give the accuracy and one prediction per image; True if too many to try."""
+    """Return whether some class counts give the accuracy.
+
+    If `adding_up` is True, they must also give one prediction per image. If there are too many counts to try,
+    return True.
+    """
     classes, images = problem.classes(way), problem.images
     if classes is None:
         return True
@@ -231,7 +236,10 @@ def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_
 
 
 def _reach_predictions(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return arrays of the fewest and most predictions of all classes, by number of correct images above the fewest."""
+    """Return the fewest and the most predictions of all classes together, for each number of correct images.
+
+    Index 0 of both arrays is for the fewest possible correct images, index 1 for one more, and so on.
+    """
     never = 2**60
     low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)
     low[0] = high[0] = 0

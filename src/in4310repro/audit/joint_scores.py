@@ -99,7 +99,7 @@ def _claim(cell: Cell, allowed: Allowed, tallies: Mapping[Rounding, Tallies]) ->
 
 
 def _shown(intervals: Sequence[Interval]) -> str:
-    """Return the distinct intervals as text; if there are many, the first few and the number of further ones."""
+    """Return the distinct intervals as text. If there are many, list the first `NAMED` and count the others."""
     ends = [tuple(f"{float(end):.4f}" for end in (each.low, each.high)) for each in intervals]
     texts = list(dict.fromkeys(low if low == high else f"{low} to {high}" for low, high in ends))
     return ", or ".join(texts[:NAMED]) + (f", or {len(texts) - NAMED} more" if len(texts) > NAMED else "")
@@ -152,9 +152,10 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 def check_joint_shares(sheet: Sheet, seconds: float = SECONDS) -> Iterator[Claim]:
     """Yield a claim for each accuracy that the scores of all classes exclude, whatever the class sizes are.
 
-    Each image has one label and one prediction. For each class, w is its share of images, q of predictions and t of
-    right images: t = R w = P q, 2 t = F1 (w + q), sum w = sum q = 1. The accuracy is sum t: a weighted mean of the
-    recalls, and also of the precisions.
+    Each image has one label and one prediction. For each class, w is its share of all labels and q its share of
+    all predictions; t is the share of images that are correct and of this class. With recall R and precision P,
+    t = R w = P q and 2 t = F1 (w + q). The sums of w and of q are 1. The accuracy is the sum of t: a weighted
+    mean of the recalls, and also of the precisions.
     """
     rows = {
         name: {m: sheet.classes[m][name] for m in SCORES if name in sheet.classes.get(m, {})}
@@ -220,7 +221,10 @@ def bound_accuracy(rows: Rows, way: Rounding, seconds: float = SECONDS) -> tuple
 
 
 def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tuple[Floats, Floats]:
-    """Return A and b of A x <= b; x holds each class's fractions of images, predictions and correct images."""
+    """Return A and b of the inequalities A x <= b that the scores give.
+
+    The vector x holds the fraction of images of each class, then of predictions, then of correct images.
+    """
     classes = len(rows)
     made: list[Floats] = []
     for place, row in enumerate(rows):
@@ -236,7 +240,7 @@ def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tupl
 
 
 def _bound_rows(interval: Interval, of: Sequence[int], right: int, factor: float, width: int) -> Iterator[Floats]:
-    """Yield inequality rows for low * s <= factor * x[right] <= high * s; s is the sum of x at the indices `of`."""
+    """Yield the rows of A for low * s <= factor * x[right] <= high * s, where s is the sum of x at the indices `of`."""
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class without a right image may be undefined, and programs print different things for that.
     if interval.high > 0:

@@ -188,7 +188,7 @@ def _keep_outer_values(table: Table) -> Table:
 
 
 def _can_own(table: Table, loose: Table, document: Document) -> bool:
-    """Return whether a line may be about a table's predictions: it is near and of the same image set."""
+    """Return whether a line may state a result of the table: it is near the table and of the same image set."""
     of, own = loose.image_set, table.image_set
     sets = of == own or (of in (None, "test") and own in (None, "test"))
     models = TableKind.MODELS in (loose.kind, table.kind)
@@ -196,7 +196,7 @@ def _can_own(table: Table, loose: Table, document: Document) -> bool:
 
 
 def _is_plain(table: Table) -> bool:
-    """Return whether a line names only a metric: no network, best epoch, training set or standard deviation."""
+    """Return whether a line names a metric and no network, best epoch, training set or standard deviation."""
     return bool(table.values) and not table.partial and all(_says_nothing_else(value) for value in table.values)
 
 

@@ -92,8 +92,9 @@ class Scores:
 def score_matrix(counts: Counts) -> Scores:
     """Return the scores of a count matrix whose rows are the true classes.
 
-    kappa = 1 - sum w o / sum w e for observed and expected counts o and e, w = 1 off the diagonal, |i - j| or
-    (i - j)^2: Cohen, "A coefficient of agreement for nominal scales" (1960) and "Weighted kappa" (1968).
+    Kappa is 1 - sum w o / sum w e for observed counts o and expected counts e. Off the diagonal, the weight w
+    is 1, |i - j| or (i - j)^2: Cohen, "A coefficient of agreement for nominal scales" (1960) and "Weighted
+    kappa" (1968).
     """
     right = [row[place] for place, row in enumerate(counts)]
     sizes = [sum(row) for row in counts]
@@ -130,7 +131,7 @@ def _share(part: int, whole: int) -> Fraction | None:
 
 
 def correlation(covariance: int, one: int, other: int) -> Fraction | None:
-    """Return covariance / sqrt(one * other) to thirty digits; None if a variance is zero.
+    """Return covariance / sqrt(one * other) to thirty digits; None if `one` or `other`, the variances, is zero.
 
     Gorodkin, "Comparing two K-category assignments by a K-category correlation coefficient" (2004).
     """
@@ -148,7 +149,7 @@ def _kappas(counts: Counts, sizes: Sequence[int], predicted: Sequence[int]) -> I
 
 
 def _means(column: Column) -> Iterator[Fraction]:
-    """Yield plain means with undefined values omitted, replaced by zeros, and replaced by ones."""
+    """Yield the mean without undefined values. If there are any, also yield it with zeros and with ones for them."""
     defined = [value for value in column if value is not None]
     total = sum(defined, Fraction(0))
     if defined:
@@ -159,7 +160,7 @@ def _means(column: Column) -> Iterator[Fraction]:
 
 
 def _weighted(column: Column, sizes: Sequence[int]) -> Iterator[Fraction]:
-    """Yield means weighted by class size, with undefined values counted as zeros and then as ones."""
+    """Yield the mean weighted by class size, first with zeros and then with ones in place of undefined values."""
     images = sum(sizes)
     for undefined in (0, 1) if images else ():
         values = [Fraction(undefined) if value is None else value for value in column]

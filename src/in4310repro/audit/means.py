@@ -36,7 +36,7 @@ LEFT_OUT = re.compile(
 
 
 def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
-    """Yield (claim, comparison) for each average; the claim is None unless the class values contradict it."""
+    """Yield (claim, comparison) for each average. If the class values agree with the average, the claim is None."""
     for summary in list_summaries(sheet):
         readings = list(list_readings(summary, sheet))
         if summary.cell.share < 0:
@@ -91,7 +91,7 @@ def _name(reading: Reading) -> str:
 
 
 def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the condition of each conditional formula (Reading) that explains the reported average."""
+    """Yield the condition of each formula (Reading) that has a condition and explains the reported average."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:
@@ -119,7 +119,7 @@ def _shown(interval: Interval, percent: bool) -> str:
 
 
 def _mean_check(summary: Summary, readings: Sequence[Reading], sheet: Sheet) -> MeanCheck:
-    """Return how far the average is from the plain mean, and the first formula that gives it as a check."""
+    """Return a MeanCheck: how far the average is from the plain mean, and which formula gives the average."""
     parts = list(summary.parts.values())
     printed = summary.cell.value.printed
     agreeing = next(

@@ -46,7 +46,7 @@ def format_scientific(probability: Fraction) -> str:
 
 
 def upper_tail(correct: int, images: int, accuracy: Fraction) -> Fraction:
-    """Return exactly P(X >= correct) for a binomial X: sum over k of C(n, k) p^k (1-p)^(n-k)."""
+    """Return the exact probability of `correct` or more successes in `images` trials of probability `accuracy`."""
     hit, miss = accuracy.numerator, accuracy.denominator - accuracy.numerator
     terms = (math.comb(images, k) * hit**k * miss ** (images - k) for k in range(correct, images + 1))
     return Fraction(sum(terms), accuracy.denominator**images)
@@ -75,7 +75,7 @@ def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
 
 
 def find_equal_counts(tables: Sequence[Counted], largest: int = LARGEST) -> Iterator[Finding]:
-    """Yield a finding for two tables with equal numbers of correct images in improbably many classes."""
+    """Yield a finding for each pair of tables with equal numbers of correct images in improbably many classes."""
     for one, other in itertools.combinations(tables, 2):
         first, second = _settle_counts(one), _settle_counts(other)
         if one.sizes != other.sizes or first is None or second is None:
@@ -99,7 +99,7 @@ def find_equal_counts(tables: Sequence[Counted], largest: int = LARGEST) -> Iter
 
 
 def _settle_counts(table: Counted) -> dict[str, int] | None:
-    """Return the number of correct images of each class; None unless the decimals determine all of them."""
+    """Return the number of correct images of each class; None if the decimals allow several numbers for a class."""
     counts = {label: count[0] for label, count in table.correct.items() if count is not None and len(count) == 1}
     return counts if len(counts) == len(table.correct) else None
 
@@ -107,9 +107,9 @@ def _settle_counts(table: Counted) -> dict[str, int] | None:
 def find_high_level(
     tables: Sequence[Counted], ceilings: Mapping[str, Fraction], largest: int = LARGEST
 ) -> Iterator[Finding]:
-    """Yield a finding if accuracies are improbably high even for a true accuracy equal to the largest of `ceilings`.
+    """Yield a finding if accuracies are improbably high, even if the true accuracy is the largest of `ceilings`.
 
-    If the decimals allow several counts, the fewest is used.
+    If the printed decimals allow several numbers of correct images, the smallest is used.
     """
     tails: dict[str, Fraction] = {}
     evidence = []

@@ -115,7 +115,7 @@ def format_means(audit: Audit) -> Iterator[str]:
 
 
 def _unread(view: View) -> Iterator[str]:
-    """Yield the number of lines that were not understood, then the first few."""
+    """Yield the number of lines that were not understood, then the first few of these lines."""
     unread = view.unread
     if unread:
         yield f"Not understood: {format_number(len(unread), 'line')} with unused numbers."

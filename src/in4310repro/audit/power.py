@@ -47,7 +47,7 @@ def measure_power(
         options: options of the audit.
         accuse: function that finds the contradictions of some tables.
         planted: number of errors of each type.
-        most: number of values to audit again for one type, after which no further error of that type is planted.
+        most: once this many values were audited again for a type, no further error of that type is planted.
     """
     all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
     if not all_targets:
@@ -145,7 +145,7 @@ def _remark(targets: Sequence[Target]) -> str:
 
 
 def set_digits(printed: Printed, digits: int) -> Printed | None:
-    """Return a number with new digits in its old format; None if it would not be between 0 and 1."""
+    """Return the number `digits` / 10**decimals in the format of `printed`; None if it is not within 0 to 1."""
     if not 0 <= digits <= 10**printed.decimals:
         return None
     places = printed.decimals - 2 * printed.percent
@@ -180,7 +180,7 @@ def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator
 
 
 def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return a random other number of `column` with as many decimals as `value`; None if there is none."""
+    """Return a random number of `column`, except `value` itself, with equally many decimals; None if there is none."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]
@@ -190,7 +190,7 @@ def take_other_row(value: Value, column: Sequence[Value], generator: np.random.G
 
 
 def drop_class(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the plain mean without a random class; None if the reported average is far from the plain mean."""
+    """Return the plain mean without one random class; None if `value` is far from the plain mean of all classes."""
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:
         return None

@@ -21,7 +21,7 @@ READ = "recall = TP / n, precision = TP / predicted, F1 = 2 TP / (n + predicted)
 
 
 def harmonic(precision: Fraction, recall: Fraction) -> Fraction:
-    """Return F1 = 2 P R / (P + R), zero if both are zero."""
+    """Return F1 = 2 P R / (P + R) for precision P and recall R; zero if P and R are zero."""
     return 2 * precision * recall / (precision + recall) if precision + recall else Fraction(0)
 
 
@@ -184,11 +184,11 @@ class Predictions:
 def find_predictions(
     row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None, most: int = TRIED
 ) -> Predictions | None:
-    """Return the numbers of correct images and of predictions that give a class's scores; None if none do.
+    """Return all numbers of correct images and of predictions that give a class's scores; None if there are none.
 
-    For n images of the class, TP of them correct, and p predictions: recall TP/n, precision TP/p, F1 2 TP/(n +
-    p). `others` is the number of images of other classes, which limits the wrong predictions. Specificity and
-    other scores that depend on `others` are used only if it is given.
+    With n images of the class, p predictions of it and TP correct images, the recall is TP/n, the precision TP/p
+    and F1 is 2 TP/(n + p). `others` is the number of images of other classes, which limits the wrong
+    predictions. Specificity and other scores that depend on `others` are used only if `others` is given.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
@@ -210,7 +210,7 @@ def find_predictions(
 
 
 def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Return the possible numbers of predictions of a class with `correct` correct images, up to 2**53."""
+    """Return the numbers of predictions, up to 2**53, that give precision and F1 for the number of correct images."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
         if measure not in (Measure.PRECISION, Measure.F1):

@@ -37,8 +37,8 @@ def search(
 ) -> Iterator[ImageSet]:
     """Yield image sets with inferred class sizes for the tables that have accuracies but no sizes.
 
-    Tables with more than `most` values together are searched only if at most `allowed` sizes are expected to fit
-    random digits.
+    Tables with the same classes are searched together. If they have more than `most` values, they are searched
+    only if at most `allowed` class sizes are expected to fit random digits.
     """
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
@@ -57,7 +57,10 @@ def search(
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Return the cells; if no printed number ends in 0, give all nonzero cells the finest rounding unit."""
+    """Return the cells, with the finest rounding unit for all nonzero cells if trailing zeros were not printed.
+
+    This is assumed if no printed number ends in 0.
+    """
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
         return dict(column)
@@ -123,7 +126,10 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
 
 
 def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
-    """Return the class sizes of each given image set with all `names`; if there is none, those of the scene photos."""
+    """Return the class sizes of each image set in `options` that has all classes `names`.
+
+    If there is none and there are six names, return the class sizes of the six-class scene photographs.
+    """
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
         for sizes in options.more_sizes and (options.sizes, *options.more_sizes)
@@ -148,8 +154,9 @@ def is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Se
 def expect_fits(cells: Sequence[Cell], bound: int) -> float:
     """Return the expected number of class sizes, up to the bound, that fit random digits by chance.
 
-    It is the sum over n of the product over tables of min(1, (n + 1) unit), as n + 1 counts can give at most n +
-    1 of 1/unit printed numbers. An accuracy of exactly 0 or 1 fits every size.
+    It is the sum over the sizes n of the product over tables of min(1, (n + 1) unit). There are 1/unit printed
+    numbers, and a class of n images can give at most n + 1 of them. An accuracy of exactly 0 or 1 fits every
+    size.
     """
     allowed = np.arange(2, bound + 2)
     product = np.ones(bound)
@@ -160,7 +167,11 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 
 
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
-    """Return the class sizes of a group: known sizes, else the only choice with a given total, else the smallest."""
+    """Return the image set of a group with its class sizes.
+
+    Known class sizes are used first. Without them, the sizes are the only choice with a given total or, if there
+    is none, the smallest that fit.
+    """
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
     chance = {
@@ -207,7 +218,10 @@ def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int
 
 
 def find_only_choice(options: Sequence[Sequence[int]], total: int, steps: int = STEPS) -> tuple[int, ...] | None:
-    """Return the only way to pick one size per list with sum `total`; None if not unique or too slow to find."""
+    """Return the sizes, one from each list, if only one choice of sizes has the sum `total`.
+
+    Return None if no choice or several choices have this sum, or if the search would take too long.
+    """
     if not all(options) or sum(map(len, options)) * total > steps:
         return None
     # Ways to reach each sum with the first lists, counted up to two.
@@ -286,7 +300,7 @@ def _group_known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
 
 
 def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
-    """Yield the numbers of correct images of each table with accuracies or recalls of classes of known size."""
+    """Yield the numbers of correct images of all classes of known size, for each table of accuracies or recalls."""
     set_of = {name: group for group in sets for name in group.tables}
     for sheet in sheets:
         column = next(list_counted_columns(sheet), {})

@@ -62,7 +62,10 @@ def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
 
 
 def read_shares(matrix: ConfusionMatrix) -> Shares | None:
-    """Return a matrix of fractions as Shares; None if it holds counts or too few rows and columns sum to one."""
+    """Return a matrix of fractions, with the rows or columns whose sum is not one marked as wrong.
+
+    Return None if the matrix holds counts or if too few rows and columns sum to one.
+    """
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
         return None
@@ -141,8 +144,8 @@ def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | No
 def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
     """Return -log10 of the chance that so many class values agree with the diagonal of an unrelated matrix.
 
-    Two recalls of a class, or its recall and precision, typically differ by as much as they differ from one. If
-    the printed unit is no finer than that difference, agreement is not counted as evidence.
+    In unrelated results, two values of a class typically differ by as much as each of them differs from one. If
+    the numbers are rounded more coarsely than that, their agreement is not counted as evidence.
     """
     evidence = 0.0
     for place, name in enumerate(shares.names):

@@ -45,7 +45,10 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value above 1 is an impossible fraction, not a percentage, judged by its column."""
+    """Return whether a value above 1 is an impossible fraction instead of a percentage.
+
+    This is judged by the other values of the same metric, which must be fractions.
+    """
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
     alike = [each for each in column if each.decimals == value.printed.decimals and 0 < each.value < 1]
@@ -88,10 +91,10 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield explanations, such as truncation, that are excluded by other values of the same column.
+    """Yield the explanations half precision and truncation if other values of the same column exclude them.
 
-    A single value that half precision cannot give rules half precision out. Truncation is ruled out by two values that
-    it cannot give, as one may be mistyped.
+    Half precision is excluded if it cannot give one of these values. Truncation is excluded only if it cannot
+    give two of them, since a single value may be mistyped.
     """
     rounded = [(cell, size) for cell, size in others if counts(cell, size, Rounding.ROUNDED)]
     if any(not _fits_half_precision(cell, size) for cell, size in rounded):
@@ -120,7 +123,7 @@ def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: boo
 def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
     """Yield the columns that hold each class's proportion of correct images.
 
-    Accuracies beside precision, recall or F1 are left out: they may be one-vs-rest, (TP + TN) / all.
+    Accuracies beside precision, recall or F1 are left out, because they may be one-vs-rest: (TP + TN) / all.
     """
     if not sheet.table.whole_images:
         return
@@ -131,7 +134,10 @@ def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
 
 
 def counts(cell: Cell, size: int, rounding: Rounding, half: bool = False) -> range:
-    """Return all k for which k/size is printed as the value of `cell`; `half` also allows half precision."""
+    """Return the range of counts k for which k / `size` may be printed as the value of `cell`.
+
+    Half precision is considered only if `half` is true and no count fits otherwise.
+    """
     whole = counts_within(interval_of(cell, rounding), size)
     if whole or not half:
         return whole
@@ -223,9 +229,10 @@ def check_totals(sheet: Sheet) -> Iterator[Claim]:
 def least_average_precision(positives: int, negatives: int) -> Fraction:
     """Return the lowest average precision of any ranking of this many positives and negatives, ties included.
 
-    AP is the mean of the precisions at the positives in the ranking. At most all negatives precede the i-th positive,
-    so the precision there is at least i / (i + negatives), and AP >= (1/p) sum_{i=1..p} i / (i + negatives), which the
-    worst ranking reaches. Boyd, Santos Costa, Davis and Page, Unachievable Region in Precision-Recall Space, ICML 2012.
+    AP is the mean of the precisions at the positives of the ranking. At most all negatives precede the i-th
+    positive, so the precision there is at least i / (i + negatives). The mean of these bounds is the lowest AP,
+    and the ranking with all negatives first reaches it. See Boyd, Santos Costa, Davis and Page, Unachievable
+    Region in Precision-Recall Space, ICML 2012.
     """
     mean = math.fsum(i / (i + negatives) for i in range(1, positives + 1)) / positives
     # Lowered by more than the error of doubles: exact sums of 500 fractions would have a thousand digits.

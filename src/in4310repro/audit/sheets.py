@@ -102,7 +102,10 @@ class Sheet:
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Tuple with the condition that values are means over folds or runs; empty if no folds or runs are known."""
+        """Tuple with one condition: that the values are means over folds or runs.
+
+        The tuple is empty if no number of folds is known and no value has a standard deviation.
+        """
         spread = any(value.spread for value in self.table.values)
         if self.folds or spread:
             return (f"the values are means over {self.folds or 'several'} folds or runs",)
@@ -110,7 +113,7 @@ class Sheet:
 
 
 def make_sheets(document: Document, options: Options) -> tuple[Sheet, ...]:
-    """Return a Sheet (table prepared for the checks) for each table or group of tables of the same predictions."""
+    """Return the report's tables, prepared for the checks. Tables of the same predictions are joined."""
     joined = with_adjacent_lines(link_tables(document), document)
     alone = sum(table.has_classes for table, _ in joined) <= 1
     return tuple(replace(sheet(table, document, options), links=links, alone=alone) for table, links in joined)
@@ -152,7 +155,7 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
 
 
 def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
-    """Return the class sizes and their source: "printed" in the report, or else "given" by the caller."""
+    """Return the class sizes and their source: "printed" in the report or, if it has none, "given" by the caller."""
     if table.sizes:
         return table.sizes, "printed"
     sizes = options.chosen.get(table.name, options.sizes)
@@ -190,10 +193,11 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """Return the rounding unit of each value; class values share the finest unit if most values are full doubles.
+    """Return the rounding unit of each value.
 
-    An overall value with few decimals among full-length ones was rounded by hand. If other overall values use all
-    their decimals, an overall value that ends in zeros does so by chance.
+    If most values show all digits of a double, the class values share the finest unit. An overall value keeps its
+    own unit, since one with few decimals was rounded by hand. If at least two other overall values use all their
+    decimals, an overall value that ends in zeros does so by chance.
     """
     units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [
@@ -209,7 +213,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
 
 def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
-    """Return whether two other overall values have as many decimals as this one and no trailing zeros."""
+    """Return whether at least two other overall values have as many decimals as `value`, and no trailing zeros."""
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]
@@ -222,9 +226,10 @@ def _is_double(printed: Printed) -> bool:
 
 
 def _error(printed: Printed, among_doubles: bool) -> Fraction:
-    """Return the float error of a value: that of float64 if float32 is ruled out, else that of float32.
+    """Return the error of the float arithmetic behind a printed value.
 
-    Short numbers such as 0.5 or 1.0 fit both; beside values that must be float64 they are taken as float64.
+    It is the error of float64 if the digits exclude float32, and that of float32 otherwise. Short numbers such as
+    0.5 or 1.0 fit both types; they count as float64 if `among_doubles` is true.
     """
     short = count_decimals(printed) < VISIBLE_FLOAT32
     double = among_doubles if short else _is_double(printed)
@@ -239,5 +244,5 @@ def half_error(cells: Iterable[Cell]) -> Fraction:
 
 
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
-    """Return the interval of fractions that the way of rounding `rounding` turns into the cell's value."""
+    """Return the interval of the fractions that are printed as the cell's value if shortened by `rounding`."""
     return cell.interval(rounding, cell.error)

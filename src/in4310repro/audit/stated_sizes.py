@@ -100,7 +100,7 @@ class Split:
 
     @property
     def possible(self) -> NDArray[np.float64]:
-        """Possible numbers of positives: the known number, or 1 to total - 1."""
+        """Possible numbers of positives. If `positives` is unknown, they are all numbers from 1 to `total` - 1."""
         if self.positives is not None:
             return np.array([self.positives], dtype=np.float64)
         return np.arange(1, self.total, dtype=np.float64)
@@ -115,10 +115,12 @@ class StatedSizes:
 
 
 def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
-    """Return the class sizes that nearby sentences state, if they agree and fit the values; else no sizes.
+    """Return the class sizes that sentences near the table state.
 
-    At least half of the values must be shares k / size. The sizes are certain if that is unlikely by chance, if the
-    sentence is about a test set, or if it also names the total and the text mentions no training set or split.
+    No sizes are returned if the sentences contradict each other, or if most values are not shares k / size.
+
+    The sizes are certain in three cases: so many such shares are unlikely by chance; the sentence is about a test
+    set; or the sentence also names the total, and the document mentions no training set or split.
     """
     names = table.classes
     values = [v for v in table.of_classes if v.measure in (Measure.ACCURACY, Measure.RECALL)]
@@ -199,7 +201,10 @@ class NamedSplit:
 
 
 def named_split(table: Table, document: Document) -> NamedSplit | None:
-    """Return the numbers of images stated near the scores; None if there are none or they contradict each other."""
+    """Return the numbers of images that the text near the scores states.
+
+    The result is None if the text states no such numbers, or contradictory ones.
+    """
     lines = [value.printed.line for value in table.values if value.class_name is None]
     if not lines or len(lines) < len(table.values):
         return None
@@ -245,7 +250,7 @@ def _number_of_match(match: re.Match[str]) -> int:
 
 
 def other_results(table: Table, document: Document) -> Iterator[str]:
-    """Yield reasons why the overall scores may be averages, or come from several tests, networks or thresholds."""
+    """Yield reasons why the overall scores may not belong together, such as different decision thresholds."""
     lines = [value.printed.line for value in table.values] or [1]
     near = document.lines[max(0, min(lines) - 1 - NEAR_SCORES) : max(lines) + NEAR_SCORES]
     if any(AVERAGED.search(line[:LONGEST]) for line in near):

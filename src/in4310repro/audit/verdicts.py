@@ -79,7 +79,7 @@ class Counted:
 
     @property
     def totals(self) -> range | None:
-        """Range of possible numbers of correct images of all classes; None if one class is unknown."""
+        """Range of the possible total number of correct images; None if the number of any class is unknown."""
         counts = [count for count in self.correct.values() if count]
         if len(counts) < len(self.correct):
             return None
@@ -180,14 +180,14 @@ class Audit:
 
     @property
     def exit_code(self) -> int:
-        """Exit code: 1 if something is impossible, else 2 if nothing was understood, else 0."""
+        """Exit code: 1 if something is impossible, 2 if nothing was understood, 0 otherwise."""
         if self.inconsistencies:
             return 1
         return 0 if any(table.values or table.matrix for table in self.document.tables) else 2
 
     @property
     def outcome(self) -> str:
-        """Result of the audit as one clause without a full stop, with a number of findings or compared values."""
+        """Result of the audit as a clause without a full stop, such as "2 findings under conditions"."""
         if self.exit_code == 2:
             return "Nothing was understood, so nothing was checked"
         impossible, unless = len(self.inconsistencies), len(self.of_rank(Rank.UNLESS))
@@ -206,5 +206,5 @@ class Audit:
 
 
 def format_number(count: int, noun: str) -> str:
-    """Return a count with its noun, in the plural unless it is one."""
+    """Return a count followed by its noun, which gets a plural "s" if the count is not 1."""
     return f"{count} {noun}{'' if count == 1 else 's'}"

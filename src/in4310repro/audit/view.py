@@ -81,13 +81,13 @@ class View:
 
     @property
     def power(self) -> Power | None:
-        """Planted errors and the number of those detected; None if no error was planted or none was detected."""
+        """Planted errors and the number detected, if at least one was detected; otherwise None."""
         power = self.audit.power
         return power if power and any(each.impossible or each.unless for each in power.detections) else None
 
     @property
     def blind(self) -> Power | None:
-        """Planted errors if not one of them was detected; else None."""
+        """Planted errors, if all of them went undetected; otherwise None."""
         return None if self.power else self.audit.power
 
     @property
@@ -111,7 +111,10 @@ def shorten(text: str) -> str:
 
 
 def format_range(counts: range | None, to: str) -> str:
-    """Return a count or a range of counts as text, with `to` between its ends; "?" if none is known."""
+    """Return a range of counts as text, with `to` between the first and the last count.
+
+    A range with a single count is written as that count, and an empty range or None as "?".
+    """
     if not counts:
         return "?"
     return str(counts[0]) if len(counts) == 1 else f"{counts[0]}{to}{counts[-1]}"

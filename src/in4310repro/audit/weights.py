@@ -40,7 +40,7 @@ class Column:
 
 
 def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
-    """Yield (claim, table) for each group of means that no common set of class weights explains."""
+    """Yield a claim and its table for each group of averages that no single set of class weights explains."""
     columns = [
         Column(sheet=sheet, summary=summary)
         for sheet in group
@@ -65,7 +65,7 @@ def _has_unknown_weights(summary: Summary, sheet: Sheet) -> bool:
 
 
 def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list[Column]]:
-    """Yield groups of columns that must have equal weights, such as a row of weighted means."""
+    """Yield lists of columns whose averages must have the same class weights, such as a row of weighted means."""
     if average in (Average.UNNAMED, Average.WEIGHTED):
         keys = [_key(column, columns) for column in columns]
         for key in dict.fromkeys(keys):
@@ -75,9 +75,10 @@ def _group_columns(average: Average, columns: Sequence[Column]) -> Iterator[list
 
 
 def _key(column: Column, columns: Sequence[Column]) -> tuple[object, ...]:
-    """Return a key that is equal for columns of the same row of means.
+    """Return a key for the row of averages to which `column` belongs.
 
-    The key holds the class names and the row's index, since each row of means may have its own weights.
+    The key holds the class names and the index of the row, because each row of averages may have its own class
+    weights.
     """
     of_parts = [
         each for each in columns if each.sheet is column.sheet and each.summary.measure is column.summary.measure
@@ -119,7 +120,10 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
 
 
 def _explain_by_batches(columns: Sequence[Column]) -> str | None:
-    """Return the condition that the accuracy is a mean over batches; None if such a mean cannot explain it."""
+    """Return a text that explains an accuracy as a mean over batches.
+
+    The result is None if `columns` is not a single accuracy, or if no mean over batches has the printed value.
+    """
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:
         return None
@@ -135,7 +139,10 @@ def _explain_by_batches(columns: Sequence[Column]) -> str | None:
 
 
 def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
-    """Yield conditions that explain the means: rows not read as classes, or several labels per image."""
+    """Yield possible explanations of averages that do not follow from the class values.
+
+    Rows that were not read as classes may be classes, or an image may have several labels.
+    """
     beside = [column.sheet.asides.get(column.summary.measure, {}) for column in columns]
     if all(beside):
         wider = [
@@ -151,7 +158,10 @@ def _explain_otherwise(columns: Sequence[Column]) -> Iterator[str]:
 
 
 def is_one_vs_rest(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether the only average is an accuracy that follows from the classes' one-vs-rest accuracies."""
+    """Return whether the average is an accuracy that follows from the classes' one-vs-rest accuracies.
+
+    The result is False if there are several averages.
+    """
     readings = read_one_vs_rest(columns[0].summary, columns[0].sheet)
     return len(columns) == 1 and any(each.means[parts].meets(_printed(columns[0], whole)) for each in readings)
 
@@ -171,7 +181,10 @@ def is_weighted_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding
 
 
 def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether one set of weights gives all averages but F1, which follows from mean precision and recall."""
+    """Return whether one set of class weights gives all averages except F1.
+
+    At least one average F1 must instead be the F1 of the average precision and the average recall.
+    """
     rest = []
     for column in columns:
         others = {other.summary.measure: _printed(other, whole) for other in columns if other.sheet is column.sheet}
@@ -186,8 +199,8 @@ def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Ro
 def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
     """Return whether the averages can be micro averages for some class sizes.
 
-    With w_i = n_i / n: sum w_i R_i (1 - P / P_i) = 0 for the micro precision P, sum w_i R_i = R for the micro
-    recall, sum w_i (2 R_i - F (1 + R_i / P_i)) = 0 for the micro F1.
+    Let w_i be the share of images in class i, P_i and R_i its precision and recall, and P, R and F the micro
+    averages. Then sum w_i R_i (1 - P / P_i) = 0, sum w_i R_i = R, and sum w_i (2 R_i - F (1 + R_i / P_i)) = 0.
     """
     rows: list[Row] = []
     for column in columns:
@@ -218,7 +231,7 @@ def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
 def _micro_ends(
     measure: Measure, printed: Interval, precision: Cell | None, recall: Cell | None, way: Rounding
 ) -> tuple[float, float]:
-    """Return the least and greatest coefficient of a class weight in the equation explained in `is_micro`."""
+    """Return the lowest and highest coefficient that a class weight can have in an equation of `is_micro`."""
     if precision is None or recall is None:
         return -1e3, 1e3
     of_precision, of_recall = interval_of(precision, way), interval_of(recall, way)
@@ -262,7 +275,11 @@ def are_feasible(rows: Sequence[Row], seconds: float = SECONDS) -> bool:
 def minimise(
     objective: Floats, coefficients: Floats, limits: Floats, sums: Floats, seconds: float = SECONDS
 ) -> OptimizeResult:
-    """Minimise the product `objective` x subject to `coefficients` x <= `limits`, `sums` x = 1 and 0 <= x <= 1."""
+    """Minimise the scalar product of `objective` and a vector x by linear programming.
+
+    The constraints are `coefficients` @ x <= `limits`, `sums` @ x = 1, and 0 <= x <= 1 for each component. The
+    solver stops after `seconds`.
+    """
     return linprog(
         objective,
         A_ub=coefficients,

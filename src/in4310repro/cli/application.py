@@ -176,7 +176,7 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
 
 
 def _processes() -> Any:
-    """Return the module `processes`, after setting this process to ignore stopping signals."""
+    """Ignore stopping signals in this process, then import and return the module `processes`."""
     signals.ignore()
     from in4310repro.system import processes
 
@@ -229,7 +229,7 @@ def _describe_internal_error(error: BaseException) -> tuple[int, str]:
 
 
 def _discard_output() -> None:
-    """Discard standard output that cannot be written; otherwise Python would try again at exit."""
+    """Flush standard output. If that fails, redirect it to the null device, or Python would fail again at exit."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -132,13 +132,13 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Add `words` to the message about any later interrupt if `file` was written in the meantime."""
+    """Add `words` to the message of a later interrupt if `file` has been written by then."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Add `words` to the message about any later interrupt if `something()` is true at that time."""
+    """Add `words` to the message of a later interrupt if `something()` is true by then."""
     signals.kept = lambda: words if something() else ""
 
 
@@ -152,7 +152,7 @@ def _identify(file: Path) -> tuple[int, int]:
 
 
 def progress() -> Progress:
-    """Return a progress display on standard error; a silent one if output options turn it off."""
+    """Return a progress display on standard error. It shows nothing if output options turn it off."""
     if OUTPUT.get().quiet or not OUTPUT.get().progress or launch.is_silent():
         return SILENT
     from rich.console import Console
@@ -191,7 +191,7 @@ def context_of(numerics: Numerics, processes: Processes | None = None) -> Contex
 def activate_for(config: Config) -> Numerics:
     """Choose and return the arithmetic mode for a training.
 
-    The option `auto` gives native arithmetic if the network or an optimizer has no portable one.
+    The mode `auto` becomes native if the network or an optimizer has no portable arithmetic.
     """
     numerics = activate_arithmetic(config.numerics, config.device)
     if config.numerics != "auto" or not numerics.portable:
@@ -207,10 +207,12 @@ def activate_for(config: Config) -> Numerics:
 
 
 def trust_network(model: str | None, recorded: object) -> None:
-    """Allow the user's own code as a run's network, if the user names this network by --model.
+    """Allow the user's own code to be used as a run's network if `model` names this network.
+
+    Nothing is allowed if `model` is None.
 
     Raises:
-        ValueError: the user has named a network that is not the run's.
+        ValueError: `model` names a network that is not the recorded one.
     """
     if model is None:
         return
@@ -220,6 +222,10 @@ def trust_network(model: str | None, recorded: object) -> None:
 
 
 def activate_as_recorded(fingerprint: Mapping[str, Any], mode: str | None, device: str | None) -> Numerics:
-    """Choose and return the arithmetic mode and device: those requested, else those that the run recorded."""
+    """Choose and return the arithmetic mode and the device for checking or using a run.
+
+    If `mode` is None, the recorded mode is used. If `device` is None, the device is the CPU for a run that was
+    recorded on the CPU, and `auto` for any other run.
+    """
     recorded_device = "cpu" if fingerprint["device"] == "cpu" else "auto"
     return activate_arithmetic(mode or fingerprint["numerics"], device or recorded_device)

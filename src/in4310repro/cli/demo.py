@@ -212,7 +212,10 @@ def _call(output: Output, command: Callable[[], object]) -> None:
 
 
 def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
-    """Yield each falsification of a copy of the run with the results of its checks, then undo the falsification."""
+    """Falsify a copy of the run in several ways; yield each falsification with the results of its checks.
+
+    Each falsification is undone before the next one.
+    """
     from in4310repro.runs.finished import FinishedRun, image_root
     from in4310repro.verification import tampering
 
@@ -239,7 +242,10 @@ class _Laboratory:
 
 
 def _checks(change: Change, at: _Laboratory) -> Iterator[Check]:
-    """Yield the result of `verify`; also those of `audit` and `data check` if the change affects their input."""
+    """Run the checks that can find a change, and yield their results.
+
+    `verify` is always run. `audit` and `data check` are run only if the change affects their input.
+    """
     from in4310repro.runs import names
     from in4310repro.verification.tampering import printed_accuracies
 

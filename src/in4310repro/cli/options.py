@@ -61,9 +61,10 @@ Model = "A network of torchvision (see modules --list), timm:NAME, or MODULE:FUN
 
 
 def default_folder(preset: str, data: str | None) -> Path:
-    """Return the default run folder: the first default name that is unused, or whose run uses the images in `data`.
+    """Return the default run folder for a preset and the images in `data`.
 
-    The names are those of `presets.default_names`. Without `data` it is the first of them.
+    The possible names are those of `presets.default_names`. With `data`, the result is the first folder without a
+    run, or with a run that uses the same images. Without `data`, it is the folder with the first name.
 
     Args:
         preset: one of the presets.
@@ -168,7 +169,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 
 
 def with_overrides(command: Command) -> Command:
-    """Add the shared training options to a command; its parameter `overrides` receives a dict of the options used."""
+    """Add the shared training options to a command. Its parameter `overrides` gets a dict of those given."""
     annotations = inspect.get_annotations(Overrides, eval_str=True)
     shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
 
@@ -205,7 +206,11 @@ def _with_options(
     shared: list[inspect.Parameter],
     call: Callable[[Mapping[str, Any], Mapping[str, Any]], None],
 ) -> Command:
-    """Return a function with `own` and `shared` parameters that calls `call(shared values, own values)`."""
+    """Return a function with the parameters `own` and `shared`, which passes their values to `call`.
+
+    `call` receives two dicts: the values of `shared`, then those of `own`. Name and docstring are those of
+    `command`.
+    """
     defaults = {each.name: each.default for each in (*own, *shared) if each.default is not each.empty}
 
     def wrapper(**values: Any) -> None:

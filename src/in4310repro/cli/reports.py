@@ -111,7 +111,10 @@ def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> 
 
 
 def _free_folder(run: FinishedRun) -> Path:
-    """Return the folder for a run's report; its name gets a number if another run's report has the plain name."""
+    """Return the folder for a run's report, named after the run's folder.
+
+    A number is added to the name if the folder with this name holds the report of another run.
+    """
     from in4310repro.report import page
 
     # Not resolved: a link is as good a name as its target's.

@@ -152,7 +152,7 @@ def _agreeing(run: Path, verified: Verification, report: Path | None) -> _Answer
 
 
 def _open(run: Path) -> FinishedRun | None:
-    """Return the run; None if it cannot be read, which verification reports as a difference."""
+    """Return the run. If it cannot be read, return None, since verification reports this as a difference."""
     from in4310repro.runs.finished import FinishedRun
 
     try:

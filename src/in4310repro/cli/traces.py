@@ -71,7 +71,11 @@ def _read(path: Path) -> TraceFile:
 
 
 def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
-    """Yield the lines of a table with steps around the first difference, then at doubling distances after it."""
+    """Yield the lines of a table that shows how the difference between two trainings grows.
+
+    Its rows are the step before the first difference, the step `start` of this difference, steps at doubling
+    distances after it, and the last step.
+    """
     last = len(growth) - 1
     chosen = {start - 1, start, *(start + 2**power for power in range(last.bit_length())), last}
     rows = [("step", "tensors that differ", "relative: parameters", "loss", "loss, ulps")]

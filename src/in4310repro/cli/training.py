@@ -111,7 +111,7 @@ def parse_steps(text: str) -> range:
     """Return the steps that `--trace` names: the first N, or those of a range such as 100:120.
 
     Raises:
-        ValueError: it is neither, or no step is in it.
+        ValueError: `text` is neither a number nor a range, or it selects no step.
 
     Examples:
         >>> parse_steps("20"), parse_steps("100:120")
@@ -140,7 +140,7 @@ def recorded_preset(run: Path) -> str | None:
 
 
 def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
-    """Return the first requested option that does not apply to a fit of the last layer; empty if none."""
+    """Return the first requested option that a fit of the last layer cannot use; empty if it can use all."""
     for name in ONLY_TRAINED:
         if name in wanted:
             return name if name in ("settings", "modules") else f"--{name.replace('_', '-')}"

@@ -41,7 +41,9 @@ def cache_folder() -> Path:
 
 
 def limit() -> int:
-    """Return the largest total size of cached pixels in bytes: IN4310REPRO_CACHE_LIMIT in GB, by default 20 GB.
+    """Return the maximum total size of all cached pixels, in bytes.
+
+    The environment variable IN4310REPRO_CACHE_LIMIT sets it in GB; the default is 20 GB.
 
     Raises:
         ValueError: the variable is not a decimal number above 0 and at most `LARGEST_LIMIT`.
@@ -64,9 +66,10 @@ def bytes_by_folder() -> dict[str, int]:
 
 
 def make_room(file: Path, size: int, most: int) -> list[Path]:
-    """Remove least recently used files of decoded pixels until `file` fits the limit `most` and the free disk space.
+    """Remove the least recently used files of decoded pixels until there is room for `file`.
 
-    A file that a process has open is not removed. The new file may be larger than the limit by itself.
+    There is room if all files together take at most `most` bytes, and if the disk has enough free space. Files
+    that a process has open are kept. `file` itself may be larger than `most`.
 
     Args:
         file: the file to be created or completed.
@@ -77,7 +80,8 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
         The removed files.
 
     Raises:
-        ValueError: the disk still has too little space; the message gives the bytes needed and free.
+        ValueError: the disk has too little space even after the removals; the message gives the bytes needed and
+            the bytes free.
     """
     others = sorted((last_used(other), other) for other in file.parent.glob(f"*{SUFFIX}") if other != file)
     total = size + sum(size_of(other) for _, other in others)
@@ -117,10 +121,10 @@ def last_used(file: Path) -> float:
 
 
 def mark_used(stream: IO[bytes]) -> None:
-    """Record that a file of decoded pixels is in use; it is not removed while it is open or mapped.
+    """Record that a file of decoded pixels is in use, and lock it while it is open or mapped into memory.
 
-    On a system without such locks the file may be removed while it is in use; processes that have it open keep
-    its contents.
+    A locked file is not removed. On a system without file locks, the file may be removed while it is in use, but
+    processes that have it open can still read it.
     """
     # Another user's cache can be read but not modified.
     with suppress(OSError):
@@ -129,7 +133,7 @@ def mark_used(stream: IO[bytes]) -> None:
 
 
 def claims_folder(file: Path) -> Path:
-    """Return the folder of the lock files by which processes share the decoding of images for a cache file."""
+    """Return the folder of lock files with which processes divide the decoding of images for a cache file."""
     return file.with_name(f".{file.stem}.claims")
 
 

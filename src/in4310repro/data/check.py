@@ -95,12 +95,14 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
     """Look for faults in a tree with one folder per class; if a split is given, compare the tree with the split.
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
-    grouped by the 64-bit perceptual hashes of their pixels (see `perceptual_hashes` and
-    `near_duplicate_groups`). Time and memory are about linear in the number of images, even if many images are
-    near-duplicates. Turned and mirrored copies are found by the hashes of the other seven orientations. Few of
-    these pairs show the same picture. Therefore the details of their pixels are compared too.
+    grouped by the 64-bit perceptual hashes of their pixels (see `perceptual_hashes` and `near_duplicate_groups`).
+    Time and memory are about linear in the number of images, even if many images are near-duplicates.
 
-    Faults of the tree are findings too, and do not prevent the remaining checks.
+    To find turned and mirrored copies, the hash of each image is compared with the hashes of the others in seven
+    more orientations. Most pairs found in this way show different pictures, so the details of their pixels are
+    compared, too.
+
+    Faults of the tree are findings, too, and do not prevent the remaining checks.
 
     Args:
         root: the folder of class folders.
@@ -167,7 +169,7 @@ def examine(
 
 
 def _nested(images: Catalogue) -> list[str]:
-    """Return an error message for each class folder inside another class folder; none if all are separate."""
+    """Return an error message for each class folder that lies inside another class folder."""
     folders = {PurePosixPath(entry.path).parent for entry in images.entries}
     pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
     return sorted(
@@ -239,7 +241,7 @@ def _is_part(first: Image.Image, second: Image.Image) -> bool:
 
 
 def _add_near_duplicates(turned: Sequence[Turned], alike: Sequence[Group]) -> list[Group]:
-    """Return one sorted group for each pair in `turned`: its two images and the near-duplicates of both."""
+    """Return a sorted group for each pair of turned copies: the two images and all their near-duplicates."""
     group_of = {group[0]: group for group in alike}
     pairs = ((group_of.get(each.first, [each.first]), group_of.get(each.second, [each.second])) for each in turned)
     return [sorted(first + second) for first, second in pairs]
@@ -346,7 +348,7 @@ def lines_on_leaks(groups: Sequence[Mapping[str, Group]], sign: str = " ~ ") -> 
 
 
 def join_paths(paths: Sequence[str], sign: str = " ~ ") -> str:
-    """Return a group's first paths, joined by `sign`, followed by the number of paths that are left out."""
+    """Return the first `PRINTED_EXAMPLES` paths joined by `sign`, then the number of any further paths."""
     more = f" and {len(paths) - PRINTED_EXAMPLES} more" if len(paths) > PRINTED_EXAMPLES else ""
     return sign.join(paths[:PRINTED_EXAMPLES]) + more
 

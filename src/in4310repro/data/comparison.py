@@ -72,11 +72,12 @@ def imagenet(folder: Path, sample: Sample) -> ImageSet:
     """Return a sample of the images in a folder of ImageNet.
 
     Args:
-        folder: one in torchvision's layout (`val/n01440764/...`; only `val` is read), or any folder of images.
+        folder: a folder in torchvision's layout (`val/n01440764/...`), of which only `val` is read, or any folder
+            of images.
         sample: the number of images, and their preparation.
 
     Raises:
-        ValueError: the folder does not exist, has fewer than two images, or an image cannot be read.
+        ValueError: the folder does not exist or has fewer than two images, or an image cannot be read.
     """
     return _from_files(IMAGENET, folder / "val" if (folder / "val").is_dir() else folder, sample)
 
@@ -85,8 +86,8 @@ def cifar10(folder: Path, sample: Sample) -> ImageSet:
     """Return a sample of CIFAR-10's test images.
 
     Args:
-        folder: one in torchvision's layout (`cifar-10-batches-py`; only `test_batch` is read), or any folder of
-            images.
+        folder: a folder in torchvision's layout (`cifar-10-batches-py`), of which only `test_batch` is read, or
+            any folder of images.
         sample: the number of images, and their preparation.
 
     Raises:
@@ -146,7 +147,7 @@ def _from_arrays(
 
 
 def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], NDArray[np.uint8]], sample: Sample) -> ImageSet:
-    """Draw a sample of images; their keys are pixel hashes, and every label is 0, since labels are not used."""
+    """Draw a sample of images. Their keys are hashes of the pixels, and all labels are 0, as none is used."""
     chosen = sample_positions(paths, sample.count, sample.seed)
     pixels = np.stack([pixels_of(index) for index in chosen])
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)

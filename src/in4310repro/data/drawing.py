@@ -46,7 +46,7 @@ class Picture:
 
 
 def palette(codes: str) -> Colours:
-    """Return hexadecimal colour codes, separated by spaces, as colours in [0, 1] that broadcast over pixels."""
+    """Return the hexadecimal colours in `codes` as arrays of shape (3, 1, 1) with values from 0 to 1."""
     numbers = [int(code, 16) for code in codes.split()]
     return tuple(np.array([n >> 16, n >> 8 & 255, n & 255]).reshape(3, 1, 1) / 255 for n in numbers)
 
@@ -94,12 +94,19 @@ def fraction(values: Field) -> Field:
 
 
 def cover(distance: Plane, pixel: Plane | Real) -> Plane:
-    """Return the fraction of each pixel inside a shape, given its signed distance from the edge, positive inside."""
+    """Return the fraction of each pixel that lies inside a shape.
+
+    `distance` is the distance of each pixel from the shape's edge: positive inside, negative outside. `pixel` is
+    the width of a pixel.
+    """
     return unit(distance / pixel + 0.5)
 
 
 def stripes(position: Plane, width: Plane, pixel: Plane) -> Plane:
-    """Return stripes, one in the middle of each unit interval; stripes finer than a pixel blur to a constant."""
+    """Return a pattern of stripes, one in the middle of each unit interval of `position`.
+
+    Stripes finer than a pixel are blurred to a uniform value.
+    """
     sharp = cover(width / 2 - np.abs(fraction(position) - 0.5), pixel)
     return mix(sharp, width, unit(2 * pixel - 0.6))
 
@@ -117,7 +124,10 @@ def _span(first: float, last: float, pixel: float, count: int) -> slice:
 
 
 def paint(view: Picture, mask: Plane | Real, colour: Colour, distance: Plane | Real = 0.0) -> None:
-    """Blend a colour into the picture with opacity `mask` in [0, 1]; haze fades it with the distance in [0, 1]."""
+    """Blend a colour into the picture with the opacity `mask`, from 0 to 1.
+
+    Haze shifts the colour towards that of the horizon, by an amount proportional to `distance`, from 0 to 1.
+    """
     faded = mix(unit(colour), view.horizon, view.haze * distance)
     view.pixels[...] += (faded - view.pixels) * mask
 
@@ -130,13 +140,16 @@ def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour:
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """Paint boxes chosen at random from `choices`; box coordinates are in units of `size`, relative to (x, foot)."""
+    """Paint one pile of boxes, chosen at random. The boxes' coordinates are in units of `size` from (x, foot)."""
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 
 
 def profile(rng: Random, bends: int, octaves: int, roughness: Real) -> Profile:
-    """Return a jagged line as KNOTS + 1 heights in [0, 1): piecewise linear noise at doubling frequencies."""
+    """Return the heights of a jagged line, in [0, 1), at KNOTS + 1 equally spaced positions.
+
+    The line is a sum of piecewise linear noise at doubling frequencies.
+    """
     spot = np.arange(KNOTS + 1) / KNOTS * bends
     total, share, strength = np.zeros(KNOTS + 1), 0.0, 1.0
     for _ in range(octaves):
@@ -172,7 +185,7 @@ def clouds(view: Picture, rng: Random, across: Real, down: Real, octaves: int = 
 
 
 def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane, Plane]:
-    """Return noise as `clouds` does, and its shading in [0, 1] under light from the upper left."""
+    """Return smooth noise in [0, 1), and its shading in [0, 1] as a relief lit from the upper left."""
     lattices = rng.random((3, LATTICE, LATTICE))
     height = smooth_noise(lattices, view.x * across, view.y * down)
     behind = smooth_noise(lattices, view.x * across + 0.15, view.y * down + 0.15)
@@ -180,7 +193,11 @@ def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane,
 
 
 def cells(rng: Random, x: Plane, count: int) -> tuple[Cell, Plane]:
-    """Divide the width into unequal cells; return each column's cell number and its position, 0 to 1, in the cell."""
+    """Divide the width of the picture into cells of random width.
+
+    Return two arrays with one value for each pixel column: the number of its cell, and its position inside that
+    cell, from 0 to 1.
+    """
     edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + rng.random(count))])
     edges = edges / edges[count] * 1.2 - 0.2 * float(rng.random())
     cell = np.searchsorted(edges[1:count], x[0], side="right").astype(np.int64)
@@ -222,7 +239,7 @@ def sky(view: Picture, rng: Random, horizon: Real) -> None:
 
 
 def massif(view: Picture, rng: Random, top: Real, height: Real, snow: Real, distance: Real) -> None:
-    """Paint a mountain ridge with lit and shaded rock; `snow` is roughly the fraction of its height that is white."""
+    """Paint a rocky mountain ridge, lit from one side. Snow covers roughly its upper fraction `snow`."""
     line = profile(rng, int(rng.integers(2, 5)), 6, between(rng, 0.45, 0.6))
     part = crop(view, 0, top - 0.02, 1, 1)
     depth = part.y - top - height * (1 - lookup(line, part.x))
@@ -247,7 +264,7 @@ def hill(view: Picture, rng: Random, top: Real, colour: Colour, distance: Real) 
 
 
 def lake(view: Picture, rng: Random, top: Real, floes: Real = 0.0) -> None:
-    """Paint a still lake from `top` down, which reflects the sky; ice covers the fraction `floes` of it."""
+    """Paint a still lake from `top` down. It reflects the sky, and ice covers about the fraction `floes` of it."""
     part = crop(view, 0, top, 1, 1)
     streak = 0.2 + 0.5 * clouds(part, rng, 4, 50, 2) * between(rng, 0.3, 1)
     surface = mix(tint(rng, WATER, 0.3), view.horizon, streak)
@@ -256,7 +273,7 @@ def lake(view: Picture, rng: Random, top: Real, floes: Real = 0.0) -> None:
 
 
 def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
-    """Paint lumps of white ice, lit from the side, with blue hollows between them."""
+    """Return the colours of lumps of white ice, lit from the side, with blue hollows between them."""
     height, lit = relief(view, rng, across, down)
     pale = ease(0.55 + (height - 0.5) * between(rng, 1.2, 2.4) + (lit - 0.5) * 0.9)
     return mix(tint(rng, palette("4a82ae 6a8fa3 7a8898"), 0.2), tint(rng, (SNOW,), 0.06), pale)
@@ -267,8 +284,8 @@ def wall(
 ) -> None:
     """Paint a row of house fronts with windows on a vertical plane, one house per cell.
 
-    `along` is the position along the plane in storeys; `size` is the height of a storey in the picture. `eaves`,
-    `top` and `foot` are heights in the picture: of the eaves, of the top of the roof, and of the street.
+    `along` is the position along the plane in storeys, and `size` is the height of a storey in the picture.
+    `eaves`, `top` and `foot` are the heights in the picture of the eaves, the top of the roof and the street.
     """
     bays, wide, tall, red = rng.random((4, 1, LATTICE))[:, :, cell[0]]
     floors, bay = (view.y - eaves) / size, along * (0.8 + 0.8 * bays)
@@ -289,7 +306,7 @@ def wall(
 
 
 def develop(view: Picture, rng: Random, grain: Random) -> UInt8[np.ndarray, "height width channel"]:
-    """Return a picture as 8-bit pixels after random changes of light, colour and contrast, grain and mirroring."""
+    """Return a picture as 8-bit pixels after random changes: colour, contrast, brightness, grain and mirroring."""
     lit = view.pixels * view.gain
     grey = (lit[0:1] + lit[1:2] + lit[2:3]) / 3
     toned = mix(grey, lit, 0.0 if chance(rng, 0.07) else between(rng, 0.6, 1.2))

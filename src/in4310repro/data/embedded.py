@@ -26,8 +26,9 @@ CONTENTS_FILE = ".contents"
 def embedded_catalogue(images_per_class: int, size: int, seed: int, progress: Progress = SILENT) -> Catalogue:
     """Return the catalogue of the embedded scenes, after drawing them into the cache if they are missing.
 
-    A file beside the scenes has the sha256 of their contents. Somebody who changes scenes on purpose can replace
-    that file too; to notice this, `differences_from_drawn` draws them again.
+    The sha256 of the scenes is stored beside them, and is checked. Somebody who changes scenes on purpose can
+    replace the stored sha256 as well. `differences_from_drawn` notices even this, because it draws the scenes
+    again.
 
     Args:
         images_per_class: number of images of each of the six classes.
@@ -130,7 +131,7 @@ def _bmp(label: str, index: int, size: int, seed: int) -> bytes:
 
 
 def _draw_into_cache(folder: Path, images_per_class: int, size: int, seed: int, progress: Progress) -> None:
-    """Draw scenes into a temporary folder, then rename it, so that other processes see either all or none."""
+    """Draw scenes into a temporary folder, then rename it, so that other processes see all scenes or none."""
     temporary = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:12]}")
     write_scenes(temporary, images_per_class, size, seed, progress)
     (temporary / CONTENTS_FILE).write_text(contents_sha256(catalogue(temporary).entries), encoding="ascii")

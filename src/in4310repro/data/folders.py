@@ -86,7 +86,7 @@ def survey(root: Path, progress: Progress = SILENT) -> Survey:
 
 
 def _sha256_or_reason(file: Path) -> tuple[str, str]:
-    """Return a file's sha256 and "", or "" and the reason why it cannot be read."""
+    """Return (sha256, empty text) for a file; if it cannot be read, return (empty text, the reason)."""
     try:
         return file_sha256(file), ""
     except OSError as error:
@@ -179,14 +179,17 @@ def image_files(root: Path) -> list[Path]:
 def image_paths(root: Path, report: Report = _refuse) -> list[str]:
     """Return the sorted relative paths of image files (see `SUFFIXES`) below a folder, with forward slashes.
 
-    Hidden files, hidden folders and folders of images without labels are skipped; links to folders are followed.
+    Hidden files, hidden folders and Kaggle's folder of images without labels are skipped. Links to folders are
+    followed.
 
     Args:
         root: the folder.
-        report: a function that takes each fault, whose file is then omitted; by default, the fault is raised.
+        report: a function that takes a message about each fault; the file with the fault is then omitted. By
+            default, the first fault is raised as an error.
 
     Raises:
-        ValueError: no such folder, a link to a folder that contains it, or a name with unprintable characters.
+        ValueError: the folder does not exist, a link leads to a folder that contains the link, or a name has
+            unprintable characters.
     """
     if not _is_utf8(str(root)):
         raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
@@ -220,7 +223,7 @@ def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
 
 
 def _below(root: Path, folder: Path, end: str = "") -> str:
-    """Return a folder's path relative to a root, with forward slashes, then `end`; empty for the root itself."""
+    """Return a folder's path relative to `root`, followed by `end`; for `root` itself, return an empty text."""
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}{end}"
 
 
@@ -245,9 +248,10 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
 
 
 def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
-    """Yield each folder and its file names, in sorted order; skip hidden folders and those unusable as labels.
+    """Yield `root` and each folder below it, in sorted order, with the names of the files inside.
 
-    Reports folders that cannot be listed, and links that lead back to a folder around them.
+    Hidden folders and Kaggle's folder of images without labels are skipped. `report` gets a message about each
+    folder that cannot be listed, and about each link to a folder that contains the link.
     """
 
     def report_unlisted(error: OSError) -> None:

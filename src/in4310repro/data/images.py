@@ -264,7 +264,7 @@ def _draw_order(images: ImageSet, seed: int, epoch: int) -> NDArray[np.intp]:
 
 
 def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
-    """Return an image's random generator in the state that it has after `_draw_order`."""
+    """Return an image's random generator as it is after `_draw_order` has drawn one number from it."""
     generator: np.random.Generator = generator_for(seed, "epoch", epoch, key)
     generator.random()
     return generator
@@ -273,14 +273,14 @@ def _recreate_generator(seed: int, epoch: int, key: str) -> np.random.Generator:
 def augment(
     pixels: UInt8[np.ndarray, "height width channel"], generator: np.random.Generator, augmentation: str
 ) -> UInt8[np.ndarray, "height width channel"]:
-    """Flip an image left to right with probability 1/2, and shift it by up to 1/16 of its height and width.
+    """Return an image that is randomly flipped left to right, and shifted by up to 1/16 of its side.
 
-    Pixels that a shift moves in from outside are reflected at the border.
+    A flip has probability 1/2. The strip that a shift leaves empty is filled with pixels reflected at the border.
 
     Args:
         pixels: the image.
         generator: the generator of this image in this epoch.
-        augmentation: `none`; `flip`, which does not shift; or `flip-shift`, which does both.
+        augmentation: `none` for no change, `flip` for the flip alone, or `flip-shift` for both.
     """
     height, width = pixels.shape[:2]
     # Three draws for every kind of augmentation, so that `flip` and `flip-shift` flip the same images.

@@ -50,11 +50,12 @@ def turn_image(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
-    """Return the 64-bit perceptual hash, as `imagehash.phash` gives it, of an image in each of `ORIENTATIONS`.
+    """Return an image's 64-bit perceptual hash in each of `ORIENTATIONS`, as `imagehash.phash` computes it.
 
-    A bit of the hash says if one of the lowest frequencies of the grey image's cosine transform is above their
-    median. The image is transformed only once: mirroring changes the sign of its odd frequencies, and mirroring
-    along a diagonal transposes them.
+    Each bit belongs to one of the lowest frequencies in the cosine transform of the grey image. It is 1 if the
+    coefficient of this frequency is above the median of these coefficients. One transform is enough for all
+    orientations: mirroring the image changes the sign of the odd frequencies, and mirroring it along a diagonal
+    transposes the transform.
     """
     grey = np.asarray(image.convert("L").resize((HASHED_SIDE, HASHED_SIDE), Image.Resampling.LANCZOS))
     lowest = scipy.fftpack.dct(scipy.fftpack.dct(grey, axis=0), axis=1)[:KEPT, :KEPT]
@@ -68,7 +69,7 @@ def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
 
 
 def _bits(frequencies: Float64[np.ndarray, "down right"]) -> int:
-    """Return one bit per frequency, row by row, as an integer with the first bit as the most significant."""
+    """Return an integer with one bit per frequency, row by row, beginning with the most significant bit."""
     above = frequencies > np.median(frequencies)
     return int.from_bytes(np.packbits(above).tobytes(), "big")
 
@@ -86,16 +87,18 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
     """Return groups of indices of near-duplicate images; a chain of similar images is one group.
 
     Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. The groups are the connected
-    components of the graph of all close pairs. A hash is compared only with hashes that have no group yet, and
-    that differ from it in at most one bit of some band of 16 bits: 1 in 1,000 of distinct images. Many
-    near-duplicates cost no more, since each hash leaves the tables when its group is found. In the worst case,
-    hashes that agree in one band only, all pairs are compared.
+    components of the graph of all close pairs.
+
+    A hash is compared only with hashes that have no group yet, and only if the two differ in at most one bit of
+    some band of 16 bits. About 1 in 1,000 pairs of unrelated images meet this condition. Many near-duplicates
+    take no more time, since a hash that has a group is not compared again. In the worst case all pairs are
+    compared: if all hashes agree in one band and differ in the others.
 
     Args:
         hashes: the 64-bit hash of each image.
 
     Returns:
-        The groups of two images or more, in the order of their first images; positions are in increasing order.
+        The groups of two images or more, in the order of their first images. The indices in a group increase.
 
     Examples:
         >>> near_duplicate_groups([0b0, 2**40 - 1, 0b111111, 2**40 - 1, 0b111111111111])
@@ -164,7 +167,7 @@ class _Tables:
                 self._first[band][bits] = number
 
     def take_close(self, number: int) -> list[int]:
-        """Remove hash `number` and all hashes similar to it from the tables; return the removed hashes' numbers."""
+        """Remove the hashes similar to hash `number` from the tables, and return the numbers of the removed hashes."""
         taken = []
         for other in self.close(self._hashes[number]):
             self.remove(other)
@@ -241,7 +244,7 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
     """Find the square part of the picture `whole` that is most similar to the picture `part`.
 
     Returns:
-        The correlation of their details, at most 1, and the side of the part divided by that of the whole picture.
+        The correlation of the details, at most 1, and the side of the square divided by the side of `whole`.
     """
     correlations = scipy.fft.irfft2(whole.spectrum * part.parts, s=(SIDE, SIDE)) / whole.contrast
     best = int(correlations.argmax())
@@ -251,7 +254,7 @@ def part_of(whole: Details, part: Details) -> tuple[float, float]:
 def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
     """Return (pixel - local mean) / local standard deviation of a picture that is resized to each of `SIDES`.
 
-    Rows and columns beyond a size have no meaning.
+    A smaller size fills only the first rows and columns of its array; the remaining values have no meaning.
     """
     around = np.zeros((len(SIDES), SIDE + 2 * BORDER, SIDE + 2 * BORDER))
     for place, side in enumerate(SIDES):
@@ -264,7 +267,10 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
 
 
 def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
-    """Return the norm, at least `LEAST`, of the details in each square; infinite for squares beyond the edge."""
+    """Return the norm of the details, at least `LEAST`, in each square with a side in `SIDES`.
+
+    The mean over the square is subtracted first. The norm is infinite for squares that reach beyond the edge.
+    """
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
     values = whole.astype(np.float64)
     sums, squares = _integral(values), _integral(values**2)

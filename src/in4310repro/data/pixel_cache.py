@@ -92,7 +92,7 @@ class CachedPixels:
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
     """Return the pixels in a cache file, after decoding missing ones together with other processes.
 
-    Images that cannot be read are skipped: see `Wanted.decode`.
+    Images that cannot be read are skipped: `wanted.decode` returns None for them.
 
     Args:
         file: the file in the cache; created, completed or repaired if necessary.
@@ -100,7 +100,7 @@ def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
         progress: shows the progress, the size of the file, and messages about damaged or removed files.
 
     Raises:
-        ValueError: the disk has too little space, or `decode` raises it; the file is then removed.
+        ValueError: the disk has too little space, or `wanted.decode` raises this error; the file is then removed.
         OSError: the file cannot be written.
     """
     most = cache.limit()
@@ -138,7 +138,7 @@ def decode_privately(folder: Path, wanted: Wanted, progress: Progress) -> Cached
         progress: shows the progress and the size of the file.
 
     Raises:
-        ValueError: the disk has too little space, or `decode` raises it.
+        ValueError: the disk has too little space, or `wanted.decode` raises this error.
         OSError: the file cannot be written.
     """
     refuse_beyond_disk(f"decoded pixels of {wanted.name} take", wanted.file_size, folder)
@@ -210,7 +210,10 @@ class _Records:
             self._look_at(position)
 
     def _shares(self) -> list[list[int]]:
-        """Return the indices of missing records in groups, whose boundaries are the same in every process."""
+        """Return the indices of the missing records, divided into groups.
+
+        All processes use the same boundaries between the groups, so that they can divide the work.
+        """
         share, missing = self._wanted.share, self.missing
         groups = ((np.flatnonzero(missing[at : at + share]) + at).tolist() for at in range(0, len(missing), share))
         return [group for group in groups if group]
@@ -288,7 +291,7 @@ def _announce(folder: Path, wanted: Wanted, progress: Progress) -> None:
 def _claim(claim: Path | None, patience: float, stopped: Callable[[], bool]) -> Iterator[bool]:
     """Lock a group of records within the `with` block, so that no other process decodes the same images.
 
-    Yields whether this process has the lock.
+    The context manager yields True if this process has the lock, or if `claim` is None and no lock is needed.
     """
     if claim is None:
         yield True

@@ -71,7 +71,7 @@ def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
 
 
 def without_size(preprocessing: Preprocessing) -> dict[str, str]:
-    """Return the metadata in the form of older versions, without the image size."""
+    """Return the preprocessing as metadata of a weights file, without the image size, as older versions wrote it."""
     return {METADATA: json.dumps(to_json(preprocessing))}
 
 

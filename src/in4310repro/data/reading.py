@@ -46,9 +46,9 @@ class Picture:
 def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
     """Read an opened image file as an upright 8-bit RGB picture.
 
-    Training and `data check` both read images here, so that they never disagree. Transparent parts become white,
-    16-bit grey and 16-bit colours are reduced to their upper 8 bits, and an animation or a file of several pages
-    is its first picture. A damaged or impossible orientation, in EXIF or XMP, counts as none.
+    Training and `data check` both read images with this function, so they always agree. Transparent parts become
+    white. 16-bit grey and 16-bit colours are reduced to their upper 8 bits. From an animation or a file of
+    several pages, the first picture is read. A damaged or invalid orientation in EXIF or XMP is ignored.
 
     Args:
         stream: the file.
@@ -56,7 +56,7 @@ def read_rgb(stream: IO[bytes], orientation: str = APPLIED) -> Picture:
 
     Raises:
         ValueError: the bytes are not an image, are truncated, claim more pixels than Pillow allows, or have a
-            mode in which the value of white is unknown, such as floats and 32-bit integers. It is known for
+            mode in which the value of white is unknown, such as floats and 32-bit integers. Valid modes are
             16-bit grey, `OPAQUE_MODES` and `TRANSPARENT_MODES`.
     """
     try:
@@ -92,7 +92,11 @@ def read_image(file: Path, orientation: str = APPLIED) -> Picture:
 
 
 def _orientations_of_tiff(image: Image.Image, orientation: str) -> tuple[int, int]:
-    """Return the EXIF orientation that Pillow applies on loading a TIFF, and the one that must still be applied."""
+    """Return two orientations of a TIFF: the one that Pillow applies on loading, and the one still to be applied.
+
+    Pillow applies the orientation in EXIF. If EXIF has none, the orientation in XMP is still to be applied,
+    unless `orientation` says to ignore it.
+    """
     value = image.tag_v2.get(ORIENTATION_TAG)  # type: ignore[attr-defined]  # Pillow forgets it as it loads
     if value is not None:
         return (value if value in TRANSPOSITIONS else UPRIGHT), UPRIGHT
@@ -285,9 +289,9 @@ def exif_orientation(block: bytes) -> int:
 def find_orientation(block: bytes) -> int | None:
     """Return the orientation, 1 (upright) to 8, in a block of EXIF data; None if it contains none.
 
-    Pillow does not parse the block, since it warns of a damaged one and returns what it could read: pixels must
-    not depend on how a process filters warnings. A block with an incomplete first directory has no entries. Any
-    value outside 1 to 8 counts as 1.
+    Pillow is not used to parse the block. For a damaged block it warns and returns what it could read, so the
+    pixels would depend on how a process filters warnings. A block with an incomplete first directory counts as
+    empty. A value outside 1 to 8 counts as 1.
 
     Args:
         block: the bytes in the file, with or without JPEG's prefix.
@@ -332,9 +336,9 @@ XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([0-9]+)\s*["<]')
 def recorded_orientation(image: Image.Image) -> int:
     """Return the orientation, 1 (upright) to 8, in an image's metadata; 1 if it is missing or invalid.
 
-    Like Pillow's `ImageOps.exif_transpose`, it looks in EXIF first. A PNG without EXIF may have the raw profile
-    that ImageMagick writes. XMP is used if neither has an entry. Pillow's function is not called, since older
-    versions of it look for XMP only in PNG.
+    EXIF is read first, as by Pillow's `ImageOps.exif_transpose`. A PNG may hold its EXIF data in the raw profile
+    that ImageMagick writes. If EXIF has no orientation, XMP is read. Pillow's function is not called, since older
+    versions of it look for XMP only in PNG files.
 
     Args:
         image: an opened and loaded image of any format but TIFF and HEIF.

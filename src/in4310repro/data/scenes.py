@@ -45,7 +45,7 @@ def ice_tongue(view: d.Picture, rng: d.Random, top: float) -> None:
 
 
 def glacier(view: d.Picture, rng: d.Random) -> None:
-    """Paint ice: a glacier in a valley, crevasses below mountains, a cliff at the water, or floes."""
+    """Paint an icy scene: a glacier in a valley, crevasses below mountains, a cliff at the water, or floes."""
     d.sky(view, rng, 0.45)
     top = d.between(rng, 0.25, 0.5)
     if d.chance(rng, 0.35):
@@ -249,7 +249,7 @@ def frontage(view: d.Picture, rng: d.Random, base: float) -> None:
 
 
 def street(view: d.Picture, rng: d.Random) -> None:
-    """Paint a street in perspective, or seen from across it, with a lamp and people."""
+    """Paint a street in perspective or a row of houses across a street, sometimes with a lamp and people."""
     d.sky(view, rng, 0.6)
     if d.chance(rng, 0.65):
         canyon(view, rng)
@@ -264,7 +264,7 @@ def street(view: d.Picture, rng: d.Random) -> None:
 
 
 def obstruct(view: d.Picture, rng: d.Random) -> None:
-    """Paint, at random, obstacles in front of some scenes: twigs, a person, black bars."""
+    """Paint obstacles over a few scenes, chosen at random: twigs, a person or black bars."""
     if d.chance(rng, 0.15):
         reach = d.between(rng, -0.05, 0.3) - view.y - 0.4 * np.abs(view.x - d.between(rng, 0, 1))
         d.paint(view, d.ease((reach + 0.4 * d.clouds(view, rng, 7, 7)) * 14), d.tint(rng, GREENS, 0.4) * 0.6)
@@ -275,10 +275,12 @@ def obstruct(view: d.Picture, rng: d.Random) -> None:
 
 
 def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "height width channel"]:
-    """Draw scene number `image` of a class with `size` x `size` pixels; every size shows the same scene.
+    """Return scene number `image` of the class `label` as a picture of `size` x `size` pixels.
+
+    Images of different sizes show the same scene.
 
     Raises:
-        ValueError: the label is unknown, the size below SMALLEST, or image or seed negative.
+        ValueError: `label` is no class, `size` is less than SMALLEST, or `image` or `seed` is negative.
     """
     if label not in CLASSES:
         raise ValueError(f"no class named {label!r}; the classes are {list(CLASSES)}")
@@ -296,5 +298,5 @@ def draw(label: str, image: int, size: int, seed: int) -> UInt8[np.ndarray, "hei
 
 
 def pixel_digest(images: Iterable[UInt8[np.ndarray, "_height _width channel"]]) -> str:
-    """Return the sha256, in lower-case hex, of the pixels of drawn images in their order."""
+    """Return the sha256 of the pixels of all images, one after the other, as lower-case hexadecimal digits."""
     return hashlib.sha256(b"".join(image.tobytes() for image in images)).hexdigest()

@@ -44,7 +44,7 @@ class Split:
 
 
 def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
-    """Return the numbers of training, validation and test images that a text TRAINING/VALIDATION/TEST requests.
+    """Parse a text TRAINING/VALIDATION/TEST; return the numbers of training, validation and test images.
 
     Args:
         text: three numbers of images such as `12034/2000/3000`, or three fractions such as `0.7/0.12/0.18`.
@@ -52,7 +52,8 @@ def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
         images: the number of images to be split.
 
     Raises:
-        ValueError: the text is not three positive numbers, or they do not add up to all images (fractions: to 1).
+        ValueError: the text is not three positive numbers, numbers of images do not add up to `images`, or
+            fractions do not add up to 1.
     """
     example = f"valid are three counts that add up to the {images} images, or shares such as 0.7/0.12/0.18"
     try:
@@ -80,18 +81,18 @@ def stratified_split(
     In each part a class has its fraction of all images, rounded by the largest-remainder method. A group of
     byte-identical files goes into one part, even if its files have different labels. Groups are placed first,
     each in a part drawn in proportion to the sizes. Single images then fill every part exactly. A draw depends
-    only on the seed and the sha256 of the file (for a group, the smallest sha256). Therefore names and order of
+    only on the seed and the sha256 of the file; for a group, on the smallest sha256. Therefore names and order of
     the files do not matter.
 
     Args:
         catalogue: the images.
-        sizes: numbers of images in training, validation and test, which add up to all images (see `parse_sizes`).
+        sizes: numbers of training, validation and test images; their sum is the number of all images.
         seed: the seed of the draws.
-        together: groups of paths whose images must be in one part; groups with a common image are joined.
+        together: groups of paths; the images of a group must be in the same part. Groups that share an image are
+            joined.
 
     Raises:
-        ValueError: a class has too few images or contents for three parts, or a group is larger than a part
-            takes.
+        ValueError: a class has too few images to have one in each part, or a group does not fit into any part.
 
     Examples:
         >>> from pathlib import Path
@@ -126,7 +127,7 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Return a dict from a group's smallest sha256 to its images, which must be in one part of the split."""
+    """Return a dict from the smallest sha256 of a group to the images of the group, which must stay together."""
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
@@ -144,16 +145,16 @@ def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
 
 
 def _remaining_after(remaining: Mapping[str, Sequence[int]], part: str, group: Sequence[Entry]) -> int:
-    """Return how many images still fit into `part` of the split after `group` is added; negative if it is too large.
+    """Return how many more images `part` can take after `group` is added; negative if the group does not fit.
 
-    Images are counted by class. The result is the smallest number among the classes of the group.
+    Images are counted by class, and the result is the smallest count among the classes of the group.
     """
     labels = [entry.label for entry in group]
     return min(remaining[part][label] - labels.count(label) for label in labels)
 
 
 def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list[int]]:
-    """Return a dict from part of the split to its number of images of each class; training gets the remainder."""
+    """Return a dict from part to its number of images of each class. Training gets the remaining images."""
     counts = list(catalogue.counts().values())
     for name, count in catalogue.counts().items():
         if count < len(PARTS):
@@ -170,7 +171,7 @@ def _quotas(catalogue: Catalogue, sizes: tuple[int, int, int]) -> dict[str, list
 
 
 def _largest_remainder(counts: Sequence[int], size: int, total: int) -> list[int]:
-    """Divide `size` in proportion to the counts into integers with this sum (Hamilton's method)."""
+    """Divide `size` into integers proportional to `counts`, by the largest-remainder (Hamilton) method."""
     # Integers, because rounding errors of floats would decide between equal remainders.
     shares = [count * size // total for count in counts]
     remainders = [count * size % total for count in counts]
@@ -310,7 +311,11 @@ def link(images: int, groups: Iterable[Sequence[int]]) -> list[int]:
 
 
 def members(numbers: Sequence[int]) -> list[list[int]]:
-    """Return the groups of at least two images, as lists of image indices; `numbers` is the result of `link`."""
+    """Return the groups of two or more images, as lists of image indices.
+
+    Args:
+        numbers: the group number of each image, from `link`.
+    """
     groups: dict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(numbers):
         groups[number].append(position)
@@ -318,7 +323,7 @@ def members(numbers: Sequence[int]) -> list[list[int]]:
 
 
 def split_differences(images: Catalogue, split: Split) -> list[str]:
-    """Return a message for each contradiction in a split and each difference from its folder; none if they agree."""
+    """Return messages on contradictions within a split and on differences between the split and its folder."""
     return _contradictions(split) + _differences(images, split)
 
 

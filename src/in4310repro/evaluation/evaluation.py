@@ -119,7 +119,10 @@ class Labelled:
     softmax: Float32[np.ndarray, "image class"]
 
     def predicted(self) -> list[str]:
-        """Return the class with the largest score of each image; ties go to the lower index."""
+        """Return the class with the largest score for each image.
+
+        If several classes share the largest score, the first of them is returned.
+        """
         return [self.classes[index] for index in self.softmax.argmax(axis=1)]
 
     def to_csv(self) -> str:

@@ -48,10 +48,11 @@ class Histogram:
     counts: Int64[Tensor, " bin"]
 
     def quantile(self, share: float) -> float:
-        """Return the `share`-quantile of the values, for `share` in [0, 1], as the middle of its histogram bin.
+        """Return a quantile of the values, for example the median for share 0.5.
 
-        Its relative distance from the value at position ceil(share n) of the n sorted values is at most 1/64. The
-        share is taken as the decimal number that Python prints for it: 0.1 is exactly one tenth.
+        The exact quantile is the value at position ceil(share n) of the n sorted values. The result is the middle of
+        the histogram bin that contains it, with a relative error of at most 1/64. The share is taken as the decimal
+        number that Python prints: 0.1 is exactly one tenth.
 
         Raises:
             ValueError: the share is not in 0..1, or no value is finite.
@@ -106,8 +107,8 @@ def histogram_of(counts: Int64[Tensor, " bin"]) -> Histogram:
 def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
     """Count the values of `output` in histogram bins, and add the numbers to `counts` in place.
 
-    Bins of negative values, and of -0, follow SIDE bins later. A float64 value is rounded towards 0 to float32.
-    If the result would be 0, the value goes to the first bin of its sign.
+    Bins for positive values and 0 come first. Bins for negative values and -0 start at index SIDE. A float64
+    value is rounded towards 0 to float32. If the result would be 0, the value goes to the first bin of its sign.
     """
     values = widen(output)
     if kernel := kernel_for(values):
@@ -175,7 +176,11 @@ class TopImages:
 def response_keys(
     maps: Float[Tensor, "image channel height width"], first_image: int
 ) -> Int64[Tensor, "channel image"]:
-    """Return integers that sort images by response (largest value in a channel), then by increasing image index."""
+    """Return sort keys of the images in each channel; a larger response has a larger key.
+
+    An image's response is its largest value in the channel. Of equal responses, that of the image with the lower
+    index has the larger key.
+    """
     responses = _responses(widen(maps))
     bits = responses.view(torch.int32)
     # Ordered as the floats: the magnitudes of negative ones are in reverse order.
@@ -202,7 +207,7 @@ def first_keys(keys: Int64[Tensor, "channel image"], number: int) -> Int64[Tenso
 
 
 def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
-    """Return each channel's top images and responses, decoded from sorted integers (see `response_keys`)."""
+    """Decode sorted keys from `response_keys`; return each channel's top images and their responses."""
     keys = keys.cpu()
     absent = keys == NO_IMAGE
     bits = (keys >> 32).int()
@@ -212,7 +217,10 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
 
 
 def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
-    """Keep the largest key of each image in each channel, replace its others by NO_IMAGE, and return all sorted."""
+    """Replace every key of an image, except its first in the channel, by NO_IMAGE.
+
+    The keys of a channel are in decreasing order, so that the first key of an image is its largest.
+    """
     images = keys & (INDICES - 1)
     same = (images[:, :, None] == images[:, None, :]).tril(diagonal=-1)
     return torch.where(same.any(dim=2), NO_IMAGE, keys)
@@ -271,7 +279,7 @@ class Activations:
         self._keys = first_keys(keys if self._keys is None else torch.cat([self._keys, keys], dim=1), self._top_images)
 
     def merge(self, other: "Activations") -> None:
-        """Add the counts and top images of another Activations; no image may be in both.
+        """Add the counts and top images of `other`. The two must not have an image in common.
 
         Raises:
             ValueError: the numbers of channels differ.
@@ -295,7 +303,7 @@ class Activations:
         """Replace the counts and top images by those of a saved state.
 
         Raises:
-            ValueError: the state's entries have a wrong dtype or shape, or counts below zero.
+            ValueError: an entry of the state has a wrong dtype or shape, or a count is negative.
         """
         self._counts, self._keys = state.get(f"{PREFIX}counts"), state.get(f"{PREFIX}keys")
         for part in (self._counts, self._keys):

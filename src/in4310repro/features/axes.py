@@ -100,8 +100,8 @@ class AxisFinder(TorchFunctionMode):
             values: the output as a plain tensor.
 
         Raises:
-            ValueError: the axis is unknown, does not exist, is that of the images, or was given by the caller and has
-                a different number of channels.
+            ValueError: the axis is unknown, does not exist, or is axis 0, the axis of the images; or the caller gave
+                an axis whose size is not the number of channels.
         """
         told = self._told.get(f"{name}{path}", self._told.get(name))
         if not self._needed:
@@ -199,7 +199,10 @@ class AxisFinder(TorchFunctionMode):
         enter()
 
     def _begin(self, module: nn.Module, args: tuple[object, ...]) -> None:
-        """Start recording at the outermost module; pause in modules whose results recording would change."""
+        """Start recording when the outermost module begins to run.
+
+        Recording pauses in modules that would give different results while recorded.
+        """
         if self._depth and self._thread != threading.get_ident():
             return
         if not self._depth:
@@ -240,7 +243,7 @@ class AxisFinder(TorchFunctionMode):
         return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """Assume channels on axis 1 of images and on the last axis of tokens, until a layer shows otherwise."""
+        """Assume, until a layer contradicts, that images have channels on axis 1 and tokens on the last axis."""
         with self.paused():
             for _, value in iterate_values((args, dict(kwargs))):
                 if isinstance(value, Tensor) and self._is_constant(value):
@@ -248,7 +251,9 @@ class AxisFinder(TorchFunctionMode):
 
 
 def _apply(rule: Rule, call: Call) -> Axes | None:
-    """Return a rule's result; None if the rule fails, so that the forward pass continues.
+    """Return a rule's result for a call; None if the rule raises an error.
+
+    An error in a rule, except ContradictionError, must not end the forward pass.
 
     Raises:
         ContradictionError: a layer's channel axis differs from the assumed one.

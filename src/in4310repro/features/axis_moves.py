@@ -25,7 +25,7 @@ class Axes:
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return these axis numbers as Axes, with the convention of this object."""
+        """Return a copy with the axis numbers `axes` and the same convention."""
         return Axes(frozenset(axes), self.convention)
 
 
@@ -101,9 +101,10 @@ def stack(call: Call) -> Axes | None:
 
 
 def move(order: Callable[[Call], Sequence[int | None] | None]) -> Rule:
-    """Return a rule for functions that reorder axes: axis i of the result is axis order[i] of the first tensor.
+    """Return a rule for functions that reorder axes.
 
-    An entry None of the order is a new axis.
+    For a call, `order` returns a list: axis i of the result is axis list[i] of the first tensor. An entry None
+    stands for a new axis.
     """
 
     def rule(call: Call) -> Axes | None:
@@ -178,7 +179,10 @@ def unsqueeze_order(call: Call) -> Sequence[int | None]:
 
 
 def index_order(call: Call) -> Sequence[int | None] | None:
-    """Return the axis order of x[...]; None for an index with masks, or with several lists or tensors."""
+    """Return the axis order of an indexed tensor x[...].
+
+    The result is None if the index contains a mask, or more than one list or tensor.
+    """
     index = call.arguments[1]
     index = index if isinstance(index, tuple) else (index,)
     used = sum(item is not None and item is not Ellipsis for item in index)
@@ -217,9 +221,10 @@ def reshape(call: Call) -> Axes | None:
 
 
 def regroup(shape: Sequence[int], axes: frozenset[int], new: Sequence[int]) -> frozenset[int] | None:
-    """Return the axes of shape `new` that correspond to `axes` of `shape`; None if they are merged with other axes.
+    """Return the axes of the shape `new` that correspond to the axes `axes` of `shape`.
 
-    Also None if the shapes have different numbers of values, as after view(dtype).
+    The result is None if the reshape merges these axes with other axes, or if the shapes have different numbers
+    of values, as after view(dtype).
 
     Examples:
         >>> sorted(regroup((2, 49, 96), frozenset({2}), (2, 49, 3, 4, 8)))

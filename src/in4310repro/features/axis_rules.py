@@ -44,11 +44,11 @@ def reduce(call: Call) -> Axes | None:
 
 
 def produce(axis: int, *, if_unknown: bool = False) -> Rule:
-    """Return a rule for layers that have channels on axis `axis` of the input and of the output.
+    """Return a rule for layers with channels on the same axis of input and output.
 
     Args:
         axis: the axis, counted from the start or, if negative, from the end.
-        if_unknown: whether the rule only applies if the input's channel axes are unknown; otherwise these are kept.
+        if_unknown: if True and the input's channel axes are known, the output has these axes instead of `axis`.
     """
 
     def rule(call: Call) -> Axes | None:
@@ -63,7 +63,11 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
-    """Raise ContradictionError if a layer's channel axis differs from that assumed for modules measured earlier."""
+    """Raise ContradictionError if a layer's channel axis is not the axis assumed so far.
+
+    Modules that were measured with the assumed axis would have wrong results; without such modules, nothing is
+    raised.
+    """
     if given is None or given.convention is None or not given.convention.modules:
         return
     if axis not in given.axes and (given.axes or tensor.ndim == 2):
@@ -76,7 +80,11 @@ def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
 
 
 def normalise(call: Call) -> Axes | None:
-    """Return the channel axis after layer_norm or rms_norm: the last, or the input's if several axes are normalised."""
+    """Return the channel axis after layer_norm or rms_norm.
+
+    This is the last axis. If several axes are normalised, it is the channel axis of the input. The result is None
+    if earlier layers show that the last axis does not hold the channels.
+    """
     shape = call.argument(1, "normalized_shape")
     if not isinstance(shape, int) and len(shape) != 1:
         return keep(call)
@@ -88,7 +96,11 @@ def normalise(call: Call) -> Axes | None:
 
 
 def unfold(call: Call) -> Axes | None:
-    """Return the axes after Tensor.unfold (adds an axis of windows) or functional.unfold (all channels on axis 1)."""
+    """Return the channel axes after `unfold`.
+
+    Tensor.unfold appends an axis of windows and keeps the channel axes; functional.unfold puts all channels on
+    axis 1.
+    """
     if call.output.ndim == call.tensors[0].ndim + 1:
         return call.first
     return Axes(frozenset({1}))
@@ -100,7 +112,10 @@ def attend(call: Call) -> Axes | None:
 
 
 def attention_and_weights(call: Call) -> Axes | None:
-    """Return the last axis for attention's first result, its output; None for the second, its weights."""
+    """Return the channel axis of a result of multi-head attention.
+
+    It is the last axis for the first result, the output, and None for the second result, the attention weights.
+    """
     return None if call.position else Axes(frozenset({call.output.ndim - 1}))
 
 
@@ -127,8 +142,8 @@ def sum_products(call: Call) -> Axes | None:
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
     """Return the channel axes of an einsum's result; a constant factor is treated as a layer's weight.
 
-    If the constant is summed over an axis other than the assumed channel axis, the result is None: the sum may
-    mix channels or positions.
+    If the input's channel axis is only assumed and the sum with the constant is over a different axis, the result
+    is None, since that axis may hold channels or positions.
     """
     constants = "".join(letters for letters, tensor in zip(operands, tensors, strict=True) if call.is_constant(tensor))
     held: set[str] = set()

@@ -38,7 +38,7 @@ def image_range(node: Node) -> range:
 
 
 def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
-    """Add a tree node to `nodes`, in place; while its sibling is present, merge both nodes into their parent."""
+    """Add a tree node to `nodes` in place; as long as its sibling is there, replace both by their parent."""
     while (sibling := (node[0], node[1] ^ 1)) in nodes:
         other = nodes.pop(sibling)
         moments = merge_moments(moments, other) if node < sibling else merge_moments(other, moments)
@@ -108,7 +108,7 @@ class BlockMoments:
         return nodes
 
     def merge(self, other: "BlockMoments") -> None:
-        """Add the blocks of another BlockMoments; no image may be in both.
+        """Add the blocks of `other`. The two must not have an image in common.
 
         Raises:
             ValueError: the numbers of channels differ.

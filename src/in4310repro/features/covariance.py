@@ -272,9 +272,10 @@ def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dty
 
 
 def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Float64[Tensor, " channel"]]:
-    """Return the rows with each channel divided by a power of two, and these powers.
+    """Divide each channel by a power of two; return the divided rows and the powers.
 
-    A power is 1 unless a float32 product would lose digits, as in kernel.cpp; the division itself loses none.
+    The power is 1 unless float32 products of the channel would lose digits. The division loses no digits.
+    kernel.cpp does the same.
     """
     peak = rows.abs().amax(dim=(0, 2, 3)) if rows.numel() else rows.new_zeros(rows.shape[1])
     outside = (peak < SMALL) | (peak > LARGE)

@@ -34,7 +34,10 @@ class LeaveOut:
         return isinstance(self._names, re.Pattern) or bool(self._names)
 
     def includes(self, title: str) -> bool:
-        """Return whether a module or output part is excluded, by its name or that of a module around it."""
+        """Return whether the module or output part named `title` is excluded.
+
+        A name in the list also excludes everything inside that module. A pattern must match the whole of `title`.
+        """
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
         return any(_is_inside(title, name) for name in self._names)
@@ -168,7 +171,10 @@ class ForwardPass:
         self.running, self.measured = True, False
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
-        """Check an uncertain number of images against the model's output; called after the model has run."""
+        """End a forward pass; called after the model has run.
+
+        If the number of images is uncertain, check that the model's output has the same number.
+        """
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)
         self.running = False

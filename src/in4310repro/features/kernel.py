@@ -79,7 +79,10 @@ class Kernel:
     def spatial_means(
         self, maps: Float32[Tensor, "image channel height width"], shift: Float32[Tensor, " channel"]
     ) -> tuple[Float64[Tensor, "image channel"], tuple[int, ...]]:
-        """Return the float64 means of (values - shift) over positions, and the counts that `count` returns."""
+        """Return the float64 means of (values - shift) over positions, and three counts.
+
+        The counts are the numbers of non-positive, zero, and non-finite values.
+        """
         maps, layout = locate(maps)
         means = torch.empty(maps.shape[:2], dtype=torch.float64, device="cpu")
         counts = _zeros(3)
@@ -146,12 +149,15 @@ def active_kernel() -> Kernel | None:
 
 
 def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
-    """Return the kernel for `widest` or, if it was not built, for the next narrower set; None if none was built."""
+    """Return the kernel for the instruction set `widest`.
+
+    If it was not built, return that for the widest of the narrower sets, or None if none was built.
+    """
     return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
 
 
 def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column"]:
-    """Return the sum of each column; on a CPU, add the rows in a fixed order, which torch.sum does not."""
+    """Return the sum of each column. On a CPU the order of the additions is fixed, unlike in torch.sum."""
     # CUDA has no deterministic cumulative sum of floats; there a sum repeats on the same GPU.
     return rows.cumsum(dim=0)[-1] if rows.device.type == "cpu" else rows.sum(dim=0)
 
@@ -170,7 +176,10 @@ def kernel_description() -> str:
 
 
 def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
-    """Return the kernel for strided float32 values in CPU memory; None for other values, or without a kernel."""
+    """Return the active kernel if it can read the values; None if it cannot or if there is no kernel.
+
+    The kernel reads strided float32 tensors in CPU memory.
+    """
     plain = type(values) in (Tensor, nn.Parameter) and values.layout == torch.strided
     # The kernel counts the values of an image in 32 bits.
     plain &= math.prod(values.shape[1:]) < 2**31
@@ -180,7 +189,9 @@ def kernel_for(values: Float[Tensor, "..."]) -> Kernel | None:
 def locate(
     maps: Float32[Tensor, "image channel height width"],
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
-    """Return the maps, copied unless channels or positions are adjacent in memory, and their memory layout.
+    """Return the maps and their memory layout, as the kernel needs them.
+
+    If neither channels nor positions are adjacent in memory, the maps are copied.
 
     Raises:
         ValueError: the maps are not float32 values with four axes on a CPU.

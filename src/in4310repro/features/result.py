@@ -85,9 +85,10 @@ class FeatureResult:
 
     @cached_property
     def spectrum(self) -> Spectrum:
-        """Eigenvalues of the covariance, which give its trace share and effective rank.
+        """Eigenvalues of the covariance matrix, with methods for trace share and effective rank.
 
-        For samples="flat" they are those of the n x n Gram matrix, which include the covariance's non-zero ones.
+        For samples="flat" the eigenvalues are computed from the n x n Gram matrix. Apart from zeros, they are the
+        same.
 
         Raises:
             ValueError: there is no covariance.

@@ -111,7 +111,7 @@ class FlatMaps:
         return count(maps)
 
     def merge(self, other: "FlatMaps") -> None:
-        """Add the maps of another FlatMaps; no image may be in both."""
+        """Add the maps of `other`. The two must not have an image in common."""
         self._batches |= other._batches
 
     def maps(self) -> Float[Tensor, "image value"]:
@@ -140,8 +140,8 @@ class FlatMaps:
 def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite finite"]:
     """Return the float64 Gram matrix (x_i - mean) . (x_j - mean) of the rows whose values are all finite.
 
-    Its eigenvalues are the non-zero ones of the scatter matrix of the rows, which would have value x value
-    entries.
+    Its non-zero eigenvalues are those of the scatter matrix of the rows, which would be much larger: value x
+    value entries.
     """
     finite = maps[maps.isfinite().all(dim=1)]
     products = maps.new_zeros(len(finite), len(finite), dtype=torch.float64)

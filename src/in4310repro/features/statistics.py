@@ -198,14 +198,15 @@ class FeatureStatistics:
         return self._streams[key]
 
     def result(self) -> dict[str, FeatureResult]:
-        """Return results by name: `MODULE`, or `MODULE#CALL` if calls are kept, followed by a path in nested outputs.
+        """Return the results by name.
 
-        Results are in the order of the given names, or else of the model. With a pattern or "leaves", modules that
-        never ran have no result.
+        A name is `MODULE`, or `MODULE#CALL` if `calls` is "keep". For a part of a nested output, a path such as `[1]`
+        follows. If names were given, results are in their order. With a pattern or "leaves", results are in the order
+        of the model, and modules that never ran have no result.
 
         Raises:
             ValueError: a requested module never ran, there are non-finite values and `on_non_finite` is "raise", or
-                an error aborted a forward pass after some modules had measured its images and others had not.
+                an error aborted a forward pass after some modules, but not all, had measured its images.
         """
         self._check_not_aborted()
         self._check_ran()

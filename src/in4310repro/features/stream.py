@@ -53,7 +53,10 @@ class Settings:
             raise ValueError(f"top_images is {self.top_images}; 0 or more images of each channel are valid")
 
     def describe(self) -> dict[str, object]:
-        """Return the settings by name, except those in OPTIONAL (missing in older saved states) with a default."""
+        """Return the settings by name. Those in OPTIONAL are omitted if they have the default value.
+
+        States that were saved before these settings existed can then still be loaded.
+        """
         return {name: value for name, value in vars(self).items() if value or name not in OPTIONAL}
 
 
@@ -181,16 +184,19 @@ class Stream:
 
 
 def view_as_maps(output: Float[Tensor, "..."], axis: int) -> Float[Tensor, "image channel height width"]:
-    """Return the output as maps; unless it has four axes, all its positions are placed on the height axis."""
+    """Return the output as maps with four axes.
+
+    If the output has more or fewer axes, all its positions are placed on the height axis, and the width is 1.
+    """
     maps = output.movedim(axis, 1)
     return maps if maps.ndim == 4 else maps.reshape(*maps.shape[:2], -1, 1)
 
 
 def append_range(ranges: list[range], images: range) -> list[range]:
-    """Return the ranges with a new one added; fast if it continues the last range.
+    """Return the ranges of image indices with the range `images` added.
 
     Raises:
-        ValueError: an index is in both.
+        ValueError: an index in `images` is already in `ranges`.
     """
     if ranges and ranges[-1].stop == images.start:
         return [*ranges[:-1], range(ranges[-1].start, images.stop)]
@@ -201,7 +207,7 @@ def join_ranges(first: list[range], second: list[range]) -> list[range]:
     """Return the image indices of both lists as sorted ranges, with adjacent ranges joined.
 
     Raises:
-        ValueError: an index is in both.
+        ValueError: an index is in more than one range.
     """
     joined: list[range] = []
     for images in sorted(filter(len, [*first, *second]), key=lambda images: images.start):
@@ -258,6 +264,6 @@ def unpack(state: Mapping[str, Tensor], device: torch.device) -> tuple[StateMeta
 
 
 def tensors_of_stream(tensors: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    """Return the tensors of stream number `index` of a saved state, by name without the prefix of the stream."""
+    """Return the tensors of stream number `index`, by name; the prefix with the number is removed."""
     prefix = f"{index}."
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

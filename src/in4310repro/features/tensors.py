@@ -16,7 +16,9 @@ HINT = "say how many there are: count_images=FUNCTION, which gets the arguments 
 
 
 def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
-    """Return the number of images in the first argument that contains a tensor; positional arguments come first.
+    """Return the number of images in the first argument that contains a tensor.
+
+    Positional arguments are searched before keyword arguments.
 
     * A tensor has its images on axis 0; a packed sequence has one image per sequence.
     * A list or tuple of mappings, or of tensors with three axes, has one image per entry, as in torchvision's
@@ -24,7 +26,7 @@ def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     * All parts of any other list or tuple, of a mapping or of a dataclass must have the same number of images.
 
     Raises:
-        ValueError: there is no tensor, or the parts of an argument have different numbers.
+        ValueError: there is no tensor, or the parts of an argument have different numbers of images.
     """
     for argument in (*args, kwargs):
         if (count := _count(argument)) is not None:
@@ -44,7 +46,10 @@ def check_count(count: object) -> int:
 
 
 def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Return whether the number of images is certain: the first argument with images is a single tensor."""
+    """Return whether the number of images in the arguments is certain.
+
+    It is certain if the first argument with images is a tensor or packed sequence, not a container of tensors.
+    """
     first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
     return isinstance(first, Tensor | PackedSequence)
 
@@ -89,7 +94,10 @@ CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 
 
 def children(value: object) -> list[tuple[str, object]] | None:
-    """Return pairs (path, element) of a container, with `[key]`, `.field` or `[0]` as path; None for other values."""
+    """Return the elements of a container as pairs (path, element); None if `value` is not a container.
+
+    A path is `[key]` in a mapping, `.field` in a dataclass, and `[0]`, `[1]`, ... in a list or tuple.
+    """
     if isinstance(value, Tensor | PackedSequence):
         return None
     if isinstance(value, Mapping):
@@ -102,7 +110,10 @@ def children(value: object) -> list[tuple[str, object]] | None:
 
 
 def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield each value that is not a container or constant, with its path: "", "[0]", "[hidden][1]", ".logits"."""
+    """Yield pairs (path, value) of all values nested in `value`, except containers and constants.
+
+    Paths are strings such as "[0]", "[hidden][1]" or ".logits"; the path is "" if `value` is not a container.
+    """
     parts = children(value)
     if parts is not None:
         for step, part in parts:
@@ -151,7 +162,10 @@ def is_unbatched(module: nn.Module, ndim: int) -> bool:
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return what axis 0 of an output holds if, by the module's definition, it is not images; otherwise None."""
+    """Return a phrase for what axis 0 of an output holds instead of images; None if it can hold images.
+
+    The phrase is for outputs of recurrent and attention modules, which can have layers or steps on axis 0.
+    """
     # Includes torch.ao's quantised ones, which do not derive from RNNBase.
     recurrent = hasattr(module, "hidden_size") and hasattr(module, "batch_first")
     if recurrent and path.startswith("[1]"):
@@ -165,9 +179,10 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
 
 
 def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
-    """Return the number of images in an output, if only its values are counted.
+    """Return the number of images in an output whose values are counted without splitting them by image.
 
-    Outside of a forward pass, `images` is None, and the number is the length of axis 0.
+    The result is `images`, the size of the batch. Outside of a forward pass `images` is None; the result is then
+    the length of axis 0.
 
     Raises:
         ValueError: the output is a single image without a batch axis, and the caller did not count the images.
@@ -179,12 +194,12 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 
 
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
-    """Return the number of images in an output with images on axis 0, after checking the output's shape.
+    """Check that axis 0 of an output is the images of the batch, and return its length.
 
-    `settings` is the text that error messages suggest: the settings that would only count values.
+    `settings` is a text for error messages, such as `samples=None`: the settings with which any shape is valid.
 
     Raises:
-        ValueError: axis 0 is not the images of the batch.
+        ValueError: axis 0 is not the images of the batch, or there is no channel axis.
     """
     shape = tuple(values.shape)
     if is_unbatched(module, len(shape)):
@@ -200,10 +215,10 @@ def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int 
 
 
 def check_range(maps: Float[Tensor, "image channel height width"]) -> None:
-    """Check that the squares of float64 values neither overflow nor lose digits; float32 values always pass.
+    """Check that float64 values can be squared without overflow or loss of digits; float32 values always pass.
 
     Raises:
-        ValueError: the largest finite magnitude in a channel is neither 0 nor within RANGE.
+        ValueError: the largest finite magnitude in a channel is outside RANGE and not 0.
     """
     if maps.dtype != torch.float64 or not maps.numel():
         return

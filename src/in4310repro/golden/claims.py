@@ -100,7 +100,7 @@ def find_claim_faults(name: str, entry: Any) -> list[str]:
 
     Args:
         name: names of the case and the value, for the messages.
-        entry: its JSON value in the file.
+        entry: the JSON value in the file, which should be an object.
     """
     if not isinstance(entry, Mapping):
         return [f"{name} is a {type(entry).__name__}; expected an object with {', '.join(TRAITS)}"]

@@ -43,7 +43,7 @@ def compare(
     environments: Environments,
     command: Command = NOX,
 ) -> Comparison:
-    """Compare the values of a case with its golden file; a value that only one of the two has is a difference.
+    """Compare the computed values of a case with its golden file; a missing or an extra value is a difference.
 
     In portable arithmetic, values written in portable arithmetic are compared to the bit, whatever the libraries.
     A file whose portable class is not the current one is a difference by itself: the kernels changed, so the file
@@ -112,9 +112,9 @@ def name_command(case: str, command: Command) -> str:
 def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """Return a message if a golden file's portable class is outdated, or is listed as native; otherwise [].
+    """Return a message if the portable class of a golden file is outdated or is listed as native.
 
-    Nothing is checked in native arithmetic.
+    The list is empty if there is no such fault, and always in native arithmetic.
     """
     written = environments.written_in(golden)
     if not numerics.portable or written is None:
@@ -181,7 +181,10 @@ def _compare_value(
 
 
 def _describe_mismatch(expected: Any, got: Any, comparison: str) -> str:
-    """Describe a difference; for a list, the number of unequal entries, the largest difference and the first three."""
+    """Describe the difference between two values.
+
+    For lists, the text gives the number of unequal entries, the largest difference and the first three entries.
+    """
     if not isinstance(expected, list) or not isinstance(got, list):
         return f"expected {expected!r}{comparison}, got {got!r}"
     pairs = list(zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True))

@@ -65,7 +65,7 @@ class Environments:
     environments: tuple[Environment, ...]
 
     def written_in(self, golden: Mapping[str, Any]) -> Environment | None:
-        """Return the environment in which a golden file was written; None if it is not listed."""
+        """Return the environment in which a golden file was written; None if this environment is not listed."""
         return next((each for each in self.environments if _matches(each, golden)), None)
 
     def listing(self, name: str) -> Environment | None:
@@ -73,7 +73,10 @@ class Environments:
         return next((each for each in self.environments if name in each.files), None)
 
     def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
-        """Return whether environments.json lists the numeric class and, in native arithmetic, the library versions."""
+        """Return whether environments.json lists the numeric class of this process.
+
+        In native arithmetic the listed environment must have the same library versions, too.
+        """
         return any(
             each.numeric_class == numerics.numeric_class
             and (numerics.portable or same_libraries(each.versions, versions))
@@ -200,8 +203,8 @@ def find_file_faults(
     Args:
         folder: the folder of golden files.
         name: path of the file below the folder.
-        cases: the cases that may have written it.
-        environments: the list of the same folder.
+        cases: the cases that may have written the file, by name.
+        environments: the environments that the folder's environments.json lists.
         command: the command that writes golden files.
     """
     case = Path(name).stem
@@ -225,7 +228,10 @@ def find_file_faults(
 
 
 def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
-    """Return a message for each missing or unknown key of a golden file, a wrong case name, and missing values."""
+    """Return a message for each missing or unknown key of a golden file.
+
+    If all keys are right, return a message on a wrong case name or on missing values.
+    """
     found = [f"{case}: the file lacks {key}" for key in PROVENANCE if key not in golden]
     found += [f"{case}: the file has the unknown key {key!r}" for key in golden if key not in PROVENANCE]
     if found:
@@ -238,7 +244,11 @@ def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
 
 
 def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
-    """Return a message for each impossible entry on the origin of a golden file, and for each faulty value."""
+    """Return a message for each faulty entry of a golden file.
+
+    An entry on the origin of the file is faulty if the writing command cannot have written it. The entries of the
+    values are checked by `find_claim_faults`.
+    """
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"
     written, quoted = str(golden["command"]), re.escape(reason)

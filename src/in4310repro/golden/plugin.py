@@ -60,13 +60,13 @@ class Golden(Protocol):
         tolerance: float | None = None,
         reason: str = "",
     ) -> None:
-        """Compare values with the golden file of a case; fail the test if one differs or the file is missing.
+        """Compare values with the golden file of a case; fail the test if a value differs or the file is missing.
 
         If a bitwise value without a weaker tier cannot be compared, since the file's numeric class or libraries
         differ from those of this process, the rest of the test is skipped.
 
         Args:
-            case: the name of the file: letters, digits, - and _. Each name is used once, by one test.
+            case: the name of the file: letters, digits, - and _. Only one test may use a name, and only once.
             values: a number, text, list of them, NumPy array or `Claim`, or a mapping of names to any of these.
             tier: exact, bitwise or numerical, for all values that are not a `Claim`.
             otherwise: the tier of bitwise values in another numeric class or with other libraries: numerical or
@@ -120,9 +120,9 @@ class GoldenSession:
         return activate(self.config.getini("golden_numerics"), "cpu")
 
     def begin_test(self) -> None:
-        """Activate the arithmetic before a test: at once or, in native mode, when torch is first imported.
+        """Activate the arithmetic of the session before a test.
 
-        A test that only uses NumPy never imports torch.
+        In native mode this waits until torch is first imported, which a test that only uses NumPy never does.
         """
         native = self.config.getini("golden_numerics") == "native"
         if native and "torch" not in sys.modules:
@@ -188,7 +188,10 @@ class GoldenSession:
         return compare(case, golden, claims, self.numerics, versions, environments, PYTEST)
 
     def pytest_itemcollected(self, item: pytest.Item) -> None:
-        """Mark a test that uses the fixture `golden`; if such a test fails, the session counts as incomplete."""
+        """Mark each test that uses the fixture `golden`.
+
+        If a marked test does not pass, the session counts as incomplete and reports no unused files.
+        """
         if "golden" in getattr(item, "fixturenames", ()):
             item.user_properties.append((PROPERTY, (FIXTURE, {})))
 
@@ -197,7 +200,10 @@ class GoldenSession:
         self.partial = self.partial or bool(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record the cases that a test used, and whether it failed; called in xdist's main process, too."""
+        """Record the cases that a test used, and that the session is incomplete if such a test did not pass.
+
+        With xdist, this hook is also called in the main process.
+        """
         used: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
         if used and report.outcome != "passed":
             self.partial = True
@@ -207,7 +213,11 @@ class GoldenSession:
                 self.tiers += Counter(tiers)
 
     def orphans(self) -> list[str]:
-        """Return the golden files that no test used; an empty list if not all tests of the project ran and passed."""
+        """Return the golden files that no test used.
+
+        The list is empty if the session did not run all tests of the project, or if a test with golden files did not
+        pass.
+        """
         config = self.config
         whole = config.args_source != type(config).ArgsSource.ARGS and config.invocation_params.dir == config.rootpath
         if self.partial or not whole or not self.folder.is_dir():
@@ -242,7 +252,7 @@ class GoldenSession:
 
 
 def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
-    """Return a dict from name to claim, one per entry of a mapping; another value becomes one claim named `value`.
+    """Return claims by name: one for each entry if `values` is a mapping, otherwise a single one named `value`.
 
     Raises:
         ValueError: tier, tolerance and reason are inconsistent, or a mapping is empty.
@@ -255,7 +265,10 @@ def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
 
 
 def _make_case(test: pytest.Item, claims: Mapping[str, Claim]) -> Callable[[], Mapping[str, Claim]]:
-    """Return a function for `update` that returns `claims` and has the name of the test that computed them."""
+    """Return a function that returns `claims`, for use as a case in `update`.
+
+    Its module and name are those of the test, so that the golden file records the test.
+    """
 
     def compute() -> Mapping[str, Claim]:
         return claims
@@ -280,7 +293,10 @@ def _make_fixture(session: GoldenSession) -> object:
 
 
 def after_import(name: str, act: Callable[[], object]) -> None:
-    """Call `act` once, right after the first import of a module; a second call for the module does nothing."""
+    """Call `act` once, right after the first import of the module `name`.
+
+    While a call is waiting for this import, further functions for the same module are ignored.
+    """
     if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
         sys.meta_path.insert(0, _Watch(name, act))
 

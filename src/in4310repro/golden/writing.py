@@ -80,8 +80,8 @@ def renew(
 
     A file is computed again if its portable class is not the current one, or if its bytes differ from the listed
     hash. If every value is equal to the bit, the file gets the current class, versions and origin. Files that
-    only other machines can compute keep their entries. If environments.json does not exist yet, these files are
-    listed as they are.
+    only other machines can compute keep their entries. If environments.json does not exist yet, it is created and
+    lists such files with their present hash.
 
     Args:
         folder: the folder of golden files.
@@ -94,8 +94,8 @@ def renew(
         The names of the files that were written.
 
     Raises:
-        ValueError: a value changed, so that its case must be written by name; a file that this process cannot
-            compute was changed; the reason is missing; the process runs in CI; or the tree has changes.
+        ValueError: a value changed (write its case with `update` instead); a file that this process cannot
+            compute was changed; the reason is missing; the process runs in CI; or the git tree has changes.
     """
     _refuse_unguarded(reason, environment, NOX)
     if not numerics.portable:
@@ -186,7 +186,7 @@ def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) 
 
 
 def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> Environments:
-    """Return the environments with a file listed only in the environment that `content` describes."""
+    """Return the environments after listing a file in the environment named in `content`, and in no other."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))
     place = {key: content[key] for key in ("numeric_class", "device_name", "versions")}

@@ -85,7 +85,7 @@ _PLACES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import a name on first use."""
+    """Return a public name, importing its submodule only when the name is used."""
     for module, names in _PLACES.items():
         if name in names:
             return getattr(import_module(f"{__name__}.{module}"), name)

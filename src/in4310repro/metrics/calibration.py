@@ -45,8 +45,8 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
         scores: softmax of each image and class.
 
     Raises:
-        ValueError: a score is not finite, a label is outside the classes, or labels and scores are not one
-            integer and one row for each image.
+        ValueError: a score is not finite, a label is outside the classes, or there is not exactly one integer
+            label and one row of scores for each image.
 
     Examples:
         Three images, two of class 0: one right with .9, one wrong with .6; and one of class 1, right with .8.

@@ -27,8 +27,8 @@ def recall(counts: Counts) -> list[float]:
 def macro_f1(counts: Counts) -> float:
     """Return the mean over classes of F1 = 2 x correct / (images + predicted).
 
-    A class that is never predicted has the precision 0/0 and the F1 0: `sklearn.metrics.f1_score(labels, predicted,
-    labels=classes, average="macro", zero_division=0)`, where `classes` are those with images.
+    The F1 of a class that is never predicted is 0. The result is that of `sklearn.metrics.f1_score(labels,
+    predicted, labels=classes, average="macro", zero_division=0)`, where `classes` are those with images.
 
     Examples:
         Two classes of two images, all predicted as the first: F1 is 2 x 2 / (2 + 4) and 0.

@@ -25,7 +25,7 @@ def check(
         every_class: whether every class must have images.
 
     Raises:
-        ValueError: the message names the first wrong value and what would be valid.
+        ValueError: a label, a score or a shape is invalid; the message says what would be valid.
     """
     _check_shapes(labels, scores)
     if not bool(scores.isfinite().all()):
@@ -74,8 +74,8 @@ def class_accuracy(
         scores: a score for each image and class; softmax or logits, which have the same maximum.
 
     Raises:
-        ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels and scores
-            are not one integer and one row for each image.
+        ValueError: a class has no image, a score is not finite, a label is outside the classes, or there is not
+            exactly one integer label and one row of scores for each image.
 
     Examples:
         Two of three images of class 0 are predicted correctly, and the one of class 1:
@@ -103,7 +103,7 @@ def average_precision(
 
     Raises:
         ValueError: a class has no image, so its recall is undefined; a score is not finite; a label is outside the
-            classes; or labels and scores are not one integer and one row for each image.
+            classes; or there is not exactly one integer label and one row of scores for each image.
 
     Examples:
         The images of class 0 have ranks 1 and 3 by its score: (1/1 + 2/3) / 2. That of class 1 has rank 2: 1/2.
@@ -125,17 +125,17 @@ def summary(
     *,
     every_class: bool = True,
 ) -> ClassMetrics:
-    """Return all metrics in METRICS, by the names that they have in the result files.
+    """Return all metrics in METRICS as a dict; its keys are the names of the metrics in the result files.
 
     Args:
         labels: the true class of each image, from 0.
         scores: a score for each image and class.
-        ranked: scores for the average precision alone, such as logits; None ranks `scores`.
-        every_class: True to refuse a class without images; otherwise lists and means leave it out.
+        ranked: scores for the average precision alone, such as logits; None to rank by `scores`.
+        every_class: True to refuse a class without images; False to leave it out of lists and means.
 
     Raises:
-        ValueError: a class has no image and `every_class`, a score is not finite, a label is outside the classes,
-            or labels, scores and ranked scores do not fit to each other.
+        ValueError: a class has no image and `every_class` is true, a score is not finite, a label is outside the
+            classes, or labels, scores and ranked scores have shapes that do not fit together.
     """
     if ranked is not None and ranked.shape != scores.shape:
         raise ValueError(
@@ -178,9 +178,10 @@ def ends(
     """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
     Average precision is lowest if each image has its lowest score for its own class and its highest scores for
-    all others, and highest in the opposite case. Metrics of counts rise with right predictions and fall with
-    wrong ones of a class. The worst case counts an image as wrongly predicted for every class that it can be
-    predicted as, and the best case only for a class that it must be predicted as.
+    all others, and highest in the opposite case. Metrics of counts rise with the number of correct
+    predictions of a class and fall with the number of wrong ones. For the lower bounds, an image counts as a
+    wrong prediction of every class that can be its predicted class; for the upper bounds, only of a class that
+    must be its predicted class.
 
     Args:
         labels: the true class of each image, from 0.

@@ -34,10 +34,10 @@ def _average_precision(relevant: Bool[torch.Tensor, " image"], scores: Float[tor
 def thresholds(
     relevant: Bool[torch.Tensor, " image"], scores: Float[torch.Tensor, " image"]
 ) -> tuple[Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"], Int64[torch.Tensor, " n"]]:
-    """Return three tensors of numbers of images, with an entry for each distinct score s in decreasing order.
+    """Count images at each distinct score s of a class, in decreasing order of s.
 
-    They are the number of images of the class with score s, of images of the class with a score >= s, and of all
-    images with a score >= s.
+    Returns three tensors with one entry for each s: the number of images of the class with score s, the number of
+    images of the class with a score >= s, and the number of all images with a score >= s.
     """
     ordered, order = scores.sort(descending=True, stable=True)
     # Counted in integers: CUDA has no deterministic cumulative sum of floats.

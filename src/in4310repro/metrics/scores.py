@@ -75,7 +75,9 @@ def csv_of(
 
 
 def top_and_bottom(scores: Scores, label: int, count: int = 10) -> dict[str, list[RankedImage]]:
-    """Return the images with the highest and with the lowest scores of a class; each list begins at its extreme.
+    """Return the images with the highest and those with the lowest scores for a class, in two lists.
+
+    The list `top` begins with the highest score, the list `bottom` with the lowest.
 
     Args:
         scores: the scores of all images.

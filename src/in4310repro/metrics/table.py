@@ -42,7 +42,7 @@ class Metric:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Return the unweighted mean over classes, rounded once."""
+    """Return the unweighted mean over classes; the sum is rounded only once."""
     return math.fsum(values) / len(values)
 
 

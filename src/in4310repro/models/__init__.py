@@ -19,7 +19,8 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
     Args:
         name: the name of a network of torchvision, `efficientnet_lite0`, `timm:NAME`, or `MODULE:FUNCTION`.
         classes: number of outputs of the head.
-        seed: seed of the drawn weights: all, or the head's if the loaded head has a different number of classes.
+        seed: seed for the weights that are drawn: all of them, or only the head if the loaded head has a
+            different number of classes.
         weights: `none`, `imagenet` (torchvision's or timm's) or a .safetensors or .pth file.
 
     Raises:

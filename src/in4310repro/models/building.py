@@ -60,10 +60,10 @@ def read_weights(network: Source, weights: str) -> Weights:
 
 
 def _preprocessing_of(network: Source, file: Path, content: Content) -> Preprocessing | None:
-    """Return the preprocessing in a file's metadata, or that of the ImageNet weights; None if neither applies.
+    """Return the preprocessing for the weights in a file; None if it is unknown.
 
-    A file counts as the ImageNet weights if it has their file name, and if its hash begins with the digits at the
-    end of this name.
+    The preprocessing is read from the file's metadata. Without metadata, that of the ImageNet weights is returned
+    if the file has the name of these weights, and a hash that begins with the digits at the end of this name.
     """
     if METADATA in content.metadata:
         return _parse(content.metadata[METADATA], file)

@@ -84,7 +84,10 @@ def _convolution(
     groups: int = 1,
     activation: type[nn.Module] | None = nn.ReLU6,
 ) -> nn.Module:
-    """Return a sequence of convolution, batch norm and activation; for stride 2, `pad_as_tensorflow` comes first."""
+    """Return a module of convolution, batch norm and activation.
+
+    For stride 2 the module does not pad; the caller pads its input with `pad_as_tensorflow`.
+    """
     padding = kernel // 2 if stride == 1 else 0
     module: nn.Module = Conv2dNormActivation(
         inputs, outputs, kernel, stride, padding, groups, norm_layer=_norm, activation_layer=activation
@@ -93,7 +96,7 @@ def _convolution(
 
 
 def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad maps as TensorFlow's "same" does for stride 2: an odd row or column is added below or on the right."""
+    """Pad maps as TensorFlow's "same" does for stride 2: an odd row or column is added at the bottom or right."""
     if stride == 1:
         return maps
     (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in maps.shape[2:])
@@ -101,7 +104,7 @@ def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
 
 
 def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return the padding before and after an axis with which ceil(size / stride) windows fit."""
+    """Return the padding before and after an axis so that ceil(size / stride) windows fit."""
     rows = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     return rows // 2, rows - rows // 2
 

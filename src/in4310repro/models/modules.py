@@ -92,11 +92,12 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
 
 
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
-    """Return up to five modules to measure: those of the original report if all exist, otherwise a selection.
+    """Return the names of up to five modules to measure.
 
-    The selection is spread evenly over the convolutions, or over the blocks of a transformer if there are fewer
-    than five convolutions. If there are fewer than five blocks too, it is taken from the convolutions there are,
-    or else from the modules that return maps [channel, height, width].
+    If the network has the five modules of the original report, these are returned. Otherwise the choice is spread
+    evenly over the convolutions or, if there are fewer than five, over the blocks of a transformer. If there are
+    fewer than five blocks as well, the choice is among the convolutions; if there are none, among the modules
+    that return maps [channel, height, width].
 
     Args:
         model: a network with weights, on the CPU.

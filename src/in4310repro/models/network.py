@@ -79,7 +79,7 @@ class Network:
         self.source.check()
 
     def facts(self) -> Facts:
-        """Return the number of parameters, smallest image side and ImageNet weights of a network in `known_names`."""
+        """Return parameter count, smallest image side and ImageNet weights; only for names in `known_names`."""
         return self.source.facts()
 
     def read_weights(self, weights: str) -> Weights:
@@ -115,11 +115,14 @@ class Network:
         return self.source.imagenet_top_1()
 
     def build(self, classes: int, seed: int, weights: Weights | None = None) -> torch.nn.Module:
-        """Build the network on the CPU in channels_last memory layout; leaves torch's global generator unchanged.
+        """Build the network on the CPU in channels_last memory layout.
+
+        The state of torch's global random generator is unchanged afterwards.
 
         Args:
             classes: number of outputs of the head.
-            seed: seed of the drawn weights: all, or the head's if `weights` have a different number of classes.
+            seed: seed for the weights that are drawn: all of them, or only the head if `weights` have a different
+                number of classes.
             weights: the result of `read_weights`; None to draw all weights.
 
         Raises:
@@ -132,13 +135,13 @@ class Network:
     def restore(
         self, classes: int, state: Mapping[str, torch.Tensor], source: str, *, of_file: bool = True
     ) -> torch.nn.Module:
-        """Build the network on the CPU, in channels_last memory layout, with these complete weights and buffers.
+        """Build the network on the CPU, in channels_last memory layout, with the weights and buffers of `state`.
 
         Args:
             classes: number of outputs of the head.
             state: every weight and buffer of the network, as a run saved them.
             source: the origin of the weights, for the error message.
-            of_file: whether they were read from a file, which may not have been written completely.
+            of_file: whether `state` was read from a file, which may be truncated.
 
         Raises:
             ValueError: the network does not exist, or the state has keys or shapes that do not fit it.

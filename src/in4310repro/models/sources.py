@@ -154,7 +154,7 @@ class Torchvision(Source):
 
     @property
     def _weights(self) -> WeightsEnum:
-        """Version 1 of torchvision's ImageNet weights for the network, or the default weights if it has none."""
+        """Version 1 of torchvision's ImageNet weights; the default version for networks without a version 1."""
         from torchvision import models
 
         enum = models.get_model_weights(self.name)
@@ -293,7 +293,10 @@ class Lite(Source):
         return Facts(4_652_008, 32, f"of {machine.EFFICIENTNET}")
 
     def imagenet_file(self) -> Path:
-        """Return the package's file of weights; a path that does not exist if the package is not installed."""
+        """Return the path of the package's file of weights.
+
+        If the package is not installed, the path does not exist.
+        """
         return machine.weights_file() or Path(machine.WEIGHTS)
 
     def read_imagenet(self) -> Content:
@@ -342,7 +345,7 @@ class Functions(Source):
     named_by_user = True
 
     def check(self) -> None:
-        """Raise ValueError unless the user has named the function, which allows it to run."""
+        """Raise ValueError unless the user has named the function; naming it is the permission to run it."""
         if self.name not in TRUSTED:
             raise ValueError(
                 f"the network {self.name} is code, which is run only where you name it yourself: --model {self.name}"

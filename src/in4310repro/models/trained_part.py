@@ -33,7 +33,10 @@ def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
 
 
 def freeze(model: nn.Module, part: str) -> list[nn.Module]:
-    """Turn off gradients of the modules before the first trained layer; return them, as they must stay in eval mode."""
+    """Turn off the gradients of all modules before the first trained layer, and return these modules.
+
+    The caller must keep them in eval mode during training.
+    """
     frozen = frozen_modules(model, part)
     for module in frozen:
         for parameter in module.parameters(recurse=False):

@@ -74,7 +74,7 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
 
 
 def _damaged_member(data: bytes) -> str | None:
-    """Return the name of the first file in a zip archive with a wrong checksum; None if all are intact."""
+    """Return the name of the first file with a wrong checksum in a zip archive; None if all are intact."""
     stream = io.BytesIO(data)
     if not zipfile.is_zipfile(stream):
         return None
@@ -115,9 +115,9 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
 
     Args:
         expected: every weight and buffer of the network.
-        given: the same, as a run saved them.
+        given: every weight and buffer, as a run saved them.
         source: the origin of the weights, for the error message.
-        of_file: whether they were read from a file, which may not have been written completely.
+        of_file: whether `given` was read from a file, which may be truncated.
 
     Raises:
         ValueError: keys, shapes or values do not fit.
@@ -130,7 +130,10 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
 
 
 def _refuse_unwritten(values: State, initial: State, source: str) -> None:
-    """Raise ValueError if all values of a weight are 0 in `values`, as in a truncated file, but not in `initial`."""
+    """Raise ValueError if all values of a weight in `values` are 0, as in a file that was not written completely.
+
+    Weights that are all 0 in `initial` too are accepted.
+    """
     for name, value in values.items():
         begins_with_0 = not initial[name].is_meta and not initial[name].any()
         if value.is_floating_point() and value.ndim > 1 and not value.any() and not begins_with_0:
@@ -138,7 +141,7 @@ def _refuse_unwritten(values: State, initial: State, source: str) -> None:
 
 
 def _convert(name: str, value: torch.Tensor, dtype: torch.dtype, source: str) -> torch.Tensor:
-    """Return a weight or buffer in `dtype`, the network's; floating-point values of any width are converted.
+    """Return a weight or buffer converted to `dtype`, the dtype that the network has for it.
 
     Raises:
         ValueError: the values are not dense, not finite, or of the wrong kind (whole or floating-point).

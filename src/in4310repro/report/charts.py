@@ -127,7 +127,7 @@ def _draw_lines(
 
 
 def _unit_axes(titles: tuple[str, str], top: float) -> tuple[Scale, Scale, Markup]:
-    """Return scales from 0 to 1 for x and y, which make a nearly square plot, and the drawing of their axes."""
+    """Return the x scale and y scale of a nearly square plot, both from 0 to 1, and the drawing of their axes."""
     bottom = top + 190
     x, y = linear((0, 1), (LEFT, RIGHT - 4), SHARES), linear((0, 1), (bottom, top), SHARES)
     return x, y, axes(LEFT, top, bottom, x, y, titles)

@@ -37,7 +37,7 @@ TEST = 4
 
 
 def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting) -> Exhibit:
-    """Build figure 1, 2 or 3: validation metrics of a training setting (one optimizer) at its best epoch."""
+    """Build figure `number` (1 to 3) with the validation metrics of one training setting at its best epoch."""
     rows = run.histories[setting.name]
     best = best_epoch(rows, run.config.select)
     numbers = _numbers(run, "validation", best)
@@ -118,7 +118,10 @@ def _numbers(run: FinishedRun, part: str, ours: ClassMetrics) -> dict[str, Any]:
 
 
 def _intervals_of_shares(ours: Mapping[str, Any], images: Sequence[int]) -> dict[str, Any]:
-    """Return a dict from metric to Wilson interval, or to a list of them by class, for proportions of images."""
+    """Return the Wilson intervals of all metrics that are proportions of images, by name of the metric.
+
+    For a metric of each class, the value is a list with an interval for each class.
+    """
     return {
         name: [_wilson(share, count) for share, count in zip(value, images, strict=True)]
         if name in PER_CLASS
@@ -133,7 +136,10 @@ def _wilson(share: float, images: int) -> Interval:
 
 
 def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
-    """Return {"original": published metrics of `key`}; {} if there are none or the run has different classes."""
+    """Return {"original": METRICS} with the metrics that the published report prints for `key`.
+
+    The dict is empty if it prints none, or if the run has different classes.
+    """
     printed = original()["settings"].get(key)
     return {"original": class_metrics(printed)} if printed and has_original_classes(run.classes) else {}
 

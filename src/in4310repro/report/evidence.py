@@ -106,7 +106,10 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Return a clause on the published value that lies farthest outside its range over runs with different seeds."""
+    """Return a clause on the published value that lies farthest outside the range of measured values.
+
+    Each range is over runs with different seeds.
+    """
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
     ]
@@ -117,7 +120,10 @@ def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[floa
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Return (number of classes with equally many correct images, all correct images of `second` minus of `first`)."""
+    """Compare the numbers of correct images in two tables.
+
+    Returns the number of classes with equal numbers, and the total of `second` minus the total of `first`.
+    """
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
 
@@ -127,8 +133,9 @@ def probability_of_equal_counts(
 ) -> float:
     """Return the probability that at least `classes` classes have equal numbers of correct images in two sets.
 
-    Errors are assumed independent, at each class's mean rate over both tables. The bound on the difference of the
-    totals is left out; it changes the probability in the fifth decimal.
+    Errors are assumed to be independent. The error rate of a class is its mean over the tables `first` and
+    `second`. The condition that the totals differ by at most 30 images is left out, since it would change the
+    probability only in the fifth decimal.
     """
     pairs = zip(_counts(first, supports), _counts(second, supports), supports.values(), strict=True)
     return chance_of_at_least(
@@ -145,7 +152,10 @@ def _describe_looks(looks: tuple[int, int]) -> str:
 
 
 def format_span(values: Sequence[float]) -> str:
-    """Format values as "lowest to highest" with four decimals; as one number if both are equal when rounded."""
+    """Format values as "LOWEST to HIGHEST" with four decimals.
+
+    If both are equal after rounding, the text is a single number.
+    """
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
     return low if low == high else f"{low} to {high}"
 
@@ -252,7 +262,9 @@ def _likelihood(reading: str, name: str, printed: tuple[int, int], measured: tup
 
 
 def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> float:
-    """Return log10 of the binomial probability of at least (if `more`) or at most `correct` correct images.
+    """Return log10 of the binomial probability of a number of correct images at least as extreme as `correct`.
+
+    If `more` is true, this is the probability of `correct` or more, otherwise that of `correct` or fewer.
 
     Examples:
         >>> round(10 ** log10_of_tail(2, 2, 0.5, more=True), 6), round(10 ** log10_of_tail(1, 2, 0.5, more=False), 6)
@@ -267,7 +279,7 @@ def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> 
 
 
 def format_probabilities(values: Sequence[float]) -> str:
-    """Format log10 probabilities as text: the first value, then the range of the other two in brackets.
+    """Format three log10 probabilities as text: the first one, then both others in brackets as a range.
 
     Examples:
         >>> format_probabilities([-1.0, -2.0, -0.5]), format_probabilities([-30.2, -40.0, -22.0])

@@ -52,7 +52,9 @@ class Source:
     values: Mapping[str, Any]
 
     def at(self, *keys: str | int, form: str = ".4f") -> Number:
-        """Return the number that the nested `keys` lead to, with its source; a list of two numbers is an interval.
+        """Return the number or interval that the nested `keys` lead to, together with its source.
+
+        An interval is a list of two numbers in the file; its text is "LOW to HIGH".
 
         Args:
             keys: keys of the number in the file.
@@ -133,11 +135,11 @@ def to_text(sentence: Sentence) -> str:
 
 
 def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "", within: str = "") -> str:
-    """Return a clause saying that `value` lies within, below or above an interval, with the matching conclusion.
+    """Return a clause on whether `value` lies within, below or above an interval, and on what follows.
 
     Args:
-        value: a value to compare with the interval of a different value.
-        interval: lower and upper end.
+        value: the value to compare.
+        interval: lower and upper end of the interval of a different value.
         below: conclusion if the value lies below the interval.
         above: conclusion if the value lies above the interval.
         within: conclusion if the value lies within the interval.
@@ -173,9 +175,10 @@ def describe_extremes(
     form: str = "share",
     unit: str = "",
 ) -> Sentence:
-    """Return a sentence on the lowest and highest value, and on values whose intervals overlap with theirs.
+    """Return a sentence on the lowest and the highest value.
 
-    If the intervals are unknown, the sentence gives the range, with every name whose value rounds to its ends.
+    If the values have intervals, the sentence also names the values whose interval overlaps that of the lowest or
+    of the highest. If not, it names all values that are equal to the lowest or the highest when rounded.
 
     Args:
         names: names of the values.
@@ -211,7 +214,10 @@ def describe_extremes(
 
 
 def _describe_range(names: Sequence[str], printed: Sequence[Number], ends: tuple[int, int], unit: str) -> Sentence:
-    """Return a sentence with the lowest and highest rounded value, and the names of all values equal to either."""
+    """Return a sentence with the lowest and the highest value, as rounded for printing.
+
+    Each is followed by the names of all values that round to it.
+    """
     lowest, highest = (printed[end] for end in ends)
     if lowest.text == highest.text:
         return ("all are at ", lowest, unit)

@@ -187,7 +187,7 @@ def _count_correct(row: HistoryRow, supports: Sequence[int]) -> int:
 
 
 def _compare_with_selected(source: Source, numbers: Mapping[str, Any]) -> tuple[Sentence, ...]:
-    """Return a sentence that compares each unselected training setting with the selected one; () if there is none."""
+    """Return a sentence comparing the other training settings with the selected one; () if there are none."""
     selected, others = numbers["selected"], [name for name in numbers["accuracy"] if name != numbers["selected"]]
     if not others:
         return ()

@@ -192,7 +192,10 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """Return a sentence on the module with the largest share of never-positive channels, or that no module has any."""
+    """Return a sentence on the module with the largest share of channels that are never positive.
+
+    If no module has such channels, the sentence says so.
+    """
     images = source.values["sets"][place]
     modules = images["modules"]
     most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])

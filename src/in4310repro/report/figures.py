@@ -68,7 +68,10 @@ def draw_accuracies(numbers: AccuracyRows) -> Figure:
 
 
 def draw_settings(numbers: Mapping[str, Any]) -> Figure:
-    """Draw mean class accuracy by epoch, one training setting after the other; dotted lines are published values."""
+    """Draw mean class accuracy by epoch, with the training settings side by side.
+
+    Dotted lines are the published values.
+    """
     figure, axes = _make_axes("mean class accuracy after each epoch", "epoch, the settings one after the other")
     start = 0
     for position, name in enumerate(numbers["corrected"]["settings"]):
@@ -152,7 +155,10 @@ def draw_features(modules: Mapping[str, Mapping[str, Any]]) -> Figure:
 
 
 def drawable_name(name: str, longest: int = LONGEST_NAME) -> str:
-    """Return a name that matplotlib draws literally: formulas and missing glyphs escaped, cut in the middle if long."""
+    """Return a name in a form that matplotlib draws literally.
+
+    Dollar signs and characters missing from the font are escaped, and a long name is cut in the middle.
+    """
     drawn = "".join(letter if ord(letter) in _font_letters() else escape(letter) for letter in visible(name))
     if len(drawn) > longest:
         drawn = f"{drawn[: longest - 8]}\N{HORIZONTAL ELLIPSIS}{drawn[-7:]}"

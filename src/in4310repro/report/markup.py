@@ -52,7 +52,10 @@ def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iter
 
 
 def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
-    """Return an SVG element; attribute names lose a final underscore, their other underscores become hyphens."""
+    """Return an SVG element with these attributes.
+
+    In attribute names a final underscore is removed and all others become hyphens: `class_`, `text_anchor`.
+    """
     written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
     return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
 
@@ -127,7 +130,7 @@ def legend(names: Sequence[str], top: float) -> tuple[Markup, float]:
 
 
 def ticks_from_zero(top: float) -> list[tuple[float, str]]:
-    """Return ticks from zero to a value; their distance is 1, 2 or 5 times a power of ten."""
+    """Return ticks from zero to at least `top`, in steps of 1, 2 or 5 times a power of ten, with their labels."""
     if top <= 0:
         return [(0.0, "0"), (1.0, "1")]
     power = 10 ** math.floor(math.log10(top))
@@ -167,13 +170,13 @@ def drawing(panel: Panel, alternative: str) -> Markup:
 
 
 def file(panels: Sequence[Panel], alternative: str, style: str, heading: str = "") -> str:
-    """Return panels as one SVG file, two in each row, below a heading.
+    """Return the text of an SVG file with the panels in rows of two, below a heading.
 
     Args:
         panels: at least one panel.
         alternative: text for readers who cannot see the drawing.
         style: style sheet.
-        heading: a warning, broken into lines.
+        heading: a warning above the panels; long texts are broken into lines.
     """
     columns, width = min(len(panels), 2), max(panel.width for panel in panels)
     wide = 2 * MARGIN + columns * width + (columns - 1) * GAP
@@ -238,5 +241,5 @@ def _as_markdown(value: object) -> Markdown:
 
 
 def _rule(columns: int) -> Markdown:
-    """Return the line of dashes below the heading of a Markdown table, without its first `|`."""
+    """Return the line of dashes below the heading of a Markdown table; the template writes its first `|`."""
     return Markdown(" --- |" * columns)

@@ -73,10 +73,10 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 
     Args:
         run: a run with measured feature maps.
-        folder: folder of the report; figures of an earlier report in it that are not written again are removed.
+        folder: folder of the report. Figures of an earlier report are removed if this report does not have them.
         data: current folder of the run's images, if they moved.
-        photographs: show images in figures 7 and 12. Without them these figures are tables only, so that the
-            report can be published where the images may not.
+        photographs: True to show images in figures 7 and 12. If False, these figures are tables only, so that a
+            report can be published even if its images may not be.
 
     Raises:
         ValueError: the feature maps are not measured, or an image is missing.
@@ -100,7 +100,10 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 
 
 def may_write(run: FinishedRun, folder: Path) -> bool:
-    """Return whether `folder` holds no valid report, or one of a run with the configuration and split of `run`."""
+    """Return whether a report of `run` may be written to `folder`.
+
+    This is so if the folder holds no valid report, or one of a run with the same configuration and split.
+    """
     try:
         earlier = read_json(folder / RECORD)["files_sha256"]
         return all(earlier[name] == run.files.manifest()[name] for name in (names.CONFIG, names.SPLIT))
@@ -179,7 +182,10 @@ def make_record(run: FinishedRun) -> RunRecord:
 
 
 def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
-    """Return the configuration keys whose values training would choose anyway; the command can omit them."""
+    """Return the configuration keys that the command of a run can omit.
+
+    Their values are those that training chooses by default.
+    """
     config = run.config
     if config.network.is_resnet:
         return []
@@ -192,7 +198,7 @@ def _settings_chosen_by_training(run: FinishedRun) -> list[str]:
 
 
 def _title(run: FinishedRun) -> str:
-    """Return the title of a report on a run with the user's own images."""
+    """Return the title of a report whose classes are not those of the published report."""
     place = publishable(run.config).data or "drawn scenes"
     return f"{Path(place).name or place}: networks trained and tested on images of {len(run.classes)} classes"
 
@@ -281,7 +287,10 @@ def _describe_panel(title: str, finding: str) -> str:
 
 
 def _findings(exhibit: Exhibit) -> list[Sentence]:
-    """Return the sentence below each panel of a figure; figure 13 has panels for at most 12 classes."""
+    """Return the sentences below the panels of a figure, one for each panel.
+
+    Figure 13 has panels for at most 12 classes, so that the sentences of all others are left out.
+    """
     if exhibit.number == CURVES:
         return [exhibit.findings[1 + place] for place in select_curves(exhibit.numbers)]
     return list(exhibit.findings)

@@ -122,7 +122,9 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Return dicts from module to percentage of values <= 0: as printed, corrected for padding, and measured.
+    """Return three dicts from module to percentage of values <= 0, by label.
+
+    The percentages are those printed, those corrected for padding, and those measured.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.

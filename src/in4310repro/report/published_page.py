@@ -90,7 +90,7 @@ def write(
 def write_evidence(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Write `published/imagenet.json` on runs from ImageNet weights, and rewrite the existing page to include it.
+    """Write the results of runs from ImageNet weights to `published/imagenet.json`, and add them to the page.
 
     Raises:
         ValueError: the page does not exist yet, or the runs start from scratch or are not comparable.
@@ -241,7 +241,10 @@ def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -
 
 
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
-    """Return a table row per training setting, with each metric as printed, of `published` and of `corrected` runs."""
+    """Return a table row for each training setting.
+
+    A row has each metric three times: as printed, of the `published` runs, and of the `corrected` run.
+    """
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
         printed, corrected = numbers["printed"][optimizer], numbers["corrected"]["settings"][name]

@@ -77,7 +77,10 @@ class Rows:
         return TITLE + 8 + self._height * number + below_name + ROW / 2 + (8 if number >= self.first else 0)
 
     def name(self, number: int) -> Markup:
-        """Draw the name of a row: beside the row, or above it if any name is long."""
+        """Draw the name of a row beside the row.
+
+        If any name is too long for this, all names are drawn above their rows.
+        """
         text, y = self.names[number], self.middle(number)
         if self._above:
             return label(0, y - 14, shorten(text, LONGEST_ABOVE))
@@ -85,7 +88,7 @@ class Rows:
 
 
 def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
-    """Return a scale that ends at 1 and starts at the largest entry of `STARTS` that is at most min(values).
+    """Return a scale that ends at 1 and starts at the largest key of `STARTS` that leaves no value outside.
 
     Args:
         values: values to draw, each from 0 to 1.

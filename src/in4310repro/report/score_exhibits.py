@@ -64,7 +64,10 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
 
 
 def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Return images and top scores by confusion matrix cell: a dict by true class of dicts by predicted class."""
+    """Return the images of each cell of the confusion matrix, with their top scores.
+
+    The result is indexed by true class, then by predicted class.
+    """
     predicted = scores.softmax.argmax(axis=1)
     top = scores.softmax.max(axis=1)
     cells: dict[str, dict[str, list[dict[str, Any]]]] = {name: {} for name in classes}
@@ -75,7 +78,10 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the two most frequent confusions, each with the interval of its rate among the true class's images."""
+    """Return the two most frequent confusions.
+
+    Each has the interval of its rate, the share of the true class's images that are confused in this way.
+    """
     places = range(len(classes))
     wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
     return [
@@ -105,7 +111,7 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
 
     Args:
         run: a finished run.
-        intervals: intervals of the average precisions from figure 4; None if it has none.
+        intervals: intervals of the average precisions from figure 4; None if figure 4 has none.
     """
     classes, supports = run.classes, run.metrics["supports"]["test"]
     images = sum(supports.values())
@@ -140,7 +146,10 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
 
 
 def _find_ends(source: Source, name: str) -> tuple[Cell, Cell]:
-    """Return the highest recall at a precision of 1 ("0" if there is none), and the precision at a recall of 1."""
+    """Return the highest recall at which the precision is still 1, and the precision at a recall of 1.
+
+    The first is "0" if the precision is never 1.
+    """
     curve = source.values["curves"][name]
     pure = [place for place, precision in enumerate(curve["precision"]) if precision == 1]
     last = len(curve["precision"]) - 1

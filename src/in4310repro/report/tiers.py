@@ -81,7 +81,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the required exactness (tier) of numbers from unselected epochs or fits of the last layer, by name."""
+    """Return the exactness (tier) of numbers from epochs, or fits of the last layer, that were not selected."""
     units = {unit(rows) for rows in run.histories.values()}
     listed: dict[str, Tier] = {}
     if unit(run.histories[run.metrics["setting"]]) == "fit":
@@ -149,7 +149,7 @@ class Places:
         self._by_file: dict[str, dict[str, Place]] = {}
 
     def link(self, cell: Cell) -> Markup:
-        """Return HTML of a cell: a number as a link to its list entry, a text unchanged."""
+        """Return HTML of a cell: a number as a link to its list entry, a text as escaped text."""
         if not isinstance(cell, Number):
             return keep_together(cell)
         place = self._place(cell)

@@ -24,19 +24,19 @@ AT_ONCE = 2**17
 def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_ONCE) -> dict[str, Any]:
     """Return percentile intervals of the test metrics, by resampling the images of each class with replacement.
 
-    Each draw chooses how often every image occurs, and the metrics count an image that often. An interval leaves
+    Each draw chooses how often each image occurs, and the metrics count the image as often. An interval leaves
     out the lowest and the highest 2.5 % of the draws. Draws are integers and sums are rounded once, so that the
     bits do not depend on the platform.
 
     Args:
         scores: scores of a test set in which every class has an image.
-        seed: seed of the draws, which depend on nothing else.
+        seed: seed of the draws. For the same labels, the draws depend on nothing else.
         draws: number of resampled test sets.
-        at_once: most numbers in one array of draws and images, which bounds the memory.
+        at_once: largest number of entries in an array [draw, image], which bounds the use of memory.
 
     Returns:
-        The 95 % interval of each metric by name; a list of intervals for a metric of each class. Metrics that are
-        shares of images are left out, since they have Wilson's interval.
+        The 95 % interval of each metric by name, or a list of intervals by class. Metrics that are proportions of
+        images are left out, since they have Wilson's interval.
     """
     copies = _draw_copies(scores.labels, scores.softmax.shape[1], seed, draws, at_once)
     areas = _areas(scores, copies, at_once)
@@ -77,9 +77,9 @@ def _areas(scores: Scores, copies: NDArray[np.uint8], at_once: int) -> list[tupl
 
 
 def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Return the 95 % interval of a mean of independent proportions: MOVER (Zou and Donner, 2008).
+    """Return the 95 % interval of a mean of independent proportions, by MOVER (Zou and Donner, 2008).
 
-    For K proportions p with intervals l to u, it reaches from mean(p) - sqrt(sum (p - l)^2) / K to
+    For K proportions p with intervals l to u, the result reaches from mean(p) - sqrt(sum (p - l)^2) / K to
     mean(p) + sqrt(sum (u - p)^2) / K.
 
     Examples:
@@ -147,9 +147,10 @@ class Curve(TypedDict):
 
 
 def precision_recall_curve(scores: Scores, label: int) -> Curve:
-    """Return the steps of a precision-recall curve, as in `sklearn.metrics`; the area below is the average precision.
+    """Return recall and precision at each step of the precision-recall curve of a class.
 
-    Points at which the recall does not rise add no area and are left out.
+    The curve is that of `sklearn.metrics`, without the points at which the recall does not rise. The area under
+    the steps is the average precision.
     """
     of_class, softmax = torch.from_numpy(scores.labels == label), torch.from_numpy(scores.softmax[:, label])
     added, true_positives, predicted = thresholds(of_class, softmax)

@@ -32,7 +32,7 @@ TESTED = (
 
 
 def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
-    """Return a dict from heading, such as "Asked" or "Repeats", to the sentence below it at the top of a report.
+    """Return the sentences at the top of a report, by their headings such as "Asked" or "Repeats".
 
     "Differs" is present only if the run has the classes of the published report.
     """
@@ -131,7 +131,7 @@ def _difference(run: FinishedRun, source: Source) -> Sentence:
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Return a dict from subject, such as "Data", to a sentence on what differs from the published report."""
+    """Return sentences on how a run differs from the published report, by subject such as "Data"."""
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"
@@ -161,7 +161,7 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
 
 
 def _describe_training(config: Config) -> str:
-    """Return a phrase on the training: by epochs, by fitting the last layer, or both if training settings differ."""
+    """Return a phrase on training in epochs, on fitting the last layer, or on both, depending on the settings."""
     parts = []
     if rates := ", ".join(
         _describe_rate(config.training, each) for each in config.settings if not config.training.fits_head(each)

@@ -55,11 +55,11 @@ def entry(
 
 
 def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
-    """Return the entries of a hash chain with their links computed again, from a new starting point.
+    """Return the entries of a hash chain with each `previous` hash computed again, from a new starting point.
 
     Args:
         entries: the entries of a chain.
-        start: the hash of the new starting point, `previous` of the first entry.
+        start: the hash of the new starting point, which becomes the `previous` hash of the first entry.
     """
     linked: list[EpochHashes] = []
     for each in entries:

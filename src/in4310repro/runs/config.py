@@ -108,7 +108,7 @@ class Config:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Preprocessing of the images; options that are None (left to the weights) get default values."""
+        """Preprocessing of the images. Options that are None, since the weights decide them, get default values."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
@@ -138,7 +138,7 @@ class Config:
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
-        """Return a clause about the first optimizer that cannot be used in portable arithmetic; empty if all can."""
+        """Return a clause about the first optimizer without portable arithmetic; empty if there is none."""
         return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property
@@ -159,7 +159,7 @@ class Config:
 
 
 def with_preprocessing(config: Config, given: Preprocessing | None) -> Config:
-    """Return the configuration with each preprocessing option that is None replaced by the weights' value.
+    """Replace preprocessing options that are None by those of the weights; return the new configuration.
 
     Args:
         config: a configuration; some preprocessing options may be None.
@@ -212,12 +212,14 @@ def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) ->
 
 
 def to_json(config: Config, number: int | None = None) -> Values:
-    """Return the configuration as JSON values for `from_json`; the protocol becomes a sorted list of deviations.
+    """Return the configuration as JSON values, which `from_json` can read.
+
+    The protocol becomes a sorted list of the names of its deviations.
 
     Args:
         config: the configuration.
-        number: the format; None takes `FORMAT`, or an older format if the EXIF orientation is ignored. Thus
-            older runs and their checkpoints can be continued in their own format.
+        number: the number of the format. If it is None, the format is `FORMAT`, or an older one if the EXIF
+            orientation is ignored. Thus older runs and their checkpoints can be continued in their own format.
     """
     if number is None:
         number = FORMAT if config.orientation == APPLIED else LAST_WITHOUT_ORIENTATION
@@ -288,7 +290,7 @@ def _optimizer_setting(entry: Any, source: str) -> OptimizerSetting:
 
 
 def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
-    """Return the values converted to the fields' types: lists to tuples, and integers to floats if needed.
+    """Return the values converted to the types of their fields, such as a list to a tuple or an int to a float.
 
     Raises:
         ValueError: a name is unknown, or a value has a wrong type.

@@ -126,7 +126,7 @@ class Protocol:
         return "; ".join(deviation.meaning for deviation in Deviation if deviation in self.deviations)
 
     def touches(self, stage: str) -> bool:
-        """Return whether an active deviation from the assignment changes `training`, `scores` or `features`."""
+        """Return whether an active deviation affects `stage`, which is `training`, `scores` or `features`."""
         return any(deviation.touches == stage for deviation in self.deviations)
 
     @property
@@ -135,7 +135,10 @@ class Protocol:
         return Deviation.SHARED_SPLIT in self.deviations
 
     def part_read_as(self, part: str) -> str:
-        """Return the part of the split whose images are used as `part`: `test` if all parts use the test images."""
+        """Return the part of the split whose images are used as `part`.
+
+        It is `test` if training and validation use the test images too, otherwise `part` itself.
+        """
         return "test" if self.shares_split else part
 
     @property
@@ -144,7 +147,7 @@ class Protocol:
         return Deviation.WARM_START in self.deviations
 
     def setting_before(self, setting: str, settings: Sequence[str]) -> str | None:
-        """Return the name of the setting from whose last weights `setting` starts; None for the initial weights.
+        """Return the name of the setting whose final weights `setting` starts from; None for the initial weights.
 
         Args:
             setting: the name of an optimizer setting.
@@ -174,7 +177,10 @@ class Protocol:
         return Deviation.ACCUMULATOR_NOT_RESET in self.deviations
 
     def share_divisor(self, images: int) -> float:
-        """Return the divisor for fractions of non-positive values: 1, or e.g. 208 / 200 if a deviation pads batches."""
+        """Return the number by which fractions of non-positive values are divided.
+
+        It is 1. With the deviation `padded-denominator` it is the padded number of images divided by `images`.
+        """
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 
     @property

@@ -155,7 +155,7 @@ class FinishedRun:
         return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
     def test_images(self, data: str | None, progress: Progress) -> ImageSet:
-        """Return the decoded test images, from the folder `data` if they were moved.
+        """Return the decoded test images. If they were moved, `data` is the folder that holds them now.
 
         Raises:
             ValueError: an image is missing or has changed since the split was made.
@@ -171,10 +171,11 @@ class FinishedRun:
         )
 
     def split_below(self, data: str | None) -> Split:
-        """Return the split, with the folder in which its images are now, after checking that no image has changed.
+        """Return the split with the present folder of its images, after checking that no image has changed.
 
         Args:
-            data: the folder of the images; None: the one named in the configuration, or that of the drawn scenes.
+            data: the present folder of the images. None stands for the folder in the configuration or, if it names
+                none, for the folder of the drawn scenes.
 
         Raises:
             ValueError: an image is missing or has changed since the split was made.
@@ -197,7 +198,11 @@ def finished_files(folder: Path) -> RunFolder:
 
 
 def image_root(images: ImageSettings, data: str | None) -> Path:
-    """Return the folder of a run's images: `data`, else the configuration's folder, else that of the drawn scenes."""
+    """Return the folder of a run's images.
+
+    It is `data` if given, otherwise the folder in the configuration. If neither is given, it is the folder of the
+    drawn scenes.
+    """
     place = data or images.data
     return Path(place) if place else embedded_catalogue(images.scenes, images.image_size, images.seed).root
 
@@ -252,11 +257,11 @@ def _list_needed(run: FinishedRun) -> Iterator[str]:
 
 
 def advise(run: FinishedRun) -> str:
-    """Return advice if the selected network may be guessing or a class has few training images; else empty.
+    """Return advice if the selected network may be guessing or if a class has few training images.
 
-    The network may be guessing if always predicting the largest class has an accuracy within or above the 95 %
-    interval of its validation accuracy. Validation accuracy is optimistic, since the network was selected by
-    it.
+    The text is empty if neither is the case. The network may be guessing if always predicting the largest class
+    has an accuracy within or above the 95 % interval of the network's validation accuracy. Validation accuracy is
+    optimistic, since the network was selected by it.
     """
     supports = run.metrics["supports"]
     of_validation = supports[run.config.protocol.part_read_as("validation")]

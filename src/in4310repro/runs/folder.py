@@ -54,7 +54,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, folder: Path) -> RunFolder:
-        """Create an empty run folder; an existing run is first renamed to the first unused name `FOLDER.N`.
+        """Create an empty run folder. An existing run in its place is first renamed to an unused name `FOLDER.N`.
 
         Raises:
             ValueError: the folder contains files that are not a run, or another process trains in it.
@@ -165,7 +165,9 @@ class RunFolder:
         return read_arrays(self.file(name))
 
     def changed_files(self, among: Collection[str] | None = None) -> list[str]:
-        """Return the names of missing or changed files; if the manifest is missing, only its name.
+        """Return the names of files that are missing or differ from the manifest.
+
+        If the manifest itself is missing, the list has only the name of the manifest.
 
         Args:
             among: names of the files to check; None: all of them.
@@ -222,7 +224,7 @@ def refuse_without_run(folder: Path) -> None:
 
 
 def other_runs(folder: Path) -> str:
-    """Return a clause that lists up to five other runs, those with the most similar names first."""
+    """Return a clause that lists up to five existing runs, starting with those whose names resemble `folder` most."""
     files = {file for place in (folder.parent, Path("runs")) for file in place.glob(f"*/{CONFIG}")}
 
     def distance(run: str) -> tuple[float, str]:
@@ -236,7 +238,9 @@ def other_runs(folder: Path) -> str:
 
 
 def moves_to(folder: Path) -> Path | None:
-    """Return the first unused name `FOLDER.N` for an existing run; None if the folder is empty or missing.
+    """Return the new path for an existing run, which is the first unused name `FOLDER.N`.
+
+    The result is None if the folder is empty or missing.
 
     Raises:
         ValueError: the folder contains files that are not a run.
@@ -255,10 +259,10 @@ def manifest_bytes(manifest: Manifest) -> bytes:
 
 
 def write_status(folder: Path, code: int, message: str, rank: int) -> None:
-    """Write how a command ended (exit code, message, process rank), since torchrun itself always exits with 1.
+    """Write the exit code, message and process rank with which a command ended to `status.json`.
 
-    Nothing is written if the run is finished and was not changed by this command, or if another process has
-    locked it.
+    The file is needed because torchrun itself always exits with 1. Nothing is written if another process has
+    locked the run, or if the run is finished and was not changed by this command.
     """
     continues = (folder / CONFIG).is_file() and not (folder / METRICS).is_file()
     if continues or signals.kept():
@@ -269,7 +273,7 @@ def write_status(folder: Path, code: int, message: str, rank: int) -> None:
 
 
 def describe_status(files: RunFolder) -> str:
-    """Return the content of status.json as the last clause of a sentence; an empty text without the file.
+    """Return the content of `status.json` as the last clause of a sentence; empty if there is no such file.
 
     Raises:
         ValueError: the file is damaged.

@@ -34,7 +34,7 @@ def of_setting(setting: str, name: str) -> str:
 
 
 def is_of_run(name: str) -> bool:
-    """Return whether a run may write this path, relative to its folder, and list it in its manifest."""
+    """Return whether a path, relative to the run folder, is one that a run may write and list in its manifest."""
     folder, _, file = name.rpartition("/")
     return "/" not in folder and file in (OF_SETTING if folder else OF_RUN)
 
@@ -55,15 +55,18 @@ def trace(setting: str, done: int) -> str:
 
 
 def steps_before(name: str, setting: str) -> int | None:
-    """Return the number of steps after which a trace of a setting begins; None if the path is no trace of it."""
+    """Return the number of steps after which a trace begins, as given by the name of its file.
+
+    The result is None if `name` is not the path of a trace of this setting.
+    """
     found = re.fullmatch(rf"{LOGS}/{re.escape(setting)}(?:\.([1-9][0-9]{{0,11}}))?\.trace", name)
     return int(found[1] or 0) if found else None
 
 
 def setting_of_log(name: str) -> str | None:
-    """Return the setting whose training steps a file logs or traces, given its path relative to the run folder.
+    """Return the training setting to which a log or trace file belongs.
 
-    None stands for a path that is not of a log.
+    The result is None if the path, relative to the run folder, is not that of such a file.
     """
     steps = rf"(/{re.escape(STEPS)}|/events\.out\.tfevents\.[^/]+|(\.[1-9][0-9]{{0,11}})?\.trace)"
     found = re.fullmatch(rf"{LOGS}/([^/.]+){steps}", name)
@@ -71,7 +74,10 @@ def setting_of_log(name: str) -> str | None:
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Return whether a path is that of a state saved after an epoch from 1 to `epochs` (if given)."""
+    """Return whether a path is that of a file saved after an epoch of training.
+
+    If `epochs` is given, the number of the epoch must not exceed it.
+    """
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
     if found is None or name != kept_epoch(setting, epoch := int(found[1])):

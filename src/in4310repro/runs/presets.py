@@ -100,8 +100,8 @@ PRESETS = {
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
     """Return a preset's configuration, changed first by a TOML file and then by the overrides.
 
-    If images of the user are given without a split, the split is `SHARES`, which `with_counts` replaces. If
-    weights are read, preprocessing options that are not given are None, and `config.with_preprocessing` fills
+    If the user gives images without a split, the split becomes `SHARES`, which `with_counts` replaces later. If
+    weights are read, preprocessing options that are not given become None, and `config.with_preprocessing` fills
     them in.
 
     Raises:
@@ -126,7 +126,9 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
 
 
 def with_one_setting(config: Config, optimizer: str | None, learning_rate: float | None) -> Config:
-    """Return the configuration with one of its optimizer settings only, at the given learning rate.
+    """Return the configuration with only one of its optimizer settings, at the given learning rate.
+
+    If optimizer and learning rate are both None, return the configuration unchanged.
 
     Args:
         config: a configuration with any number of settings.
@@ -153,7 +155,7 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values; split and modules are omitted if the training will choose them."""
+    """Return the configuration as JSON values, without a split or modules that the training will choose itself."""
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
@@ -182,7 +184,7 @@ def to_toml(config: Config) -> str:
 
 
 def with_counts(config: Config, images: int) -> Config:
-    """Return the configuration, with a split `SHARES` replaced by image counts in the preset's proportions.
+    """Return the configuration after replacing a split `SHARES` by image counts in the preset's proportions.
 
     Args:
         config: a configuration whose split may be `SHARES`.

@@ -22,7 +22,7 @@ def _goodness(row: HistoryRow, by: str) -> float:
 
 
 def unit(rows: Sequence[HistoryRow]) -> str:
-    """Return the word for what a history row describes: "fit" (of the last layer) or "epoch" (of training)."""
+    """Return "fit" if the history rows describe fits of the last layer, or "epoch" if they describe epochs."""
     return "fit" if "strength" in rows[0] else "epoch"
 
 

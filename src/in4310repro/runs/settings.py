@@ -42,7 +42,7 @@ class Optimizer:
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
 
     def state_with(self, momentum: float) -> Mapping[str, Kept]:
-        """Return the meaning of each tensor, by name, that the optimizer keeps for a parameter at this momentum."""
+        """Return the names and meanings of the tensors that the optimizer keeps for a parameter at this momentum."""
         return {} if self.has_momentum and not momentum else self.state
 
 
@@ -167,7 +167,7 @@ class TrainingSettings:
         return len(STRENGTHS) if self.fits_head(setting) else self.epochs
 
     def setting_before(self, setting: OptimizerSetting) -> str | None:
-        """Return the name of the setting from whose last weights `setting` starts; None for the initial weights."""
+        """Return the name of the setting whose final weights `setting` starts from; None for the initial weights."""
         return self.protocol.setting_before(setting.name, [each.name for each in self.settings])
 
     def check(self) -> None:
@@ -183,9 +183,9 @@ class TrainingSettings:
             self._check_part(setting)
 
     def refuse_unused_momentum(self) -> None:
-        """Raise ValueError if a setting gives a momentum to an optimizer that has none.
+        """Raise ValueError if a setting gives a momentum to an optimizer that does not use one.
 
-        Runs of earlier versions may have recorded one, which was ignored; therefore `check` does not refuse it.
+        `check` does not refuse such a momentum, since runs of earlier versions may have recorded one.
         """
         valid = [name for name, each in OPTIMIZERS.items() if each.has_momentum]
         for setting in self.settings:

@@ -146,7 +146,10 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
 
 @contextmanager
 def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
-    """Add the file's name to an OSError in the `with` block; if the disk is full, also the bytes needed and free."""
+    """Add the file's name to the message of an OSError that the `with` block raises.
+
+    If the disk is full, the message also gives the bytes needed and the bytes free.
+    """
     try:
         yield
     except OSError as error:

@@ -74,7 +74,10 @@ def _processor() -> str:
 
 
 def _git_state() -> GitState:
-    """Return the commit of the source code, and whether files are changed; None outside the project's checkout."""
+    """Return the commit of the source code, and whether files differ from that commit.
+
+    Both are None if this package is not in its project's own checkout.
+    """
     source = Path(__file__).parents[2]
 
     def git(*words: str) -> str | None:

@@ -60,7 +60,7 @@ class Heartbeat:
         """Connect to torchrun's store and start a thread that sends heartbeats over this connection.
 
         Args:
-            number: number of heartbeat objects that each process has had before this one.
+            number: number of `Heartbeat` objects that this process created before; equal in all processes.
 
         Raises:
             ValueError: the environment variables are not as torchrun sets them.
@@ -214,7 +214,10 @@ class Heartbeat:
         return Ending(**json.loads(told))
 
     def _speaks(self) -> bool:
-        """Return whether this process has the lowest rank that is still able to print how the command ended."""
+        """Return whether this process is the one that prints how the command ended.
+
+        It is the process with the lowest rank among those that are still able to print.
+        """
         if self.alone:
             return os.environ.get("LOCAL_RANK", "0") == "0"
         lost = self.ending.rank if self.ending.lost else None
@@ -233,7 +236,7 @@ class Heartbeat:
         return f"{words}, with any number of processes" if words and self.ending.lost else words
 
     def _leave(self) -> None:
-        """End this process, unless its main thread is about to do so."""
+        """End this process, unless its main thread is already ending it."""
         if not self.leaving.acquire(blocking=False):
             return
         if words := self._last_words():

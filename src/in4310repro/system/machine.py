@@ -19,7 +19,7 @@ CONTAINER_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 def memory(container_limit: Path = CONTAINER_LIMIT) -> int | None:
-    """Return this machine's memory in bytes, or its container's limit if lower; None if unknown."""
+    """Return the smaller of this machine's memory and its container's limit, in bytes; None if unknown."""
     try:
         installed = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -67,7 +67,7 @@ def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
 
 
 def nearest(folder: Path) -> Path:
-    """Return the folder if it exists, else its innermost existing parent."""
+    """Return the folder itself if it exists, otherwise the nearest parent folder that exists."""
     return next(each for each in (folder, *folder.absolute().parents) if each.exists())
 
 
@@ -83,7 +83,10 @@ def size_text(count: int) -> str:
 
 
 def brief(value: Decimal) -> str:
-    """Return a number as text: an integer if it is from 100 to a million, otherwise three significant digits."""
+    """Return a number as text, rounded to three significant digits.
+
+    A number from 100 up to a million is rounded to an integer instead.
+    """
     return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"
 
 
@@ -117,7 +120,10 @@ def is_installed(module: str) -> bool:
 
 
 def weights_file() -> Path | None:
-    """Return the path of the ImageNet weights in their package, without importing it; None if not installed."""
+    """Return the path of the file with ImageNet weights; None if the package that contains it is not installed.
+
+    The package is found without importing it.
+    """
     found = importlib.util.find_spec(EFFICIENTNET)
     folders = found.submodule_search_locations if found else None
     return Path(folders[0]) / WEIGHTS if folders else None
@@ -130,9 +136,10 @@ def has_weights() -> bool:
 
 
 def install_command(module: str, python: str = sys.executable) -> str:
-    """Return the pip command that installs one of `PACKAGES` for a Python interpreter, by default the running one.
+    """Return the pip command that installs the package of `module` for a Python interpreter.
 
-    The command is `pip` if that is the pip of this interpreter's environment, else `PYTHON -m pip`.
+    The command begins with `pip` if that belongs to the interpreter's environment, otherwise with
+    `PYTHON -m pip`.
     """
     folder, pip = Path(python).parent, shutil.which("pip")
     if pip and Path(pip).parent == folder:

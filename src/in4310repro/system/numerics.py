@@ -47,7 +47,9 @@ class Numerics:
         return self.mode == "portable"
 
     def place(self, model: torch.nn.Module) -> torch.nn.Module:
-        """Return the network on the device, with modules of this arithmetic mode and an unchanged state dict.
+        """Return the network on the device, converted to this arithmetic mode.
+
+        Its modules may be replaced, but its state dict remains the same.
 
         Raises:
             ValueError: a module has no portable arithmetic; the message names it and what to do.
@@ -163,7 +165,7 @@ def resolve_device(device: str, cards: int) -> str:
     """Return the name of the torch device for a value of `--device`, given the number of CUDA devices.
 
     Raises:
-        ValueError: the device is unknown or not there.
+        ValueError: the device is unknown, or this machine does not have it.
     """
     import torch
 

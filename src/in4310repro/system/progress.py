@@ -64,7 +64,7 @@ class Progress:
     def part(self, index: int, count: int, title: str = "") -> Progress:
         """Return a display for one of several equal parts of a task; the index starts at 0.
 
-        A part can be divided again. Without a call of `whole` before, the display itself is returned.
+        A part can be divided again. If `whole` was not called before, the display itself is returned.
         """
         if (outer := self.stretch) is None:
             return self
@@ -94,9 +94,10 @@ class Progress:
 
     @contextmanager
     def steps(self, title: str) -> Iterator[Callable[[str], None]]:
-        """Yield a function that shows the step, as a text, of a task whose number of steps is unknown.
+        """Yield a function that shows the current step of a task whose number of steps is unknown.
 
-        A terminal shows only the current step; elsewhere a line is printed every few seconds.
+        Call it with a text that describes the step. A terminal shows only the current step; elsewhere a line is
+        printed every few seconds.
         """
         title, shown, count = visible(title), self.now(), 0
 
@@ -119,7 +120,10 @@ class Progress:
             yield lambda step: status.update(as_line(f"{title}: {visible(step)}"))
 
     def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
-        """Return a function that reports progress by `show`, with the time left of the whole task if known."""
+        """Return a function that reports progress by calling `show`.
+
+        If the time left for the whole task is known, it is reported too.
+        """
         finished = 0
 
         def advance(done: int, detail: str) -> None:

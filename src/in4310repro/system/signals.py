@@ -59,7 +59,7 @@ def leave(*_of_signal: object) -> NoReturn:
 
 
 def is_repeat(before: float) -> bool:
-    """Return whether a signal received now is torchrun's repetition of the signal received at `before`."""
+    """Return whether a signal received now is torchrun's copy of the signal that was received at time `before`."""
     return launch.by_torchrun() and time.monotonic() - before < ONE_SIGNAL
 
 
@@ -138,9 +138,10 @@ def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], An
 
 @contextmanager
 def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
-    """Raise KeyboardInterrupt on a stopping signal; end the process on a second signal, or during an import.
+    """Raise KeyboardInterrupt in the `with` block when a stopping signal comes.
 
-    During an import, extension modules would turn a KeyboardInterrupt into errors that blame the installation.
+    A second signal ends the process. During an import the first signal already ends it, since extension modules
+    would turn a KeyboardInterrupt into errors that blame the installation.
 
     Yields:
         A function that returns whether a signal has come.

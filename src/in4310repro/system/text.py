@@ -94,7 +94,7 @@ def cells(row: Iterable[object]) -> Markdown:
 
 
 def code(text: str) -> Markdown:
-    """Return Markdown inline code; the fence has more backticks than any run of backticks in the text."""
+    """Return the text as inline code in Markdown. Its fence is longer than any run of backticks in the text."""
     shown = visible(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     # Markdown removes one space at each end of a code span.

@@ -36,10 +36,10 @@ def explain(
 ) -> Explanation:
     """Find what changes a training's bits, by repeating its first steps under one change at a time.
 
-    Each run has a process of its own, and its trace is compared with the trace of an unchanged run. If unchanged
-    runs differ already, the training is repeated with fixed entropy, seeds, clock, file order, order of
-    results, one thread and filled memory. The fixes that make it repeat show the causes, and stay in place while
-    the changes are tried.
+    Each run has a process of its own, and its trace is compared with the trace of an unchanged run. If even
+    unchanged runs differ, the training is run again with fixed entropy, seeds, clock, file order and order of
+    results, with one thread, and with filled memory. The fixes that make its runs equal show the causes, and
+    stay in place while the changes are tried.
 
     Args:
         function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the batches
@@ -48,14 +48,14 @@ def explain(
         steps: number of steps of each run.
         only: names of changes (`changes.CHANGES`); empty: all but `compile`, which takes a minute.
         limit: seconds after which a run is stopped.
-        shown: called with a line of text on the run that is next.
+        shown: called before each run with a line of text about it.
         path: folders in which Python looks for the module first.
         libraries: modules that a process may import once for several runs, to save time.
         processes: processes that serve several explanations; None: new ones.
 
     Raises:
-        ValueError: there is no such change, or the training fails; the message has the last lines of the
-            user's code.
+        ValueError: a name in `only` matches no change, another argument is invalid, or the training fails. In the
+            last case the message has the last lines of the user's code.
     """
     if ":" not in function or steps < 1 or limit <= 0:
         raise ValueError(
@@ -100,7 +100,10 @@ class _Search:
         return Explanation(self._function, plain.equal, plain, self._held, tuple(findings), effects, together)
 
     def _hold(self) -> list[Finding]:
-        """Find fixes (such as seeds) that make the training repeat, keep them for later runs, return the causes."""
+        """Find the fixes, such as seeds, that make the training repeat, and return the causes that they show.
+
+        The fixes stay in place for later runs.
+        """
         fixes = {each.option: each for each in changes.usable_fixes()}
         usable = [name for name in fixes if isinstance(self._runner.try_all(Request("first", (name,)))[0], Run)]
         everything = self._repeats(usable, self._places)
@@ -130,7 +133,7 @@ class _Search:
         ]
 
     def _repeats(self, options: Sequence[str], places: Sequence[str], repeats: int = REPEATS) -> bool:
-        """Return whether `repeats` runs with these options, spread over processes `places`, have equal traces."""
+        """Return whether several runs with these options, distributed over the given processes, have equal traces."""
         one, *others = self._runner.try_all(*self._requests(options, places, repeats))
         return isinstance(one, Run) and all(
             isinstance(each, Run) and compare(one.trace, each.trace).equal for each in others
@@ -147,7 +150,10 @@ class _Search:
         return tuple(self._effect(*plan) for plan in plans)
 
     def _plan(self, change: Change, place: str) -> tuple[str, list[tuple[Request, Request]]]:
-        """Return why the change cannot be tried (else an empty text), and pairs (run to compare with, changed run)."""
+        """Return the reason why a change cannot be tried, and the pairs of runs to compare.
+
+        The reason is empty if the change can be tried. In each pair the second run is the one with the change.
+        """
         if reason := changes.missing(change.needs):
             return reason, []
         if held := set(change.held_by) & set(self._held):
@@ -156,7 +162,10 @@ class _Search:
         return reason, [] if reason else [self._with(each, place, variables, threads) for each in change.variants]
 
     def _settings(self, change: Change) -> tuple[tuple[tuple[str, str], ...], int, str]:
-        """Return the change's environment variables and number of threads, and why it cannot be tried (else empty)."""
+        """Return a change's environment variables, its number of threads, and why it cannot be tried.
+
+        The number is 0 if the change leaves threads alone, and the reason is empty if the change can be tried.
+        """
         (plain,) = self._runner.need(Request("first", self._held))
         head = plain.trace.header["environment"]
         vectors = str(head.get("vectors"))
@@ -168,7 +177,7 @@ class _Search:
     def _with(
         self, variant: Variant, place: str, variables: tuple[tuple[str, str], ...] = (), threads: int = 0
     ) -> tuple[Request, Request]:
-        """Return two requests: the run that the variant is compared with, and the run of the variant."""
+        """Return the requests for two runs: first the run to compare with, then the run of the variant."""
         own = self._runner.add(variant) if variant.start is not None else place
         against = Request("first" if own != place else place, (*self._held, *variant.against))
         return against, Request(own, (*self._held, *variant.options), variables=variables, threads=threads)
@@ -202,7 +211,10 @@ class _Search:
         return all(map(self._equal, pair, again))
 
     def _together(self, effects: Sequence[Effect]) -> list[str]:
-        """Return sentences on which changes still alter bits with deterministic algorithms or portable arithmetic."""
+        """Test whether changes still alter bits with deterministic algorithms or portable arithmetic.
+
+        Return a sentence for each of these two settings that was tried; it names the changes that still alter bits.
+        """
         moving = [
             each.change for each in effects if each.moved and (each.change.name == THREADS or each.change.variables)
         ]
@@ -239,7 +251,9 @@ def assert_same_training(
     limit: float = 300.0,
     processes: Processes | None = None,
 ) -> None:
-    """Assert that a training repeats bit for bit, also under each of the changes in `under`; for users' tests.
+    """Assert that a training repeats bit for bit, also under each of the changes in `under`.
+
+    This function is meant for users' tests.
 
     Args:
         make: a function of a module, or its name as `MODULE:FUNCTION`; see `explain`.
@@ -249,8 +263,9 @@ def assert_same_training(
         processes: processes that serve several assertions; None: new ones.
 
     Raises:
-        AssertionError: a change moves bits, or could not be tried; the message has the first difference of each.
-        ValueError: there is no such change, or the training fails.
+        AssertionError: the training does not repeat, or a change alters bits or cannot be tried. The message has
+            the first difference under each change.
+        ValueError: `under` is empty or has an unknown name, or the training fails.
     """
     if not under:
         raise ValueError(f"under is empty; valid are {', '.join(each.name for each in changes.CHANGES)}")

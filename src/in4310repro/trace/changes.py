@@ -159,7 +159,10 @@ ADDRESSES = "addresses of objects enter: an order by id() or by the default hash
 
 
 def missing(needs: str) -> str:
-    """Return why this machine lacks what `needs` names (linux, cuda or compiler); empty if it has it."""
+    """Return a text that says what this machine lacks; empty if it has what is needed.
+
+    `needs` is `linux`, `cuda`, `compiler` or an empty text.
+    """
     if needs == "linux" and not sys.platform.startswith("linux"):
         return "only the C library of Linux can fill memory"
     if needs == "compiler" and not any(map(shutil.which, ("g++", "clang++", "cl"))):
@@ -181,7 +184,7 @@ def choose(only: Collection[str]) -> list[Change]:
     """Return the changes named in `only`; if it is empty, all changes except the slow torch.compile.
 
     Raises:
-        ValueError: there is no change of a name.
+        ValueError: a name in `only` matches no change.
     """
     names = [each.name for each in CHANGES]
     if unknown := [each for each in only if each not in names]:

@@ -74,11 +74,11 @@ class Comparison:
         return " ".join(self.sentences)
 
     def keep(self) -> list[dict[str, Any]]:
-        """Return values for the argument `keep` of `Trace` with which both trainings record the differing tensor.
+        """Return a list for the argument `keep` of `Trace`, so that the first differing tensor is recorded.
 
         The list has one entry, or two if the traces name the tensor differently. It is empty if the traces are
-        equal, or differ first in a module's mode, in a shape or dtype, or in the state before a
-        step other than step 0.
+        equal, or if they differ first in a module's mode, in a shape or dtype, or in the state before a step
+        other than step 0.
         """
         found = self.difference
         if not found or not found.first or not found.second or layout(found.first) != layout(found.second):
@@ -135,12 +135,13 @@ def compare(first: TraceFile, second: TraceFile) -> Comparison:
 
 
 def compare_elements(comparison: Comparison) -> dict[str, ElementDifference | None]:
-    """Return, by tensor name, how the kept values of the first differing step differ; None for equal bits.
+    """Return how the kept values of each tensor differ in the first differing step, by tensor name.
 
-    The dict is empty if the traces are equal, or if `Comparison.keep` names no tensor.
+    A tensor with equal bits has the value None. The dict is empty if the traces are equal, or if
+    `Comparison.keep` names no tensor.
 
     Raises:
-        ValueError: a trace kept no values of that step or of the tensor that differs, or a file is damaged.
+        ValueError: a trace has no kept values of that step or of the differing tensor, or a file is damaged.
     """
     found = comparison.difference
     if not found or not found.first or not found.second or not comparison.keep():
@@ -173,7 +174,10 @@ def _growth(pair: Pair) -> Growth:
 
 
 def _ulps(loss: tuple[float, float], dtypes: set[str]) -> int | None:
-    """Return the distance of two losses in ulps of their dtype (float32 for float64); None if one is not finite."""
+    """Return the distance of two losses in ulps; None if one of the losses is not finite.
+
+    The ulps are those of bfloat16 or float16 if both losses have that dtype, otherwise those of float32.
+    """
     if not all(map(math.isfinite, loss)):
         return None
     # A loop may record `loss.item()`, whose dtype is float64.

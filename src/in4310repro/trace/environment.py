@@ -44,7 +44,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Return versions, processor, arithmetic options, threads and environment variables, as JSON values.
 
     Args:
-        device: of the model's first parameter.
+        device: the device of the model's first parameter.
     """
     values = {
         "python": platform.python_version(),

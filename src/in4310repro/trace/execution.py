@@ -25,7 +25,7 @@ LONGEST_JOIN = 10.0  # seconds
 
 
 def change_workers(notes: Notes) -> None:
-    """Change the number of workers of each DataLoader: to two if it has fewer, else to one."""
+    """Give each DataLoader a different number of workers: two if it has fewer than two, otherwise one."""
     _change_loaders(notes, lambda asked: {**asked, "num_workers": 2 if asked["num_workers"] < 2 else 1})
 
 

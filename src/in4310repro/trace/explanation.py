@@ -25,12 +25,18 @@ class Effect:
 
     @property
     def moved(self) -> bool:
-        """True if the change altered bits; for half a batch, only differences in the forward pass count."""
+        """True if the change altered bits.
+
+        If the change is to halve the batch, only differences in the forward pass count.
+        """
         found = self.comparison.difference if self.comparison else None
         return found is not None and (self.change.name != BATCH or found.phase == FORWARD)
 
     def describe(self) -> str:
-        """Return a phrase: the first differing tensor, that none differs, or why the change was not tried."""
+        """Return a phrase on what the change altered.
+
+        It names the first differing tensor, says that nothing differs, or says why the change was not tried.
+        """
         if not self.comparison:
             return f"not tried: {self.reason}"
         if not self.moved or not self.comparison.difference:

@@ -14,7 +14,10 @@ MOST = 8  # names in a sentence
 
 
 def shorten(names: Sequence[str], most: int = MOST) -> str:
-    """Return the names joined by commas; of more than `most` names, the first ones and the number of the rest."""
+    """Return the names joined by commas.
+
+    If there are more than `most`, return the first `most` and the number of the others.
+    """
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 

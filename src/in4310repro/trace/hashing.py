@@ -66,20 +66,23 @@ def digests(tensors: Sequence[Tensor], *, compiled: bool = True) -> list[Digest]
 
     Args:
         tensors: the tensors.
-        compiled: False computes by torch's operations on a CPU too, as on a GPU.
+        compiled: if False, torch's operations are used on a CPU too, as on a GPU, instead of the compiled kernel.
 
     Raises:
-        ValueError: a tensor is sparse, nested, quantized, without memory, or inside of torch.func.
+        ValueError: a tensor is sparse, nested or quantized, has no memory, or belongs to a
+            transform of torch.func.
     """
     return read(measure(tensors, compiled=compiled))
 
 
 def measure(tensors: Sequence[Tensor], names: Sequence[str] = (), *, compiled: bool = True) -> list[Digest | Row]:
-    """Return for each tensor a `Digest`, or a `Row` that `read` converts later, so that no GPU is waited for.
+    """Return for each tensor a `Digest`, or a `Row` that `read` later converts to a `Digest`.
+
+    A `Row` stays on the tensor's device, so that the program does not wait for a GPU.
 
     Args:
         tensors: the tensors.
-        names: what an error calls them.
+        names: names of the tensors, for error messages.
         compiled: as for `digests`.
 
     Raises:
@@ -92,7 +95,7 @@ def measure(tensors: Sequence[Tensor], names: Sequence[str] = (), *, compiled: b
 
 
 def read(measured: Sequence[Digest | Row]) -> list[Digest]:
-    """Return a `Digest` for each result of `measure`, with a single transfer from each GPU."""
+    """Return a `Digest` for each result of `measure`. The rows on a GPU are transferred together."""
     rows = [each for each in measured if isinstance(each, Tensor)]
     devices = {each.device for each in rows}
     content = {device: iter(torch.stack([each for each in rows if each.device == device]).cpu()) for device in devices}
@@ -121,7 +124,10 @@ def _weights() -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _turned_weights(positions: int) -> Tensor:
-    """Return the weights of maps in channels_last order: positions x channels, as many as differ and 16 more."""
+    """Return the hash weights for channels_last feature maps, as a tensor of positions x channels.
+
+    The weights repeat after a number of channels; the tensor has that many channels and 16 more.
+    """
     channels = BLOCK // math.gcd(positions, BLOCK) + 16
     places = torch.arange(channels) * positions + torch.arange(positions)[:, None]
     return _weights()[places % BLOCK].contiguous()
@@ -156,7 +162,7 @@ def _plain(values: Tensor, name: str) -> Tensor:
 
 
 def _is_readable(values: Tensor) -> bool:
-    """Return whether the kernel can read a CPU tensor as it is: a quick answer for most of them."""
+    """Return whether the compiled kernel can read this CPU tensor directly, without a conversion or a copy."""
     # A plain tensor has these dispatch keys; one that is nested, negated, wrapped or without values has others.
     if type(values) not in PLAIN or torch._C._dispatch_keys(values).raw_repr() not in _plain_keys():
         return False
@@ -188,7 +194,7 @@ class _Layout(NamedTuple):
 
 @functools.lru_cache(maxsize=4096)
 def _layout(dtype: torch.dtype, shape: torch.Size, strides: tuple[int, ...]) -> _Layout | None:
-    """Return how the kernel reads a CPU tensor of this layout; None if it must be copied first."""
+    """Return how the kernel reads a CPU tensor with this dtype, shape and strides; None if it needs a copy."""
     values = torch.empty_strided(shape, strides, dtype=dtype, device="meta")
     size, is_float = values.nbytes, dtype is torch.float32
     if dtype.is_complex:
@@ -297,7 +303,7 @@ def _words(values: Tensor) -> Tensor:
 
 
 def _summary(values: Tensor) -> tuple[float, float, int]:
-    """Return largest magnitude and norm of the finite values, and the number of infinite or NaN values."""
+    """Return the largest magnitude and the norm of the finite values, and the number of infinite or NaN values."""
     if values.numel() == 1 and math.isfinite(value := abs(values.item())):
         return float(value), float(value), 0
     largest, norm, not_finite = _summary_row(values).tolist()
@@ -305,7 +311,10 @@ def _summary(values: Tensor) -> tuple[float, float, int]:
 
 
 def _summary_row(values: Tensor) -> Tensor:
-    """Return the three results of `_summary` as a float64 tensor on the device of `values`."""
+    """Return a summary of the values as a float64 tensor on their device.
+
+    It has the largest magnitude and the norm of the finite values, and the number of infinite or NaN values.
+    """
     numbers = values.double().reshape(-1)
     finite = numbers.isfinite()
     kept = torch.where(finite, numbers, 0).abs()

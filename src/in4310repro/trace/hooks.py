@@ -57,5 +57,5 @@ def refuse(model: nn.Module) -> None:
 
 
 def current_phase() -> str:
-    """Return BACKWARD during a backward pass (checkpointing calls modules there), else FORWARD."""
+    """Return BACKWARD during a backward pass, in which checkpointing calls modules again; otherwise FORWARD."""
     return BACKWARD if torch._C._current_graph_task_id() != -1 else FORWARD

@@ -39,7 +39,10 @@ def describe_inputs(
 
 
 def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
-    """Return a dict from generators whose states differ in the last step to the step where that began."""
+    """Return a dict of the random generators whose states differ in the last step, by name.
+
+    The value for each generator is the number of the step from which on its states differ.
+    """
     first: dict[str, int] = {}
     for pair in pairs:
         different = [
@@ -50,7 +53,10 @@ def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
 
 
 def describe_generators(pairs: Sequence[Pair]) -> str:
-    """Return a clause on whether the states of the recorded generators differ in the last of these steps."""
+    """Return a clause on the states of the recorded random generators.
+
+    It names the generators whose states differ in the last step, or says that all states are equal.
+    """
     different = different_generators(pairs)
     shown = ", ".join(f"{name} from step {step} on" for name, step in different.items())
     return f"the generators' states differ ({shown})" if shown else "the states of the recorded generators are equal"
@@ -107,10 +113,10 @@ def _describe_pixels(
 
 
 def _describe_order(pairs: Sequence[Pair]) -> str:
-    """Return a sentence if both trainings read the same images in different orders; else an empty text.
+    """Return a sentence if both trainings read the same images in different orders; otherwise an empty text.
 
     Args:
-        pairs: the step that differs first, and those after it.
+        pairs: the first differing step, and the steps after it.
     """
     batch, total = (_changed_images(each) for each in (pairs[:1], pairs))
     common, number = (total[0] & total[1]).total(), total[0].total()
@@ -130,7 +136,10 @@ def _images(step: Step) -> list[Event]:
 
 
 def _changed_images(pairs: Sequence[Pair]) -> tuple[Counter[str], Counter[str]]:
-    """Count, for each training, the hashes of images that differ between the trainings at the same place."""
+    """Count the hashes of the images that changed between the trainings, separately for each training.
+
+    An image counts if the other training has a different image, or none, at the same place.
+    """
     images = [zip_longest(_images(pair.first), _images(pair.second)) for pair in pairs]
     changed = [(a, b) for step in images for a, b in step if not (a and b and a.hash == b.hash)]
     return Counter(a.hash for a, _ in changed if a), Counter(b.hash for _, b in changed if b)

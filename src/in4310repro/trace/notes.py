@@ -19,7 +19,10 @@ class Notes:
         self._file, self._known = file, set[str]()
 
     def add(self, what: str) -> bool:
-        """Log the line of user code behind this call and return True; return False if a library made the call."""
+        """Log the line of user code that led to this call, and return True.
+
+        If a library made the call, log nothing and return False.
+        """
         if not (place := _place()):
             return False
         where = " in a worker process" if multiprocessing.parent_process() else ""
@@ -32,7 +35,10 @@ class Notes:
 
 
 def _place() -> str:
-    """Return `FILE:LINE` of the innermost user code on the stack; empty if a library is further in."""
+    """Return `FILE:LINE` of the innermost user code on the stack.
+
+    The text is empty if that code called a library, and the library made this call.
+    """
     frame = sys._getframe(2)
     while frame := frame.f_back:  # type: ignore[assignment]
         name = frame.f_code.co_filename

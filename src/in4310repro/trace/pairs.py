@@ -46,7 +46,7 @@ class Difference:
 
 
 def is_evidence(event: Event) -> bool:
-    """Return whether a tensor is an index list or generator state, which explains but is no difference itself."""
+    """Return whether a tensor is an index list or a generator state, which only serves to explain differences."""
     return event.tensor.phase == DATA and (event.tensor.name == "indices" or event.tensor.name.startswith("generator."))
 
 
@@ -61,7 +61,10 @@ def layout(event: Event) -> tuple[tuple[int, ...], str]:
 
 
 def relative_difference(first: Event, second: Event) -> float:
-    """Return the relative difference of two tensors' norms or largest magnitudes, whichever is larger."""
+    """Return the relative difference between two recorded tensors.
+
+    The value is the larger of the relative differences of their norms and of their largest magnitudes.
+    """
     pairs = ((first.norm, second.norm), (first.largest, second.largest))
     return max(abs(a - b) / max(a, b) if max(a, b) else 0.0 for a, b in pairs)
 
@@ -70,7 +73,7 @@ def match_steps(first: TraceFile, second: TraceFile) -> list[Pair]:
     """Return a `Pair` for each step number that both traces have, with the matching tensors.
 
     Raises:
-        ValueError: there are none.
+        ValueError: the traces have no step number in common.
     """
     steps = [{step.number: step for step in trace.steps} for trace in (first, second)]
     common = [number for number in steps[0] if number in steps[1]]
@@ -90,7 +93,10 @@ def _span(trace: TraceFile) -> str:
 
 
 def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[Step]:
-    """Return both steps; if only one has its initial state, give the other the end state of its previous step."""
+    """Return the two steps, both with an initial state if one of them has it.
+
+    A step without an initial state gets the end state of the step before it, if that step was recorded.
+    """
     has_start = [any(each.tensor.name.startswith(START) for each in step.events) for step in steps]
     if has_start[0] == has_start[1]:
         return list(steps)
@@ -109,7 +115,7 @@ def _started(step: Step, last: Step) -> Step:
 
 
 def _pair(first: Step, second: Step) -> Pair:
-    """Pair the tensors of two steps by name, or by order if only the names differ."""
+    """Pair the tensors of two steps by name. If the steps differ only in the names, pair them by order."""
     if _names(first) != _names(second) and _sequence(first) == _sequence(second):
         return Pair(first, second, tuple(zip(first.events, second.events, strict=True)))
     others = _names(second)

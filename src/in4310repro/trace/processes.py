@@ -172,7 +172,7 @@ class Server:
 
         Raises:
             NotApplicableError: the run found that an option does not apply.
-            ValueError: it failed.
+            ValueError: the run failed, was stopped at the time limit or crashed.
         """
         name, limit = training.function, training.limit
         file = trace.with_name(f"{trace.name}.result")
@@ -191,7 +191,7 @@ class Server:
         return list(result["libraries"])
 
     def _last_lines(self, trace: Path) -> str:
-        """Return the last stack line or error line of a stopped or crashed process; empty if there is none."""
+        """Return where in the code a process ended, or its last error line; empty if neither is known."""
         for file in (trace.with_name(f"{trace.name}.errors"), self._scratch / "start.errors"):
             if file.exists() and (text := file.read_bytes()[-TAIL:].decode(errors="replace").strip()):
                 stack = [found.groups() for found in STACK.finditer(text)]
@@ -218,7 +218,13 @@ class Processes:
         self._folder.cleanup()
 
     def open(self, name: str, variables: Mapping[str, str] | None = None, words: Sequence[str] = PLAIN_WORDS) -> Server:
-        """Return the server of this name; create it with `variables` and `words` if there is none."""
+        """Return the server called `name`, and create it if it does not exist yet.
+
+        Args:
+            name: name of the server.
+            variables: environment variables for the process of a new server.
+            words: command-line arguments with which a new server starts Python.
+        """
         if name not in self._servers:
             self._servers[name] = Server(Path(self._folder.name) / name, variables, words)
         return self._servers[name]

@@ -58,7 +58,7 @@ Environment = Mapping[str, tuple[Any, Any]]
 
 
 def describe_equality(pairs: Sequence[Pair], environment: Environment) -> Iterator[str]:
-    """Yield sentences on two traces without a difference."""
+    """Yield sentences stating that two traces are equal, and how the environments that they record differ."""
     tensors = sum(not is_evidence(each) for pair in pairs for each, _ in pair.events)
     yield f"Everything that both traces recorded is equal to the bit: {tensors:,} tensors in {len(pairs):,} steps."
     yield from _describe_heads(environment)
@@ -193,7 +193,7 @@ def _draws(kind: str) -> bool:
 
 
 def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
-    """Yield a sentence if modules of class `kind` draw random numbers or may do so, as dropout does."""
+    """Yield a sentence if modules of class `kind` draw random numbers, as dropout does, or possibly draw them."""
     if _draws(kind) and different_generators(until):
         yield f"It draws random numbers, and {describe_generators(until)}."
     elif _draws(kind):

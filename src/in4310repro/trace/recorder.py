@@ -146,19 +146,20 @@ class Trace:
         paths: Iterable[object] | None = None,
         number: int | None = None,
     ) -> Iterator[Recorded]:
-        """Record the code of the `with` block as one training step; if it raises, the step is not written.
+        """Record the code of the `with` block as one training step. If the code raises an error, write no step.
 
         Args:
-            images: the batch, a tensor or a container of tensors; each image of a tensor gets a hash of its own.
-            labels: the labels of the batch, likewise.
-            indices: the places of the images in their data set.
-            paths: the files of the images, of which names without folders are recorded.
-            number: number of the step; None: one more than the last one's, from 0.
+            images: the batch, a tensor or a container of tensors; if it is a tensor, each image gets a hash.
+            labels: the labels of the batch, a tensor or a container of tensors.
+            indices: the indices of the images in their data set.
+            paths: the files of the images; only the file names are recorded, without folders.
+            number: number of the step; None continues the count of the steps, which starts at 0.
 
         Raises:
-            RuntimeError: the trace is not open, a step is being recorded, the model has other modules than at first, or
-                the block called none of them.
-            ValueError: the number does not rise, or a tensor cannot be recorded, such as a nested one.
+            RuntimeError: the trace is not open, another step is being recorded, the model's modules have changed
+                since the trace began, or the block called none of them.
+            ValueError: the number is not larger than that of the step before, or a tensor cannot be recorded, such
+                as a nested one.
         """
         if self._writer is None or self._current is not None:
             raise RuntimeError("a step can be recorded inside of `with Trace(...)`, one at a time")

@@ -60,7 +60,7 @@ class Recording:
             phase: phase of the step.
             name: name of the tensor.
             values: the tensor.
-            again: it may have been recorded before under another name, at the same version, and is not hashed again.
+            again: whether to reuse an earlier hash if the same tensor, unchanged, was recorded under another name.
         """
         if self._rows and phase == FORWARD and values.ndim:
             values = values[: self._rows]
@@ -92,7 +92,10 @@ class Recording:
             self._losses[name] = float(values)
 
     def _place_of_loss(self) -> int:
-        """Return the place of the last event, a loss, in the order of execution: loops often record it too late."""
+        """Return the index at which the loss that was recorded last belongs in the order of execution.
+
+        Loops often record a loss only after the backward pass, but it belongs before the events of that pass.
+        """
         place = len(self._events) - 1
         while place and self._events[place - 1][0].phase == BACKWARD:
             place -= 1
@@ -130,7 +133,11 @@ class Recording:
             self.add(BACKWARD, f"{name}.grad{path}", values)
 
     def finish(self, groups: str) -> Step:
-        """Return the completed step."""
+        """Return the completed step.
+
+        Args:
+            groups: the options of the optimizers' parameter groups, as JSON text.
+        """
         digests = read([found for _, found in self._events])
         content = tuple([Event(tensor, *found) for (tensor, _), found in zip(self._events, digests, strict=True)])
         return Step(self.number, "".join(self.modes), groups, self._paths, content, self._losses)

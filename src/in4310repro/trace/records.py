@@ -181,7 +181,7 @@ def _step(content: dict[str, Any], tensors: list[Tensor], modules: int, where: s
 
 
 def _losses(content: object, where: str) -> dict[str, float]:
-    """Decode losses by name from hexadecimal text, which can hold NaN, unlike JSON."""
+    """Convert losses from hexadecimal text to floats. The text can express NaN, which JSON cannot."""
     if isinstance(content, dict) and all(_is_name(name) and isinstance(value, str) for name, value in content.items()):
         try:
             return {name: float.fromhex(value) for name, value in content.items()}

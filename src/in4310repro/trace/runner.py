@@ -58,7 +58,7 @@ class Runner:
         return found
 
     def try_all(self, *requests: Request) -> list[Run | ValueError]:
-        """Return for each request its run, or the ValueError with which the run failed."""
+        """Return a list with the run of each request, or with the ValueError that made the run fail."""
         wanted = list(dict.fromkeys(each for each in requests if each not in self._results))
         by_place: dict[str, list[Request]] = {}
         for each in wanted:

@@ -24,7 +24,7 @@ STOPPED = 1_600_000_000.0  # seconds since 1970
 
 
 def shuffle_listings(notes: Notes) -> None:
-    """Make folders list their files in another order, as another file system might."""
+    """Shuffle the order in which folders list their files, which depends on the file system."""
     _order_listings(notes, _shuffle)
 
 
@@ -83,14 +83,17 @@ def shift_clock(notes: Notes) -> None:
 
 
 def stop_clock(notes: Notes) -> None:
-    """Stop the time of day for all code, and timers such as perf_counter for user code only."""
+    """Stop the time of day for all code. Stop timers such as perf_counter only where user code calls them."""
     _set_clock(notes, "time", lambda _real: STOPPED)
     for name in ("perf_counter", "monotonic", "process_time"):
         _set_clock(notes, name, lambda real: STOPPED if is_direct() else real)
 
 
 def _set_clock(notes: Notes, name: str, change: Callable[[float], float]) -> None:
-    """Replace a clock of `time`; for the time of day, also functions such as localtime and datetime.now."""
+    """Replace a clock of the module `time`.
+
+    For the time of day, also replace the functions that read it, such as localtime and datetime.now.
+    """
     real = getattr(time, name)
 
     def changed() -> float:
@@ -124,7 +127,7 @@ def _of_now(function: Callable[[float], Any], now: Callable[[], float], seconds:
 
 
 def fix_entropy(notes: Notes) -> None:
-    """Make os.urandom, unseeded generators and process numbers give the same values in each process."""
+    """Make os.urandom, generators without a seed, and process ids return the same values in each process."""
     import torch
 
     counter = itertools.count()
@@ -184,7 +187,10 @@ def seed_numpy(_: Notes) -> None:
 
 
 def change_variables(notes: Notes) -> None:
-    """Add one to each whole number that user code reads from an environment variable or gives as its default."""
+    """Add 1 to each whole number that user code reads from an environment variable.
+
+    If the variable is not set, add 1 to the default value that the code passes.
+    """
 
     class Environment(type(os.environ)):  # type: ignore[misc]
         def __getitem__(self, key: str) -> str:

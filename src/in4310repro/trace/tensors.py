@@ -42,7 +42,10 @@ def iterate_tensors(value: object, path: str = "") -> Iterator[Named]:
 
 
 def iterate_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Iterator[Named]:
-    """Yield pairs (path, tensor) for the arguments of a call; a single positional argument gets no index."""
+    """Yield pairs (path, tensor) for each tensor in the arguments of a call.
+
+    Paths of positional arguments begin with an index such as `[0]`, except if there is only one of them.
+    """
     for i, each in enumerate(args):
         yield from iterate_tensors(each, f"[{i}]" if len(args) > 1 else "")
     yield from iterate_tensors(kwargs)
@@ -117,7 +120,7 @@ _NOT_PLAIN = object()
 
 
 def plain_options(optimizers: Sequence[torch.optim.Optimizer]) -> str:
-    """Return the options of all parameter groups as JSON text, without parameters and other objects."""
+    """Return the options of all parameter groups as JSON text, without values that JSON cannot express."""
     groups = [
         {key: plain for key, value in group.items() if (plain := _plain(value)) is not _NOT_PLAIN}
         for optimizer in optimizers

@@ -100,7 +100,10 @@ class KeptValues:
         self._found: dict[str, Tensor] = {}
 
     def of_step(self, step: int) -> Callable[[str, Tensor], None] | None:
-        """Return a function that stores a copy of a tensor if its name was chosen for the step; None if none was."""
+        """Return a function that stores copies of the tensors whose names were chosen for a step.
+
+        Return None if no names were chosen for the step.
+        """
         return functools.partial(self._keep, self._wanted[step]) if step in self._wanted else None
 
     def _keep(self, wanted: set[str], name: str, values: Tensor) -> None:
@@ -135,7 +138,7 @@ def read_values(trace: Path, step: int) -> dict[str, Tensor]:
     """Return the kept tensors of a step by name, read from the file beside the trace.
 
     Raises:
-        ValueError: there are none, or the file is damaged.
+        ValueError: no tensors were kept for the step, or the file is damaged.
     """
     file = values_file(trace, step)
     if not file.is_file():
@@ -222,7 +225,10 @@ def _axis(size: int, indices: np.ndarray[Any, Any]) -> AxisRange:
 
 
 def _distances(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Return each pair's distance in ulps (-1 if undefined), and a number by which pairs are ranked."""
+    """Return the distance of each pair of elements in ulps, and a number for sorting the pairs by distance.
+
+    The distance is -1 if it is undefined, as for integers and for values that are not finite.
+    """
     if not first.is_floating_point():
         return torch.full((len(first),), -1), (first.double() - second.double()).abs()
     finite = [each.double().isfinite() for each in (first, second)]

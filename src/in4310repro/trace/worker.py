@@ -43,7 +43,11 @@ class Refused(Exception):  # noqa: N818 - a sentence for the user
 
 
 def serve() -> None:
-    """Run jobs from standard input, one JSON line each; answer each with [exit code, timed out, last job]."""
+    """Read jobs from standard input, one line of JSON each, and run them.
+
+    The answer to a job is a JSON list: its exit code, whether it timed out, and whether it was the last job that
+    this process can run.
+    """
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     answers = os.fdopen(os.dup(1), "w")
     null = os.open(os.devnull, os.O_RDWR)
@@ -139,8 +143,8 @@ def run(job: dict[str, Any]) -> None:
     """Run the training steps that a job describes, under the job's options, and write the trace file.
 
     Raises:
-        Refused: the function is not there, or does not return a training.
-        NotApplicableError: the change does not apply to this training.
+        Refused: the function does not exist or cannot be called, or does not return a training.
+        NotApplicableError: an option does not apply to this training.
     """
     import numpy as np
     import torch
@@ -290,7 +294,7 @@ def _check_loss(loss: Any) -> Any:
 
 
 def _forward(model: Any, options: set[str]) -> Callable[..., Any]:
-    """Return the model or a function that computes it, under options such as portable arithmetic or compile.
+    """Return a function that computes the model's output under options such as portable arithmetic or compile.
 
     Raises:
         NotApplicableError: an option does not apply to this model.

@@ -98,7 +98,10 @@ def ablation(
 
 
 def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> str:
-    """Return the shell command that repeats an ablation, without the option `--runs` if `runs` is absolute."""
+    """Return the shell command that repeats an ablation.
+
+    The command has the option `--runs` only if `runs` is a relative path and not the default.
+    """
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
         options.append(f"--deviations {shlex.quote(','.join(protocols))}")
@@ -177,7 +180,7 @@ def markdown(report: AblationReport) -> str:
 
 
 def limits(report: AblationReport) -> str:
-    """Return sentences that state how far two accuracies can differ by chance."""
+    """Return sentences on the limits of the results, such as differences in accuracy that arise by chance."""
     accuracy, parts = report["numbers"][CORRECTED].get("test accuracy"), str(report["config"]["split"]).split("/")
     said = ["One training each."]
     if accuracy is not None and parts[-1].isdigit():
@@ -194,7 +197,10 @@ def limits(report: AblationReport) -> str:
 
 
 def change(before: float | None, after: float | None) -> str:
-    """Return `after - before` as text: `.` if the difference is 0, `-` without `after`, `after` without `before`."""
+    """Return `after - before` as text with a sign, or `.` if both numbers are equal.
+
+    If `after` is None, return `-`. If only `before` is None, return the number `after` itself.
+    """
     if after is None:
         return "-"
     if before is None:

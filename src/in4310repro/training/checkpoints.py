@@ -95,7 +95,7 @@ def save(
 def save_tensors(
     folder: Path, tensors: Mapping[str, torch.Tensor], position: Position, config: Mapping[str, Any]
 ) -> Path:
-    """Write a checkpoint as `save` does, from tensors named `model.NAME` and `optimizer.INDEX.NAME`."""
+    """Write a checkpoint like `save`, but from tensors named `model.NAME` and `optimizer.INDEX.NAME`."""
     data = tensor_bytes(tensors, {POSITION: json.dumps(asdict(position)), "config": json.dumps(config)})
     name = names.checkpoint(position.epoch, position.batch, hashlib.sha256(data).hexdigest())
     write_file(folder / name, data)
@@ -145,7 +145,7 @@ def kept_epoch_bytes(weights: Mapping[str, torch.Tensor], trainable: Collection[
 
 
 def read_kept_epoch(file: Path) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Read a file of `write_kept_epoch`; return its weights, and its optimizer state by `INDEX.NAME`.
+    """Read a file that `write_kept_epoch` wrote; return the weights, and the optimizer state by `INDEX.NAME`.
 
     Raises:
         ValueError: the file does not exist, is not a regular file, or is damaged.
@@ -165,7 +165,7 @@ def load_into(
     optimizer: torch.optim.Optimizer,
     source: str,
 ) -> None:
-    """Load what `read_kept_epoch` returned into the network and the optimizer.
+    """Load the weights and the optimizer state from `read_kept_epoch` into the network and the optimizer.
 
     Raises:
         ValueError: the state does not fit the network or the optimizer; the message names the source.
@@ -192,7 +192,7 @@ def restore(
     config: Mapping[str, Any],
     batches: int | None = None,
 ) -> tuple[Position, list[str]]:
-    """Load the newest intact checkpoint into network and optimizer; return the point it was saved at, and warnings.
+    """Load the newest intact checkpoint into the network and the optimizer; return its position and warnings.
 
     Args:
         folder: the folder of the checkpoints.
@@ -261,7 +261,7 @@ def _check_values(
 
 
 def _error_for_foreign_file(source: str, error: Exception, advice: str = "") -> ValueError:
-    """Return the error for a file whose tensors are intact, but belong to a different training."""
+    """Return the error for a file that is intact but belongs to a different training."""
     what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
     return ValueError(f"{source} does not belong to this training ({what}){advice}")
 
@@ -274,13 +274,14 @@ def _list_files(folder: Path) -> list[Path]:
 def _load(
     tensors: Mapping[str, torch.Tensor], model: torch.nn.Module, optimizer: torch.optim.Optimizer, *, begun: bool
 ) -> None:
-    """Check tensors named as in a checkpoint, then load them into the network and the optimizer.
+    """Check tensors that are named as in a checkpoint, then load them into the network and the optimizer.
 
-    A training that has `begun` has taken a step, after which the optimizer has a state.
+    If the training has `begun`, it has taken at least one step, and the optimizer must have a state.
 
     Raises:
         KeyError: a weight is missing.
-        ValueError: a tensor is neither a weight nor a state, or has a wrong dtype, shape or value.
+        ValueError: a tensor is neither a weight nor an optimizer state, or has a wrong dtype, shape or value; or
+            the optimizer state is missing.
     """
     expected = {f"{OF_MODEL}{name}": value for name, value in model.state_dict().items()}
     weights = {key: tensors[key] for key in expected}

@@ -63,7 +63,7 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """Seconds that the training is estimated to take, without fits of last layers and decoding of images."""
+        """Estimated seconds of the training, without the fits of last layers and the decoding of images."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -73,7 +73,7 @@ class Rehearsal:
 
     @property
     def disk(self) -> tuple[int, int]:
-        """Bytes on disk of the finished run, and at the peak of the training; both without small text files."""
+        """Bytes on disk after the training and at its peak, as a pair. Small text files are not counted."""
         config, sizes = self.plan.config, self.checkpoint_bytes
         files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
@@ -122,7 +122,10 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
 
 
 def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str, Step], float, dict[str, int]]:
-    """Pass a batch through every stage; return timed steps, seconds per evaluated image, and checkpoint sizes."""
+    """Pass a batch through every stage of the training, and measure time and sizes.
+
+    Return a timed step per setting, the seconds per evaluated image, and the size of a checkpoint per setting.
+    """
     config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)
     for setting in config.settings:
@@ -156,7 +159,10 @@ def _name_stage(network: Network, stage: str) -> Iterator[None]:
 
 
 def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Context) -> Epochs:
-    """Take the first optimizer steps of one setting; return the `Epochs`, whose `last` is the timed step."""
+    """Take the first optimizer steps of one setting, and return the `Epochs` object that took them.
+
+    Its attribute `last` is the last step, the one that is timed.
+    """
     config = plan.config
     inputs = TrainingInputs(
         model=plan.initial_network(),

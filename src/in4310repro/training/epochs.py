@@ -31,7 +31,10 @@ from in4310repro.training.step_trace import StepTrace
 
 
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return the Numerics of all processes; in native mode, the numeric class depends on the number of processes."""
+    """Return a description of the arithmetic of a training by all of `processes`.
+
+    In native mode the numeric class depends on the number of processes; in portable mode it does not.
+    """
     if numerics.portable or processes.size == 1:
         return numerics
     name = f"{processes.size} x {numerics.device_name}"
@@ -45,7 +48,7 @@ def share_batch_norm(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def backward_over_processes(loss: torch.Tensor, share: float, processes: Processes) -> torch.Tensor:
-    """Compute the gradients of the loss averaged over the whole batch, across all processes; return that loss.
+    """Compute the gradients of the mean loss over the whole batch of all processes, and return this loss.
 
     Args:
         loss: the mean loss over the images of this process.

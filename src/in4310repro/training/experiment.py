@@ -69,8 +69,8 @@ def train(
 
     Raises:
         ValueError: the data, the weights or the settings are invalid; the disk has too little space for kept
-            epochs; there is no run to resume, or it was begun with other inputs; or steps are to be traced that the
-            training has not, or of several processes.
+            epochs; there is no run to resume, or it was begun with other inputs; or steps are to be traced, but
+            the training ends before them or uses several processes.
     """
     if resume:
         refuse_without_run(folder)
@@ -103,7 +103,9 @@ def train(
 
 
 def follow(config: Config, context: Context) -> None:
-    """Train in a process other than the first, which calls `train` with the same arguments; write no files.
+    """Take part in a training without writing files, in every process except the first.
+
+    The first process calls `train` with the same configuration.
 
     Raises:
         ValueError: the data, the weights or the options are invalid, or the processes differ in them.
@@ -130,7 +132,7 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with the Numerics of all processes together (see `numerics_of_processes`).
+    """Return the context with its arithmetic described for all processes (see `numerics_of_processes`).
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
@@ -232,7 +234,10 @@ def _score_test_set(
 
 
 def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
-    """Return the scores of the test set and, if the split is shared, of the images that training never uses."""
+    """Return the scores of the test set, and those of the images that training never uses.
+
+    The second item is None if the split is not shared.
+    """
     config, split = plan.config, plan.split
     scores = predict(model, plan.sets["test"], config.evaluation, context)
     if not config.protocol.shares_split:

@@ -166,9 +166,9 @@ def largest_derivative(
 ) -> float:
     """Return the largest absolute partial derivative of `fit_head`'s objective; it is about 0 at the minimum.
 
-    The objective is the mean loss plus a penalty: half the sum of squared weights, divided by strength and
-    number of images. With two classes, scikit-learn penalises the difference of the two rows, which is twice
-    either of them.
+    The objective is the mean loss plus a penalty. The penalty is half the sum of squared weights, divided by the
+    strength and by the number of images. With two classes, scikit-learn fits a single weight vector, which is the
+    difference of the two rows, and penalises its squares.
 
     Args:
         fitted: the weights, as float32.
@@ -209,7 +209,10 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the position after a run's complete fits, to resume from; the initial position without intact files."""
+    """Return the position after the fits that a run has completed, from which it is resumed.
+
+    If files are damaged or missing, return the initial position.
+    """
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]
     if files.changed_files(kept) or not files.manifest().keys() >= set(kept):

@@ -51,7 +51,7 @@ def state_copies(setting: OptimizerSetting) -> int:
 
 
 def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return the meaning of each tensor that the optimizer keeps for a parameter of a group, by name."""
+    """Return a description of each tensor that the optimizer keeps for every parameter of a group, by name."""
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 
@@ -63,8 +63,8 @@ def states_of(
     Args:
         optimizer: the optimizer, with parameters of the right shapes.
         tensors: tensors on the CPU.
-        of_all: whether every parameter must have a state; otherwise one that never had a gradient may have
-            none.
+        of_all: whether every parameter must have a state; if False, the state of a parameter may be missing,
+            since a parameter that never had a gradient has none.
 
     Raises:
         ValueError: a tensor is missing, belongs to no parameter, or has a wrong dtype, shape or value; or the

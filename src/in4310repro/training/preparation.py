@@ -82,8 +82,8 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
         context: arithmetic, progress and processes of the computation.
 
     Returns:
-        The result. None if there are no weights, no folder of images, no file names with WordNet ids, or if the
-        weights do not score 1,000 classes.
+        The result. It is None if there are no weights or no folder of ImageNet images, if no file name contains
+        a WordNet id of a class, or if the weights do not score 1,000 classes.
     """
     if weights.tensors is None or not config.imagenet:
         return None
@@ -106,7 +106,11 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
 
 
 def _choose_preprocessing(config: Config) -> Preprocessing:
-    """Return the preprocessing for `check_weights`: that of the evaluation of ImageNet weights, else the config's."""
+    """Return the preprocessing for `check_weights`.
+
+    For ImageNet weights it is the resizing and cropping of their published evaluation, with the mean, standard
+    deviation and interpolation of the configuration. For other weights it is that of the configuration.
+    """
     if config.weights != "imagenet":
         return config.preprocessing
     return replace(
@@ -200,7 +204,7 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
 
 
 def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalogue]:
-    """Return the configuration, with the split as numbers of images, and the catalogue of the images."""
+    """Return the configuration, in which the split is given in numbers of images, and the image catalogue."""
     if config.data:
         images = catalogue(Path(config.data), progress)
     elif config.scenes:

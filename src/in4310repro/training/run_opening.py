@@ -25,7 +25,7 @@ from in4310repro.training.step_log import formats_of, refuse_missing_library
 
 
 def with_recorded_orientation(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration with the EXIF orientation option of the run in the folder.
+    """Return the configuration with its EXIF orientation option replaced by the one that the run has recorded.
 
     Raises:
         ValueError: the run's configuration is damaged or has an unsupported format.
@@ -87,11 +87,11 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Open an existing run folder; prepare the run for its extension if the plan has more epochs than the run.
+    """Open an existing run folder. If the plan has more epochs than the run, prepare the run for them.
 
     Raises:
         ValueError: the run was begun with other options, other images or another arithmetic, or it cannot be
-            extended to the number of epochs (see `extension`).
+            extended to the number of epochs (see `begin_extension`).
     """
     files, config = RunFolder.reopen(folder), plan.config
     number, recorded = _recorded_config(files)
@@ -209,7 +209,10 @@ def begin_extension(files: RunFolder, config: Config) -> None:
 
 
 def remove_old_results(files: RunFolder, training: TrainingSettings) -> None:
-    """Remove the results of the run with fewer epochs if its extension to more epochs is incomplete."""
+    """Remove the results that a finished run had before its extension to more epochs.
+
+    Keep the results if every setting already has all of its epochs.
+    """
     if is_finished(files.folder) and any(
         _has_fewer_epochs(files, each.name, training.epochs) for each in training.settings
     ):

@@ -59,7 +59,7 @@ class StepLog:
             self._board = _writer()(str(self._path.parent), purge_step=done + 1 if done else None)
 
     def add(self, step: Step) -> None:
-        """Append an optimizer step to each log; floats in CSV have all digits needed to read back equal."""
+        """Append an optimizer step to each log. Floats in CSV have all digits, so that they read back unchanged."""
         if self._stream:
             with name_file_in_errors(self._path):
                 self._stream.write(",".join(map(repr, step)) + "\n")

@@ -29,7 +29,7 @@ def refuse_several_processes(steps: Collection[int], processes: Processes) -> No
 
 
 def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
-    """Raise ValueError if the training on `images` images ends before the first step to trace."""
+    """Raise ValueError if the first step to trace comes after the end of the training on `images` images."""
     whole = config.epochs * len(training_ranges(images, config.batch_size))
     if steps and steps.start >= whole:
         raise ValueError(
@@ -38,7 +38,7 @@ def refuse_steps_beyond(steps: range, images: int, config: Config) -> None:
 
 
 def new_trace(run: Path, setting: str, done: int) -> Path:
-    """Return the file for a trace from step `done` on; delete traces that begin at `done` or later.
+    """Return the file for a trace that begins at step `done`; delete traces that begin at this step or later.
 
     Args:
         run: the run folder.
@@ -85,7 +85,9 @@ class StepTrace:
 
     @contextmanager
     def step(self, number: int, batch: Batch) -> Iterator[Recorded]:
-        """Record the `with` block as step `number` if that step is selected; yield an object that takes the loss.
+        """Record the code of the `with` block as step `number`, if this step is selected.
+
+        The block gets an object to which it passes the loss.
 
         Args:
             number: the number of the step, from 0.

@@ -57,7 +57,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Take part in one optimizer's training; for all processes except the first, which calls `fit`.
+    """Take part in one optimizer's training in every process except the first, which calls `fit`.
 
     Raises:
         ValueError: the loss is not finite, or the processes no longer have the same weights.

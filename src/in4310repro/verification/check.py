@@ -49,7 +49,7 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the facts expected if the only available comparison images are those installed with libraries."""
+        """Return the circumstances of a verification that has only the run and the images installed with libraries."""
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)
@@ -129,7 +129,10 @@ def of_selected(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callabl
 
 
 def _guarded(find: Callable[[SettingEvidence], Iterable[Finding]], setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield the findings of `find`; after an error, yield one message and skip all later checks of the setting."""
+    """Yield the findings of `find`, unless an earlier check of the setting has failed.
+
+    If `find` raises an error, yield one message, so that later checks of the setting are skipped.
+    """
     if setting.failed:
         return
     try:

@@ -71,7 +71,10 @@ def _result_mismatches(first: FinishedRun, second: FinishedRun) -> Iterator[str]
 
 
 def first_different_epoch(first: FinishedRun, second: FinishedRun) -> tuple[str, int] | None:
-    """Return the first setting that has a differing epoch, and this epoch's number (from 1); None if all are equal."""
+    """Return the name of the first setting with an epoch in which two runs differ, and the number of that epoch.
+
+    Epochs count from 1. Return None if all epochs are equal.
+    """
     for name in first.histories:
         if name in second.histories and (found := _different_epoch(first, second, name)):
             return name, found[0]
@@ -79,7 +82,10 @@ def first_different_epoch(first: FinishedRun, second: FinishedRun) -> tuple[str,
 
 
 def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tuple[int, str] | None:
-    """Return the first epoch of a setting that differs, and a clause on what differs; None if all are equal."""
+    """Return the number of the first epoch in which two runs differ in a setting, and a clause on what differs.
+
+    Return None if all epochs are equal.
+    """
     rows = (first.histories[name], second.histories[name])
     tensors = (first.tensors[name], second.tensors[name])
     for row, other_row, hashes, other_hashes in zip(*rows, *tensors, strict=False):
@@ -94,7 +100,11 @@ def _different_epoch(first: FinishedRun, second: FinishedRun, name: str) -> tupl
 
 
 def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> Iterator[str]:
-    """Yield messages on the first epoch in which two runs differ in a setting, else on weights, epochs and hashes."""
+    """Yield messages on the differences between two runs in one setting.
+
+    If epochs differ, yield one message on the first of them. If all epochs are equal, yield messages on the best
+    weights, the numbers of epochs and the recorded hashes.
+    """
     if found := _different_epoch(first, second, name):
         yield f"setting {name} differs from epoch {found[0]} on {found[1]}"
         return
@@ -117,7 +127,10 @@ def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> l
 
 
 def _known_differences(record: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the path of each entry in which two records differ, except newer metrics that one record lacks."""
+    """Yield the path of each entry in which two records differ.
+
+    Skip a metric that only one record has if older versions did not record it.
+    """
     for each in differences(record, other):
         if not (is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):
             yield each.path

@@ -115,7 +115,7 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images that the run uses as `part` of the split; for `UNSEEN`, the images that it never uses.
+        """Return the images that the run uses as `part` of the split, or never uses if `part` is `UNSEEN`.
 
         Raises:
             DamagedRunError: an image cannot be decoded.

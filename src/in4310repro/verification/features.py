@@ -29,9 +29,10 @@ NEXT_BIN = 2 * RELATIVE_ERROR
 
 
 def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
-    """Return a phrase on the tolerance of feature maps; empty if only last bits of eigenvalues may differ.
+    """Return a phrase on how far feature maps measured again may differ from the recorded ones.
 
-    The tolerance depends on the precision and arithmetic of the record, which may differ from those of the run.
+    The phrase is empty if only the last bits of eigenvalues may differ. The tolerance depends on the precision
+    and arithmetic with which the feature maps were recorded, which may differ from those of the run.
     """
     if features is None:
         return ""

@@ -30,7 +30,7 @@ LENGTH = 8  # bytes before the header of a safetensors file, which hold its leng
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each file that is valid but not byte for byte what training would write.
+    """Yield a message for each valid file whose bytes are not those that a training would write.
 
     Examples are a number in another notation, a duplicate key and metadata beside weights. Such bytes could hide
     text. The archive of the scores is compared by its length only, since archives name the operating system.
@@ -50,7 +50,7 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return `needed` without the keys, at any depth, that are missing from `written`, such as newer options."""
+    """Return `needed` without the keys that `written` lacks at the same place, such as newer options."""
     if isinstance(written, Mapping) and isinstance(needed, Mapping):
         return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
     if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):

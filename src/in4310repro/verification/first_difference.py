@@ -18,7 +18,7 @@ from in4310repro.verification.compare import first_different_epoch
 def read_traces(run: RunFolder, setting: str) -> list[TraceFile]:
     """Return the traces of a setting in the order of their steps; a resumed training has more than one.
 
-    A step that was done again after an interruption is that of the later trace.
+    If a step was repeated after an interruption, it is taken from the later trace.
 
     Raises:
         ValueError: a trace is damaged, is no regular file, or is a link that leads out of the folder.
@@ -44,11 +44,11 @@ def steps_of_epoch(run: FinishedRun, epoch: int) -> range:
 def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> Comparison | None:
     """Compare each trace in `first` with each in `second`; return the comparison with the earliest difference.
 
-    If no traces differ, return the comparison that reaches the last step. Return None if no traces have
+    If no traces differ, return the comparison that reaches the latest step. Return None if no traces have
     a common step.
 
     Raises:
-        ValueError: the traces are of other models.
+        ValueError: the traces are those of different models.
     """
     numbers = {id(trace): {step.number for step in trace.steps} for trace in (*first, *second)}
     found = [compare(a, b) for a in first for b in second if numbers[id(a)] & numbers[id(b)]]
@@ -59,9 +59,10 @@ def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> C
 
 
 def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return a sentence on the first tensor in which two runs differ, or on how to record traces that show it.
+    """Return a sentence on the first tensor in which two runs differ.
 
-    The traces are those of the setting in which the runs begin to differ. The list is empty if no epoch differs.
+    If the traces of the runs do not show this tensor, the sentence says how to record traces that do. The traces
+    are those of the first setting in which an epoch differs. The list is empty if no epoch differs.
     """
     found = first_different_epoch(first, second)
     if found is None:
@@ -96,12 +97,14 @@ def traced_steps(run: FinishedRun, setting: str, epoch: int) -> set[int]:
 
 
 def describe_replay(run: FinishedRun, setting: str, replayed: Path) -> str:
-    """Return a sentence on the first tensor in which a replay differs from the training; empty without a trace.
+    """Return a sentence on the first tensor in which a replay differs from the training.
+
+    The sentence is empty if no step was traced in both of them.
 
     Args:
         run: the run.
         setting: the setting that was trained again.
-        replayed: the trace of the replay; it is not there if the run has no trace of its steps.
+        replayed: the trace of the replay; the file does not exist if the run has no trace of the repeated steps.
     """
     try:
         traces = read_traces(run.files, setting)

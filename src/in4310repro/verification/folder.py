@@ -22,10 +22,10 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
-    """Return messages: one per listed file that is missing, changed or a link, and one if the manifest is damaged.
+    """Return a message for each listed file that is missing, changed or a link, and for a damaged manifest.
 
-    A manifest is damaged unless its bytes are those that a run writes: sorted by name, each name once, and one
-    line break at the end.
+    An intact manifest has exactly the bytes that a run writes: sorted by name, each name once, and one line
+    break at the end.
 
     Args:
         files: the files of the run.
@@ -51,7 +51,7 @@ def _changed(files: RunFolder, name: str) -> str:
 
 
 def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
-    """Return a message if the hash of the run is not the expected one; otherwise an empty list.
+    """Return a message if the hash of the run's manifest is not `sha256`, and an empty list if it is.
 
     The hash is that of the manifest without the entry of the feature maps, which may be measured again.
 
@@ -109,7 +109,7 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
 
 
 def files_of_run(folder: Path) -> list[str]:
-    """Return the relative paths of all files in a folder that have the name of a file of a run."""
+    """Return the relative paths of all files in a folder that are named like the files of a run."""
     listed = []
     for place, folders, files in os.walk(folder):
         folders.sort()
@@ -187,9 +187,9 @@ def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[s
 
     Args:
         folder: the run folder.
-        checked: paths of the checked files, below the folder.
-        settings: number of epochs of each setting of the run; files of a setting or epoch not listed here are of
-            unknown kind.
+        checked: paths of the checked files, relative to the folder.
+        settings: number of epochs of each setting of the run; files of any other setting, or of a later epoch,
+            are listed as of unknown kind.
     """
     listed = unchecked_in(folder, checked)
     return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]
@@ -222,7 +222,7 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """Return the folder under which an unchecked file is counted; for a status file, return its own path."""
+    """Return the folder under which an unchecked file is counted. For a status file, return its path."""
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"
@@ -267,5 +267,5 @@ def _entries(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _text(path: str) -> str:
-    """Return a path as text that can be encoded; bytes that are not UTF-8 become escapes."""
+    """Return a path as text that can be encoded, with escapes in place of bytes that are not UTF-8."""
     return os.fsencode(path).decode(errors="backslashreplace")

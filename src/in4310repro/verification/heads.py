@@ -43,7 +43,9 @@ def score_tolerance(strength: float) -> float:
 
 
 def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
-    """Yield differences and notes from fitting a head (last layer) again; none if the head was not fitted.
+    """Fit the head (last layer) of a setting again, and yield the differences and notes.
+
+    Yield none for a setting whose head was not fitted.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -70,7 +72,10 @@ class HeadFits:
         )
 
     def findings(self) -> Iterator[Finding]:
-        """Yield messages on records that contradict repeated fits, and notes on fits whose weights differ in bits."""
+        """Repeat each fit, and yield messages on records that contradict it.
+
+        Fits whose weights merely have different bits, as on another processor, yield notes.
+        """
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
         with inputs.context.progress.task(f"fits of {self._setting.name}", len(STRENGTHS)) as advance:
@@ -107,12 +112,13 @@ class HeadFits:
         yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Compare the saved head with the repeated fit: yield messages on gradient and scores, a note on test metrics.
+        """Compare the saved head with the head of the repeated fit, which the network has on entry.
 
-        On entry the network has the head of the repeated fit. The same fit on another machine meets two conditions:
-        the gradient of the penalised loss at the saved head is nearly zero, and scores of every part of the split are
-        close. The first catches changes that affect no training image, since there only the penalty acts. The second
-        limits changes along directions in which the loss is flat.
+        Yield messages if the gradient or the scores differ too much, and a note that compares the test metrics. The
+        same fit on another machine meets two conditions: the gradient of the penalised loss at the saved head is
+        nearly zero, and scores of every part of the split are close. The first condition catches changes that leave
+        the scores of all training images equal, since the gradient of the penalty remains. The second limits
+        changes along directions in which the loss is flat.
         """
         strength, place = row["strength"], self._setting.file(names.BEST_WEIGHTS)
         parts = self._embedded_parts(features)
@@ -201,7 +207,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[str]:
-    """Yield a message on the first tensor of `still` that differs from its initial value; none if all are equal."""
+    """Yield a message on the first tensor named in `still` whose value is not the initial one."""
     before, stored = setting.evidence.initial_network.state_dict(), setting.stored
     # In the order of the network, since that of a file that was read changes from time to time.
     moved = [name for name in before if name in still and not torch.equal(stored[name], before[name])]
@@ -220,7 +226,10 @@ def _body_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
-    """Yield a message for each recorded metric outside the range that the tolerance of the scores allows."""
+    """Yield a message for each recorded metric that is outside its allowed range.
+
+    The range contains the values of the metric that are possible if scores vary within their tolerance.
+    """
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])
     worst, best = ends(labels, exact - tolerance, exact + tolerance)

@@ -21,7 +21,10 @@ from in4310repro.verification.evidence import Evidence
 
 
 def scene_differences(evidence: Evidence) -> list[str]:
-    """Generate the scenes again and list their differences from the split; none for a run on a folder of images."""
+    """Generate the scenes again, and return a message for each difference from the split.
+
+    The list is empty for a run on a folder of images.
+    """
     run, config = evidence.run, evidence.run.config
     if config.data:
         return []
@@ -29,9 +32,9 @@ def scene_differences(evidence: Evidence) -> list[str]:
 
 
 def split_differences(evidence: Evidence) -> list[str]:
-    """Return a message on the first row of split.csv that differs from the split drawn again from seed and sizes.
+    """Draw the split again from seed and sizes, and return a message on the first row of split.csv that differs.
 
-    The bytes of the whole file are compared, so a moved or reformatted row is a difference too.
+    The files are compared byte for byte, so a row in another place or in another format is a difference too.
     """
     run = evidence.run
     file = run.folder / names.SPLIT
@@ -140,7 +143,9 @@ WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
 def trailing_notes(evidence: Evidence) -> Iterator[Note]:
-    """Yield one note if any images have bytes after the end of the picture; none for generated scenes.
+    """Yield one note if any image files have bytes after the end of the picture.
+
+    Generated scenes have no files, and get no note.
 
     Raises:
         OSError: an image cannot be read.
@@ -170,9 +175,9 @@ def images_with_trailing_bytes(split: Split, progress: Progress) -> list[str]:
 
 
 def bytes_behind_end(data: bytes) -> int:
-    """Count the bytes after the end of a BMP, GIF, JPEG, PNG or WebP picture; 0 for other formats.
+    """Count the bytes after the end of a BMP, GIF, JPEG, PNG or WebP picture.
 
-    Also return 0 if the file ends before its picture does, or does not state a length.
+    Return 0 for other formats, for a picture that is cut off, and for one that does not state its length.
     """
     end: Callable[[bytes], int] | None = None
     if data.startswith(PNG):

@@ -37,15 +37,17 @@ def record_differences(
 ) -> Iterator[str]:
     """Yield a message for each value of a record that differs from the value computed from the scores.
 
+    A metric that older versions did not record may be absent.
+
     Args:
         place: the file and the position in it, for the messages.
         saved: the record of the run.
         computed: the record computed from `scores`.
         scores: the recomputed scores.
         protocol: the protocol of the run.
-        bitwise: whether every value must be equal; otherwise losses may differ by `LOSS_TOLERANCE` of their size
-            (at least of 1), and metrics by their tolerance in `metrics.METRICS`. Average precisions must lie in
-            their `precision_ranges`. A metric that older runs lack may be absent.
+        bitwise: whether every value must be equal. If False, losses may differ by `LOSS_TOLERANCE`, relative to
+            the loss if it is above 1, and metrics by their tolerance in `metrics.METRICS`. Average precisions
+            must lie in their `precision_ranges`.
     """
     for key in dict.fromkeys([*saved, *computed]):
         value, now = saved.get(key), computed.get(key)
@@ -70,7 +72,10 @@ def record_differences(
 
 
 def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
-    """Return a message on a recorded and a recomputed value; for nested values, on the first entry that differs."""
+    """Return a message that states a recorded value and the recomputed value.
+
+    For lists and dicts, the message is about the first entry that differs.
+    """
     while type(saved) is type(computed) and isinstance(saved, list | dict) and len(saved) == len(computed):
         keys = saved if isinstance(saved, dict) else range(len(saved))
         items = [(n, saved[n], computed.get(n) if isinstance(computed, dict) else computed[n]) for n in keys]
@@ -83,7 +88,10 @@ def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return (lowest, highest) possible average precision of each class if scores vary within the tolerance."""
+    """Return the lowest and the highest possible average precision of each class, as a list of pairs.
+
+    They are the limits that the average precision can reach if the scores vary within their tolerance.
+    """
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
@@ -97,7 +105,9 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a message for each average precision whose possible range, given the score tolerance, is too wide.
+    """Return a message for each average precision that the scores do not determine closely enough.
+
+    Its possible values, if the scores vary within their tolerance, have a range wider than `OPEN`.
 
     Args:
         place: name of the average precisions, for the messages.
@@ -128,9 +138,9 @@ NOT_COMPUTED = ("train_loss", "images_per_second", "strength")
 def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     """Yield a message for each recorded value of the best epoch that differs from the recomputed one.
 
-    The values are those in history.json and tensors.json. The best epoch is the one with the best value of the metric
-    `select` of the configuration; ties go to the earlier epoch. If equal bits are not required, average precisions that
-    the tolerance does not determine are yielded as claims.
+    The values are those in history.json and tensors.json. The best epoch is the one with the best value of the
+    metric `select` of the configuration; ties go to the earlier epoch. If equal bits are not required, a claim is
+    yielded for each average precision whose range of possible values is too wide.
 
     Raises:
         ValueError: a score is not finite.
@@ -167,7 +177,8 @@ def _tensor_differences(setting: SettingEvidence) -> Iterator[str]:
 def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
     """Yield a message for each kind of difference between scores.npz and the selected network's recomputed scores.
 
-    If equal bits are not required, average precisions that the tolerance does not determine are yielded as claims.
+    If equal bits are not required, a claim is yielded for each average precision whose range of possible values
+    is too wide.
 
     Raises:
         ValueError: a score is not finite.
@@ -186,7 +197,7 @@ def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
 
 
 def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
-    """Yield a message for each value of metrics.json that differs from the one given by recomputed scores.
+    """Yield a message for each value of metrics.json that differs from the value computed from new scores.
 
     The new scores are those that the selected network gives in this process. If equal bits are not required, class
     metrics must also equal those of the saved scores exactly, unless the protocol ranks by logits.

@@ -26,7 +26,7 @@ def computed_again(circumstances: Circumstances) -> list[str]:
 
 
 def claims(circumstances: Circumstances) -> list[Claim]:
-    """Return the statements of a run that its verification does not recompute, sorted by what would confirm them."""
+    """Return the claims of a run that a verification leaves unconfirmed, sorted by the evidence they need."""
     listed = [
         Claim(words, shown_by)
         for check in CHECKS
@@ -37,7 +37,7 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
-    """Return a dict from the evidence that would confirm claims to the texts of these claims."""
+    """Group the texts of claims by the evidence that would confirm them."""
     grouped: dict[str, list[str]] = {}
     for claim in listed:
         grouped.setdefault(claim.shown_by, []).append(claim.what)
@@ -108,10 +108,10 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
 def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[str, list[Finding]]:
     """Run the checks in order; return a dict from the name of each check to its findings.
 
-    Stop after a check that cannot be completed, or a check needed by the following ones that finds a difference.
+    Stop after a check that cannot be completed. Also stop if a check on which later checks depend has findings.
 
     Raises:
-        ValueError: a check cannot be completed, and no difference was found before.
+        ValueError: a check cannot be completed, and no check has found a difference before.
     """
     findings: dict[str, list[Finding]] = {}
     for check in checks:

@@ -34,9 +34,10 @@ class Range(NamedTuple):
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
     """Return the largest allowed deviation of each image's logits if the numeric class (kind of arithmetic) differs.
 
-    The tolerance is a share of the size of the image's logits around their mean. The median size over all images
-    is used if it is larger, since a sum that happens to be small is as inexact as its terms are large. The
-    largest size is not used, since a single image can be made to have any size.
+    The tolerance is a share of the largest distance of the image's logits from their mean. If the median of this
+    distance over all images is larger, it is used instead: small logits can be sums of large terms, with the
+    rounding errors of these terms. The maximum over all images is not used, since a single manipulated image
+    could raise it.
     """
     sizes = abs(logits - logits.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
     tolerance: Float64[np.ndarray, "image 1"] = LOGIT_TOLERANCE * np.maximum(sizes, np.median(sizes))
@@ -63,7 +64,7 @@ def softmax_range(scores: Scores) -> Range:
 
 
 def logits_of(scores: Scores) -> Float64[np.ndarray, "image label"]:
-    """Return the logits as float64; for scores read from a file, the logarithms of their softmax."""
+    """Return the logits as float64. If there are none, return the logarithms of the softmax scores."""
     if scores.logits is not None:
         return scores.logits.astype(np.float64)
     return np.log(np.maximum(scores.softmax.astype(np.float64), LEAST))

@@ -50,7 +50,7 @@ def flip_bit(copy: RunFolder) -> Change:
 
 
 def raise_accuracy(copy: RunFolder) -> Change:
-    """Raise the lowest class accuracy by 0.1; lower it by 0.1 if it is at least 0.9."""
+    """Raise the lowest class accuracy by 0.1, or lower it by 0.1 if it is 0.9 or more."""
     metrics = copy.read_json(names.METRICS)
     accuracies = metrics["class_accuracy"]
     before = min(accuracies)

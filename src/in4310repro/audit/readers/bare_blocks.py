@@ -37,7 +37,10 @@ NO_MATRIX = "the numbers in lines {} to {} are no confusion matrix"
 
 
 def read_bare_blocks(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return square blocks of integers next to a score as confusion matrices, with `doubts` for unclear blocks."""
+    """Return each square block of integers next to a score as a confusion matrix.
+
+    If a block may well be something else, the matrix has a remark about this in `doubts`.
+    """
     pieces = [
         Piece(
             table=Table(name=f"the numbers from line {first}", values=(), matrix=_matrix(rows, first)),
@@ -147,8 +150,9 @@ def _is_clear(values: np.ndarray) -> bool:
     """Return whether a block is almost certainly a confusion matrix with the same class order in rows and columns.
 
     Most images are on the diagonal. For two thirds of the classes, the diagonal has the largest count of its row
-    and column. No other column order puts more on the diagonal, as it can for clusters. The numbers are neither
-    symmetric, as distances are, nor all round, as settings are.
+    and column. No other order of the columns puts more images on the diagonal; with clusters instead of
+    predicted classes, another order often does. The block is not symmetric, as a table of distances is. Not all
+    numbers are round, as they often are in a list of settings.
     """
     diagonal, total, classes = np.diagonal(values), values.sum(), len(values)
     most = (diagonal == values.max(axis=1)) & (diagonal == values.max(axis=0)) & (diagonal > 0)

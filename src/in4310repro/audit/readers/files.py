@@ -104,7 +104,7 @@ class Cell:
 
 
 def cells_of(text: str) -> list[Cell] | None:
-    """Return the code and outputs of a notebook as Cells in order; None if the text is not a notebook."""
+    """Return a Cell for each text, code and output of a notebook, in order; None if `text` is not a notebook."""
     if '"cells"' not in text and '"worksheets"' not in text:
         return None
     try:
@@ -137,7 +137,10 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
 
 
 def _text(output: dict[str, Any]) -> str:
-    """Return an output's stream; else the first non-empty format of HTML, Markdown, LaTeX and plain text."""
+    """Return the printed text of a notebook output.
+
+    For a displayed object, return the first of its HTML, Markdown, LaTeX and plain text that is not empty.
+    """
     if "text" in output:
         return _join(output["text"])
     data = output.get("data") or {key: output[key] for key in ("html", "latex") if key in output}
@@ -192,7 +195,7 @@ OTHERS = ("name", "image_set", "overall_accuracy", "sizes", "total")
 
 
 def read_toml(text: str) -> list[Piece]:
-    """Return a table for each [[table]] section; without such sections, read the content as nested objects.
+    """Return a table for each [[table]] section. Without such sections, read the content as nested objects.
 
     Raises:
         ValueError: invalid TOML, an unknown key, or a value that is not a string.
@@ -221,7 +224,7 @@ class _Literal(str):
 
 
 def _numerals(node: Any, lines: Sequence[str]) -> Any:
-    """Return the content with each number as a Numeral, on the first line where the number stands."""
+    """Replace each number by a Numeral, whose line is the first one that contains the text of the number."""
     if isinstance(node, dict):
         return {key: _numerals(value, lines) for key, value in node.items()}
     if isinstance(node, list):

@@ -67,9 +67,9 @@ def grid(
     """Return a grid whose rows are equally long and whose cells have no markup.
 
     Args:
-        rows: for each row its line number, or a list with the line number of each cell, and the cells.
+        rows: for each row, a pair of line number and cells; a list gives each cell its own line number.
         reader: the name of the format.
-        header: number of header rows; None: the rows without numbers at the top.
+        header: number of header rows; if None, the rows at the top that have no numbers are the header.
         title: title of the table.
     """
     rows = [(line, [strip_marks(cell) for cell in cells]) for line, cells in rows]
@@ -123,7 +123,10 @@ def add_labels(table: Grid) -> Grid:
 
 
 def _header_rows(rows: Sequence[Row], given: int) -> int:
-    """Return the number of header rows: at least `given`, plus the following rows of names without numbers."""
+    """Return the number of header rows.
+
+    These are the first `given` rows and the rows right below them that have names but no numbers.
+    """
     count = given or int(bool(rows) and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
     for row in rows[count:-1]:
         cells = [cell for cell in row.cells[1:] if cell]
@@ -139,7 +142,10 @@ def _header_rows(rows: Sequence[Row], given: int) -> int:
 
 
 def _is_second_header(row: Row, above: Row) -> bool:
-    """Return whether a row can be a second header row, as its first cell names no class or network."""
+    """Return whether a row can be a second header row, judged by its first cell.
+
+    The cell must be empty, repeat the cell above, name a metric, or be a heading of a class column.
+    """
     first = row.cells[0]
     return first in ("", above.cells[0]) or heading(first).measure is not None or bool(CLASS.fullmatch(first.lower()))
 
@@ -167,7 +173,7 @@ def _merge_headers(table: Grid) -> Grid:
 
 
 def _shift(cells: list[str], width: int) -> list[str]:
-    """Return a lower header row, moved right by one column if its first cell is a metric and its last is empty."""
+    """Return a lower header row, shifted right by one cell if its first cell is a metric and its last cell is empty."""
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
     return cells
@@ -192,7 +198,7 @@ def _spread(upper: list[str], lower: Sequence[str]) -> list[str]:
 
 
 def _unfold(table: Grid) -> Grid:
-    """Return a table with repeated columns (category, AP, category, AP) as a longer one without repeats."""
+    """Split each row into several if the columns are repeated, as in category, AP, category, AP."""
     names = [name.lower() for name in table.names]
     if not names or not CLASS.fullmatch(names[0]):
         return table

@@ -79,7 +79,10 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """Return a training log's last row as a Result; no values if columns name classes or the row names are epochs."""
+    """Return the values of a training log's last row.
+
+    The Result has no values if the columns name classes or if the row names are epochs.
+    """
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
     read = Result() if told else _result(last, list(summary_tables(last, columns)), [])
@@ -87,7 +90,7 @@ def _last_epoch(table: Grid, columns: Columns) -> Result:
 
 
 def _pivot(table: Grid) -> Grid:
-    """Return the table with a column for each metric if its columns are class, metric and value; else unchanged."""
+    """Return a table of class, metric and value columns with one column per metric; any other table unchanged."""
     names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
@@ -165,7 +168,7 @@ def _is_wide(columns: Columns) -> bool:
 
 
 def _is_of_program(columns: Columns) -> bool:
-    """Return whether three or more column names differ only in the class, such as test_acc_sea."""
+    """Return whether three or more column names, such as test_acc_sea, are the same except for the class."""
     forms = Counter(
         of.text.lower().replace(of.rest.lower(), "{}") for _, of in columns.values if of.measure and of.rest
     )
@@ -173,7 +176,7 @@ def _is_of_program(columns: Columns) -> bool:
 
 
 def _columns_are_classes(table: Grid, columns: Columns) -> bool:
-    """Return whether most columns name no metric, and a mean or the title shows that they are classes."""
+    """Return whether the columns are classes. Most must name no metric, and a mean or the title must confirm it."""
     plain = [of for _, of in columns.values if not of.measure and of.rest]
     many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
     told = any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
@@ -218,7 +221,7 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
 
 
 def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
-    """Return the line numbers of the headings, and of all rows with used values or with missing values."""
+    """Return the line numbers of the header and of the rows that have a missing value or a line in `numbers`."""
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     dealt = [row for row in table.body if numbers & set(row.lines) or any(map(is_missing, row.cells[1:]))]

@@ -84,10 +84,11 @@ def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
 
 
 def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
-    """Return the matrix with a table's class names and orientation; None if they are of different images.
+    """Return the matrix with the table's class names and orientation; None if table and matrix differ in images.
 
-    The table must have as many classes, and at least half of the row sums must be its class sizes. If more
-    column sums are, the matrix is transposed. If no sizes are printed, the names must be the same.
+    The matrix must have the table's class names, or numbers from 0 in their place. If the matrix holds counts
+    and the size of every class is printed, at least half of the row sums, or of the column sums, must equal the
+    class sizes. If more column sums than row sums do, the matrix is transposed.
     """
     classes = table.classes
     named = matrix.classes == classes
@@ -132,7 +133,7 @@ def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
 
 
 def _has_as_many(loose: Piece, piece: Piece) -> bool:
-    """Return whether n of a count k/n in `loose` is the number of images in the confusion matrix of `piece`."""
+    """Return whether the n of a count k/n in `loose` is the number of images in the matrix of `piece`."""
     matrix = piece.table.matrix
     images = matrix and sum(cell.value for row in matrix.rows for cell in row)
     return (
@@ -147,7 +148,7 @@ def _same_measure(measure: Measure, piece: Piece) -> bool:
 
 
 def _has_another(value: Value, piece: Piece) -> bool:
-    """Return whether the table has a clearly different value of the same metric and type of average."""
+    """Return whether the table has a clearly different value for the metric and type of average of `value`."""
     return any(
         other.class_name is None
         and (other.measure, other.average) == (value.measure, value.average)

@@ -139,7 +139,10 @@ def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measur
 
 
 def _gather(key: str, value: Any, gathered: Gathered, measure: Measure | None) -> list[str]:
-    """Store a metric value, class sizes, class names or a matrix in `gathered`; return [key] if nothing is stored."""
+    """Store `value` in `gathered` if it is a metric value, class sizes, class names or a matrix.
+
+    Return an empty list, or a list with `key` if nothing was stored.
+    """
     of = heading(key)
     if isinstance(value, list) and NAMES.fullmatch(key.lower()) and all(isinstance(each, str) for each in value):
         gathered.names = value
@@ -255,7 +258,7 @@ def _measures(node: Mapping[str, Any]) -> bool:
 
 
 def _row(name: str, node: Any, keys: Sequence[str]) -> Row:
-    """Return a row with the values of `keys`; a single number, such as an accuracy, is put in the first column."""
+    """Return a row with the values of `keys`. If `node` is a number, it becomes the value of the first key."""
     if isinstance(node, Numeral):
         texts = [node.text if key == keys[0] else "" for key in keys]
         return Row(cells=(name, *texts), lines=(node.line, *[node.line for _ in keys]))
@@ -294,7 +297,10 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def _is_result(piece: Piece, text: str) -> bool:
-    """Return whether an object holds results; False for a one-line object of class values, left to `read_listed`."""
+    """Return whether an object holds results.
+
+    Return False for an object of class values on a single line, which `read_listed` reads.
+    """
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)
     nested = "\n" in text or len(re.findall(r"[{\[]", text)) > 1
@@ -312,7 +318,7 @@ def _title(lines: Sequence[str], start: int, end: int) -> str:
 
 
 def _end(lines: Sequence[str], start: int, text: str) -> int | None:
-    """Return the index after the line that closes all brackets; None if none does or if text follows them."""
+    """Return the index after the line that closes all brackets; None if no line does or if that line has more text."""
     depth = 0
     for index in range(start, min(len(lines), start + LONGEST)):
         plain = QUOTED.sub("", text if index == start else lines[index])

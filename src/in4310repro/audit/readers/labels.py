@@ -100,7 +100,7 @@ def read_labels(
     Args:
         lines: all lines of the text.
         skipped: numbers of the lines that a different reader has taken.
-        told: by line number, the metric of values in lists without a heading.
+        told: dict from line number to metric, for the values of lists that have no heading.
     """
     values: list[LineValue] = []
     unread: list[Unread] = []
@@ -205,7 +205,7 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
 
 
 def _pairs(line: str) -> list[re.Match[str]]:
-    """Return the matches of label and value in a line; none if it is a sentence or a label has two values."""
+    """Return the pairs of label and value as matches; an empty list for a sentence or a label with two values."""
     pairs = (
         [pair for pair in PAIR.finditer(line) if not _in_brackets(line[: pair.start()])] if DIGIT.search(line) else []
     )

@@ -68,7 +68,7 @@ def _skip_columns(text: str) -> str:
 
 
 def find_closing(text: str) -> int:
-    """Return the index of the bracket that closes the first character; the last index if none does."""
+    """Return the index of the bracket that closes the bracket at index 0; the last index if no bracket closes it."""
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
     for index, character in enumerate(text):

@@ -88,7 +88,7 @@ def _read_named(line: str, number: int, lines: Sequence[str]) -> Piece | None:
 
 
 def _is_class(text: str, name: str) -> bool:
-    """Return whether `text` has a single entry in braces, and its key `name` is a class instead of a metric."""
+    """Return whether `text` is a single entry, such as `"sea": 0.93`, whose key `name` is a class and not a metric."""
     return bool(ONE_ENTRY.fullmatch(text)) and parse_pure(name) is None
 
 
@@ -121,7 +121,10 @@ def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piec
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return a dict from line number to metric for lists without a heading, as named by a mean at most 3 lines away."""
+    """Return a dict from line number to metric for the values of lists that have no heading.
+
+    The metric is that of a mean that is printed at most 3 lines above or below the list.
+    """
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
     for first, end in _find_runs(plain):
@@ -165,7 +168,7 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values; a lone label "train" or "test" next to class values is treated as a class name."""
+    """Return the values, with a single label "train" or "test" among class values read as the name of a class."""
     settled = list(values)
     for place, value in enumerate(values):
         of = value.subject
@@ -223,7 +226,7 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
 
 
 def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
-    """Yield the sections as one grid if a sign, such as class sizes, shows that each section is a class."""
+    """Yield the sections as one grid if class sizes, a mean or the title shows that each section is a class."""
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)

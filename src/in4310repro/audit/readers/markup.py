@@ -200,7 +200,7 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
-    """Return the rows of a table drawn with characters, with text on continuation lines joined to its cell."""
+    """Return the rows of a table drawn with characters. Text on a continuation line is joined to the cell above it."""
     rows: list[tuple[int, list[str]]] = []
     for line, row in cells:
         goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
@@ -212,7 +212,7 @@ def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tupl
 
 
 def _join(row: list[str], width: int) -> list[str]:
-    """Return the row with its name rejoined if vertical bars in the name split the row into over `width` cells."""
+    """Return the row. If vertical bars within its name split it into more than `width` cells, rejoin the name."""
     more = len(row) - width
     if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
         return row
@@ -267,7 +267,7 @@ def _is_long(cell: str) -> bool:
 def read_rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Return the rows of `width` cells that have a number or a missing value, and the index after the last row."""
+    """Return the consecutive rows of `width` cells with a number or missing value, and the index after these rows."""
     rows = []
     end = start
     for index in range(start, len(lines)):

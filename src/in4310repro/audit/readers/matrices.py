@@ -65,7 +65,7 @@ def read_matrices(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 
 
 def matrix_of_grid(table: Grid) -> Piece | None:
-    """Return the matrix if a grid's rows and columns have the same names, apart from totals; else None."""
+    """Return the confusion matrix if a grid's rows and columns have the same names, apart from totals; else None."""
     names = [name.strip().lower() for name in table.names[1:]]
     labels = [row.cells[0].strip().lower() for row in table.body]
     sizes = range(min(len(names), len(labels)), 1, -1)
@@ -91,7 +91,7 @@ def matrix_of_lists(rows: Sequence[Sequence[tuple[str, int]]], names: Sequence[s
 
 
 def transpose(matrix: ConfusionMatrix) -> ConfusionMatrix:
-    """Return the transposed matrix, which has true classes as rows if the given one has them as columns."""
+    """Exchange the rows and columns of a matrix, for example if its columns are the true classes."""
     return replace(matrix, rows=tuple(zip(*matrix.rows, strict=True)))
 
 
@@ -165,7 +165,10 @@ def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], mos
 
 
 def _are_numbered(names: Sequence[str], corner: bool) -> bool:
-    """Return whether names are consecutive integers from 0 or 1; from any integer if the corner cell has a word."""
+    """Return whether names are consecutive integers.
+
+    They may start at any integer if the corner cell has a word (`corner` is True), otherwise only at 0 or 1.
+    """
     whole = [int(name) for name in names if name.isdigit()]
     in_order = len(whole) == len(names) and whole == list(range(whole[0], whole[0] + len(whole)))
     return in_order and (corner or whole[0] in (0, 1))
@@ -251,10 +254,10 @@ def parse_numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None
 def make_matrix(
     rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
 ) -> ConfusionMatrix | None:
-    """Return a matrix if the rows are square and hold counts, or fractions that sum to one.
+    """Return a confusion matrix if the rows form a square of counts, or of fractions that sum to one; else None.
 
-    Fractions may sum to one by row, by column or in total. `wrong` lets a third of the rows or columns have a
-    different sum, for a matrix that the text calls a confusion matrix.
+    Fractions may sum to one by row, by column or in total. If `wrong` is True, up to a third of the rows or
+    columns may have a different sum; this is meant for numbers that the text calls a confusion matrix.
     """
     full = tuple(row for row in rows if row is not None and len(row) == len(rows))
     if len(full) < max(2, len(rows)):
@@ -268,7 +271,10 @@ def make_matrix(
 
 
 def _are_shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
-    """Return whether rows, columns or all cells sum to about one; if `wrong`, a third of the sums may deviate."""
+    """Return whether rows, columns or all cells sum to about one.
+
+    If `wrong` is True, up to a third of the rows or columns may have a different sum.
+    """
     allowed = Fraction(len(values), 50)
 
     def one(total: Fraction) -> bool:

@@ -72,9 +72,10 @@ def parse(text: str, line: int) -> Printed:
 
 
 def parse_measured(text: str, line: int) -> Measured | None:
-    """Return the value of a cell with its count or standard deviation; None if it holds neither value nor count.
+    """Return the number in a cell with its count or standard deviation; None if there is no number and no count.
 
-    A number with decimals in brackets is a standard deviation, as in 93.2 (0.4); 286/300 is a count, n=300 a size.
+    In 93.2 (0.4), the number in brackets is a standard deviation, as it has decimals. 286/300 is a count of
+    correct images among all images, and n=300 is a number of images.
     """
     plain = " ".join(text.translate(ALIKE).split())
     counted = COUNTED.fullmatch(plain)
@@ -99,7 +100,7 @@ def parse_measured(text: str, line: int) -> Measured | None:
 
 
 def count(text: str) -> int | None:
-    """Return the integer in a text, which may have thousands separators; None if there is none."""
+    """Convert a text, possibly with thousands separators, to an integer; return None if it is not an integer."""
     plain = text.translate(ALIKE).strip()
     if _DOTTED.fullmatch(plain) and not plain.endswith(".000"):
         return int(plain.replace(".", ""))

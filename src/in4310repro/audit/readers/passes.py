@@ -64,12 +64,14 @@ class Pass:
 def tables_of_lines(
     values: Sequence[LineValue], lines: Sequence[str], running: frozenset[int], tables: frozenset[int]
 ) -> list[Piece]:
-    """Return a table for each pass (loop over the classes) with its averages, then one per remaining average.
+    """Return a table for each pass, then a table for each average that belongs to no pass.
+
+    A pass is the output of one loop over the classes, with its averages.
 
     Args:
         values: the values of label lines.
         lines: all lines of the text.
-        running: numbers of the lines that a log prints during training, by epoch or batch, or as a progress bar.
+        running: numbers of the lines printed during training, for each epoch or batch or as a progress bar.
         tables: numbers of the lines of printed tables; values above and below a table are not joined.
     """
     values = [
@@ -118,7 +120,7 @@ def _places(values: Sequence[LineValue], measure: Measure) -> list[int]:
 
 
 def _split_passes(values: Sequence[LineValue], lines: Sequence[str], tables: frozenset[int]) -> list[Pass]:
-    """Split the values into passes; a repeated class, a caption, a table or another image set begins one."""
+    """Split the values into passes. A repeated class, a caption, a table or a new image set begins a new pass."""
     passes: list[Pass] = []
     for value in values:
         current = passes[-1] if passes else None
@@ -152,7 +154,7 @@ def _text(value: LineValue) -> str:
 
 
 def _caption(current: Pass, lines: Sequence[str]) -> str:
-    """Return the caption below the values, else the one right above them, else an empty string."""
+    """Return the caption below the values or, without one, the caption above; an empty string if neither exists."""
     above = reversed(lines[max(0, current.first - FOLLOWING - 1) : current.first])
     near = [*lines[current.last : current.last + FOLLOWING], *above]
     return next((match[1] for line in near if (match := CAPTION.fullmatch(line))), "")
@@ -190,7 +192,10 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
 
 
 def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
-    """Return the last epoch's passes if training-log lines split the passes into three or more groups, else all."""
+    """Return the passes of the last epoch if lines of a training log split the passes into three or more groups.
+
+    With fewer groups, return all passes.
+    """
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
         apart = before is None or not running.isdisjoint(range(before.last, each.first))
@@ -199,7 +204,10 @@ def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pa
 
 
 def _find_pass(value: LineValue, passes: Sequence[Pass], lines: Sequence[str], tables: frozenset[int]) -> Pass | None:
-    """Return the nearest pass that an average may belong to (the upper of two at equal distance), or None."""
+    """Return the nearest pass to which the average `value` may belong; None if there is none.
+
+    If two passes are equally close, return the upper one.
+    """
     if value.subject.best or value.subject.network:
         return None
     start = bisect_left(passes, value.line - NEAR, key=lambda each: each.last)
@@ -227,13 +235,16 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
 
 
 def _has_same_threshold(value: LineValue, current: Pass) -> bool:
-    """Return whether the pass's values of this metric have no IoU threshold, or the same one as `value`."""
+    """Return whether every value of the same metric in the pass has no IoU threshold or the threshold of `value`."""
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
 
 def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
-    """Yield the values; with a training log, omit each value that has no count and a label used 3 or more times."""
+    """Yield the values, except those that a training log repeats.
+
+    If there is a training log, a value is omitted if it has no count and its label occurs three or more times.
+    """
     repeated = Counter(value.label for value in loose)
     for value in loose:
         if value.cell.count or not (running and repeated[value.label] >= FORMS):
@@ -288,7 +299,7 @@ def _make_value(value: LineValue) -> Value | None:
 
 
 def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
-    """Yield values read as class values that are probably of no class, judged by label or position."""
+    """Yield the values that were read as class values but, judged by label or position, probably belong to no class."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
@@ -315,7 +326,11 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values of `column` below the first mean that follows two of its values; [] if over three are below."""
+    """Return the class values in `column` that follow the mean of the classes and so are probably of no class.
+
+    The mean is the first one after at least two values of `column`. If more than three values follow it, they
+    are taken as classes, and the list is empty.
+    """
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]
     below = [value for value in column if after and value.line > min(after)]

@@ -52,7 +52,7 @@ def make_value(
 
 
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
-    """Return the values; those recognised as percentages are marked so, even without a percent sign.
+    """Return the values, with all that appear to be percentages marked as such, even without a percent sign.
 
     The class values of a metric are percentages if most of them are above 1. Otherwise, only the class values
     above 1 are percentages, if one of them is at least 2. An average is a percentage only if it is itself above
@@ -65,7 +65,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Apply `scale_values` to `values` and `asides` (values of no class) together; return the two results."""
+    """Mark percentages among `values` and `asides` (values of no class), judged together, and return both groups."""
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 
@@ -90,7 +90,7 @@ def _scale(value: Value, mostly: bool, some: bool) -> Value:
 
 
 def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return the given class sizes; a class without a given size gets the n of its count k/n, such as 286/300."""
+    """Return `sizes`. A class that is not in `sizes` gets the n of its count k/n, such as 300 for 286/300."""
     counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
     return {**counted, **sizes}
 

@@ -166,7 +166,7 @@ FORMS = (
 
 
 def add_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
-    """Return the values with the type of average that nearby lines imply, such as a note on macro averages."""
+    """Return the values with the metric or average that nearby lines imply, such as a note on macro averages."""
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
     told = []
     means = [value.line for value in values if MEAN.fullmatch(value.label)]

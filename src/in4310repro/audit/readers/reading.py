@@ -146,7 +146,7 @@ UNREAD = 20  # lines that were not understood
 
 
 def read(source: str | Path) -> Document:
-    """Return the tables and other lines (Document) read from a report: its text (a string) or a file (a Path).
+    """Read a report, given as its text or as the Path of a file; return its tables and other lines as a Document.
 
     Raises:
         ValueError: the file is unreadable or invalid TOML, a class has no name, or no printed result was understood.
@@ -162,7 +162,7 @@ def read(source: str | Path) -> Document:
 
 
 def read_text(text: str, name: str) -> Document:
-    """Return the tables and other lines (Document) read from a text, whose format is detected."""
+    """Detect the format of a text and return its tables and other lines as a Document."""
     cells = cells_of(text)
     if cells is not None:
         return _read_notebook(cells, name)

@@ -61,7 +61,10 @@ class Columns:
 
 
 def kind_of(table: Grid, columns: Columns) -> Kind:
-    """Return the content of the rows, judged by the label column's heading, the row names and the title."""
+    """Return what the rows are, such as classes, networks or epochs.
+
+    This is judged by the heading of the label column, the row names and the title.
+    """
     name = table.names[columns.label].lower().strip(" :#")
     labels = [row.cells[columns.label] for row in table.body]
     # Beside a loss, a column of epochs or steps is a log, too.
@@ -124,9 +127,9 @@ def _restarts_below(labels: Sequence[str], index: int) -> bool:
 
 
 def is_aside(labels: Sequence[str], index: int) -> bool:
-    """Return whether a row is neither a class nor a mean of all classes, such as a statistic.
+    """Return whether a row is neither a class nor a mean of all classes, but for example a statistic.
 
-    This is judged by its name and its position. Checks of means also try such a row as a class.
+    This is judged by the row's name and position. Checks of means also try to count such a row as a class.
     """
     label = labels[index]
     of = heading(label)
@@ -159,7 +162,7 @@ def is_other(label: str) -> bool:
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Return the column indices by content; None if no column holds row names or no column holds numbers."""
+    """Return the indices of the columns of names, values, sizes and correct images; None if there are no names."""
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
@@ -205,9 +208,9 @@ def _are_counts(name: str, cells: Sequence[str]) -> bool:
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Return whether to ignore the values of a column with the heading `name`.
+    """Return whether to ignore the column with the heading `name`, such as a standard deviation or an unused metric.
 
-    A heading like a network's name is ignored only if some heading of the table names a metric (`some`).
+    A heading that may be a network's name is ignored only if some heading of the table names a metric (`some`).
     """
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 
@@ -241,7 +244,11 @@ def _are_integers(table: Grid, label: int, column: int) -> bool:
 def _label_column(
     names: Sequence[str], leading: Sequence[int], numbers: Sequence[int], whole: Sequence[int]
 ) -> int | None:
-    """Return the index of the row-name column: the one headed "class" or the like, else the last text column."""
+    """Return the index of the column of row names; None if there is none.
+
+    It is the last column headed "class" or the like. Without one, it is the last text column before the numbers.
+    If there is no such text column, it is the first column of numbers, provided that they are integers.
+    """
     named = [index for index in [*leading, *numbers[:2]] if CLASS.fullmatch(_plain(names[index]))]
     texts = [index for index in named if index in leading] or named
     if texts:
@@ -266,7 +273,10 @@ def _is_unused(name: str) -> bool:
 
 
 def average_of(label: str, measure: Measure, column: Average | None) -> tuple[Measure, Average | None]:
-    """Return metric and type of average of a value in a summary row, from the row's label and the column's metric."""
+    """Return the metric and type of average of a value in a summary row.
+
+    They follow from the row's label and from the metric and type of average that the column names.
+    """
     of = heading(label)
     if of.samples or (of.measure is Measure.OTHER and measure is not Measure.OTHER):
         return Measure.OTHER, of.average

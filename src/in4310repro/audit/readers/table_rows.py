@@ -65,7 +65,7 @@ def find_measure(table: Grid, columns: Columns) -> Measure | None:
 def _lines(
     table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """Yield (section, row) pairs; a row without values or a repetition of the first class starts a new section."""
+    """Yield (section, row) pairs. A row without values and a repetition of the first class start a new section."""
     labels = [row.cells[columns.label] for row in table.body]
     groups = collect_group_names(table, columns)
     section, first, repeats, start = "", "", 0, 0
@@ -112,7 +112,7 @@ def _correct(row: Row, columns: Columns) -> int | None:
 
 
 def _size(row: Row, columns: Columns) -> int | None:
-    """Return the number of samples of a row, from the last size column (in tables of YOLO, the instances)."""
+    """Return the number of samples of a row, from the last size column. In YOLO tables, this column counts objects."""
     cells = [row.cells[column] for column in reversed(columns.sizes)]
     counted = [pair[1] for cell in cells if (pair := parse_ratio(cell))]
     return next((size for size in [*map(count, cells), *counted] if size is not None), None)
@@ -167,7 +167,10 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
 
 
 def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
-    """Return a dict from column index to (network, image set); a repeated pair gets the whole heading as network."""
+    """Return a dict from column index to (network, image set).
+
+    If a column repeats metric, network and image set of an earlier one, its whole heading serves as the network.
+    """
     title_set = heading(table.title).image_set
     keys: dict[int, tuple[str, str | None]] = {}
     measures: set[tuple[Measure | None, str, str | None]] = set()
@@ -202,7 +205,7 @@ def wide_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
 
 
 def summary_tables(table: Grid, columns: Columns) -> Iterator[Draft]:
-    """Yield draft tables for each row of a table of networks; best-epoch values are a separate table."""
+    """Yield draft tables for each row of a table of networks, with a separate draft for best-epoch values."""
     title_set = heading(table.title).image_set
     groups = collect_group_names(table, columns)
     for index, row in enumerate(table.body):
@@ -275,15 +278,19 @@ def collect_group_names(table: Grid, columns: Columns) -> list[tuple[str, ...]]:
 
 
 def default_average(measure: Measure) -> Average | None:
-    """Return OVERALL for accuracy and error; None for other metrics, since a bare value may be of one class."""
+    """Return the type of average of a value that names none: OVERALL for accuracy and error.
+
+    For other metrics return None, since such a value may be of a single class.
+    """
     return Average.OVERALL if measure in (Measure.ACCURACY, Measure.ERROR) else None
 
 
 def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[int, bool]:
-    """Decide from the supports which rows with a summary's name are summaries and which are classes.
+    """Decide by support whether rows with the name of a summary, such as `all`, are summaries or classes.
 
-    `acc` with 118 of 519 cars is a class; `all` with 519 of them is their mean. Scikit-learn's own averages are
-    never classes. A mean may have the mean support of the classes.
+    If the classes have 519 samples, a row `acc` with support 118 is a class and a row `all` with support 519 is
+    a mean. The support of a mean may also be the mean of the class supports. Scikit-learn's own averages are
+    never classes.
 
     Args:
         labels: labels of all rows of one section.

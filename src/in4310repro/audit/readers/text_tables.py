@@ -184,7 +184,7 @@ def _rule(lines: Sequence[str], index: int, skipped: frozenset[int]) -> list[tup
 
 
 def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool) -> int:
-    """Return the index after the last row; dashes end a table, and a blank line ends it unless it has a frame."""
+    """Return the index after the last row. A line of dashes ends a table; a blank line ends a table without a frame."""
     for index in range(body, min(body + LONGEST, len(lines))):
         if index + 1 in skipped or _rule(lines, index, skipped):
             return index

@@ -152,7 +152,7 @@ def _column(text: str, place: int) -> int:
 
 
 def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
-    """Return the cells of each line above a row that may be the table's header."""
+    """Return the cells of each possible header line of a table, above the row at line number `line`."""
     above = [
         _cells(_plain(lines[number - 1])) for number in range(max(1, piece.first), min(line, piece.first + HEADER))
     ]
@@ -160,13 +160,13 @@ def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
 
 
 def _heading(heads: Sequence[Sequence[str]], column: int, text: str) -> str:
-    """Return the heading of a column counted from the end; the header may have one cell less than the row."""
+    """Return the heading of column `column`, counted from the right. The header may have one cell less than the row."""
     width = len(_cells(text))
     return next((cells[-column] for cells in heads if len(cells) in (width, width - 1) and column <= len(cells)), "")
 
 
 def _label(before: str) -> str:
-    """Return the words between the last separator and a number."""
+    """Return the label of a number: the words after the last separator in the text `before` the number."""
     return BETWEEN.split(before.rstrip(" :=\"'({["))[-1].strip(" *`\"'.-")
 
 
@@ -195,7 +195,7 @@ def find_leftovers(
         lines: all lines of the text.
         used: numbers, from 1, of the lines from which a reader took values or headings.
         known: lines that a reader reported as unread.
-        told: by line number, the kind of context of the lines that the readers left out on purpose.
+        told: dict from line number to the reason why the readers left the line out on purpose.
         repeats: function that returns whether all numbers of a line repeat values read from other lines.
     """
     unread = [each for each in known if each.line in used or not repeats(lines[each.line - 1])]

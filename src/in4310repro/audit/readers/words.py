@@ -313,7 +313,11 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
 
 
 def _rest(text: str, left: str) -> str:
-    """Return `text` from the first to the last word left in `left`, up to the bracket that closes an open one."""
+    """Return the part of `text` from the first to the last word that is left in `left`.
+
+    `left` is `text` with all recognised words blanked out. If the part has an open bracket, it is extended to
+    the closing one.
+    """
     words = [match.span() for match in re.finditer(r"\S+", left)]
     rest = text[words[0][0] : words[-1][1]].strip() if words else ""
     if rest.count("(") > rest.count(")"):

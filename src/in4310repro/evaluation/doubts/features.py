@@ -40,17 +40,18 @@ class Source:
 
 
 def open_source(weights: str, options: Mapping[str, Any]) -> Source:
-    """Load a network from the folder of a run or a file of weights, with its preprocessing.
+    """Load a network and its preprocessing, from the folder of a run or from weights.
 
     Args:
-        weights: the folder of a finished run, whose selected network is taken; `imagenet`; or a file, whose head may
-            have any number of classes.
-        options: the settings that a file does not contain, among them `model`. A run contains them all; only a `model`
-            that is the user's code must be named again.
+        weights: the folder of a finished run, for its selected network; `imagenet`; or a file of weights. The
+            last layer in the file may have any number of classes.
+        options: settings that weights do not contain, such as `model`. A run contains all of them, but a `model`
+            that is the user's own code must be named again.
 
     Raises:
-        ValueError: the run is damaged or not finished; an option contradicts it; the model of a file is not named; the
-            file does not fit the model or lacks its preprocessing; or the network does not end in a linear layer.
+        ValueError: the run is damaged or not finished; an option contradicts the run; weights are given without
+            `model`; the file does not fit the model or lacks the preprocessing; or the network does not end in a
+            linear layer.
     """
     if weights and Path(weights).is_dir():
         return _of_run(Path(weights), options)
@@ -90,7 +91,9 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
 def features_of(
     source: Source, root: Path, entries: Sequence[Entry], context: Context
 ) -> Float32[np.ndarray, "image feature"]:
-    """Return the input of the network's last layer for each image; cached by images and weights.
+    """Return the input of the network's last layer for each image.
+
+    Features that were computed before, for the same image and weights, are read from the cache.
 
     The EXIF orientation is applied, as in `data.check`, even if the run that trained the network ignored it.
 
@@ -110,10 +113,11 @@ FEWEST = 5  # images
 
 
 def plane(features: Float32[np.ndarray, "image feature"], seed: int) -> NDArray[np.float64]:
-    """Return two t-SNE coordinates per image (van der Maaten and Hinton, JMLR 9, 2008), from principal components.
+    """Return two t-SNE coordinates per image, computed from principal components of the features.
 
-    This is scikit-learn's t-SNE, initialised with the first two components. Distances between groups, and the sizes of
-    groups, have no meaning; the last digits depend on the machine.
+    This is scikit-learn's t-SNE (van der Maaten and Hinton, JMLR 9, 2008), initialised with the first two
+    components. Distances between groups and sizes of groups have no meaning. The last digits depend on the
+    machine.
 
     Args:
         features: features of each image.

@@ -108,7 +108,7 @@ def confident_classes(
 ) -> Int64[np.ndarray, " image"]:
     """Return the class that each image is confidently assigned to, or -1 if there is none.
 
-    It is the most probable of the classes whose probability reaches their threshold; -1 if no class reaches it.
+    This is the most probable of the classes that reach their threshold, see `thresholds`.
 
     Args:
         labels: the given class of each image; each class has an image.
@@ -151,13 +151,15 @@ EACH = 100  # images of each kind
 
 
 def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
-    """Return the paths of equally many doubted and undoubted images to be judged, mixed in random order.
+    """Draw equally many images with and without doubted labels, for a person to judge.
+
+    Their paths are returned in random order.
 
     Args:
         paths: paths of the images to choose from, such as the test images.
-        doubted: paths of the images with doubtful labels; may include further images.
-        seed: seed of the draws, which depend only on it and on the paths.
-        each: number of doubted images, and of undoubted ones; all if there are fewer.
+        doubted: paths of the images with doubtful labels; may include images that are not in `paths`.
+        seed: seed of the draws; apart from the seed, they depend only on the paths.
+        each: number of images of each kind (doubted, undoubted); if a kind has fewer images, all are returned.
 
     Examples:
         >>> sorted(draw_sample(["a", "b", "c", "d"], {"b", "c", "x"}, seed=0, each=2))
@@ -199,7 +201,11 @@ class Study:
 
     @property
     def interval(self) -> Interval:
-        """Conservative interval, at least 95 %, of the share of wrong labels: a weighted sum of sample intervals."""
+        """Conservative interval (at least 95 %) of the share of wrong labels among all images.
+
+        It is the weighted mean of the intervals for doubted and undoubted images. The weights are the numbers of
+        images.
+        """
         ends = zip(self.doubted.interval, self.undoubted.interval, strict=True)
         return [self._weighted(pair) for pair in ends]
 
@@ -213,7 +219,7 @@ def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str
 
     Args:
         labels: the class of each image that the estimates are about, by path.
-        doubted: paths of the images with doubtful labels; may include further images.
+        doubted: paths of the images with doubtful labels; may include images that are not in `labels`.
         said: all classes that the judge found fitting for an image, by path.
 
     Raises:

@@ -119,7 +119,10 @@ def _sort(
 def _keys(
     similarities: Float32[np.ndarray, "row column"], columns: Int64[np.ndarray, " column"]
 ) -> Int64[np.ndarray, "row column"]:
-    """Return integers that sort image pairs by decreasing similarity, and equally similar pairs by `columns`."""
+    """Return sort keys of image pairs; the most similar pair of a row has the smallest key.
+
+    Of equally similar pairs, the pair with the smaller number in `columns` has the smaller key.
+    """
     bits = similarities.view(np.int32)
     # Floats read as integers keep their order, except negative ones, whose order is reversed.
     ordered = np.where(bits < 0, bits ^ BELOW_SIGN, bits).astype(np.int64)
@@ -181,9 +184,9 @@ def crops(
 def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
     """Return the pairs of neighbouring images that are near enough to be compared as possible crops.
 
-    Their distance is less than `NEARER` times the distance of one of them to its last known neighbour, since the
-    size of distances depends on the network. If only `CANDIDATES` neighbours or fewer are known, all pairs are
-    returned. Each pair is returned once, in the order of the positions.
+    Two images are near enough if their distance is less than `NEARER` times the distance from one of the two to
+    its farthest known neighbour. A fixed limit would not suit every network. If at most `CANDIDATES` neighbours
+    are known, all pairs are returned. Each pair is returned once, sorted by image index.
     """
     distances = 1 - neighbours.similarities
     near = distances[:, :CANDIDATES] < NEARER * distances[:, -1:]
@@ -212,7 +215,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
     Args:
         neighbours: the neighbours of each image, nearest first.
         labels: the class of each image, from 0.
-        copies: for each image, the number of its group of copies, which do not count as neighbours of each other.
+        copies: the group number of each image, equal for copies; copies do not count as neighbours of each other.
 
     Returns:
         The pairs, the most similar first.
@@ -229,7 +232,7 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour that is not its copy (-1 if unknown), and the similarity of the two."""
+    """Return each image's nearest neighbour that is not a copy of it (-1: unknown), and their similarity."""
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))

@@ -162,7 +162,7 @@ class PartialResult:
 
     @staticmethod
     def _digest(metadata: Mapping[str, str], tensors: str) -> str:
-        """Return a single sha256 over some entries of `metadata` and `tensors`, which is the hash of the tensors."""
+        """Return one sha256 of a partial result's metadata and of its tensors, whose hash is `tensors`."""
         return hashlib.sha256(
             "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
         ).hexdigest()
@@ -179,7 +179,7 @@ def measure_folder(
     resume: bool = False,
     seconds_between_saves: float = 300.0,
 ) -> FolderResult | None:
-    """Measure the images of a folder; return the feature statistics in rank 0, and None in other processes.
+    """Measure the images of a folder. Rank 0 returns the feature statistics, other processes return None.
 
     The result has the same bits for any number of torchrun processes and any number of interruptions.
 
@@ -190,12 +190,13 @@ def measure_folder(
             end, when it is interrupted, when a file cannot be decoded, and from time to time.
             `remove_partial_results` removes these files. None: nothing is saved.
         resume: continue from the saved file.
-        seconds_between_saves: time after which the end of a batch saves again, besides the cases above.
+        seconds_between_saves: seconds after which the partial result is saved again, at the end of a batch.
 
     Raises:
-        ValueError: no such folder, model, weights or module, fewer than two images, a file that is not an image,
-            a result that cannot be written, or a partial result without `resume` or of another measurement.
-        KeyboardInterrupt: after the batch during which the interrupt came.
+        ValueError: the folder, model, weights or a module does not exist; there are fewer than two images; a file
+            is not an image; the result cannot be written; there is a partial result, but `resume` is false; or
+            the partial result is corrupt or of a different measurement.
+        KeyboardInterrupt: the user interrupted the measurement; raised at the end of the current batch.
     """
     files = sample_files(request)
     request.network.check()
@@ -239,10 +240,12 @@ def _complete(request: Request, model: nn.Module, weights: Weights, progress: Pr
 
 
 def sample_files(request: Request) -> list[Path]:
-    """Return a random sample of the image files, sorted by path; it depends on the seed and the paths only.
+    """Draw a random sample of the image files; return it sorted by path.
+
+    The sample depends only on the seed and the paths.
 
     Raises:
-        ValueError: no such folder, or fewer than two images in it or requested.
+        ValueError: the folder does not exist, it has fewer than two images, or fewer than two are requested.
     """
     root = Path(request.data)
     files = image_files(root)
@@ -253,9 +256,9 @@ def sample_files(request: Request) -> list[Path]:
 
 
 def describe_measurement(request: Request, model: nn.Module, arithmetic: str, start: int) -> dict[str, object]:
-    """Return the values in which a measurement must agree with a partial result in order to continue it.
+    """Return the settings of a measurement that must be equal for a partial result to be continued.
 
-    `data` and `eigenvalues` are not included, since they change no statistic.
+    `data` and `eigenvalues` are not included, since they do not change the statistics.
     """
     options = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")}
     return options | {
@@ -276,7 +279,7 @@ class _FileBatches:
         self._seconds_between_saves = math.inf
 
     def continue_from(self, partial: PartialResult, seconds_between_saves: float, *, resume: bool) -> None:
-        """Load a partial result if there is one, skip its batches, and save to it from now on.
+        """Load the partial result, if there is one, and skip the batches that it covers. Save to its file from now on.
 
         Raises:
             ValueError: the result cannot be written, or the partial result cannot be continued.
@@ -288,11 +291,11 @@ class _FileBatches:
         self._file_batches, self._partial, self._seconds_between_saves = left, partial, seconds_between_saves
 
     def load(self) -> Generator[torch.Tensor, None, None]:
-        """Yield the batches not measured yet; report progress, and save the statistics from time to time.
+        """Yield the batches that have not been measured; save the statistics from time to time.
 
         Raises:
             ValueError: a file is not an image.
-            KeyboardInterrupt: after the batch during which the interrupt came.
+            KeyboardInterrupt: the user interrupted the measurement; raised at the end of the current batch.
         """
         saved_at, partial, how = time.monotonic(), self._partial, self._request.preprocessing
         name, images = Path(self._request.data).name, sum(map(len, self._file_batches))

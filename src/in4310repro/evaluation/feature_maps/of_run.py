@@ -40,8 +40,8 @@ def sample_of(settings: FeatureSettings) -> Sample:
 def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     """Return the two image sets with which the test images are compared.
 
-    They are ImageNet and CIFAR-10 if the settings name their folders, otherwise the photographs and digits of
-    scikit-learn. The name of each set says which one it is.
+    The first is a sample of ImageNet or, if the settings name no folder for it, scikit-learn's photographs. The
+    second is a sample of CIFAR-10 or, likewise, scikit-learn's digits. The names of the sets say which they are.
 
     Raises:
         ValueError: a folder cannot be read.
@@ -58,7 +58,7 @@ def image_sets(
     Args:
         run: gives the test images.
         settings: give sample size, seed and the folders of the two sets.
-        data: where the run's images are now, if they moved.
+        data: the present folder of the run's images; None if it is still the recorded one.
         progress: shows the progress.
 
     Raises:
@@ -68,7 +68,9 @@ def image_sets(
 
 
 def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
-    """Measure a run's feature maps, and write features.json to its folder; for arguments see `measure_run`.
+    """Measure a run's feature maps, and write them to `features.json` in the run's folder.
+
+    The arguments are those of `measure_run`.
 
     Returns:
         The run with its feature maps.
@@ -85,14 +87,14 @@ def write_features(run: FinishedRun, config: Config, context: Context, data: str
 def measure_run(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FeatureMaps:
     """Measure a run's feature maps on three image sets; return the content of `features.json`.
 
-    The network has the weights before training; if those were random, it is the trained network that was
-    selected.
+    A run that started from pretrained weights is measured with these weights, before training. A run that started
+    from random weights is measured with its selected network, after training.
 
     Args:
         run: gives the network and the test images.
         config: gives modules, sample size, precision, comparison folders and deviations.
         context: arithmetic, progress and processes of the computation.
-        data: where the run's images are now, if they moved.
+        data: the present folder of the run's images; None if it is still the recorded one.
 
     Raises:
         ValueError: a module is unknown, an image set cannot be read, or the weights changed since the training

@@ -53,13 +53,16 @@ def value_record(histogram: Histogram) -> ValueFeatures:
 
 
 def powers_of_two(histogram: Histogram) -> dict[str, int]:
-    """Count values by the power of two of their magnitude: `-2^3` counts those in (-16, -8], and `0` the zeros."""
+    """Return the number of values between successive powers of two, by sign and power.
+
+    For example, the entry `-2^3` counts the values in (-16, -8], and `0` counts the zeros.
+    """
     signs = {-1: "-", 1: ""}
     return {f"{signs[sign]}2^{exponent}" if sign else "0": count for sign, exponent, count in histogram.by_exponent()}
 
 
 def _channels(top: TopImages) -> list[int]:
-    """Return the three channels with the largest responses to an image; ties go to the lower index."""
+    """Return up to three channels, those with the largest responses; ties go to the lower index."""
     order = torch.sort(top.responses[:, 0], descending=True, stable=True).indices
     return [int(channel) for channel in order[:CHANNELS] if top.images[channel, 0] >= 0]
 
@@ -117,7 +120,7 @@ class FolderResult(TypedDict):
 
 
 def folder_result(request: Request, results: Mapping[str, FeatureResult], paths: Sequence[str]) -> FolderResult:
-    """Return the results of all modules as one record; `paths` are the image paths below the folder."""
+    """Return the results of all modules as one record. `paths` are the image paths, relative to the folder."""
     modules = {name: _module_record(result, request, paths) for name, result in results.items()}
     recorded = {"preprocessing": to_json(request.preprocessing)}
     places = {"data": publishable_place(request.data), "weights": publishable_place(request.weights)}

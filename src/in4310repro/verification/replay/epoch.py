@@ -80,8 +80,8 @@ def train_again(
         inputs: the inputs of the training, with the network as it was before the epoch.
         recorded: the run's record of the epoch.
         kept: the state before the epoch; None for the first epoch.
-        interrupted: called after each step; returns whether to stop.
-        traced: steps that are recorded; None: none.
+        interrupted: called after each step; training stops if it returns true.
+        traced: the steps to trace and the file for the trace; None traces no steps.
 
     Raises:
         ValueError: a loss is not finite, or the kept state does not fit the network or the optimizer.
@@ -140,11 +140,13 @@ class Start(NamedTuple):
 
 
 def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start:
-    """Return the network before an epoch of one optimizer's training, and the saved state, which epoch 1 lacks.
+    """Return the network as it was before an epoch of a setting, and the state that was saved then.
+
+    The state is None for epoch 1, which starts from the initial weights.
 
     Raises:
-        ValueError: the state is damaged, or does not have the recorded hashes.
-        MissingStateError: the state was not saved, or its weights are in a file that is unavailable.
+        ValueError: the weights or the state are damaged, or do not have the recorded hashes.
+        MissingStateError: the state was not saved, or the initial weights are unavailable.
     """
     if epoch == 1:
         return Start(_initial_network(run, setting), None)

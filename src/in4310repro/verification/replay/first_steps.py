@@ -19,7 +19,7 @@ Batches = Iterator[tuple[torch.Tensor, torch.Tensor]]
 
 
 def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimizer, Batches]:
-    """Return network, loss, optimizer and batches of a run's selected training, as at its first step.
+    """Return network, loss, optimizer and batches with which a run's selected setting began its training.
 
     The arithmetic is that of the run. Decoded pixels may be read from the cache.
 
@@ -51,7 +51,10 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
 
 
 def _batches(epochs: Epochs) -> Batches:
-    """Yield (images, labels) of the first epoch, after the preparation that `Epochs` makes before each step."""
+    """Yield a pair (images, labels) for each batch of the first epoch.
+
+    Before each batch, set the learning rates and the random generator as the training did.
+    """
     config, device = epochs.task.config, epochs.task.context.numerics.device
     epochs.start_epoch()
     for batch in training_batches(epochs.task.training, config.batch_size, config.augmentation, config.seed, 0):

@@ -83,7 +83,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
-    """Return a sentence if more random epochs were requested than are left; else an empty string."""
+    """Return a sentence if fewer than `draws` epochs are left to be drawn, and an empty text if not."""
     if draws <= plan.others:
         return ""
     known = ", ".join(map(str, plan.known))
@@ -144,12 +144,12 @@ def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numeri
     Args:
         run: the finished run.
         draws: number of random epochs, besides the first, the last and the selected one.
-        seed: seed of the random choice; None: a random seed.
+        seed: seed of the random choice; None draws a random seed.
         numerics: the arithmetic of this process.
 
     Raises:
-        ValueError: the selected setting has no epochs; this process has another arithmetic than the run; or a
-            training step is too large for this machine.
+        ValueError: the selected setting has no epochs; the arithmetic of this process is not that of the run; or
+            a training step is too large for this machine.
     """
     if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
         raise ValueError(
@@ -252,7 +252,8 @@ class _Training:
     def epoch_differences(self, epoch: int, interrupted: Callable[[], bool]) -> EpochDifferences:
         """Train an epoch again and return a message for each difference from its record.
 
-        If the run has a trace of steps of the epoch, they are recorded, and the first tensor that differs is named.
+        If the run has traced steps of the epoch, the same steps are traced now. Then, if the records differ, the
+        first tensor that differs is named too.
 
         Raises:
             MissingStateError: the state before the epoch is unavailable.
@@ -308,7 +309,11 @@ def result_lines(result: Replay) -> list[str]:
 
 
 def difference_lines(result: Replay) -> list[str]:
-    """Return lines on the first differing tensors in traces, and one on whether the differences disprove the run."""
+    """Return the last output lines of a replay that found differences.
+
+    The last of them says whether the differences disprove the run. Those before it name the first tensors that
+    differ, if traces show them.
+    """
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"
@@ -341,7 +346,10 @@ def percent(chance: float) -> str:
 
 
 def _chance_lines(result: Replay) -> list[str]:
-    """Return a line on the probability of finding falsified epochs; none if a planned epoch was not repeated."""
+    """Return a line on the probability that the replay would have found falsified epochs.
+
+    The list is empty if a planned epoch could not be trained again.
+    """
     plan = result.plan
     if result.missing:
         return []
