@@ -53,6 +53,13 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
     unseen = [run["unseen"]["mean_class_accuracy"] for run in published]
     as_printed = [printed[name]["mean_class_accuracy"] for name in original()["optimizers"]]
     levels = list(zip(*best, strict=True))
+    within = all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True))
+    if len(published) < 2:
+        farthest = "nothing: one seed has no range"
+    elif within:
+        farthest = "nothing: the printed training may be this one"
+    else:
+        farthest = f"that the printed training is not this one: {_describe_farthest(levels, as_printed)}"
     supports = published[0]["supports"]
     looks = [compare_counts(run["settings"][run["selected"]], run["test"], run["supports"]) for run in published]
     first = compare_counts(printed["sgd"], printed["test"], supports)
@@ -97,10 +104,8 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
             claim="If all else were equal, each setting would reach the printed level within the range of the seeds",
             printed=", ".join(f"{value:.4f}" for value in as_printed),
             measured=", ".join(format_span(values) for values in levels),
-            holds=all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True)),
-            weight=f"that the printed training is not this one: {_describe_farthest(levels, as_printed)}"
-            if len(published) > 1
-            else "nothing: one seed has no range",
+            holds=within,
+            weight=farthest,
         ),
     ]
 
