@@ -27,7 +27,7 @@ PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP
 
 
 def maps(shape: Sequence[int]) -> Tensor:
-    """Return uninitialised float32 maps [image, channel, height, width] in channels_last memory layout."""
+    """Return an uninitialised float32 tensor [image, channel, height, width] in channels_last memory layout."""
     images, channels, height, width = shape
     if 4 * images * channels * height * width < LEAST:
         return torch.empty(

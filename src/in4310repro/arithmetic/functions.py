@@ -21,10 +21,10 @@ Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 
 
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """Wrap an autograd.Function's backward(), so that an error is raised if second derivatives are computed.
+    """Wrap an autograd.Function's backward() so that computing second derivatives raises an error.
 
-    torch's once_differentiable raises an error only if the incoming gradient requires a gradient. With it, a
-    loss term computed from gradients with `create_graph=True` would silently have no gradient.
+    torch's `once_differentiable` raises an error only if the incoming gradient requires a gradient. In other
+    cases, a loss term computed from gradients with `create_graph=True` would silently have no gradient itself.
     """
 
     def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:
@@ -70,7 +70,9 @@ def batch_norm(
     activation: str = "none",
     other: Tensor | None = None,
 ) -> Tensor:
-    """Return activation(batch_norm(maps) + other) in one pass, with torch.nn.functional.batch_norm's arguments.
+    """Return activation(batch_norm(maps) + other), computed in one pass.
+
+    All arguments except `activation` and `other` mean the same as in torch.nn.functional.batch_norm.
 
     Args:
         maps: float32 [image, channel, height, width].
@@ -78,14 +80,15 @@ def batch_norm(
         running_variance: float32 [channel]; updated and used like `running_mean`.
         weight: float32 [channel]; 1 if None.
         bias: float32 [channel]; 0 if None.
-        training: whether to normalise by the batch's statistics instead of the running ones.
+        training: True to normalise by the statistics of the batch, False to use the running statistics.
         momentum: weight of the batch in the updated running statistics.
         epsilon: added to the variance.
         activation: "none", "relu" or "relu6".
-        other: a second map of the same shape; with "relu" only.
+        other: maps of the same shape, added before the activation; allowed with "relu" only.
 
     Raises:
-        ValueError: dtypes or shapes are wrong, the activation is unknown, or training has one value per channel.
+        ValueError: dtypes or shapes are wrong, the activation is unknown, or each channel has only one value in
+            training.
     """
     maps = check_maps("maps", maps)
     shape = tuple(maps.shape)

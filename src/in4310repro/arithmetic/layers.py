@@ -77,7 +77,7 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
     """torch.nn.AdaptiveAvgPool2d, computed by pooling.adaptive_average_pool."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
-        """Average maps [image, channel, height, width] over windows, to the layer's output size."""
+        """Average maps [image, channel, height, width] over windows; the result has the layer's output size."""
         sizes = self.output_size if isinstance(self.output_size, tuple) else (self.output_size, self.output_size)
         height, width = (
             size if wanted is None else wanted for wanted, size in zip(sizes, input.shape[2:], strict=True)
@@ -155,7 +155,7 @@ def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
 
 
 def _padding(module: nn.Conv2d) -> tuple[int, int]:
-    """Return the padding as two numbers: rows above and below, and columns left and right."""
+    """Return the padding as a pair (rows, columns); each number is added at both ends of its axis."""
     if module.padding == "valid":
         return 0, 0
     if isinstance(module.padding, str):

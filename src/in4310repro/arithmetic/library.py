@@ -185,7 +185,7 @@ class Library:
         return bool(self.number("usable"))
 
     def call(self, function: str, *arguments: Argument, threads: int | None = None) -> None:
-        """Call an exported function with these arguments on `threads` threads; None: on as many as torch uses.
+        """Call an exported function. It runs on `threads` threads; None stands for torch's number of threads.
 
         Every tensor is checked against the function's declaration, see `signatures`.
 
@@ -241,7 +241,7 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
     Args:
         file: the compiled library.
         sources_now: the hash of the current source files.
-        others: phrase for different source files, for the error message.
+        others: words that describe the wrong source files in the error message, such as "other sources".
 
     Raises:
         OSError: the library cannot be loaded.
@@ -255,7 +255,7 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
 
 
 def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
-    """Return `kind(file, instruction_set)`, a loaded library; None if the file is missing or cannot be loaded."""
+    """Load and return `kind(file, instruction_set)`; return None if the file is missing or cannot be loaded."""
     try:
         return kind(file, instruction_set) if file.exists() else None
     except OSError:
@@ -274,7 +274,11 @@ def open_library(instruction_set: str) -> Library | None:
 
 @functools.cache
 def available(open_set: Callable[[str], Library | None] = open_library) -> Library | None:
-    """Return the library for the widest instruction set that the processor has; None if there is no library."""
+    """Return the library with the widest instruction set that this processor has; None if there is no library.
+
+    Args:
+        open_set: function that opens the library of an instruction set.
+    """
     libraries = map(open_set, SETS)
     return next((library for library in libraries if library and library.usable), None)
 

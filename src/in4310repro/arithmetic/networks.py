@@ -140,7 +140,7 @@ def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> b
 
 
 def _is_observed(module: nn.Module) -> bool:
-    """Return whether a hook, or a forward() replaced on the object, can see the module's inputs or outputs."""
+    """Return whether a hook, or a forward() set on the module object, can see the module's inputs or outputs."""
     registered = torch.nn.modules.module
     return "forward" in vars(module) or bool(
         module._forward_hooks
@@ -175,13 +175,14 @@ KEPT = (nn.Flatten, nn.Identity)
 
 
 def portable(model: nn.Module) -> nn.Module:
-    """Replace a model's modules, in place, by ones that use the compiled kernels; return the model.
+    """Make the modules of a model use the compiled kernels, by changing their classes in place; return the model.
 
-    Names, parameters, buffers, state dict, hooks and training mode stay; parameters are laid out in channels_last.
-    A module that only calls other modules is kept; functions that its forward() calls are computed by torch.
+    The names, parameters, buffers, state dict, hooks and training mode are unchanged. Parameters with four axes
+    get the memory layout channels_last. A module that only calls other modules stays as it is. Functions that
+    its forward() calls are computed by torch.
 
     Raises:
-        ValueError: modules have no portable arithmetic; the message names them and what to do.
+        ValueError: modules have no portable arithmetic; the message names them and says what to use instead.
         RuntimeError: no kernel was built for this processor.
     """
     library.library()

@@ -64,7 +64,10 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
 
 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
-    """Return the number of pooling windows along an axis. Windows that begin in the padding at its end do not count."""
+    """Return the number of pooling windows along an axis of `size` values.
+
+    With `round_up`, the last window does not count if it begins in the padding after the values.
+    """
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(
             f"a window of {kernel}, stride {stride}, padding {padding} on {size}; valid are windows that fit, "
@@ -100,7 +103,10 @@ class _MaxPool(torch.autograd.Function):
 
 
 def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the maps twice; in the backward pass, a kernel adds the gradients of the two copies."""
+    """Return the maps twice, for two branches of a network.
+
+    In the backward pass, a kernel of this package adds the gradients of the two copies.
+    """
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
     maps = check_maps("maps", maps)

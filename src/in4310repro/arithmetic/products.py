@@ -94,7 +94,7 @@ def convolve_and_normalise(
         activation: "none", "relu" or "relu6".
 
     Returns:
-        The maps, without gradients.
+        The output maps. Gradients cannot be computed through them.
 
     Raises:
         ValueError: dtypes or shapes are wrong, or the activation is unknown.
@@ -153,7 +153,10 @@ class _Convolution(torch.autograd.Function):
 
 
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
-    """Return a weight's gradient, summed over the whole batch; None if `batch.finish` will store it later."""
+    """Return a weight's gradient, summed over the whole batch.
+
+    With several processes, return None: `batch.finish` later stores the gradient in the weight's `.grad`.
+    """
 
     def compute(images: range, whole: int, result: Tensor) -> None:
         part = Shape.from_buffer_copy(shape)

@@ -50,7 +50,7 @@ class Whole:
         _Current.batch = self._before or WHOLE
 
     def finish(self) -> None:
-        """Wait until all gradients are complete, after the backward pass; does nothing in a single process."""
+        """After the backward pass, wait until all gradients are complete. A single process does not have to wait."""
 
     def images_of_batch(self, images: int) -> int:
         """Return the number of images in the whole batch, given the number in this process."""
@@ -61,7 +61,14 @@ class Whole:
         return tree.add_rows(rows)
 
     def weight_gradient(self, weight: Tensor, images: int, compute: Compute) -> Tensor | None:
-        """Return a weight's gradient over the batch; None if `finish` will store it in `.grad`."""
+        """Return a weight's gradient over the batch; None if `finish` will store it in `.grad`.
+
+        Args:
+            weight: the weight.
+            images: number of images in this process.
+            compute: function that writes the gradient for a range of images to a tensor. Its arguments are the range,
+                the number of images in the whole batch, and the tensor.
+        """
         result = buffers.maps(weight.shape) if weight.ndim == 4 else buffers.like(weight.detach().contiguous())
         compute(range(images), images, result)
         return result
@@ -86,8 +93,8 @@ def connect() -> Connection:
 def images_of(batch: int, connection: Connection | None) -> range:
     """Return the range of this process's images within a batch; all images if there is no connection.
 
-    If there are more processes than groups of 8 images, a process without a group gets image 0. Its result is not
-    used.
+    Images are distributed in groups of 8 (`tree.LEAF`), the units in which sums over a batch are computed. If
+    there are fewer groups than processes, a process without a group gets image 0. Its result is not used.
     """
     if connection is None:
         return range(batch)
@@ -123,7 +130,7 @@ class Share(Whole):
         """Return the number of images in the whole batch; see `Whole.images_of_batch`.
 
         Raises:
-            ValueError: the number of images is not that of this process.
+            ValueError: `images` is not the number of images in this process.
         """
         if images != len(self.images):
             raise ValueError(

@@ -90,10 +90,11 @@ class Signature:
         return function
 
     def bind(self, arguments: Sequence[Argument]) -> tuple[list[object], list[object]]:
-        """Convert arguments for ctypes; return them with the objects to keep alive until the call returns.
+        """Return the arguments converted for ctypes, and the objects that must stay alive until the call returns.
 
-        A tensor that is only read may have any memory layout: it is copied if it has gaps, a wrong order or a
-        negative bit. A tensor that is written must have the layout in which the function writes it.
+        A tensor that is only read may have any memory layout. It is copied if its memory has gaps, if its axes are in
+        a wrong order, or if torch stores its values negated (the negative bit). A tensor that is written must have
+        the layout in which the function writes it.
 
         Raises:
             TypeError: the number of arguments is wrong.
@@ -170,10 +171,15 @@ def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...])
 
 
 def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
-    """Return a strided tensor after checking that memory exists for all of its values.
+    """Return `values`, after checking that memory exists for all of its elements.
 
-    Some tensors of torch are zero and have no memory, such as some gradients. If `read_only` is True, such a
-    tensor is copied to memory.
+    torch represents some tensors of zeros, such as some gradients, without memory. If `read_only` is True, such
+    a tensor is copied to memory.
+
+    Args:
+        what: name of the tensor in error messages.
+        values: a strided tensor.
+        read_only: whether the tensor is only read, and not written.
 
     Raises:
         ValueError: the memory was freed or is too small, or a tensor to be written has none.

@@ -16,7 +16,10 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the root of a batch's summation tree, as the range of all its leaves (groups of `LEAF` images)."""
+    """Return the range of all leaves of a batch's summation tree. This range stands for the tree's root.
+
+    A leaf is a group of at most `LEAF` images.
+    """
     return range(-(-images // LEAF))
 
 
@@ -36,7 +39,10 @@ def share(images: int, rank: int, size: int) -> range:
 
 
 def images_of(node: range, images: int) -> range:
-    """Return the indices within the batch of the images in a node's leaves (groups of 8 images)."""
+    """Return the range of the images that a node sums, as indices in a batch of `images` images.
+
+    A node is a range of leaves, and a leaf is a group of at most 8 images.
+    """
     return range(min(node.start * LEAF, images), min(node.stop * LEAF, images))
 
 
@@ -61,7 +67,7 @@ def nodes(own: range, node: range) -> list[range]:
 
 
 def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
-    """Return the sum of a tree node, computed from `sums` of its descendants; these tensors may be overwritten.
+    """Return the sum of a tree node, computed from the known `sums` of nodes in it. May overwrite these tensors.
 
     Raises:
         ValueError: the given sums do not cover all leaves of the node.
@@ -88,7 +94,7 @@ def add_rows(rows: Tensor) -> Tensor:
 
 
 def quotients(values: Tensor, divisor: int = 1) -> Tensor:
-    """Return float64 values / divisor as float32, rounded once."""
+    """Divide float64 `values` by `divisor` in float64; return the results converted to float32."""
     result = torch.empty(values.shape, dtype=torch.float32, device="cpu")
     values = library.as_plain("values", values)
     library.library().call("quotients", values.numel(), float(divisor), values, result)

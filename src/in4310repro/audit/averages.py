@@ -75,7 +75,10 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """Type of average that the label names, such as weighted. Balanced accuracy, a mean of recalls, is MACRO."""
+        """Type of average that the label names, such as weighted; None if it names none.
+
+        It is MACRO for balanced accuracy, which is the mean of the recalls of all classes.
+        """
         balanced = self.cell.value.measure is Measure.BALANCED_ACCURACY
         return Average.MACRO if balanced else self.cell.value.average
 
@@ -140,11 +143,12 @@ def _read_over_batches(summary: Summary, sheet: Sheet) -> Reading:
 
 
 def read_one_vs_rest(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield a formula (Reading) for an accuracy, by the relation of overall and one-vs-rest accuracies.
+    """Yield a formula (Reading) that relates overall accuracy to the one-vs-rest accuracies of the classes.
 
-    A one-vs-rest accuracy is (TP + TN) / all images, so that each error counts for two classes. With p the share
-    of all images that are right and a_c the one-vs-rest accuracy of class c, the differences 1 - a_c add up to
-    2 (1 - p): p = 1 - sum (1 - a_c) / 2, and the mean of a_c is 1 - 2 (1 - p) / m for m classes.
+    The one-vs-rest accuracy of a class is (TP + TN) / all images. A wrongly classified image is an error for two
+    classes: its own and the predicted one. Let p be the overall accuracy, a_c the one-vs-rest accuracy of class c
+    and m the number of classes. Then the differences 1 - a_c add up to 2 (1 - p).
+    Hence p = 1 - sum (1 - a_c) / 2, and the mean of a_c is 1 - 2 (1 - p) / m.
     """
     if summary.cell.value.measure is not Measure.ACCURACY:
         return
@@ -180,7 +184,10 @@ def _all(sheet: Sheet) -> int:
 
 
 def make_reading(name: str, mean: object) -> Reading:
-    """Return a Reading called `name`. For each way of rounding the class values, its interval is `mean(way)`."""
+    """Return a Reading called `name`, with one interval for each way of rounding the class values.
+
+    The interval for the rounding `way` is `mean(way)`.
+    """
     return Reading(name=name, means={way: mean(way) for way in Rounding})  # type: ignore[operator]
 
 
@@ -263,7 +270,7 @@ def _read_macro_variants(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
 def read_weighted_mean(summary: Summary, sheet: Sheet) -> Reading:
     """Return the mean of the class values, weighted by class size, as a Reading.
 
-    If the class values are recalls, this is the fraction of correct images.
+    If the class values are recalls, this mean is the fraction of correctly classified images.
     """
     return make_reading(WEIGHTED, lambda way: _weighted(summary, sheet, way))
 
@@ -281,12 +288,12 @@ def _weighted(summary: Summary, sheet: Sheet, way: Rounding) -> Interval:
 
 
 def batch_means(accuracy: Interval, images: int) -> Interval:
-    """Return the interval of possible means of batch accuracies, for batch sizes up to 1,024 images.
+    """Return the interval in which the mean of the batch accuracies lies, for any batch size up to 1,024.
 
     All B batches have b images, except the last, which has r. The mean is ((B - 1) p + q) / B, where p is the
-    accuracy of the full batches and q that of the last. All n images have the accuracy ((B - 1) b p + r q) / n.
-    If this accuracy is given, the mean is lowest if the last batch has as few correct images as possible, and
-    highest if it has as many as possible.
+    accuracy of the full batches and q that of the last batch. The accuracy over all n images is
+    ((B - 1) b p + r q) / n. If this accuracy is given, the mean is lowest if the last batch has as few correctly
+    classified images as possible, and highest if it has as many as possible.
     """
     sizes = np.arange(1, min(BATCH, images) + 1)
     full = -(-images // sizes) - 1
@@ -303,13 +310,13 @@ def batch_means(accuracy: Interval, images: int) -> Interval:
 
 
 def nearest_batch_mean(accuracy: Interval, images: int, printed: Interval, classes: Interval = ANY) -> Interval:
-    """Return `accuracy` or the interval of a mean of batch accuracies, whichever is nearer to `printed`.
+    """Return `accuracy` or an interval for the mean of batch accuracies, whichever is nearer to `printed`.
 
-    Let k images be correct in all, and q of the r images in the last batch. The mean over B batches of b images
-    is then ((k - q) / b + q / r) / B. Since k is an interval, so is this mean. It is computed for each common
-    batch size b and each q. Images may be sorted by class, so q may be any number that the class accuracies
-    allow. For the mean without the last batch, q must also be probable in a random order (hypergeometric
-    distribution).
+    Let k images be classified correctly, among them q of the r images in the last batch. The mean over B batches
+    of b images is then ((k - q) / b + q / r) / B. `accuracy` is an interval, so k and the mean are intervals too.
+    The mean is computed for each common batch size b and each q. Images may be sorted by class, so q may be any
+    number that the class accuracies `classes` allow. A mean that leaves out the last batch is computed only if q
+    is also probable for images in random order (hypergeometric distribution).
     """
     fewest, most = float(accuracy.low) * images, float(accuracy.high) * images
     middle, reach = float(classes.low + classes.high) / 2, float(classes.high - classes.low) / 2
@@ -345,7 +352,11 @@ def _gap(one: Interval, other: Interval) -> Fraction:
 
 
 def _probability(images: int, right: float, drawn: int) -> NDArray[np.float64]:
-    """Return the hypergeometric probabilities that 0, 1, ..., `drawn` images of a batch are correct."""
+    """Return the probabilities that 0, 1, ..., `drawn` images of a random batch are classified correctly.
+
+    The batch is drawn from `images` images, of which `right` are classified correctly. The distribution is
+    hypergeometric.
+    """
     q = np.arange(drawn + 1)
 
     def log_choices(of: float, some: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -38,7 +38,7 @@ Bounds = tuple[Counts, Counts]
 
 
 def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no integers TP and TN give all scores of a binary test at once."""
+    """Yield a claim if no pair of integers TP and TN agrees with all printed scores of a binary test."""
     named = sheet.named_split
     row = scores_of_test(sheet)
     if named is None or not row:
@@ -87,7 +87,7 @@ def _shown(split: Split) -> str:
 
 
 def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
-    """Return whether integer TP and TN exist that give all scores; True if there are too many to try.
+    """Return whether some integers TP and TN give all scores. If there are too many pairs to try, return True.
 
     For given numbers of positives P and true positives TP, every score gives a lower and an upper bound of TN.
     This holds because accuracy, balanced accuracy, specificity, precision TP / (TP + FP), negative predictive
@@ -155,7 +155,7 @@ def _odds(share: float) -> float:
 
 
 def _times(odds: float, counts: Counts, unbound: float) -> Counts:
-    """Return odds * counts. If `odds` is infinite, the product is `unbound` where a count is zero."""
+    """Return odds * counts. If `odds` is infinite, a positive count gives infinity and a zero count `unbound`."""
     return odds * counts if np.isfinite(odds) else np.where(counts > SLACK, np.inf, unbound)
 
 
@@ -183,6 +183,9 @@ def _right_negatives(
 
 
 def _over(counts: Counts, low: float, high: float) -> Bounds:
-    """Return the greatest and the least n with low <= counts / n <= high, which are counts / low and counts / high."""
+    """Return the bounds of n that follow from low <= counts / n <= high.
+
+    The upper bound counts / low comes first, then the lower bound counts / high.
+    """
     most = counts / low if low > 0 else np.full_like(counts, np.inf)
     return most, counts / high if high > 0 else np.where(counts > 0, np.inf, 0.0)

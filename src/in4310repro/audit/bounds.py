@@ -28,12 +28,18 @@ class Tallies:
 
     @cached_property
     def classes(self) -> Sequence[Choices]:
-        """Possible counts of each class, if every image has exactly one prediction; empty if unknown."""
+        """Possible numbers of correctly classified and of predicted images, for each class; empty if unknown.
+
+        Each image is assumed to have exactly one prediction.
+        """
         return self.problem.classes(self.way) or ()
 
     @cached_property
     def right(self) -> tuple[int, int]:
-        """Fewest and most correct images over all classes, narrowed by an accuracy in the same report."""
+        """Least and greatest possible number of correctly classified images in all classes together.
+
+        An overall accuracy in the same report narrows this range.
+        """
         ends = [[k for k, _, _ in each.choices] for each in self.classes]
         low, high = sum(map(min, ends)), sum(map(max, ends))
         for cell in self.problem.sheet.summaries:
@@ -46,14 +52,17 @@ class Tallies:
 
     @cached_property
     def predicted(self) -> Ranges:
-        """Fewest and most images that are predicted as each class."""
+        """Least and greatest possible number of images predicted as each class."""
         return [
             (min(low for _, low, _ in each.choices), max(high for _, _, high in each.choices)) for each in self.classes
         ]
 
     @property
     def errors(self) -> Sequence[Interval]:
-        """Intervals of the error rate by two definitions: the share of wrong images, and 1 minus the mean recall."""
+        """Possible intervals of the error rate, one for each of two definitions; empty if unknown.
+
+        The error rate is the fraction of misclassified images, or 1 minus the mean recall.
+        """
         if not self.classes:
             return ()
         wrong = [Fraction(self.problem.images - right, self.problem.images) for right in self.right]
@@ -68,8 +77,8 @@ class Tallies:
     def kappas(self) -> Sequence[Interval]:
         """Bounds of Cohen's kappa over all possible counts, as a list of one interval; empty if unknown.
 
-        Kappa is (N c - S) / (N^2 - S), for N images, c correct ones and S = sum n p. A class has n images and
-        p predictions.
+        Kappa is (N c - S) / (N^2 - S). N is the number of images, and c the number of correctly classified images.
+        S is the sum of n p over all classes, where n images belong to a class and p images are predicted as it.
         """
         if not self.classes:
             return ()
@@ -88,7 +97,8 @@ class Tallies:
     def weighted_kappas(self) -> Sequence[Interval]:
         """Bounds of linearly weighted and of quadratically weighted kappa, as a list of intervals.
 
-        They are 1 - N sum w o / sum w n p, for weights w, observed counts o and the symbols of `kappas`.
+        Each kappa is 1 - N sum(w o) / sum(w n p), summed over all pairs of a true class i and a predicted class j.
+        A pair has o images and the weight w = |i - j| or (i - j)^2. N, n and p are those of `kappas`.
         """
         sizes, found = [each.size for each in self.classes], []
         for power in (1, 2):
@@ -165,7 +175,11 @@ class Tallies:
         return Interval(low=min(values), high=max(values))
 
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return the possible intervals of a score whose label names neither a type of average nor a class."""
+        """Return the possible intervals of a score whose label names neither a type of average nor a class.
+
+        These are the intervals of each type of average and of each class; `printed` is that of the reported value.
+        The result is empty if a class value or the counts are unknown.
+        """
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
         classes = cells[measure]
@@ -188,10 +202,11 @@ class Tallies:
         return [each.widened(ERROR) for each in found]
 
     def micro(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
-        """Return a list of one interval: `printed` if it is possible, or the range of all possible micro averages.
+        """Return the possible micro averages as a list of one interval; empty if the counts are unknown.
 
-        The list is empty if the counts are unknown. An image may have several labels here, so the numbers of
-        predictions need not add up to the number of images.
+        The interval is `printed`, the interval of the reported value, if it contains a possible micro average.
+        Otherwise it is the range of all possible micro averages. An image may have several labels here, so the
+        numbers of predictions need not add up to the number of images.
         """
         rows = [
             (self.problem.sheet.sizes[name], find_predictions(row, self.problem.sheet.sizes[name], self.way))
@@ -203,7 +218,10 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return the least or greatest value (by `choose`) of the average's numerator - share * denominator."""
+            """Return the extreme value of numerator - `share` * denominator of the average, over all possible counts.
+
+            `choose` is `min` or `max`. The value is zero if `share` is the least or greatest possible average.
+            """
             return sum(
                 (
                     choose(
@@ -225,7 +243,7 @@ def _root(
     reached: Callable[[Fraction, Callable[[Iterable[Fraction]], Fraction]], Fraction],
     choose: Callable[[Iterable[Fraction]], Fraction],
 ) -> Fraction:
-    """Return the share between 0 and 1 at which `reached(share, choose)` is zero, found by bisection."""
+    """Find by bisection the number x between 0 and 1 for which `reached(x, choose)` is zero."""
     low, high = Fraction(0), Fraction(1)
     for _ in range(30):
         middle = (low + high) / 2
@@ -234,9 +252,9 @@ def _root(
 
 
 def extremes(values: Sequence[int], ranges: Ranges, total: int) -> tuple[int, int]:
-    """Return the least and greatest sum of value * count, for counts with given ranges and a fixed total.
+    """Return the least and greatest sum of value * count over all counts with given ranges and a fixed total.
 
-    If no counts in these ranges add up to `total`, then `total` is ignored; a different check reports this.
+    If no counts within `ranges` add up to `total`, the total is ignored.
     """
     lows, highs = [low for low, _ in ranges], [high for _, high in ranges]
     if not sum(lows) <= total <= sum(highs):

@@ -39,11 +39,16 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return None if normal rounding explains the numbers. Otherwise name each unusual rounding that explains them.
+    """Return a text for each unusual rounding that explains the numbers; None if normal rounding explains them.
 
     Unusual roundings are truncation and double rounding. A report is assumed to round in one way. However, an
     average and its class values may be rounded differently if their numbers of decimals differ, or if the
     average is a percentage without decimals.
+
+    Args:
+        fits: tests whether the numbers fit if class values are rounded in one way and their average in another.
+        parts: the class values.
+        summary: their average; None if there is none.
     """
     ways = [(Rounding.ROUNDED, Rounding.ROUNDED)]
     if fits(*ways[0]):
@@ -61,7 +66,10 @@ def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
 
 
 def make_finding(claim: Claim, sheet: Sheet) -> Finding:
-    """Convert a contradiction (Claim) to a Finding with a severity (rank). Conditions of its table are added."""
+    """Convert a contradiction (Claim) to a Finding with a severity (rank).
+
+    The finding lists the assumptions that would resolve the contradiction: those of the claim and of its table.
+    """
     conditions = [*claim.conditions]
     # A rounding that a condition names as an explanation must not be listed as excluded.
     excused = any(text in CONDITIONS.values() for text in conditions)
@@ -91,7 +99,7 @@ def make_finding(claim: Claim, sheet: Sheet) -> Finding:
 
 
 def _rests_on(claim: Claim, link: Link) -> bool:
-    """Return whether a claim combines values of a table with values that were linked to the table."""
+    """Return whether a claim uses both a table's own values and values that `link` added to the table."""
     lines = {cell.value.printed.line for cell in claim.cells}
     of_matrix = claim.kind == "confusion matrix"
     added = bool(lines & link.lines) or (of_matrix and link.matrix)
@@ -99,7 +107,7 @@ def _rests_on(claim: Claim, link: Link) -> bool:
 
 
 def _accuracy_and_classes(cells: Sequence[Cell]) -> bool:
-    """Return whether a claim compares an overall accuracy with class values."""
+    """Return whether the cells include both an overall accuracy and class values."""
     values = [cell.value for cell in cells]
     accuracy = any(value.measure is Measure.ACCURACY and value.class_name is None for value in values)
     return accuracy and any(value.class_name is not None for value in values)
@@ -115,5 +123,5 @@ def _describe_readings(cells: Sequence[Cell]) -> str:
 
 
 def describe_sizes(sheet: Sheet, names: Iterable[str]) -> tuple[str, ...]:
-    """Return a text for each class size that a claim uses, with the source of the size."""
+    """Return a text for each class in `names` whose size is known. It gives the size and its source."""
     return tuple(f"{sheet.sizes[name]} images of {name}, {sheet.origin}" for name in names if name in sheet.sizes)

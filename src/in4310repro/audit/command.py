@@ -36,7 +36,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """Exit code: 1 if something is impossible, 2 if the file is unreadable or not understood, else 0."""
+        """Exit code: 1 if a number is impossible, 2 if the file is unreadable or not understood, else 0."""
         return self.audit.exit_code if self.audit else UNREAD
 
 
@@ -57,7 +57,7 @@ def audit_file(path: Path, options: Options) -> Outcome:
 
 
 def list_recognised(path: Path) -> Outcome | str:
-    """Return a listing of the tables in a file; an Outcome with an error if the file is unreadable."""
+    """Return text that lists the tables in a file, or an Outcome with an error if the file is unreadable."""
     try:
         return show(read(path))
     except ValueError as error:
@@ -103,7 +103,9 @@ def write(result: Audit, out: Path) -> Path:
 
 
 def parse_sizes(given: str | None) -> Mapping[str, int]:
-    """Return class sizes from text such as `sea=510,forest=474`, or from a JSON or CSV file with class and number.
+    """Return class sizes from text such as `sea=510,forest=474`, or from a JSON or CSV file.
+
+    A JSON file holds an object with the size of each class. A CSV file has a class and its size in each row.
 
     Raises:
         ValueError: a size is not an integer, or the file cannot be read.
@@ -139,9 +141,10 @@ def _read_sizes(path: Path) -> list[tuple[str, Any]]:
 
 
 def parse_ceilings(given: Sequence[str]) -> Mapping[str, Fraction]:
-    """Return a dict from name to ceiling, the highest plausible accuracy.
+    """Return ceilings, which are the highest plausible accuracies, by name.
 
-    Entries are written as `0.995`, `99.5%` or, with a name, `best known=0.9979`.
+    An entry is written as `0.995`, `99.5%` or, with a name, `best known=0.9979`. An entry `0.995` without a name
+    gets the name `the ceiling 0.995`.
 
     Raises:
         ValueError: a ceiling is not a number between 0 and 1.

@@ -46,10 +46,9 @@ class Comparison:
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
     """Yield a claim for each value that contradicts the confusion matrix.
 
-    If the transpose of the matrix fits better, the values are compared with the transpose. The matrix is
-    assumed to be of the table's images if enough row sums equal the class sizes and enough class values agree
-    with the matrix, or if the table has neither. Otherwise each claim has the condition that the matrix is of
-    different images.
+    If the transpose of the matrix fits better, the values are compared with the transpose. If too few class sizes
+    and class values of the table agree with the matrix, the matrix may describe other images. Each claim then
+    says that it holds only if the matrix describes the same images as the table.
     """
     matrix = sheet.table.matrix
     counts = matrix_counts(matrix) if matrix else None
@@ -87,11 +86,11 @@ def _has_same_images(best: Comparison, sheet: Sheet, classes: int) -> bool:
 def _order_classes(
     matrix: ConfusionMatrix, names: Sequence[str], counts: Counts, sheet: Sheet
 ) -> tuple[Sequence[str], bool]:
-    """Return the class names in the order of the matrix, and whether that order is certain.
+    """Return the class names in the order of the matrix, and whether this order is certain or assumed.
 
     If the matrix and the table have the same names, the order of the matrix is used, unless the row sums fit
-    the order of the table better. The order of the table is certain if no class sizes are known, or if all
-    class sizes differ and at least half of them equal the row sums.
+    the order of the table better. In all other cases the order of the table is used. It counts as certain if no
+    class sizes are known, or if all class sizes differ and at least half of them equal the row sums.
     """
     by_name = {name.strip().casefold(): name for name in names}
     called = [name.strip().casefold() for name in matrix.classes]

@@ -149,7 +149,7 @@ class Table:
 
     @property
     def has_classes(self) -> bool:
-        """True if there are values of classes or a confusion matrix, and not only averages."""
+        """True if the table has a confusion matrix or values of single classes, and not only averages."""
         return self.matrix is not None or bool(self.of_classes)
 
     @property

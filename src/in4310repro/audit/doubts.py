@@ -101,10 +101,10 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 
 
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a Gap (a reason for doubt) for each nearby table whose classes may also belong to `table`.
+    """Yield a Gap (a reason for doubt) for each nearby table that may list further classes of `table`.
 
-    They may if the nearby table has class values of a metric but no average, and `table` has the average.
-    Tables that only repeat numbers of `table`, such as a sentence about it, are ignored.
+    This is suspected if the nearby table has class values of a metric but no average, while `table` has the
+    average. Tables that only repeat numbers of `table`, such as a sentence about it, are ignored.
     """
     names, place = (
         set(table.classes),
@@ -155,10 +155,10 @@ def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
 
 
 def _is_row(text: str, given: frozenset[float]) -> bool:
-    """Return whether a line may be another row of the table.
+    """Return whether a line may be another row of the table, whose numbers are `given`.
 
-    Lines whose numbers are all in `given` are not rows. Sentences with fewer than two new numbers are not rows
-    either.
+    A line that only repeats numbers from `given` is not a row. A sentence with fewer than two new numbers is not
+    a row either.
     """
     text = text[:LONGEST]
     numbers = _numbers(text)
@@ -177,17 +177,19 @@ def _measures(text: str) -> frozenset[Measure]:
 
 
 def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
-    """Yield a condition if the accuracy may be over tokens (words) while the class values are over entities."""
+    """Yield a doubt if accuracy and class values may count different things.
+
+    For example, the accuracy may count tokens (words), while the class values count entities.
+    """
     if len({value.item for value in table.values}) > 1 or _is_of_entities(table, document) or _has_micro_average(table):
         yield OF_TOKENS
 
 
 def doubt_labels(table: Table, document: Document) -> Iterator[str]:
-    """Yield a condition if images may have several labels or none, or the accuracy may be over tokens (words).
+    """Yield a doubt if the accuracy may count tokens (words), or if images may have several labels or none.
 
-    Several labels are ruled out by a confusion matrix, and by an accuracy among the averages of precision, recall
-    and F1: scikit-learn prints a micro average instead if images have several labels or some labels are not
-    counted.
+    A confusion matrix shows that each image has one label. So does an accuracy beside precision, recall and F1:
+    scikit-learn prints a micro average in its place if images have several labels or some labels are not counted.
     """
     if any(doubt_accuracy(table, document)):
         yield OF_TOKENS
@@ -210,7 +212,10 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 
 
 def _has_micro_average(table: Table) -> bool:
-    """Return whether a samples average, or a micro average that differs from the accuracy, suggests several labels."""
+    """Return whether an average in the table suggests that images have several labels.
+
+    It is a samples average, or a micro average that is not equal to any accuracy in the table.
+    """
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
     overall = [v for v in table.values if v.average is Average.OVERALL and v.measure in SCORES]
@@ -225,10 +230,10 @@ def _are_equal(one: Value, other: Value) -> bool:
 
 
 def doubts_of_averages(table: Table, document: Document) -> Iterator[str]:
-    """Yield reasons why an F1 over all classes may lie outside the bounds from precision and recall.
+    """Yield reasons why the F1 over all classes may exceed its usual bound.
 
-    F1 <= (P + R) / 2 holds if all three are averaged in the same way, which is assumed unless the text suggests
-    otherwise.
+    The bound F1 <= (P + R) / 2 holds if precision P, recall R and F1 are averaged in the same way. This is
+    assumed unless the text suggests otherwise.
     """
     values = [v for v in table.values if v.class_name is None and v.measure in SCORE_NAMES]
     if {value.measure for value in values} != set(SCORE_NAMES):

@@ -58,16 +58,16 @@ def audit(
 
     Args:
         source: the report's text, or the path of a file.
-        images: number of images of the image set, or a sequence with one for each of several sets. Decimals
-            cannot tell 486/490 from 243/245, so several class sizes may fit. If exactly one choice adds up to
-            this number, it is used. This never makes a finding "impossible".
+        images: number of images of the image set, or a sequence of such numbers for several image sets. It helps
+            to infer class sizes: printed decimals often allow several, as 486/490 = 243/245. If only one choice
+            of class sizes adds up to `images`, that choice is used. No finding is "impossible" because of it.
         sizes: number of images of each class, for tables that do not print it; or a sequence with one mapping
             for each of several image sets. Each table then uses the mapping that fits its values.
         bound: largest class size that is searched; None: as large as the decimals can resolve.
         folds: number of folds or runs that the values are means over.
-        ceilings: by name, accuracies above which a result is odd. None: use known ceilings, and only for tables
-            of the scene photographs.
-        power: whether errors are planted in the report to measure how many of them are detected.
+        ceilings: dict from a name to an accuracy above which a result is odd. None: use known ceilings, and
+            only for tables of the scene photographs.
+        power: whether to insert errors into copies of the report, to measure how many of them are detected.
 
     Raises:
         ValueError: the source cannot be read as a report, or an argument is out of range.
@@ -86,7 +86,10 @@ def audit(
 
 
 def conclude(document: Document, options: Options) -> Audit:
-    """Return the audit of a parsed document. Its `power` is left as None, since errors must be planted for it."""
+    """Return the audit of a parsed document.
+
+    The field `power` of the result is None. It can be filled later, by inserting errors and counting those found.
+    """
     all_sheets = make_sheets(document, options)
     accusations, means = accuse(all_sheets)
     sets = find_image_sets(all_sheets, options)
@@ -106,7 +109,7 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the contradictions found without inferred class sizes, and a MeanCheck for each reported mean."""
+    """Return the contradictions that are found without inferring class sizes, and a MeanCheck for each mean."""
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:

@@ -37,7 +37,10 @@ class Accuracies:
     declared: tuple[str | None, int | None]  # name of the image set and its images, where the text says so
 
     def fit(self, name: str, size: int) -> bool:
-        """Return whether some count out of `size` images gives the accuracy of a class, rounded or truncated."""
+        """Return whether the printed accuracy of class `name` is k / `size` for some integer k.
+
+        The quotient may have been rounded or truncated.
+        """
         cell = self.cells[name]
         return any(counts_within(interval_of(cell, way), size) for way in (self.rounding, Rounding.TRUNCATED))
 
@@ -90,14 +93,17 @@ class Evidence:
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the log probability of the values if the units at `places` share an image set, less a penalty."""
+        """Return the log probability of the values if the units at the indices `places` share an image set.
+
+        A penalty for the image set is subtracted. The most probable total of images is assumed.
+        """
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return a dict of log probabilities of the values if the units at `places` share an image set.
+        """Return log probabilities of the values if the units at the indices `places` share an image set.
 
-        The keys are the given totals of images that the set may have, and None for a set of any total. A penalty is
-        subtracted for the set.
+        The result is a dict. Its keys are the given totals of images that the set may have, and None for a set with
+        any total. A penalty for the image set is subtracted from each log probability.
         """
         key = tuple(sorted(places))
         if key not in self._known:
@@ -109,7 +115,7 @@ class Evidence:
         return self._known[key]
 
     def of_partition(self, groups: Sequence[Sequence[int]]) -> float:
-        """Return the log probability of the values if the units of each group share an image set, one set per group.
+        """Return the log probability of the values if each group of units has an image set of its own.
 
         A penalty is subtracted if several image sets have the same given total of images.
         """
@@ -126,7 +132,10 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Group the tables that name the same image set and total, if common class sizes exist. The others stay single."""
+    """Return lists of tables, with tables that declare the same image set and total in one list.
+
+    These tables are joined only if common class sizes fit them. Each other table is a list of its own.
+    """
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
         unit = [table for table in tables if table.declared == key]
@@ -140,7 +149,10 @@ def _tells(tables: Sequence[Accuracies], name: str) -> bool:
 
 
 def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArray[np.float64]:
-    """Return the log probability of a class's accuracies for each of `sizes`, with all counts equally probable."""
+    """Return the log probability of the accuracies of class `name` for each class size in `sizes`.
+
+    All counts of correctly classified images from 0 to the size are assumed to be equally probable.
+    """
     units = [float(t.cells[name].unit) for t in tables if len(t.fits[name]) and t.cells[name].share not in (0, 1)]
     logarithms = [np.log(np.maximum(unit, 1.0 / (sizes + 1))) for unit in units]
     return np.sum(logarithms, axis=0) if logarithms else np.zeros(len(sizes))
@@ -161,7 +173,10 @@ def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int
 
 
 def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, steps: int = STEPS) -> float:
-    """Return the log probability of the values, averaged over all class sizes that sum to `total`."""
+    """Return the log probability of the values, averaged over all choices of class sizes that sum to `total`.
+
+    The result is -inf if no choice fits, or if the computation would need more than `steps` operations.
+    """
     allowed = [common_sizes(tables, name) for name in names]
     if sum(map(len, allowed)) * total > steps or total < len(names):
         return -math.inf
@@ -187,10 +202,10 @@ def log_choices(total: int, classes: int) -> float:
 
 
 def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
-    """Yield the groups of the most probable partition of the units.
+    """Yield the groups of the most probable partition of the tables by image set.
 
-    Each group comes with the probability that it is wrong, and with the best other partitions. Only partitions
-    more probable than `rival` are listed.
+    Each group comes with the probability that it is wrong, and with the best other partitions that are more
+    probable than `rival`.
     """
     partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])
@@ -227,7 +242,10 @@ def list_partitions(units: Sequence[int]) -> Iterator[list[tuple[int, ...]]]:
 
 
 def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
-    """Return a probable partition of many units, by greedy assignment and repeated reassignment of each unit."""
+    """Find a probable partition of many units by greedy assignment.
+
+    If there are at most `most` units, each unit is then repeatedly reassigned to the group where it fits best.
+    """
     groups: list[list[int]] = []
     for unit in range(len(evidence.units)):
         _assign(unit, groups, evidence)
@@ -244,7 +262,10 @@ def improve_partition(evidence: Evidence, most: int = MOVES) -> list[list[int]]:
 
 
 def _assign(unit: int, groups: list[list[int]], evidence: Evidence) -> None:
-    """Add a unit to the group that gains the most probability, or make it a new group."""
+    """Add a unit to one of `groups`, or append a new group with this unit alone.
+
+    The choice is the one that gives the highest probability.
+    """
     gains = [evidence.of([*group, unit]) - evidence.of(group) for group in groups]
     best = max(range(len(groups)), key=lambda place: gains[place], default=None)
     if best is not None and gains[best] >= evidence.of([unit]):

@@ -80,14 +80,14 @@ def describe_value(value: Value) -> str:
 
 
 def format_counts(counted: Counted) -> CountRow:
-    """Return the numbers of correct images of a table as text."""
+    """Return a table's numbers of correctly classified images as text, for each class and in total."""
     spans = [(name, format_range(counted.correct.get(name), " to "), size) for name, size in counted.sizes.items()]
     cells = tuple((name, f"{span} of {size}") for name, span, size in spans)
     return CountRow(name=counted.name, cells=cells, total=f"{format_range(counted.totals, ' to ')} of {counted.images}")
 
 
 def format_share(detection: Detection, count: int) -> str:
-    """Return `count` as a percentage of all planted errors, or "none tried" if no error was planted."""
+    """Return `count` as a percentage of the errors inserted as a test, or "none tried" if there were none."""
     return share_of(count, detection.tried, "none tried")
 
 
@@ -128,7 +128,10 @@ class Passage:
 
 
 def make_passages(audit: Audit) -> list[Passage]:
-    """Return the whole text as passages; many consecutive lines without values are folded."""
+    """Return the whole text as passages.
+
+    Many consecutive lines without values become a folded passage, which a reader of the page can open.
+    """
     lines = mark_lines(audit)
     near = {
         other
@@ -164,7 +167,10 @@ def mark_lines(audit: Audit) -> list[Line]:
 
 
 def _find_uses(findings: Sequence[Finding]) -> Uses:
-    """Return, by `id` of a printed number, the index (from 1) and severity of each finding that uses the number."""
+    """Return a dict from the `id` of each printed number to the findings that use the number.
+
+    Each finding is given as a pair of its index, counted from 1, and its severity.
+    """
     uses: dict[int, list[tuple[int, Rank]]] = defaultdict(list)
     for number, finding in enumerate(findings, start=1):
         for key in dict.fromkeys(id(value.printed) for value in finding.values):
@@ -191,9 +197,9 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
 
 
 def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
-    """Yield the position of each value in the line, with the value.
+    """Yield (position, value) for each value whose text is found in the line.
 
-    The position is the first occurrence of the value's text that does not overlap a value placed before.
+    The position is the first occurrence of the value's text that does not overlap an earlier one of `values`.
     """
     free = [True] * len(text)
     # Readers treat every space as a plain one, hard and thin spaces too.

@@ -99,7 +99,7 @@ class Cell:
         return Interval(low=(low / 100 if self.ambiguous else low) - error, high=high + error)
 
     def hull(self, error: Fraction = Fraction(0)) -> Interval:
-        """Return the interval of all fractions that some way of rounding turns into this value."""
+        """Return the interval of all fractions that any kind of rounding turns into this value, widened by `error`."""
         rounded, truncated = self.interval(Rounding.TWICE, error), self.interval(Rounding.TRUNCATED, error)
         return Interval(low=rounded.low, high=truncated.high)
 
@@ -120,7 +120,7 @@ def fits_grid(printed: Printed, kind: type[np.floating]) -> bool:
 
 
 def arithmetic_error(printed: Iterable[Printed]) -> Fraction:
-    """Return the error of float32 arithmetic if all values may be float32 numbers; otherwise that of float64."""
+    """Return the rounding error of float32 if all values may be float32 numbers, or of float64 if not."""
     single = all(fits_grid(each, np.float32) for each in printed)
     return ROUNDOFFS * (ROUNDOFF32 if single else ROUNDOFF64)
 
@@ -139,8 +139,8 @@ def counts_within(interval: Interval, images: int) -> range:
 def smallest_size(interval: Interval) -> int:
     """Return the least n for which some fraction k/n is in the interval.
 
-    This is found in the Stern-Brocot tree by continued fractions: Graham, Knuth and Patashnik, Concrete
-    Mathematics, 4.5.
+    The search follows the Stern-Brocot tree by continued fractions. See Graham, Knuth and Patashnik, Concrete
+    Mathematics, section 4.5.
     """
     low, high = max(interval.low, Fraction(0)), interval.high
     previous, current = 1, 0
@@ -168,11 +168,12 @@ def half_precision(images: int, count: int) -> tuple[float, ...]:
 
 
 def find_units(column: Sequence[Printed], measures: Sequence[Measure]) -> list[Fraction]:
-    """Return the unit to which each number was rounded, such as 1/100, as a fraction of one.
+    """Return, for each number, the unit to which it was rounded, such as 1/100 for a whole percentage.
 
-    `round(share, 2) * 100` may print as 95.0, 95.00 or 56.99999999999999, although the share was rounded to one
-    percent. Such rounding is assumed for a number that ends in two or more zeros, for a full-length double next
-    to a short decimal, and for a metric whose numbers all end in zeros.
+    A number may show more digits than it was rounded to. For example, `round(share, 2) * 100` may print as 95.0,
+    95.00 or 56.99999999999999, although it was rounded to 1/100. This is assumed in three cases: the number ends
+    in two or more zeros, it is a full-length double next to a short decimal (56.99999999999999 next to 57), or
+    all numbers of its metric end in zeros.
     """
     pairs = list(zip(column, measures, strict=True))
     common = {measure: _count_common_decimals([p for p, m in pairs if m is measure]) for measure in set(measures)}
@@ -200,10 +201,10 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the most decimals that the numbers have without trailing zeros (`count_decimals`), but at least two.
+    """Return the largest number of decimals in a column without trailing zeros, but at least two.
 
-    Return None if a number is printed with no more decimals than this, so that it has no zeros at its end.
-    Zeros and ones are ignored; if fewer than two numbers are left, return None.
+    Return None if some number is printed with no more decimals than this, since it then has no surplus zeros.
+    Zeros and ones are ignored. If fewer than two other numbers are left, return None.
     """
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)

@@ -66,7 +66,7 @@ class Problem:
 
 
 def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim if no image counts give all class scores, and a claim for each accuracy that contradicts them."""
+    """Yield a claim for each contradiction between all class scores, the number of images and the accuracies."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -94,7 +94,7 @@ def make_problem(sheet: Sheet) -> Problem | None:
 
 
 def _claim_predictions(problem: Problem) -> Claim | None:
-    """Return a claim if the numbers of predictions of the classes cannot add up to the number of images."""
+    """Return a claim if the class scores need more or fewer predictions than there are images; else None."""
     images = problem.images
 
     def sums(way: Rounding) -> tuple[int, int] | None:
@@ -130,8 +130,8 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
     """Yield the condition that some images are predicted as classes that the table does not list.
 
-    The condition is left out for a full classification report, and if `fewer` (fewer predictions than images)
-    is False.
+    The condition is yielded only if `fewer` is True, which means that there are fewer predictions than images.
+    Nothing is yielded for a full classification report, since it lists every class.
     """
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
@@ -200,16 +200,16 @@ def _message(problem: Problem, cell: Cell, adding_up: bool) -> str:
 
 
 def _sum_right(classes: Sequence[Choices]) -> tuple[int, int]:
-    """Return the fewest and most correct images, summed over all classes."""
+    """Return the smallest and the largest possible number of correctly classified images of all classes together."""
     ends = [[k for k, _, _ in each.choices] for each in classes]
     return sum(map(min, ends)), sum(map(max, ends))
 
 
 def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
-    """Return whether some class counts give the accuracy.
+    """Return whether the class scores allow an accuracy in the interval `accuracy`.
 
-    If `adding_up` is True, they must also give one prediction per image. If there are too many counts to try,
-    return True.
+    If `adding_up` is True, the numbers of predictions must also add up to the number of images. If there are too
+    many possible counts to try all of them, an impossible accuracy may be taken as possible.
     """
     classes, images = problem.classes(way), problem.images
     if classes is None:
@@ -236,9 +236,10 @@ def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_
 
 
 def _reach_predictions(classes: Sequence[Choices], width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the fewest and the most predictions of all classes together, for each number of correct images.
+    """Return two arrays: the fewest and the most predictions that all classes together can have.
 
-    Index 0 of both arrays is for the fewest possible correct images, index 1 for one more, and so on.
+    Index 0 of each array is for the smallest possible number of correctly classified images, index 1 for one
+    image more, and so on. `width` is the length of the arrays.
     """
     never = 2**60
     low, high = np.full(width, never, dtype=np.int64), np.full(width, -never, dtype=np.int64)

@@ -31,7 +31,7 @@ Allowed = Callable[[Tallies], Sequence[Interval]]
 
 
 def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each average or one-vs-rest score that precision, recall and F1 rule out."""
+    """Yield a claim for each average or one-vs-rest score that contradicts the classes' precision, recall and F1."""
     problem = make_problem(sheet)
     if problem is None:
         return
@@ -47,12 +47,15 @@ def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def is_bound(cell: Cell) -> bool:
-    """Return whether the scores of all classes limit the range of an average."""
+    """Return whether the scores of all classes limit which values an average can have."""
     return not cell.value.spread and _allow_intervals(cell) is not None
 
 
 def _allow_intervals(cell: Cell) -> Allowed | None:
-    """Return a function that gives the possible intervals of an average; None if no check exists for it."""
+    """Return a function that computes the intervals in which an average can lie.
+
+    Return None if no check exists for this average.
+    """
     measure, average = cell.value.measure, cell.value.average
     if average is Average.MICRO and measure in (Measure.PRECISION, Measure.F1):
         return lambda tallies: tallies.micro(measure, interval_of(cell, tallies.way))
@@ -152,10 +155,10 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 def check_joint_shares(sheet: Sheet, seconds: float = SECONDS) -> Iterator[Claim]:
     """Yield a claim for each accuracy that the scores of all classes exclude, whatever the class sizes are.
 
-    Each image has one label and one prediction. For each class, w is its share of all labels and q its share of
-    all predictions; t is the share of images that are correct and of this class. With recall R and precision P,
-    t = R w = P q and 2 t = F1 (w + q). The sums of w and of q are 1. The accuracy is the sum of t: a weighted
-    mean of the recalls, and also of the precisions.
+    Each image has one label and one prediction. For each class, w is the fraction of all images with its label,
+    q the fraction with its prediction, and t the fraction with both. With recall R and precision P of the class,
+    t = R w = P q and 2 t = F1 (w + q). Over all classes, w sums to 1, and so does q. The accuracy is the sum of
+    t: a weighted mean of the recalls, and also of the precisions.
     """
     rows = {
         name: {m: sheet.classes[m][name] for m in SCORES if name in sheet.classes.get(m, {})}
@@ -208,7 +211,11 @@ def _claim_outside_bounds(sheet: Sheet, rows: Rows, cell: Cell, seconds: float) 
 
 
 def bound_accuracy(rows: Rows, way: Rounding, seconds: float = SECONDS) -> tuple[float, float] | None:
-    """Return the lowest and highest accuracy that the scores allow; None if none is possible or the solver fails."""
+    """Return the lowest and highest accuracy that the scores allow.
+
+    Return None if they allow no accuracy, or if the solver fails or needs more than `seconds`. `way` says how the
+    printed scores are assumed to be rounded.
+    """
     coefficients, limits = _inequalities(list(rows.values()), way)
     classes = len(rows)
     once = np.zeros((2, 3 * classes))
@@ -221,9 +228,10 @@ def bound_accuracy(rows: Rows, way: Rounding, seconds: float = SECONDS) -> tuple
 
 
 def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tuple[Floats, Floats]:
-    """Return A and b of the inequalities A x <= b that the scores give.
+    """Return A and b of the inequalities A x <= b that follow from the scores.
 
-    The vector x holds the fraction of images of each class, then of predictions, then of correct images.
+    The vector x holds fractions of all images: first the images with the label of each class, then those with
+    its prediction, then those with both.
     """
     classes = len(rows)
     made: list[Floats] = []
@@ -240,7 +248,11 @@ def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tupl
 
 
 def _bound_rows(interval: Interval, of: Sequence[int], right: int, factor: float, width: int) -> Iterator[Floats]:
-    """Yield the rows of A for low * s <= factor * x[right] <= high * s, where s is the sum of x at the indices `of`."""
+    """Yield the rows of A for the inequalities low * s <= factor * x[right] <= high * s.
+
+    Here s is the sum of x at the indices `of`, x has `width` components, and low and high are the ends of
+    `interval`.
+    """
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class without a right image may be undefined, and programs print different things for that.
     if interval.high > 0:

@@ -60,7 +60,10 @@ def line_range(table: Table) -> tuple[int, int]:
 
 
 def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """Merge each matrix without class values into the report near it, if exactly one report fits."""
+    """Merge each confusion matrix into the classification report near it; return the remaining tables.
+
+    A matrix stays separate if it comes with class values, or if no report or more than one fits.
+    """
     left = list(tables)
     for joined in tables:
         matrix = joined[0]
@@ -97,7 +100,7 @@ def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
 
 
 def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
-    """Return whether two tables are near each other and no text between them starts a different result."""
+    """Return whether two tables are at most `near` lines apart, without a new result beginning between them."""
     first, second = sorted((line_range(one), line_range(other)))
     if second[0] - first[1] > near:
         return False
@@ -116,7 +119,10 @@ def _is_within(one: Table, other: Table) -> bool:
 
 
 def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
-    """Yield a reason why two results may be of different predictions if they are from different notebook cells."""
+    """Yield a doubt if two results come from different cells of a notebook.
+
+    They may then be results of different predictions.
+    """
     if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
         yield f"the outputs of {one.section} and of {other.section} are of different predictions"
 
@@ -154,7 +160,11 @@ def _merge_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
 
 
 def _find_owner(place: int, tables: Sequence[Joined], anchors: Sequence[int], document: Document) -> int | None:
-    """Return the index of the table to which a line belongs; None if no table or more than one is possible."""
+    """Return the index of the table to which the line `tables[place]` belongs.
+
+    Candidates are the nearest tables before and after the line, among the indices `anchors`. The result is None
+    if neither table can own the line, or if both can and the document does not show which one does.
+    """
     loose = tables[place][0]
     before = max((each for each in anchors if each < place), default=None)
     after = min((each for each in anchors if each > place), default=None)
@@ -232,7 +242,7 @@ def _doubt_rivals(loose: Table, rivals: Sequence[Table]) -> Iterator[str]:
 
 
 def with_adjacent_lines(tables: Sequence[Joined], document: Document) -> list[Joined]:
-    """Join consecutive one-line tables that report the same result; return all tables.
+    """Return the tables, with consecutive one-line tables of the same result joined into one table.
 
     A metric that occurs a second time starts the next result. If the results then list different metrics, it is
     unclear which line belongs to which result, and no lines are joined.

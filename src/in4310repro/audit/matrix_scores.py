@@ -32,7 +32,10 @@ class Scores:
         return self.kappas[0] if self.kappas else None
 
     def of_class(self, measure: Measure, place: int) -> tuple[Fraction, ...]:
-        """Return a class's values of a metric, one for each usual definition; empty if undefined."""
+        """Return the values that a metric can have for a class, one for each usual definition of the metric.
+
+        The result is empty if the metric is undefined. `place` is the index of the class.
+        """
         if measure is Measure.ACCURACY:
             values = [self.by_measure[Measure.RECALL][place], self.against_the_rest[place]]
         elif measure is Measure.BALANCED_ACCURACY:
@@ -43,7 +46,10 @@ class Scores:
         return tuple(value for value in values if value is not None)
 
     def over_all(self, measure: Measure, average: Average | None) -> tuple[Fraction, ...]:
-        """Return the values of an average, one for each usual definition; empty if no definition is implemented."""
+        """Return the values that an average of a metric can have, one for each usual definition of the average.
+
+        The result is empty if no definition is implemented.
+        """
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))
         if measure is Measure.ERROR:
@@ -149,7 +155,11 @@ def _kappas(counts: Counts, sizes: Sequence[int], predicted: Sequence[int]) -> I
 
 
 def _means(column: Column) -> Iterator[Fraction]:
-    """Yield the mean without undefined values. If there are any, also yield it with zeros and with ones for them."""
+    """Yield the mean of the defined values in a column.
+
+    If some values are undefined, also yield two means over the whole column. The first counts every undefined
+    value as 0, and the second counts it as 1.
+    """
     defined = [value for value in column if value is not None]
     total = sum(defined, Fraction(0))
     if defined:

@@ -36,7 +36,11 @@ LEFT_OUT = re.compile(
 
 
 def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
-    """Yield (claim, comparison) for each average. If the class values agree with the average, the claim is None."""
+    """Yield a pair (claim, comparison) for each average of the table.
+
+    The claim is a contradiction between the average and the class values; it is None if there is no
+    contradiction.
+    """
     for summary in list_summaries(sheet):
         readings = list(list_readings(summary, sheet))
         if summary.cell.share < 0:
@@ -91,7 +95,7 @@ def _name(reading: Reading) -> str:
 
 
 def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the condition of each formula (Reading) that has a condition and explains the reported average."""
+    """Yield the condition of each conditional formula in `readings` that explains the reported average."""
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:

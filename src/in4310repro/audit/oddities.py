@@ -75,7 +75,11 @@ def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
 
 
 def find_equal_counts(tables: Sequence[Counted], largest: int = LARGEST) -> Iterator[Finding]:
-    """Yield a finding for each pair of tables with equal numbers of correct images in improbably many classes."""
+    """Yield a finding for each pair of tables that agree in improbably many classes.
+
+    Two tables agree in a class if equally many of its images are correctly classified. Pairs of tables with more
+    than `largest` images in a class are skipped.
+    """
     for one, other in itertools.combinations(tables, 2):
         first, second = _settle_counts(one), _settle_counts(other)
         if one.sizes != other.sizes or first is None or second is None:
@@ -99,7 +103,10 @@ def find_equal_counts(tables: Sequence[Counted], largest: int = LARGEST) -> Iter
 
 
 def _settle_counts(table: Counted) -> dict[str, int] | None:
-    """Return the number of correct images of each class; None if the decimals allow several numbers for a class."""
+    """Return the number of correctly classified images of each class.
+
+    Return None if this number is not known exactly for every class.
+    """
     counts = {label: count[0] for label, count in table.correct.items() if count is not None and len(count) == 1}
     return counts if len(counts) == len(table.correct) else None
 
@@ -109,7 +116,8 @@ def find_high_level(
 ) -> Iterator[Finding]:
     """Yield a finding if accuracies are improbably high, even if the true accuracy is the largest of `ceilings`.
 
-    If the printed decimals allow several numbers of correct images, the smallest is used.
+    If the printed decimals allow several numbers of correctly classified images, the smallest is used. Tables of
+    more than `largest` images are skipped.
     """
     tails: dict[str, Fraction] = {}
     evidence = []
@@ -138,7 +146,7 @@ def find_high_level(
 def find_low_precision(sheet: Sheet) -> Iterator[Finding]:
     """Yield a finding for each class whose average precision is below the class's fraction of all images.
 
-    Equal scores for all images would reach this fraction.
+    A network that gives the same score to all images would reach this fraction as its average precision.
     """
     for label, cell, positives, negatives in list_ranked(sheet):
         share = Fraction(positives, positives + negatives)

@@ -54,7 +54,10 @@ def wrap(line: str) -> str:
 
 
 def format_finding(shown: ShownFinding) -> Iterator[str]:
-    """Yield the text lines of a finding; omit excluded explanations that are printed with an earlier finding."""
+    """Yield the text lines of a finding.
+
+    An explanation that the finding rules out is omitted if an earlier finding has already printed it.
+    """
     finding = shown.finding
     yield f"{shown.number}. {shown.heading} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."
     yield from (f"   unless {condition}." for condition in finding.conditions)
@@ -75,7 +78,7 @@ def format_finding(shown: ShownFinding) -> Iterator[str]:
 
 
 def format_counts(view: View) -> Iterator[str]:
-    """Yield lines with the class sizes and the numbers of correct images of each table."""
+    """Yield lines with the class sizes and the numbers of correctly classified images of each table."""
     origins = {"printed": "as printed", "given": "as given", "search": "from the decimals"}
     for group in view.sizes:
         known = set(group.identified)
@@ -125,7 +128,7 @@ def _unread(view: View) -> Iterator[str]:
 
 
 def format_power(view: View) -> Iterator[str]:
-    """Yield the lines of a table with the share of planted errors of each type that were detected."""
+    """Yield the lines of a table with the proportion of artificially inserted errors detected, by error type."""
     if view.blind:
         yield "Power: no error that was planted in this report would be noticed."
     if not view.power:

@@ -180,7 +180,7 @@ def swap_digits(value: Value, _: Sequence[Value], generator: np.random.Generator
 
 
 def take_other_row(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return a random number of `column`, except `value` itself, with equally many decimals; None if there is none."""
+    """Return a randomly chosen other value of `column` with as many decimals as `value`; None if there is none."""
     others = [
         other.printed for other in column if other.printed.decimals == value.printed.decimals and other is not value
     ]
@@ -190,7 +190,10 @@ def take_other_row(value: Value, column: Sequence[Value], generator: np.random.G
 
 
 def drop_class(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
-    """Return the plain mean without one random class; None if `value` is far from the plain mean of all classes."""
+    """Return the mean of the class values in `column` after leaving out one random class.
+
+    The result is None if `value` is not close to the mean of all class values, or if there are fewer than three.
+    """
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:
         return None

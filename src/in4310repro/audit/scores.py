@@ -45,7 +45,10 @@ def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
 
 
 def check_scores(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each class whose precision, recall and F1 contradict each other or fit no image counts."""
+    """Yield a claim for each class whose precision, recall and F1 are impossible.
+
+    The three scores may contradict each other, or no whole numbers of images may give all of them.
+    """
     rows = {measure: sheet.classes.get(measure, {}) for measure in SCORES}
     error = max((half_error(column.values()) for column in rows.values()), default=Fraction(0))
     for name in dict.fromkeys(name for column in rows.values() for name in column):
@@ -125,7 +128,7 @@ def _check_one_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Avera
 
 
 def _check_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Return a claim if no whole numbers of correct images and of predictions give the scores; else None."""
+    """Return a claim if no whole numbers of true positives and predictions give the scores; otherwise None."""
     size = sheet.sizes.get(name)
     if not size or len(row) < 2 or not sheet.table.whole_images or error:
         return None
@@ -146,7 +149,10 @@ def _check_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: F
 
 
 def _check_predictions(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Return a claim if a class needs more wrong predictions than the other classes have images; else None."""
+    """Return a claim if a class's scores need too many false positives; otherwise None.
+
+    The number is too large if it exceeds the number of images in the other classes.
+    """
     size, images = sheet.sizes.get(name), sum(sheet.sizes.values())
     whole = sheet.table.whole_images and len(sheet.sizes) >= 2
     if not size or len(row) < 2 or not whole or error:
@@ -184,11 +190,12 @@ class Predictions:
 def find_predictions(
     row: Mapping[Measure, Cell], size: int, rounding: Rounding, others: int | None = None, most: int = TRIED
 ) -> Predictions | None:
-    """Return all numbers of correct images and of predictions that give a class's scores; None if there are none.
+    """Return all pairs of true positives and predictions that give a class's scores; None if there are none.
 
-    With n images of the class, p predictions of it and TP correct images, the recall is TP/n, the precision TP/p
-    and F1 is 2 TP/(n + p). `others` is the number of images of other classes, which limits the wrong
-    predictions. Specificity and other scores that depend on `others` are used only if `others` is given.
+    With n images of the class, p predictions of it and TP true positives, the recall is TP/n, the precision
+    TP/p and F1 is 2 TP/(n + p). `size` is n. `others` is the number of images of other classes, which limits the
+    false positives. Specificity and other scores that depend on `others` are used only if `others` is given. If
+    the recall allows more than `most` numbers of true positives, no numbers of predictions are computed.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)
@@ -210,7 +217,7 @@ def find_predictions(
 
 
 def _find_predicted(correct: int, size: int, intervals: Mapping[Measure, Interval]) -> range:
-    """Return the numbers of predictions, up to 2**53, that give precision and F1 for the number of correct images."""
+    """Return the numbers of predictions, at most 2**53, that give precision and F1 with `correct` true positives."""
     low, high = correct, 2**53
     for measure, interval in intervals.items():
         if measure not in (Measure.PRECISION, Measure.F1):
@@ -282,8 +289,9 @@ def _by_negative_predictive_value(interval: Interval, of: Class, predicted: rang
 def _by_matthews(interval: Interval, of: Class, predicted: range) -> range:
     """Return the numbers of predictions that give a Matthews correlation in the interval.
 
-    The correlation falls as predictions rise: with k of n images correct and p of N predicted as this class, its
-    derivative has the sign of 2 k p - n p - N k, and k <= n, p <= N.
+    For a fixed number of true positives, the correlation falls as the number p of predictions rises. With k true
+    positives, n images of the class and N images in total, its derivative has the sign of 2 k p - n p - N k. This
+    is not positive, because k <= n and p <= N.
     """
     start = _find_first(predicted, lambda p: of.matthews(p) <= interval.high)
     return range(start, _find_first(range(start, predicted.stop), lambda p: of.matthews(p) < interval.low))

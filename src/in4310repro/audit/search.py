@@ -38,7 +38,7 @@ def search(
     """Yield image sets with inferred class sizes for the tables that have accuracies but no sizes.
 
     Tables with the same classes are searched together. If they have more than `most` values, they are searched
-    only if at most `allowed` class sizes are expected to fit random digits.
+    only if the expected number of class sizes that fit by chance is at most `allowed`.
     """
     columns: dict[tuple[str, ...], list[tuple[Sheet, dict[str, Cell]]]] = {}
     for sheet in all_sheets:
@@ -57,9 +57,10 @@ def search(
 
 
 def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
-    """Return the cells, with the finest rounding unit for all nonzero cells if trailing zeros were not printed.
+    """Return the cells of a column, with a finer rounding unit where trailing zeros may not have been printed.
 
-    This is assumed if no printed number ends in 0.
+    If no decimal number ends in 0, then 0.9 beside 0.875 may stand for 0.900. All nonzero cells then get the
+    finest unit of the column.
     """
     printed = [cell.value.printed for cell in column.values()]
     if any(each.text.rstrip("% ").endswith("0") and "." in each.text for each in printed):
@@ -69,7 +70,11 @@ def restore_zeros(column: Mapping[str, Cell]) -> dict[str, Cell]:
 
 
 def search_bound(cells: Sequence[Cell], options: Options) -> int:
-    """Return the largest class size to search: the given bound, or the largest that the decimals can tell apart."""
+    """Return the largest class size to search.
+
+    It is the bound in `options` if there is one. Otherwise it increases with the number of printed decimals, up
+    to a limit that depends on the number of cells.
+    """
     if options.bound:
         return options.bound
     unit = max((float(cell.unit) for cell in cells if cell.share not in (0, 1)), default=1.0)
@@ -152,11 +157,11 @@ def is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Se
 
 
 def expect_fits(cells: Sequence[Cell], bound: int) -> float:
-    """Return the expected number of class sizes, up to the bound, that fit random digits by chance.
+    """Return the expected number of class sizes up to `bound` that fit the cells if their digits are random.
 
-    It is the sum over the sizes n of the product over tables of min(1, (n + 1) unit). There are 1/unit printed
-    numbers, and a class of n images can give at most n + 1 of them. An accuracy of exactly 0 or 1 fits every
-    size.
+    It is the sum over the sizes n of a product with one factor min(1, (n + 1) u) for each cell. A cell with
+    rounding unit u can show 1/u numbers, and a class of n images gives at most n + 1 of them. An accuracy of
+    exactly 0 or 1 fits every size.
     """
     allowed = np.arange(2, bound + 2)
     product = np.ones(bound)
@@ -169,8 +174,8 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
     """Return the image set of a group with its class sizes.
 
-    Known class sizes are used first. Without them, the sizes are the only choice with a given total or, if there
-    is none, the smallest that fit.
+    Known class sizes are taken if there are any. Otherwise, if only one choice of fitting sizes adds up to a
+    given total, it is taken. If not, the smallest sizes that fit are taken.
     """
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
@@ -201,10 +206,10 @@ def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Opt
 
 
 def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
-    """Return an upper bound on the expected number of class-size choices with this total that fit random digits.
+    """Return an upper bound on the expected number of choices of class sizes that fit random digits.
 
-    There are C(total - 1, classes - 1) choices. Each fits with probability prod min(1, (n + 1) unit), which is largest
-    for equal sizes.
+    The class sizes have the sum `total`, so there are C(total - 1, classes - 1) choices. Each fits with
+    probability prod min(1, (n + 1) unit), which is largest for equal sizes.
     """
     if total < len(names):
         return 1.0
@@ -300,7 +305,10 @@ def _group_known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
 
 
 def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
-    """Yield the numbers of correct images of all classes of known size, for each table of accuracies or recalls."""
+    """Yield the possible numbers of correctly classified images, for each table of accuracies or recalls.
+
+    A class has None in place of these numbers if its size is unknown or if no number fits.
+    """
     set_of = {name: group for group in sets for name in group.tables}
     for sheet in sheets:
         column = next(list_counted_columns(sheet), {})
@@ -316,7 +324,7 @@ def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[
 
 
 def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
-    """Return the numbers of correct images that fit a value; None if there are none or the size is unknown."""
+    """Return the possible numbers of correctly classified images; None if none fits or the size is unknown."""
     if size is None or cell.ambiguous:
         return None
     if cell.value.count and cell.value.count[1] == size:
@@ -326,7 +334,7 @@ def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | 
 
 
 def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
-    """Yield a finding for each accuracy that equals no k/n with n up to the largest class size searched."""
+    """Yield a finding for each accuracy or recall that no fraction k/n explains, for n up to the searched size."""
     for sheet in sheets:
         if sheet.averaged:
             continue

@@ -36,7 +36,10 @@ class Shares:
 
 
 def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each contradiction within a matrix of fractions, or between it and class values or sizes."""
+    """Yield a claim for each contradiction within a confusion matrix of fractions.
+
+    Contradictions between the matrix and the class values or class sizes are included.
+    """
     shares = read_shares(sheet.table.matrix) if sheet.table.matrix else None
     if shares is None:
         return
@@ -62,9 +65,9 @@ def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
 
 
 def read_shares(matrix: ConfusionMatrix) -> Shares | None:
-    """Return a matrix of fractions, with the rows or columns whose sum is not one marked as wrong.
+    """Return a matrix of fractions as a `Shares` object, whose `wrong` lists the lines that do not sum to one.
 
-    Return None if the matrix holds counts or if too few rows and columns sum to one.
+    The lines are either rows or columns. Return None if the matrix holds counts or if too few lines sum to one.
     """
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
@@ -81,7 +84,10 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
 
 
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
-    """Yield the rows as fractions with rounding units; an integer cell gets the coarsest unit of the other cells."""
+    """Yield each row of the matrix as cells with a fraction and its rounding unit.
+
+    An integer shows no decimals, so it gets the coarsest unit of the other cells.
+    """
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[to_percent(p) if percent else p for p in row] for row in matrix.rows]
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
@@ -97,7 +103,10 @@ def _cell(name: str, other: str, printed: Printed, coarsest: Fraction) -> Cell:
 
 
 def adds_up(cells: Sequence[Cell], way: Rounding) -> bool:
-    """Return whether rounded fractions can sum to one, or are all zero as for a class without images."""
+    """Return whether fractions that were rounded in the given way can sum to one.
+
+    Fractions that are all zero are accepted, too, as for a class without images.
+    """
     return 1 in _sum(cells, way) or all(cell.share == 0 for cell in cells)
 
 
@@ -144,8 +153,9 @@ def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | No
 def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
     """Return -log10 of the chance that so many class values agree with the diagonal of an unrelated matrix.
 
-    In unrelated results, two values of a class typically differ by as much as each of them differs from one. If
-    the numbers are rounded more coarsely than that, their agreement is not counted as evidence.
+    Two unrelated values of a class are assumed to differ by up to APART, or by up to one minus the class value if
+    that is smaller. If the numbers are rounded more coarsely than this, their agreement is not counted.
+    `unlike` has the indices of the classes that do not agree.
     """
     evidence = 0.0
     for place, name in enumerate(shares.names):
@@ -160,7 +170,10 @@ def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[
 
 
 def share_on_diagonal(shares: Shares, place: int, way: Rounding) -> Interval:
-    """Return the interval of a row's diagonal cell, as a fraction of the row's sum."""
+    """Return the interval of possible values of a row's diagonal cell, as a fraction of the row's sum.
+
+    `place` is the index of the row, and `way` is the assumed rounding of the printed numbers.
+    """
     cell, line = shares.lines[place][place], shares.lines[place]
     own = interval_of(cell, way)
     if not shares.whole:
@@ -187,7 +200,10 @@ def _claim_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, .
 
 
 def _claim_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
-    """Yield a claim for each fraction in the matrix that equals no k/n for the class size n."""
+    """Yield a claim for each fraction in the matrix that no number of images gives, for the size of the class.
+
+    `doubts` are assumptions that are added to the conditions of each claim.
+    """
     for name, line in zip(shares.names, shares.lines, strict=True):
         for cell in line if name in sheet.sizes else ():
             conditions = find_conditions(_of_images(cell, sheet.sizes[name]))

@@ -27,7 +27,7 @@ ARITHMETIC = "k/n, 100 k/n, 1 - e/n, k (1/n) and 100 - 100 e/n in float64, float
 
 
 def check_range(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each score outside the range from 0 to 1, if its metric is limited to this range."""
+    """Yield a contradiction for each score outside 0 to 1 whose metric can only be from 0 to 1."""
     cells = [cell for column in sheet.classes.values() for cell in column.values()]
     for cell in (*cells, *sheet.summaries):
         value = cell.value
@@ -45,9 +45,10 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value above 1 is an impossible fraction instead of a percentage.
+    """Return whether a value above 1 is an impossible fraction, and not a percentage.
 
-    This is judged by the other values of the same metric, which must be fractions.
+    The other values of the same metric decide this. None of them may be above 1, and at least two with as many
+    decimals must be between 0 and 1.
     """
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]
@@ -58,7 +59,7 @@ def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
 
 
 def _explain_range(cell: Cell) -> Iterator[str]:
-    """Yield conditions that explain a number outside 0 to 1, such as a percentage without its sign."""
+    """Yield possible explanations of a number outside 0 to 1, such as a percentage without its sign."""
     if cell.value.printed.value < 0:
         if cell.value.measure is Measure.BALANCED_ACCURACY:
             yield "it is adjusted for chance, which can be below zero"
@@ -70,7 +71,7 @@ def _explain_range(cell: Cell) -> Iterator[str]:
 
 
 def check_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each accuracy or recall that equals no k/n for the known class size n."""
+    """Yield a contradiction for each accuracy or recall that equals no k/n, where n is the known class size."""
     for column in list_counted_columns(sheet):
         printed = [cell.value.printed for cell in column.values()]
         half, seen = is_half(printed), min(each.decimals for each in printed) >= VISIBLE_FLOAT16
@@ -91,10 +92,10 @@ def check_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _rule_out(others: Sequence[tuple[Cell, int]]) -> Iterator[str]:
-    """Yield the explanations half precision and truncation if other values of the same column exclude them.
+    """Yield the explanations, half precision or truncation, that other values of the same column rule out.
 
-    Half precision is excluded if it cannot give one of these values. Truncation is excluded only if it cannot
-    give two of them, since a single value may be mistyped.
+    Half precision is ruled out if at least one of these values cannot come from it. Truncation is ruled out only
+    if at least two cannot come from it, since a single value may be mistyped.
     """
     rounded = [(cell, size) for cell, size in others if counts(cell, size, Rounding.ROUNDED)]
     if any(not _fits_half_precision(cell, size) for cell, size in rounded):
@@ -121,7 +122,7 @@ def _claim_no_count(cell: Cell, size: int, inputs: tuple[str, ...], *, half: boo
 
 
 def list_counted_columns(sheet: Sheet) -> Iterator[dict[str, Cell]]:
-    """Yield the columns that hold each class's proportion of correct images.
+    """Yield the columns that hold each class's proportion of correctly classified images.
 
     Accuracies beside precision, recall or F1 are left out, because they may be one-vs-rest: (TP + TN) / all.
     """
@@ -166,7 +167,7 @@ def _neighbours(cell: Cell, size: int) -> str:
 
 
 def check_printed_counts(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each value that contradicts the count k/n beside it."""
+    """Yield a contradiction for each value that disagrees with the count k/n beside it."""
     for cell in (*[c for column in sheet.classes.values() for c in column.values()], *sheet.summaries):
         if cell.value.count is None or cell.value.count[1] <= 0:
             continue
@@ -205,7 +206,10 @@ def _name(cell: Cell) -> str:
 
 
 def check_totals(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each overall count of correct images that differs from the sum over the classes."""
+    """Yield a contradiction for each overall count of correctly classified images that is wrong.
+
+    The overall count must equal the sum of the counts of the classes.
+    """
     for measure, column in sheet.classes.items():
         counts = [cell.value.count for cell in column.values() if cell.value.count]
         if len(counts) < max(2, len(column)):
@@ -251,7 +255,7 @@ def list_ranked(sheet: Sheet) -> Iterator[tuple[str, Cell, int, int]]:
 
 
 def check_floor(sheet: Sheet) -> Iterator[Claim]:
-    """Yield a claim for each average precision below that of the worst possible ranking of the images."""
+    """Yield a contradiction for each average precision below the lowest that any ranking of the images can have."""
     accuracies = sheet.classes.get(Measure.ACCURACY, {})
     for name, cell, positives, negatives in list_ranked(sheet):
         least = least_average_precision(positives, negatives)

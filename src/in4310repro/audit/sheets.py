@@ -102,7 +102,7 @@ class Sheet:
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Tuple with one condition: that the values are means over folds or runs.
+        """Condition that the values are means over folds or runs, as a tuple with one sentence.
 
         The tuple is empty if no number of folds is known and no value has a standard deviation.
         """
@@ -193,11 +193,12 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 
 
 def _units(values: Sequence[Value]) -> list[Fraction]:
-    """Return the rounding unit of each value.
+    """Return the rounding unit of each value, such as 1/100.
 
-    If most values show all digits of a double, the class values share the finest unit. An overall value keeps its
-    own unit, since one with few decimals was rounded by hand. If at least two other overall values use all their
-    decimals, an overall value that ends in zeros does so by chance.
+    If most values show all digits of a double, all class values get the finest unit. An overall value keeps its
+    own unit, since an overall value with few decimals was rounded by hand. Zeros at the end of an overall value
+    usually mean a coarser unit. They are taken as chance if at least two other overall values use all their
+    decimals.
     """
     units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [
@@ -213,7 +214,7 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
 
 def _is_among_full(value: Value, values: Sequence[Value]) -> bool:
-    """Return whether at least two other overall values have as many decimals as `value`, and no trailing zeros."""
+    """Return whether two or more other overall values have as many decimals as `value` and do not end in zeros."""
     printed = value.printed
     others = [v.printed for v in values if v.class_name is None and v.printed is not printed and v.measure in OVER_ALL]
     full = [p for p in others if p.decimals == printed.decimals < ALMOST_FULL and p.percent == printed.percent]
@@ -244,5 +245,5 @@ def half_error(cells: Iterable[Cell]) -> Fraction:
 
 
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
-    """Return the interval of the fractions that are printed as the cell's value if shortened by `rounding`."""
+    """Return the interval of the fractions that give the cell's printed value when shortened as `rounding` says."""
     return cell.interval(rounding, cell.error)

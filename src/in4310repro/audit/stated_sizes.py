@@ -117,10 +117,13 @@ class StatedSizes:
 def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     """Return the class sizes that sentences near the table state.
 
-    No sizes are returned if the sentences contradict each other, or if most values are not shares k / size.
+    No sizes are returned if the sentences contradict each other, or if most class values cannot be a fraction
+    k / size.
 
-    The sizes are certain in three cases: so many such shares are unlikely by chance; the sentence is about a test
-    set; or the sentence also names the total, and the document mentions no training set or split.
+    The sizes are certain in three cases. In the first, at least two values are such fractions, and the values
+    have too many decimals for this to happen by chance. In the second, the sentence is about a test set. In the
+    third, the sentence also states the total, and the document mentions no training set or split. Otherwise the
+    result has a condition, which says that the sizes may be those of other images.
     """
     names = table.classes
     values = [v for v in table.of_classes if v.measure in (Measure.ACCURACY, Measure.RECALL)]

@@ -135,7 +135,10 @@ class Options:
 
     @classmethod
     def of_sets(cls, images: Sequence[int], sizes: Sequence[Mapping[str, int]], **others: Any) -> Options:
-        """Return options for any number of image sets, from their numbers of images and their class sizes."""
+        """Return options for any number of image sets, from their numbers of images and their class sizes.
+
+        `others` are further options, by name.
+        """
         return cls(
             images=images[0] if images else None,
             more_images=tuple(images[1:]),

@@ -81,13 +81,13 @@ class View:
 
     @property
     def power(self) -> Power | None:
-        """Planted errors and the number detected, if at least one was detected; otherwise None."""
+        """Numbers of errors inserted into the report and of those detected. None if no error was detected."""
         power = self.audit.power
         return power if power and any(each.impossible or each.unless for each in power.detections) else None
 
     @property
     def blind(self) -> Power | None:
-        """Planted errors, if all of them went undetected; otherwise None."""
+        """Numbers of errors inserted into the report, if the audit detected none of them; otherwise None."""
         return None if self.power else self.audit.power
 
     @property
@@ -121,5 +121,5 @@ def format_range(counts: range | None, to: str) -> str:
 
 
 def format_share(count: int, tried: int, untried: str) -> str:
-    """Return a count of planted errors as a percentage of those tried; `untried` if none was tried."""
+    """Return `count` as a percentage of `tried`, such as "85 %"; return `untried` if `tried` is zero."""
     return f"{100 * count / tried:.0f} %" if tried else untried

@@ -40,7 +40,10 @@ class Column:
 
 
 def check_weights(group: Sequence[Sheet]) -> Iterator[tuple[Claim, Sheet]]:
-    """Yield a claim and its table for each group of averages that no single set of class weights explains."""
+    """Yield (claim, table) for each group of averages that no single set of class weights explains.
+
+    The claim states this contradiction and lists the conditions that would explain the averages.
+    """
     columns = [
         Column(sheet=sheet, summary=summary)
         for sheet in group
@@ -181,9 +184,9 @@ def is_weighted_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding
 
 
 def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether one set of class weights gives all averages except F1.
+    """Return whether one set of class weights gives all averages except at least one F1.
 
-    At least one average F1 must instead be the F1 of the average precision and the average recall.
+    Each F1 that is excepted must be the F1 of the average precision and the average recall.
     """
     rest = []
     for column in columns:

@@ -229,7 +229,10 @@ def _describe_internal_error(error: BaseException) -> tuple[int, str]:
 
 
 def _discard_output() -> None:
-    """Flush standard output. If that fails, redirect it to the null device, or Python would fail again at exit."""
+    """Flush standard output.
+
+    If that fails, redirect standard output to the null device, since Python would otherwise fail again at exit.
+    """
     try:
         if sys.stdout is not None:
             sys.stdout.flush()

@@ -132,13 +132,13 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Add `words` to the message of a later interrupt if `file` has been written by then."""
+    """Add `words` to the message of an interrupt that comes after `file` has been written."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 
 
 def keep_if(something: Callable[[], bool], words: str) -> None:
-    """Add `words` to the message of a later interrupt if `something()` is true by then."""
+    """Add `words` to the message of an interrupt that comes while `something()` is true."""
     signals.kept = lambda: words if something() else ""
 
 
@@ -189,7 +189,7 @@ def context_of(numerics: Numerics, processes: Processes | None = None) -> Contex
 
 
 def activate_for(config: Config) -> Numerics:
-    """Choose and return the arithmetic mode for a training.
+    """Choose and return the arithmetic mode for a training run.
 
     The mode `auto` becomes native if the network or an optimizer has no portable arithmetic.
     """

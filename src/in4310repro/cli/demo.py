@@ -93,7 +93,10 @@ class Attempt:
 
 
 def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
-    """Yield the falsifications and the results of their checks as lines of text, with an empty line after each."""
+    """Yield a report on the attempts to falsify a run, as lines of text.
+
+    For each attempt, the lines state what was changed and what each check printed; an empty line follows.
+    """
     for number, attempt in enumerate(attempts, start=1):
         yield f"{number}. {attempt.title}: {attempt.changed}"
         for check in attempt.checks:
@@ -104,7 +107,7 @@ def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
 
 
 def show(console: Console, attempts: Sequence[Attempt], summary: str) -> None:
-    """Print one panel for each falsification on a terminal, then the summary."""
+    """Print to the console a panel for each attempt to falsify a run, then the summary."""
     for number, attempt in enumerate(attempts, start=1):
         console.print(_panel(number, attempt))
     console.print(_text((summary, "bold")))
@@ -212,9 +215,9 @@ def _call(output: Output, command: Callable[[], object]) -> None:
 
 
 def _attempts(original: Path, folder: Path, data: str | None) -> Iterator[Attempt]:
-    """Falsify a copy of the run in several ways; yield each falsification with the results of its checks.
+    """Falsify a copy of a run in several ways; yield each attempt together with the results of its checks.
 
-    Each falsification is undone before the next one.
+    Each change is undone before the next attempt.
     """
     from in4310repro.runs.finished import FinishedRun, image_root
     from in4310repro.verification import tampering
@@ -278,7 +281,10 @@ def _called(command: Callable[[], object]) -> tuple[str, int]:
 
 
 def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
-    """Print the falsifications as panels on a terminal, otherwise as lines; write an SVG file if requested."""
+    """Print the attempts to falsify a run: as panels on a terminal, otherwise as lines of text.
+
+    If `svg` is given, also write the panels to this file.
+    """
     from rich.console import Console
 
     from in4310repro.system.files import write_file

@@ -149,7 +149,10 @@ def modules(
 
 
 def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
-    """Return a dict for each matching network: parameters, smallest image, weights, and why it is not portable.
+    """Return a dict for each network whose name matches the pattern.
+
+    The dict has the network's number of parameters, smallest image side and weights. It also has the reason why
+    the network cannot run in portable arithmetic, if there is one.
 
     Raises:
         ValueError: no network's name matches.

@@ -169,7 +169,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JS
 
 
 def with_overrides(command: Command) -> Command:
-    """Add the shared training options to a command. Its parameter `overrides` gets a dict of those given."""
+    """Add the shared training options to a command.
+
+    The parameter `overrides` of the command receives a dict of the options that the user gave.
+    """
     annotations = inspect.get_annotations(Overrides, eval_str=True)
     shared = [_keyword(name, annotation, None) for name, annotation in annotations.items()]
 

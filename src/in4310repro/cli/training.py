@@ -79,7 +79,7 @@ class Choice:
 def choose_preset(
     named: str | None, file: Path | None, overrides: Mapping[str, Any], asked: Mapping[str, Any]
 ) -> Choice:
-    """Return the preset from which a training starts: the named one, or a default that fits the options.
+    """Return the preset for a training run: the one named, or else a default that fits the other options.
 
     Args:
         named: the value of `--preset`.
@@ -140,7 +140,10 @@ def recorded_preset(run: Path) -> str | None:
 
 
 def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
-    """Return the first requested option that a fit of the last layer cannot use; empty if it can use all."""
+    """Return the first requested option that is of no use if only the last layer is fitted.
+
+    The text is empty if there is no such option.
+    """
     for name in ONLY_TRAINED:
         if name in wanted:
             return name if name in ("settings", "modules") else f"--{name.replace('_', '-')}"
@@ -154,7 +157,7 @@ def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
 
 
 def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
-    """Print what a training would need: files, disk space, memory and time."""
+    """Print the files, disk space, memory and time that a training run would need."""
     from in4310repro.training import dry_run
 
     if resume:
@@ -242,7 +245,10 @@ def _say_what_is_chosen(choice: Choice, config: Config, overrides: Mapping[str, 
 
 
 def _train(config: Config, numerics: Numerics, folder: Path, records: Records, *, resume: bool) -> FinishedRun | None:
-    """Train together with the command's other processes; return the run in the first process, None in others."""
+    """Train together with the command's other processes.
+
+    Return the finished run in the first process, and None in the other processes.
+    """
     # torch is loaded by what is imported here, after the arithmetic is set, and never for --help.
     from in4310repro.runs import names
     from in4310repro.runs.folder import write_status

@@ -91,9 +91,9 @@ def make_room(file: Path, size: int, most: int) -> list[Path]:
         free = shutil.disk_usage(nearest(file.parent)).free
         if total <= most and need <= free:
             break
-        bytes_by_folder = size_of(other)
+        freed = size_of(other)
         if _evict(other):
-            total -= bytes_by_folder
+            total -= freed
             evicted.append(other)
     free = shutil.disk_usage(nearest(file.parent)).free
     if need > free:
@@ -133,7 +133,7 @@ def mark_used(stream: IO[bytes]) -> None:
 
 
 def claims_folder(file: Path) -> Path:
-    """Return the folder of lock files with which processes divide the decoding of images for a cache file."""
+    """Return the folder of lock files by which processes share the work of decoding images into `file`."""
     return file.with_name(f".{file.stem}.claims")
 
 

@@ -132,7 +132,7 @@ def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progre
 def examine(
     images: Catalogue, listed: Split | None = None, progress: Progress = SILENT, orientation: str = APPLIED
 ) -> Findings:
-    """Check images and a split that have been read already; for `orientation` see `reading.read_rgb`."""
+    """Check images and a split that have already been read. For `orientation` see `reading.read_rgb`."""
     root = images.root
     readable, unreadable = _read(images, progress, orientation)
     labels = {entry.path: images.classes[entry.label] for entry in images.entries}
@@ -215,7 +215,7 @@ def _near_duplicate_groups(readable: Mapping[str, _ReadImage]) -> list[Group]:
 
 
 def _drop_identical(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
-    """Drop groups whose files all have equal bytes, which are reported as identical already."""
+    """Drop groups whose files all have equal bytes. They are reported separately, as identical files."""
     contents = {entry.path: entry.sha256 for entry in images.entries}
     return [group for group in groups if len({contents[path] for path in group}) > 1]
 
@@ -223,7 +223,11 @@ def _drop_identical(images: Catalogue, groups: Sequence[Group]) -> list[Group]:
 def _find_turned(
     root: Path, readable: Mapping[str, _ReadImage], alike: Sequence[Group], orientation: str
 ) -> list[Turned]:
-    """Return pairs of images that are rotated or mirrored copies, found by hashes and confirmed by pixel details."""
+    """Return pairs of images that are rotated or mirrored copies of each other.
+
+    Pairs are found by hashes and confirmed by pixel details. Only one image of each group of near-duplicates
+    (`alike`) is compared with the other images.
+    """
     others = {path for group in alike for path in group[1:]}
     paths = [path for path in readable if path not in others]
     found = []
@@ -284,7 +288,10 @@ def _read_image(file: Path, orientation: str) -> _ReadImage | str:
 
 
 def _degenerate(image: Image.Image) -> str:
-    """Return why an RGB image is useless: one colour, or one pixel wide or high; otherwise an empty text."""
+    """Return the reason why an RGB image is useless; an empty text if it is useful.
+
+    An image is useless if all its pixels have the same colour, or if it is one pixel wide or high.
+    """
     width, height = image.size
     if 1 in image.size:
         return f"{width} x {height} pixels"

@@ -53,7 +53,7 @@ def subset(images: ImageSet, count: int, seed: int) -> ImageSet:
     Args:
         images: the set.
         count: number of images of the sample; all images if the set has fewer.
-        seed: the seed of the draw, which depends only on the seed and the paths.
+        seed: the seed. Only the seed and the paths decide which images are drawn.
     """
     return images.at(sample_positions(images.paths, count, seed))
 
@@ -147,7 +147,10 @@ def _from_arrays(
 
 
 def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], NDArray[np.uint8]], sample: Sample) -> ImageSet:
-    """Draw a sample of images. Their keys are hashes of the pixels, and all labels are 0, as none is used."""
+    """Draw a sample of images.
+
+    The keys of the images are hashes of their pixels. All labels are 0, because labels are not used.
+    """
     chosen = sample_positions(paths, sample.count, sample.seed)
     pixels = np.stack([pixels_of(index) for index in chosen])
     keys = tuple(hashlib.sha256(image.tobytes()).hexdigest() for image in pixels)

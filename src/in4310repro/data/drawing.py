@@ -140,7 +140,10 @@ def box(view: Picture, left: Real, top: Real, right: Real, bottom: Real, colour:
 
 
 def pile(view: Picture, rng: Random, x: Real, foot: Real, size: Real, choices: Sequence[Pile]) -> None:
-    """Paint one pile of boxes, chosen at random. The boxes' coordinates are in units of `size` from (x, foot)."""
+    """Paint one of the piles of boxes in `choices`, chosen at random.
+
+    The coordinates of its boxes are multiples of `size`, measured from the point (x, foot).
+    """
     for half, top, bottom, colour in pick(rng, choices):
         box(view, x - size * half, foot - size * top, x + size * half, foot - size * bottom, colour)
 
@@ -193,10 +196,10 @@ def relief(view: Picture, rng: Random, across: Real, down: Real) -> tuple[Plane,
 
 
 def cells(rng: Random, x: Plane, count: int) -> tuple[Cell, Plane]:
-    """Divide the width of the picture into cells of random width.
+    """Divide the width of the picture into at most `count` cells of random width.
 
-    Return two arrays with one value for each pixel column: the number of its cell, and its position inside that
-    cell, from 0 to 1.
+    Return two arrays with one value for each pixel column: the index of the cell that contains the column, and
+    the column's position inside the cell, from 0 to 1.
     """
     edges = np.concatenate([np.zeros(1), np.cumsum(0.5 + rng.random(count))])
     edges = edges / edges[count] * 1.2 - 0.2 * float(rng.random())

@@ -67,7 +67,7 @@ def _refuse(fault: str) -> None:
 def survey(root: Path, progress: Progress = SILENT) -> Survey:
     """List and hash the images of a tree as `catalogue` does, but collect all faults instead of raising the first.
 
-    Files with a fault are omitted: images outside class folders, and names that a run's files cannot contain.
+    Images outside class folders are omitted. So are images whose names cannot be written into the files of a run.
 
     Raises:
         ValueError: the folder does not exist.

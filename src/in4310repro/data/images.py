@@ -101,7 +101,7 @@ def load_images(
         entries: the images, in the order of the set.
         size: width and height of the decoded images, pixels.
         preprocessing: how images are cropped and resized (see `decode`), and how batches are normalised.
-        cache: if False, decode the files now, into a file that is deleted with this process, without the cache.
+        cache: if False, do not use the cache: decode into a temporary file, deleted at the end of the process.
         progress: where to show how many images have been decoded.
 
     Returns:
@@ -204,9 +204,10 @@ def evaluation_batches(
 
 
 def training_ranges(images: int, size: int) -> list[range]:
-    """Return the batches of an epoch as ranges of indices into the epoch's order of images.
+    """Return the batches of an epoch, each as a range of positions in the epoch's order of images.
 
-    If one image remains for the last batch, it joins the batch before: batch norm cannot normalise one value.
+    If a single image would be left for the last batch, it joins the batch before, since batch norm cannot
+    normalise a single value.
 
     Args:
         images: images per epoch.

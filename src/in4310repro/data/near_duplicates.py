@@ -44,7 +44,7 @@ SIGNS = np.where(np.arange(KEPT) % 2, -1.0, 1.0)
 
 
 def turn_image(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the image turned or mirrored into one of `ORIENTATIONS`."""
+    """Return the image turned or mirrored by the transformation with index `orientation` in `ORIENTATIONS`."""
     method = ORIENTATIONS[orientation]
     return image if method is None else image.transpose(method)
 
@@ -69,7 +69,10 @@ def perceptual_hashes(image: Image.Image) -> tuple[int, ...]:
 
 
 def _bits(frequencies: Float64[np.ndarray, "down right"]) -> int:
-    """Return an integer with one bit per frequency, row by row, beginning with the most significant bit."""
+    """Return an integer with one bit per frequency, row by row, beginning with the most significant bit.
+
+    A bit is 1 if the coefficient of its frequency is above the median.
+    """
     above = frequencies > np.median(frequencies)
     return int.from_bytes(np.packbits(above).tobytes(), "big")
 
@@ -91,8 +94,8 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
 
     A hash is compared only with hashes that have no group yet, and only if the two differ in at most one bit of
     some band of 16 bits. About 1 in 1,000 pairs of unrelated images meet this condition. Many near-duplicates
-    take no more time, since a hash that has a group is not compared again. In the worst case all pairs are
-    compared: if all hashes agree in one band and differ in the others.
+    take no more time, since a hash that has a group is not compared again. In the worst case, in which all
+    hashes agree in one band and differ in the others, all pairs are compared.
 
     Args:
         hashes: the 64-bit hash of each image.
@@ -125,15 +128,15 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
 
 
 def turned_pairs(hashes: Sequence[Sequence[int]]) -> list[tuple[int, int, int]]:
-    """Return (first, second, orientation) for each pair of images similar after turning or mirroring the first.
+    """Return the pairs of images that are similar after one image of the pair is turned or mirrored.
 
     Args:
-        hashes: for each image, its hash in each of `ORIENTATIONS`. No two images may have close
-            hashes in their first orientation (see `near_duplicate_groups`).
+        hashes: for each image, its hash in each of `ORIENTATIONS`. No two images may have close hashes in their
+            first orientation (see `near_duplicate_groups`).
 
     Returns:
-        Each pair once, in order: the positions of both images in increasing order, and the orientation in which
-        the first image is closest to the second one.
+        A sorted list with one tuple (first, second, orientation) for each pair: the positions of both images in
+        increasing order, and the orientation in which the first image is closest to the second one.
     """
     tables = _Tables([each[0] for each in hashes])
     best: dict[tuple[int, int], tuple[int, int]] = {}
@@ -225,7 +228,7 @@ class Details:
 
 
 def details(image: Image.Image) -> Details:
-    """Return the locally normalised grey values of a picture (Details), prepared for fast comparison."""
+    """Return the locally normalised grey values of a picture as `Details`, prepared for fast comparison."""
     # Reduced once, since a picture may have many pixels; every size is derived from this.
     grey = image.convert("L").resize((2 * SIDE, 2 * SIDE), Image.Resampling.BILINEAR)
     found = _details(grey)
@@ -267,9 +270,10 @@ def _details(grey: Image.Image) -> Float32[np.ndarray, "side row column"]:
 
 
 def _contrast(whole: Float32[np.ndarray, "row column"]) -> Float32[np.ndarray, "side top left"]:
-    """Return the norm of the details, at least `LEAST`, in each square with a side in `SIDES`.
+    """Return the norm of the details in each square whose side is in `SIDES`.
 
-    The mean over the square is subtracted first. The norm is infinite for squares that reach beyond the edge.
+    The mean over the square is subtracted first. A norm below `LEAST` is replaced by `LEAST`. The norm is
+    infinite for squares that reach beyond the edge.
     """
     contrast = np.full((len(SIDES), SIDE, SIDE), np.inf, np.float32)
     values = whole.astype(np.float64)

@@ -90,9 +90,10 @@ class CachedPixels:
 
 
 def load(file: Path, wanted: Wanted, progress: Progress) -> CachedPixels:
-    """Return the pixels in a cache file, after decoding missing ones together with other processes.
+    """Return the pixels in a cache file, after decoding the images that are missing in it.
 
-    Images that cannot be read are skipped: `wanted.decode` returns None for them.
+    Several processes that need the same file divide the decoding. Images that cannot be read are skipped:
+    `wanted.decode` returns None for them.
 
     Args:
         file: the file in the cache; created, completed or repaired if necessary.
@@ -166,7 +167,7 @@ class _Records:
         self._writing, self._stopped = threading.Lock(), False
 
     def as_pixels(self) -> CachedPixels:
-        """Return the pixels of all records; for missing records, they are undefined."""
+        """Return the pixels of all records. The pixels of missing records are undefined."""
         return CachedPixels(self._file, self._records["pixels"], self._hashes)
 
     def check(self, progress: Progress) -> None:
@@ -221,7 +222,12 @@ class _Records:
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
         """Decode the missing records of a group; return False if another process is still decoding them.
 
-        If `last`, wait for the other process, then decode what is still missing.
+        If `last` is True, wait for the other process instead, then decode what is still missing.
+
+        Args:
+            claims: the folder of locks by which processes divide the work; None if no other process has the file.
+            last: whether this is the last attempt.
+            share: indices of the missing records of the group.
         """
         claim = claims and claims / f"{share[0] // self._wanted.share}.lock"
         with _claim(claim, self._wanted.patience if last else 0, lambda: self._stopped) as ours:
@@ -261,7 +267,10 @@ class _Records:
             self._hashes[position] = np.frombuffer(digest, np.uint8)
 
     def _signed(self, position: int, digest: bytes) -> bytes:
-        """Return the sha256 to store with a record, over the cache key, the position and the hash of the pixels."""
+        """Return the sha256 to store with a record.
+
+        It is computed from the cache key, the position of the record, and `digest`, the hash of its pixels.
+        """
         return hashlib.sha256(f"{self._wanted.key} {position} ".encode() + digest).digest()
 
 

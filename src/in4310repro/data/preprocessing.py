@@ -71,7 +71,7 @@ def to_metadata(preprocessing: Preprocessing) -> dict[str, str]:
 
 
 def without_size(preprocessing: Preprocessing) -> dict[str, str]:
-    """Return the preprocessing as metadata of a weights file, without the image size, as older versions wrote it."""
+    """Return the metadata that older versions wrote to a weights file: preprocessing without the image size."""
     return {METADATA: json.dumps(to_json(preprocessing))}
 
 

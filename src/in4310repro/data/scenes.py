@@ -129,7 +129,7 @@ def sea(view: d.Picture, rng: d.Random) -> None:
 
 
 def trunks(view: d.Picture, rng: d.Random, count: int, foot: float, distance: float) -> None:
-    """Paint a layer of tree trunks; haze fades them with their `distance`."""
+    """Paint a layer of tree trunks. The larger `distance` is, the more the trunks fade in haze."""
     cell, place = d.cells(rng, view.x, count)
     half, lean = (0.06 + 0.16 * rng.random(count))[cell], (0.4 * rng.random(count) - 0.2)[cell]
     aside = (place - (0.35 + 0.3 * rng.random(count))[cell] - lean * (view.y - 0.5)) / half
@@ -165,7 +165,7 @@ def forest(view: d.Picture, rng: d.Random) -> None:
 
 
 def houses(view: d.Picture, rng: d.Random, count: int, base: float, tall: float, storey: float) -> None:
-    """Paint a row of houses from the front, at most `tall` high, some with a shaded right side."""
+    """Paint a row of houses from the front, with walls at most `tall` high. Some have a shaded right side."""
     cell, place = d.cells(rng, view.x, count)
     shade = np.where(place > (0.6 + 0.6 * rng.random(count))[cell], 0.65, 1.0)
     eaves = base - tall * (0.45 + 0.55 * rng.random(count))[cell]

@@ -78,16 +78,16 @@ def stratified_split(
 ) -> Split:
     """Draw a split with exactly the requested sizes, whose parts have nearly the same proportions of classes.
 
-    In each part a class has its fraction of all images, rounded by the largest-remainder method. A group of
-    byte-identical files goes into one part, even if its files have different labels. Groups are placed first,
-    each in a part drawn in proportion to the sizes. Single images then fill every part exactly. A draw depends
-    only on the seed and the sha256 of the file; for a group, on the smallest sha256. Therefore names and order of
-    the files do not matter.
+    In each part a class has its fraction of all images, rounded by the largest-remainder method. Byte-identical
+    files form a group, even if their labels differ, and all images of a group go into the same part. Groups are
+    placed first: each in a random part, chosen in proportion to the sizes. Single images then fill every part
+    exactly. The random numbers of an image depend only on the seed and the sha256 of its file; those of a group
+    on the smallest sha256 in the group. Therefore names and order of the files do not matter.
 
     Args:
         catalogue: the images.
         sizes: numbers of training, validation and test images; their sum is the number of all images.
-        seed: the seed of the draws.
+        seed: the seed of the random numbers.
         together: groups of paths; the images of a group must be in the same part. Groups that share an image are
             joined.
 
@@ -127,7 +127,10 @@ def stratified_split(
 
 
 def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict[str, list[Entry]]:
-    """Return a dict from the smallest sha256 of a group to the images of the group, which must stay together."""
+    """Return the groups of images that must stay in one part; the key of a group is its smallest sha256.
+
+    An image that need not stay with others is a group by itself.
+    """
     contents = sorted({entry.sha256 for entry in entries})
     place = {sha256: position for position, sha256 in enumerate(contents)}
     of_path = {entry.path: place[entry.sha256] for entry in entries}
@@ -139,7 +142,10 @@ def _groups(entries: Sequence[Entry], together: Iterable[Sequence[str]]) -> dict
 
 
 def _part_at(draw: float, sizes: tuple[int, int, int]) -> str:
-    """Return the part of the split that a uniform draw from [0, 1) selects, in proportion to the sizes."""
+    """Return the part of the split that the random number `draw`, from [0, 1), selects.
+
+    If `draw` is uniform, each part is selected with a probability proportional to its size.
+    """
     position = draw * sum(sizes)
     return PARTS[0] if position < sizes[0] else PARTS[1] if position < sizes[0] + sizes[1] else PARTS[2]
 

@@ -129,7 +129,7 @@ def record_type(width: int) -> np.dtype[np.void]:
 
 
 def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
-    """Return a hash of what features depend on besides the image: weights, preprocessing and arithmetic."""
+    """Return a hash of the weights, preprocessing and arithmetic, on which features depend besides the image."""
     body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
     # In native arithmetic bits depend on the other images of a batch.
     others = None if numerics.portable else images.pixels_sha256()

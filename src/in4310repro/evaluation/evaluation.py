@@ -126,11 +126,14 @@ class Labelled:
         return [self.classes[index] for index in self.softmax.argmax(axis=1)]
 
     def to_csv(self) -> str:
-        """Return CSV with a row per image: path, predicted class and each class's score, exact for float32."""
+        """Return CSV with a row per image: path, predicted class, and each class's score with all digits of float32."""
         return csv_of({"path": self.paths, "predicted": self.predicted()}, self.classes, self.softmax)
 
     def content(self, form: str) -> bytes:
-        """Return the images and scores as bytes of a file with the suffix `form`: .csv or .json."""
+        """Return the content of a file with the path, predicted class and scores of each image.
+
+        `form` is the file's suffix: .csv or .json.
+        """
         return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
 
     def to_json(self) -> dict[str, Any]:

@@ -24,12 +24,13 @@ Measured = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # softmax, logits, l
 def refuse_too_large(config: Config, numerics: Numerics, *, training: bool = False) -> None:
     """Raise ValueError if a batch or a synthetic image (drawn scene) needs more memory than this machine has.
 
-    The estimates are lower bounds; batches are not checked on a GPU. The message names the options and both sizes.
+    The estimates of the need are lower bounds. Batches are not checked on a GPU. The message names the options,
+    the memory needed and the memory of the machine.
 
     Args:
         config: gives the sizes.
         numerics: gives the device.
-        training: whether the network is trained too, and not only evaluated.
+        training: whether the network is also trained; if False, it is only evaluated.
     """
     pixels = config.image_size**2
     size = f"image_size {config.image_size} takes"
@@ -48,11 +49,11 @@ def predict(
 ) -> Scores:
     """Return softmax scores of every image, computed in eval mode without gradients; restore the model's mode.
 
-    The loss is the mean cross-entropy of the images. Their sum is computed exactly and rounded once, so that it
-    does not depend on the batches.
+    The loss is the mean cross-entropy of the images. The sum over the images is computed exactly
+    and rounded once, so that the loss does not depend on the batches.
 
     Args:
-        model: the network, placed by `numerics`.
+        model: the network, as returned by `context.numerics.place`.
         images: the images, in the order of the scores.
         settings: options of the evaluation.
         context: arithmetic, progress and processes of the computation.

@@ -66,9 +66,10 @@ class Histogram:
         return float(self.middles[int(torch.searchsorted(ranks, rank))])
 
     def by_exponent(self) -> list[tuple[int, int | None, int]]:
-        """Return triples (sign, exponent, count) of the values with a magnitude in [2^exponent, 2^(exponent + 1)).
+        """Count the values by sign and power of two; return triples (sign, exponent, count).
 
-        Zero has the sign 0 and the exponent None; subnormal magnitudes, which have no leading 1, all have -127.
+        The magnitudes of a triple lie in [2^exponent, 2^(exponent + 1)). Zero has the sign 0 and the exponent None.
+        Subnormal magnitudes, which have no leading 1, all have the exponent -127.
         """
         _, exponents = torch.frexp(self.middles)
         exponents = (exponents - 1).clamp(min=-127)
@@ -178,8 +179,8 @@ def response_keys(
 ) -> Int64[Tensor, "channel image"]:
     """Return sort keys of the images in each channel; a larger response has a larger key.
 
-    An image's response is its largest value in the channel. Of equal responses, that of the image with the lower
-    index has the larger key.
+    An image's response is its largest value in the channel. If two images have equal responses, the image with
+    the lower index has the larger key.
     """
     responses = _responses(widen(maps))
     bits = responses.view(torch.int32)

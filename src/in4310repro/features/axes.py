@@ -233,7 +233,7 @@ class AxisFinder(TorchFunctionMode):
             _leave(self)
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
-        """Return the axes of an output from the type of its module alone; None if unknown."""
+        """Return the channel axes of an output if its module's type determines them; otherwise None."""
         axis = own_axis(module, path, value.ndim)
         if axis is not None:
             return Axes(frozenset({axis}))
@@ -243,7 +243,11 @@ class AxisFinder(TorchFunctionMode):
         return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """Assume, until a layer contradicts, that images have channels on axis 1 and tokens on the last axis."""
+        """Record an assumed channel axis for each input.
+
+        It is the last axis of inputs with three axes, such as tokens, and axis 1 of all other inputs, such as images.
+        A layer may contradict the assumption later.
+        """
         with self.paused():
             for _, value in iterate_values((args, dict(kwargs))):
                 if isinstance(value, Tensor) and self._is_constant(value):
@@ -251,9 +255,9 @@ class AxisFinder(TorchFunctionMode):
 
 
 def _apply(rule: Rule, call: Call) -> Axes | None:
-    """Return a rule's result for a call; None if the rule raises an error.
+    """Return a rule's result for a call; None if the rule raises an error other than ContradictionError.
 
-    An error in a rule, except ContradictionError, must not end the forward pass.
+    A fault in a rule must not end the forward pass.
 
     Raises:
         ContradictionError: a layer's channel axis differs from the assumed one.

@@ -25,7 +25,7 @@ class Axes:
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return a copy with the axis numbers `axes` and the same convention."""
+        """Return a copy in which the axis numbers are `axes` and the convention is unchanged."""
         return Axes(frozenset(axes), self.convention)
 
 
@@ -61,7 +61,10 @@ Rule = Callable[[Call], Axes | None]
 
 
 def keep(call: Call) -> Axes | None:
-    """Return the first tensor's channel axes, shifted by the number of leading axes that the result adds."""
+    """Return the channel axes of the first tensor, for a function that keeps the order of axes.
+
+    If the result has additional leading axes, the axis numbers are increased by the number of these axes.
+    """
     given, more = call.first, call.output.ndim - call.tensors[0].ndim
     return None if given is None or more < 0 else given.on(axis + more for axis in given.axes)
 
@@ -124,7 +127,7 @@ def permute_order(call: Call) -> Sequence[int]:
 
 
 def transpose_order(call: Call) -> Sequence[int]:
-    """Return the axis order after swapping two axes."""
+    """Return the axis order of transpose, which swaps two axes."""
     order = list(range(call.tensors[0].ndim))
     one = call.argument(1, "dim0", call.keywords.get("axis0"))
     other = call.argument(2, "dim1", call.keywords.get("axis1"))
@@ -157,14 +160,14 @@ def reverse_order(call: Call) -> Sequence[int]:
 
 
 def select_order(call: Call) -> Sequence[int]:
-    """Return the remaining axes after select or unbind removes one."""
+    """Return the axis order of select or unbind, which removes one axis."""
     order = list(range(call.tensors[0].ndim))
     del order[call.argument(1, "dim", 0)]
     return order
 
 
 def squeeze_order(call: Call) -> Sequence[int]:
-    """Return the remaining axes after squeeze removes axes of size 1."""
+    """Return the axis order of squeeze, which removes axes of size 1."""
     shape, dims = call.tensors[0].shape, call.argument(1, "dim")
     dims = range(len(shape)) if dims is None else [dims] if isinstance(dims, int) else dims
     gone = {dim % len(shape) for dim in dims if shape[dim] == 1}

@@ -29,7 +29,7 @@ class ContradictionError(ValueError):
 
 
 def reduce(call: Call) -> Axes | None:
-    """Return the first tensor's channel axes that remain after a reduction."""
+    """Return the channel axes that remain after a reduction, such as a sum or mean, of the first tensor."""
     given, ndim = call.first, call.tensors[0].ndim
     if given is None:
         return None
@@ -63,10 +63,10 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
-    """Raise ContradictionError if a layer's channel axis is not the axis assumed so far.
+    """Raise ContradictionError if a layer uses a different channel axis than was assumed.
 
-    Modules that were measured with the assumed axis would have wrong results; without such modules, nothing is
-    raised.
+    This happens only if modules have been measured with the assumed axis, since their results would be wrong.
+    `axis` is the channel axis that the layer uses.
     """
     if given is None or given.convention is None or not given.convention.modules:
         return
@@ -82,8 +82,8 @@ def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
 def normalise(call: Call) -> Axes | None:
     """Return the channel axis after layer_norm or rms_norm.
 
-    This is the last axis. If several axes are normalised, it is the channel axis of the input. The result is None
-    if earlier layers show that the last axis does not hold the channels.
+    If one axis is normalised, the channel axis is the last axis. If several axes are normalised, the channel axis
+    is that of the input. The result is None if earlier layers show that the last axis does not hold the channels.
     """
     shape = call.argument(1, "normalized_shape")
     if not isinstance(shape, int) and len(shape) != 1:
@@ -131,7 +131,7 @@ def multiply(call: Call) -> Axes | None:
 
 
 def sum_products(call: Call) -> Axes | None:
-    """Return the channel axes of einsum's result; None if its equation has no arrow or has dots."""
+    """Return the channel axes of einsum's result; None if the equation has no `->` or has an ellipsis."""
     equation = call.arguments[0]
     if not isinstance(equation, str) or "->" not in equation or "." in equation:
         return None
@@ -140,10 +140,10 @@ def sum_products(call: Call) -> Axes | None:
 
 
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
-    """Return the channel axes of an einsum's result; a constant factor is treated as a layer's weight.
+    """Return the channel axes of an einsum's result. Constant factors are treated as weights of a layer.
 
-    If the input's channel axis is only assumed and the sum with the constant is over a different axis, the result
-    is None, since that axis may hold channels or positions.
+    If the input's channel axis is only an assumption, and the sum with a constant factor runs over a different
+    axis, the result is None. That different axis may hold channels or positions.
     """
     constants = "".join(letters for letters, tensor in zip(operands, tensors, strict=True) if call.is_constant(tensor))
     held: set[str] = set()

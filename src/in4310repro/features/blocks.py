@@ -38,7 +38,11 @@ def image_range(node: Node) -> range:
 
 
 def insert(nodes: Nodes, node: Node, moments: Moments) -> None:
-    """Add a tree node to `nodes` in place; as long as its sibling is there, replace both by their parent."""
+    """Add a tree node to `nodes` in place.
+
+    If its sibling is also in `nodes`, their parent replaces both. This is repeated as long as the new node has
+    a sibling there.
+    """
     while (sibling := (node[0], node[1] ^ 1)) in nodes:
         other = nodes.pop(sibling)
         moments = merge_moments(moments, other) if node < sibling else merge_moments(other, moments)
@@ -100,7 +104,7 @@ class BlockMoments:
         self._channels = self._channels or channels
 
     def nodes(self) -> Nodes:
-        """Return the moments of all images so far as tree nodes, including those of the unfinished block."""
+        """Return the moments of all images that were added, as tree nodes. The unfinished block is included."""
         nodes = dict(self._nodes)
         if self._open_block is not None:
             block, rows = self._open_block

@@ -49,7 +49,8 @@ class Moments:
 def merge_moments(left: Moments, right: Moments) -> Moments:
     """Return the moments of the rows of `left` and `right` together; either may have no rows.
 
-    scatter = S_l + S_r + (n_l n_r / n) d d^T, d = mean_r - mean_l.
+    scatter = S_l + S_r + (n_l n_r / n) d d^T, where d = mean_r - mean_l and n = n_l + n_r. S is the scatter and n
+    the number of rows, with l for `left` and r for `right`.
     Chan, Golub, LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances" (1979).
     """
     rows = left.rows + right.rows
@@ -92,7 +93,7 @@ class ImageRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "ImageRows":
-        """Return the rows that `state` saved, to which further maps can be added.
+        """Return an object with the rows stored in `state`; further maps can be added to it.
 
         Raises:
             ValueError: the state has wrong entries, or rows and shift differ in their number of channels.
@@ -107,7 +108,7 @@ class ImageRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Append the images' spatial means minus the shift; return counts of the maps' values."""
+        """Append each image's channel means minus the shift as a row; return counts of the values in `maps`."""
         means, counts = spatial_means(widen(maps), self._shift, self._precision)
         self._rows.append(means)
         self._all_finite &= not maps.is_cuda and int(counts.non_finite) == 0
@@ -148,7 +149,7 @@ class PositionRows:
 
     @classmethod
     def from_state(cls, state: dict[str, Tensor], precision: Precision) -> "PositionRows":
-        """Return the sums that `state` saved, to which further maps can be added.
+        """Return an object with the sums stored in `state`; further maps can be added to it.
 
         Raises:
             ValueError: the state has wrong entries, or sums, products and shift differ in their number of channels.
@@ -274,8 +275,8 @@ def working_dtype(maps: Float[Tensor, "..."], precision: Precision) -> torch.dty
 def scale(rows: Float[Tensor, "image channel height width"]) -> tuple[Tensor, Float64[Tensor, " channel"]]:
     """Divide each channel by a power of two; return the divided rows and the powers.
 
-    The power is 1 unless float32 products of the channel would lose digits. The division loses no digits.
-    kernel.cpp does the same.
+    The power is 1 for most channels. Channels with extremely large or small values are scaled, since float32
+    products of such values would lose digits. The division loses no digits. kernel.cpp does the same.
     """
     peak = rows.abs().amax(dim=(0, 2, 3)) if rows.numel() else rows.new_zeros(rows.shape[1])
     outside = (peak < SMALL) | (peak > LARGE)

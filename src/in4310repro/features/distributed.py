@@ -10,7 +10,9 @@ from in4310repro.features.statistics import FeatureStatistics
 
 
 def block_range(images: int, rank: int, world_size: int) -> range:
-    """Return the range of blocks of 64 images that a process rank measures; sizes differ by at most one block.
+    """Return the range of blocks of 64 images that a process rank measures.
+
+    The numbers of blocks of two ranks differ by at most one.
 
     Raises:
         ValueError: the rank is not in 0..world_size-1.
@@ -53,9 +55,9 @@ def batches(images: int, batch_size: int, rank: int = 0, world_size: int = 1) ->
 
 
 def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None) -> None:
-    """Merge the statistics of all ranks in place; every rank then has the statistics of all images.
+    """Merge the statistics of all ranks in place. Afterwards every rank has the statistics of all images.
 
-    A collective operation: every rank of the group must call it, after its `with` block.
+    This is a collective operation. Every rank of the group must call it, after the `with` block that measures.
 
     Raises:
         ValueError: settings differ between ranks, or two ranks measured the same image.

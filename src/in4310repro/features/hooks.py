@@ -36,7 +36,7 @@ class LeaveOut:
     def includes(self, title: str) -> bool:
         """Return whether the module or output part named `title` is excluded.
 
-        A name in the list also excludes everything inside that module. A pattern must match the whole of `title`.
+        The name of an excluded module also excludes everything inside it. A pattern must match the whole of `title`.
         """
         if isinstance(self._names, re.Pattern):
             return bool(self._names.fullmatch(title))
@@ -108,7 +108,7 @@ def _is_quantised(module: nn.Module) -> bool:
 
 
 def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-    """Check that Python runs the modules, since compiled ones do not call hooks.
+    """Check that the modules are ordinary Python modules, since modules of a compiled program call no hooks.
 
     Raises:
         ValueError: a module is, or is part of, a program that was scripted, traced or exported.
@@ -173,7 +173,7 @@ class ForwardPass:
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
         """End a forward pass; called after the model has run.
 
-        If the number of images is uncertain, check that the model's output has the same number.
+        If the number of images is uncertain, check that the model's output is for the same number of images.
         """
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)

@@ -100,8 +100,12 @@ class Kernel:
     ) -> tuple[int, ...]:
         """Add x = values - shift of each position to `sums`, and the upper triangle of x x^T to `products`.
 
+        At each position, x has one component per channel. Positions with a value that is not finite are excluded. If
+        `exact` is true, all products are added in float64; otherwise those of up to 256 positions are first added in
+        float32.
+
         Returns:
-            The counts that `count` returns, and the number of positions excluded because a value is not finite.
+            The three counts that `Kernel.count` returns, and the number of excluded positions.
         """
         maps, layout = locate(maps)
         leading = -(-maps.shape[1] // LEADING) * LEADING
@@ -115,7 +119,10 @@ class Kernel:
         self.library.call("histogram", values.numel(), values, counts)
 
     def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
-        """Return each channel's largest finite value in each image, with 0 for -0; -inf if no value is finite."""
+        """Return each channel's largest finite value in each image; -inf if no value is finite.
+
+        A largest value of -0 is returned as 0.
+        """
         maps, layout = locate(maps)
         peaks = torch.empty(maps.shape[:2], dtype=torch.float32, device="cpu")
         self.library.call("peaks", layout, peaks)
@@ -151,7 +158,8 @@ def active_kernel() -> Kernel | None:
 def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
     """Return the kernel for the instruction set `widest`.
 
-    If it was not built, return that for the widest of the narrower sets, or None if none was built.
+    If that kernel was not built, return the kernel for the widest narrower set; None if none was built. `load`
+    returns the kernel for an instruction set.
     """
     return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
 
@@ -163,7 +171,7 @@ def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column
 
 
 def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "column column"]:
-    """Return centred.T @ centred, by the portable kernel on a CPU if there is one, otherwise by torch."""
+    """Return centred.T @ centred. The portable kernel computes it on a CPU if there is one; otherwise torch does."""
     if centred.device.type == "cpu" and active_kernel():
         return arithmetic.product(centred)
     return centred.T @ centred
@@ -238,7 +246,10 @@ class Counts:
 
 
 def count(maps: Float[Tensor, "..."]) -> Counts:
-    """Count the values of a tensor; -inf counts as non-positive, nan does not."""
+    """Count all, the non-positive, the zero and the non-finite values of a tensor.
+
+    -inf counts as non-positive, nan does not.
+    """
     maps = widen(maps)
     if kernel := kernel_for(maps):
         return Counts(maps.numel(), *kernel.count(make_dense(maps)))

@@ -75,10 +75,12 @@ class FeatureResult:
 
     @property
     def covariance(self) -> Float64[Tensor, "channel channel"]:
-        """Covariance matrix of the channels: sum of (x - mean)(x - mean)^T over rows / (rows - correction).
+        """Covariance matrix of the channels, estimated from all finite samples.
+
+        It is the sum of (x - mean)(x - mean)^T over these samples x, divided by (their number - correction).
 
         Raises:
-            ValueError: only counts were measured, or the rows are not more than the correction.
+            ValueError: only counts were measured, or the number of finite samples is not above the correction.
         """
         upper = self._require_moments().scatter.triu()
         return self._normalize(upper + upper.triu(1).T)
@@ -87,8 +89,8 @@ class FeatureResult:
     def spectrum(self) -> Spectrum:
         """Eigenvalues of the covariance matrix, with methods for trace share and effective rank.
 
-        For samples="flat" the eigenvalues are computed from the n x n Gram matrix. Apart from zeros, they are the
-        same.
+        For samples="flat" the eigenvalues are computed from the n x n Gram matrix, which has the same nonzero
+        eigenvalues as the covariance matrix.
 
         Raises:
             ValueError: there is no covariance.
@@ -168,7 +170,9 @@ class FeatureResult:
 
 
 def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
-    """Return the result of one call of a module, or of all its calls; wait for the GPU.
+    """Return the result over all `streams`, each of which holds the statistics of one call of a module.
+
+    If the statistics are on a GPU, this function waits until the GPU has computed them.
 
     Raises:
         ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.

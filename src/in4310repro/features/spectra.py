@@ -119,7 +119,7 @@ class FlatMaps:
         return torch.cat([self._batches[first] for first in sorted(self._batches)])
 
     def state(self) -> dict[str, Tensor]:
-        """Return the maps of each batch by the index of its first image."""
+        """Return the stored batches of maps, by the index of the first image of each batch."""
         return {f"{first}": batch for first, batch in self._batches.items()}
 
     def restore(self, state: dict[str, Tensor]) -> None:
@@ -138,10 +138,10 @@ class FlatMaps:
 
 
 def gram_matrix(maps: Float[Tensor, "row value"]) -> Float64[Tensor, "finite finite"]:
-    """Return the float64 Gram matrix (x_i - mean) . (x_j - mean) of the rows whose values are all finite.
+    """Return the Gram matrix of the centred rows in float64. Rows with values that are not finite are left out.
 
-    Its non-zero eigenvalues are those of the scatter matrix of the rows, which would be much larger: value x
-    value entries.
+    Entry (i, j) is (x_i - mean) . (x_j - mean). The non-zero eigenvalues equal those of the scatter matrix, which
+    is not computed because its size [value, value] would be much larger.
     """
     finite = maps[maps.isfinite().all(dim=1)]
     products = maps.new_zeros(len(finite), len(finite), dtype=torch.float64)

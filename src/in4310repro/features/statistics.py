@@ -151,7 +151,7 @@ class FeatureStatistics:
             self._hooks.__exit__(kind, error, trace)
 
     def _consume(self, name: str, call: int, images: int | None, output: object) -> None:
-        """Measure an output, after checking that all outputs come from one thread."""
+        """Measure the output of a module. All outputs must come from the same thread; otherwise raise ValueError."""
         if self._thread not in (None, threading.get_ident()):
             raise ValueError(f"module {name!r} runs in a second thread; images have an order in one alone")
         self._thread = threading.get_ident()
@@ -198,11 +198,12 @@ class FeatureStatistics:
         return self._streams[key]
 
     def result(self) -> dict[str, FeatureResult]:
-        """Return the results by name.
+        """Return the statistics of all measured outputs, by name.
 
-        A name is `MODULE`, or `MODULE#CALL` if `calls` is "keep". For a part of a nested output, a path such as `[1]`
-        follows. If names were given, results are in their order. With a pattern or "leaves", results are in the order
-        of the model, and modules that never ran have no result.
+        A name is `MODULE`, or `MODULE#CALL` if `calls` is "keep". A part of a nested output has its path, such as
+        `[1]`, at the end of the name. If names of modules were given, the results have the order of these names.
+        With a pattern or "leaves", the results have the order of the modules in the model, and modules that never
+        ran have no result.
 
         Raises:
             ValueError: a requested module never ran, there are non-finite values and `on_non_finite` is "raise", or
@@ -267,7 +268,9 @@ class FeatureStatistics:
             self._stream(key).merge(stream)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return everything measured so far as tensors for safetensors; copies them from the GPU.
+        """Return everything measured so far as a dict of tensors that safetensors can save.
+
+        Tensors on the GPU are copied to the memory of the CPU.
 
         Raises:
             ValueError: a forward pass was aborted.

@@ -115,11 +115,11 @@ class Stream:
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
         """Add an output of `images` images, with channels on `axis`, to the statistics.
 
-        Axis 0 of the output must be the images, unless only values are counted.
+        Axis 0 of the output must be the images. If only values are counted, axis 0 may be anything.
 
         Raises:
-            ValueError: float64 values are out of range, a value is not finite and `on_non_finite` is "raise", or
-                images were measured already.
+            ValueError: float64 values are out of range, the images were measured already, or a value is not finite
+                while `on_non_finite` is "raise".
         """
         image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
         self.activations.check(output)
@@ -160,7 +160,7 @@ class Stream:
         return (self.accumulator.state() if self.accumulator is not None else {}) | self.activations.state()
 
     def state(self) -> StreamState:
-        """Return the stream's state without its tensors; waits for the GPU."""
+        """Return the stream's state without its tensors, after waiting for the GPU to finish."""
         return {
             "counts": list(self.counts.to_ints()),
             "sample_count": self.sample_count,

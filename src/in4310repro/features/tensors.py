@@ -46,9 +46,10 @@ def check_count(count: object) -> int:
 
 
 def is_certain(args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-    """Return whether the number of images in the arguments is certain.
+    """Return whether the arguments leave no doubt about the number of images.
 
-    It is certain if the first argument with images is a tensor or packed sequence, not a container of tensors.
+    There is no doubt if the first argument with images is a tensor or packed sequence. A container of tensors
+    leaves doubt.
     """
     first = next((argument for argument in (*args, *kwargs.values()) if _count(argument) is not None), None)
     return isinstance(first, Tensor | PackedSequence)
@@ -110,7 +111,7 @@ def children(value: object) -> list[tuple[str, object]] | None:
 
 
 def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """Yield pairs (path, value) of all values nested in `value`, except containers and constants.
+    """Yield pairs (path, value) of all values nested in `value`, except containers, None, numbers and strings.
 
     Paths are strings such as "[0]", "[hidden][1]" or ".logits"; the path is "" if `value` is not a container.
     """
@@ -162,7 +163,7 @@ def is_unbatched(module: nn.Module, ndim: int) -> bool:
 
 
 def rows_are_no_images(module: nn.Module, path: str) -> str | None:
-    """Return a phrase for what axis 0 of an output holds instead of images; None if it can hold images.
+    """Return a phrase that says what axis 0 holds instead of images; None if axis 0 of the output can hold images.
 
     The phrase is for outputs of recurrent and attention modules, which can have layers or steps on axis 0.
     """
@@ -179,13 +180,14 @@ def rows_are_no_images(module: nn.Module, path: str) -> str | None:
 
 
 def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, told: bool) -> int:
-    """Return the number of images in an output whose values are counted without splitting them by image.
+    """Return the number of images in an output whose values are counted all together, not image by image.
 
     The result is `images`, the size of the batch. Outside of a forward pass `images` is None; the result is then
     the length of axis 0.
 
     Raises:
-        ValueError: the output is a single image without a batch axis, and the caller did not count the images.
+        ValueError: the output is a single image without a batch axis, and `told` is False, which means that the
+            caller did not count the images.
     """
     shape = tuple(values.shape)
     if is_unbatched(module, len(shape)) and not told:
@@ -196,7 +198,7 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
     """Check that axis 0 of an output is the images of the batch, and return its length.
 
-    `settings` is a text for error messages, such as `samples=None`: the settings with which any shape is valid.
+    Error messages name `settings`, a text such as `samples=None`. It describes settings that allow any shape.
 
     Raises:
         ValueError: axis 0 is not the images of the batch, or there is no channel axis.

@@ -45,14 +45,16 @@ def compare(
 ) -> Comparison:
     """Compare the computed values of a case with its golden file; a missing or an extra value is a difference.
 
-    In portable arithmetic, values written in portable arithmetic are compared to the bit, whatever the libraries.
-    A file whose portable class is not the current one is a difference by itself: the kernels changed, so the file
-    is stale. In native arithmetic, bitwise values of a file with a different numeric class or different libraries
-    are compared at their weaker tier. Without a weaker tier they are not compared, which counts as a difference
-    in listed environments and in portable arithmetic.
+    In portable arithmetic, bitwise values that were also written in portable arithmetic must have equal bits,
+    whatever the library versions are. If the numeric class of such a file is not the current one,
+    the kernels have changed since; the file is stale, and this is a difference by itself.
+
+    In native arithmetic, bitwise values must have equal bits if numeric class and library versions are the same.
+    All other bitwise values are compared at their weaker tier. A value without a weaker tier is not compared,
+    which counts as a difference in portable arithmetic and in environments that are listed in `environments`.
 
     Args:
-        case: name of the case, which the file repeats.
+        case: name of the case; the file must contain the same name.
         golden: content of the file.
         got: the values that were just computed, by name.
         numerics: the arithmetic of this process.
@@ -61,7 +63,7 @@ def compare(
         command: the command that writes golden files, for the hints.
 
     Returns:
-        The differences, a sentence each, and the number of values compared at each tier.
+        One sentence for each difference, and the number of values compared at each tier.
 
     Examples:
         >>> from in4310repro.golden import LIBRARIES, PROVENANCE, Environment
@@ -112,9 +114,9 @@ def name_command(case: str, command: Command) -> str:
 def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """Return a message if the portable class of a golden file is outdated or is listed as native.
+    """Return a message if a golden file's numeric class is outdated, or is portable but listed as native.
 
-    The list is empty if there is no such fault, and always in native arithmetic.
+    The list is empty if there is no such fault, and always in native arithmetic, where nothing is checked.
     """
     written = environments.written_in(golden)
     if not numerics.portable or written is None:

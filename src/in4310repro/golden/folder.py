@@ -73,9 +73,9 @@ class Environments:
         return next((each for each in self.environments if name in each.files), None)
 
     def has(self, numerics: Numerics, versions: Mapping[str, str]) -> bool:
-        """Return whether environments.json lists the numeric class of this process.
+        """Return whether the list has an environment with the numeric class of `numerics`.
 
-        In native arithmetic the listed environment must have the same library versions, too.
+        In native arithmetic, the library versions of this environment must also agree with `versions`.
         """
         return any(
             each.numeric_class == numerics.numeric_class
@@ -84,7 +84,10 @@ class Environments:
         )
 
     def without(self, name: str) -> tuple[Environment, ...]:
-        """Return the environments after removing a file from their lists; drop environments without files."""
+        """Return the environments after removing the golden file `name` from their lists of files.
+
+        Environments whose lists are then empty are left out.
+        """
         lists = [(each, {n: sha256 for n, sha256 in each.files.items() if n != name}) for each in self.environments]
         return tuple(Environment(**(asdict(each) | {"files": files})) for each, files in lists if files)
 
@@ -163,7 +166,7 @@ def list_files(folder: Path) -> list[str]:
 
 
 def find_orphans(folder: Path, cases: Mapping[str, Case]) -> list[str]:
-    """Return the names of the golden files that no case computes, including those of GPUs."""
+    """Return the names of the golden files, for CPU and GPUs, that belong to none of the `cases`."""
     paths = map(Path, list_files(folder))
     return sorted(path.name for path in paths if path.stem not in cases or path.suffix != ".json")
 
@@ -244,10 +247,10 @@ def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
 
 
 def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
-    """Return a message for each faulty entry of a golden file.
+    """Return a message for each faulty entry of a golden file that has all its keys.
 
-    An entry on the origin of the file is faulty if the writing command cannot have written it. The entries of the
-    values are checked by `find_claim_faults`.
+    An entry on the origin of the file, such as its date, is faulty if the writing command would never write it.
+    An entry on a value is faulty if `find_claim_faults` finds an error in it.
     """
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"

@@ -62,15 +62,15 @@ class Golden(Protocol):
     ) -> None:
         """Compare values with the golden file of a case; fail the test if a value differs or the file is missing.
 
-        If a bitwise value without a weaker tier cannot be compared, since the file's numeric class or libraries
-        differ from those of this process, the rest of the test is skipped.
+        Bitwise values can be compared only if the golden file has the numeric class and libraries of this process.
+        Otherwise they are compared at the weaker tier `otherwise`; without one, the rest of the test is skipped.
 
         Args:
-            case: the name of the file: letters, digits, - and _. Only one test may use a name, and only once.
+            case: the name of the file: letters, digits, - and _. Each name may be used only once, by one test.
             values: a number, text, list of them, NumPy array or `Claim`, or a mapping of names to any of these.
             tier: exact, bitwise or numerical, for all values that are not a `Claim`.
-            otherwise: the tier of bitwise values in another numeric class or with other libraries: numerical or
-                statistical; None to leave them uncompared there.
+            otherwise: the tier for bitwise values if numeric class or libraries differ from those of the file:
+                numerical or statistical. None: these values are not compared.
             tolerance: the absolute tolerance of a numerical or statistical tier.
             reason: the reason for the tolerance.
 
@@ -120,9 +120,10 @@ class GoldenSession:
         return activate(self.config.getini("golden_numerics"), "cpu")
 
     def begin_test(self) -> None:
-        """Activate the arithmetic of the session before a test.
+        """Activate the session's arithmetic before a test.
 
-        In native mode this waits until torch is first imported, which a test that only uses NumPy never does.
+        In native mode, the activation is postponed until torch is imported. A test that uses only NumPy never
+        imports torch and runs without the activation.
         """
         native = self.config.getini("golden_numerics") == "native"
         if native and "torch" not in sys.modules:
@@ -295,7 +296,7 @@ def _make_fixture(session: GoldenSession) -> object:
 def after_import(name: str, act: Callable[[], object]) -> None:
     """Call `act` once, right after the first import of the module `name`.
 
-    While a call is waiting for this import, further functions for the same module are ignored.
+    If a function is already registered for this import, `act` is ignored.
     """
     if not any(isinstance(finder, _Watch) and finder.name == name for finder in sys.meta_path):
         sys.meta_path.insert(0, _Watch(name, act))

@@ -78,10 +78,10 @@ def renew(
 ) -> list[str]:
     """Update environments.json and golden files written with earlier portable kernels, without changing a value.
 
-    A file is computed again if its portable class is not the current one, or if its bytes differ from the listed
-    hash. If every value is equal to the bit, the file gets the current class, versions and origin. Files that
-    only other machines can compute keep their entries. If environments.json does not exist yet, it is created and
-    lists such files with their present hash.
+    The values of a file are computed again if the file has a different numeric class from that of the present
+    kernels, or if its bytes differ from the listed hash. If every value is equal to the bit, the file gets the
+    current class, versions and origin. Files that only other machines can compute keep their entries. If
+    environments.json does not exist yet, it is created and lists such files with their present hash.
 
     Args:
         folder: the folder of golden files.
@@ -186,7 +186,7 @@ def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) 
 
 
 def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> Environments:
-    """Return the environments after listing a file in the environment named in `content`, and in no other."""
+    """Return the environments with `file` listed only in the environment that `content` describes."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))
     place = {key: content[key] for key in ("numeric_class", "device_name", "versions")}

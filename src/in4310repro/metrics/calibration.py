@@ -37,8 +37,10 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
     """Return confusion matrix, precision, F1 and expected calibration error, computed from softmax scores.
 
     The calibration error is that of Guo et al., "On calibration of modern neural networks" (ICML 2017). Images
-    are divided into `CALIBRATION_BINS` equal bins of their top score, each open at its lower end. The error is
-    the sum over bins of the share of images in the bin x |share of correct images in it - mean top score in it|.
+    are divided by their top score into `CALIBRATION_BINS` bins of equal width; each bin includes its upper end,
+    but not its lower end. The error of a bin is the absolute difference between the proportion of correctly
+    classified images in it and the mean top score in it. The calibration error is the mean of the errors of
+    the bins, weighted by their numbers of images.
 
     Args:
         labels: the true class of each image, from 0; a class may have none.
@@ -49,7 +51,8 @@ def details(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "
             label and one row of scores for each image.
 
     Examples:
-        Three images, two of class 0: one right with .9, one wrong with .6; and one of class 1, right with .8.
+        Three images. One of class 0 is classified correctly with score 0.9, another of class 0 wrongly with 0.6,
+        and one of class 1 correctly with 0.8.
 
         >>> scores = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]], dtype=torch.float64)
         >>> found = details(torch.tensor([0, 0, 1]), scores)

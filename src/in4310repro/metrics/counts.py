@@ -20,18 +20,22 @@ class Counts(NamedTuple):
 
 
 def recall(counts: Counts) -> list[float]:
-    """Return the recall of each class, its correct images / its images; every class must have images."""
+    """Return the recall of each class: the fraction of its images that are classified correctly.
+
+    Every class must have images.
+    """
     return [right / images for right, images in zip(counts.right, counts.images, strict=True)]
 
 
 def macro_f1(counts: Counts) -> float:
-    """Return the mean over classes of F1 = 2 x correct / (images + predicted).
+    """Return the mean over classes of F1 = 2 x right / (images + predicted).
 
     The F1 of a class that is never predicted is 0. The result is that of `sklearn.metrics.f1_score(labels,
-    predicted, labels=classes, average="macro", zero_division=0)`, where `classes` are those with images.
+    predicted, labels=classes, average="macro", zero_division=0)`, where `classes` has the classes with images.
 
     Examples:
-        Two classes of two images, all predicted as the first: F1 is 2 x 2 / (2 + 4) and 0.
+        Each of two classes has two images, and all images are predicted as the first class. The F1 of the first
+        class is 2 x 2 / (2 + 4), and that of the second class is 0.
 
         >>> round(macro_f1(Counts(right=[2, 0], images=[2, 2], predicted=[4, 0])), 4)
         0.3333
@@ -41,9 +45,10 @@ def macro_f1(counts: Counts) -> float:
 
 
 def accuracy(counts: Counts) -> float:
-    """Return correct images / all images, as `sklearn.metrics.accuracy_score(labels, predicted)` does.
+    """Return the fraction of all images that are classified correctly.
 
-    Frequent classes have more weight than in the mean class accuracy.
+    It equals `sklearn.metrics.accuracy_score(labels, predicted)`. Frequent classes have more weight than in the
+    mean class accuracy.
     """
     return sum(counts.right) / sum(counts.images)
 

@@ -94,19 +94,21 @@ def average_precision(
 ) -> Float64[torch.Tensor, " label"]:
     """Return the one-vs-rest average precision of each class, in [0, 1].
 
-    AP = sum_n (R_n - R_{n-1}) P_n, where P_n and R_n are precision and recall at the n-th distinct score, from the
-    highest: images with equal scores share one threshold. Definition of `sklearn.metrics.average_precision_score`.
+    AP = sum_n (R_n - R_{n-1}) P_n, where P_n and R_n are precision and recall if the n-th highest distinct score
+    is the threshold. Images with equal scores share one threshold. This is also the definition of
+    `sklearn.metrics.average_precision_score`.
 
     Args:
         labels: the true class of each image, from 0.
         scores: a score for each image and class. Softmax and logits rank the images of a class differently.
 
     Raises:
-        ValueError: a class has no image, so its recall is undefined; a score is not finite; a label is outside the
-            classes; or there is not exactly one integer label and one row of scores for each image.
+        ValueError: a class has no image, so its recall is undefined; a score is not finite; a label is outside
+            the classes; or there is not exactly one integer label and one row of scores for each image.
 
     Examples:
-        The images of class 0 have ranks 1 and 3 by its score: (1/1 + 2/3) / 2. That of class 1 has rank 2: 1/2.
+        The images of class 0 have ranks 1 and 3 among the scores of class 0, so that AP is (1/1 + 2/3) / 2. The
+        image of class 1 has rank 2 among the scores of class 1, so that AP is 1/2.
 
         >>> labels = torch.tensor([0, 1, 0])
         >>> scores = torch.tensor([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3]])
@@ -178,10 +180,11 @@ def ends(
     """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
     Average precision is lowest if each image has its lowest score for its own class and its highest scores for
-    all others, and highest in the opposite case. Metrics of counts rise with the number of correct
-    predictions of a class and fall with the number of wrong ones. For the lower bounds, an image counts as a
-    wrong prediction of every class that can be its predicted class; for the upper bounds, only of a class that
-    must be its predicted class.
+    all others, and highest in the opposite case.
+
+    Metrics computed from counts rise with the number of correct predictions of a class, and fall with the number
+    of images that are wrongly predicted as the class. For the lower bounds, this number includes all images of
+    other classes that can be predicted as the class; for the upper bounds, only those that must be.
 
     Args:
         labels: the true class of each image, from 0.
@@ -190,7 +193,7 @@ def ends(
 
     Raises:
         ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels and
-            scores do not fit to each other.
+            scores have shapes that do not fit together.
     """
     own = torch.nn.functional.one_hot(labels, low.shape[1]).bool()
     worst, best = torch.where(own, low, high), torch.where(own, high, low)
@@ -226,6 +229,9 @@ def confusion_matrix(
 
 
 def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:
-    """Return the numbers of correct, actual and predicted images of each class, from the confusion matrix."""
+    """Count, for each class, correctly predicted images, actual images and predicted images.
+
+    The counts are taken from the confusion matrix.
+    """
     matrix = confusion_matrix(labels, scores)
     return Counts(matrix.diag().tolist(), matrix.sum(dim=1).tolist(), matrix.sum(dim=0).tolist())

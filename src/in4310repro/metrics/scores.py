@@ -38,10 +38,10 @@ class Scores:
     def metrics(self, *, by_logits: bool = False, every_class: bool = True) -> ClassMetrics:
         """Return the metrics that `metrics.summary` computes from the scores.
 
-        Under the deviation ap-from-logits, average precision ranks images by logits instead of softmax scores.
+        If `by_logits`, average precision ranks images by logits instead of softmax scores.
 
         Raises:
-            ValueError: a class has no image and `every_class` is true, or logits are needed and missing.
+            ValueError: a class has no image and `every_class` is true, or `by_logits` is true and logits are missing.
         """
         ranked = self.softmax
         if by_logits:
@@ -65,7 +65,10 @@ class Scores:
 def csv_of(
     words: Mapping[str, Sequence[str]], classes: Sequence[str], softmax: Float32[np.ndarray, "image label"]
 ) -> str:
-    """Return CSV with a row per image: text columns, then the score of each class with all digits of float32."""
+    """Return CSV with a row per image: text columns, then the score of each class with all digits of float32.
+
+    `words` has the values of each text column by its heading.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*words, *classes])

@@ -62,8 +62,8 @@ def read_weights(network: Source, weights: str) -> Weights:
 def _preprocessing_of(network: Source, file: Path, content: Content) -> Preprocessing | None:
     """Return the preprocessing for the weights in a file; None if it is unknown.
 
-    The preprocessing is read from the file's metadata. Without metadata, that of the ImageNet weights is returned
-    if the file has the name of these weights, and a hash that begins with the digits at the end of this name.
+    The preprocessing is read from the file's metadata. A file without metadata gets the preprocessing of the
+    ImageNet weights if it has their file name, and if its hash begins with the digits at the end of that name.
     """
     if METADATA in content.metadata:
         return _parse(content.metadata[METADATA], file)
@@ -99,10 +99,12 @@ def restore(
 
 
 def construct(network: Source, classes: int, seed: int = 0) -> nn.Module:
-    """Construct a float32 network: on the meta device if `initial_state` draws all its values, otherwise on the CPU.
+    """Construct a float32 network, either on the meta device or on the CPU.
 
-    Values that `initial_state` does not draw (positions of a transformer, say) come from the constructor. It
-    draws them from torch's generator, seeded by `seed`; the generator's state is restored afterwards.
+    The meta device is used if `initial_state` draws all values of the network. Otherwise the network is on the
+    CPU, and values that `initial_state` does not draw (positions of a transformer, say) come from the network's
+    constructor. The constructor draws from torch's generator, seeded by `seed`; the state of this generator is
+    restored afterwards.
 
     Raises:
         ValueError: the network does not exist, the user has not allowed its code to run, or the code fails.
@@ -156,8 +158,8 @@ def initial_state(model: nn.Module, seed: int) -> dict[str, torch.Tensor]:
     sqrt(inputs), torch's default. Batch norm: weight 1, bias 0. Values of other modules stay as they are.
 
     Args:
-        model: the network, for names, shapes and dtypes; it may be on the meta device if no other modules have
-            values.
+        model: the network, for names, shapes and dtypes; it may be on the meta device if only
+            convolutions, linear layers and batch norms have values.
         seed: the seed of the weights.
     """
     state = model.state_dict()

@@ -96,7 +96,11 @@ def _convolution(
 
 
 def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad maps as TensorFlow's "same" does for stride 2: an odd row or column is added at the bottom or right."""
+    """Pad maps for a convolution with stride 2 as TensorFlow's "same" padding does.
+
+    If an odd number of rows or columns is added, the larger part goes to the bottom or right. With stride 1, the
+    maps are returned unchanged.
+    """
     if stride == 1:
         return maps
     (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in maps.shape[2:])

@@ -94,10 +94,10 @@ def check_scores(model: nn.Module, name: str, classes: int, side: int) -> None:
 def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
     """Return the names of up to five modules to measure.
 
-    If the network has the five modules of the original report, these are returned. Otherwise the choice is spread
-    evenly over the convolutions or, if there are fewer than five, over the blocks of a transformer. If there are
-    fewer than five blocks as well, the choice is among the convolutions; if there are none, among the modules
-    that return maps [channel, height, width].
+    If the network has the five modules of the original report, their names are returned. Otherwise five evenly
+    spaced modules are chosen from the convolutions or, if there are fewer than five convolutions, from the blocks
+    of a transformer. If there are also fewer than five blocks, the modules are chosen from the convolutions; if
+    there is no convolution, from the modules that return maps [channel, height, width].
 
     Args:
         model: a network with weights, on the CPU.
@@ -140,8 +140,8 @@ def obstacle(network: Source, side: int) -> str:
     """Return a clause that explains why a network cannot run in portable arithmetic; empty if it can.
 
     Every module needs a kernel, and what the network computes between modules must have the same bits everywhere.
-    The five ResNets are known to fulfil this. Results are cached, since the command line and a training both need
-    them.
+    The five ResNets are known to fulfil these conditions and are not examined. Results are cached, since the
+    command line and a training run both need them.
 
     Raises:
         ValueError: the network does not exist.

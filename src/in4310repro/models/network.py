@@ -79,7 +79,10 @@ class Network:
         self.source.check()
 
     def facts(self) -> Facts:
-        """Return parameter count, smallest image side and ImageNet weights; only for names in `known_names`."""
+        """Return the network's parameter count, its smallest image side and facts on its ImageNet weights.
+
+        The network must be one of `known_names`.
+        """
         return self.source.facts()
 
     def read_weights(self, weights: str) -> Weights:
@@ -163,13 +166,25 @@ class Network:
         return modules.outputs(model, self.name, side)
 
     def check_scores(self, model: nn.Module, classes: int, side: int) -> None:
-        """Raise ValueError unless a built network gives an image of this size one finite score per class."""
+        """Check that a built network returns one finite score for each class.
+
+        It is tested with one image of `side` x `side` pixels.
+
+        Raises:
+            ValueError: the number of scores is wrong, or a score is infinite or nan.
+        """
         from in4310repro.models import modules
 
         modules.check_scores(model, self.name, classes, side)
 
     def default_modules(self, model: nn.Module, side: int, seen: Sequence[Output] | None = None) -> tuple[str, ...]:
-        """Return up to five modules to measure; see `modules.default_modules`."""
+        """Return the names of up to five modules whose feature maps are measured by default.
+
+        Args:
+            model: the built network.
+            side: width and height of an image in pixels.
+            seen: the result of `outputs`, if it is known already.
+        """
         from in4310repro.models import modules
 
         return modules.default_modules(model, self.name, side, seen)

@@ -114,9 +114,9 @@ class Source(ABC):
         raise ValueError(f"{self.name} has no ImageNet weights of torchvision; give --weights none or --weights FILE")
 
     def imagenet_preprocessing(self) -> Preprocessing:
-        """Return the preprocessing for the ImageNet weights: that of `imagenet_evaluation`, without cropping.
+        """Return the preprocessing for the ImageNet weights: that of `imagenet_evaluation`, without its crop.
 
-        Crops differ between evaluations, and this package takes the largest square.
+        Published evaluations crop images differently; this package always takes the largest square.
         """
         return replace(self.imagenet_evaluation(), crop_ratio=1.0)
 
@@ -345,7 +345,7 @@ class Functions(Source):
     named_by_user = True
 
     def check(self) -> None:
-        """Raise ValueError unless the user has named the function; naming it is the permission to run it."""
+        """Raise ValueError if the user has not named this function. Only a function that the user has named is run."""
         if self.name not in TRUSTED:
             raise ValueError(
                 f"the network {self.name} is code, which is run only where you name it yourself: --model {self.name}"
@@ -384,7 +384,7 @@ SOURCES: tuple[type[Source], ...] = (Lite, Timm, Functions, Torchvision)
 
 
 def valid_names() -> str:
-    """Return an example of each source's names, for a message."""
+    """Return a text with one example of a valid network name from each source, for error messages."""
     *first, last = (source.example for source in reversed(SOURCES))
     return f"{', '.join(first)} and {last}"
 

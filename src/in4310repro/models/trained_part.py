@@ -8,16 +8,16 @@ from in4310repro.models.network import FROM, Network
 
 
 def frozen_modules(model: nn.Module, part: str) -> list[nn.Module]:
-    """Return the modules before the first trained layer, in the network's order; these modules are not trained.
+    """Return the modules that are not trained, in the network's order; an empty list if `part` is `all`.
 
-    Modules that contain the layer are not included.
+    These are the modules before the first trained layer, without the modules that contain this layer.
 
     Args:
         model: the network.
-        part: `all`, or `from:LAYER` with the name of a module.
+        part: `all`, or `from:LAYER` with the name of the first trained layer.
 
     Raises:
-        ValueError: the network has no such module.
+        ValueError: the network has no such layer.
     """
     if not part.startswith(FROM):
         return []

@@ -87,9 +87,9 @@ def merge_weights(initial: State, loaded: State, source: str, head: Callable[[],
 
     Args:
         initial: every weight and buffer of the network.
-        loaded: the weights of a file; counters of batches may be missing.
-        source: the origin of the weights, for the error message.
-        head: names of the weights whose shape depends on the number of classes.
+        loaded: the weights of a file; the batch counters of batch norm may be missing.
+        source: the origin of the loaded weights, for the error message.
+        head: function that returns the names of the weights whose shape depends on the number of classes.
 
     Raises:
         ValueError: a key is missing or extra or has a different shape (the message names up to eight of them), or

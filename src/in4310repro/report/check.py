@@ -23,12 +23,12 @@ PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 
 
 def report_differences(run_folder: Path, report: Path) -> list[str]:
-    """Return a message for each value, drawing or page of a report that differs from what its run gives.
+    """Compare a report with its run; return a message for each value, drawing or page that differs.
 
     Drawings and pages are made again with the photographs embedded in `index.html`.
 
-    The hash of the feature maps in the list of files is not compared: every report measures them anew, and the
-    figures contain their numbers.
+    The list of files has a hash of the feature maps, which is not compared, since every report measures the
+    feature maps anew. Their numbers are compared as part of the figures.
 
     Args:
         run_folder: folder of a finished run.

@@ -136,7 +136,10 @@ def _describe_doubt(doubt: Doubt) -> str:
 
 
 def _cell(label: str, seems: str, doubts: Doubts) -> Section:
-    """Return a section with images of class `label` that are predicted as class `seems`, most probable ones first."""
+    """Return a section with images of class `label` that are predicted as class `seems`.
+
+    The images whose predicted class is most probable come first.
+    """
     images = [each for each in doubts.confusions if (each.label, each.seems) == (label, seems)]
     frames = [Frame([(each.path, f"{each.probability:.2f}")], "") for each in images[:OF_CELL]]
     return Section(f"{label}-{seems}", f"{label} taken for {seems}", len(images), frames, of_matrix=True)
@@ -162,7 +165,10 @@ def draw_plane(places: NDArray[np.float64], classes: Sequence[str], labels: NDAr
 
 
 def _signs(points: Sequence[Sequence[float]], number: int, classes: int) -> Markup:
-    """Draw all points of one class as a single path; one element for each would make the file three times as large."""
+    """Draw all points of class number `number` as one SVG path.
+
+    One SVG element for each point would make the file three times as large.
+    """
     sign, how = SIGNS[number % len(SIGNS)]
     colour = COLOUR.format(hue=30 + 360 * number / classes)
     style = f"stroke: {colour}; {how}; stroke-opacity: .8; fill: none"

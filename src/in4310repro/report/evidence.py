@@ -41,8 +41,8 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
     """Return five statements implied by the hypothesis that the published network was tested on training images.
 
     Args:
-        corrected: a run of the corrected protocol.
-        published: at least one run of the supposed protocol.
+        corrected: a run that was tested on images not used in training.
+        published: at least one run that was tested on its training images, as the hypothesis says.
     """
     printed = original()["settings"]
     fair = corrected["test"]["mean_class_accuracy"]
@@ -111,9 +111,9 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Return a clause on the published value that lies farthest outside the range of measured values.
+    """Return a clause on the published value that lies farthest outside the range of its measured values.
 
-    Each range is over runs with different seeds.
+    For each value in `printed`, `levels` has the values measured with different seeds.
     """
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
@@ -125,9 +125,10 @@ def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[floa
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:
-    """Compare the numbers of correct images in two tables.
+    """Compare how many images of each class are classified correctly in two tables of metrics.
 
-    Returns the number of classes with equal numbers, and the total of `second` minus the total of `first`.
+    Return the number of classes with equal counts, and the total of `second` minus the total of `first`.
+    `supports` has the number of images of each class.
     """
     counts = [_counts(look, supports) for look in (first, second)]
     return sum(a == b for a, b in zip(*counts, strict=True)), sum(counts[1]) - sum(counts[0])
@@ -136,11 +137,11 @@ def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[
 def probability_of_equal_counts(
     classes: int, first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]
 ) -> float:
-    """Return the probability that at least `classes` classes have equal numbers of correct images in two sets.
+    """Return the probability that at least `classes` classes have equal counts in two different image sets.
 
-    Errors are assumed to be independent. The error rate of a class is its mean over the tables `first` and
-    `second`. The condition that the totals differ by at most 30 images is left out, since it would change the
-    probability only in the fifth decimal.
+    A count is the number of correctly classified images of a class. Errors are assumed to be independent. The
+    error rate of a class is its mean over the tables `first` and `second`. The condition that the totals differ
+    by at most 30 images is left out, since it would change the probability only in the fifth decimal.
     """
     pairs = zip(_counts(first, supports), _counts(second, supports), supports.values(), strict=True)
     return chance_of_at_least(
@@ -192,9 +193,10 @@ def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], prin
     """Return evidence, from runs that start from ImageNet weights, on how the published numbers were measured.
 
     Args:
-        corrected: a finished run of the corrected protocol.
-        published: finished runs of the supposed protocol that differ from `corrected` only in protocol and seed.
-        printed: audit of the printed values, which counts the correct images.
+        corrected: a finished run that was tested on images not used in training (protocol `corrected`).
+        published: finished runs that were tested on their training images (protocol `published`). They differ
+            from `corrected` only in protocol and seed.
+        printed: audit of the printed values, with the numbers of correctly classified images that it inferred.
 
     Raises:
         ValueError: the runs are not of these protocols, differ in more than protocol and seed, or start from
@@ -221,7 +223,10 @@ def read(reports: Path) -> Evidence | None:
 
 
 def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
-    """Return a dict from each table name in `PRINTED` to its numbers of correct images and of all images."""
+    """Return the numbers of correctly classified images and of all images, by name of the published table.
+
+    Only the tables in `PRINTED` are used.
+    """
     counted = {table.name: (table.totals, table.images) for table in printed.counted if table.name in PRINTED}
     return {name: (totals[0], images) for name, (totals, images) in counted.items() if totals}
 
@@ -229,7 +234,10 @@ def printed_counts(printed: Audit) -> dict[str, tuple[int, int]]:
 def likelihoods(
     corrected: RunSummary, published: Sequence[RunSummary], printed: Mapping[str, tuple[int, int]]
 ) -> list[Likelihood]:
-    """Return two likelihoods per printed number of correct images: on unseen images and on training images."""
+    """Return two likelihoods for each printed number of correctly classified images.
+
+    The first kind assumes the accuracy measured on unseen images, and the second the accuracy on training images.
+    """
     supports = list(corrected["supports"].values())
     seen = [_correct(run["test"]["class_accuracy"], supports) for run in published]
     readings = {
@@ -267,9 +275,10 @@ def _likelihood(reading: str, name: str, printed: tuple[int, int], measured: tup
 
 
 def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> float:
-    """Return log10 of the binomial probability of a number of correct images at least as extreme as `correct`.
+    """Return log10 of the probability of a count at least as extreme as `correct`, in a binomial distribution.
 
-    If `more` is true, this is the probability of `correct` or more, otherwise that of `correct` or fewer.
+    Each of `images` images is classified correctly with probability `accuracy`. If `more` is true, the result is
+    for at least `correct` correctly classified images, otherwise for at most `correct`.
 
     Examples:
         >>> round(10 ** log10_of_tail(2, 2, 0.5, more=True), 6), round(10 ** log10_of_tail(1, 2, 0.5, more=False), 6)
@@ -284,7 +293,7 @@ def log10_of_tail(correct: int, images: int, accuracy: float, *, more: bool) -> 
 
 
 def format_probabilities(values: Sequence[float]) -> str:
-    """Format three log10 probabilities as text: the first one, then both others in brackets as a range.
+    """Format three log10 probabilities as text: the first value, then the two others as a range in brackets.
 
     Examples:
         >>> format_probabilities([-1.0, -2.0, -0.5]), format_probabilities([-30.2, -40.0, -22.0])

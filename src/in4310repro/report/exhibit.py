@@ -135,11 +135,13 @@ def to_text(sentence: Sentence) -> str:
 
 
 def compare_with_interval(value: float, interval: Interval, below: str = "", above: str = "", within: str = "") -> str:
-    """Return a clause on whether `value` lies within, below or above an interval, and on what follows.
+    """Return a clause that says whether a value lies within, below or above an interval.
+
+    If a conclusion for this case is given, it follows after a colon.
 
     Args:
         value: the value to compare.
-        interval: lower and upper end of the interval of a different value.
+        interval: lower and upper end of the interval, for example the confidence interval of a second value.
         below: conclusion if the value lies below the interval.
         above: conclusion if the value lies above the interval.
         within: conclusion if the value lies within the interval.

@@ -74,7 +74,10 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
 
 
 def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
-    """Return a sentence, for the caption, on the published report's figure with the same number."""
+    """Return a sentence for a figure's caption on the published report's figure with the same number.
+
+    `drawn` is True if the run's images are drawn scenes instead of photographs.
+    """
     name = exhibit.numbers.get("name")
     if name in ABSENT_SETS:
         return f" The original's figure {exhibit.number} shows {ABSENT_SETS[name]}; the two cannot be compared."
@@ -94,7 +97,10 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
 
 
 def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
-    """Return {"strength": penalty strength of each fit of the last layer}; {} for training by epochs."""
+    """Return the penalty strength of each fit of the last layer, as a dict with the key "strength".
+
+    The dict is empty if the network was trained by epochs.
+    """
     return {"strength": [row["strength"] for row in rows]} if unit(rows) == "fit" else {}
 
 
@@ -176,7 +182,10 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
 
 
 def _describe_selection(run: FinishedRun, each: str) -> str:
-    """Return a phrase for the caption of figure 6 on the rule by which a training setting was selected."""
+    """Return a phrase on the rule by which a training setting was selected, for the caption of figure 6.
+
+    `each` is the unit of a row in the training history, such as `epoch`.
+    """
     by = run.config.select
     of_curves = f"the highest value of any {each}"
     return of_curves if by == DEFAULT_SELECTION else f"the best {SCALARS[by].label} of any {each}, not by these values"

@@ -97,10 +97,10 @@ def draw_settings(numbers: Mapping[str, Any]) -> Figure:
 
 
 def draw_shares(numbers: Mapping[str, Mapping[str, float]]) -> Figure:
-    """Draw three bars per module: percentage of values <= 0 as published, corrected for padding, and measured.
+    """Draw the percentage of values <= 0 in each module as three bars: published, corrected for padding, measured.
 
-    `numbers` maps the label of each of these three to its percentages by module; each has its own colour and
-    hatching.
+    `numbers` maps the label of each kind of bar to a dict from module name to percentage. Each kind of bar has
+    its own colour and hatching.
     """
     figure, axes = _make_axes("values <= 0, %", "")
     names = list(next(iter(numbers.values())))

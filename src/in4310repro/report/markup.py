@@ -54,7 +54,8 @@ def linear(domain: tuple[float, float], pixels: tuple[float, float], ticks: Iter
 def element(name: str, /, text: str | Markup = "", **attributes: object) -> Markup:
     """Return an SVG element with these attributes.
 
-    In attribute names a final underscore is removed and all others become hyphens: `class_`, `text_anchor`.
+    In the names of attributes a final underscore is removed, so that `class_` becomes `class`. All other
+    underscores become hyphens, so that `text_anchor` becomes `text-anchor`.
     """
     written = "".join(f' {_name(key)}="{_value(value)}"' for key, value in attributes.items())
     return Markup(f"<{name}{written}>{escape(text)}</{name}>")  # noqa: S704
@@ -85,7 +86,10 @@ def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start"
 
 
 def mark(x: float, y: float, style: int) -> Markup:
-    """Draw a point of a series; each of ten series has its own symbol, so that colour is not needed."""
+    """Draw a point of the series number `style`, counted from 0.
+
+    The first ten series have different symbols, so that they can be told apart without colour.
+    """
     x, y, number = float(x), float(y), style % MARKS
     class_ = f"{'h' if style % (2 * MARKS) >= MARKS else 'm'}{number}"
     if number == 0:
@@ -241,5 +245,5 @@ def _as_markdown(value: object) -> Markdown:
 
 
 def _rule(columns: int) -> Markdown:
-    """Return the line of dashes below the heading of a Markdown table; the template writes its first `|`."""
+    """Return the line of dashes below a Markdown table's heading, without the first `|`."""
     return Markdown(" --- |" * columns)

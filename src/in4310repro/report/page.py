@@ -102,7 +102,8 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
 def may_write(run: FinishedRun, folder: Path) -> bool:
     """Return whether a report of `run` may be written to `folder`.
 
-    This is so if the folder holds no valid report, or one of a run with the same configuration and split.
+    A report that is already there may be replaced if it is invalid, or if its run had the same configuration and
+    the same split.
     """
     try:
         earlier = read_json(folder / RECORD)["files_sha256"]
@@ -287,9 +288,9 @@ def _describe_panel(title: str, finding: str) -> str:
 
 
 def _findings(exhibit: Exhibit) -> list[Sentence]:
-    """Return the sentences below the panels of a figure, one for each panel.
+    """Return one sentence for each panel of a figure, to be printed below the panel.
 
-    Figure 13 has panels for at most 12 classes, so that the sentences of all others are left out.
+    Figure 13 has panels for at most 12 classes. The sentences on its remaining classes are omitted.
     """
     if exhibit.number == CURVES:
         return [exhibit.findings[1 + place] for place in select_curves(exhibit.numbers)]

@@ -91,9 +91,13 @@ def summarize(run: FinishedRun) -> RunSummary:
 def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]) -> None:
     """Raise ValueError if the runs cannot be compared with each other and with the published report.
 
+    Args:
+        corrected: the run with the corrected protocol, which tests on unseen images.
+        published: the runs with the protocol by which the printed values are supposed to have been measured.
+
     Raises:
-        ValueError: no run of the supposed protocol is given, two of them have the same seed, a run has an
-            unexpected protocol, classes or optimizers, or the runs differ in more than protocol and seed.
+        ValueError: `published` is empty, two runs in it have the same seed, a run has an unexpected protocol,
+            classes or optimizers, or the runs differ in more than protocol and seed.
     """
     if not published:
         raise ValueError("no run of the supposed protocol; `in4310repro train --protocol published` makes one")
@@ -122,9 +126,10 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Return three dicts from module to percentage of values <= 0, by label.
+    """Return percentages of feature map values <= 0, as three dicts by module name.
 
-    The percentages are those printed, those corrected for padding, and those measured.
+    The label of each dict is its key in the result: "as printed" for the published percentages, "printed x
+    208/200" for the published ones corrected for padding, and "ours" for those measured in the run.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.

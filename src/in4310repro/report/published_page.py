@@ -55,16 +55,19 @@ class PublishedNumbers(TypedDict):
 def write(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Write `published.md`, its figures and numbers, and the published values as a TOML file for `audit`.
+    """Write the page on the published numbers, `published.md`, with its figures and JSON files.
+
+    The published values are also written as a TOML file, which the command `audit` can read.
 
     Args:
         corrected: a finished run of the corrected protocol, with measured feature maps.
-        published: finished runs of the supposed protocol that differ from `corrected` only in protocol and seed.
-        ablations: files `ablation.json`.
+        published: finished runs of the supposed protocol, by which the published values may have been measured.
+            These runs differ from `corrected` only in protocol and seed.
+        ablations: the `ablation.json` files to include.
         reports: folder of the page.
 
     Raises:
-        ValueError: a run has a different protocol, or the runs are not comparable.
+        ValueError: a run has the wrong protocol, or the runs are not comparable.
     """
     refuse_incomparable(corrected, published)
     records = {_name(run): page.make_record(run) for run in (corrected, *published)}
@@ -90,10 +93,13 @@ def write(
 def write_evidence(
     corrected: FinishedRun, published: Sequence[FinishedRun], ablations: Sequence[Path], reports: Path
 ) -> list[Path]:
-    """Write the results of runs from ImageNet weights to `published/imagenet.json`, and add them to the page.
+    """Add the results of runs that start from ImageNet weights to the page on the published numbers.
+
+    The results are also written to `published/imagenet.json`. The arguments are those of `write`.
 
     Raises:
-        ValueError: the page does not exist yet, or the runs start from scratch or are not comparable.
+        ValueError: the page does not exist yet, the runs do not start from ImageNet weights, or the runs are not
+            comparable.
     """
     file = reports / "published" / "numbers.json"
     if not file.is_file():
@@ -230,7 +236,10 @@ def _command(record: RunRecord, name: str) -> str:
 
 
 def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -> dict[str, str]:
-    """Return the name and mean class accuracies of the first training setting, as template values."""
+    """Return the name and mean class accuracies of the first training setting, for the page's template.
+
+    `found` has the results of runs that start from ImageNet weights; None if there are no such runs.
+    """
     name = next(iter(numbers["corrected"]["settings"]))
 
     def accuracies(runs: Sequence[RunSummary]) -> str:
@@ -243,7 +252,8 @@ def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -
 def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
     """Return a table row for each training setting.
 
-    A row has each metric three times: as printed, of the `published` runs, and of the `corrected` run.
+    A row gives three values of each metric: the printed one, that of the `published` runs, and that of the
+    `corrected` run.
     """
     rows: list[tuple[str, ...]] = []
     for optimizer, name in zip(original()["optimizers"], numbers["corrected"]["settings"], strict=True):
@@ -258,7 +268,7 @@ def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
 
 
 def _ablation_table(report: AblationReport) -> dict[str, object]:
-    """Return the template values of an ablation, with a table row on the effect of each deviation."""
+    """Return the template values of an ablation, with a table row for each deviation from the corrected protocol."""
     base = report["numbers"][CORRECTED]
     config = configuration.from_json(report["config"], "an ablation")
     return {

@@ -78,9 +78,10 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the two most frequent confusions.
+    """Return the two most frequent confusions of a true class with a predicted class.
 
-    Each has the interval of its rate, the share of the true class's images that are confused in this way.
+    Each entry has the number of confused images, the number of images of the true class, and the 95 % interval
+    of the ratio of these two numbers.
     """
     places = range(len(classes))
     wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])

@@ -81,7 +81,10 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the exactness (tier) of numbers from epochs, or fits of the last layer, that were not selected."""
+    """Return the required exactness (tier) of numbers that do not belong to the selected weights.
+
+    These are numbers of the epochs, or of the fits of the last layer, that were not selected.
+    """
     units = {unit(rows) for rows in run.histories.values()}
     listed: dict[str, Tier] = {}
     if unit(run.histories[run.metrics["setting"]]) == "fit":

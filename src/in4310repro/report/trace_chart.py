@@ -18,7 +18,7 @@ SMALLEST = -10  # power of ten that is drawn for less; equal values are on the l
 
 
 def draw_growth(growth: Sequence[Growth]) -> str:
-    """Return an SVG with two plots by step: relative differences, and the share of tensors that differ."""
+    """Return an SVG that plots, step by step, relative differences and the share of tensors that differ."""
     relative = {
         "loss": [(each.step, each.relative_loss) for each in growth if each.relative_loss is not None],
         "parameters": [(each.step, each.relative) for each in growth],

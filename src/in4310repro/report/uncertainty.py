@@ -24,15 +24,15 @@ AT_ONCE = 2**17
 def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_ONCE) -> dict[str, Any]:
     """Return percentile intervals of the test metrics, by resampling the images of each class with replacement.
 
-    Each draw chooses how often each image occurs, and the metrics count the image as often. An interval leaves
-    out the lowest and the highest 2.5 % of the draws. Draws are integers and sums are rounded once, so that the
-    bits do not depend on the platform.
+    In a resampled test set, an image may occur several times or not at all, and metrics count it as often as it
+    occurs. An interval leaves out the lowest and the highest 2.5 % of the values of a metric. Frequencies are
+    integers and sums are rounded once, so that the bits do not depend on the platform.
 
     Args:
         scores: scores of a test set in which every class has an image.
-        seed: seed of the draws. For the same labels, the draws depend on nothing else.
+        seed: seed of the resampling. For given labels, the resampled test sets depend on nothing else.
         draws: number of resampled test sets.
-        at_once: largest number of entries in an array [draw, image], which bounds the use of memory.
+        at_once: largest number of entries in an array [test set, image], which bounds the use of memory.
 
     Returns:
         The 95 % interval of each metric by name, or a list of intervals by class. Metrics that are proportions of
@@ -57,7 +57,7 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_O
 
 
 def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:
-    """Count images, correct images and predictions of each class in each resampled test set."""
+    """Count images, true positives and predictions of each class in each resampled test set."""
     predicted = scores.softmax.argmax(axis=1)
     columns = []
     for label in range(scores.softmax.shape[1]):
@@ -95,7 +95,8 @@ def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> 
 def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int, at_once: int) -> NDArray[np.uint8]:
     """Return how often each image occurs in each resampled test set, as an array [draw, image].
 
-    Counts fit in a byte: a draw takes one image more than 255 times with a probability below 1 / 256!, or 1e-507.
+    A byte is enough for each number. The probability that an image occurs more than 255 times is below 1 / 256!,
+    about 1e-507.
     """
     generator = generator_for(seed, "bootstrap of the test set")
     copies = np.zeros((draws, len(labels)), np.uint8)

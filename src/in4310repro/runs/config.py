@@ -108,7 +108,7 @@ class Config:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Preprocessing of the images. Options that are None, since the weights decide them, get default values."""
+        """Preprocessing of the images, with default values for options that are None until the weights decide them."""
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
@@ -262,8 +262,8 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
         source: the origin of the values, for error messages.
 
     Raises:
-        ValueError: a name is unknown or a value has a wrong type (the message names the source) or is out of
-            range, or an optimizer without momentum is given one.
+        ValueError: a name is unknown, a value has a wrong type or is out of range, or a momentum is given for an
+            optimizer that has none. For names and types, the message names the source.
     """
     changed = _replace(config, changes, source)
     changed.training.refuse_unused_momentum()

@@ -56,7 +56,7 @@ def refuse_broken_chains(
     histories: Mapping[str, Sequence[HistoryRow]],
     tensors: Mapping[str, Sequence[EpochHashes]],
 ) -> None:
-    """Raise ValueError if the `tensors.json` of a training setting is not an unbroken hash chain from its start.
+    """Raise ValueError if the hash chain in a setting's `tensors.json` has a wrong start or a broken link.
 
     Raises:
         ValueError: the message names the file of the first broken link, the epoch, and the expected value.

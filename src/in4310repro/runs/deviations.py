@@ -179,7 +179,8 @@ class Protocol:
     def share_divisor(self, images: int) -> float:
         """Return the number by which fractions of non-positive values are divided.
 
-        It is 1. With the deviation `padded-denominator` it is the padded number of images divided by `images`.
+        This number is 1, except with the deviation `padded-denominator`. With this deviation it is the padded number
+        of images (see `padded_images`) divided by `images`.
         """
         return padded_images(images) / images if Deviation.PADDED_DENOMINATOR in self.deviations else 1.0
 

@@ -155,7 +155,11 @@ class FinishedRun:
         return self.config.network.build(len(self.classes), self.config.seed, self._initial_weights)
 
     def test_images(self, data: str | None, progress: Progress) -> ImageSet:
-        """Return the decoded test images. If they were moved, `data` is the folder that holds them now.
+        """Return the decoded test images.
+
+        Args:
+            data: the present folder of the images, if they were moved.
+            progress: where to show how many images have been decoded.
 
         Raises:
             ValueError: an image is missing or has changed since the split was made.
@@ -174,8 +178,8 @@ class FinishedRun:
         """Return the split with the present folder of its images, after checking that no image has changed.
 
         Args:
-            data: the present folder of the images. None stands for the folder in the configuration or, if it names
-                none, for the folder of the drawn scenes.
+            data: the present folder of the images. If it is None, the folder in the configuration is used. If the
+                configuration names none either, the images are the package's own drawings of scenes.
 
         Raises:
             ValueError: an image is missing or has changed since the split was made.
@@ -200,8 +204,8 @@ def finished_files(folder: Path) -> RunFolder:
 def image_root(images: ImageSettings, data: str | None) -> Path:
     """Return the folder of a run's images.
 
-    It is `data` if given, otherwise the folder in the configuration. If neither is given, it is the folder of the
-    drawn scenes.
+    This is `data` if it is given, otherwise the folder in the configuration. If the configuration names none
+    either, it is the folder with the package's own drawings of scenes.
     """
     place = data or images.data
     return Path(place) if place else embedded_catalogue(images.scenes, images.image_size, images.seed).root
@@ -225,13 +229,14 @@ def _read_scores(files: RunFolder, loss: float) -> Scores:
 
 @contextmanager
 def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
-    """Open a run in every process: the first reads its folder, the others a temporary copy.
+    """Open a finished run in each of the parallel processes, and yield it for use in a `with` block.
 
-    Files written to a temporary copy are discarded.
+    The first process reads the folder. Each other process gets a temporary copy, and files that it writes there
+    are discarded.
 
     Raises:
         ValueError: the folder is not a finished run, or a file is missing or damaged. Only the
-            first process raises it.
+            first process raises this error.
     """
     if processes.leads:
         run = FinishedRun.open(folder)
@@ -257,11 +262,11 @@ def _list_needed(run: FinishedRun) -> Iterator[str]:
 
 
 def advise(run: FinishedRun) -> str:
-    """Return advice if the selected network may be guessing or if a class has few training images.
+    """Return advice if the selected network may be guessing, or if a class has few training images.
 
-    The text is empty if neither is the case. The network may be guessing if always predicting the largest class
-    has an accuracy within or above the 95 % interval of the network's validation accuracy. Validation accuracy is
-    optimistic, since the network was selected by it.
+    If neither is the case, the text is empty. Always predicting the largest class has an accuracy, too. If this
+    accuracy lies within or above the 95 % interval of the network's validation accuracy, the network may be
+    guessing. Validation accuracy is optimistic, since the network was selected by it.
     """
     supports = run.metrics["supports"]
     of_validation = supports[run.config.protocol.part_read_as("validation")]

@@ -94,7 +94,7 @@ class RunFolder:
         return cls(folder)
 
     def write_bytes(self, name: str, data: bytes) -> None:
-        """Write a file, and its sha256 into the manifest.
+        """Write a file to the folder, and record its sha256 in the manifest.
 
         Raises:
             ValueError: a link leads out of the folder, or the manifest is damaged.
@@ -238,7 +238,7 @@ def other_runs(folder: Path) -> str:
 
 
 def moves_to(folder: Path) -> Path | None:
-    """Return the new path for an existing run, which is the first unused name `FOLDER.N`.
+    """Return the path to which an existing run would be renamed: the first unused name `FOLDER.N`.
 
     The result is None if the folder is empty or missing.
 

@@ -50,7 +50,10 @@ def of_logs(setting: str, name: str) -> str:
 
 
 def trace(setting: str, done: int) -> str:
-    """Return the path of a setting's trace that begins after `done` steps; a resumed training begins a new trace."""
+    """Return the path of a setting's trace that begins after `done` steps.
+
+    A training run that is resumed begins a new trace.
+    """
     return f"{LOGS}/{setting}{f'.{done}' if done else ''}.trace"
 
 
@@ -86,12 +89,12 @@ def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
 
 
 def checkpoint(epoch: int, batch: int, sha256: str) -> str:
-    """Return a checkpoint's file name, given the epochs and batches done and the hash of its bytes."""
+    """Return a checkpoint's file name, from the numbers of finished epochs and batches and the hash of its bytes."""
     return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
 
 
 def is_checkpoint(name: str, epochs: int) -> bool:
-    """Return whether a path is that of a checkpoint of a training with at most this number of epochs."""
+    """Return whether a path is that of a checkpoint of a training run with at most `epochs` epochs."""
     digits = rf"(\d{{6,}})-(\d{{8,}})-([0-9a-f]{{{CHECKPOINT_DIGITS}}})"
     found = re.fullmatch(rf"[^/]+/{CHECKPOINTS}/{digits}\.safetensors", name, re.ASCII)
     if found is None or int(found[1]) > epochs:

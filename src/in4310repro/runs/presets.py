@@ -100,9 +100,9 @@ PRESETS = {
 def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> Config:
     """Return a preset's configuration, changed first by a TOML file and then by the overrides.
 
-    If the user gives images without a split, the split becomes `SHARES`, which `with_counts` replaces later. If
-    weights are read, preprocessing options that are not given become None, and `config.with_preprocessing` fills
-    them in.
+    If the user gives images without a split, the split becomes the placeholder `SHARES`, which `with_counts`
+    replaces. If weights are read, preprocessing options that are not given become None, and
+    `config.with_preprocessing` fills them in.
 
     Raises:
         ValueError: an unknown preset or key, or a value outside its range.
@@ -155,7 +155,10 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values, without a split or modules that the training will choose itself."""
+    """Return the configuration as JSON values, without values that the training will choose itself.
+
+    These can be the split and the names of the measured modules.
+    """
     values = to_json(config, FORMAT)
     if config.split == SHARES:
         del values["split"]
@@ -165,7 +168,10 @@ def chosen_values(config: Config) -> dict[str, Any]:
 
 
 def to_toml(config: Config) -> str:
-    """Return the configuration as text of a TOML file for `--config`; a comment gives the command."""
+    """Return the configuration as text of a TOML file for `--config`.
+
+    A comment on the first line gives the command that trains with this file.
+    """
     lines = [f"# in4310repro train --preset {config.preset} --config THIS_FILE"]
     values = {name: value for name, value in chosen_values(config).items() if name not in ("format", "preset")}
     # Strings, numbers and lists of JSON are TOML's too; it has no null.
@@ -223,7 +229,7 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
 
     Args:
         config: the configuration of a run.
-        chosen: as for `command_line_options`.
+        chosen: names of options that a training chooses by itself, which are omitted.
     """
     config = publishable(config)
     run = shlex.quote(f"runs/{next(default_names(config.preset, config.data))}")
@@ -236,12 +242,12 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
 def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     """Return the command-line options that turn the preset into this configuration.
 
-    Options without a command-line form are named in parentheses after `--config FILE`. Paths are made
-    publishable (see `publishable`), and values are quoted for a POSIX shell.
+    Some values can be set only in a TOML file. Their names are given in parentheses after `--config FILE`. Paths
+    are made publishable (see `publishable`), and values are quoted for a POSIX shell.
 
     Args:
-        config: the configuration of a run or of a training.
-        chosen: options that a training chooses by itself, which are omitted.
+        config: the configuration of a finished or a new run.
+        chosen: names of options that a training chooses by itself, which are omitted.
     """
     config = publishable(config)
     base = PRESETS.get(config.preset, Config(preset=config.preset))

@@ -314,9 +314,10 @@ def lock(place: Path) -> None:
 
 
 def _is_at_path(held: Any, path: Path) -> bool:
-    """Acquire the lock `held`; return whether the locked file is still the file at `path`.
+    """Acquire the lock `held`; return whether the file that it locks is still the file at `path`.
 
-    If the previous holder has removed the file after it was opened here, the next process locks a new file.
+    The previous holder may have removed the file before this process acquired the lock. The lock is then useless,
+    since the next process creates a new file and locks that one.
 
     Raises:
         Timeout: another process holds the lock.

@@ -56,7 +56,12 @@ def refuse_beyond_memory(what: str, need: int) -> None:
 
 
 def refuse_beyond_disk(what: str, need: int, folder: Path) -> None:
-    """Raise ValueError if a folder's disk has too few free bytes; the folder need not exist yet.
+    """Raise ValueError if the disk of a folder has fewer than `need` free bytes.
+
+    Args:
+        what: subject and verb of the error message, such as `features of 100 images take`.
+        need: number of bytes.
+        folder: the folder, which need not exist yet.
 
     Raises:
         ValueError: the disk has fewer free bytes than needed.
@@ -138,7 +143,7 @@ def has_weights() -> bool:
 def install_command(module: str, python: str = sys.executable) -> str:
     """Return the pip command that installs the package of `module` for a Python interpreter.
 
-    The command begins with `pip` if that belongs to the interpreter's environment, otherwise with
+    The command begins with `pip` if the program `pip` belongs to the interpreter's environment, otherwise with
     `PYTHON -m pip`.
     """
     folder, pip = Path(python).parent, shutil.which("pip")

@@ -250,7 +250,7 @@ def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
 
 
 def probe(device: str = "cpu") -> dict[str, str]:
-    """Return 12-digit hashes of small computations, one for each library whose bits may differ between machines."""
+    """Return 12-digit hashes of small computations whose bits may differ between machines, by computation."""
     import torch
     from PIL import Image
 

@@ -44,7 +44,10 @@ class Processes:
         return data if self.size == 1 else broadcast_bytes(data)
 
     def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
-        """Evaluate `question` in all processes; return a function that waits and returns whether any answer is True."""
+        """Evaluate `question` in every process; return a function that says whether any process answered True.
+
+        The function waits for the answers of all processes.
+        """
         if self.size == 1:
             return question
         said = torch.tensor(int(question()), device=device_of())
@@ -67,7 +70,10 @@ _heartbeats: list[Heartbeat] = []
 
 
 def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
-    """Return this process's heartbeat, created if necessary; None if torchrun did not start several processes."""
+    """Return this process's heartbeat; None if torchrun did not start several processes.
+
+    A heartbeat is created if there is none yet, or if `joins` is true and the last one has finished.
+    """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch.size() == 1:
         return None
     if not _heartbeats or (joins and _heartbeats[-1].finished):
@@ -77,9 +83,10 @@ def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
 
 @contextmanager
 def join(device: str) -> Iterator[Processes]:
-    """Connect this process with the others of its command while the block runs; yield `ALONE` without torchrun.
+    """Connect the processes that torchrun started for one command, until the end of the `with` block.
 
-    If one process is lost or fails, all of them end (see `heartbeat`).
+    Yield `ALONE` if torchrun did not start several processes. If one process is lost or fails, all processes end
+    (see `heartbeat`).
 
     Raises:
         ValueError: the environment variables are not as torchrun sets them.

@@ -31,7 +31,10 @@ class Clock:
     start: tuple[float, float] | None = None
 
     def seconds_left(self, share: float) -> float | None:
-        """Return the estimated seconds left of the whole task; None until some of it has been done."""
+        """Return the estimated seconds until the whole task is finished, of which the fraction `share` is done.
+
+        The result is None if nothing has been done since this method was first called.
+        """
         now = self.now()
         # What a resumed training did before took none of this time.
         self.start = self.start or (now, share)

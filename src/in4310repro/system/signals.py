@@ -27,7 +27,7 @@ handled: list[int] = []
 
 
 def keep_nothing() -> str:
-    """Return an empty text, the default: an interrupted command keeps no results."""
+    """Return an empty text. This is the default, for commands that keep no results when they are interrupted."""
     return ""
 
 
@@ -64,9 +64,9 @@ def is_repeat(before: float) -> bool:
 
 
 def take_over_process() -> None:
-    """Handle stopping signals until the process ends; for a process that runs a single command.
+    """Handle stopping signals until the process ends. The process must run only a single command.
 
-    Before the command begins and after it has ended, such a signal ends the process at once. So does a
+    Before the command begins and after it has ended, a stopping signal ends the process at once. So does a
     KeyboardInterrupt that is raised in a destructor, which Python would only print.
     """
     for number in stopping_signals():
@@ -163,7 +163,10 @@ def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    """Call a handler on each stopping signal while the block runs; only the main thread receives signals."""
+    """Call a handler on each stopping signal while the `with` block runs.
+
+    Only the main thread receives signals. In any other thread, the handler is not installed.
+    """
     numbers = stopping_signals() if threading.current_thread() is threading.main_thread() else []
     before = {number: signal.signal(number, handler) for number in numbers}
     try:

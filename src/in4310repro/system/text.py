@@ -94,7 +94,10 @@ def cells(row: Iterable[object]) -> Markdown:
 
 
 def code(text: str) -> Markdown:
-    """Return the text as inline code in Markdown. Its fence is longer than any run of backticks in the text."""
+    """Return the text as inline code in Markdown.
+
+    The code is enclosed in more backticks than occur in a row anywhere in the text.
+    """
     shown = visible(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     # Markdown removes one space at each end of a code span.
@@ -108,9 +111,11 @@ def verbatim(text: str) -> Markdown:
 
 
 def publishable_place(place: str) -> str:
-    """Return a relative path unchanged; for an absolute path or one with `..`, return only the last component.
+    """Return a path in a form that does not reveal the user's name or where a folder is on the disk.
 
-    The user's name, taken from the home folder, and unprintable names become `PATH`.
+    If the path is absolute, or contains `..` or the user's name (the name of the home folder), only its last
+    component is returned. Every other path is returned unchanged. If the result would be empty, unprintable or
+    the user's name, it is `PATH`.
 
     Examples:
         >>> publishable_place("photos/scenes"), publishable_place("/home/ada/scenes"), publishable_place("../scenes")

@@ -34,12 +34,12 @@ def explain(
     libraries: Sequence[str] = (),
     processes: Processes | None = None,
 ) -> Explanation:
-    """Find what changes a training's bits, by repeating its first steps under one change at a time.
+    """Find what changes the bits of a training run, by repeating its first steps under one change at a time.
 
     Each run has a process of its own, and its trace is compared with the trace of an unchanged run. If even
     unchanged runs differ, the training is run again with fixed entropy, seeds, clock, file order and order of
-    results, with one thread, and with filled memory. The fixes that make its runs equal show the causes, and
-    stay in place while the changes are tried.
+    results, with one thread, and with filled memory. If fixing one of these makes the runs equal, it is a cause
+    of the differences, and it stays fixed while the changes are tried.
 
     Args:
         function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the batches
@@ -100,9 +100,9 @@ class _Search:
         return Explanation(self._function, plain.equal, plain, self._held, tuple(findings), effects, together)
 
     def _hold(self) -> list[Finding]:
-        """Find the fixes, such as seeds, that make the training repeat, and return the causes that they show.
+        """Find what must be held fixed, such as seeds, to make the runs equal; return the causes that this shows.
 
-        The fixes stay in place for later runs.
+        What was found is held fixed in later runs too.
         """
         fixes = {each.option: each for each in changes.usable_fixes()}
         usable = [name for name in fixes if isinstance(self._runner.try_all(Request("first", (name,)))[0], Run)]
@@ -133,7 +133,10 @@ class _Search:
         ]
 
     def _repeats(self, options: Sequence[str], places: Sequence[str], repeats: int = REPEATS) -> bool:
-        """Return whether several runs with these options, distributed over the given processes, have equal traces."""
+        """Return whether `repeats` runs with these options have equal traces.
+
+        The runs are distributed over the processes named in `places`.
+        """
         one, *others = self._runner.try_all(*self._requests(options, places, repeats))
         return isinstance(one, Run) and all(
             isinstance(each, Run) and compare(one.trace, each.trace).equal for each in others
@@ -202,7 +205,7 @@ class _Search:
         return found
 
     def _is_stable(self, pair: Sequence[Request]) -> bool:
-        """Return whether each of the two runs, when repeated, gives the same trace as before."""
+        """Return whether each of the two runs gives the same trace when it is repeated."""
         again = [replace(each, number=each.number + AGAIN) for each in pair]
         if pair[1].place not in PLACES:
             # A new process has other addresses too: so has the third.
@@ -251,7 +254,7 @@ def assert_same_training(
     limit: float = 300.0,
     processes: Processes | None = None,
 ) -> None:
-    """Assert that a training repeats bit for bit, also under each of the changes in `under`.
+    """Assert that a training run repeats bit for bit, also under each of the changes in `under`.
 
     This function is meant for users' tests.
 

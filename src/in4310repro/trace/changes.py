@@ -42,7 +42,7 @@ class Change:
 
     @property
     def numerical(self) -> bool:
-        """True if the change alters rounding, and with it the bits of correct trainings."""
+        """True if the change alters rounding, and thus the bits even of correct training runs."""
         return not self.cause
 
 
@@ -176,7 +176,7 @@ def missing(needs: str) -> str:
 
 
 def usable_fixes() -> list[Fix]:
-    """Return the fixes that can be applied on this machine; filled memory needs Linux."""
+    """Return the fixes that can be applied on this machine. The fix `memory` needs Linux."""
     return [each for each in FIXES if each.option != "filled memory" or not missing("linux")]
 
 

@@ -74,11 +74,11 @@ class Comparison:
         return " ".join(self.sentences)
 
     def keep(self) -> list[dict[str, Any]]:
-        """Return a list for the argument `keep` of `Trace`, so that the first differing tensor is recorded.
+        """Return the argument `keep` for `Trace`, with which a repeated run records the first differing tensor.
 
-        The list has one entry, or two if the traces name the tensor differently. It is empty if the traces are
-        equal, or if they differ first in a module's mode, in a shape or dtype, or in the state before a step
-        other than step 0.
+        The list has one entry, or two if the traces name this tensor differently. It is empty if the traces are
+        equal. It is also empty if they first differ in a module's mode, in a shape or dtype, or in the state before a
+        step later than step 0.
         """
         found = self.difference
         if not found or not found.first or not found.second or layout(found.first) != layout(found.second):

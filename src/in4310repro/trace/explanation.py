@@ -25,7 +25,7 @@ class Effect:
 
     @property
     def moved(self) -> bool:
-        """True if the change altered bits.
+        """True if the change to the training altered any bit of the traced tensors.
 
         If the change is to halve the batch, only differences in the forward pass count.
         """
@@ -35,7 +35,8 @@ class Effect:
     def describe(self) -> str:
         """Return a phrase on what the change altered.
 
-        It names the first differing tensor, says that nothing differs, or says why the change was not tried.
+        The phrase names the first differing tensor. If there is none, it says that nothing differs, or why the change
+        was not tried.
         """
         if not self.comparison:
             return f"not tried: {self.reason}"

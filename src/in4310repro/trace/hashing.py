@@ -126,7 +126,8 @@ def _weights() -> Tensor:
 def _turned_weights(positions: int) -> Tensor:
     """Return the hash weights for channels_last feature maps, as a tensor of positions x channels.
 
-    The weights repeat after a number of channels; the tensor has that many channels and 16 more.
+    The weights repeat after a number of channels that depends on `positions`. The tensor has these channels and
+    16 more, since the kernel reads 16 channels at once.
     """
     channels = BLOCK // math.gcd(positions, BLOCK) + 16
     places = torch.arange(channels) * positions + torch.arange(positions)[:, None]
@@ -145,7 +146,10 @@ def _block_factors(blocks: int, device: torch.device) -> Tensor:
 
 
 def _plain(values: Tensor, name: str) -> Tensor:
-    """Return the tensor detached, with conjugation and negation applied; complex values as pairs of real ones."""
+    """Return a detached tensor of real values that can be read from memory.
+
+    Complex values become pairs of real values. Pending conjugations and negations are carried out.
+    """
     if _is_readable(values):
         return values
     if kind := _refused_kind(values):

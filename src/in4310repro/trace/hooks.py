@@ -57,5 +57,8 @@ def refuse(model: nn.Module) -> None:
 
 
 def current_phase() -> str:
-    """Return BACKWARD during a backward pass, in which checkpointing calls modules again; otherwise FORWARD."""
+    """Return BACKWARD during a backward pass, otherwise FORWARD.
+
+    Activation checkpointing calls modules again during a backward pass.
+    """
     return BACKWARD if torch._C._current_graph_task_id() != -1 else FORWARD

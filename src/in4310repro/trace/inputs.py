@@ -19,7 +19,13 @@ ORDER = "the order of images"
 def describe_inputs(
     pairs: Sequence[Pair], found: Difference, environment: Mapping[str, tuple[Any, Any]]
 ) -> Iterator[str]:
-    """Yield sentences on the cause of a first difference in what a step reads, such as images and labels."""
+    """Yield sentences on why two trainings read different inputs in a step, such as different images or labels.
+
+    Args:
+        pairs: the common steps of the two traces.
+        found: the first difference, which is one of the inputs.
+        environment: the entries of the environment that differ, such as library versions.
+    """
     pair = pairs[found.equal_steps]
     images = _images(pair.first), _images(pair.second)
     if not found.name.startswith("images") and images[0]:
@@ -39,9 +45,9 @@ def describe_inputs(
 
 
 def different_generators(pairs: Sequence[Pair]) -> dict[str, int]:
-    """Return a dict of the random generators whose states differ in the last step, by name.
+    """Return the random generators whose states differ in the last step, by name.
 
-    The value for each generator is the number of the step from which on its states differ.
+    The value for each generator is a step number: from this step on, the states differ in every step.
     """
     first: dict[str, int] = {}
     for pair in pairs:

@@ -19,7 +19,7 @@ class Notes:
         self._file, self._known = file, set[str]()
 
     def add(self, what: str) -> bool:
-        """Log the line of user code that led to this call, and return True.
+        """Log `what` with the line of user code that led to this call, and return True.
 
         If a library made the call, log nothing and return False.
         """
@@ -37,7 +37,7 @@ class Notes:
 def _place() -> str:
     """Return `FILE:LINE` of the innermost user code on the stack.
 
-    The text is empty if that code called a library, and the library made this call.
+    The text is empty if this user code reached the present call through a library.
     """
     frame = sys._getframe(2)
     while frame := frame.f_back:  # type: ignore[assignment]

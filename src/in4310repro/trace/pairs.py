@@ -46,7 +46,7 @@ class Difference:
 
 
 def is_evidence(event: Event) -> bool:
-    """Return whether a tensor is an index list or a generator state, which only serves to explain differences."""
+    """Return whether a tensor is an index list or a generator state. Such tensors only help to explain differences."""
     return event.tensor.phase == DATA and (event.tensor.name == "indices" or event.tensor.name.startswith("generator."))
 
 
@@ -93,9 +93,9 @@ def _span(trace: TraceFile) -> str:
 
 
 def _with_start(steps: Sequence[Step], before: Sequence[Step | None]) -> list[Step]:
-    """Return the two steps, both with an initial state if one of them has it.
+    """Return the two steps. If only one of them has an initial state, add an initial state to the other.
 
-    A step without an initial state gets the end state of the step before it, if that step was recorded.
+    The added state is the end state of the preceding step (see `before`), if that step was recorded.
     """
     has_start = [any(each.tensor.name.startswith(START) for each in step.events) for step in steps]
     if has_start[0] == has_start[1]:
@@ -131,7 +131,10 @@ def _sequence(step: Step) -> list[tuple[object, ...]]:
 
 
 def find_difference(traces: tuple[TraceFile, TraceFile], pair: Pair, equal_steps: int) -> Difference | None:
-    """Return the first difference within a step, in the order of execution; None if there is none."""
+    """Return the first difference within a step, in the order of execution; None if there is none.
+
+    `equal_steps` is the number of equal steps before this step, which the difference reports.
+    """
     mode_checked = False
     equal = 0
     for first, second in pair.events:

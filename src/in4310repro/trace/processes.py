@@ -89,17 +89,17 @@ class Server:
         variables: Mapping[str, str] | None = None,
         threads: int = 0,
     ) -> Run:
-        """Run steps of a training under the named options and return the trace.
+        """Run some steps of a training function with the given options; return their trace and notes.
 
         Args:
-            training: the training.
+            training: the training function, with its arguments and the number of steps.
             options: names of options of `surroundings`, `execution` and `worker`.
             variables: environment variables to set before the first computation.
-            threads: number of torch's threads; 0: as many as torch chooses.
+            threads: number of torch's threads; 0 leaves the number to torch.
 
         Raises:
             NotApplicableError: an option does not apply to the training.
-            ValueError: the training failed; the message has the last lines of its own code.
+            ValueError: the training failed; the message names the lines of the user's code where it stopped.
         """
         self._scratch.mkdir(exist_ok=True)
         file = self._scratch / f"{self._runs}.trace"
@@ -191,7 +191,7 @@ class Server:
         return list(result["libraries"])
 
     def _last_lines(self, trace: Path) -> str:
-        """Return where in the code a process ended, or its last error line; empty if neither is known."""
+        """Return the line of code at which a process ended, or else the last line of its errors; may be empty."""
         for file in (trace.with_name(f"{trace.name}.errors"), self._scratch / "start.errors"):
             if file.exists() and (text := file.read_bytes()[-TAIL:].decode(errors="replace").strip()):
                 stack = [found.groups() for found in STACK.finditer(text)]

@@ -58,7 +58,7 @@ Environment = Mapping[str, tuple[Any, Any]]
 
 
 def describe_equality(pairs: Sequence[Pair], environment: Environment) -> Iterator[str]:
-    """Yield sentences stating that two traces are equal, and how the environments that they record differ."""
+    """Yield a sentence that two traces are equal, and sentences on differences of their environments."""
     tensors = sum(not is_evidence(each) for pair in pairs for each, _ in pair.events)
     yield f"Everything that both traces recorded is equal to the bit: {tensors:,} tensors in {len(pairs):,} steps."
     yield from _describe_heads(environment)

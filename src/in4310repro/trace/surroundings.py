@@ -24,7 +24,7 @@ STOPPED = 1_600_000_000.0  # seconds since 1970
 
 
 def shuffle_listings(notes: Notes) -> None:
-    """Shuffle the order in which folders list their files, which depends on the file system."""
+    """Make folders list their files in shuffled order, as a different file system might do."""
     _order_listings(notes, _shuffle)
 
 

@@ -44,7 +44,8 @@ def iterate_tensors(value: object, path: str = "") -> Iterator[Named]:
 def iterate_arguments(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Iterator[Named]:
     """Yield pairs (path, tensor) for each tensor in the arguments of a call.
 
-    Paths of positional arguments begin with an index such as `[0]`, except if there is only one of them.
+    Paths of positional arguments begin with an index such as `[0]`. The index is omitted if there is only one
+    positional argument.
     """
     for i, each in enumerate(args):
         yield from iterate_tensors(each, f"[{i}]" if len(args) > 1 else "")

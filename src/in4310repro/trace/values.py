@@ -114,7 +114,7 @@ class KeptValues:
         """Write the chosen tensors of a step to a file, if any were chosen for this step.
 
         Raises:
-            ValueError: the step has no tensor of a wanted name.
+            ValueError: a tensor with a chosen name does not exist in the step.
         """
         if step not in self._wanted:
             return

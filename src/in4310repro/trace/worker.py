@@ -143,8 +143,9 @@ def run(job: dict[str, Any]) -> None:
     """Run the training steps that a job describes, under the job's options, and write the trace file.
 
     Raises:
-        Refused: the function does not exist or cannot be called, or does not return a training.
-        NotApplicableError: an option does not apply to this training.
+        Refused: the function does not exist or cannot be called, or does not return a model, loss function,
+            optimizer and batches.
+        NotApplicableError: an option does not apply to these training steps.
     """
     import numpy as np
     import torch
@@ -252,10 +253,10 @@ def _train(made: Any, job: dict[str, Any], options: set[str]) -> None:
 
 
 def _check(made: Any) -> tuple[Any, Any, Any, Any]:
-    """Return model, loss function, optimizer and batches, after checking their types.
+    """Return the model, loss function, optimizer and batches in `made`, after checking their types.
 
     Raises:
-        Refused: they are something else.
+        Refused: `made` does not consist of these four values, or one of them has a wrong type.
     """
     import torch
 

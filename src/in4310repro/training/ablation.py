@@ -51,11 +51,13 @@ class AblationReport(TypedDict):
 def ablation(
     config: Config, context: Context, runs: Path, out: Path, *, protocols: Sequence[str] = EACH_THEN_ALL
 ) -> list[Path]:
-    """Train or resume one run per protocol in the folder `runs`; write ablation.json and ablation.md.
+    """Train or resume the runs of an ablation in the folder `runs`; write ablation.json and ablation.md.
+
+    A protocol is a set of deviations from the assignment: the corrected protocol has none, `published` has all.
+    Protocols that change nothing in the training use the run of the corrected protocol.
 
     Args:
-        config: the configuration of the corrected run, which has no deviation; the other runs add only
-            deviations.
+        config: the configuration of the corrected run; the other runs differ from it only by their deviations.
         context: arithmetic, progress and processes of the computation.
         runs: the parent of the run folders, which are named after their protocols.
         out: the folder of the two written files.

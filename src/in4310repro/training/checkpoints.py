@@ -50,11 +50,11 @@ class PositionRecord(TypedDict):
 
 
 def check_position(position: PositionRecord, epochs: int | None, batches: int | None) -> None:
-    """Check that the values of `position` (a point reached in a training) are possible and consistent.
+    """Check that `position`, a point reached in a training run, has possible and consistent values.
 
     Raises:
         ValueError: the history does not have one row per finished epoch, the position is beyond the end of the
-            training or of an epoch, or the loss is not 0 before the first batch.
+            training run or of an epoch, or the loss is not 0 before the first batch.
     """
     epoch, batch, loss = position["epoch"], position["batch"], position["loss"]
     for name, found in (("history", position["history"]), ("tensors", position["tensors"])):
@@ -242,7 +242,7 @@ def _check_values(
 ) -> None:
     """Raise ValueError if a value in the weights or the optimizer state is impossible.
 
-    NaN weights and infinite mean squares are possible, since a training can diverge.
+    NaN weights and infinite averages of squared gradients are accepted, since they occur if training diverges.
     """
     for key, value in weights.items():
         if key.endswith("num_batches_tracked") and bool((value < 0).any()):
@@ -276,7 +276,7 @@ def _load(
 ) -> None:
     """Check tensors that are named as in a checkpoint, then load them into the network and the optimizer.
 
-    If the training has `begun`, it has taken at least one step, and the optimizer must have a state.
+    `begun` is true if training has taken at least one step. The optimizer must then have a state.
 
     Raises:
         KeyError: a weight is missing.

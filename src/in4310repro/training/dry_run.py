@@ -63,7 +63,7 @@ class Rehearsal:
 
     @property
     def seconds(self) -> float:
-        """Estimated seconds of the training, without the fits of last layers and the decoding of images."""
+        """Estimated seconds of the training run, without fitting last layers and without decoding images."""
         config, sets = self.plan.config, self.plan.sets
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
@@ -73,7 +73,10 @@ class Rehearsal:
 
     @property
     def disk(self) -> tuple[int, int]:
-        """Bytes on disk after the training and at its peak, as a pair. Small text files are not counted."""
+        """Bytes on disk after the training run, and the most bytes at any time during it, as a pair.
+
+        Small text files are not counted.
+        """
         config, sizes = self.plan.config, self.checkpoint_bytes
         files = 2 if config.protocol.starts_warm else 1
         end = files * self.weights_bytes * len(config.settings)
@@ -83,11 +86,11 @@ class Rehearsal:
 
 
 def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: bool = False) -> Rehearsal:
-    """Do all checks of a training, decode all images, and pass one or two batches through every stage.
+    """Do all checks of a training run, decode all images, and pass one or two batches through every stage.
 
-    The stages: load, augment, forward, loss, backward, a step of each setting's optimizer, evaluation,
-    checkpoint, feature maps. No image of the test part is passed through a network, and only the cache of
-    decoded images is written.
+    The stages are loading, augmentation, forward pass, loss, backward pass, a step of each setting's optimizer,
+    evaluation, checkpoint and feature maps. No image of the test part is passed through a network. Only the
+    cache of decoded images is written.
 
     Args:
         config: configuration of the training.
@@ -96,7 +99,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         keep_epochs: whether the training would keep the weights after each epoch.
 
     Raises:
-        ValueError: a training would fail, before or in its first steps, or the disk has too little space.
+        ValueError: a training run would fail before or in its first steps, or the disk has too little space.
     """
     moved = moves_to(folder)
     if not os.access(nearest(folder), os.W_OK):

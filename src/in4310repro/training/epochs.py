@@ -31,7 +31,7 @@ from in4310repro.training.step_trace import StepTrace
 
 
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
-    """Return a description of the arithmetic of a training by all of `processes`.
+    """Return a description of the arithmetic of a training run in which all of `processes` take part.
 
     In native mode the numeric class depends on the number of processes; in portable mode it does not.
     """
@@ -141,8 +141,8 @@ class Epochs:
         """Train all remaining epochs, and call `after_epoch` with the metrics of each epoch.
 
         Args:
-            after_step: called after each step, once `position` and `last` include that step.
-            after_epoch: called after each epoch, once `position` includes that epoch.
+            after_step: called after each step; the attributes `position` and `last` then include that step.
+            after_epoch: called after each epoch; the attribute `position` then includes that epoch.
 
         Raises:
             ValueError: a loss is not finite, or the processes no longer have the same weights.
@@ -169,10 +169,11 @@ class Epochs:
     def train(self, after_step: Callable[[], None]) -> tuple[float, float]:
         """Train the rest of the current epoch; return the mean loss over its images, and images per second.
 
-        Batches that `position` counts as done are skipped. `position` is updated after each step, except its epoch.
+        The attribute `position` says which batches are already done; these are skipped. Each step updates the batch
+        and the loss in `position`.
 
         Args:
-            after_step: called after each step, once `position` and `last` include that step.
+            after_step: called after each step; the attributes `position` and `last` then include that step.
 
         Raises:
             ValueError: the loss is not finite.

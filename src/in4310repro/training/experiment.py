@@ -58,7 +58,7 @@ def train(
 
     Args:
         config: every option that changes the run's results.
-        context: arithmetic and progress; this process must be the first of its processes, and the others call
+        context: arithmetic, progress and processes. This process must be the first one; the other processes call
             `follow`.
         folder: the run folder; a run that is already there is moved to another folder.
         resume: continue the run in the folder instead of starting a new one; an error if there is none.
@@ -103,9 +103,9 @@ def train(
 
 
 def follow(config: Config, context: Context) -> None:
-    """Take part in a training without writing files, in every process except the first.
+    """Take part in a training run of several processes, without writing files.
 
-    The first process calls `train` with the same configuration.
+    The first process calls `train`, and every other process calls `follow` with the same configuration.
 
     Raises:
         ValueError: the data, the weights or the options are invalid, or the processes differ in them.
@@ -132,7 +132,9 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with its arithmetic described for all processes (see `numerics_of_processes`).
+    """Return the context with a description of the arithmetic of all processes together.
+
+    The description is that of `numerics_of_processes`.
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.

@@ -49,8 +49,8 @@ class Features(NamedTuple):
 def fit(task: Task) -> list[HistoryRow]:
     """Fit the last layer once for each penalty strength; return a row of metrics per strength.
 
-    Every fit starts from zero weights, independently of the others. The files are those of `training.fit`. An
-    interrupted run continues with the first strength that is not yet in them.
+    Every fit starts from zero weights, independently of the others. The files written are those of
+    `training.fit`. An interrupted run continues with the first strength whose row is not yet in these files.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -77,7 +77,7 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Help the process that calls `fit` to compute features; every process except the first calls this."""
+    """Help the first process, which calls `fit`, to compute features. All other processes call this function."""
     features_of(inputs, inputs.context.numerics.place(inputs.model))
 
 
@@ -209,7 +209,7 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the position after the fits that a run has completed, from which it is resumed.
+    """Return the position from which an interrupted run continues; it contains the results of the completed fits.
 
     If files are damaged or missing, return the initial position.
     """

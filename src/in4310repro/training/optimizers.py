@@ -51,7 +51,7 @@ def state_copies(setting: OptimizerSetting) -> int:
 
 
 def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return a description of each tensor that the optimizer keeps for every parameter of a group, by name."""
+    """Return descriptions of the tensors that the optimizer keeps for each parameter of a group, by tensor name."""
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 

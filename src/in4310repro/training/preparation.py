@@ -74,7 +74,7 @@ class WeightsCheck:
 
 
 def check_weights(config: Config, weights: Weights, context: Context) -> WeightsCheck | None:
-    """Classify ImageNet images with a training's initial weights; return how many images are classified correctly.
+    """Classify ImageNet images with the initial weights of a training run; count the correctly classified ones.
 
     Args:
         config: the configuration, with the preprocessing that its weights state.
@@ -82,8 +82,9 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
         context: arithmetic, progress and processes of the computation.
 
     Returns:
-        The result. It is None if there are no weights or no folder of ImageNet images, if no file name contains
-        a WordNet id of a class, or if the weights do not score 1,000 classes.
+        The number of images, how many of them are correctly classified, and the expected accuracy. The result is
+        None if the check is impossible: there are no weights or no folder of ImageNet images, no file name
+        contains a WordNet id of a class, or the weights do not score 1,000 classes.
     """
     if weights.tensors is None or not config.imagenet:
         return None
@@ -164,10 +165,10 @@ class TrainingPlan:
 
 
 def plan_training(config: Config, context: Context) -> TrainingPlan:
-    """Check data, weights and network of a training, decode all its images, and return its plan.
+    """Check the data, weights and network of a training run, decode all its images, and return its plan.
 
-    Options about preprocessing and modules that were left to the weights or the network are filled in. The test
-    images are decoded too, so that an unreadable one is reported before the training and not after it.
+    The plan's configuration is complete: options that were left to the weights or the network are filled in. The
+    test images are decoded too, so that an unreadable one is reported before the training and not after it.
 
     Raises:
         ValueError: the network is unknown, or has no portable arithmetic; an optimizer cannot use the portable
@@ -204,7 +205,10 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
 
 
 def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalogue]:
-    """Return the configuration, in which the split is given in numbers of images, and the image catalogue."""
+    """Return the configuration and the catalogue of its images.
+
+    In the configuration, a split in the proportions of the preset is replaced by numbers of images.
+    """
     if config.data:
         images = catalogue(Path(config.data), progress)
     elif config.scenes:
@@ -218,7 +222,10 @@ def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalog
 
 
 def _open_network(config: Config, classes: int, context: Context) -> tuple[Config, torch.nn.Module]:
-    """Return the configuration, with preprocessing and modules filled in, and the network with its initial weights."""
+    """Return the completed configuration, and the network with its initial weights.
+
+    The configuration is completed by the preprocessing of the weights and the default modules of the network.
+    """
     weights = config.network.read_weights(config.weights)
     network = config.network.build(classes, config.seed, weights)
     config = _for_network(with_preprocessing(config, weights.preprocessing), network, classes, context.numerics)

@@ -117,9 +117,10 @@ def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def finished_history(files: RunFolder, setting: OptimizerSetting, training: TrainingSettings) -> list[HistoryRow]:
-    """Return a setting's history, one row per epoch or fit; an empty list if its training is not complete.
+    """Return the history of a setting; an empty list if the training of the setting is not complete.
 
-    An epoch's row is written after its weights, so the best weights of a complete history exist too.
+    The history has a row for each epoch, or for each fit of the last layer. An epoch's row is written after its
+    weights, so the best weights of a complete history exist too.
     """
     name = names.of_setting(setting.name, names.HISTORY)
     if not (files.folder / name).is_file():
@@ -175,17 +176,17 @@ def begin_extension(files: RunFolder, config: Config) -> None:
     """Write a checkpoint at each setting's last epoch, from which training continues with more epochs.
 
     Files of the finished run are not changed. The extended run has the same bits as a run that was trained with
-    more epochs from the start, since no step depends on the number of epochs. Only the first hash of the chain
-    depends on it, and the chain is linked anew.
+    more epochs from the start, since no training step depends on the number of epochs. Only the hash chain of
+    the epochs depends on that number, through its first hash, and is therefore computed again.
 
     Args:
         files: the folder of a finished run.
         config: the run's configuration with more epochs.
 
     Raises:
-        ValueError: the run is damaged; its last epoch was not kept, or its tensors differ from the recorded
-            hashes; the learning rate depends on the number of epochs; a setting starts from the end of another;
-            or the disk is too full.
+        ValueError: the run is damaged; the state after its last epoch was not saved, or differs from the recorded
+            hashes; the learning rate depends on the number of epochs; a setting starts from the last
+            weights of the previous setting; or the disk is too full.
     """
     run = FinishedRun.open(files.folder)
     _refuse_what_depends_on_epochs(run)

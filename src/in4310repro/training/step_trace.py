@@ -87,7 +87,7 @@ class StepTrace:
     def step(self, number: int, batch: Batch) -> Iterator[Recorded]:
         """Record the code of the `with` block as step `number`, if this step is selected.
 
-        The block gets an object to which it passes the loss.
+        The context manager yields an object; call its method `record` with the loss.
 
         Args:
             number: the number of the step, from 0.

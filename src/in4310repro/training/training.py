@@ -57,7 +57,9 @@ def fit(task: Task) -> list[HistoryRow]:
 
 
 def follow(inputs: TrainingInputs) -> None:
-    """Take part in one optimizer's training in every process except the first, which calls `fit`.
+    """Take part in the training of one optimizer setting by several processes.
+
+    The first process calls `fit`, and every other process calls `follow`.
 
     Raises:
         ValueError: the loss is not finite, or the processes no longer have the same weights.

@@ -49,7 +49,10 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances of a verification that has only the run and the images installed with libraries."""
+        """Return the circumstances expected when somebody verifies a run with only the files of the run at hand.
+
+        Additional image sets are then available only if they are installed with libraries.
+        """
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
         return cls(run=run, start=run.config.weights == "none", absent=absent)
@@ -86,7 +89,7 @@ class Statement:
     of_run: Callable[[Circumstances], Iterable[str]] | None = None
 
     def words(self, circumstances: Circumstances) -> list[str]:
-        """Return the texts of the statement that fit a run; an empty list if it does not apply to the run."""
+        """Return the statement in words that fit the run, as a list of texts; empty if it does not apply to the run."""
         return [self.what] if self.of_run is None else list(self.of_run(circumstances))
 
 
@@ -131,7 +134,7 @@ def of_selected(find: Callable[[SettingEvidence], Iterable[Finding]]) -> Callabl
 def _guarded(find: Callable[[SettingEvidence], Iterable[Finding]], setting: SettingEvidence) -> Iterator[Finding]:
     """Yield the findings of `find`, unless an earlier check of the setting has failed.
 
-    If `find` raises an error, yield one message, so that later checks of the setting are skipped.
+    If `find` raises an error, yield one message and mark the setting as failed, so that later checks skip it.
     """
     if setting.failed:
         return

@@ -129,7 +129,7 @@ def _different_tensors(hashes: Mapping[str, str], other: Mapping[str, str]) -> l
 def _known_differences(record: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[str]:
     """Yield the path of each entry in which two records differ.
 
-    Skip a metric that only one record has if older versions did not record it.
+    A metric that only one of the records has is skipped, if older versions did not record this metric.
     """
     for each in differences(record, other):
         if not (is_newer(each.path.rpartition(".")[2]) and None in (each.first, each.second)):

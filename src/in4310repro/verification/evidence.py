@@ -40,10 +40,10 @@ class DamagedRunError(Exception):
 
 
 def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
-    """Return whether values recomputed on this machine must equal the recorded ones bit for bit.
+    """Return whether values recomputed on this machine must equal the recorded values bit for bit.
 
-    They must if both were computed in portable arithmetic, which fixes the order of float operations, or if both
-    numeric classes are the same.
+    They must if the numeric class of this machine is the recorded one. They also must if recording and
+    recomputation both use portable arithmetic, which fixes the order of float operations.
     """
     both_portable = numerics.portable and recorded["numerics"] == "portable"
     return both_portable or recorded["numeric_class"] == numerics.numeric_class
@@ -115,7 +115,9 @@ class Evidence:
         return split
 
     def images(self, part: str) -> ImageSet:
-        """Return the images that the run uses as `part` of the split, or never uses if `part` is `UNSEEN`.
+        """Return the decoded images of a part of the split, as the run used it.
+
+        If `part` is `UNSEEN`, return the images that the run never used.
 
         Raises:
             DamagedRunError: an image cannot be decoded.
@@ -179,7 +181,7 @@ class Evidence:
 
     @cached_property
     def feature_sets(self) -> list[ImageSet | None]:
-        """The image sets of the recorded feature maps, in order; None in place of an unavailable one.
+        """The image sets whose feature maps are recorded, in order. A set that is unavailable now is None.
 
         Raises:
             ValueError: a folder of images cannot be read.
@@ -274,7 +276,10 @@ class SettingEvidence:
 
     @cached_property
     def unseen_scores(self) -> Scores | None:
-        """Recomputed scores of the images that a shared split never reads; None if the run's split is not shared."""
+        """Recomputed scores of the images that the run never used.
+
+        The value is None if the run's protocol has no shared split: such a run uses all images.
+        """
         return self._predict(UNSEEN) if self.evidence.run.config.protocol.shares_split else None
 
     def _predict(self, part: str, epoch: int = 0) -> Scores:

@@ -29,10 +29,11 @@ NEXT_BIN = 2 * RELATIVE_ERROR
 
 
 def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
-    """Return a phrase on how far feature maps measured again may differ from the recorded ones.
+    """Return a phrase that says how closely newly measured feature maps must agree with the recorded ones.
 
-    The phrase is empty if only the last bits of eigenvalues may differ. The tolerance depends on the precision
-    and arithmetic with which the feature maps were recorded, which may differ from those of the run.
+    The phrase is empty if no feature maps are recorded, or if only the last bits of eigenvalues may differ. The
+    tolerance depends on the precision and arithmetic of the recorded feature maps, which may differ from those of
+    the run.
     """
     if features is None:
         return ""
@@ -49,9 +50,9 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
 def feature_differences(evidence: Evidence) -> Iterator[str]:
     """Yield a message for each value of features.json that differs from the one measured again.
 
-    If equal bits are required, shares and counts must be equal, and eigenvalues equal within `SPECTRUM_TOLERANCE`.
-    Otherwise both are compared within wider tolerances. If the network's weights are unavailable, only its name and
-    mode are compared.
+    If equal bits are required, all values must be equal, except that eigenvalues may differ by up to
+    `SPECTRUM_TOLERANCE`. Otherwise the tolerances are wider. If the network's weights are unavailable, only the
+    network's name and mode are compared.
 
     Raises:
         ValueError: the statistics cannot be computed, for example because an activation is not finite.

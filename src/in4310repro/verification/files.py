@@ -30,10 +30,11 @@ LENGTH = 8  # bytes before the header of a safetensors file, which hold its leng
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each valid file whose bytes are not those that a training would write.
+    """Yield a message for each valid file whose bytes differ from those that a training run would write.
 
-    Examples are a number in another notation, a duplicate key and metadata beside weights. Such bytes could hide
-    text. The archive of the scores is compared by its length only, since archives name the operating system.
+    Examples of such bytes are a number in another notation, a duplicate key, and metadata beside weights. They
+    could hide text. The archive of the scores is compared by its length only, since archives name the operating
+    system.
     """
     for name in _json_files(run):
         file = run.files.file(name)

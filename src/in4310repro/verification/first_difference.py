@@ -99,10 +99,10 @@ def traced_steps(run: FinishedRun, setting: str, epoch: int) -> set[int]:
 def describe_replay(run: FinishedRun, setting: str, replayed: Path) -> str:
     """Return a sentence on the first tensor in which a replay differs from the training.
 
-    The sentence is empty if no step was traced in both of them.
+    The sentence is empty if no step was traced both in the training and in the replay.
 
     Args:
-        run: the run.
+        run: the run whose training was repeated.
         setting: the setting that was trained again.
         replayed: the trace of the replay; the file does not exist if the run has no trace of the repeated steps.
     """

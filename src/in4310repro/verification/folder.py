@@ -51,13 +51,13 @@ def _changed(files: RunFolder, name: str) -> str:
 
 
 def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
-    """Return a message if the hash of the run's manifest is not `sha256`, and an empty list if it is.
+    """Return a list with a message if the hash of the run's manifest is not `sha256`, otherwise an empty list.
 
-    The hash is that of the manifest without the entry of the feature maps, which may be measured again.
+    The hash ignores the manifest's entry for the feature maps, since they may be measured again.
 
     Args:
         files: the files of the run.
-        sha256: the expected hash, as `verify` and a report show it; None to compare nothing.
+        sha256: the expected hash, as `verify` and a report show it; if it is None, the list is empty.
 
     Raises:
         ValueError: `sha256` is not 64 lower-case hex digits.
@@ -245,7 +245,7 @@ def _kind_in_run(each: Unchecked, settings: Mapping[str, int]) -> str:
 
 
 def _entries(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield the path and kind of each file, link, empty folder and unreadable folder below a folder."""
+    """Yield the path and kind of each file, link, empty folder and unreadable folder anywhere inside a folder."""
     # Not by recursion: folders may lie in each other deeper than Python's stack.
     waiting = [""]
     while waiting:

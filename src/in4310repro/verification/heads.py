@@ -38,7 +38,10 @@ MEASURED = ("train_loss", "val_loss", *METRICS)
 
 
 def score_tolerance(strength: float) -> float:
-    """Return the largest allowed difference between scores of the same fit on two machines."""
+    """Return the largest allowed difference between scores of the same fit on two machines.
+
+    It grows with the penalty strength of the fit, up to a maximum.
+    """
     return min(SOFTMAX_TOLERANCE, SOFTMAX_PER_STRENGTH * strength)
 
 
@@ -74,7 +77,7 @@ class HeadFits:
     def findings(self) -> Iterator[Finding]:
         """Repeat each fit, and yield messages on records that contradict it.
 
-        Fits whose weights merely have different bits, as on another processor, yield notes.
+        Different bits of the weights, as another processor gives them, are no contradiction. They yield a note.
         """
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]
@@ -112,13 +115,15 @@ class HeadFits:
         yield from metric_differences(place, row, fitted, self._run.config.protocol)
 
     def _saved_head_differences(self, features: head.Features, row: HistoryRow) -> Iterator[Finding]:
-        """Compare the saved head with the head of the repeated fit, which the network has on entry.
+        """Compare the saved head with the head of the repeated fit.
 
-        Yield messages if the gradient or the scores differ too much, and a note that compares the test metrics. The
-        same fit on another machine meets two conditions: the gradient of the penalised loss at the saved head is
-        nearly zero, and scores of every part of the split are close. The first condition catches changes that leave
-        the scores of all training images equal, since the gradient of the penalty remains. The second limits
-        changes along directions in which the loss is flat.
+        When this method is called, the network must have the head of the repeated fit. Messages are yielded if the
+        gradient or the scores differ too much, then a note that compares the test metrics.
+
+        The same fit on another machine meets two conditions: the gradient of the penalised loss at the saved head is
+        nearly zero, and scores of every part of the split are close. The first condition detects changes of the head
+        that leave the scores of all training images equal, since the gradient of the penalty remains. The second
+        limits changes along directions in which the loss is flat.
         """
         strength, place = row["strength"], self._setting.file(names.BEST_WEIGHTS)
         parts = self._embedded_parts(features)
@@ -207,7 +212,7 @@ def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[str]:
-    """Yield a message on the first tensor named in `still` whose value is not the initial one."""
+    """Yield a message on the first tensor named in `still` that differs from its initial value."""
     before, stored = setting.evidence.initial_network.state_dict(), setting.stored
     # In the order of the network, since that of a file that was read changes from time to time.
     moved = [name for name in before if name in still and not torch.equal(stored[name], before[name])]
@@ -228,7 +233,7 @@ def _body_differences(setting: SettingEvidence) -> Iterator[str]:
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:
     """Yield a message for each recorded metric that is outside its allowed range.
 
-    The range contains the values of the metric that are possible if scores vary within their tolerance.
+    The range contains all values that the metric can take if no score changes by more than its tolerance.
     """
     labels, exact = torch.from_numpy(scores.labels), torch.from_numpy(scores.softmax).double()
     tolerance = score_tolerance(row["strength"])

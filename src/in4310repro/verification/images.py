@@ -110,10 +110,10 @@ def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise:
 
 
 def group_differences(evidence: Evidence) -> Iterator[str]:
-    """Yield a message for the first image whose group of look-alikes, found again, differs from the recorded one.
+    """Find the groups of look-alikes again; yield a message for the first image whose group has changed.
 
-    No cache is read. Nothing is compared unless equal bits are required, since the last bit of a feature may decide
-    which image is the nearest.
+    The groups are compared only if equal bits are required, since the last bit of a feature may decide which
+    image is the nearest. No cache is read.
 
     Raises:
         ValueError: an image or the initial weights cannot be read.

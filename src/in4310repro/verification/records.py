@@ -88,9 +88,9 @@ def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
 
 
 def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return the lowest and the highest possible average precision of each class, as a list of pairs.
+    """Return a pair for each class: the lowest and the highest possible average precision.
 
-    They are the limits that the average precision can reach if the scores vary within their tolerance.
+    Average precision can take values in this range if the scores vary within their tolerance.
     """
     if protocol.ranks_logits and scores.logits is not None:
         logits = logits_of(scores)
@@ -105,9 +105,9 @@ def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, fl
 def open_precisions(
     place: str, values: list[float], classes: list[str], scores: Scores, protocol: Protocol
 ) -> list[str]:
-    """Return a message for each average precision that the scores do not determine closely enough.
+    """Return a message for each class whose average precision cannot be checked closely.
 
-    Its possible values, if the scores vary within their tolerance, have a range wider than `OPEN`.
+    Such an average precision could vary by more than `OPEN` if the scores varied within their tolerance.
 
     Args:
         place: name of the average precisions, for the messages.
@@ -139,8 +139,8 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     """Yield a message for each recorded value of the best epoch that differs from the recomputed one.
 
     The values are those in history.json and tensors.json. The best epoch is the one with the best value of the
-    metric `select` of the configuration; ties go to the earlier epoch. If equal bits are not required, a claim is
-    yielded for each average precision whose range of possible values is too wide.
+    metric that the option `select` names; ties go to the earlier epoch. If equal bits are not required, a Claim
+    is yielded too for each average precision that cannot be checked closely (see `open_precisions`).
 
     Raises:
         ValueError: a score is not finite.
@@ -175,10 +175,10 @@ def _tensor_differences(setting: SettingEvidence) -> Iterator[str]:
 
 
 def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
-    """Yield a message for each kind of difference between scores.npz and the selected network's recomputed scores.
+    """Yield a message for each kind of difference between scores.npz and the recomputed scores.
 
-    If equal bits are not required, a claim is yielded for each average precision whose range of possible values
-    is too wide.
+    The scores are recomputed with the selected network. If equal bits are not required, a Claim is yielded too
+    for each average precision that cannot be checked closely (see `open_precisions`).
 
     Raises:
         ValueError: a score is not finite.
@@ -199,8 +199,8 @@ def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
 def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     """Yield a message for each value of metrics.json that differs from the value computed from new scores.
 
-    The new scores are those that the selected network gives in this process. If equal bits are not required, class
-    metrics must also equal those of the saved scores exactly, unless the protocol ranks by logits.
+    The new scores are computed with the selected network. If equal bits are not required, the recorded class
+    metrics must also equal those of the saved scores exactly, unless the protocol ranks images by logits.
 
     Raises:
         ValueError: a score is not finite.

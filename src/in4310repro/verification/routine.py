@@ -26,7 +26,7 @@ def computed_again(circumstances: Circumstances) -> list[str]:
 
 
 def claims(circumstances: Circumstances) -> list[Claim]:
-    """Return the claims of a run that a verification leaves unconfirmed, sorted by the evidence they need."""
+    """Return the statements of a run that a verification does not confirm, sorted by the evidence they need."""
     listed = [
         Claim(words, shown_by)
         for check in CHECKS
@@ -37,7 +37,7 @@ def claims(circumstances: Circumstances) -> list[Claim]:
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
-    """Group the texts of claims by the evidence that would confirm them."""
+    """Return the texts of unconfirmed statements, grouped by the evidence that would confirm them."""
     grouped: dict[str, list[str]] = {}
     for claim in listed:
         grouped.setdefault(claim.shown_by, []).append(claim.what)
@@ -65,14 +65,15 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
     """Recompute everything that follows from a run's weights, images, seed and split, and compare it with the run.
 
     The checks are those of `CHECKS`. Images are decoded again and scenes are generated again, so that no cache
-    can hide anything. Results must have equal bits in portable arithmetic (a fixed order of float operations),
-    and in native arithmetic if the numeric class is that of the run.
+    can hide anything. Results must have equal bits in portable arithmetic, which has a fixed order of
+    operations. In native arithmetic they must if the numeric class, which identifies the arithmetic of a process,
+    is that of the run.
 
     Args:
         folder: the folder of the run.
         context: arithmetic and progress of the computation.
-        data: the present folder of the run's images, if they moved.
-        opened: the run, if it has been read from the folder already; it keeps the weights that are read for it.
+        data: the present folder of the run's images, if the folder was moved.
+        opened: the run, if it has been read from the folder already. Weights read here are kept in it.
 
     Raises:
         ValueError: the folder is no run, the run is not finished, or an image of an intact run is missing.
@@ -158,7 +159,7 @@ def verdict_of_nothing(folder: Path) -> str:
 
 
 def last_lines(folder: Path, verified: Verification, report: Path | None = None) -> Iterator[str]:
-    """Yield the output lines below the verdict of a verification without differences.
+    """Yield the output lines that follow the verdict of a verification without differences.
 
     Args:
         folder: the run folder.

@@ -34,10 +34,10 @@ class Range(NamedTuple):
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
     """Return the largest allowed deviation of each image's logits if the numeric class (kind of arithmetic) differs.
 
-    The tolerance is a share of the largest distance of the image's logits from their mean. If the median of this
-    distance over all images is larger, it is used instead: small logits can be sums of large terms, with the
-    rounding errors of these terms. The maximum over all images is not used, since a single manipulated image
-    could raise it.
+    The tolerance is a fixed fraction of the image's spread: the largest distance of its logits from their mean.
+    If the median spread over all images is larger, it replaces the image's spread, since small logits can be sums
+    of large terms and have the rounding errors of these terms. The maximum over all images is not used, since a
+    single manipulated image could raise it.
     """
     sizes = abs(logits - logits.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
     tolerance: Float64[np.ndarray, "image 1"] = LOGIT_TOLERANCE * np.maximum(sizes, np.median(sizes))
@@ -47,7 +47,8 @@ def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.nd
 def softmax_range(scores: Scores) -> Range:
     """Return the lowest and highest allowed softmax score of each class, for each image.
 
-    The range follows from `logit_tolerance` and rounding; it extends at most `SCORE_TOLERANCE` to either side.
+    The range follows from `logit_tolerance` and rounding. Its ends are at most `SCORE_TOLERANCE` away from the
+    given score.
     """
     exact, logits = scores.softmax.astype(np.float64), logits_of(scores)
     tolerance = logit_tolerance(logits)

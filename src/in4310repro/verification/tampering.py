@@ -30,7 +30,7 @@ def copy_run(run: Path, folder: Path) -> RunFolder:
 
 
 def undo(change: Change, run: Path, copy: RunFolder) -> None:
-    """Restore the changed files in a copy of a run from the run itself."""
+    """Undo `change` in a copy of a run by copying the changed files and the manifest from the run again."""
     for name in (*change.files, names.MANIFEST):
         shutil.copyfile(run / name, copy.folder / name)
 

@@ -107,7 +107,10 @@ def _is_beside_score(lines: Sequence[str], first: int, rows: int) -> bool:
 
 
 def _next_line(lines: Sequence[str], places: range) -> str:
-    """Return the first line with text, skipping at most one blank line and one separator; "" if there is none."""
+    """Return the first line with text at the line numbers `places`; "" if there is none.
+
+    At most one blank line and one separator are skipped.
+    """
     passed: list[bool] = []
     for number in places[:3]:
         text = lines[number - 1][:LINE]
@@ -149,10 +152,11 @@ def _matrix(rows: Sequence[Sequence[str]], first: int) -> ConfusionMatrix:
 def _is_clear(values: np.ndarray) -> bool:
     """Return whether a block is almost certainly a confusion matrix with the same class order in rows and columns.
 
-    Most images are on the diagonal. For two thirds of the classes, the diagonal has the largest count of its row
-    and column. No other order of the columns puts more images on the diagonal; with clusters instead of
-    predicted classes, another order often does. The block is not symmetric, as a table of distances is. Not all
-    numbers are round, as they often are in a list of settings.
+    All of these conditions must hold. At least half of the images are on the diagonal. For two thirds of the
+    classes, the diagonal has the largest count of its row and column. No other order of the columns puts more
+    images on the diagonal, as it often would if the columns were clusters. The block is not symmetric, unlike a
+    table of distances. Not all numbers are round, unlike many lists of settings. A block of two classes needs
+    more: at least `FEWEST_OF_TWO` images, with three quarters of them on the diagonal.
     """
     diagonal, total, classes = np.diagonal(values), values.sum(), len(values)
     most = (diagonal == values.max(axis=1)) & (diagonal == values.max(axis=0)) & (diagonal > 0)

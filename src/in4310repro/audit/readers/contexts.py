@@ -230,7 +230,10 @@ def is_setting(name: str) -> bool:
 
 
 def classify_context(line: str) -> str:
-    """Return the reason why no number of a line is a result; an empty string if some number may be a result."""
+    """Return the reason why a line contains no result, such as "code" or "markup".
+
+    The reason is an empty string if some number of the line may be a result.
+    """
     if len(line) > LINE:
         return ""
     if CODE.search(line):

@@ -169,7 +169,10 @@ def _tables(html: str) -> str:
 
 
 def _unescape(text: str) -> str:
-    """Return a quoted string's content with escaped line breaks and tabs decoded; any other text unchanged."""
+    """Return the content of a quoted string, with escaped line breaks and tabs decoded.
+
+    A text that is not quoted, or has no escaped line break, is returned unchanged.
+    """
     quoted = text.strip()
     if len(quoted) > 1 and quoted[0] in "'\"" and quoted[-1] == quoted[0] and "\\n" in quoted:
         return quoted[1:-1].replace("\\n", "\n").replace("\\t", "\t")

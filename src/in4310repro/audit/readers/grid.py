@@ -173,7 +173,10 @@ def _merge_headers(table: Grid) -> Grid:
 
 
 def _shift(cells: list[str], width: int) -> list[str]:
-    """Return a lower header row, shifted right by one cell if its first cell is a metric and its last cell is empty."""
+    """Return the cells of a lower header row, shifted right by one if they begin one column too early.
+
+    This is the case if the first cell is a metric and the last cell is empty.
+    """
     if cells[0] and heading(cells[0]).measure and not CLASS.fullmatch(cells[0].lower()) and not cells[-1]:
         return ["", *cells[:-1]][:width]
     return cells

@@ -90,7 +90,10 @@ def _last_epoch(table: Grid, columns: Columns) -> Result:
 
 
 def _pivot(table: Grid) -> Grid:
-    """Return a table of class, metric and value columns with one column per metric; any other table unchanged."""
+    """Convert a table with the columns class, metric and value to a table with one column per metric.
+
+    Any other table is returned unchanged.
+    """
     names = [name.lower() for name in table.names]
     place = next((i for i, name in enumerate(names) if name in ("metric", "measure", "metric name", "score")), None)
     last = len(names) - 1
@@ -147,7 +150,7 @@ def is_of_tests(table: Grid) -> bool:
 
 
 def _orient(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
-    """Return the grid transposed if its columns are classes or its rows are metrics; else None."""
+    """Return the grid transposed if its columns are classes or its rows are metrics. In other cases return None."""
     corner = table.names[columns.label]
     if kind is Kind.METRICS:
         named = CLASS.fullmatch(corner.lower()) and any(of.text.lower() not in NO_NETWORK for _, of in columns.values)
@@ -168,7 +171,7 @@ def _is_wide(columns: Columns) -> bool:
 
 
 def _is_of_program(columns: Columns) -> bool:
-    """Return whether three or more column names, such as test_acc_sea, are the same except for the class."""
+    """Return whether three or more columns have the same name except for the class, such as `test_acc_sea`."""
     forms = Counter(
         of.text.lower().replace(of.rest.lower(), "{}") for _, of in columns.values if of.measure and of.rest
     )
@@ -176,7 +179,11 @@ def _is_of_program(columns: Columns) -> bool:
 
 
 def _columns_are_classes(table: Grid, columns: Columns) -> bool:
-    """Return whether the columns are classes. Most must name no metric, and a mean or the title must confirm it."""
+    """Return whether the columns of a table are classes.
+
+    At least half of the columns must name no metric. In addition, there must be a column of means, or the title
+    must say that the values are per class.
+    """
     plain = [of for _, of in columns.values if not of.measure and of.rest]
     many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
     told = any(of.summary for _, of in columns.values) or CLASSWISE.search(table.title) is not None
@@ -221,7 +228,10 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
 
 
 def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
-    """Return the line numbers of the header and of the rows that have a missing value or a line in `numbers`."""
+    """Return the line numbers of the header and of the rows that need no further reading.
+
+    These rows have a missing value, or one of their lines is in `numbers`.
+    """
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
     dealt = [row for row in table.body if numbers & set(row.lines) or any(map(is_missing, row.cells[1:]))]

@@ -78,17 +78,17 @@ def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece
 
 
 def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
-    """Return whether a heading between a matrix and a report shows that they are of different results."""
+    """Return whether a heading between a matrix and a class table shows that they describe different results."""
     between = lines[min(one.last, other.last) : max(one.first, other.first) - 1]
     return any(line.startswith("#") and not ANNOUNCES.search(line) for line in between)
 
 
 def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
-    """Return the matrix with the table's class names and orientation; None if table and matrix differ in images.
+    """Return the matrix with the table's class names, transposed if necessary; None if it does not fit the table.
 
     The matrix must have the table's class names, or numbers from 0 in their place. If the matrix holds counts
     and the size of every class is printed, at least half of the row sums, or of the column sums, must equal the
-    class sizes. If more column sums than row sums do, the matrix is transposed.
+    class sizes. The matrix is transposed if more column sums than row sums equal the class sizes.
     """
     classes = table.classes
     named = matrix.classes == classes
@@ -133,7 +133,7 @@ def _is_between(other: Piece, loose: Piece, piece: Piece) -> bool:
 
 
 def _has_as_many(loose: Piece, piece: Piece) -> bool:
-    """Return whether the n of a count k/n in `loose` is the number of images in the matrix of `piece`."""
+    """Return whether `loose` has a count k/n where n is the number of images in the matrix of `piece`."""
     matrix = piece.table.matrix
     images = matrix and sum(cell.value for row in matrix.rows for cell in row)
     return (

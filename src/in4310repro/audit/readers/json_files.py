@@ -62,7 +62,7 @@ def read_json(text: str, name: str) -> list[Piece]:
 
     Args:
         text: the whole text.
-        name: the name of the file, which may say what {"sea": 0.9} measures.
+        name: the name of the file. A name such as `recall.json` tells the metric of {"sea": 0.9}.
     """
     content = _load(text)
     # A dictionary as Python prints it.
@@ -115,7 +115,11 @@ class _Lines:
 
 
 def _walk(node: Any, path: tuple[str, ...], pieces: list[Piece], measure: Measure | None) -> None:
-    """Append the tables of an object to `pieces`, then the tables of inner objects that are still unread."""
+    """Append the tables of an object to `pieces`, then the tables of its inner objects.
+
+    Inner objects that were already read as part of a table are left out. `path` has the keys that lead to the
+    object. `measure` is the metric that an outer key or the file name gives.
+    """
     if len(path) > NESTED:
         return
     table = _as_grid(node, " ".join(path))
@@ -318,7 +322,11 @@ def _title(lines: Sequence[str], start: int, end: int) -> str:
 
 
 def _end(lines: Sequence[str], start: int, text: str) -> int | None:
-    """Return the index after the line that closes all brackets; None if no line does or if that line has more text."""
+    """Return the index after the line that closes all brackets.
+
+    Return None if no line closes them, or if other text follows the last bracket on its line. `text` is read in
+    place of the line at index `start`.
+    """
     depth = 0
     for index in range(start, min(len(lines), start + LONGEST)):
         plain = QUOTED.sub("", text if index == start else lines[index])

@@ -205,7 +205,10 @@ def _spaced_list(line: str, number: int) -> Iterator[LineValue]:
 
 
 def _pairs(line: str) -> list[re.Match[str]]:
-    """Return the pairs of label and value as matches; an empty list for a sentence or a label with two values."""
+    """Return a match for each pair of label and value in a line.
+
+    The list is empty if the line is a sentence or has a label with two values.
+    """
     pairs = (
         [pair for pair in PAIR.finditer(line) if not _in_brackets(line[: pair.start()])] if DIGIT.search(line) else []
     )
@@ -218,12 +221,16 @@ def _pairs(line: str) -> list[re.Match[str]]:
 
 
 def _in_brackets(before: str) -> bool:
-    """Return whether `before` has an unclosed square bracket, as in `mAP@[.5:.95]` before the colon."""
+    """Return whether a square bracket is still open at the end of `before`, as in `mAP@[.5`."""
     return before.count("[") > before.count("]")
 
 
 def _prefix(label: str, name: str | None, measure: Measure | None) -> tuple[str, str | None, Measure | None]:
-    """Split labels such as `plane: accuracy` and `Per-class accuracy: plane` into label, name and metric."""
+    """Split a label in two parts if it has them; return the label that remains, the class name and the metric.
+
+    `plane: accuracy` gives the label `accuracy` and the class name `plane`. `Per-class accuracy: plane` gives the
+    label `plane` and the metric accuracy. A `name` or `measure` that no part replaces is returned unchanged.
+    """
     parts = re.split(r" ?: | - ", label, maxsplit=1)
     if len(parts) == 2 and parts[0]:
         if parse_pure(parts[1]) and not heading(parts[0]).summary and not parse_pure(parts[0]):

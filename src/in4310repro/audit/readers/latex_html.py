@@ -68,7 +68,10 @@ def _skip_columns(text: str) -> str:
 
 
 def find_closing(text: str) -> int:
-    """Return the index of the bracket that closes the bracket at index 0; the last index if no bracket closes it."""
+    """Return the index of the bracket that closes the bracket at index 0.
+
+    If it is never closed, return the last index of the text.
+    """
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
     for index, character in enumerate(text):

@@ -121,9 +121,9 @@ def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piec
 
 
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
-    """Return a dict from line number to metric for the values of lists that have no heading.
+    """Return the metrics of lists that have no heading, as a dict from line number to metric.
 
-    The metric is that of a mean that is printed at most 3 lines above or below the list.
+    A list has the metric of a mean that is printed at most 3 lines above or below the list.
     """
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
@@ -168,7 +168,11 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values, with a single label "train" or "test" among class values read as the name of a class."""
+    """Return the values, after changing a label such as "train" or "test" into a class name where it means a class.
+
+    The label means a class if a class value of the same metric is in an adjacent line and no other such label
+    is nearby.
+    """
     settled = list(values)
     for place, value in enumerate(values):
         of = value.subject

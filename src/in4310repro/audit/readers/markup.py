@@ -162,7 +162,10 @@ def _columns(told: str) -> int:
 
 
 def markdown_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield the tables: consecutive lines with vertical bars, and a line of dashes below the header."""
+    """Yield the Markdown tables in `lines`, without the lines whose numbers are in `skipped`.
+
+    A table is a sequence of lines with vertical bars, and has a line of dashes below its header.
+    """
     for barred, run in groupby(range(len(lines)), lambda index: index + 1 not in skipped and _has_bars(lines[index])):
         indices = list(run)
         # The line that ends a drawn table, and right below it the line that begins another.
@@ -267,7 +270,10 @@ def _is_long(cell: str) -> bool:
 def read_rows(
     lines: Sequence[str], start: int, separator: str, width: int, skipped: frozenset[int]
 ) -> tuple[list[tuple[int, list[str]]], int]:
-    """Return the consecutive rows of `width` cells with a number or missing value, and the index after these rows."""
+    """Return consecutive rows from index `start` on, and the index of the line after them.
+
+    Each row has `width` cells, of which at least one is a number or a missing value.
+    """
     rows = []
     end = start
     for index in range(start, len(lines)):

@@ -150,7 +150,7 @@ def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
 
 
 def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], most: int) -> list[tuple[str, list[str]]]:
-    """Return name and numbers of each row if the row names repeat the header's names; else an empty list."""
+    """Return each row's name and numbers; an empty list if the row names do not repeat the header's names."""
     rows: list[tuple[str, list[str]]] = []
     while names:
         index = start + len(rows)
@@ -193,7 +193,10 @@ def _is_row(line: str) -> bool:
 
 
 def _is_heading(line: str, row: str) -> bool:
-    """Return whether a line heads a matrix of Weka: one name of at most four letters for each column."""
+    """Return whether `line` is the header of a confusion matrix printed by Weka.
+
+    Such a header has one name of at most four letters for each column of `row`, the first row of the matrix.
+    """
     columns = len(row.split("|")[0].split())
     names = line[:LINE].lower().partition("<--")[0].split()
     return len(names) == columns and all(len(name) <= LETTERS for name in names)

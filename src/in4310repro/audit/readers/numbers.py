@@ -72,10 +72,11 @@ def parse(text: str, line: int) -> Printed:
 
 
 def parse_measured(text: str, line: int) -> Measured | None:
-    """Return the number in a cell with its count or standard deviation; None if there is no number and no count.
+    """Return the number in a cell, with its count or standard deviation if the cell has one.
 
     In 93.2 (0.4), the number in brackets is a standard deviation, as it has decimals. 286/300 is a count of
-    correct images among all images, and n=300 is a number of images.
+    correctly classified images among all images, and n=300 is a number of images. Return None if the cell has
+    neither a number nor a count.
     """
     plain = " ".join(text.translate(ALIKE).split())
     counted = COUNTED.fullmatch(plain)
@@ -115,7 +116,7 @@ def parse_ratio(text: str) -> tuple[int, int] | None:
 
 
 def images(text: str) -> int | None:
-    """Return the number of images that a text names, such as n=300 or 500 radar samples; else None."""
+    """Return the number of images that a text such as n=300 or 500 radar samples states; None if there is none."""
     match = _IMAGES.search(text.translate(ALIKE)[:400])
     return count(match[1] or match[2]) if match else None
 
@@ -126,7 +127,7 @@ def is_missing(text: str) -> bool:
 
 
 def to_percent(printed: Printed) -> Printed:
-    """Return the number marked as a percentage: 98.8 becomes 98.8 %. A percentage is returned unchanged."""
+    """Return the number marked as a percentage, such as 98.8 % for 98.8. A percentage is returned unchanged."""
     if printed.percent:
         return printed
     return Printed(

@@ -33,7 +33,7 @@ class Pass:
     name: str = ""
 
     def add(self, value: LineValue) -> None:
-        """Add a value; `by_class` keeps the first value of each class."""
+        """Add a value to the pass. If it is the first of its class and metric, also store it in `by_class`."""
         self.values.append(value)
         self.by_class.setdefault(_key(value), value)
         self.image_set = self.image_set or value.subject.image_set
@@ -192,9 +192,10 @@ def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
 
 
 def _drop_earlier_epochs(passes: list[Pass], running: frozenset[int]) -> list[Pass]:
-    """Return the passes of the last epoch if lines of a training log split the passes into three or more groups.
+    """Return only the passes of the last epoch if the passes were printed during training.
 
-    With fewer groups, return all passes.
+    This is assumed if lines of a training log (`running`) split the passes into three or more groups. With fewer
+    groups, all passes are returned.
     """
     groups: list[list[Pass]] = []
     for before, each in zip([None, *passes], passes, strict=False):
@@ -235,7 +236,7 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
 
 
 def _has_same_threshold(value: LineValue, current: Pass) -> bool:
-    """Return whether every value of the same metric in the pass has no IoU threshold or the threshold of `value`."""
+    """Return whether each value of the same metric in the pass has the IoU threshold of `value` or none."""
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
@@ -243,7 +244,8 @@ def _has_same_threshold(value: LineValue, current: Pass) -> bool:
 def _drop_logged(loose: Sequence[LineValue], running: frozenset[int]) -> Iterator[LineValue]:
     """Yield the values, except those that a training log repeats.
 
-    If there is a training log, a value is omitted if it has no count and its label occurs three or more times.
+    If there is a training log, a value is left out if its label occurs three or more times and the value is
+    printed without a count such as 48/50.
     """
     repeated = Counter(value.label for value in loose)
     for value in loose:
@@ -274,7 +276,7 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
 
 
 def _doubt_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
-    """Yield a doubt for each mean AP that names an IoU threshold while the class APs name none."""
+    """Yield a sentence for each mean AP that names an IoU threshold although a class AP of the metric names none."""
     for value in values:
         of = value.subject
         if of.class_name is not None or not of.threshold:
@@ -326,10 +328,10 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the class values in `column` that follow the mean of the classes and so are probably of no class.
+    """Return the class values in `column` that follow the mean over classes and so probably belong to no class.
 
-    The mean is the first one after at least two values of `column`. If more than three values follow it, they
-    are taken as classes, and the list is empty.
+    A mean is used only if at least two values of `column` precede it. If more than three values follow the first
+    such mean, all of them are taken as values of classes, and the list is empty.
     """
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]

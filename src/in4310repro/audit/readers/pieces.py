@@ -52,11 +52,11 @@ def make_value(
 
 
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
-    """Return the values, with all that appear to be percentages marked as such, even without a percent sign.
+    """Return the values, and mark those that appear to be percentages although they have no percent sign.
 
-    The class values of a metric are percentages if most of them are above 1. Otherwise, only the class values
-    above 1 are percentages, if one of them is at least 2. An average is a percentage only if it is itself above
-    1, as people also print `mean 0.93` below percentages.
+    If most class values of a metric are above 1, all of them are percentages. Otherwise, if at least one of them
+    is 2 or more, only those above 1 are percentages. An average is a percentage only if the average itself is
+    above 1, as people also print `mean 0.93` under percentages.
     """
     measures = {value.measure for value in values}
     mostly = {measure: _mostly_percent(values, measure) for measure in measures}
@@ -65,7 +65,10 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Mark percentages among `values` and `asides` (values of no class), judged together, and return both groups."""
+    """Mark percentages as `scale_values` does for both groups of values together; return the two groups.
+
+    `asides` are values of table rows that are not classes.
+    """
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]
 
@@ -90,7 +93,10 @@ def _scale(value: Value, mostly: bool, some: bool) -> Value:
 
 
 def collect_sizes(values: Iterable[Value], sizes: Mapping[str, int]) -> dict[str, int]:
-    """Return `sizes`. A class that is not in `sizes` gets the n of its count k/n, such as 300 for 286/300."""
+    """Return the class sizes in `sizes`, and sizes of other classes from values printed as counts.
+
+    A value such as 286/300 gives the size 300.
+    """
     counted = {value.class_name: value.count[1] for value in values if value.class_name is not None and value.count}
     return {**counted, **sizes}
 

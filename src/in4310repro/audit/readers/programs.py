@@ -86,7 +86,10 @@ def _instances(lines: Sequence[str], number: int) -> Iterator[LineValue]:
 
 
 def _read_counted(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield accuracy and count as PyTorch's example programs print them after an epoch or at the end."""
+    """Yield the accuracy that PyTorch's example programs print in a line, together with the counts in the line.
+
+    An example is `Accuracy: 9912/10000 (99%)`, where 9912 images of 10000 are classified correctly.
+    """
     line = lines[number - 1]
     found = COUNTED.search(line)
     of = parse_subject(found["label"]) if found else None
@@ -166,7 +169,10 @@ FORMS = (
 
 
 def add_averages(values: Sequence[LineValue], lines: Sequence[str]) -> list[LineValue]:
-    """Return the values with the metric or average that nearby lines imply, such as a note on macro averages."""
+    """Return the values after replacing the metric or the average of a value where nearby lines require it.
+
+    For example, a precision above a note on macro averages becomes a macro-averaged precision.
+    """
     notes = [number for number, line in enumerate(lines, start=1) if MACRO.search(line[:LINE])]
     told = []
     means = [value.line for value in values if MEAN.fullmatch(value.label)]

@@ -245,7 +245,7 @@ def _place(piece: Piece, lines: Sequence[str]) -> Table:
 
 
 def assign_items(table: Table, lines: Sequence[str]) -> Table:
-    """Return the table with its values marked as scores of entities or tokens, if names or nearby lines say so."""
+    """Mark the table's values as scores of entities or tokens if names in the table or nearby lines say so."""
     item = _find_item(table, lines)
     if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
         return table

@@ -127,9 +127,9 @@ def _restarts_below(labels: Sequence[str], index: int) -> bool:
 
 
 def is_aside(labels: Sequence[str], index: int) -> bool:
-    """Return whether a row is neither a class nor a mean of all classes, but for example a statistic.
+    """Return whether a row is neither a class nor a mean of all classes, such as a standard deviation.
 
-    This is judged by the row's name and position. Checks of means also try to count such a row as a class.
+    This is judged by the row's name and position. Checks of means also try whether such a row is a class.
     """
     label = labels[index]
     of = heading(label)
@@ -162,7 +162,10 @@ def is_other(label: str) -> bool:
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Return the indices of the columns of names, values, sizes and correct images; None if there are no names."""
+    """Return the indices of the columns by content; None if no column has names.
+
+    The contents are names, values, class sizes and numbers of correctly classified images.
+    """
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
     numbers = [i for i in range(table.width) if shares[i] > 0.5 or (shares[i] == 0.5 and heading(names[i]).measure)]
@@ -208,9 +211,10 @@ def _are_counts(name: str, cells: Sequence[str]) -> bool:
 
 
 def _is_no_value(name: str, some: bool) -> bool:
-    """Return whether to ignore the column with the heading `name`, such as a standard deviation or an unused metric.
+    """Return whether to ignore the column with the heading `name`, such as a column of standard deviations.
 
-    A heading that may be a network's name is ignored only if some heading of the table names a metric (`some`).
+    `some` tells whether any heading of the table names a metric. If none does, a heading that may be a
+    network's name is not excluded.
     """
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 

@@ -54,7 +54,7 @@ class Subject:
 
 @lru_cache(maxsize=REMEMBERED)
 def parse_subject(label: str, measure: Measure | None = None) -> Subject | None:
-    """Parse a label, using `measure` if it names no metric; return None if the label is not understood."""
+    """Parse a label, using `measure` if the label names no metric. Return None if the label is not understood."""
     label = strip_marks(label).strip(" :=|,;.")
     whole = heading(label)
     if whole.measure is None:

@@ -32,7 +32,7 @@ class Line:
 
 
 def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unread]]:
-    """Return a draft table for each network, image set and section, and an Unread for each cell not understood.
+    """Return a draft table for each network, image set and section, and a list of the cells not understood.
 
     Raises:
         ValueError: a row with values has an empty class name.
@@ -53,7 +53,7 @@ def class_tables(table: Grid, columns: Columns) -> tuple[list[Draft], list[Unrea
 
 
 def find_measure(table: Grid, columns: Columns) -> Measure | None:
-    """Return the metric that the corner cell, the title or a summary row such as mAP names; else None."""
+    """Return the metric named in the corner cell, the title or a summary row such as mAP; None if none is named."""
     for text in (table.names[columns.label], table.title):
         if heading(text).measure:
             return heading(text).measure
@@ -65,7 +65,10 @@ def find_measure(table: Grid, columns: Columns) -> Measure | None:
 def _lines(
     table: Grid, columns: Columns, used: Sequence[tuple[int, Heading]]
 ) -> Iterator[tuple[tuple[str, ...], Line]]:
-    """Yield (section, row) pairs. A row without values and a repetition of the first class start a new section."""
+    """Yield pairs (section, row).
+
+    A new section starts after a row without values, and where the first class of a section is repeated.
+    """
     labels = [row.cells[columns.label] for row in table.body]
     groups = collect_group_names(table, columns)
     section, first, repeats, start = "", "", 0, 0
@@ -105,7 +108,7 @@ def _lines(
 
 
 def _correct(row: Row, columns: Columns) -> int | None:
-    """Return the number of correct images in a row, from a column of such numbers or from a cell such as 13/200."""
+    """Return the number of correctly classified images of a row, from its own column or a cell such as 13/200."""
     if columns.correct is not None:
         return count(row.cells[columns.correct])
     return next((pair[0] for column in columns.sizes if (pair := parse_ratio(row.cells[column]))), None)
@@ -169,7 +172,8 @@ def _value(line: Line, cell: Measured, of: Heading, measure: Measure) -> Value |
 def _keys(table: Grid, used: Sequence[tuple[int, Heading]]) -> dict[int, tuple[str, str | None]]:
     """Return a dict from column index to (network, image set).
 
-    If a column repeats metric, network and image set of an earlier one, its whole heading serves as the network.
+    If an earlier column has the same metric, network and image set, the whole heading of the later column serves
+    as its network.
     """
     title_set = heading(table.title).image_set
     keys: dict[int, tuple[str, str | None]] = {}
@@ -241,7 +245,7 @@ def _is_count(cell: Measured) -> bool:
 
 
 def _find_other_threshold(of: Heading) -> str:
-    """Return the heading's text if it is an AP at a named IoU threshold, else an empty string."""
+    """Return the text of a heading that names an AP at an IoU threshold; an empty string for other headings."""
     return of.text if of.measure is Measure.AVERAGE_PRECISION and of.threshold else ""
 
 

@@ -106,7 +106,10 @@ def _rows_below_header(
 
 
 def _place(text: str, values: Sequence[str], width: int, header: str) -> list[str]:
-    """Return the cells of a row with fewer values than columns, each value put below the nearest heading."""
+    """Return the `width` cells of a row in which some values are missing.
+
+    Each value goes into the column whose heading in `header` is nearest to it. The other cells are empty.
+    """
     spans = [match.span() for match in re.finditer(r"\S+(?: \S+)*", header)][-width:]
     cells = [""] * width
     position = len(text)
@@ -149,7 +152,7 @@ def split_cells(text: str, width: int, names: Sequence[str], header: str) -> lis
 
 
 def ruled_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield each table: a header, a line with a run of dashes for each column, and rows cut at these columns."""
+    """Yield each table that has a line of dashes below its header. The runs of dashes mark the columns."""
     index = 0
     while index < len(lines):
         rule = _rule(lines, index, skipped)
@@ -194,7 +197,10 @@ def _end(lines: Sequence[str], body: int, skipped: frozenset[int], framed: bool)
 
 
 def _rows_at_rule(lines: Sequence[str], indices: range, rule: list[tuple[int, int]]) -> list[tuple[int, list[str]]]:
-    """Return (line number, cells) of each row; an empty list if a line has text between the columns."""
+    """Return the line number and the cells of each line that is not blank, cut at the columns in `rule`.
+
+    If a line has text between the columns, return an empty list.
+    """
     rows = []
     for index in indices:
         if not lines[index].strip():
@@ -216,7 +222,7 @@ def _cells(line: str, rule: list[tuple[int, int]]) -> list[str]:
 
 
 def _fold(rows: list[tuple[int, list[str]]]) -> list[tuple[int, list[str]]]:
-    """Join each line with an empty first cell and no numbers to the row above; return the rows."""
+    """Return the rows, after joining each line with no numbers and an empty first cell to the row above it."""
     folded: list[tuple[int, list[str]]] = []
     for line, cells in rows:
         if folded and not cells[0] and not any(map(is_numeric, filter(None, cells))):

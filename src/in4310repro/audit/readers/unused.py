@@ -44,7 +44,9 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield an Unread for each line that holds a value and also numbers of unknown meaning.
+    """Yield an `Unread` for each line that has numbers of unknown meaning beside a value that was read.
+
+    Unknown numbers in the same column of a table are reported once, at the first of their lines.
 
     Args:
         lines: all lines of the text.
@@ -236,7 +238,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return all values that were read, together with each of them rounded to `decimals` decimals."""
+        """Return all values that were read, each both as it is and rounded to `decimals` decimals."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

@@ -242,7 +242,7 @@ class Heading:
 
     @property
     def summary(self) -> bool:
-        """True if the words name only an average over classes, and nothing that could be a class."""
+        """True if the words name an average over classes and no words remain that could name a class."""
         return not self.rest and (self.average is not None or self.samples)
 
 
@@ -313,10 +313,10 @@ def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
 
 
 def _rest(text: str, left: str) -> str:
-    """Return the part of `text` from the first to the last word that is left in `left`.
+    """Return the part of `text` from its first to its last unrecognised word.
 
-    `left` is `text` with all recognised words blanked out. If the part has an open bracket, it is extended to
-    the closing one.
+    `left` is a copy of `text` in which all recognised words are blanked out. If the part has an open bracket, it
+    is extended to the closing one.
     """
     words = [match.span() for match in re.finditer(r"\S+", left)]
     rest = text[words[0][0] : words[-1][1]].strip() if words else ""
@@ -326,7 +326,10 @@ def _rest(text: str, left: str) -> str:
 
 
 def _threshold(text: str) -> str:
-    """Return the IoU threshold in percent: 50 for AP50, mAP@.5 and mAP@0.50, 50:95 for mAP50-95."""
+    """Return the IoU threshold that a metric's name contains, in percent.
+
+    It is "50" for `AP50`, `mAP@.5` and `mAP@0.50`, and "50:95" for `mAP50-95`.
+    """
     numbers = re.findall(r"\d*\.?\d+", text)
     return ":".join(str(round(100 * float(number))) if "." in number else number for number in numbers)
 

@@ -202,7 +202,10 @@ def examine(
 
 
 def _keys(entries: Sequence[Entry], copies: Sequence[int]) -> list[str]:
-    """Return the smallest sha256 among each image's copies; this key decides the image's cross-validation fold."""
+    """Return a key for each image: the smallest sha256 among the image and its copies.
+
+    The key decides the image's cross-validation fold, so that copies are in the same fold.
+    """
     smallest: dict[int, str] = {}
     for entry, number in zip(entries, copies, strict=True):
         smallest[number] = min(smallest.get(number, entry.sha256), entry.sha256)

@@ -34,7 +34,7 @@ class Source:
     name: str  # of the folder or file, fit to be published
 
     def described(self) -> dict[str, object]:
-        """Return a description of the network, for the findings."""
+        """Return the weights, the model and the preprocessing as a dict to be recorded with the findings."""
         how = to_json(self.config.preprocessing) | {"image_size": self.config.image_size}
         return {"weights": self.name, "model": self.config.model, "preprocessing": how}
 
@@ -43,15 +43,15 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
     """Load a network and its preprocessing, from the folder of a run or from weights.
 
     Args:
-        weights: the folder of a finished run, for its selected network; `imagenet`; or a file of weights. The
-            last layer in the file may have any number of classes.
-        options: settings that weights do not contain, such as `model`. A run contains all of them, but a `model`
-            that is the user's own code must be named again.
+        weights: `imagenet`, a file of weights, or the folder of a finished run, whose selected network is
+            loaded. The last layer in a file of weights may have any number of classes.
+        options: settings that weights do not contain, such as `model`. A run contains all settings, but a
+            `model` that is the user's own code must be named again.
 
     Raises:
         ValueError: the run is damaged or not finished; an option contradicts the run; weights are given without
-            `model`; the file does not fit the model or lacks the preprocessing; or the network does not end in a
-            linear layer.
+            `model`; the file does not fit the model or lacks the preprocessing; or the network does not end in
+            a linear layer.
     """
     if weights and Path(weights).is_dir():
         return _of_run(Path(weights), options)

@@ -35,16 +35,17 @@ def out_of_fold(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Float64[np.ndarray, "image label"]:
-    """Return each image's class probabilities by a logistic regression trained on the images of the other folds.
+    """Return each image's class probabilities, predicted by logistic regression with cross-validation.
 
-    Features are standardised by their mean and deviation over all images, which do not depend on labels. The
-    regression is scikit-learn's, so the last digits depend on its version and on the machine.
+    The regression that predicts a fold is trained on the images of the other folds. Features are standardised by
+    their mean and standard deviation over all images, since this uses no labels. The regression is that of
+    scikit-learn, so the last digits depend on its version and on the machine.
 
     Args:
         features: the features of each image.
         labels: the class of each image, from 0.
-        keys: key of each image that decides its fold; copies have equal keys.
-        classes: names of the classes, for the message.
+        keys: a text for each image, which decides its fold; copies of an image have equal keys.
+        classes: names of the classes, for the error message.
         seed: seed of the random folds.
         progress: shows the number of folds done.
 
@@ -108,7 +109,7 @@ def confident_classes(
 ) -> Int64[np.ndarray, " image"]:
     """Return the class that each image is confidently assigned to, or -1 if there is none.
 
-    This is the most probable of the classes that reach their threshold, see `thresholds`.
+    This is the most probable of the classes whose probability is at least their threshold (see `thresholds`).
 
     Args:
         labels: the given class of each image; each class has an image.
@@ -151,14 +152,14 @@ EACH = 100  # images of each kind
 
 
 def draw_sample(paths: Sequence[str], doubted: Collection[str], seed: int, each: int = EACH) -> list[str]:
-    """Draw equally many images with and without doubted labels, for a person to judge.
+    """Draw equally many images with and without doubtful labels, for a person to judge.
 
-    Their paths are returned in random order.
+    Return the paths of these images in random order.
 
     Args:
         paths: paths of the images to choose from, such as the test images.
         doubted: paths of the images with doubtful labels; may include images that are not in `paths`.
-        seed: seed of the draws; apart from the seed, they depend only on the paths.
+        seed: seed of the random numbers; apart from the seed, these depend only on the paths.
         each: number of images of each kind (doubted, undoubted); if a kind has fewer images, all are returned.
 
     Examples:
@@ -181,7 +182,7 @@ class Kind:
 
     @property
     def interval(self) -> Interval:
-        """95 % interval (Wilson) of the share of wrong labels; a single value if all images were judged."""
+        """95 % Wilson interval of the share of wrong labels. If all images were judged, both ends are this share."""
         if self.judged == self.images:
             return [len(self.wrong) / self.images] * 2
         return wilson(len(self.wrong), self.judged)
@@ -215,15 +216,17 @@ class Study:
 
 
 def study(labels: Mapping[str, str], doubted: Collection[str], said: Mapping[str, Collection[str]]) -> Study:
-    """Return estimates of the share of wrong labels, from judgements of the images that `draw_sample` drew.
+    """Estimate the share of wrong labels from a person's judgements of the images that `draw_sample` drew.
+
+    A label is wrong if it is none of the classes that the person found fitting.
 
     Args:
         labels: the class of each image that the estimates are about, by path.
         doubted: paths of the images with doubtful labels; may include images that are not in `labels`.
-        said: all classes that the judge found fitting for an image, by path.
+        said: for each judged image, by path, all classes that the person found fitting.
 
     Raises:
-        ValueError: a judged image is not in `labels`, or no doubted or no undoubted image was judged.
+        ValueError: a judged image is not in `labels`, or no image of a kind (doubted, undoubted) was judged.
 
     Examples:
         >>> labels = {"a": "sea", "b": "sea", "c": "forest", "d": "forest"}

@@ -51,16 +51,16 @@ def nearest(
 ) -> Neighbours:
     """Return the nearest neighbours of every image, by the cosine between centred features.
 
-    The mean of the features over the images is subtracted first, since features after a ReLU are positive and point in
-    similar directions. Ties go to the lower index. Neighbours are found in float32 and sorted in float64, in which
-    rounding on different machines does not change the order.
+    The mean of the features over the images is subtracted first, since features after a ReLU are positive and
+    point in similar directions. Ties go to the lower index. Neighbours are found in float32 and sorted in
+    float64, in which rounding on different machines does not change the order.
 
     Args:
         features: finite features; a memory map is read in blocks.
         number: number of neighbours of an image; all other images if there are fewer.
         progress: shows the number of images done.
-        rows_at_once: number of images compared in one block.
-        columns_at_once: number of images that they are compared with in one block.
+        rows_at_once: number of images whose neighbours are searched at once.
+        columns_at_once: number of images among which the neighbours are searched at once.
     """
     images = len(features)
     number = min(number, images - 1)
@@ -198,7 +198,7 @@ def candidates(neighbours: Neighbours) -> list[tuple[int, int]]:
 
 
 def _compare_both_ways(first: int, second: int, prepared: Callable[[int], Details]) -> Crop:
-    """Compare each image as a part of the other, and return the better match."""
+    """Compare `first` as a part of `second` and `second` as a part of `first`; return the better match."""
     found = []
     for whole, part in ((first, second), (second, first)):
         correlation, side = part_of(prepared(whole), prepared(part))
@@ -232,7 +232,11 @@ def look_alikes(neighbours: Neighbours, labels: Int64[np.ndarray, " image"], cop
 def _nearest_others(
     neighbours: Neighbours, copies: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.floating]]:
-    """Return each image's nearest neighbour that is not a copy of it (-1: unknown), and their similarity."""
+    """Return the nearest neighbour of each image among the images that are not its copies.
+
+    The first array holds the index of the neighbour, or -1 if all known neighbours are copies. The second holds
+    the similarity of the image and the neighbour.
+    """
     other = copies[neighbours.images] != copies[:, None]
     place = other.argmax(axis=1)
     rows = np.arange(len(copies))
@@ -262,13 +266,15 @@ def resemblances(
     progress: Progress = SILENT,
     orientation: str = APPLIED,
 ) -> Resemblances:
-    """Find images that are parts of other images, and look-alikes with different labels, by features of a network.
+    """Find images that show a part of another image, and similar images with different labels (look-alikes).
+
+    Only images with similar features are compared.
 
     Args:
         root: the folder of the images.
         entries: the images that can be read.
-        findings: the result of `data.check` for them, with their copies by bytes and hashes.
-        features: features of each image.
+        findings: the result of `data.check` for these images, with the copies found by bytes and by hashes.
+        features: features of each image, computed by a network.
         progress: shows the progress.
         orientation: whether the orientation in EXIF data is applied, see `reading.read_rgb`.
     """
@@ -297,9 +303,10 @@ def copies_by_hashes(paths: Sequence[str], findings: Findings) -> list[int]:
 def find_groups(
     images: Catalogue, network: torch.nn.Module, config: Config, context: Context, *, cache: bool = True
 ) -> list[Group]:
-    """Return groups of images that resemble each other, as paths; a split must keep each group in one part.
+    """Return groups of images that resemble each other; each group is a list of paths.
 
-    The features are those of a network that was not trained on the labels of these images.
+    A split must keep each group in one part. Images are compared by features of a network that was not trained
+    on their labels.
 
     Args:
         images: the catalogue of all images.

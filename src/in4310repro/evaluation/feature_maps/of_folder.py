@@ -162,7 +162,7 @@ class PartialResult:
 
     @staticmethod
     def _digest(metadata: Mapping[str, str], tensors: str) -> str:
-        """Return one sha256 of a partial result's metadata and of its tensors, whose hash is `tensors`."""
+        """Return one sha256 of a partial result, from its metadata and from `tensors`, the hash of its tensors."""
         return hashlib.sha256(
             "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
         ).hexdigest()
@@ -256,9 +256,10 @@ def sample_files(request: Request) -> list[Path]:
 
 
 def describe_measurement(request: Request, model: nn.Module, arithmetic: str, start: int) -> dict[str, object]:
-    """Return the settings of a measurement that must be equal for a partial result to be continued.
+    """Return the settings of a measurement, to compare with those of a partial result before it is continued.
 
-    `data` and `eigenvalues` are not included, since they do not change the statistics.
+    `data` and `eigenvalues` are not included, since they do not change the statistics. `start` is the index of
+    the first image that this process measures.
     """
     options = {name: value for name, value in vars(request).items() if name not in ("data", "eigenvalues")}
     return options | {

@@ -40,8 +40,9 @@ def sample_of(settings: FeatureSettings) -> Sample:
 def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     """Return the two image sets with which the test images are compared.
 
-    The first is a sample of ImageNet or, if the settings name no folder for it, scikit-learn's photographs. The
-    second is a sample of CIFAR-10 or, likewise, scikit-learn's digits. The names of the sets say which they are.
+    The first is a sample of ImageNet, and the second a sample of CIFAR-10. If the settings name no folder for
+    ImageNet, scikit-learn's photographs take its place; without a folder for CIFAR-10, scikit-learn's digits
+    do. The names of the sets say which images they have.
 
     Raises:
         ValueError: a folder cannot be read.
@@ -70,7 +71,11 @@ def image_sets(
 def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
     """Measure a run's feature maps, and write them to `features.json` in the run's folder.
 
-    The arguments are those of `measure_run`.
+    Args:
+        run: gives the network and the test images.
+        config: gives modules, sample size, precision, comparison folders and deviations.
+        context: arithmetic, progress and processes of the computation.
+        data: the present folder of the run's images; None if it is still the recorded one.
 
     Returns:
         The run with its feature maps.

@@ -26,7 +26,7 @@ def activation_record(result: FeatureResult, paths: Sequence[str], first_image: 
     Args:
         result: the statistics of the module.
         paths: paths of the images, in the order in which they were measured.
-        first_image: index that the statistics gave to the first image.
+        first_image: the index that the first image of `paths` has in the statistics.
 
     Raises:
         ValueError: no value is finite.

@@ -140,9 +140,9 @@ class Start(NamedTuple):
 
 
 def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start:
-    """Return the network as it was before an epoch of a setting, and the state that was saved then.
+    """Return the network as it was before an epoch of a setting, and the state saved before that epoch.
 
-    The state is None for epoch 1, which starts from the initial weights.
+    For epoch 1, the state is None, and the network has its initial weights.
 
     Raises:
         ValueError: the weights or the state are damaged, or do not have the recorded hashes.

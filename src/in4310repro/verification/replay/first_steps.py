@@ -24,8 +24,8 @@ def first_steps(folder: str) -> tuple[torch.nn.Module, Loss, torch.optim.Optimiz
     The arithmetic is that of the run. Decoded pixels may be read from the cache.
 
     Raises:
-        ValueError: the folder is no finished run, its head was fitted without steps, or its images or initial weights
-            are not there.
+        ValueError: the folder is not that of a finished run, its last layer was fitted without training steps,
+            or the images or the initial weights are missing.
     """
     run = FinishedRun.open(Path(folder))
     setting = run.config.training.setting(run.metrics["setting"])

@@ -58,8 +58,8 @@ def check_request(draws: int | None, seed: int | None) -> None:
 def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -> Plan:
     """Choose the epochs of a setting to train again: the first, the last, the selected and some random ones.
 
-    The random epochs depend only on the seed, and every set of them is equally likely: the remaining epochs are
-    sorted by a random number each, and the first ones are taken.
+    The random epochs depend only on the seed, and every set of them is equally likely. Each remaining epoch gets
+    a random number, and the epochs with the smallest numbers are chosen.
 
     Args:
         setting: the name of the setting.
@@ -96,9 +96,9 @@ def describe_cap(plan: Plan, draws: int) -> str:
 
 
 def chance_to_find(false: int, others: int, draws: int) -> float:
-    """Return the probability that randomly drawn epochs include at least one falsified epoch.
+    """Return the probability that randomly drawn epochs include at least one epoch with falsified results.
 
-    This is the hypergeometric distribution.
+    The probability follows from the hypergeometric distribution.
 
     Args:
         false: m, number of falsified epochs among those that may be drawn.
@@ -115,7 +115,7 @@ def chance_to_find(false: int, others: int, draws: int) -> float:
 def chances(plan: Plan) -> list[tuple[int, float]]:
     """Return pairs (number of falsified epochs, probability that at least one of them is drawn).
 
-    The numbers are 1, 5, half of the epochs that may be drawn, and all of them.
+    The numbers are examples: 1, 5, half of the epochs that may be drawn, and all of them.
     """
     counts = sorted({count for count in (1, 5, plan.others // 2, plan.others) if 0 < count <= plan.others})
     return [(count, chance_to_find(count, plan.others, len(plan.drawn))) for count in counts]
@@ -311,8 +311,8 @@ def result_lines(result: Replay) -> list[str]:
 def difference_lines(result: Replay) -> list[str]:
     """Return the last output lines of a replay that found differences.
 
-    The last of them says whether the differences disprove the run. Those before it name the first tensors that
-    differ, if traces show them.
+    The first of these lines name the first differing tensors, if traces show them. The final line says whether
+    the differences disprove the run.
     """
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
@@ -346,7 +346,7 @@ def percent(chance: float) -> str:
 
 
 def _chance_lines(result: Replay) -> list[str]:
-    """Return a line on the probability that the replay would have found falsified epochs.
+    """Return an output line on the probability that the replay would have found epochs with falsified results.
 
     The list is empty if a planned epoch could not be trained again.
     """
