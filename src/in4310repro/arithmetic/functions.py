@@ -23,8 +23,9 @@ Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """Wrap an autograd.Function's backward() so that computing second derivatives raises an error.
 
-    torch's `once_differentiable` raises an error only if the incoming gradient requires a gradient. In other
-    cases, a loss term computed from gradients with `create_graph=True` would silently have no gradient itself.
+    torch's `once_differentiable` raises an error only if the gradient passed to backward() requires a gradient.
+    If that gradient requires none, a loss term computed from gradients with `create_graph=True` would silently
+    not be differentiated.
     """
 
     def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:

@@ -190,7 +190,7 @@ class Library:
         Every tensor is checked against the function's declaration, see `signatures`.
 
         Raises:
-            MemoryError: there is no working memory.
+            MemoryError: the working memory of the function cannot be allocated.
             ValueError: a tensor does not fit the function's declaration, or the function refuses the sizes.
         """
         threads = torch.get_num_threads() if threads is None else threads
@@ -201,7 +201,7 @@ class Library:
             raise ValueError(f"{function} refuses {[value for value in arguments if isinstance(value, int | float)]}")
 
     def number(self, function: str, *arguments: Argument) -> int:
-        """Call an exported function without a thread-count argument; return its result as an integer.
+        """Call an exported function with exactly `arguments`, adding no thread count; return its result as an integer.
 
         Raises:
             ValueError: a tensor does not fit the function's declaration.
@@ -255,7 +255,10 @@ def load(file: Path, sources_now: str, others: str) -> ctypes.CDLL:
 
 
 def open_if_built(kind: Callable[[Path, str], T], file: Path, instruction_set: str) -> T | None:
-    """Load and return `kind(file, instruction_set)`; return None if the file is missing or cannot be loaded."""
+    """Return `kind(file, instruction_set)`; `kind` is a class that loads the compiled library `file`.
+
+    Return None if the file is missing or cannot be loaded.
+    """
     try:
         return kind(file, instruction_set) if file.exists() else None
     except OSError:

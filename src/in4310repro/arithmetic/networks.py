@@ -113,7 +113,10 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
 
 
 def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
-    """Return relu(norm(maps) + other), in one pass unless a hook needs an intermediate result."""
+    """Return relu(norm(maps) + other), or relu(norm(maps)) if `other` is None.
+
+    One kernel computes all of it if it supports both modules and no hook needs an intermediate result.
+    """
     if isinstance(norm, BatchNorm2d) and _fusible(norm, relu, other):
         return norm.normalise(maps, _activation(relu), other)
     maps = norm(maps)
@@ -140,7 +143,7 @@ def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> b
 
 
 def _is_observed(module: nn.Module) -> bool:
-    """Return whether a hook, or a forward() set on the module object, can see the module's inputs or outputs."""
+    """Return whether a hook, or a forward() assigned to this module object, can see the module's inputs or outputs."""
     registered = torch.nn.modules.module
     return "forward" in vars(module) or bool(
         module._forward_hooks

@@ -66,7 +66,8 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
 def _windows(size: int, kernel: int, stride: int, padding: int, round_up: bool) -> int:
     """Return the number of pooling windows along an axis of `size` values.
 
-    With `round_up`, the last window does not count if it begins in the padding after the values.
+    If `round_up` is True, a last window that does not fit completely is counted too. It is not counted if it
+    begins in the padding after the values.
     """
     if not 0 <= 2 * padding <= kernel or stride < 1 or size + 2 * padding < kernel:
         raise ValueError(

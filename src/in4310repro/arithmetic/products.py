@@ -18,7 +18,7 @@ Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 
 @functools.lru_cache(maxsize=1024)
 def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, padding: Pair, groups: int) -> Shape:
-    """Return the sizes of a convolution after checking that they fit together.
+    """Check that maps, weight, stride, padding and groups of a convolution fit together; return them as a Shape.
 
     Raises:
         ValueError: the sizes do not fit together.
@@ -155,7 +155,9 @@ class _Convolution(torch.autograd.Function):
 def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Tensor, gradient: Tensor) -> Tensor | None:
     """Return a weight's gradient, summed over the whole batch.
 
-    With several processes, return None: `batch.finish` later stores the gradient in the weight's `.grad`.
+    `maps` are the inputs of the layer and `gradient` is the gradient of its output, for the images of this
+    process. With several processes, the result is None. In this case `batch.finish` stores the weight's gradient
+    in its `.grad`.
     """
 
     def compute(images: range, whole: int, result: Tensor) -> None:

@@ -42,7 +42,7 @@ def self_test() -> dict[str, str]:
     """Return a dict from kernel name to 12 hex digits of the sha256 of the kernel's results and gradients.
 
     The hashes should be equal on every processor and for any number of threads; docs/bits.md lists the machines
-    on which they were compared. The inputs come from integer arithmetic.
+    on which they were compared. The inputs are computed in integer arithmetic, so they are equal everywhere.
     """
     return {name: _sha256(compute()) for name, compute in KERNELS.items()}
 
@@ -57,7 +57,10 @@ def values(*shape: int, seed: int = 1) -> Tensor:
 
 
 def _append_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
-    """Return a list of a function's result and the gradients of its inputs, for a fixed gradient of the result."""
+    """Return a list with the result of a function, followed by the gradients of the function's inputs.
+
+    Backpropagation starts from a fixed pseudo-random gradient of the result, or from 1 if the result is a scalar.
+    """
     leaves = [value.clone().requires_grad_() for value in inputs]
     with torch.enable_grad():
         result = function(*leaves)

@@ -85,7 +85,10 @@ class Connection:
 
 
 def connect() -> Connection:
-    """Return a Connection of all processes. Each process must first initialise torch.distributed, then call this."""
+    """Connect all processes, and return the connection.
+
+    Each process must first initialise torch.distributed, then call this function.
+    """
     groups = (dist.new_group(backend="gloo") for _ in range(2))
     return Connection(dist.get_rank(), dist.get_world_size(), *groups)
 
@@ -103,7 +106,11 @@ def images_of(batch: int, connection: Connection | None) -> range:
 
 @functools.cache
 def _nodes(images: int, size: int) -> list[list[range]]:
-    """Return, for each process, the nodes of the batch's summation tree that the process sums."""
+    """Return, for each process, the nodes of the summation tree that the process sums.
+
+    The tree is that of a batch of `images` images, divided among `size` processes. A node is a range of leaves,
+    and a leaf is a group of 8 images.
+    """
     return [tree.nodes(tree.share(images, rank, size), tree.leaves(images)) for rank in range(size)]
 
 
@@ -157,7 +164,7 @@ class Share(Whole):
         """Queue this process's part of a weight's gradient, which `finish` will sum and store; return None.
 
         Raises:
-            ValueError: the weight was computed from other tensors, so that it has no `.grad` for its gradient.
+            ValueError: the weight is computed from other tensors, so that torch does not fill its `.grad`.
         """
         if not weight.is_leaf:
             raise ValueError(
@@ -171,7 +178,10 @@ class Share(Whole):
         return None
 
     def _bucket_for(self, weight: Tensor) -> Tensor:
-        """Return memory [node, value] in a bucket, for the partial sums of a weight's gradient in this process."""
+        """Return a tensor [node, value] in a bucket for this process's partial sums of a weight's gradient.
+
+        If the current bucket has too little space left, the bucket is sent and a new one is begun.
+        """
         if self._buckets[-1].used + weight.numel() > self._buckets[-1].capacity and self._buckets[-1].used:
             self._send()
             self._buckets.append(_Bucket(self._nodes, self.connection))
@@ -205,7 +215,10 @@ class _Bucket:
         self._work: Any = None
 
     def place(self, weight: Tensor) -> Tensor:
-        """Reserve memory [node, value] in the bucket for the partial sums of a weight's gradient; return it."""
+        """Reserve a tensor [node, value] in the bucket for the partial sums of a weight's gradient; return it.
+
+        The tensor has one row for each node of the summation tree that this process sums.
+        """
         if not self.used:
             self.capacity = max(BUCKET, weight.numel())
             rows = len(self._nodes[self._connection.rank])
@@ -263,7 +276,10 @@ class _Current:
 
 
 def current() -> Whole:
-    """Return the batch of the innermost `with` block; outside of blocks, a batch that is entirely in this process."""
+    """Return the batch of the innermost `with` block that was entered with a `Whole` or a `Share`.
+
+    Outside of such blocks, return a batch whose images are all in this process.
+    """
     return _Current.batch
 
 

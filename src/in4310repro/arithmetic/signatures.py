@@ -241,7 +241,7 @@ def describe(value: object) -> str:
 
 
 def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any], kept: list[object]) -> object:
-    """Return the tensors' addresses as a ctypes pointer, after checking the tensors' sizes and memory layouts."""
+    """Check the sizes and memory layouts of tensors; return a ctypes pointer to an array of their addresses."""
     number, each = (sizes[name] for name in parameter.extents)
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")

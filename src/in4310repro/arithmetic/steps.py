@@ -188,7 +188,10 @@ def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
 def _call(
     function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: Sequence[list[Tensor] | None]
 ) -> None:
-    """Call a kernel with the parameters, their gradients and their states; None stands for a missing state."""
+    """Call the kernel named `function` with parameters, their gradients and their optimizer states.
+
+    `numbers` are settings such as the learning rate. In `states`, None stands for a state that is not used.
+    """
     values = [library.as_plain("a parameter", parameter) for parameter in parameters]
     gradients = [library.as_plain("a gradient", cast("Tensor", parameter.grad)) for parameter in parameters]
     sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")

@@ -16,9 +16,10 @@ LEAF = 8  # images
 
 
 def leaves(images: int) -> range:
-    """Return the range of all leaves of a batch's summation tree. This range stands for the tree's root.
+    """Return the root of the summation tree of a batch with `images` images.
 
-    A leaf is a group of at most `LEAF` images.
+    A node of the tree is a range of leaves, and the root is the range of all leaves. A leaf is a group of at most
+    `LEAF` images.
     """
     return range(-(-images // LEAF))
 
@@ -47,7 +48,10 @@ def images_of(node: range, images: int) -> range:
 
 
 def halves(node: range) -> tuple[range, range]:
-    """Return a node's two children. The left child has as many leaves as the largest power of two below `len(node)`."""
+    """Return the two children of a node.
+
+    The number of leaves of the left child is the largest power of two that is smaller than `len(node)`.
+    """
     left = 1 << (len(node) - 1).bit_length() - 1
     return node[:left], node[left:]
 

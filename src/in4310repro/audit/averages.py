@@ -75,7 +75,7 @@ class Summary:
 
     @property
     def average(self) -> Average | None:
-        """Type of average that the label names, such as weighted; None if it names none.
+        """Type of average, such as weighted, that the label names. None if the label names no type.
 
         It is MACRO for balanced accuracy, which is the mean of the recalls of all classes.
         """
@@ -84,7 +84,7 @@ class Summary:
 
 
 def list_summaries(sheet: Sheet) -> Iterator[Summary]:
-    """Yield the averages in a table for which at least two class values are reported too."""
+    """Yield the averages in a table. Averages of fewer than two reported class values are left out."""
     for cell in sheet.summaries:
         measures = PARTS.get(cell.value.measure, ())
         measure = next((each for each in measures if sheet.classes.get(each)), None)
@@ -96,7 +96,7 @@ def list_summaries(sheet: Sheet) -> Iterator[Summary]:
 
 
 def list_readings(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield the formulas (Readings) that may have given a reported average, according to its label.
+    """Yield the formulas (Readings) by which a reported average may have been computed, according to its label.
 
     For weighted, overall and micro averages, formulas are yielded only if all class sizes are known.
     """
@@ -192,7 +192,11 @@ def make_reading(name: str, mean: object) -> Reading:
 
 
 def read_plain_means(summary: Summary, sheet: Sheet) -> Iterator[Reading]:
-    """Yield plain means (Readings) of the class values, one for each treatment of zeros and missing classes."""
+    """Yield plain means (Readings) of the class values, which differ in the classes that they include.
+
+    Besides the mean of all values, there are means that omit classes without images or classes with value zero.
+    Another mean counts classes without a reported value as zero.
+    """
     parts = summary.parts
     yield make_reading("plain mean", lambda way: _plain(list(parts.values()), len(parts), way, summary))
     present = [cell for name, cell in parts.items() if sheet.sizes.get(name) != 0]

@@ -70,7 +70,10 @@ def check_binary_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def scores_of_test(sheet: Sheet) -> Mapping[Measure, Cell]:
-    """Return a dict from metric to score if the table is of a binary test; for any other table, an empty dict."""
+    """Return the scores of a binary test that the table reports, as a dict from metric to score.
+
+    The dict is empty if the table does not report the scores of one binary test.
+    """
     cells = [cell for cell in sheet.summaries if cell.value.measure in SCORES]
     row = {cell.value.measure: cell for cell in cells}
     averaged = any(cell.value.average not in (None, Average.OVERALL) or cell.value.spread for cell in cells)
@@ -119,7 +122,10 @@ def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
 
 
 def _right_positives(limits: Mapping[Measure, tuple[float, float]], positives: Counts, total: int) -> Bounds:
-    """Return bounds of the true positives from recall, specificity, accuracy, precision and NPV."""
+    """Return bounds of the number of true positives, for each number of positives in `positives`.
+
+    The bounds follow from the limits of recall, specificity, accuracy, precision and negative predictive value.
+    """
     negatives = total - positives
     low, high = np.zeros_like(positives), positives.copy()
     fewest, most = np.zeros_like(positives), negatives.copy()
@@ -162,7 +168,10 @@ def _times(odds: float, counts: Counts, unbound: float) -> Counts:
 def _right_negatives(
     limits: Mapping[Measure, tuple[float, float]], positives: Counts, right: Counts, total: int
 ) -> Bounds:
-    """Return bounds of the true negatives for each pair of positives and true positives."""
+    """Return bounds of the number of true negatives.
+
+    There is a lower and an upper bound for each pair of numbers in `positives` and `right` (true positives).
+    """
     negatives = total - positives
     bounds = (np.zeros_like(right), negatives)
     for measure, (low, high) in limits.items():

@@ -28,9 +28,10 @@ class Tallies:
 
     @cached_property
     def classes(self) -> Sequence[Choices]:
-        """Possible numbers of correctly classified and of predicted images, for each class; empty if unknown.
+        """Possible counts for each class; empty if unknown.
 
-        Each image is assumed to have exactly one prediction.
+        The counts are the number of correctly classified images of the class, and the number of images predicted as
+        the class. Each image is assumed to have exactly one prediction.
         """
         return self.problem.classes(self.way) or ()
 
@@ -177,8 +178,8 @@ class Tallies:
     def averages(self, measure: Measure, printed: Interval) -> Sequence[Interval]:
         """Return the possible intervals of a score whose label names neither a type of average nor a class.
 
-        These are the intervals of each type of average and of each class; `printed` is that of the reported value.
-        The result is empty if a class value or the counts are unknown.
+        The list has intervals for each type of average and for each class. It is empty if a class value or the counts
+        are unknown. `printed` is the interval of the reported value.
         """
         sheet = self.problem.sheet
         cells = {m: [interval_of(c, self.way) for c in sheet.classes.get(m, {}).values()] for m in SCORES}
@@ -218,9 +219,9 @@ class Tallies:
         f1, recall = measure is Measure.F1, measure is Measure.RECALL
 
         def reached(share: Fraction, choose: Callable[[Iterable[Fraction]], Fraction]) -> Fraction:
-            """Return the extreme value of numerator - `share` * denominator of the average, over all possible counts.
+            """Return the least or greatest value of numerator - `share` * denominator over all possible counts.
 
-            `choose` is `min` or `max`. The value is zero if `share` is the least or greatest possible average.
+            Both are those of the micro average. `choose` is `min` for the least value and `max` for the greatest.
             """
             return sum(
                 (

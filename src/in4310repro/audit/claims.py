@@ -39,14 +39,16 @@ Fit = Callable[[Rounding, Rounding], bool]
 
 
 def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None = None) -> tuple[str, ...] | None:
-    """Return a text for each unusual rounding that explains the numbers; None if normal rounding explains them.
+    """Return a text for each unusual rounding with which the numbers fit together.
 
-    Unusual roundings are truncation and double rounding. A report is assumed to round in one way. However, an
-    average and its class values may be rounded differently if their numbers of decimals differ, or if the
-    average is a percentage without decimals.
+    The result is None if the numbers fit with normal rounding, and empty if they fit with no rounding. Unusual
+    roundings are truncation and double rounding. A report is assumed to round in one way. However, an average
+    and its class values may be rounded differently if their numbers of decimals differ, or if the average is a
+    percentage without decimals.
 
     Args:
-        fits: tests whether the numbers fit if class values are rounded in one way and their average in another.
+        fits: tells whether the numbers fit together, given the rounding of the class values and that of their
+            average.
         parts: the class values.
         summary: their average; None if there is none.
     """

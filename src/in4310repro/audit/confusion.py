@@ -174,7 +174,10 @@ def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
 
 
 def _explain_by_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
-    """Return the claim, with a condition added if a mean over batches can give the reported accuracy."""
+    """Return the claim. If a mean over batches can give the reported accuracy, add a condition to the claim.
+
+    The condition says that the accuracy may be such a mean, in which case there is no contradiction.
+    """
     if (
         not sheet.in_batches
         or cell.value.measure is not Measure.ACCURACY

@@ -134,7 +134,7 @@ def _distance(one: Table, other: Table) -> int:
 
 
 def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:
-    """Yield a gap for each line in or near a table that may report a class but was not read."""
+    """Yield a `Gap` for each unread line, in or near the table, that may give values of a missing class."""
     lines = [value.printed.line for value in table.values] or [0]
     given = frozenset(number for value in table.values for number in _numbers(value.printed.text))
     for unread in (each for each in document.unread if each.measuring):
@@ -188,8 +188,8 @@ def doubt_accuracy(table: Table, document: Document) -> Iterator[str]:
 def doubt_labels(table: Table, document: Document) -> Iterator[str]:
     """Yield a doubt if the accuracy may count tokens (words), or if images may have several labels or none.
 
-    A confusion matrix shows that each image has one label. So does an accuracy beside precision, recall and F1:
-    scikit-learn prints a micro average in its place if images have several labels or some labels are not counted.
+    A confusion matrix or an accuracy in the table shows that each image has one label. If images had several
+    labels, or if some labels were not counted, scikit-learn would print a micro average instead of an accuracy.
     """
     if any(doubt_accuracy(table, document)):
         yield OF_TOKENS

@@ -58,15 +58,16 @@ def audit(
 
     Args:
         source: the report's text, or the path of a file.
-        images: number of images of the image set, or a sequence of such numbers for several image sets. It helps
-            to infer class sizes: printed decimals often allow several, as 486/490 = 243/245. If only one choice
-            of class sizes adds up to `images`, that choice is used. No finding is "impossible" because of it.
+        images: number of images of the image set, or a sequence of such numbers for several image sets. The
+            number helps to infer class sizes. Printed decimals often allow several sizes, as 486/490 = 243/245.
+            If only one choice of class sizes adds up to `images`, that choice is used. Findings that depend on
+            `images` are never ranked as "impossible".
         sizes: number of images of each class, for tables that do not print it; or a sequence with one mapping
             for each of several image sets. Each table then uses the mapping that fits its values.
         bound: largest class size that is searched; None: as large as the decimals can resolve.
         folds: number of folds or runs that the values are means over.
-        ceilings: dict from a name to an accuracy above which a result is odd. None: use known ceilings, and
-            only for tables of the scene photographs.
+        ceilings: dict from a name to an accuracy above which a result is odd. If None, the known ceilings
+            of the scene photographs are used, and only for tables of that data set.
         power: whether to insert errors into copies of the report, to measure how many of them are detected.
 
     Raises:
@@ -109,7 +110,10 @@ def conclude(document: Document, options: Options) -> Audit:
 
 
 def accuse(all_sheets: Sequence[Sheet]) -> tuple[tuple[Finding, ...], tuple[MeanCheck, ...]]:
-    """Return the contradictions that are found without inferring class sizes, and a MeanCheck for each mean."""
+    """Return the contradictions that are found without inferring class sizes, and the checks of all averages.
+
+    The checks compare each reported average with the class values.
+    """
     findings: list[Finding] = []
     means: list[MeanCheck] = []
     for each in all_sheets:

@@ -89,21 +89,23 @@ class Evidence:
         self._known: dict[tuple[int, ...], dict[int | None, float]] = {}
 
     def tables(self, places: Sequence[int]) -> tuple[Accuracies, ...]:
-        """Return the tables of the units at the indices `places`; a unit is one table or several tables."""
+        """Return all tables of the units at indices `places`. A unit is a list of tables that share an image set."""
         return tuple(table for place in sorted(places) for table in self.units[place])
 
     def of(self, places: Sequence[int]) -> float:
-        """Return the log probability of the values if the units at the indices `places` share an image set.
+        """Return the log probability of the values if the units at the indices `places` share one image set.
 
-        A penalty for the image set is subtracted. The most probable total of images is assumed.
+        A unit is a list of tables. The most probable total number of images is assumed. A penalty for the image set
+        is subtracted.
         """
         return max(self.by_total(places).values())
 
     def by_total(self, places: Sequence[int]) -> Mapping[int | None, float]:
-        """Return log probabilities of the values if the units at the indices `places` share an image set.
+        """Return the log probability of the values for each total number of images in a common image set.
 
-        The result is a dict. Its keys are the given totals of images that the set may have, and None for a set with
-        any total. A penalty for the image set is subtracted from each log probability.
+        The units at the indices `places`, which are lists of tables, are assumed to share this image set. The keys of
+        the result are the totals that were given in advance, and None for an unknown total. A penalty for the image
+        set is subtracted from each log probability.
         """
         key = tuple(sorted(places))
         if key not in self._known:
@@ -132,9 +134,10 @@ class Evidence:
 
 
 def join_declared(tables: Sequence[Accuracies], names: Sequence[str]) -> list[list[Accuracies]]:
-    """Return lists of tables, with tables that declare the same image set and total in one list.
+    """Return lists of tables. Tables that declare the same image set and total are put in one list.
 
-    These tables are joined only if common class sizes fit them. Each other table is a list of its own.
+    A table that declares neither is alone in its list. Tables that declare the same are kept apart if no common
+    class sizes fit them.
     """
     units: list[list[Accuracies]] = []
     for key in dict.fromkeys(table.declared for table in tables):
@@ -159,7 +162,10 @@ def _likelihood(tables: Sequence[Accuracies], name: str, sizes: Sizes) -> NDArra
 
 
 def _weigh_freely(tables: Sequence[Accuracies], names: Sequence[str], bound: int) -> float:
-    """Return the log probability of the accuracies over all class sizes, with a prior proportional to 1/sqrt(size)."""
+    """Return the log probability of the accuracies, averaged over all class sizes up to `bound`.
+
+    The prior probability of a class size is proportional to 1/sqrt(size).
+    """
     evidence = 0.0
     all_sizes = math.log(float(np.sum(np.arange(1, bound + 1) ** -0.5)))
     for name in names:
@@ -197,15 +203,18 @@ def weigh_total(tables: Sequence[Accuracies], names: Sequence[str], total: int, 
 
 
 def log_choices(total: int, classes: int) -> float:
-    """Return the logarithm of C(total - 1, classes - 1), the number of ways to write a total as positive sizes."""
+    """Return the logarithm of the binomial coefficient C(total - 1, classes - 1).
+
+    The coefficient is the number of ways to write `total` as an ordered sum of `classes` positive sizes.
+    """
     return math.lgamma(total) - math.lgamma(classes) - math.lgamma(total - classes + 1)
 
 
 def find_best_partition(evidence: Evidence, rival: float = RIVAL) -> Iterator[Group]:
     """Yield the groups of the most probable partition of the tables by image set.
 
-    Each group comes with the probability that it is wrong, and with the best other partitions that are more
-    probable than `rival`.
+    Each group has the probability that it is wrong. It also has the next most probable partitions, if their
+    probability exceeds `rival`.
     """
     partitions = list(list_partitions(range(len(evidence.units))))
     logarithms = np.array([evidence.of_partition(groups) for groups in partitions])

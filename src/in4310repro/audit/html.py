@@ -39,12 +39,12 @@ class CountRow:
 
 
 def write(audit: Audit, path: Path) -> None:
-    """Write the page to a file; an interrupted write leaves no partial file."""
+    """Write the audit as an HTML page; an interrupted write leaves no partial file."""
     write_file(path, render(audit).encode())
 
 
 def render(audit: Audit) -> str:
-    """Return the page as HTML. The page loads nothing, runs no script, and escapes all text from the report."""
+    """Return the audit as an HTML page, which loads nothing and runs no script. Text from the report is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("in4310repro.audit"),
         undefined=jinja2.StrictUndefined,
@@ -87,7 +87,10 @@ def format_counts(counted: Counted) -> CountRow:
 
 
 def format_share(detection: Detection, count: int) -> str:
-    """Return `count` as a percentage of the errors inserted as a test, or "none tried" if there were none."""
+    """Return `count` as a percentage of the number of errors that were inserted as a test.
+
+    Return "none tried" if no errors were inserted.
+    """
     return share_of(count, detection.tried, "none tried")
 
 
@@ -128,7 +131,7 @@ class Passage:
 
 
 def make_passages(audit: Audit) -> list[Passage]:
-    """Return the whole text as passages.
+    """Return the text of the audited report, divided into passages.
 
     Many consecutive lines without values become a folded passage, which a reader of the page can open.
     """
@@ -154,7 +157,7 @@ def _passage(lines: Sequence[Line], *, folded: bool) -> Passage:
 
 
 def mark_lines(audit: Audit) -> list[Line]:
-    """Split each line of the text into values with verdicts and the text between them."""
+    """Split each line of the report into its values, with their verdicts, and the text between the values."""
     uses = _find_uses(audit.findings)
     by_line: dict[int, list[Printed]] = defaultdict(list)
     for printed in View(audit).printed:
@@ -199,7 +202,7 @@ def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]
 def find_places(text: str, values: Sequence[Printed]) -> Iterator[tuple[int, Printed]]:
     """Yield (position, value) for each value whose text is found in the line.
 
-    The position is the first occurrence of the value's text that does not overlap an earlier one of `values`.
+    The position is where the value's text first occurs without overlapping the text found for an earlier value.
     """
     free = [True] * len(text)
     # Readers treat every space as a plain one, hard and thin spaces too.

@@ -201,10 +201,10 @@ def count_decimals(printed: Printed) -> int:
 
 
 def _count_common_decimals(column: Sequence[Printed]) -> int | None:
-    """Return the largest number of decimals in a column without trailing zeros, but at least two.
+    """Return the largest number of decimals in a column, not counting trailing zeros, but at least two.
 
-    Return None if some number is printed with no more decimals than this, since it then has no surplus zeros.
-    Zeros and ones are ignored. If fewer than two other numbers are left, return None.
+    Numbers equal to 0 or 1 are ignored. Return None if fewer than two numbers are left, or if one of them is
+    printed with no more decimals than the result, so that it has no surplus zeros.
     """
     telling = [printed for printed in column if printed.value not in (0, 1)]
     most = max(COARSEST, *map(count_decimals, telling), COARSEST)

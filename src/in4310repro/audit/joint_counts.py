@@ -30,7 +30,10 @@ class Choices:
     choices: tuple[tuple[int, int, int], ...]
 
     def within(self, errors: int) -> Choices:
-        """Return the choices with at most `errors` errors: missed images plus wrong predictions."""
+        """Return only those possible counts of the class that mean at most `errors` errors.
+
+        The errors are the images of the class that were missed and the images wrongly predicted as the class.
+        """
         kept = ((k, low, min(high, errors - self.size + 2 * k)) for k, low, high in self.choices)
         return replace(self, choices=tuple(each for each in kept if each[1] <= each[2]))
 
@@ -53,7 +56,10 @@ class Problem:
         return tuple(cell for row in self.rows.values() for cell in row.values())
 
     def classes(self, way: Rounding) -> list[Choices] | None:
-        """Return the possible image counts of each class; None if a class has no possible counts or too many."""
+        """Return the possible image counts of each class, if its scores were rounded as `way` says.
+
+        Return None if a class has no possible counts, or too many to try.
+        """
         found = []
         for name, row in self.rows.items():
             size = self.sheet.sizes[name]
@@ -81,7 +87,11 @@ def check_joint_counts(sheet: Sheet) -> Iterator[Claim]:
 
 
 def make_problem(sheet: Sheet) -> Problem | None:
-    """Return a Problem if each class has a known size and two or more of precision, recall and F1; else None."""
+    """Return the class sizes and class scores as a Problem, the input of the joint check.
+
+    Return None if the check cannot be made. Each class must have a known size and two or more of precision,
+    recall and F1.
+    """
     rows: dict[str, dict[Measure, Cell]] = {}
     for measure in SCORES:
         for name, cell in sheet.classes.get(measure, {}).items():

@@ -47,7 +47,7 @@ def check_report_scores(sheet: Sheet) -> Iterator[Claim]:
 
 
 def is_bound(cell: Cell) -> bool:
-    """Return whether the scores of all classes limit which values an average can have."""
+    """Return whether the scores of the classes limit the possible values of the average in `cell`."""
     return not cell.value.spread and _allow_intervals(cell) is not None
 
 
@@ -153,7 +153,7 @@ Rows = Mapping[str, Mapping[Measure, Cell]]
 
 
 def check_joint_shares(sheet: Sheet, seconds: float = SECONDS) -> Iterator[Claim]:
-    """Yield a claim for each accuracy that the scores of all classes exclude, whatever the class sizes are.
+    """Yield a claim for each accuracy that no class sizes can explain, given the scores of all classes.
 
     Each image has one label and one prediction. For each class, w is the fraction of all images with its label,
     q the fraction with its prediction, and t the fraction with both. With recall R and precision P of the class,
@@ -211,10 +211,10 @@ def _claim_outside_bounds(sheet: Sheet, rows: Rows, cell: Cell, seconds: float) 
 
 
 def bound_accuracy(rows: Rows, way: Rounding, seconds: float = SECONDS) -> tuple[float, float] | None:
-    """Return the lowest and highest accuracy that the scores allow.
+    """Return the lowest and highest accuracy that the scores of the classes allow.
 
-    Return None if they allow no accuracy, or if the solver fails or needs more than `seconds`. `way` says how the
-    printed scores are assumed to be rounded.
+    Return None if no accuracy is possible, or if the solver fails or needs more than `seconds`. `way` is the
+    assumed rounding of the printed scores.
     """
     coefficients, limits = _inequalities(list(rows.values()), way)
     classes = len(rows)
@@ -248,10 +248,11 @@ def _inequalities(rows: Sequence[Mapping[Measure, Cell]], way: Rounding) -> tupl
 
 
 def _bound_rows(interval: Interval, of: Sequence[int], right: int, factor: float, width: int) -> Iterator[Floats]:
-    """Yield the rows of A for the inequalities low * s <= factor * x[right] <= high * s.
+    """Yield vectors a for which a . x <= 0 expresses one of two inequalities.
 
-    Here s is the sum of x at the indices `of`, x has `width` components, and low and high are the ends of
-    `interval`.
+    The inequalities are low * s <= factor * x[right] and factor * x[right] <= high * s. Here s is the sum of x at
+    the indices `of`, x has `width` components, and low and high are the ends of `interval`. If high is 0, only
+    the first inequality is expressed.
     """
     yield _row(width, {right: -factor, **dict.fromkeys(of, float(interval.low))})
     # A score of a class without a right image may be undefined, and programs print different things for that.

@@ -198,7 +198,10 @@ def _keep_outer_values(table: Table) -> Table:
 
 
 def _can_own(table: Table, loose: Table, document: Document) -> bool:
-    """Return whether a line may state a result of the table: it is near the table and of the same image set."""
+    """Return whether the overall value in a line may belong to a table.
+
+    `loose` is the line, read as a table. It must be near `table`, and both must be about the same image set.
+    """
     of, own = loose.image_set, table.image_set
     sets = of == own or (of in (None, "test") and own in (None, "test"))
     models = TableKind.MODELS in (loose.kind, table.kind)

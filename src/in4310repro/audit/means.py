@@ -52,7 +52,7 @@ def check_means(sheet: Sheet) -> Iterator[tuple[Claim | None, MeanCheck]]:
 
 
 def _read_any_weights(summary: Summary) -> Iterator[Reading]:
-    """Yield the range of the class values as a Reading, since a mean with any weights lies in this range."""
+    """Yield a Reading that allows any mean from the smallest to the largest class value, whatever the weights."""
     parts = summary.parts.values()
 
     yield make_reading("some weights", lambda way: join_intervals([interval_of(part, way) for part in parts]))
@@ -95,7 +95,10 @@ def _name(reading: Reading) -> str:
 
 
 def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str]:
-    """Yield the condition of each conditional formula in `readings` that explains the reported average."""
+    """Yield the condition of each formula in `readings` that gives the reported average.
+
+    Formulas that hold without a condition are skipped.
+    """
     cells = [summary.cell, *summary.parts.values()]
     whole = any(cell.value.printed.percent and cell.value.printed.decimals <= 2 for cell in cells)
     for reading in readings:
@@ -106,7 +109,10 @@ def _find_excuses(summary: Summary, readings: Sequence[Reading]) -> Iterator[str
 
 
 def _explain_by_other_classes(summary: Summary, sheet: Sheet) -> Iterator[str]:
-    """Yield a condition for each alternative choice of rows as classes that explains the reported average."""
+    """Yield a sentence for each other choice of rows as classes that explains the reported average.
+
+    An example is "total is no class, or left out of the mean".
+    """
     printed = [interval_of(summary.cell, way) for way in (Rounding.ROUNDED, Rounding.TRUNCATED)]
     ways = (Rounding.ROUNDED, Rounding.TRUNCATED)
     for variant in list_variants(summary.parts, summary.measure, sheet):
@@ -160,7 +166,11 @@ class Variant:
 
 
 def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet, most: int = BLOCKS) -> Iterator[Variant]:
-    """Yield alternative choices of rows as classes: without a doubtful row, without subtotals, or with more rows."""
+    """Yield other choices of the table rows that count as classes.
+
+    A choice omits a row that may be a summary, omits all subtotals, or adds rows that were not read as classes.
+    Subtotals are only looked for if there are at most `most` classes.
+    """
     names = list(parts)
     for name in names if len(names) > FEWEST else []:
         # A summary that was taken for a class is the first or last row, and lies between the classes.

@@ -77,8 +77,8 @@ def chance_of_at_least(number: int, probabilities: Sequence[float]) -> float:
 def find_equal_counts(tables: Sequence[Counted], largest: int = LARGEST) -> Iterator[Finding]:
     """Yield a finding for each pair of tables that agree in improbably many classes.
 
-    Two tables agree in a class if equally many of its images are correctly classified. Pairs of tables with more
-    than `largest` images in a class are skipped.
+    Two tables agree in a class if both have the same number of correctly classified images of this class. Pairs
+    of tables with different class sizes, or with more than `largest` images in a class, are skipped.
     """
     for one, other in itertools.combinations(tables, 2):
         first, second = _settle_counts(one), _settle_counts(other)
@@ -114,10 +114,11 @@ def _settle_counts(table: Counted) -> dict[str, int] | None:
 def find_high_level(
     tables: Sequence[Counted], ceilings: Mapping[str, Fraction], largest: int = LARGEST
 ) -> Iterator[Finding]:
-    """Yield a finding if accuracies are improbably high, even if the true accuracy is the largest of `ceilings`.
+    """Yield one finding on all tables whose accuracy is improbably high; none if there are no such tables.
 
-    If the printed decimals allow several numbers of correctly classified images, the smallest is used. Tables of
-    more than `largest` images are skipped.
+    An accuracy is improbably high if even a network whose true accuracy is the largest of `ceilings` would rarely
+    reach it. If the printed decimals allow several numbers of correctly classified images, the smallest is used.
+    Tables of more than `largest` images are skipped.
     """
     tails: dict[str, Fraction] = {}
     evidence = []

@@ -45,7 +45,7 @@ def summary(audit: Audit) -> str:
 
 
 def wrap(line: str) -> str:
-    """Wrap a line, unless it is a table row, at 120 characters and make control characters visible."""
+    """Make control characters visible, and wrap the line at 120 characters unless it is a table row."""
     # A name of a JSON or TOML file may contain line breaks.
     line = visible(line)
     # Columns of a row are separated by two spaces; a sentence has none.
@@ -56,7 +56,7 @@ def wrap(line: str) -> str:
 def format_finding(shown: ShownFinding) -> Iterator[str]:
     """Yield the text lines of a finding.
 
-    An explanation that the finding rules out is omitted if an earlier finding has already printed it.
+    They name the explanations that the finding rules out, except those that an earlier finding has named already.
     """
     finding = shown.finding
     yield f"{shown.number}. {shown.heading} ({finding.kind}): {', '.join(finding.tables)}: {finding.message}."

@@ -40,14 +40,16 @@ class Target:
 def measure_power(
     document: Document, options: Options, accuse: Accuse, planted: int = PLANTED, most: int = AUDITED
 ) -> Power | None:
-    """Plant errors of each type and return how many are detected; None if no value can be changed.
+    """Replace values of the report by wrong ones; return how many of these planted errors the audit detects.
+
+    The errors are counted by type, such as swapped digits. The result is None if no value can be changed.
 
     Args:
         document: the report.
         options: options of the audit.
-        accuse: function that finds the contradictions of some tables.
+        accuse: function that returns the contradictions (findings) in a group of tables.
         planted: number of errors of each type.
-        most: once this many values were audited again for a type, no further error of that type is planted.
+        most: once this many values were audited again, no further error of the same type is planted.
     """
     all_targets = [target for group in group_tables(make_sheets(document, options)) for target in _list_targets(group)]
     if not all_targets:
@@ -134,7 +136,10 @@ def _detect(
 
 
 def _remark(targets: Sequence[Target]) -> str:
-    """Return a remark if few decimals and unknown class sizes hide most errors; else an empty string."""
+    """Return a remark if most errors cannot be detected, since decimals are few and class sizes are unknown.
+
+    Otherwise the result is an empty string.
+    """
     decimals = max(target.value.printed.decimals for target in targets)
     if decimals <= 3 and not any(each.sizes for target in targets for each in target.group):
         return (

@@ -47,7 +47,8 @@ def mean_f1_interval(precision: Interval, recall: Interval) -> Interval:
 def check_scores(sheet: Sheet) -> Iterator[Claim]:
     """Yield a claim for each class whose precision, recall and F1 are impossible.
 
-    The three scores may contradict each other, or no whole numbers of images may give all of them.
+    Either the scores contradict each other, or they cannot result from whole numbers of images, or they need more
+    false positives than there are images in the other classes.
     """
     rows = {measure: sheet.classes.get(measure, {}) for measure in SCORES}
     error = max((half_error(column.values()) for column in rows.values()), default=Fraction(0))
@@ -128,7 +129,7 @@ def _check_one_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Avera
 
 
 def _check_counts(sheet: Sheet, name: str, row: Mapping[Measure, Cell], error: Fraction) -> Claim | None:
-    """Return a claim if no whole numbers of true positives and predictions give the scores; otherwise None."""
+    """Return a claim if the scores cannot result from whole numbers of images; otherwise None."""
     size = sheet.sizes.get(name)
     if not size or len(row) < 2 or not sheet.table.whole_images or error:
         return None
@@ -192,10 +193,11 @@ def find_predictions(
 ) -> Predictions | None:
     """Return all pairs of true positives and predictions that give a class's scores; None if there are none.
 
-    With n images of the class, p predictions of it and TP true positives, the recall is TP/n, the precision
-    TP/p and F1 is 2 TP/(n + p). `size` is n. `others` is the number of images of other classes, which limits the
-    false positives. Specificity and other scores that depend on `others` are used only if `others` is given. If
-    the recall allows more than `most` numbers of true positives, no numbers of predictions are computed.
+    With n images of the class, p predictions of it and TP true positives, the recall is TP/n, the precision TP/p
+    and F1 is 2 TP/(n + p). `size` is n. `others` is the number of images of other classes, which limits the false
+    positives. Specificity and other scores that depend on `others` are used only if `others` is given. If the
+    recall allows more than `most` numbers of true positives, the result contains only these numbers, without
+    numbers of predictions.
     """
     intervals = {measure: interval_of(cell, rounding) for measure, cell in row.items()}
     recall = intervals.get(Measure.RECALL)

@@ -146,7 +146,10 @@ def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, .
 
 
 def is_significant(tables: Sequence[Accuracies], names: Sequence[str], sizes: Sequence[int]) -> bool:
-    """Return whether values with random digits would be unlikely to fit these class sizes."""
+    """Return whether the values of the tables are evidence of these class sizes.
+
+    They are if values with random digits would fit the sizes with a probability below `CHANCE`.
+    """
     logarithm = sum(
         math.log(min(1.0, (size + 1) * float(table.cells[name].unit)))
         for table in tables
@@ -174,8 +177,8 @@ def expect_fits(cells: Sequence[Cell], bound: int) -> float:
 def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Options) -> ImageSet:
     """Return the image set of a group with its class sizes.
 
-    Known class sizes are taken if there are any. Otherwise, if only one choice of fitting sizes adds up to a
-    given total, it is taken. If not, the smallest sizes that fit are taken.
+    Known class sizes are used if the group has any. If it has none, and exactly one choice of fitting sizes adds
+    up to a given total, this choice is used. In all other cases the smallest fitting sizes are used.
     """
     tables = group.tables
     allowed = {name: common_sizes(tables, name) for name in names}
@@ -206,10 +209,10 @@ def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Opt
 
 
 def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
-    """Return an upper bound on the expected number of choices of class sizes that fit random digits.
+    """Return an upper bound on how many choices of class sizes are expected to fit values with random digits.
 
-    The class sizes have the sum `total`, so there are C(total - 1, classes - 1) choices. Each fits with
-    probability prod min(1, (n + 1) unit), which is largest for equal sizes.
+    The sizes of all classes have the sum `total`, so there are C(total - 1, classes - 1) choices. Each choice
+    fits with probability prod min(1, (n + 1) unit), which is largest for equal sizes n.
     """
     if total < len(names):
         return 1.0
@@ -334,7 +337,10 @@ def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | 
 
 
 def check_unsized(sheets: Sequence[Sheet], options: Options) -> Iterator[Finding]:
-    """Yield a finding for each accuracy or recall that no fraction k/n explains, for n up to the searched size."""
+    """Yield a finding for each accuracy or recall that equals no rounded fraction k/n with n up to a bound.
+
+    Only classes of unknown size are checked. The bound is the largest class size to search (see `search_bound`).
+    """
     for sheet in sheets:
         if sheet.averaged:
             continue

@@ -65,9 +65,11 @@ def check_share_matrix(sheet: Sheet) -> Iterator[Claim]:
 
 
 def read_shares(matrix: ConfusionMatrix) -> Shares | None:
-    """Return a matrix of fractions as a `Shares` object, whose `wrong` lists the lines that do not sum to one.
+    """Return a confusion matrix of fractions as a `Shares` object; None if it cannot be read as such a matrix.
 
-    The lines are either rows or columns. Return None if the matrix holds counts or if too few lines sum to one.
+    The object has the rows or the columns of the matrix as lines, whichever sum to one more often. Its field
+    `wrong` has the indices of the lines that do not sum to one. If all cells together sum to one, the lines are
+    the rows and `wrong` is empty. The result is None if the matrix holds counts or if too few lines sum to one.
     """
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
@@ -151,11 +153,11 @@ def find_differing(shares: Shares, column: Mapping[str, Cell]) -> list[int] | No
 
 
 def weigh_evidence(shares: Shares, column: Mapping[str, Cell], unlike: Sequence[int]) -> float:
-    """Return -log10 of the chance that so many class values agree with the diagonal of an unrelated matrix.
+    """Return -log10 of the probability that so many class values agree by chance with the diagonal.
 
-    Two unrelated values of a class are assumed to differ by up to APART, or by up to one minus the class value if
-    that is smaller. If the numbers are rounded more coarsely than this, their agreement is not counted.
-    `unlike` has the indices of the classes that do not agree.
+    The probability is a product with one factor for each class that agrees; `unlike` has the indices of the
+    others. A factor is the width of the rounding intervals divided by the largest likely difference of two
+    unrelated values, and at most 1. That difference is `APART` or, if this is smaller, one minus the class value.
     """
     evidence = 0.0
     for place, name in enumerate(shares.names):
@@ -200,9 +202,10 @@ def _claim_diagonal(shares: Shares, place: int, cell: Cell, doubts: tuple[str, .
 
 
 def _claim_counts(shares: Shares, sheet: Sheet, doubts: tuple[str, ...]) -> Iterator[Claim]:
-    """Yield a claim for each fraction in the matrix that no number of images gives, for the size of the class.
+    """Yield a claim for each fraction in the matrix that cannot be a rounded k / n with a whole number k.
 
-    `doubts` are assumptions that are added to the conditions of each claim.
+    n is the number of images of the class. `doubts` are assumptions that are added to the conditions of each
+    claim.
     """
     for name, line in zip(shares.names, shares.lines, strict=True):
         for cell in line if name in sheet.sizes else ():

@@ -45,10 +45,10 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 
 
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
-    """Return whether a value above 1 is an impossible fraction, and not a percentage.
+    """Return whether a value between 1 and 2 is an impossible fraction, rather than a percentage.
 
-    The other values of the same metric decide this. None of them may be above 1, and at least two with as many
-    decimals must be between 0 and 1.
+    The other values of the same metric decide this. None of them may be above 1, and at least two must be between
+    0 and 1 and have the same number of decimals as the value.
     """
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]

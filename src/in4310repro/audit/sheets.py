@@ -102,7 +102,7 @@ class Sheet:
 
     @property
     def averaged(self) -> tuple[str, ...]:
-        """Condition that the values are means over folds or runs, as a tuple with one sentence.
+        """Tuple with one sentence, which says that the values are means over folds or runs.
 
         The tuple is empty if no number of folds is known and no value has a standard deviation.
         """
@@ -155,7 +155,10 @@ def sheet(table: Table, document: Document, options: Options) -> Sheet:
 
 
 def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
-    """Return the class sizes and their source: "printed" in the report or, if it has none, "given" by the caller."""
+    """Return the class sizes and their source.
+
+    The source is "printed" if the report contains class sizes, and otherwise "given", meaning by the caller.
+    """
     if table.sizes:
         return table.sizes, "printed"
     sizes = options.chosen.get(table.name, options.sizes)
@@ -165,7 +168,7 @@ def _sizes(table: Table, options: Options) -> tuple[Mapping[str, int], str]:
 
 
 def make_cells(values: Sequence[Value]) -> list[Cell]:
-    """Return the values as fractions (Cells), with the rounding unit and the float error of each value."""
+    """Return a Cell for each value, with its fraction, rounding unit and floating-point error."""
     large = [value for value in values if value.printed.percent or value.printed.value > 1]
     percentages = {value.measure for value in large}
     # No mean exceeds all classes: where each of them is at most one beside a mean of 82 %, they are shares.
@@ -197,8 +200,8 @@ def _units(values: Sequence[Value]) -> list[Fraction]:
 
     If most values show all digits of a double, all class values get the finest unit. An overall value keeps its
     own unit, since an overall value with few decimals was rounded by hand. Zeros at the end of an overall value
-    usually mean a coarser unit. They are taken as chance if at least two other overall values use all their
-    decimals.
+    usually mean a coarser unit, as 0.9300 may be a rounded 0.93. The zeros count as digits if at least two other
+    overall values have as many decimals and do not end in zeros.
     """
     units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [
@@ -245,5 +248,5 @@ def half_error(cells: Iterable[Cell]) -> Fraction:
 
 
 def interval_of(cell: Cell, rounding: Rounding) -> Interval:
-    """Return the interval of the fractions that give the cell's printed value when shortened as `rounding` says."""
+    """Return the interval of fractions that give the cell's printed value if rounded or truncated by `rounding`."""
     return cell.interval(rounding, cell.error)

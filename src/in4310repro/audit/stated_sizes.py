@@ -120,10 +120,10 @@ def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     No sizes are returned if the sentences contradict each other, or if most class values cannot be a fraction
     k / size.
 
-    The sizes are certain in three cases. In the first, at least two values are such fractions, and the values
-    have too many decimals for this to happen by chance. In the second, the sentence is about a test set. In the
-    third, the sentence also states the total, and the document mentions no training set or split. Otherwise the
-    result has a condition, which says that the sizes may be those of other images.
+    The sizes hold without a condition in three cases. In the first, at least two values are such fractions, and
+    the values have too many decimals for this to happen by chance. In the second, the sentence is about a test
+    set. In the third, the sentence also states the total, and the document mentions no training set or split. In
+    all other cases the result has a condition, which says that the sizes may be those of other images.
     """
     names = table.classes
     values = [v for v in table.of_classes if v.measure in (Measure.ACCURACY, Measure.RECALL)]
@@ -204,9 +204,10 @@ class NamedSplit:
 
 
 def named_split(table: Table, document: Document) -> NamedSplit | None:
-    """Return the numbers of images that the text near the scores states.
+    """Return the number of images and of positives in a binary test that the text near the scores states.
 
-    The result is None if the text states no such numbers, or contradictory ones.
+    The number of positives may be unknown. The result is None if the text states no numbers of images, or
+    contradictory ones.
     """
     lines = [value.printed.line for value in table.values if value.class_name is None]
     if not lines or len(lines) < len(table.values):

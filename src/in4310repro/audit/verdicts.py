@@ -55,7 +55,7 @@ class ImageSet:
 
     @property
     def identified(self) -> tuple[str, ...]:
-        """Names of the classes whose size is reported, given, or inferred from the decimals."""
+        """Names of the classes whose size is printed, given by the user, or inferred from the decimals."""
         return tuple(name for name, expected in self.chance.items() if expected <= 0.01)
 
     @property
@@ -79,7 +79,10 @@ class Counted:
 
     @property
     def totals(self) -> range | None:
-        """Range of the possible total number of correct images; None if the number of any class is unknown."""
+        """Range of the possible total numbers of correctly classified images.
+
+        It is None if this number is unknown for a class.
+        """
         counts = [count for count in self.correct.values() if count]
         if len(counts) < len(self.correct):
             return None

@@ -81,13 +81,19 @@ class View:
 
     @property
     def power(self) -> Power | None:
-        """Numbers of errors inserted into the report and of those detected. None if no error was detected."""
+        """Numbers of artificial errors that were inserted into the report, and of those that the audit detected.
+
+        None if there was no such test, or if no error was detected.
+        """
         power = self.audit.power
         return power if power and any(each.impossible or each.unless for each in power.detections) else None
 
     @property
     def blind(self) -> Power | None:
-        """Numbers of errors inserted into the report, if the audit detected none of them; otherwise None."""
+        """Numbers of artificial errors that were inserted into the report, if the audit detected none of them.
+
+        None if there was no such test, or if an error was detected.
+        """
         return None if self.power else self.audit.power
 
     @property

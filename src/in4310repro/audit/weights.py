@@ -184,9 +184,10 @@ def is_weighted_mean(columns: Sequence[Column], parts: Rounding, whole: Rounding
 
 
 def is_weighted_without_f1(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> bool:
-    """Return whether one set of class weights gives all averages except at least one F1.
+    """Return whether the averages are weighted means, except one or more F1 scores.
 
-    Each F1 that is excepted must be the F1 of the average precision and the average recall.
+    Each of these F1 scores must be the F1 of the average precision and the average recall. A single set of class
+    weights must give all other averages.
     """
     rest = []
     for column in columns:
@@ -219,7 +220,7 @@ def is_micro(columns: Sequence[Column], parts: Rounding, whole: Rounding) -> boo
 
 
 def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Return the two inequalities for the class weights that hold if the average is a micro average."""
+    """Return two linear inequalities that the class weights satisfy if the average is a micro average."""
     printed = _printed(column, whole)
     precisions, recalls = (column.sheet.classes[m] for m in (Measure.PRECISION, Measure.RECALL))
     lows: list[float] = []
@@ -234,7 +235,11 @@ def _micro_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
 def _micro_ends(
     measure: Measure, printed: Interval, precision: Cell | None, recall: Cell | None, way: Rounding
 ) -> tuple[float, float]:
-    """Return the lowest and highest coefficient that a class weight can have in an equation of `is_micro`."""
+    """Return the lowest and highest coefficient that a class weight may have in an equation of `is_micro`.
+
+    The coefficient follows from the average `printed` and from the precision and recall of the class, which are
+    known only within their rounding.
+    """
     if precision is None or recall is None:
         return -1e3, 1e3
     of_precision, of_recall = interval_of(precision, way), interval_of(recall, way)
@@ -254,7 +259,7 @@ def _micro_ends(
 
 
 def _mean_rows(column: Column, parts: Rounding, whole: Rounding) -> list[Row]:
-    """Return the two inequalities for the class weights that hold if the average is a weighted mean."""
+    """Return two linear inequalities that the class weights satisfy if the average is a weighted mean."""
     printed = _printed(column, whole)
     intervals = [interval_of(cell, parts) for cell in column.summary.parts.values()]
     lows, highs = [float(each.low) for each in intervals], [-float(each.high) for each in intervals]

@@ -137,8 +137,9 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
     standard error.
 
     Args:
-        interrupted: returns whether a signal has come, even if a library has caught the KeyboardInterrupt.
-        words: the words of the command; None for those of the command line.
+        interrupted: a function that returns whether a stopping signal has come, even if a library has caught the
+            KeyboardInterrupt.
+        words: the arguments of the command; None for the arguments with which the process was started.
     """
     signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):

@@ -27,7 +27,7 @@ class _Plain:
     """Base class of `Command` and `Group`, with the parts of the help that both have."""
 
     def get_help_option(self, ctx: Any) -> Any:
-        """Return the option `--help`, which prints the help without rich."""
+        """Return the option `--help`, which prints the help without using the library rich."""
         option: Any = super().get_help_option(ctx)  # type: ignore[misc]
         # None would be converted to a bool, for which typer imports pydantic before any help is printed.
         option.default = False

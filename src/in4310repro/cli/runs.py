@@ -162,7 +162,7 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Return the plan of the epochs to train again; show a message if fewer than requested can be repeated.
+    """Return the plan of the epochs to train again; show a message if fewer epochs than requested can be repeated.
 
     Raises:
         ValueError: the arithmetic differs from that of the run.
@@ -182,7 +182,10 @@ def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) ->
 def _replayed(
     opened: FinishedRun, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
 ) -> _Answer:
-    """Train epochs again and return the output; its exit code is 1 for a difference, 2 for missing epochs."""
+    """Train epochs again; return the output and exit code of the whole verification.
+
+    The exit code is 1 if the replay found a difference, and 2 if it failed or if epochs could not be repeated.
+    """
     from in4310repro.verification import verdict_of_agreement, verdict_of_differences
     from in4310repro.verification.replay.of_run import (
         describe_cap,

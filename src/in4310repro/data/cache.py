@@ -166,7 +166,10 @@ def _allocated(file: Path) -> int:
 
 
 def _try_lock(stream: IO[bytes], *, shared: bool) -> bool:
-    """Lock an open file until it is closed and unmapped; return False if another process has locked it."""
+    """Try to lock an open file until it is closed and unmapped; return False if another process prevents this.
+
+    Several processes can hold a `shared` lock at once. On a system without file locks, return True.
+    """
     try:
         import fcntl
     except ImportError:

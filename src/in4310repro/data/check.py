@@ -188,7 +188,7 @@ def _group_by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str
 
 
 def conflicts(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Group]:
-    """Return the groups whose images have several labels."""
+    """Return the groups whose images do not all have the same label."""
     return [paths for paths in groups if len(_group_by_value(labels, paths)) > 1]
 
 
@@ -344,7 +344,7 @@ def _turn(orientation: int) -> str:
 
 
 def lines_on_conflicts(groups: Sequence[Group], sign: str = " ~ ") -> list[str]:
-    """Return lines of text about the groups whose images have several labels, with paths joined by `sign`."""
+    """Return lines of text about groups of images with different labels. Paths of a group are joined by `sign`."""
     return list_examples("of them with several labels", [join_paths(paths, sign) for paths in groups])
 
 

@@ -38,12 +38,18 @@ class Sample:
 
 
 def second_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of ImageNet's folder or, if `folder` is None, crops of scikit-learn's photographs."""
+    """Return a sample of the ImageNet images in `folder`.
+
+    If `folder` is None, return crops of scikit-learn's photographs instead.
+    """
     return imagenet(Path(folder), sample) if folder else photographs(sample)
 
 
 def third_set(folder: str | None, sample: Sample) -> ImageSet:
-    """Return a sample of CIFAR-10's folder or, if `folder` is None, scikit-learn's digits."""
+    """Return a sample of the CIFAR-10 images in `folder`.
+
+    If `folder` is None, return a sample of scikit-learn's digits instead.
+    """
     return cifar10(Path(folder), sample) if folder else digits(sample)
 
 
@@ -101,7 +107,7 @@ def cifar10(folder: Path, sample: Sample) -> ImageSet:
 
 
 def photographs(sample: Sample) -> ImageSet:
-    """Return random crops of 192 x 192 pixels, alternately from each of scikit-learn's two photographs."""
+    """Return random crops of 192 x 192 pixels, taken in turn from scikit-learn's two photographs."""
     # Imported here because it takes a second and is needed only without an ImageNet folder.
     import sklearn.datasets
 
@@ -147,9 +153,10 @@ def _from_arrays(
 
 
 def _draw(name: str, paths: Sequence[str], pixels_of: Callable[[int], NDArray[np.uint8]], sample: Sample) -> ImageSet:
-    """Draw a sample of images.
+    """Draw a sample of images, and return it as an image set called `name`.
 
-    The keys of the images are hashes of their pixels. All labels are 0, because labels are not used.
+    The key of an image, on which random draws depend, is the sha256 of its pixels. All labels are 0, because
+    labels are not used.
     """
     chosen = sample_positions(paths, sample.count, sample.seed)
     pixels = np.stack([pixels_of(index) for index in chosen])

@@ -218,7 +218,11 @@ PLASTER = np.concatenate(palette("b8a88f 945742 9e9e9e d1b87a 6b808f"), axis=1)[
 
 
 def outdoors(size: int, rng: Random) -> Picture:
-    """Return an empty picture of `size` x `size` pixels, lit by a random mixture of two of six kinds of weather."""
+    """Return an empty picture of `size` x `size` pixels in random weather.
+
+    The weather is a random mixture of two kinds. It determines the colours of the sky and the light, and the
+    haze.
+    """
     one, other, share = int(rng.integers(0, 6)), int(rng.integers(0, 6)), between(rng, 0, 0.4)
     zenith = tint(rng, (mix(ZENITH[one], ZENITH[other], share),), 0.12)
     horizon = tint(rng, (mix(HORIZON[one], HORIZON[other], share),), 0.06)
@@ -285,10 +289,12 @@ def ice(view: Picture, rng: Random, across: Real, down: Real) -> Colour:
 def wall(
     view: Picture, rng: Random, cell: Cell, along: Row, size: Row, eaves: Row, top: Row, foot: Row, shade: Row
 ) -> None:
-    """Paint a row of house fronts with windows on a vertical plane, one house per cell.
+    """Paint a row of house fronts with windows on a vertical plane, one house for each cell.
 
-    `along` is the position along the plane in storeys, and `size` is the height of a storey in the picture.
-    `eaves`, `top` and `foot` are the heights in the picture of the eaves, the top of the roof and the street.
+    The arrays have a value for each pixel column. `cell` is the index of the house (see `cells`), `along` is the
+    position along the plane in storeys, and `size` is the height of a storey in the picture. `eaves`, `top` and
+    `foot` are the heights in the picture of the eaves, the top of the roof and the street. The colours are
+    multiplied by `shade`.
     """
     bays, wide, tall, red = rng.random((4, 1, LATTICE))[:, :, cell[0]]
     floors, bay = (view.y - eaves) / size, along * (0.8 + 0.8 * bays)

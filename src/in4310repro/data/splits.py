@@ -44,15 +44,15 @@ class Split:
 
 
 def parse_sizes(text: str, images: int) -> tuple[int, int, int]:
-    """Parse a text TRAINING/VALIDATION/TEST; return the numbers of training, validation and test images.
+    """Return the numbers of training, validation and test images from a text TRAINING/VALIDATION/TEST.
 
     Args:
-        text: three numbers of images such as `12034/2000/3000`, or three fractions such as `0.7/0.12/0.18`.
-            Fractions of validation and test are rounded to whole images; training takes the rest.
+        text: three image counts such as `12034/2000/3000`, or three fractions such as `0.7/0.12/0.18`.
+            Fractions of validation and test are rounded to whole images; training gets the rest.
         images: the number of images to be split.
 
     Raises:
-        ValueError: the text is not three positive numbers, numbers of images do not add up to `images`, or
+        ValueError: the text is not three positive numbers, the image counts do not add up to `images`, or the
             fractions do not add up to 1.
     """
     example = f"valid are three counts that add up to the {images} images, or shares such as 0.7/0.12/0.18"
@@ -80,9 +80,10 @@ def stratified_split(
 
     In each part a class has its fraction of all images, rounded by the largest-remainder method. Byte-identical
     files form a group, even if their labels differ, and all images of a group go into the same part. Groups are
-    placed first: each in a random part, chosen in proportion to the sizes. Single images then fill every part
-    exactly. The random numbers of an image depend only on the seed and the sha256 of its file; those of a group
-    on the smallest sha256 in the group. Therefore names and order of the files do not matter.
+    placed first, each in a random part, chosen in proportion to the sizes. A group that does not fit there goes
+    into the part with the most room. Single images then fill every part exactly. The random numbers of an image
+    depend only on the seed and the sha256 of its file. For a group, the sha256 is the smallest one in the
+    group. Therefore names and order of the files do not matter.
 
     Args:
         catalogue: the images.

@@ -55,12 +55,12 @@ def embed(
     """Return the input of the network's last linear layer for every image, in eval mode and without gradients.
 
     Each image has a record in a file of the cache: a sha256 of its key, its features, and a sha256 of both.
-    Features that another split or command computed with the same weights are read from there. Missing,
-    incomplete or changed records are computed again. If another process is writing the file, this one works on
-    a copy.
+    Features that another split or command computed with the same weights are read from there. Missing, incomplete
+    or changed records are computed again. If another process is writing the file, this one works on a copy.
 
     Args:
-        model: the network, placed by `numerics`. Its mode is restored; the last layer's weights have no effect.
+        model: the network, as returned by `context.numerics.place`. Its mode is restored; the last layer's
+            weights have no effect.
         network: description of the network, which says which layer is the last.
         images: the images, in the order of the rows.
         batch_size: images per batch.
@@ -129,7 +129,11 @@ def record_type(width: int) -> np.dtype[np.void]:
 
 
 def _key(model: torch.nn.Module, layer: str, images: ImageSet, numerics: Numerics) -> str:
-    """Return a hash of the weights, preprocessing and arithmetic, on which features depend besides the image."""
+    """Return a hash of everything on which the features of an image depend, except the image itself.
+
+    This includes the weights, the preprocessing and the arithmetic. In native arithmetic it also includes all
+    images of the set, because the bits depend on the other images of a batch.
+    """
     body = {name: value for name, value in model.state_dict().items() if not name.startswith(f"{layer}.")}
     # In native arithmetic bits depend on the other images of a batch.
     others = None if numerics.portable else images.pixels_sha256()

@@ -109,7 +109,8 @@ def count_bins(output: Float[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> N
     """Count the values of `output` in histogram bins, and add the numbers to `counts` in place.
 
     Bins for positive values and 0 come first. Bins for negative values and -0 start at index SIDE. A float64
-    value is rounded towards 0 to float32. If the result would be 0, the value goes to the first bin of its sign.
+    value is rounded towards 0 to float32. If a nonzero value would become 0, it is counted in the bin of the
+    smallest nonzero values of its sign.
     """
     values = widen(output)
     if kernel := kernel_for(values):
@@ -218,7 +219,7 @@ def top_images_of(keys: Int64[Tensor, "channel place"]) -> TopImages:
 
 
 def without_repeats(keys: Int64[Tensor, "channel place"]) -> Int64[Tensor, "channel place"]:
-    """Replace every key of an image, except its first in the channel, by NO_IMAGE.
+    """Return the keys, with all but the first key of each image in a channel replaced by NO_IMAGE.
 
     The keys of a channel are in decreasing order, so that the first key of an image is its largest.
     """
@@ -296,7 +297,7 @@ class Activations:
             self._add_keys(other._keys)
 
     def state(self) -> dict[str, Tensor]:
-        """Return the tensors from which `restore` continues; their names start with PREFIX."""
+        """Return the counts and top images as tensors, for `restore`. The names of the tensors start with PREFIX."""
         parts = {"counts": self._counts, "keys": self._keys}
         return {f"{PREFIX}{name}": part for name, part in parts.items() if part is not None}
 

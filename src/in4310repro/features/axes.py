@@ -183,7 +183,7 @@ class AxisFinder(TorchFunctionMode):
             self._set(output, _apply(rule, call) if rule else None)
 
     def _look_up(self, tensor: Tensor) -> Axes | None:
-        """Return a tensor's recorded axes; None if its shape, strides or memory have changed since."""
+        """Return a tensor's recorded axes; None if its shape, strides or memory have changed since the recording."""
         reference, axes, layout = self._known.get(id(tensor), (None, None, None))
         return axes if reference is not None and reference() is tensor and layout == _layout(tensor) else None
 

@@ -25,7 +25,7 @@ class Axes:
     convention: Convention | None = None  # where no layer has said so
 
     def on(self, axes: Iterable[int]) -> "Axes":
-        """Return a copy in which the axis numbers are `axes` and the convention is unchanged."""
+        """Return a copy with the axis numbers `axes`; the field `convention` is copied unchanged."""
         return Axes(frozenset(axes), self.convention)
 
 

@@ -63,10 +63,11 @@ def produce(axis: int, *, if_unknown: bool = False) -> Rule:
 
 
 def check_convention(given: Axes | None, tensor: Tensor, axis: int) -> None:
-    """Raise ContradictionError if a layer uses a different channel axis than was assumed.
+    """Raise ContradictionError if a layer takes its channels from a different axis than was assumed.
 
-    This happens only if modules have been measured with the assumed axis, since their results would be wrong.
-    `axis` is the channel axis that the layer uses.
+    The error is raised only if modules were already measured with the assumption, since their results would then
+    be wrong. `given` holds the assumed channel axes of the layer's input `tensor`, and `axis` is the axis that
+    the layer uses.
     """
     if given is None or given.convention is None or not given.convention.modules:
         return
@@ -142,8 +143,9 @@ def sum_products(call: Call) -> Axes | None:
 def _contract(call: Call, operands: list[str], result: str, tensors: Sequence[Tensor]) -> Axes | None:
     """Return the channel axes of an einsum's result. Constant factors are treated as weights of a layer.
 
-    If the input's channel axis is only an assumption, and the sum with a constant factor runs over a different
-    axis, the result is None. That different axis may hold channels or positions.
+    The sum with weights is expected to run over the channels of the input. If the input's channel axis is only an
+    assumption and this sum runs over a different axis, that axis may hold channels or positions. The result is
+    then None. `operands` and `result` are the terms before and after the `->` of the equation.
     """
     constants = "".join(letters for letters, tensor in zip(operands, tensors, strict=True) if call.is_constant(tensor))
     held: set[str] = set()

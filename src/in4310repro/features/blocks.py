@@ -71,7 +71,7 @@ class BlockMoments:
 
     @property
     def row_width(self) -> int | None:
-        """Number of channels of each row; None before the first row."""
+        """Number of channels of the maps; None before any maps are added."""
         return self._channels
 
     def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
@@ -104,7 +104,7 @@ class BlockMoments:
         self._channels = self._channels or channels
 
     def nodes(self) -> Nodes:
-        """Return the moments of all images that were added, as tree nodes. The unfinished block is included."""
+        """Return the moments of all added images as tree nodes, including those of the unfinished block."""
         nodes = dict(self._nodes)
         if self._open_block is not None:
             block, rows = self._open_block
@@ -132,7 +132,7 @@ class BlockMoments:
         return state
 
     def restore(self, state: dict[str, Tensor]) -> None:
-        """Replace the moments by those of a saved state.
+        """Load the moments of a saved state. No maps may have been added before.
 
         Raises:
             ValueError: the entries of the state do not fit together.

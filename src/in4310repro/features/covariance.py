@@ -108,7 +108,10 @@ class ImageRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Append each image's channel means minus the shift as a row; return counts of the values in `maps`."""
+        """Append a row for each image, with its channel means minus the shift; return counts of values in `maps`.
+
+        The counts are those of all, non-positive, zero and non-finite values.
+        """
         means, counts = spatial_means(widen(maps), self._shift, self._precision)
         self._rows.append(means)
         self._all_finite &= not maps.is_cuda and int(counts.non_finite) == 0
@@ -163,7 +166,10 @@ class PositionRows:
         return rows
 
     def add(self, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Add the samples at all positions with finite values to the sums; return counts of the values in `maps`."""
+        """Add the samples at all positions with finite values to the sums; return counts of values in `maps`.
+
+        The counts are those of all, non-positive, zero and non-finite values.
+        """
         maps = widen(maps)
         rows = maps.shape[0] * maps.shape[2] * maps.shape[3]
         if kernel := kernel_for(maps):
@@ -231,7 +237,7 @@ def check_tensor(name: str, value: Tensor, dtype: torch.dtype, *shape: int) -> N
 
 
 def estimate_shift(maps: Float[Tensor, "image channel height width"]) -> Float32[Tensor, " channel"]:
-    """Return each channel's mean over some positions of a block's first image; 0 if the mean is not finite.
+    """Return each channel's mean over some positions of the first image in `maps`; 0 if the mean is not finite.
 
     The mean is float32, so that the difference of two shifts is exact in float64.
     """
@@ -246,7 +252,8 @@ def spatial_means(
 ) -> tuple[Float64[Tensor, "image channel"], Counts]:
     """Return each image's channel means over positions, minus the shift, and counts of the values in `maps`.
 
-    On a CPU the compiled kernel and torch give equal bits.
+    The counts are those of all, non-positive, zero and non-finite values. On a CPU the compiled kernel and torch
+    give equal bits.
     """
     if kernel := kernel_for(maps):
         means, kernel_counts = kernel.spatial_means(maps, shift)

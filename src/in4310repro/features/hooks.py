@@ -43,7 +43,7 @@ class LeaveOut:
         return any(_is_inside(title, name) for name in self._names)
 
     def drop_modules(self, modules: dict[str, nn.Module]) -> None:
-        """Remove the modules that are excluded completely.
+        """Remove from `modules` the modules that are excluded as a whole, not only in parts of their output.
 
         Raises:
             ValueError: no module remains, or a name is neither a module nor a part of a module's output.
@@ -67,7 +67,10 @@ def _is_inside(name: str, other: str) -> bool:
 
 
 def choose(model: nn.Module, modules: ModuleChoice) -> dict[str, nn.Module]:
-    """Return a dict from name to module, selected by a list of names, a pattern for whole names, or "leaves".
+    """Return the selected modules of a model, by name.
+
+    `modules` is a list of names, a compiled pattern that must match the whole name, or "leaves" for the modules
+    without children.
 
     Raises:
         ValueError: a name or pattern fits no module, a name is repeated, or a bare string or empty list is given.
@@ -131,7 +134,7 @@ def is_compiled(model: nn.Module) -> bool:
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Set evaluation mode without gradients in the block, then restore each module's mode."""
+    """Run the `with` block in evaluation mode and without gradients, then restore each module's mode."""
     modes = [(module, module.training) for module in model.modules()]
     try:
         model.eval()
@@ -204,9 +207,10 @@ class ForwardPass:
 def capture_outputs(
     model: nn.Module, modules: Mapping[str, nn.Module], consume: Consumer, forward: ForwardPass
 ) -> Iterator[None]:
-    """Call `consume` with every output of the modules; remove all hooks at the end of the block.
+    """Pass every output of the modules to `consume` while the `with` block runs, then remove all hooks.
 
-    Call numbers start at 0 in each forward pass of `model`; outside of a pass they are 0.
+    `consume` also gets the number of earlier calls of the module in the same forward pass of `model`. Outside of
+    a forward pass this number is 0.
     """
     with ExitStack() as handles:
         handles.callback(model.register_forward_pre_hook(forward.begin, with_kwargs=True).remove)

@@ -144,22 +144,25 @@ def load_kernel(instruction_set: str) -> Kernel | None:
     """Return the kernel for "avx512", "avx2" or "base"; None if it was not built or cannot be loaded.
 
     Raises:
-        ValueError: the library was built from different source files.
+        ValueError: the library was compiled from source files that differ from the present ones.
     """
     return library.open_if_built(Kernel, Path(__file__).with_name(f"_kernel_{instruction_set}.so"), instruction_set)
 
 
 @functools.cache
 def active_kernel() -> Kernel | None:
-    """Return the kernel for this processor's widest instruction set that was built; None if there is none."""
+    """Return the kernel to use on this processor; None if none was built for it.
+
+    If there are several, this is the kernel for the widest instruction set that the processor supports.
+    """
     return widest_kernel(arithmetic.instruction_set() or "base")
 
 
 def widest_kernel(widest: str, load: Callable[[str], Kernel | None] = load_kernel) -> Kernel | None:
-    """Return the kernel for the instruction set `widest`.
+    """Return the kernel for the instruction set `widest` or, if it was not built, for the next narrower one.
 
-    If that kernel was not built, return the kernel for the widest narrower set; None if none was built. `load`
-    returns the kernel for an instruction set.
+    Return None if no kernel was built for any of these instruction sets. `load` returns the kernel for an
+    instruction set.
     """
     return next(filter(None, map(load, library.SETS[library.SETS.index(widest) :])), None)
 
@@ -171,7 +174,10 @@ def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column
 
 
 def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "column column"]:
-    """Return centred.T @ centred. The portable kernel computes it on a CPU if there is one; otherwise torch does."""
+    """Return centred.T @ centred.
+
+    On a CPU the portable kernel computes it if that kernel was built. In all other cases torch computes it.
+    """
     if centred.device.type == "cpu" and active_kernel():
         return arithmetic.product(centred)
     return centred.T @ centred
@@ -241,12 +247,12 @@ class Counts:
         )
 
     def to_ints(self) -> tuple[int, int, int, int]:
-        """Return the four counts as Python integers; waits for the GPU."""
+        """Return the four counts as Python integers. If they are on the GPU, this waits until they are computed."""
         return int(self.values), int(self.non_positive), int(self.zeros), int(self.non_finite)
 
 
 def count(maps: Float[Tensor, "..."]) -> Counts:
-    """Count all, the non-positive, the zero and the non-finite values of a tensor.
+    """Count the values of a tensor: all of them, the non-positive, the zero and the non-finite ones.
 
     -inf counts as non-positive, nan does not.
     """

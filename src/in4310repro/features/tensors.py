@@ -157,7 +157,10 @@ def plain_tensor(output: object) -> Tensor:
 
 
 def is_unbatched(module: nn.Module, ndim: int) -> bool:
-    """Return whether a module's output with `ndim` axes must be a single image without a batch axis."""
+    """Return whether a module's output with `ndim` axes must be a single image without a batch axis.
+
+    An example is an output of Conv2d with three axes.
+    """
     names = (SPATIAL.fullmatch(kind.__name__) for kind in type(module).__mro__)
     return any(name is not None and ndim == 1 + int(name[name.lastindex or 0]) for name in names)
 
@@ -198,7 +201,7 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
     """Check that axis 0 of an output is the images of the batch, and return its length.
 
-    Error messages name `settings`, a text such as `samples=None`. It describes settings that allow any shape.
+    The error messages suggest `settings`, such as `samples=None`, with which an output may have any shape.
 
     Raises:
         ValueError: axis 0 is not the images of the batch, or there is no channel axis.

@@ -65,7 +65,7 @@ class Claim:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Return the value with its tier of comparison as a JSON object, as stored in golden files."""
+        """Return the value, with its tier (how exactly it must be reproduced), as a JSON object for golden files."""
         array = np.asarray(self.value)
         return {
             "value": array.tolist() if isinstance(self.value, np.ndarray) else self.value,

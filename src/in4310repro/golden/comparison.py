@@ -45,13 +45,18 @@ def compare(
 ) -> Comparison:
     """Compare the computed values of a case with its golden file; a missing or an extra value is a difference.
 
+    The tier of a value says how exactly it must be reproduced. For use where equal bits cannot be expected, a
+    bitwise value may have a weaker tier too, such as equality within a tolerance.
+
     In portable arithmetic, bitwise values that were also written in portable arithmetic must have equal bits,
-    whatever the library versions are. If the numeric class of such a file is not the current one,
-    the kernels have changed since; the file is stale, and this is a difference by itself.
+    with any library versions. If the numeric class of such a file is not the current one, the kernels have
+    changed since. The file is then stale, which is a difference by itself.
 
     In native arithmetic, bitwise values must have equal bits if numeric class and library versions are the same.
-    All other bitwise values are compared at their weaker tier. A value without a weaker tier is not compared,
-    which counts as a difference in portable arithmetic and in environments that are listed in `environments`.
+
+    In all other cases, bitwise values are compared at their weaker tier. A value without a weaker tier is not
+    compared, which counts as a difference in portable arithmetic and in environments that are listed in
+    `environments`.
 
     Args:
         case: name of the case; the file must contain the same name.
@@ -114,9 +119,9 @@ def name_command(case: str, command: Command) -> str:
 def stale_faults(
     case: str, golden: Mapping[str, Any], numerics: Numerics, environments: Environments, command: Command = NOX
 ) -> list[str]:
-    """Return a message if a golden file's numeric class is outdated, or is portable but listed as native.
+    """Return a list with a message if a golden file's numeric class is outdated or wrongly listed as native.
 
-    The list is empty if there is no such fault, and always in native arithmetic, where nothing is checked.
+    Otherwise the list is empty. In native arithmetic nothing is checked.
     """
     written = environments.written_in(golden)
     if not numerics.portable or written is None:

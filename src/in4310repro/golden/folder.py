@@ -250,7 +250,7 @@ def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, co
     """Return a message for each faulty entry of a golden file that has all its keys.
 
     An entry on the origin of the file, such as its date, is faulty if the writing command would never write it.
-    An entry on a value is faulty if `find_claim_faults` finds an error in it.
+    The entry of a value is faulty if its keys are wrong, or if its type or shape is not that of the value.
     """
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"

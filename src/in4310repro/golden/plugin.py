@@ -62,8 +62,9 @@ class Golden(Protocol):
     ) -> None:
         """Compare values with the golden file of a case; fail the test if a value differs or the file is missing.
 
-        Bitwise values can be compared only if the golden file has the numeric class and libraries of this process.
-        Otherwise they are compared at the weaker tier `otherwise`; without one, the rest of the test is skipped.
+        The numeric class is a hash that identifies the arithmetic of a process. Values of the tier "bitwise" can be
+        compared only if the golden file was written with the numeric class and libraries of this process. If not, the
+        values are compared at the weaker tier `otherwise`; if this is None, the rest of the test is skipped.
 
         Args:
             case: the name of the file: letters, digits, - and _. Each name may be used only once, by one test.
@@ -92,7 +93,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the fixture for this session.
 
     Raises:
-        UsageError: the options give a case to write without a reason, or a reason without a case.
+        UsageError: only one of the options `--golden-update` and `--golden-reason` is given.
     """
     import pytest
 
@@ -201,9 +202,10 @@ class GoldenSession:
         self.partial = self.partial or bool(items)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Record the cases that a test used, and that the session is incomplete if such a test did not pass.
+        """Record the golden files that a test used.
 
-        With xdist, this hook is also called in the main process.
+        If such a test did not pass, mark the session as incomplete. With xdist, this hook is also called in the main
+        process.
         """
         used: list[Any] = [content for name, content in report.user_properties if name == PROPERTY]
         if used and report.outcome != "passed":
@@ -226,7 +228,7 @@ class GoldenSession:
         return [name for name in list_files(self.folder) if name.removesuffix(".json") not in self.tests]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Set exit code 1 if golden files are unused, and 4 if no test used the case to be written."""
+        """Set exit code 1 if golden files are unused, and 4 if no test used the case of `--golden-update`."""
         if hasattr(self.config, "workerinput"):
             return
         if self._is_update_unused():

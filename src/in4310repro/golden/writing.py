@@ -76,12 +76,14 @@ def update(
 def renew(
     folder: Path, cases: Mapping[str, Case], reason: str, numerics: Numerics, environment: Mapping[str, str]
 ) -> list[str]:
-    """Update environments.json and golden files written with earlier portable kernels, without changing a value.
+    """Update environments.json and the golden files after the portable kernels changed without changing a value.
 
-    The values of a file are computed again if the file has a different numeric class from that of the present
-    kernels, or if its bytes differ from the listed hash. If every value is equal to the bit, the file gets the
-    current class, versions and origin. Files that only other machines can compute keep their entries. If
-    environments.json does not exist yet, it is created and lists such files with their present hash.
+    A numeric class names an arithmetic; equal classes compute equal bits. The values of a file are computed again
+    if its class is not that of the present kernels, or if its sha256 is not the one in environments.json. If all
+    values have the same bits as before, the file gets the present class, versions and origin.
+
+    Files that only other machines can compute are not written. If environments.json does not exist yet, it is
+    created and lists these files with their present sha256.
 
     Args:
         folder: the folder of golden files.
@@ -186,7 +188,7 @@ def _list_file(folder: Path, file: Path, content: Mapping[str, Any], mode: str) 
 
 
 def _add_file(listed: Environments, folder: Path, file: Path, content: Mapping[str, Any], mode: str) -> Environments:
-    """Return the environments with `file` listed only in the environment that `content` describes."""
+    """Return the environments with `file` listed in the environment that `content` describes, and in no other."""
     name = file.relative_to(folder).as_posix()
     others = replace(listed, environments=listed.without(name))
     place = {key: content[key] for key in ("numeric_class", "device_name", "versions")}

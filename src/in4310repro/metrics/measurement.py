@@ -65,8 +65,8 @@ def class_accuracy(
 ) -> Float64[torch.Tensor, " label"]:
     """Return the accuracy (recall) of each class: its correctly predicted images divided by all its images.
 
-    The predicted class is the one with the highest score; ties go to the lower index. This is the recall of each
-    class: `sklearn.metrics.recall_score(labels, predicted, average=None)`. Its mean over the classes, the mean class
+    The predicted class is the one with the highest score; ties go to the lower index. The result is equal to that
+    of `sklearn.metrics.recall_score(labels, predicted, average=None)`. The mean over the classes, the mean class
     accuracy, is the balanced accuracy: `sklearn.metrics.balanced_accuracy_score(labels, predicted)`.
 
     Args:
@@ -78,7 +78,7 @@ def class_accuracy(
             exactly one integer label and one row of scores for each image.
 
     Examples:
-        Two of three images of class 0 are predicted correctly, and the one of class 1:
+        Two of three images of class 0 are predicted correctly, and the only image of class 1 is, too:
 
         >>> labels = torch.tensor([0, 0, 0, 1])
         >>> scores = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
@@ -183,8 +183,8 @@ def ends(
     all others, and highest in the opposite case.
 
     Metrics computed from counts rise with the number of correct predictions of a class, and fall with the number
-    of images that are wrongly predicted as the class. For the lower bounds, this number includes all images of
-    other classes that can be predicted as the class; for the upper bounds, only those that must be.
+    of images of other classes that are predicted as the class. The lower bounds assume the largest number of such
+    images that the scores allow, and the upper bounds the smallest.
 
     Args:
         labels: the true class of each image, from 0.

@@ -67,7 +67,7 @@ def csv_of(
 ) -> str:
     """Return CSV with a row per image: text columns, then the score of each class with all digits of float32.
 
-    `words` has the values of each text column by its heading.
+    `words` maps the heading of each text column to the values in that column.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -126,5 +126,5 @@ DEFAULT_SELECTION = "mean_class_accuracy"
 
 
 def is_newer(name: str) -> bool:
-    """Return whether a key names a metric that runs of older versions did not record."""
+    """Return whether `name` is a metric that runs of older versions did not record."""
     return name in METRICS and not METRICS[name].in_every_run

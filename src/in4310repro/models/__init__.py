@@ -19,13 +19,13 @@ def build(name: str, classes: int, seed: int, weights: str = "none") -> torch.nn
     Args:
         name: the name of a network of torchvision, `efficientnet_lite0`, `timm:NAME`, or `MODULE:FUNCTION`.
         classes: number of outputs of the head.
-        seed: seed for the weights that are drawn: all of them, or only the head if the loaded head has a
-            different number of classes.
+        seed: seed of the random initial weights. If `weights` is `none`, all weights are random. Otherwise only
+            the head is random, and only if the loaded head has a different number of classes.
         weights: `none`, `imagenet` (torchvision's or timm's) or a .safetensors or .pth file.
 
     Raises:
         ValueError: the name is unknown, the weights are missing or unreadable, their keys or shapes differ from
-            the network's, or a value is unusable, for example not finite or complex.
+            the network's, or a value is unusable, for example complex or not finite.
 
     Examples:
         >>> import torch

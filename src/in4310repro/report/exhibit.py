@@ -180,13 +180,15 @@ def describe_extremes(
     """Return a sentence on the lowest and the highest value.
 
     If the values have intervals, the sentence also names the values whose interval overlaps that of the lowest or
-    of the highest. If not, it names all values that are equal to the lowest or the highest when rounded.
+    of the highest. If they have no intervals, it names all values that are equal to the lowest or the highest
+    when rounded.
 
     Args:
         names: names of the values.
         source: the file of the values.
-        keys: keys of the values, which are a list or a mapping by name.
-        intervals: keys of the intervals of the values; empty, or absent from the file, if they are unknown.
+        keys: keys in the file that lead to the values, which are a list or a mapping by name.
+        intervals: keys in the file that lead to the intervals of the values. If it is empty, or the file has
+            no such keys, the values have no intervals.
         form: format of the values.
         unit: text after each value.
     """

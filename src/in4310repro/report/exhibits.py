@@ -74,7 +74,7 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
 
 
 def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
-    """Return a sentence for a figure's caption on the published report's figure with the same number.
+    """Return a sentence about the published report's figure with the same number, for the caption of `exhibit`.
 
     `drawn` is True if the run's images are drawn scenes instead of photographs.
     """

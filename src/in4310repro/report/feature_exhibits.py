@@ -143,7 +143,7 @@ def _describe_pooled(images: ImageSetFeatures) -> str:
 
 
 def _describe_stand_in(name: str) -> str:
-    """Return a sentence on the substitute images of an image set; empty if the set itself was given."""
+    """Return a sentence saying that the images called `name` replace a missing image set; empty if they do not."""
     if name not in ABSENT_SETS:
         return ""
     what = "crops of the two photographs that scikit-learn ships"
@@ -192,9 +192,9 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """Return a sentence on the module with the largest share of channels that are never positive.
+    """Return a sentence on the module with the largest fraction of channels that are never positive.
 
-    If no module has such channels, the sentence says so.
+    The sentence is on the image set at index `place`. If no module has such channels, the sentence says so.
     """
     images = source.values["sets"][place]
     modules = images["modules"]

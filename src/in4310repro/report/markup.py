@@ -86,7 +86,7 @@ def label(x: float, y: float, text: str, class_: str = "", anchor: str = "start"
 
 
 def mark(x: float, y: float, style: int) -> Markup:
-    """Draw a point of the series number `style`, counted from 0.
+    """Draw the symbol of a data series at the point (x, y); `style` is the number of the series, from 0.
 
     The first ten series have different symbols, so that they can be told apart without colour.
     """
@@ -148,7 +148,7 @@ def measure_text(text: str) -> float:
 
 
 def shorten(name: str, longest: int) -> str:
-    """Return a name with invisible characters escaped, and cut in the middle if it is too wide."""
+    """Return a name with invisible characters escaped, and cut in the middle if wider than `longest` letters."""
     name = visible(name)
     if measure_text(name) <= LETTER * longest:
         return name
@@ -162,7 +162,7 @@ def shorten(name: str, longest: int) -> str:
 
 
 def drawing(panel: Panel, alternative: str) -> Markup:
-    """Return a panel as an SVG element of an HTML page."""
+    """Return a panel as an SVG element of an HTML page, with `alternative` as text for screen readers."""
     return element(
         "svg",
         panel.body,

@@ -69,12 +69,14 @@ class ReportRecord(RunRecord):
 
 
 def write(run: FinishedRun, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
-    """Write a run's report (two pages, JSON and SVG files of figures, `run.json`); return the paths of the pages.
+    """Write the report of a run into a folder, and return the paths of its two pages.
+
+    The other files of the report are the figures, as JSON and SVG, and `run.json`.
 
     Args:
         run: a run with measured feature maps.
         folder: folder of the report. Figures of an earlier report are removed if this report does not have them.
-        data: current folder of the run's images, if they moved.
+        data: folder that contains the run's images now, if it is not the one in the configuration.
         photographs: True to show images in figures 7 and 12. If False, these figures are tables only, so that a
             report can be published even if its images may not be.
 

@@ -86,7 +86,7 @@ def draw_ranking(numbers: Mapping[str, Any], photographs: Mapping[str, bytes]) -
 
 
 def format_score(score: float) -> str:
-    """Format a score with two decimals; below 0.01, as a digit times a power of ten."""
+    """Format a score with two decimals, or as one digit times a power of ten if it is smaller than 0.01."""
     return f"{score:.2f}" if score >= 0.01 else f"{score:.0e}"
 
 

@@ -36,7 +36,7 @@ def has_original_classes(classes: Sequence[str]) -> bool:
 
 
 def original() -> Original:
-    """Return the published report's printed numbers, with which runs are compared."""
+    """Return the numbers that the published report prints. Runs are compared with them."""
     file = resources.files("in4310repro.report") / "original.json"
     printed: Original = json.loads(file.read_text(encoding="utf-8"))
     return printed
@@ -92,8 +92,8 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
     """Raise ValueError if the runs cannot be compared with each other and with the published report.
 
     Args:
-        corrected: the run with the corrected protocol, which tests on unseen images.
-        published: the runs with the protocol by which the printed values are supposed to have been measured.
+        corrected: a run with the corrected protocol, which tests on unseen images.
+        published: runs with the protocol that presumably gave the printed values.
 
     Raises:
         ValueError: `published` is empty, two runs in it have the same seed, a run has an unexpected protocol,
@@ -126,10 +126,10 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
 
 
 def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
-    """Return percentages of feature map values <= 0, as three dicts by module name.
+    """Return the percentage of feature map values <= 0 for each module, as published and as measured.
 
-    The label of each dict is its key in the result: "as printed" for the published percentages, "printed x
-    208/200" for the published ones corrected for padding, and "ours" for those measured in the run.
+    The result contains three dicts by module name. "as printed" has the published percentages, "printed x
+    208/200" has them corrected for the padding of 200 images to 208, and "ours" has those measured in the run.
 
     Raises:
         ValueError: the feature maps of a printed module are not measured.
@@ -151,7 +151,10 @@ def non_positive_percent(run: FinishedRun) -> dict[str, dict[str, float]]:
 
 
 def format_as_toml(printed: Original) -> str:
-    """Return the published values as TOML text for `audit`, as strings that keep the printed decimals."""
+    """Return the published values as the TOML text of a report that `audit` can read.
+
+    The numbers are written as strings, so that they keep their printed decimals.
+    """
     lines = [
         "# What the published report prints, for `in4310repro audit`. Numbers as printed; the names of tables and",
         "# of classes are ours: the report names three of the classes, and does not call figures 1 to 3 validation.",

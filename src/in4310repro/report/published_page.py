@@ -61,8 +61,8 @@ def write(
 
     Args:
         corrected: a finished run of the corrected protocol, with measured feature maps.
-        published: finished runs of the supposed protocol, by which the published values may have been measured.
-            These runs differ from `corrected` only in protocol and seed.
+        published: finished runs of the protocol by which the published values may have been measured. These runs
+            differ from `corrected` only in protocol and seed.
         ablations: the `ablation.json` files to include.
         reports: folder of the page.
 

@@ -88,7 +88,7 @@ class Rows:
 
 
 def scale_to_one(values: Sequence[float], ends: tuple[float, float]) -> Scale:
-    """Return a scale that ends at 1 and starts at the largest key of `STARTS` that leaves no value outside.
+    """Return a scale that ends at 1. It starts at the largest key of `STARTS` that is not above any value.
 
     Args:
         values: values to draw, each from 0 to 1.

@@ -81,9 +81,10 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the required exactness (tier) of numbers that do not belong to the selected weights.
+    """Return the required exactness (tier) of training results other than the metrics of the selected weights.
 
-    These are numbers of the epochs, or of the fits of the last layer, that were not selected.
+    These are losses, and validation metrics of the epochs and of the fits of the last layer that were not
+    selected.
     """
     units = {unit(rows) for rows in run.histories.values()}
     listed: dict[str, Tier] = {}
@@ -152,7 +153,10 @@ class Places:
         self._by_file: dict[str, dict[str, Place]] = {}
 
     def link(self, cell: Cell) -> Markup:
-        """Return HTML of a cell: a number as a link to its list entry, a text as escaped text."""
+        """Return a cell, which is a number or a text, as HTML.
+
+        A number becomes a link to its entry in the page's list of numbers. A text is escaped.
+        """
         if not isinstance(cell, Number):
             return keep_together(cell)
         place = self._place(cell)
@@ -160,11 +164,11 @@ class Places:
         return Markup('<a class="n" href="#{}" title="{}">{}</a>').format(place.anchor, visible(title), cell.text)
 
     def say(self, sentence: Sentence) -> Markup:
-        """Return HTML of a sentence, with its numbers as links to their list entries."""
+        """Return a sentence as HTML, in which numbers are links to their entries in the page's list of numbers."""
         return Markup("").join(map(self.link, sentence))
 
     def by_file(self) -> dict[str, list[Place]]:
-        """Return the list entries of all numbers linked so far, by JSON file."""
+        """Return a dict from JSON file to the list entries of its numbers, for all numbers linked so far."""
         return {file: list(places.values()) for file, places in sorted(self._by_file.items())}
 
     def _place(self, number: Number) -> Place:

@@ -32,9 +32,9 @@ TESTED = (
 
 
 def make_verdict(run: FinishedRun, all_exhibits: Sequence[Exhibit]) -> dict[str, Sentence]:
-    """Return the sentences at the top of a report, by their headings such as "Asked" or "Repeats".
+    """Return the sentences at the top of a report, by heading, such as "Asked" or "Repeats".
 
-    "Differs" is present only if the run has the classes of the published report.
+    The heading "Differs" is present only if the run has the classes of the published report.
     """
     test = next(exhibit for exhibit in all_exhibits if exhibit.number == TEST)
     source = figure_source(TEST, test.numbers)

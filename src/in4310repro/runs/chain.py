@@ -114,7 +114,8 @@ def starts(
 ) -> dict[str, str]:
     """Return a dict from the name of each training setting (one optimizer) to the hash of its starting point.
 
-    `tensors` has the epoch hashes of each training setting by name.
+    `tensors` maps the name of each training setting to its epoch hashes. They are needed if the protocol starts
+    each training with the final weights of the previous one.
     """
     split_hash, numeric_class = split_sha256(to_csv(split)), fingerprint["numeric_class"]
     initial = fingerprint.get("initial_weights_sha256", "")

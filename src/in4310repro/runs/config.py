@@ -108,7 +108,10 @@ class Config:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Preprocessing of the images, with default values for options that are None until the weights decide them."""
+        """Preprocessing of the images. Options that are still None count as their default values.
+
+        Such options are None only until the weights are read, because these decide the preprocessing.
+        """
         values = {name: getattr(self, name) for name in DECIDED_BY_WEIGHTS}
         given = {name: value for name, value in values.items() if value is not None}
         return Preprocessing(**given, size=self.image_size, orientation=self.orientation)
@@ -138,7 +141,7 @@ class Config:
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
-        """Return a clause about the first optimizer without portable arithmetic; empty if there is none."""
+        """Return a clause about the first optimizer that portable arithmetic does not support; may be empty."""
         return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property
@@ -214,7 +217,7 @@ def check_format(value: Any, source: str, formats: tuple[int, ...] = OF_RUNS) ->
 def to_json(config: Config, number: int | None = None) -> Values:
     """Return the configuration as JSON values, which `from_json` can read.
 
-    The protocol becomes a sorted list of the names of its deviations.
+    The value of `protocol` is a sorted list of the names of the deviations from the assignment.
 
     Args:
         config: the configuration.
@@ -263,7 +266,7 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
 
     Raises:
         ValueError: a name is unknown, a value has a wrong type or is out of range, or a momentum is given for an
-            optimizer that has none. For names and types, the message names the source.
+            optimizer that has none. The message about a wrong name or type states the source.
     """
     changed = _replace(config, changes, source)
     changed.training.refuse_unused_momentum()

@@ -31,10 +31,11 @@ def refuse_contradictions(
     scores: Scores,
     features: FeatureMaps | None,
 ) -> None:
-    """Raise ValueError if the files of a run contradict each other.
+    """Check that the files of a run do not contradict each other.
 
     Raises:
-        ValueError: the message names the file of the first contradiction, its key, and the expected value.
+        ValueError: there is a contradiction. The message names the file of the first one, the key in this
+            file, and the expected value.
     """
     _refuse(folder / names.SPLIT, _wrong_in_split(split, config.images))
     for setting in config.settings:
@@ -56,10 +57,11 @@ def refuse_broken_chains(
     histories: Mapping[str, Sequence[HistoryRow]],
     tensors: Mapping[str, Sequence[EpochHashes]],
 ) -> None:
-    """Raise ValueError if the hash chain in a setting's `tensors.json` has a wrong start or a broken link.
+    """Check the start and all links of the hash chain in each setting's `tensors.json`.
 
     Raises:
-        ValueError: the message names the file of the first broken link, the epoch, and the expected value.
+        ValueError: a start or link is wrong. The message names the file of the first one, the epoch, and the
+            expected value.
     """
     starts = chain.starts(config, fingerprint, split, tensors)
     for name, rows in histories.items():

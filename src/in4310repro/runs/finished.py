@@ -101,7 +101,7 @@ class FinishedRun:
 
     @property
     def training_sha256(self) -> str:
-        """Last hash in the hash chain of the selected optimizer's training; it depends on every epoch."""
+        """Last hash in the hash chain of the selected training setting. It depends on every epoch."""
         return chain.sha256_of(self.tensors[self.metrics["setting"]][-1])
 
     def selected_network(self) -> torch.nn.Module:
@@ -158,7 +158,7 @@ class FinishedRun:
         """Return the decoded test images.
 
         Args:
-            data: the present folder of the images, if they were moved.
+            data: the present folder of the images; None if it is still the recorded one.
             progress: where to show how many images have been decoded.
 
         Raises:
@@ -264,9 +264,10 @@ def _list_needed(run: FinishedRun) -> Iterator[str]:
 def advise(run: FinishedRun) -> str:
     """Return advice if the selected network may be guessing, or if a class has few training images.
 
-    If neither is the case, the text is empty. Always predicting the largest class has an accuracy, too. If this
-    accuracy lies within or above the 95 % interval of the network's validation accuracy, the network may be
-    guessing. Validation accuracy is optimistic, since the network was selected by it.
+    If neither is the case, the text is empty. The network is compared with a classifier that always predicts the
+    largest class. If the accuracy of this classifier lies within or above the 95 % interval of the network's
+    validation accuracy, the network may be guessing. The validation accuracy is optimistic, since the network was
+    selected by it.
     """
     supports = run.metrics["supports"]
     of_validation = supports[run.config.protocol.part_read_as("validation")]

@@ -259,7 +259,7 @@ def manifest_bytes(manifest: Manifest) -> bytes:
 
 
 def write_status(folder: Path, code: int, message: str, rank: int) -> None:
-    """Write the exit code, message and process rank with which a command ended to `status.json`.
+    """Record in `status.json` how a command ended: exit code, message and rank of the process.
 
     The file is needed because torchrun itself always exits with 1. Nothing is written if another process has
     locked the run, or if the run is finished and was not changed by this command.

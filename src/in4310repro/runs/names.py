@@ -89,7 +89,11 @@ def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
 
 
 def checkpoint(epoch: int, batch: int, sha256: str) -> str:
-    """Return a checkpoint's file name, from the numbers of finished epochs and batches and the hash of its bytes."""
+    """Return the file name of a checkpoint.
+
+    The name has the number of finished epochs, the number of finished batches of the next epoch, and the first
+    digits of the hash of the file's bytes.
+    """
     return f"{epoch:06d}-{batch:08d}-{sha256[:CHECKPOINT_DIGITS]}.safetensors"
 
 

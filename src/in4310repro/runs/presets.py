@@ -155,9 +155,9 @@ def with_one_setting(config: Config, optimizer: str | None, learning_rate: float
 
 
 def chosen_values(config: Config) -> dict[str, Any]:
-    """Return the configuration as JSON values, without values that the training will choose itself.
+    """Return the configuration as JSON values, without values that are chosen only when the training begins.
 
-    These can be the split and the names of the measured modules.
+    Such values can be the split and the names of the measured modules.
     """
     values = to_json(config, FORMAT)
     if config.split == SHARES:
@@ -206,9 +206,9 @@ def with_counts(config: Config, images: int) -> Config:
 def default_names(preset: str, data: str | None) -> Iterator[str]:
     """Yield names for run and report folders, in order of preference; the caller takes the first unused one.
 
-    The first name is that of the preset. If a preset that draws scenes is used with the user's images, it is
-    the name of the images' folder instead, unless a preset has this name. Characters besides letters, digits, -
-    and _ become -. Later names end with a number.
+    The names begin with the preset's name. If the preset draws scenes but the user gives images, they begin with
+    the name of the images' folder, in which `-` replaces characters that are not letters, digits or `_`. From the
+    second name on, a number is appended. A folder's name that is also a preset's always gets a number.
 
     Args:
         preset: one of `PRESETS`.

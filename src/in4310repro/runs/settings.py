@@ -42,7 +42,7 @@ class Optimizer:
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
 
     def state_with(self, momentum: float) -> Mapping[str, Kept]:
-        """Return the names and meanings of the tensors that the optimizer keeps for a parameter at this momentum."""
+        """Return the tensors that the optimizer keeps for each parameter at this momentum, as a dict by name."""
         return {} if self.has_momentum and not momentum else self.state
 
 

@@ -287,12 +287,12 @@ def regular_file(folder: Path, name: str) -> Path:
 def lock(place: Path) -> None:
     """Lock a folder or file until this process ends.
 
-    The lock is a file beside the locked one, which is removed when the process ends. A killed process leaves
-    the file behind, but the file then no longer locks anything.
+    The lock is a file beside `place`. This lock file is removed when the process ends. A killed process leaves
+    the lock file behind, but the lock file then no longer locks anything.
 
     Raises:
-        ValueError: another process has locked it.
-        OSError: the lock's file cannot be written.
+        ValueError: another process has locked `place`.
+        OSError: the lock file cannot be written.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
     path = place.with_name(f".{place.name}.lock").absolute()
@@ -336,7 +336,10 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _remove(path: Path) -> None:
-    """Remove a lock's file and release the lock; Windows cannot remove a file that a process has open."""
+    """Remove a lock's file, then release the lock.
+
+    On Windows, the file stays, since an open file cannot be removed there.
+    """
     with contextlib.suppress(OSError):
         path.unlink()
     _HELD.pop(path).release()

@@ -172,7 +172,7 @@ class Heartbeat:
             self.may_leave.set()
 
     def _beat(self) -> None:
-        """Send one heartbeat, and update for how many seconds each process has been silent."""
+        """Send one heartbeat, and update `silent`, the number of seconds since each process last sent one."""
         now = time.monotonic()
         # Where this process was itself stopped for a while, it knows nothing of that time.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now

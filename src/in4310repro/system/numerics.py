@@ -52,7 +52,7 @@ class Numerics:
         Its modules may be replaced, but its state dict remains the same.
 
         Raises:
-            ValueError: a module has no portable arithmetic; the message names it and what to do.
+            ValueError: a module has no portable arithmetic; the message names the module and says what to do.
         """
         if not self.portable:
             return model.to(self.device)
@@ -90,14 +90,17 @@ class Numerics:
 def activate(mode: str = "auto", device: str = "auto") -> Numerics:
     """Choose the arithmetic mode of this process, and compute its numeric class.
 
+    Processes of the same numeric class compute equal bits.
+
     Args:
-        mode: `native`, `portable`, or `auto`: portable if the kernels were built, else native with a note.
+        mode: `native`, `portable` or `auto`. The mode `auto` means portable if that is available here,
+            otherwise native with a note that says why.
             Callers whose network or optimizers have no portable arithmetic must ask for native.
         device: `auto`, `cpu`, or a torch device such as `cuda` or `cuda:1`. Portable arithmetic runs only on
             the CPU.
 
     Raises:
-        ValueError: an unknown mode or device, or portable arithmetic that is unavailable here.
+        ValueError: the mode or device is unknown, or the mode is `portable` and unavailable here.
     """
     _refuse_unreadable_thread_counts()
     if mode not in MODES:
@@ -221,9 +224,9 @@ def _refuse_unreadable_thread_counts() -> None:
 
 
 def _openmp_limit() -> int | None:
-    """Return the limit that the environment sets to the number of OpenMP threads; None without a limit.
+    """Return the largest number of OpenMP threads that the environment allows; None if it sets no limit.
 
-    Above this limit the backward pass of oneDNN would wait for ever for threads that OpenMP did not start.
+    With more threads the backward pass of oneDNN would wait for ever for threads that OpenMP did not start.
     """
     if os.environ.get("OMP_DYNAMIC", "").strip().lower() in ("true", "1"):
         # OpenMP then decides from call to call.
@@ -240,17 +243,26 @@ def _processors() -> int:
 
 
 def portable_class(hashes: dict[str, str], version: int) -> str:
-    """Return the numeric class of portable arithmetic: 12 hex digits of a hash of its version and self-test."""
+    """Return the numeric class of portable arithmetic; processes of the same class compute equal bits.
+
+    It is 12 hex digits of a hash of the arithmetic's version and of the self-test's hashes.
+    """
     return _sha256(json.dumps([version, hashes]).encode())[:12]
 
 
 def native_class(hashes: dict[str, str], threads: int, device_name: str) -> str:
-    """Return the numeric class of native arithmetic: 12 hex digits of a hash of probe results, threads and device."""
+    """Return the numeric class of native arithmetic; processes of the same class compute equal bits.
+
+    It is 12 hex digits of a hash of the probe results `hashes`, the number of threads and the device name.
+    """
     return _sha256(json.dumps([hashes, threads, device_name]).encode())[:12]
 
 
 def probe(device: str = "cpu") -> dict[str, str]:
-    """Return 12-digit hashes of small computations whose bits may differ between machines, by computation."""
+    """Return a dict from the name of a small computation to 12 hex digits of a hash of its result.
+
+    The bits of these results may differ between machines.
+    """
     import torch
     from PIL import Image
 

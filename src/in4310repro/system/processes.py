@@ -72,7 +72,8 @@ _heartbeats: list[Heartbeat] = []
 def _heartbeat(*, joins: bool = False) -> Heartbeat | None:
     """Return this process's heartbeat; None if torchrun did not start several processes.
 
-    A heartbeat is created if there is none yet, or if `joins` is true and the last one has finished.
+    A heartbeat is created if there is none yet. If `joins` is true, a new one is also created after the latest
+    one has finished.
     """
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True" or launch.size() == 1:
         return None

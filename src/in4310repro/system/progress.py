@@ -31,7 +31,7 @@ class Clock:
     start: tuple[float, float] | None = None
 
     def seconds_left(self, share: float) -> float | None:
-        """Return the estimated seconds until the whole task is finished, of which the fraction `share` is done.
+        """Return the estimated seconds until the whole task is finished, given the fraction `share` that is done.
 
         The result is None if nothing has been done since this method was first called.
         """
@@ -151,7 +151,7 @@ SILENT = Progress()
 
 
 def print_plain(console: Console, text: str) -> None:
-    """Print text without interpreting markup such as `[red]`; escapes characters that cannot be encoded."""
+    """Print text without interpreting markup such as `[red]`; escape characters that cannot be encoded."""
     if not console.is_terminal:
         write_line(console.file, text)
         return

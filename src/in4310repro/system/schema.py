@@ -45,7 +45,8 @@ def check(value: Any, kind: Any, source: str) -> Any:
         source: the file that holds the value, for the message.
 
     Raises:
-        ValueError: the message names the source, the first wrong key, its value and what is valid.
+        ValueError: the value does not fit `kind`. The message names the source, the first wrong key, its value
+            and what is valid.
 
     Examples:
         >>> check({"sea": 0.5}, dict[str, Share], "accuracy.json")

@@ -100,9 +100,9 @@ class _Search:
         return Explanation(self._function, plain.equal, plain, self._held, tuple(findings), effects, together)
 
     def _hold(self) -> list[Finding]:
-        """Find what must be held fixed, such as seeds, to make the runs equal; return the causes that this shows.
+        """Find what must be held fixed, such as seeds, to make runs equal; return the causes of their differences.
 
-        What was found is held fixed in later runs too.
+        Later runs hold the same things fixed.
         """
         fixes = {each.option: each for each in changes.usable_fixes()}
         usable = [name for name in fixes if isinstance(self._runner.try_all(Request("first", (name,)))[0], Run)]
@@ -180,7 +180,7 @@ class _Search:
     def _with(
         self, variant: Variant, place: str, variables: tuple[tuple[str, str], ...] = (), threads: int = 0
     ) -> tuple[Request, Request]:
-        """Return the requests for two runs: first the run to compare with, then the run of the variant."""
+        """Return a pair of requests. The first is for a run to compare with, the second for a run of the variant."""
         own = self._runner.add(variant) if variant.start is not None else place
         against = Request("first" if own != place else place, (*self._held, *variant.against))
         return against, Request(own, (*self._held, *variant.options), variables=variables, threads=threads)
@@ -214,9 +214,10 @@ class _Search:
         return all(map(self._equal, pair, again))
 
     def _together(self, effects: Sequence[Effect]) -> list[str]:
-        """Test whether changes still alter bits with deterministic algorithms or portable arithmetic.
+        """Test whether deterministic algorithms or portable arithmetic prevent the effects that were found.
 
-        Return a sentence for each of these two settings that was tried; it names the changes that still alter bits.
+        Only the effects of the number of threads and of vector instructions are tested. Return a sentence for each of
+        the two settings that could be tried, with the names of the changes that still alter bits.
         """
         moving = [
             each.change for each in effects if each.moved and (each.change.name == THREADS or each.change.variables)

@@ -176,7 +176,10 @@ def missing(needs: str) -> str:
 
 
 def usable_fixes() -> list[Fix]:
-    """Return the fixes that can be applied on this machine. The fix `memory` needs Linux."""
+    """Return the sources of differences, such as the clock, that can be held fixed on this machine.
+
+    All can be held fixed on every machine, except `memory`, which needs Linux.
+    """
     return [each for each in FIXES if each.option != "filled memory" or not missing("linux")]
 
 

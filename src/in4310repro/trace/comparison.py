@@ -105,7 +105,7 @@ class Comparison:
 
 
 def compare(first: TraceFile, second: TraceFile) -> Comparison:
-    """Compare the common steps of two traces, in the order in which the first training computed its tensors.
+    """Compare the steps that two traces have in common, tensor by tensor in the order of the trace `first`.
 
     Generator states, indices and file names do not count as differences; they serve to explain differences.
 

@@ -122,7 +122,10 @@ def _processor() -> str:
 
 
 def _cuda(device: torch.device) -> dict[str, Any]:
-    """Return the GPU, and the CUDA and cuDNN versions and options that can change bits; not covered by tests."""
+    """Return the GPU, and the versions and options of CUDA and cuDNN that can change the bits of results.
+
+    No test covers this function.
+    """
     driver: Any = torch._C
     return {
         "GPU": torch.cuda.get_device_name(device),

@@ -124,10 +124,10 @@ def _weights() -> Tensor:
 
 @functools.lru_cache(maxsize=64)
 def _turned_weights(positions: int) -> Tensor:
-    """Return the hash weights for channels_last feature maps, as a tensor of positions x channels.
+    """Return the hash weights for channels_last feature maps, as a tensor [position, channel].
 
-    The weights repeat after a number of channels that depends on `positions`. The tensor has these channels and
-    16 more, since the kernel reads 16 channels at once.
+    Along the channels, the weights are periodic. The tensor holds one period and 16 further channels, since the
+    kernel reads 16 channels at once. `positions` is the number of positions (pixels) in a map.
     """
     channels = BLOCK // math.gcd(positions, BLOCK) + 16
     places = torch.arange(channels) * positions + torch.arange(positions)[:, None]

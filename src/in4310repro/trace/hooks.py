@@ -59,6 +59,6 @@ def refuse(model: nn.Module) -> None:
 def current_phase() -> str:
     """Return BACKWARD during a backward pass, otherwise FORWARD.
 
-    Activation checkpointing calls modules again during a backward pass.
+    A module call that activation checkpointing repeats during a backward pass thus counts as BACKWARD.
     """
     return BACKWARD if torch._C._current_graph_task_id() != -1 else FORWARD

@@ -19,7 +19,7 @@ ORDER = "the order of images"
 def describe_inputs(
     pairs: Sequence[Pair], found: Difference, environment: Mapping[str, tuple[Any, Any]]
 ) -> Iterator[str]:
-    """Yield sentences on why two trainings read different inputs in a step, such as different images or labels.
+    """Yield sentences on why two training runs had different inputs, such as images or labels, in a step.
 
     Args:
         pairs: the common steps of the two traces.
@@ -97,7 +97,7 @@ def _describe_cause(
 def _describe_pixels(
     until: Sequence[Pair], changed: Sequence[tuple[Event, Event]], environment: Mapping[str, tuple[Any, Any]]
 ) -> str:
-    """Return a sentence on why pixels differ although both trainings read the same images."""
+    """Return a sentence on why pixels differ although both training runs read the same images."""
     libraries = "; ".join(
         f"{name} {a} and {b}" for name in PIXELS if name in environment for a, b in [environment[name]]
     )
@@ -119,7 +119,9 @@ def _describe_pixels(
 
 
 def _describe_order(pairs: Sequence[Pair]) -> str:
-    """Return a sentence if both trainings read the same images in different orders; otherwise an empty text.
+    """Return a sentence if two training runs read mostly the same images, but in different orders.
+
+    Otherwise return an empty text.
 
     Args:
         pairs: the first differing step, and the steps after it.
@@ -142,9 +144,9 @@ def _images(step: Step) -> list[Event]:
 
 
 def _changed_images(pairs: Sequence[Pair]) -> tuple[Counter[str], Counter[str]]:
-    """Count the hashes of the images that changed between the trainings, separately for each training.
+    """Count the image hashes at the places where two training runs differ; return one Counter for each run.
 
-    An image counts if the other training has a different image, or none, at the same place.
+    An image is also counted if the other run has no image at its place.
     """
     images = [zip_longest(_images(pair.first), _images(pair.second)) for pair in pairs]
     changed = [(a, b) for step in images for a, b in step if not (a and b and a.hash == b.hash)]

@@ -133,7 +133,7 @@ def _sequence(step: Step) -> list[tuple[object, ...]]:
 def find_difference(traces: tuple[TraceFile, TraceFile], pair: Pair, equal_steps: int) -> Difference | None:
     """Return the first difference within a step, in the order of execution; None if there is none.
 
-    `equal_steps` is the number of equal steps before this step, which the difference reports.
+    `equal_steps` is the number of equal steps before this one. It is stored in the difference.
     """
     mode_checked = False
     equal = 0

@@ -191,7 +191,10 @@ class Server:
         return list(result["libraries"])
 
     def _last_lines(self, trace: Path) -> str:
-        """Return the line of code at which a process ended, or else the last line of its errors; may be empty."""
+        """Return the line of code at which a process stopped, as the end of an error message.
+
+        If that line is unknown, return the last line of the process's error output; empty if there is none.
+        """
         for file in (trace.with_name(f"{trace.name}.errors"), self._scratch / "start.errors"):
             if file.exists() and (text := file.read_bytes()[-TAIL:].decode(errors="replace").strip()):
                 stack = [found.groups() for found in STACK.finditer(text)]

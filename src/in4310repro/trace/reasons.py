@@ -58,7 +58,10 @@ Environment = Mapping[str, tuple[Any, Any]]
 
 
 def describe_equality(pairs: Sequence[Pair], environment: Environment) -> Iterator[str]:
-    """Yield a sentence that two traces are equal, and sentences on differences of their environments."""
+    """Yield a sentence which says that two traces are equal.
+
+    Then yield sentences on differences between the environments in which the traces were recorded.
+    """
     tensors = sum(not is_evidence(each) for pair in pairs for each, _ in pair.events)
     yield f"Everything that both traces recorded is equal to the bit: {tensors:,} tensors in {len(pairs):,} steps."
     yield from _describe_heads(environment)
@@ -193,7 +196,10 @@ def _draws(kind: str) -> bool:
 
 
 def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
-    """Yield a sentence if modules of class `kind` draw random numbers, as dropout does, or possibly draw them."""
+    """Yield a sentence if modules of class `kind` draw random numbers, as dropout does, or may draw them.
+
+    The sentence also says whether the recorded states of the random generators differ in the steps `until`.
+    """
     if _draws(kind) and different_generators(until):
         yield f"It draws random numbers, and {describe_generators(until)}."
     elif _draws(kind):

@@ -127,7 +127,7 @@ def _of_now(function: Callable[[float], Any], now: Callable[[], float], seconds:
 
 
 def fix_entropy(notes: Notes) -> None:
-    """Make os.urandom, generators without a seed, and process ids return the same values in each process."""
+    """Make os.urandom, unseeded generators and the process id give the same values in every process."""
     import torch
 
     counter = itertools.count()

@@ -69,7 +69,10 @@ def batch_tensors(images: object) -> Iterator[Named]:
 
 
 def state_tensors(model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]) -> list[Named]:
-    """Return pairs (name, tensor) of initialised parameters, buffers and optimizer state."""
+    """Return pairs (name, tensor) for parameters, buffers and optimizer state.
+
+    Lazy parameters and buffers, which have no values yet, are left out.
+    """
     parameters = dict(model.named_parameters())
     names = {id(parameter): name for name, parameter in parameters.items()}
     found = [(name, each) for name, each in (*parameters.items(), *model.named_buffers()) if not is_lazy(each)]

@@ -196,18 +196,18 @@ def restore(
 
     Args:
         folder: the folder of the checkpoints.
-        model: the network, as built for the training.
-        optimizer: the optimizer, as built for the training.
-        config: the training's configuration as JSON values.
+        model: the network, as built for the training run.
+        optimizer: the optimizer, as built for the training run.
+        config: the configuration of the training run as JSON values.
         batches: number of batches per epoch, if known.
 
     Returns:
         The position to continue from, and a warning for each corrupt file. Without an intact checkpoint the
-        position is the start of the training.
+        position is the start of the training run.
 
     Raises:
         ValueError: the checkpoint's configuration differs (the message names the values), or the file is intact
-            but its content cannot come from this training.
+            but its content cannot come from this training run.
     """
     warnings = []
     for file in reversed(_list_files(folder)):

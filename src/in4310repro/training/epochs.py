@@ -33,7 +33,8 @@ from in4310repro.training.step_trace import StepTrace
 def numerics_of_processes(numerics: Numerics, processes: Processes) -> Numerics:
     """Return a description of the arithmetic of a training run in which all of `processes` take part.
 
-    In native mode the numeric class depends on the number of processes; in portable mode it does not.
+    The numeric class in this description identifies arithmetic that gives equal bits. In native mode it depends
+    on the number of processes; in portable mode it does not.
     """
     if numerics.portable or processes.size == 1:
         return numerics
@@ -257,7 +258,10 @@ class Epochs:
         return loss
 
     def start_step(self) -> None:
-        """Set the learning rates and the generator of the step at `position`, and clear the gradients."""
+        """Set the learning rates for the step at `position`, and clear the gradients.
+
+        If the network is not a ResNet, also seed torch's random generator for the step, for example for dropout.
+        """
         task, config, step = self.task, self.task.config, self.steps
         steps = len(training_ranges(len(task.training), config.batch_size)) * config.epochs
         factor = optimizers.learning_rate_factor(step, steps, config.schedule, config.warm_up)

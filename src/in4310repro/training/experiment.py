@@ -132,9 +132,9 @@ def follow(config: Config, context: Context) -> None:
 
 
 def _with_shared_arithmetic(context: Context) -> Context:
-    """Return the context with a description of the arithmetic of all processes together.
+    """Return the context with `numerics` changed to describe all processes of the training run together.
 
-    The description is that of `numerics_of_processes`.
+    The description differs from that of one process only in native arithmetic.
 
     Raises:
         ValueError: several processes on the CPU would use native arithmetic.
@@ -236,9 +236,10 @@ def _score_test_set(
 
 
 def _predict_parts(model: torch.nn.Module, plan: TrainingPlan, context: Context) -> tuple[Scores, Scores | None]:
-    """Return the scores of the test set, and those of the images that training never uses.
+    """Return the scores of the test images, and those of the images that the run has not used.
 
-    The second item is None if the split is not shared.
+    There are such images if the protocol trains, validates and tests on the test part of the split. With any
+    other protocol, the second item is None.
     """
     config, split = plan.config, plan.split
     scores = predict(model, plan.sets["test"], config.evaluation, context)

@@ -49,8 +49,9 @@ class Features(NamedTuple):
 def fit(task: Task) -> list[HistoryRow]:
     """Fit the last layer once for each penalty strength; return a row of metrics per strength.
 
-    Every fit starts from zero weights, independently of the others. The files written are those of
-    `training.fit`. An interrupted run continues with the first strength whose row is not yet in these files.
+    Every fit starts from zero weights, independently of the others. After each fit, `SETTING/history.json`
+    and `SETTING/tensors.json` are written, and also `SETTING/best.safetensors` if the fit is the best so far. An
+    interrupted run continues with the first strength whose row is not yet in these files.
 
     Raises:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
@@ -82,7 +83,9 @@ def follow(inputs: TrainingInputs) -> None:
 
 
 def features_of(inputs: TrainingInputs, model: torch.nn.Module, *, cache: bool = True) -> Features:
-    """Return the inputs of the last layer for all training and validation images; see `embed` for `cache`.
+    """Return the inputs of the last layer for all training and validation images.
+
+    If `cache` is False, all of them are computed and none are read from the cache.
 
     Raises:
         ValueError: the network does not end in one linear layer, a feature is not finite, the disk is too full,
@@ -190,7 +193,9 @@ def largest_derivative(
 def scores_of_features(
     layer: torch.nn.Module, features: Embedding, images: ImageSet, batch_size: int, numerics: Numerics
 ) -> Scores:
-    """Return scores computed from the last layer's inputs, with the same bits as `predict` for equal batches.
+    """Compute the scores of images from the inputs of the last layer.
+
+    The scores have the same bits as those of `predict` if the batches are the same.
 
     Args:
         layer: the network's last layer.
@@ -209,9 +214,9 @@ def scores_of_features(
 
 
 def _position(task: Task, record: Record) -> Position:
-    """Return the position from which an interrupted run continues; it contains the results of the completed fits.
+    """Return the Position with the results of all completed fits, from which an interrupted run continues.
 
-    If files are damaged or missing, return the initial position.
+    If files are damaged or missing, return an empty Position.
     """
     files, name = task.files, task.setting.name
     kept = [names.of_setting(name, each) for each in (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)]

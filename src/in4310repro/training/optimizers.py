@@ -51,18 +51,18 @@ def state_copies(setting: OptimizerSetting) -> int:
 
 
 def state_of(optimizer: torch.optim.Optimizer, group: Mapping[str, Any]) -> Mapping[str, Kept]:
-    """Return descriptions of the tensors that the optimizer keeps for each parameter of a group, by tensor name."""
+    """Return a dict from name to description of the tensors that the optimizer keeps for a parameter of a group."""
     return OPTIMIZERS[type(optimizer).__name__].state_with(group.get("momentum", 0))
 
 
 def states_of(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor], *, of_all: bool
 ) -> dict[int, dict[str, torch.Tensor]]:
-    """Return the optimizer state of each parameter by its index, from tensors named `INDEX.NAME` in a file.
+    """Return a dict from the index of each parameter to its optimizer state.
 
     Args:
         optimizer: the optimizer, with parameters of the right shapes.
-        tensors: tensors on the CPU.
+        tensors: tensors on the CPU, named `INDEX.NAME` by parameter index and state tensor, as read from a file.
         of_all: whether every parameter must have a state; if False, the state of a parameter may be missing,
             since a parameter that never had a gradient has none.
 

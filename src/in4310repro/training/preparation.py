@@ -77,7 +77,7 @@ def check_weights(config: Config, weights: Weights, context: Context) -> Weights
     """Classify ImageNet images with the initial weights of a training run; count the correctly classified ones.
 
     Args:
-        config: the configuration, with the preprocessing that its weights state.
+        config: the configuration; the preprocessing of the weights is already filled in.
         weights: the weights that the configuration names.
         context: arithmetic, progress and processes of the computation.
 
@@ -167,13 +167,14 @@ class TrainingPlan:
 def plan_training(config: Config, context: Context) -> TrainingPlan:
     """Check the data, weights and network of a training run, decode all its images, and return its plan.
 
-    The plan's configuration is complete: options that were left to the weights or the network are filled in. The
-    test images are decoded too, so that an unreadable one is reported before the training and not after it.
+    In the plan's configuration, options that were left to the weights or the network are filled in. The test
+    images are decoded too, so that an unreadable one is reported before the training and not after it.
 
     Raises:
-        ValueError: the network is unknown, or has no portable arithmetic; an optimizer cannot use the portable
-            arithmetic asked for; a size exceeds this machine; the images, the split, the weights or the options are
-            invalid; an image cannot be decoded; or a group of look-alikes does not fit the split.
+        ValueError: the network is unknown, or has no portable arithmetic; an optimizer has no portable
+            arithmetic, although it was requested; memory or disk space is too small; the images, the split, the
+            weights or the options are invalid; an image cannot be decoded; or a group of look-alikes does not fit
+            the split.
     """
     _refuse_impossible(config, context.numerics)
     config, images = _load_catalogue(config, context.progress)
@@ -207,7 +208,7 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
 def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalogue]:
     """Return the configuration and the catalogue of its images.
 
-    In the configuration, a split in the proportions of the preset is replaced by numbers of images.
+    If no split was given for the images, it is filled in as image counts in the proportions of the preset.
     """
     if config.data:
         images = catalogue(Path(config.data), progress)
@@ -224,7 +225,8 @@ def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalog
 def _open_network(config: Config, classes: int, context: Context) -> tuple[Config, torch.nn.Module]:
     """Return the completed configuration, and the network with its initial weights.
 
-    The configuration is completed by the preprocessing of the weights and the default modules of the network.
+    The configuration gets the preprocessing of the weights and, if no modules were chosen, the default modules of
+    the network.
     """
     weights = config.network.read_weights(config.weights)
     network = config.network.build(classes, config.seed, weights)

@@ -87,7 +87,7 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
 
 
 def resume_run(folder: Path, plan: TrainingPlan) -> RunFolder:
-    """Open an existing run folder. If the plan has more epochs than the run, prepare the run for them.
+    """Open an existing run folder. If the plan has more epochs than the run, prepare the run for the further epochs.
 
     Raises:
         ValueError: the run was begun with other options, other images or another arithmetic, or it cannot be

@@ -90,7 +90,10 @@ class StepLog:
 
 
 def _lines_until(file: Path, done: int) -> list[bytes]:
-    """Return a log's complete lines up to step `done`; an empty list if there is no log."""
+    """Return a log's complete lines for the steps 1 to `done`, without the header.
+
+    The list is empty if there is no log.
+    """
     lines = read_bytes(file).splitlines(keepends=True) if file.exists() else []
     return [line for line in lines if line.endswith(b"\n") and 0 < _step_of(line) <= done]
 

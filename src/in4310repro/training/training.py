@@ -40,9 +40,9 @@ def fit(task: Task) -> list[HistoryRow]:
 
     After each epoch, `SETTING/history.json` and `SETTING/tensors.json` (a chain of hashes: see `runs.chain`)
     are written. `SETTING/best.safetensors` (parameters and buffers) is written if the selection metric on
-    validation is the best so far. Checkpoints go to `SETTING/checkpoint/`, and kept epochs to
-    `SETTING/epochs/`. If there is a checkpoint, the training resumes from it, with results bitwise equal to
-    those of an uninterrupted training.
+    validation is the best so far. Checkpoints go to `SETTING/checkpoint/`. If `task.keep_epochs`
+    is True, the weights and optimizer state after each epoch are kept in `SETTING/epochs/`. If there is a
+    checkpoint, the training resumes from it, with results bitwise equal to those of an uninterrupted training.
 
     Raises:
         ValueError: the loss is not finite, or the checkpoint's configuration differs.

@@ -49,9 +49,9 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances expected when somebody verifies a run with only the files of the run at hand.
+        """Return the circumstances to expect if only the files of the run are available for its verification.
 
-        Additional image sets are then available only if they are installed with libraries.
+        Additional image sets then count as available only if Python libraries provide them.
         """
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
@@ -89,7 +89,7 @@ class Statement:
     of_run: Callable[[Circumstances], Iterable[str]] | None = None
 
     def words(self, circumstances: Circumstances) -> list[str]:
-        """Return the statement in words that fit the run, as a list of texts; empty if it does not apply to the run."""
+        """Return the wording of the statement for a run; an empty list if the statement does not apply to the run."""
         return [self.what] if self.of_run is None else list(self.of_run(circumstances))
 
 

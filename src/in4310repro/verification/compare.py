@@ -25,10 +25,11 @@ COMPARED = (
 
 
 def compare_runs(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return messages on where the results of two runs first differ, and on differences of recorded inputs.
+    """Return messages on the first differences in the results of two runs, and on differences in their inputs.
 
-    The list is empty if everything named in `COMPARED` is bitwise equal, even if the fingerprints differ. The
-    tensors of `best.safetensors` are compared with each other and with their hashes in `tensors.json`.
+    Inputs are the configuration and the fingerprint. The list is empty if everything named in `COMPARED` is
+    bitwise equal, even if inputs differ. The tensors of `best.safetensors` are compared with each other and with
+    their hashes in `tensors.json`.
 
     Raises:
         ValueError: weights are missing or damaged.

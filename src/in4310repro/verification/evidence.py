@@ -42,8 +42,8 @@ class DamagedRunError(Exception):
 def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
     """Return whether values recomputed on this machine must equal the recorded values bit for bit.
 
-    They must if the numeric class of this machine is the recorded one. They also must if recording and
-    recomputation both use portable arithmetic, which fixes the order of float operations.
+    They must if this process and the recording one have the same numeric class, a hash that identifies their
+    arithmetic. They also must if both use portable arithmetic, which fixes the order of float operations.
     """
     both_portable = numerics.portable and recorded["numerics"] == "portable"
     return both_portable or recorded["numeric_class"] == numerics.numeric_class

@@ -31,9 +31,9 @@ NEXT_BIN = 2 * RELATIVE_ERROR
 def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
     """Return a phrase that says how closely newly measured feature maps must agree with the recorded ones.
 
-    The phrase is empty if no feature maps are recorded, or if only the last bits of eigenvalues may differ. The
-    tolerance depends on the precision and arithmetic of the recorded feature maps, which may differ from those of
-    the run.
+    The phrase is empty if no feature maps are recorded. It is also empty if all values must be equal, apart from
+    the last bits of eigenvalues. The tolerance depends on the precision and arithmetic of the recorded feature
+    maps, which may differ from those of the run.
     """
     if features is None:
         return ""

@@ -30,11 +30,10 @@ LENGTH = 8  # bytes before the header of a safetensors file, which hold its leng
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each valid file whose bytes differ from those that a training run would write.
+    """Yield a message for each file that is valid, but differs in its bytes from the file that a run would write.
 
-    Examples of such bytes are a number in another notation, a duplicate key, and metadata beside weights. They
-    could hide text. The archive of the scores is compared by its length only, since archives name the operating
-    system.
+    A number in a different notation or a duplicate key, for example, could hide text. Of the archive of the
+    scores, only the length is compared, since archives name the operating system.
     """
     for name in _json_files(run):
         file = run.files.file(name)
@@ -51,7 +50,10 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
-    """Return `needed` without the keys that `written` lacks at the same place, such as newer options."""
+    """Return `needed` without the keys that `written` lacks, such as newer options.
+
+    Keys of nested values are omitted in the same way.
+    """
     if isinstance(written, Mapping) and isinstance(needed, Mapping):
         return {key: _as_far_as(written[key], value) for key, value in needed.items() if key in written}
     if isinstance(written, list) and isinstance(needed, list) and len(written) == len(needed):

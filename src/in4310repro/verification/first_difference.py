@@ -35,7 +35,7 @@ def read_traces(run: RunFolder, setting: str) -> list[TraceFile]:
 
 
 def steps_of_epoch(run: FinishedRun, epoch: int) -> range:
-    """Return the numbers of the steps of an epoch, which count from 0."""
+    """Return the step numbers of an epoch. Steps are counted from 0 over the whole training run."""
     images = len(run.split.parts[run.config.protocol.part_read_as("training")])
     steps = len(training_ranges(images, run.config.batch_size))
     return range((epoch - 1) * steps, epoch * steps)
@@ -59,7 +59,7 @@ def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> C
 
 
 def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:
-    """Return a sentence on the first tensor in which two runs differ.
+    """Return a list with one sentence, which describes the first tensor in which two runs differ.
 
     If the traces of the runs do not show this tensor, the sentence says how to record traces that do. The traces
     are those of the first setting in which an epoch differs. The list is empty if no epoch differs.

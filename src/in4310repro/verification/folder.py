@@ -22,10 +22,10 @@ SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 def changed_files(files: RunFolder, among: Collection[str] | None = None) -> list[str]:
-    """Return a message for each listed file that is missing, changed or a link, and for a damaged manifest.
+    """Return a message for each file in the manifest that is missing, changed or a link.
 
-    An intact manifest has exactly the bytes that a run writes: sorted by name, each name once, and one line
-    break at the end.
+    A damaged manifest gives a message, too. An intact one has exactly the bytes that a run writes: sorted by
+    name, each name once, and one line break at the end.
 
     Args:
         files: the files of the run.
@@ -188,8 +188,8 @@ def unchecked_in_run(folder: Path, checked: Collection[str], settings: Mapping[s
     Args:
         folder: the run folder.
         checked: paths of the checked files, relative to the folder.
-        settings: number of epochs of each setting of the run; files of any other setting, or of a later epoch,
-            are listed as of unknown kind.
+        settings: number of epochs of each setting of the run. Files of other settings or later epochs are
+            unexpected, so that their kind is listed as unknown.
     """
     listed = unchecked_in(folder, checked)
     return [Unchecked(path=each["path"], kind=_kind_in_run(each, settings)) for each in listed]
@@ -222,7 +222,10 @@ def describe(listed: Collection[Unchecked]) -> str:
 
 
 def _place(each: Unchecked) -> str:
-    """Return the folder under which an unchecked file is counted. For a status file, return its path."""
+    """Return the folder or path by which `describe` counts an unchecked file that training left.
+
+    It is the folder `logs/` for a log, the path for the status file, and the parent folder for other files.
+    """
     if each["kind"] == STATUS:
         return each["path"]
     return f"{names.LOGS}/" if each["kind"] == LOG else each["path"].rpartition("/")[0] + "/"

@@ -77,7 +77,8 @@ class HeadFits:
     def findings(self) -> Iterator[Finding]:
         """Repeat each fit, and yield messages on records that contradict it.
 
-        Different bits of the weights, as another processor gives them, are no contradiction. They yield a note.
+        On a different processor, a repeated fit may give weights with different bits. This is no contradiction, but a
+        note reports it.
         """
         inputs, history, other_bits = self._inputs, self._run.histories[self._setting.name], []
         features, best_epoch = head.features_of(inputs, inputs.model, cache=False), self._setting.best_row["epoch"]

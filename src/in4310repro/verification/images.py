@@ -77,7 +77,7 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:
-    """Compare the decoded test and validation images with the run's fingerprint; yield a message per difference."""
+    """Compare the pixels of the test and validation images with the recorded hashes; yield a message per difference."""
     for part in ("test", "validation"):
         yield from pixel_differences(evidence.run, part, evidence.images(part), bitwise=evidence.bitwise)
 

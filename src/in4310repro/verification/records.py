@@ -139,8 +139,8 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     """Yield a message for each recorded value of the best epoch that differs from the recomputed one.
 
     The values are those in history.json and tensors.json. The best epoch is the one with the best value of the
-    metric that the option `select` names; ties go to the earlier epoch. If equal bits are not required, a Claim
-    is yielded too for each average precision that cannot be checked closely (see `open_precisions`).
+    metric that the option `select` names; ties go to the earlier epoch. If equal bits are not required, also
+    yield a `Claim` (an unchecked statement) for each average precision that cannot be checked closely.
 
     Raises:
         ValueError: a score is not finite.
@@ -177,8 +177,8 @@ def _tensor_differences(setting: SettingEvidence) -> Iterator[str]:
 def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
     """Yield a message for each kind of difference between scores.npz and the recomputed scores.
 
-    The scores are recomputed with the selected network. If equal bits are not required, a Claim is yielded too
-    for each average precision that cannot be checked closely (see `open_precisions`).
+    The scores are recomputed with the selected network. If equal bits are not required, also yield a `Claim` (an
+    unchecked statement) for each average precision that cannot be checked closely.
 
     Raises:
         ValueError: a score is not finite.
@@ -199,8 +199,9 @@ def saved_score_differences(selected: SettingEvidence) -> Iterator[Finding]:
 def metrics_differences(selected: SettingEvidence) -> Iterator[str]:
     """Yield a message for each value of metrics.json that differs from the value computed from new scores.
 
-    The new scores are computed with the selected network. If equal bits are not required, the recorded class
-    metrics must also equal those of the saved scores exactly, unless the protocol ranks images by logits.
+    The new scores are computed with the selected network. If equal bits are not required, the class metrics in
+    metrics.json are also compared with those of the scores in scores.npz. They must be equal exactly. This second
+    comparison is omitted if the protocol ranks images by logits.
 
     Raises:
         ValueError: a score is not finite.

@@ -21,12 +21,15 @@ MATCHES = "every file matches the manifest; whoever changes a file can rewrite t
 
 
 def computed_again(circumstances: Circumstances) -> list[str]:
-    """Return the texts of all statements that a verification without differences confirms."""
+    """Return the statements about a run that a verification confirms if it finds no differences."""
     return [words for check in CHECKS for each in check.computes for words in each.words(circumstances)]
 
 
 def claims(circumstances: Circumstances) -> list[Claim]:
-    """Return the statements of a run that a verification does not confirm, sorted by the evidence they need."""
+    """Return the statements about a run that a verification leaves unconfirmed, even if it finds no differences.
+
+    They are sorted by the kind of evidence that would confirm them.
+    """
     listed = [
         Claim(words, shown_by)
         for check in CHECKS
@@ -65,15 +68,16 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
     """Recompute everything that follows from a run's weights, images, seed and split, and compare it with the run.
 
     The checks are those of `CHECKS`. Images are decoded again and scenes are generated again, so that no cache
-    can hide anything. Results must have equal bits in portable arithmetic, which has a fixed order of
-    operations. In native arithmetic they must if the numeric class, which identifies the arithmetic of a process,
-    is that of the run.
+    can hide a difference. Results must have equal bits in portable arithmetic, which has a fixed order of
+    operations. In native arithmetic they must have equal bits only if this process has the numeric class of the
+    run. A numeric class identifies the arithmetic of a process.
 
     Args:
         folder: the folder of the run.
         context: arithmetic and progress of the computation.
-        data: the present folder of the run's images, if the folder was moved.
-        opened: the run, if it has been read from the folder already. Weights read here are kept in it.
+        data: the folder where the run's images are now, if it is not the recorded one.
+        opened: the run, if the caller has already read it from the folder. Weights that are read here are kept in
+            this object.
 
     Raises:
         ValueError: the folder is no run, the run is not finished, or an image of an intact run is missing.

@@ -32,12 +32,12 @@ class Range(NamedTuple):
 
 
 def logit_tolerance(logits: Float64[np.ndarray, "image label"]) -> Float64[np.ndarray, "image 1"]:
-    """Return the largest allowed deviation of each image's logits if the numeric class (kind of arithmetic) differs.
+    """Return how far an image's logits may deviate if they are recomputed in a different kind of arithmetic.
 
-    The tolerance is a fixed fraction of the image's spread: the largest distance of its logits from their mean.
-    If the median spread over all images is larger, it replaces the image's spread, since small logits can be sums
-    of large terms and have the rounding errors of these terms. The maximum over all images is not used, since a
-    single manipulated image could raise it.
+    The tolerance is a fixed fraction of the spread of the image's logits, which is their largest distance from
+    their mean. If the median spread of all images is larger, this median is used instead, since small logits can
+    be sums of large terms and have the rounding errors of these terms. The maximum over all images is not used,
+    since a single manipulated image could raise it.
     """
     sizes = abs(logits - logits.mean(axis=1, keepdims=True)).max(axis=1, keepdims=True)
     tolerance: Float64[np.ndarray, "image 1"] = LOGIT_TOLERANCE * np.maximum(sizes, np.median(sizes))

@@ -152,11 +152,12 @@ def _matrix(rows: Sequence[Sequence[str]], first: int) -> ConfusionMatrix:
 def _is_clear(values: np.ndarray) -> bool:
     """Return whether a block is almost certainly a confusion matrix with the same class order in rows and columns.
 
-    All of these conditions must hold. At least half of the images are on the diagonal. For two thirds of the
-    classes, the diagonal has the largest count of its row and column. No other order of the columns puts more
-    images on the diagonal, as it often would if the columns were clusters. The block is not symmetric, unlike a
-    table of distances. Not all numbers are round, unlike many lists of settings. A block of two classes needs
-    more: at least `FEWEST_OF_TWO` images, with three quarters of them on the diagonal.
+    All of these conditions must hold. At least half of the images are on the diagonal. For at least two thirds of
+    the classes, the cell on the diagonal has the largest count of its row and of its column. No other order of
+    the columns puts more images on the diagonal; if the columns are clusters, another order often does. The block
+    is not symmetric, as a table of distances would be. Not all numbers are round, as they often are in lists of
+    settings. A block of two classes must also have at least `FEWEST_OF_TWO` images, three quarters of them on the
+    diagonal.
     """
     diagonal, total, classes = np.diagonal(values), values.sum(), len(values)
     most = (diagonal == values.max(axis=1)) & (diagonal == values.max(axis=0)) & (diagonal > 0)

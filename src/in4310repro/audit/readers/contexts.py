@@ -72,7 +72,7 @@ def find_title(lines: Sequence[str], first: int, end: int) -> str:
 
 
 def find_running(lines: Sequence[str]) -> frozenset[int]:
-    """Return the numbers, from 1, of the lines that a training log or a progress bar prints."""
+    """Return the 1-based numbers of the lines that look like output of a training log or a progress bar."""
     short = [line[:LINE] for line in lines]
     found = {number for number, line in enumerate(short, start=1) if RUNNING.search(line) and DIGIT.search(line)}
     losses = {number for number, line in enumerate(short, start=1) if LOSS.search(line) and DIGIT.search(line)}

@@ -198,7 +198,9 @@ OTHERS = ("name", "image_set", "overall_accuracy", "sizes", "total")
 
 
 def read_toml(text: str) -> list[Piece]:
-    """Return a table for each [[table]] section. Without such sections, read the content as nested objects.
+    """Return a table for each [[table]] section of a TOML text.
+
+    If there are no such sections, the tables are found in nested objects, as in JSON.
 
     Raises:
         ValueError: invalid TOML, an unknown key, or a value that is not a string.
@@ -227,7 +229,10 @@ class _Literal(str):
 
 
 def _numerals(node: Any, lines: Sequence[str]) -> Any:
-    """Replace each number by a Numeral, whose line is the first one that contains the text of the number."""
+    """Return `node` with each number in its lists and dicts replaced by a Numeral.
+
+    A Numeral holds the number's text, and the index (from 1) of the first of `lines` that contains this text.
+    """
     if isinstance(node, dict):
         return {key: _numerals(value, lines) for key, value in node.items()}
     if isinstance(node, list):

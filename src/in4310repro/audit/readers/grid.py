@@ -117,7 +117,7 @@ def flip(table: Grid, corner: str) -> Grid:
 
 
 def add_labels(table: Grid) -> Grid:
-    """Return the grid with an empty first column for row names, which the table lacks."""
+    """Return the grid with an empty column added on the left, where the row names would be."""
     rows = tuple(Row(cells=("", *row.cells), lines=(row.lines[0], *row.lines)) for row in table.rows)
     return replace(table, rows=rows)
 

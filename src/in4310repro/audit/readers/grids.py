@@ -33,7 +33,7 @@ BOXES = re.compile(
 
 
 def read_grid(table: Grid) -> Result:
-    """Return the tables of a grid; an empty result if it has no values of classes or networks.
+    """Return the tables read from a grid. The result is empty if the grid has no values of classes or networks.
 
     Raises:
         ValueError: a row with values has an empty class name.
@@ -79,9 +79,9 @@ def _read(table: Grid) -> Result:
 
 
 def _last_epoch(table: Grid, columns: Columns) -> Result:
-    """Return the values of a training log's last row.
+    """Return the values in the last row of a training log.
 
-    The Result has no values if the columns name classes or if the row names are epochs.
+    No values are returned if the columns name classes, or if the column of row names is headed `epoch` or `step`.
     """
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
@@ -162,7 +162,7 @@ def _orient(table: Grid, columns: Columns, kind: Kind) -> Grid | None:
 
 
 def _is_wide(columns: Columns) -> bool:
-    """Return whether two or more columns each name both a metric and a class: Acc_sea, AP forest."""
+    """Return whether two or more columns each name both a metric and a class, such as `Acc_sea` or `AP forest`."""
     named = {
         of.rest.lower() for _, of in columns.values if of.measure and of.rest and not NETWORK_NAME.fullmatch(of.rest)
     }
@@ -230,7 +230,8 @@ def _result(table: Grid, drafts: Sequence[Draft], unread: Sequence[Unread]) -> R
 def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
     """Return the line numbers of the header and of the rows that need no further reading.
 
-    These rows have a missing value, or one of their lines is in `numbers`.
+    A row needs none if values were read from one of its lines, which is then in `numbers`, or if a value is
+    missing in the row.
     """
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}
@@ -244,7 +245,7 @@ def _lines_of_sizes(table: Grid, row: Row) -> list[int]:
 
 
 def _is_at_overlap(of: Heading) -> bool:
-    """Return whether a heading is an AP at a named IoU threshold."""
+    """Return whether a heading names an average precision at an IoU threshold, such as `AP50`."""
     return of.measure is Measure.AVERAGE_PRECISION and of.threshold != ""
 
 

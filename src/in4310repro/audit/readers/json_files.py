@@ -280,7 +280,10 @@ def _text(value: Any) -> str:
 
 
 def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
-    """Return the tables in all JSON or Python objects that occupy whole lines."""
+    """Return the tables in all JSON or Python objects that occupy whole lines.
+
+    An object is not read if the number of its first line, counted from 1, is in `skipped`.
+    """
     pieces: list[Piece] = []
     taken: set[int] = set()
     start = 0
@@ -322,7 +325,7 @@ def _title(lines: Sequence[str], start: int, end: int) -> str:
 
 
 def _end(lines: Sequence[str], start: int, text: str) -> int | None:
-    """Return the index after the line that closes all brackets.
+    """Find the line that closes all brackets opened from index `start` on; return the index of the line after it.
 
     Return None if no line closes them, or if other text follows the last bracket on its line. `text` is read in
     place of the line at index `start`.

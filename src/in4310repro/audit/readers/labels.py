@@ -263,7 +263,7 @@ def _value(label: str, text: str, number: int, context: Context, name: str | Non
 
 
 def _unread(line: str, raw: str, number: int) -> Iterator[Unread]:
-    """Yield an Unread if the line looks like a result: few words, a metric, a number and no code."""
+    """Yield the line if it looks like a result in an unknown form: few words, a metric, a number and no code."""
     looks = MEASURING.search(line) and GIVEN.search(line)
     if looks and len(line.split()) <= WORDS and not CODE.search(line) and not re.search(r"\bloss|iou\b", line, re.I):
         yield Unread(line=number, text=raw.strip()[:LINE], why="looks like a measurement in a form that is not known")

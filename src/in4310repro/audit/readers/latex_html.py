@@ -104,7 +104,7 @@ def _cells(row: str) -> list[str]:
 
 
 def _strip_commands(cell: str) -> str:
-    """Return the text of a cell; a multirow cell keeps its row count, which `_fill` needs."""
+    """Return a cell's text without LaTeX commands. A multirow cell keeps its row count, which `_fill` needs."""
     text = SWITCHES.sub(" ", COLOURS.sub(" ", cell))
     rows = ROWS.fullmatch(text.strip())
     if rows:

@@ -123,7 +123,7 @@ def _piece(label: str, items: Iterable[tuple[object, str]], number: int) -> Piec
 def measures_of_lists(lines: Sequence[str], skipped: frozenset[int]) -> dict[int, Measure]:
     """Return the metrics of lists that have no heading, as a dict from line number to metric.
 
-    A list has the metric of a mean that is printed at most 3 lines above or below the list.
+    If a mean is printed at most 3 lines above or below a list, the metric of the mean is that of the list.
     """
     plain = [clean(line) if number not in skipped and len(line) <= LINE else "" for number, line in enumerate(lines, 1)]
     measures: dict[int, Measure] = {}
@@ -168,10 +168,10 @@ def _mean_of(line: str) -> Measure | None:
 
 
 def read_train_as_class(values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the values, after changing a label such as "train" or "test" into a class name where it means a class.
+    """Return the values, with labels such as "train" read as class names where they do not name an image set.
 
-    The label means a class if a class value of the same metric is in an adjacent line and no other such label
-    is nearby.
+    The label "train", for example, can name a class of vehicles. It is read as a class name if a class value of
+    the same metric is on an adjacent line, and no other line nearby has such a label.
     """
     settled = list(values)
     for place, value in enumerate(values):

@@ -103,7 +103,11 @@ def _directive(lines: Sequence[str], start: int, end: int, directive: re.Match[s
 
 
 def _items(lines: Sequence[str], first: int, end: int) -> Cells:
-    """Return the cells of a nested list: `* - class` begins a row, `- 0.93` a cell; other lines continue a cell."""
+    """Return the cells of a table written as a nested list.
+
+    An item such as `* - class` begins a row, and an item such as `- 0.93` begins the next cell of the row. Any
+    other line continues the cell before it.
+    """
     cells = Cells()
     outer = None
     for index in range(first, end):
@@ -203,7 +207,11 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
 
 
 def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tuple[int, list[str]]]:
-    """Return the rows of a table drawn with characters. Text on a continuation line is joined to the cell above it."""
+    """Return the rows of a table, with each continuation line joined to the row above it.
+
+    Only tables with ruled lines between their rows have continuation lines. `rules` has the indices of the ruled
+    lines.
+    """
     rows: list[tuple[int, list[str]]] = []
     for line, row in cells:
         goes_on = len(rules) > ENOUGH and rows and line - 2 not in rules and line - 2 >= rules[0]
@@ -215,7 +223,11 @@ def _fold(cells: list[tuple[int, list[str]]], rules: Sequence[int]) -> list[tupl
 
 
 def _join(row: list[str], width: int) -> list[str]:
-    """Return the row. If vertical bars within its name split it into more than `width` cells, rejoin the name."""
+    """Return the cells of a row.
+
+    If vertical bars in the row's name have split it, so that the row has more than `width` cells, the parts of
+    the name are joined again.
+    """
     more = len(row) - width
     if more <= 0 or width < 2 or any(map(is_numeric, row[: more + 1])) or not all(map(is_numeric, row[more + 1 :])):
         return row
@@ -233,7 +245,10 @@ def _cells(line: str) -> list[str]:
 
 
 def delimited_grids(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Grid]:
-    """Yield each table of separated values: a header line and the lines below with the same number of cells."""
+    """Yield each table of separated values.
+
+    A table consists of a header line and the lines directly after it that have as many cells as the header.
+    """
     start = 0
     while start < len(lines):
         end = start + 1

@@ -150,7 +150,10 @@ def _read_labelled(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
 
 
 def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], most: int) -> list[tuple[str, list[str]]]:
-    """Return each row's name and numbers; an empty list if the row names do not repeat the header's names."""
+    """Return each row's name and numbers; an empty list if the row names do not repeat the header's names.
+
+    `names` are the words of the header. The name of a row has at most `most` words.
+    """
     rows: list[tuple[str, list[str]]] = []
     while names:
         index = start + len(rows)
@@ -223,7 +226,10 @@ def _read_outcomes(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, i
 
 
 def _read_cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix with one cell per line, absent cells as 0, and the index after its last line."""
+    """Return a matrix that is printed with one cell per line, and the index after its last line.
+
+    Cells that are not printed are 0.
+    """
     cells: dict[tuple[str, str], Printed] = {}
     end = start
     while end < len(lines) and (match := LABELLED.fullmatch(lines[end][:LINE])):
@@ -238,7 +244,10 @@ def _read_cell_a_line(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix
 
 
 def _read_bare(lines: Sequence[str], start: int) -> tuple[ConfusionMatrix, int] | None:
-    """Return a matrix of unnamed rows below a line that announces one, and the index after its last line."""
+    """Return a matrix whose rows have no names, and the index after its last line.
+
+    The preceding line of text must contain the word "confusion" or "matrix".
+    """
     words = lines[start][:LINE].split()
     above = [line for line in lines[max(0, start - 3) : start] if line.strip()]
     if len(words) < 2 or not above or not CONFUSION.search(above[-1][:LINE]):

@@ -180,7 +180,10 @@ def _is_cut(before: Pass, after: Pass) -> bool:
 
 
 def find_repeated(values: Sequence[Value]) -> Iterator[Unread]:
-    """Yield an Unread for each class value that differs from an earlier value of the same class and metric."""
+    """Yield each class value that differs from an earlier value of the same class and metric.
+
+    Each is yielded as an `Unread`, with the line, the text and the reason why the value is not used.
+    """
     given: dict[tuple[Measure, str], Value] = {}
     for value in values:
         if value.class_name is None:
@@ -236,7 +239,10 @@ def _fits(value: LineValue, current: Pass, lines: Sequence[str], tables: frozens
 
 
 def _has_same_threshold(value: LineValue, current: Pass) -> bool:
-    """Return whether each value of the same metric in the pass has the IoU threshold of `value` or none."""
+    """Return whether the values of the same metric in the pass have the IoU threshold of `value`.
+
+    Values in the pass that have no threshold are accepted.
+    """
     of = [each.subject.threshold for each in current.values if each.subject.measure is value.subject.measure]
     return all(threshold in ("", value.subject.threshold) for threshold in of)
 
@@ -276,7 +282,11 @@ def _piece(values: Sequence[LineValue], name: str, image_set: str | None) -> Pie
 
 
 def _doubt_thresholds(values: Sequence[LineValue]) -> Iterator[str]:
-    """Yield a sentence for each mean AP that names an IoU threshold although a class AP of the metric names none."""
+    """Yield a sentence for each mean AP with an IoU threshold if a class AP has no threshold.
+
+    AP is the average precision, and the sentence says that the class APs have a different threshold than the
+    mean.
+    """
     for value in values:
         of = value.subject
         if of.class_name is not None or not of.threshold:
@@ -301,7 +311,7 @@ def _make_value(value: LineValue) -> Value | None:
 
 
 def find_asides(values: Sequence[LineValue]) -> Iterator[LineValue]:
-    """Yield the values that were read as class values but, judged by label or position, probably belong to no class."""
+    """Yield values that were read as class values but probably belong to no class, judged by label or position."""
     of_classes = [value for value in values if value.subject.class_name is not None]
     for measure in dict.fromkeys(value.subject.measure for value in of_classes):
         column = [value for value in of_classes if value.subject.measure is measure]
@@ -328,10 +338,11 @@ def _is_of_no_class(value: LineValue) -> bool:
 
 
 def _find_below_mean(column: Sequence[LineValue], values: Sequence[LineValue]) -> list[LineValue]:
-    """Return the class values in `column` that follow the mean over classes and so probably belong to no class.
+    """Return the values in `column` that follow the mean over classes and so probably belong to no class.
 
-    A mean is used only if at least two values of `column` precede it. If more than three values follow the first
-    such mean, all of them are taken as values of classes, and the list is empty.
+    `column` has the values of one metric that were read as class values. A mean is used only if at least two
+    values of `column` precede it. If more than three values follow the first such mean, they are assumed to
+    belong to classes, and the list is empty.
     """
     means = [v.line for v in values if v.subject.class_name is None and v.subject.measure is column[0].subject.measure]
     after = [line for line in means if sum(value.line < line for value in column) >= 2]

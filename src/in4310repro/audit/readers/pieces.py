@@ -65,7 +65,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 
 
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    """Mark percentages as `scale_values` does for both groups of values together; return the two groups.
+    """Return `values` and `asides` with percentages marked; `scale_values` judges both groups together.
 
     `asides` are values of table rows that are not classes.
     """

@@ -127,7 +127,11 @@ def _classes(form: re.Pattern[str]) -> Callable[[Sequence[str], int], Iterator[L
 
 
 def _read_entity(lines: Sequence[str], number: int) -> Iterator[LineValue]:
-    """Yield an entity type's precision, recall or F1 from a model card, if a `Number` line near it names that type."""
+    """Yield an entity type's precision, recall or F1 from a line of a model card.
+
+    For a line such as `LOC Precision: 0.92`, a nearby line such as `LOC Number: 1668` must show that `LOC` is an
+    entity type.
+    """
     found = ENTITY.fullmatch(lines[number - 1])
     near = lines[max(0, number - 1 - ABOVE) : number + ABOVE] if found else []
     counted = {kind["name"] for line in near if (kind := ENTITIES.fullmatch(line))}

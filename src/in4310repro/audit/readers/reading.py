@@ -231,7 +231,7 @@ def _document(name: str, lines: tuple[str, ...], part: Part) -> Document:
 
 
 def _place(piece: Piece, lines: Sequence[str]) -> Table:
-    """Return the table of a piece, after setting its kind, line numbers and section heading."""
+    """Return the table that a reader found, with its kind, line numbers and section heading filled in."""
     table = piece.table
     kind = table.kind
     if table.matrix is not None and not table.values:

@@ -129,7 +129,8 @@ def _restarts_below(labels: Sequence[str], index: int) -> bool:
 def is_aside(labels: Sequence[str], index: int) -> bool:
     """Return whether a row is neither a class nor a mean of all classes, such as a standard deviation.
 
-    This is judged by the row's name and position. Checks of means also try whether such a row is a class.
+    This is judged by the row's name and position. Since the judgement may be wrong, checks of means also try the
+    row as a class.
     """
     label = labels[index]
     of = heading(label)
@@ -162,9 +163,9 @@ def is_other(label: str) -> bool:
 
 
 def columns_of(table: Grid) -> Columns | None:
-    """Return the indices of the columns by content; None if no column has names.
+    """Return the indices of the columns with row names, values, class sizes and counts of correct predictions.
 
-    The contents are names, values, class sizes and numbers of correctly classified images.
+    The result is None if no column has row names.
     """
     names, filled = table.names, [[c for c in table.column(i) if not is_missing(c)] for i in range(table.width)]
     shares = [sum(map(is_numeric, cells)) / len(cells) if cells else 0.0 for cells in filled]
@@ -213,8 +214,8 @@ def _are_counts(name: str, cells: Sequence[str]) -> bool:
 def _is_no_value(name: str, some: bool) -> bool:
     """Return whether to ignore the column with the heading `name`, such as a column of standard deviations.
 
-    `some` tells whether any heading of the table names a metric. If none does, a heading that may be a
-    network's name is not excluded.
+    `some` tells whether any heading of the table names a metric. If none does, a column is kept if its heading
+    may be a network's name.
     """
     return is_skipped(name) and (some or not NETWORK_NAME.fullmatch(name))
 

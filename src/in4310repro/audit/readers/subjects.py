@@ -89,7 +89,10 @@ def parse_pure(label: str) -> Measure | None:
 
 
 def _parse_of(head: Heading, name: str, whole: Heading) -> Subject:
-    """Return the meaning of a label of the form `Accuracy of NAME`."""
+    """Return the meaning of a label of the form `Accuracy of NAME`.
+
+    `head` is the parsed part before `of`, and `whole` is the whole label, parsed.
+    """
     best = bool(head.rest)
     explicit = EXPLICIT.fullmatch(name)
     if explicit and not ALL_CLASSES.fullmatch(name):

@@ -122,7 +122,10 @@ def _size(row: Row, columns: Columns) -> int | None:
 
 
 def _add(draft: Draft, line: Line, column: int, of: Heading, measure: Measure) -> Iterator[Unread]:
-    """Add a cell's value, class size and count to a draft; yield an Unread if the cell has digits but no value."""
+    """Add a cell's value, class size and count to a draft table.
+
+    If the cell has digits but cannot be read as a value, yield an `Unread`, which gives the reason.
+    """
     if line.summary:
         draft.total = draft.total or line.size
     elif line.size is not None and not line.aside:
@@ -320,6 +323,9 @@ def judge_summaries(labels: Sequence[str], sizes: Sequence[int | None]) -> dict[
 
 
 def _is_average(label: str) -> bool:
-    """Return whether a label can only be an average, such as `macro avg`; `mAP` may be a class name."""
+    """Return whether a label can only be the name of an average, such as `macro avg`.
+
+    The result is False for `mAP`, because a class may have this name.
+    """
     of = heading(label)
     return of.samples or (of.average in SURE and of.measure is None)

@@ -130,7 +130,7 @@ def _nearest(spans: Sequence[tuple[int, int]], start: int, end: int) -> int:
 
 
 def split_cells(text: str, width: int, names: Sequence[str], header: str) -> list[str] | None:
-    """Return name and values of a row; None if the line is not a row of the table."""
+    """Return the cells of a row: its name and `width` values. Return None if `text` is not a row of the table."""
     words = WORD.findall(text)
     if _last(names) and words[width:] and all(is_numeric(word) or is_missing(word) for word in words[:width]):
         return [" ".join(words[width:]), *words[:width]]

@@ -44,7 +44,7 @@ class Left:
 def find_unused(
     lines: Sequence[str], pieces: Sequence[Piece], passed: Collection[int], repeats: Callable[[str], bool]
 ) -> Iterator[Unread]:
-    """Yield an `Unread` for each line that has numbers of unknown meaning beside a value that was read.
+    """Find lines with numbers of unknown meaning beside a value that was read; yield an `Unread` for each line.
 
     Unknown numbers in the same column of a table are reported once, at the first of their lines.
 
@@ -99,7 +99,11 @@ def _list_left(
 
 
 def _plain(text: str) -> str:
-    """Return the line with look-alike signs unified, and with bars instead of commas between cells."""
+    """Return a line prepared for splitting into cells.
+
+    LaTeX commands are replaced by dots, and unusual spaces and minus signs by the usual ones. If commas separate
+    the cells, they are replaced by bars.
+    """
     text = MARKUP.sub(lambda match: USED * len(match[0]), text.translate(ALIKE))
     return text.replace(",", "|") if text.count(",") >= COMMAS and ", " not in text and ";" not in text else text
 
@@ -168,7 +172,7 @@ def _heading(heads: Sequence[Sequence[str]], column: int, text: str) -> str:
 
 
 def _label(before: str) -> str:
-    """Return the label of a number: the words after the last separator in the text `before` the number."""
+    """Return the label of a number: the last words in `before`, which is the text in front of the number."""
     return BETWEEN.split(before.rstrip(" :=\"'({["))[-1].strip(" *`\"'.-")
 
 
@@ -238,7 +242,7 @@ class Repeats:
         return decimals >= FEWEST and value in self._to(decimals)
 
     def _to(self, decimals: int) -> set[Fraction]:
-        """Return all values that were read, each both as it is and rounded to `decimals` decimals."""
+        """Return a set of all values that were read, together with these values rounded to `decimals` decimals."""
         if decimals not in self.rounded:
             self.rounded[decimals] = {round(value, decimals) for value in self.values} | self.values
         return self.rounded[decimals]

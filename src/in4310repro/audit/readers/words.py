@@ -295,7 +295,10 @@ def heading(text: str) -> Heading:
 
 
 def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
-    """Return the metric, the average that its name implies (mAP, OA), its IoU threshold, and the rest of the label."""
+    """Return the metric that a label names, its average type, its IoU threshold, and the rest of the label.
+
+    The average type is the one that the metric's name implies, as in `mAP` or `OA`; None if it implies none.
+    """
     whole = " ".join(FILLER.sub(" ", lowered).split())
     if whole in LETTERS:
         return LETTERS[whole], None, "", " " * len(lowered)

@@ -126,7 +126,7 @@ def _share(count: Count) -> str:
 
 
 def readable(images: Catalogue, findings: Findings, seed: int = 0) -> tuple[Entry, ...]:
-    """Return the images that can be decoded, in catalogue order; raise ValueError if too few for cross-validation.
+    """Return the images that can be decoded, in catalogue order. Check that they suffice for cross-validation.
 
     Args:
         images: the catalogue of the folder.

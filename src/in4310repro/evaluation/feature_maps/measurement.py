@@ -121,7 +121,10 @@ class Request:
 
 
 def parse_modules(modules: str) -> ModuleChoice:
-    """Parse modules as given on the command line: `NAME,NAME`, `leaves`, or `/PATTERN/` matching whole names.
+    """Parse a choice of modules as given on the command line.
+
+    Three forms are valid: names separated by commas; `leaves`, for all modules without submodules; and a regular
+    expression between slashes (`/PATTERN/`), for all modules whose whole name matches it.
 
     Raises:
         ValueError: a name is empty, or a pattern is not a regular expression.

@@ -36,7 +36,10 @@ from in4310repro.system.tensors import metadata_of, tensors_sha256
 
 
 def with_ending(out: Path, ending: str) -> Path:
-    """Return a result's path with `.json` removed, if present, and `ending` appended."""
+    """Return the path `out` with `ending` in place of `.json`.
+
+    If the path does not end in `.json`, `ending` is appended.
+    """
     return out.with_name(out.name.removesuffix(".json") + ending)
 
 
@@ -188,8 +191,8 @@ def measure_folder(
         context: arithmetic and progress of the computation.
         out: the file that the result will be written to. Each process saves a partial result beside it: at the
             end, when it is interrupted, when a file cannot be decoded, and from time to time.
-            `remove_partial_results` removes these files. None: nothing is saved.
-        resume: continue from the saved file.
+            `remove_partial_results` removes these files. If `out` is None, nothing is saved.
+        resume: whether to continue from a partial result that was saved before.
         seconds_between_saves: seconds after which the partial result is saved again, at the end of a batch.
 
     Raises:
@@ -280,7 +283,9 @@ class _FileBatches:
         self._seconds_between_saves = math.inf
 
     def continue_from(self, partial: PartialResult, seconds_between_saves: float, *, resume: bool) -> None:
-        """Load the partial result, if there is one, and skip the batches that it covers. Save to its file from now on.
+        """Load the partial result, if there is one, and skip the batches that it covers.
+
+        From then on, `load` saves the statistics to the file of `partial`.
 
         Raises:
             ValueError: the result cannot be written, or the partial result cannot be continued.

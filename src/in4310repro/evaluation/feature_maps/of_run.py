@@ -41,8 +41,8 @@ def comparison_sets(settings: FeatureSettings) -> list[ImageSet]:
     """Return the two image sets with which the test images are compared.
 
     The first is a sample of ImageNet, and the second a sample of CIFAR-10. If the settings name no folder for
-    ImageNet, scikit-learn's photographs take its place; without a folder for CIFAR-10, scikit-learn's digits
-    do. The names of the sets say which images they have.
+    ImageNet, scikit-learn's photographs are used instead. If they name none for CIFAR-10, scikit-learn's digits
+    are used instead. The names of the sets say which images they contain.
 
     Raises:
         ValueError: a folder cannot be read.
@@ -130,7 +130,7 @@ def measure_run(run: FinishedRun, config: Config, context: Context, data: str | 
 
 
 def network_name(run: FinishedRun) -> str:
-    """Return the text that describes, in `features.json`, the network whose feature maps were measured."""
+    """Return a description of the network whose feature maps were measured, for `features.json`."""
     if run.config.weights == "none":
         return f"{run.config.model} as trained here by setting {run.metrics['setting']}"
     return f"{run.config.model} with {publishable(run.config).weights} weights, not fine-tuned"

@@ -155,7 +155,7 @@ def _module_record(result: FeatureResult, request: Request, paths: Sequence[str]
 
 
 def to_csv(result: FolderResult) -> str:
-    """Return the statistics as CSV: a row per module, and columns for counts, shares, quantiles and eigenvalues."""
+    """Return the statistics as CSV: a row per module, with counts, fractions, quantiles and eigenvalues."""
     longest = max(len(module.get("eigenvalues", ())) for module in result["modules"].values())
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")

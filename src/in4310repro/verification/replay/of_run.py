@@ -83,7 +83,7 @@ def make_plan(setting: str, epochs: int, selected: int, draws: int, seed: int) -
 
 
 def describe_cap(plan: Plan, draws: int) -> str:
-    """Return a sentence if fewer than `draws` epochs are left to be drawn, and an empty text if not."""
+    """Return a sentence saying that fewer than `draws` epochs are left to be drawn; empty if enough are left."""
     if draws <= plan.others:
         return ""
     known = ", ".join(map(str, plan.known))
@@ -166,14 +166,16 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
     """Train the planned epochs of the selected setting again, and compare their results with the run's.
 
     Each epoch starts from the saved state of the epoch before, which must have the recorded hashes. The first
-    epoch starts from the initial weights, which are made again. The images are decoded again. Every tensor, the
-    optimizer state, the training loss and the validation row are compared bitwise.
+    epoch starts from the initial weights, which are made again, or from the last weights of an earlier setting,
+    which are read from the run. The images are decoded again. Every tensor, the optimizer state, the training
+    loss and the validation row are compared bitwise.
 
     Args:
         run: a run that was verified.
         plan: the result of `plan_replay`.
         context: arithmetic, progress and processes of the computation.
-        data: the folder of the images; None: the one named in the configuration, or that of the drawn scenes.
+        data: the folder of the images. If it is None, the folder in the configuration is used. If the
+            configuration names none either, the images are the package's own drawings of scenes.
 
     Raises:
         ValueError: an image is missing or has changed since the run was made.
@@ -245,15 +247,15 @@ class _Training:
     context: Context
 
     def pixel_differences(self) -> Iterator[str]:
-        """Yield a message for each part of the split whose pixels, decoded now, differ from the run's."""
+        """Yield a message for each part of the split whose decoded pixels differ from those that the run recorded."""
         for part, images in self.images.items():
             yield from pixel_differences(self.run, part, images, bitwise=True)
 
     def epoch_differences(self, epoch: int, interrupted: Callable[[], bool]) -> EpochDifferences:
         """Train an epoch again and return a message for each difference from its record.
 
-        If the run has traced steps of the epoch, the same steps are traced now. Then, if the records differ, the
-        first tensor that differs is named too.
+        If the run traced steps of this epoch, these steps are traced again. If there are differences, the result also
+        names the first tensor in which the traces differ.
 
         Raises:
             MissingStateError: the state before the epoch is unavailable.
@@ -291,7 +293,7 @@ NOT_SHOWN = (
 
 
 def result_lines(result: Replay) -> list[str]:
-    """Return the output lines of a replay without differences."""
+    """Return the output lines of a replay that found no differences."""
     plan = result.plan
     drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
     lines = [
@@ -346,9 +348,10 @@ def percent(chance: float) -> str:
 
 
 def _chance_lines(result: Replay) -> list[str]:
-    """Return an output line on the probability that the replay would have found epochs with falsified results.
+    """Return a list with one output line: how probable it was that the replay finds falsified results.
 
-    The list is empty if a planned epoch could not be trained again.
+    If every epoch was trained again, the line says that instead. The list is empty if a planned epoch could not
+    be trained again.
     """
     plan = result.plan
     if result.missing:
