@@ -70,7 +70,8 @@ def command(case: str, _words: object = None, **_options: object) -> None:
     launch.record = functools.partial(write_status, folder)
     if case == f"error before {rank}":
         raise ValueError("9 is wrong; 1 to 3 are valid")
-    with join("cpu") as processes:
+    # Signals are taken over before any process says that it has begun, or one that is sent then would end it at once.
+    with join("cpu") as processes, interrupts() as interrupted:
         print_line(f"printed by {rank}")
         processes.gather(b"begun")
         Path(f"{rank}.new").write_text(str(os.getpid()))
@@ -84,17 +85,16 @@ def command(case: str, _words: object = None, **_options: object) -> None:
             ctypes.PyDLL(None).sleep(4)  # which keeps the interpreter's lock
         if case == f"ends early {rank}":
             return
-        with interrupts() as interrupted:
-            for step in range(10 if case.split()[0] in ("busy", "whole") else 10**9):
-                if case.startswith("ends early"):
-                    time.sleep(15)
-                    break
-                if any(said == b"stop" for said in processes.gather(b"stop" if interrupted() else b"go")):
-                    if rank == 0:
-                        time.sleep(0.5)
-                        Path("checkpoint").write_text(str(step))
-                    raise KeyboardInterrupt
-                time.sleep(0.01)
+        for step in range(10 if case.split()[0] in ("busy", "whole") else 10**9):
+            if case.startswith("ends early"):
+                time.sleep(15)
+                break
+            if any(said == b"stop" for said in processes.gather(b"stop" if interrupted() else b"go")):
+                if rank == 0:
+                    time.sleep(0.5)
+                    Path("checkpoint").write_text(str(step))
+                raise KeyboardInterrupt
+            time.sleep(0.01)
 
 
 class Started:

@@ -103,6 +103,20 @@ def test_a_lone_relu_is_torchs_without_negative_zeros(kind: type[nn.ReLU | nn.Re
     assert torch.equal(ours, theirs)
 
 
+def test_the_result_of_relu6_may_be_written_in_place_and_torch_func_differentiates_it() -> None:
+    activation, values = portable(nn.ReLU6()), torch.tensor([-1.0, 1.0, 6.0, 7.0])
+    leaf = values.clone().requires_grad_()
+    result = activation(leaf)
+    result += 1
+    result.sum().backward()
+    assert leaf.grad is not None
+    assert leaf.grad.tolist() == [0, 1, 0, 0]
+    assert torch.func.grad(lambda given: activation(given).sum())(values).tolist() == [0, 1, 0, 0]
+    with torch.no_grad():
+        given = values.clone()
+        assert portable(nn.ReLU6(inplace=True))(given) is given
+
+
 @pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6()], ids=["ReLU", "ReLU6"])
 def test_the_gradient_passes_at_nan_at_every_place_of_a_vector_fused_or_not(activation: nn.Module) -> None:
     gradients = []

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -62,6 +65,8 @@ def test_the_hash_of_each_layout_is_that_of_the_values_in_the_order_of_the_axes(
         *[(2, 8, 8, 8), (3, 64, 3, 3), (1, 9, 5, 7), (5, 17, 1, 2), (2, 8, 65, 64), (1, 40, 40, 9)],
         # Two images in a block; channels of a vector in several blocks; blocks that end inside of a channel.
         *[(5, 512, 2, 2), (2, 48, 32, 32), (2, 24, 56, 56), (9, 200, 3, 3), (1, 33, 64, 128)],
+        # Positions for which a table of weights would be large.
+        *[(1, 16, 35, 35), (2, 9, 71, 71), (1, 8, 112, 112)],
     ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32], ids=str)
@@ -76,6 +81,40 @@ def test_maps_in_channels_last_order_have_the_digest_of_contiguous_ones(
     assert found.not_finite == maps.is_floating_point()
     assert found.norm == pytest.approx(expected.norm, rel=1e-12)
     assert found.hash == hash_by_numpy(maps)
+
+
+@pytest.mark.parametrize("number", [5, 6, 7, 10])
+def test_modes_of_torch_around_a_first_hash_change_no_hash(number: int) -> None:
+    maps = torch.randn(2, 16, number, number, generator=SEEDED).contiguous(memory_format=torch.channels_last)
+    found = []
+
+    def hashed(values: Tensor) -> Tensor:
+        found.append(digest(maps).hash)
+        return values.sum()
+
+    if number == 10:
+        with torch.device("meta"):
+            hashed(maps)
+    elif number == 5:
+        torch.func.grad(hashed)(torch.ones(2))
+    elif number == 6:
+        torch.func.functionalize(hashed)(torch.ones(2))
+    else:
+        with torch._subclasses.FakeTensorMode(allow_non_fake_inputs=True):
+            found.append(digest(maps).hash)
+    assert [*found, digest(maps).hash] == 2 * [hash_by_numpy(maps)]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+@pytest.mark.process
+def test_a_forked_child_hashes_what_its_parent_has_hashed_on_all_threads() -> None:
+    code = (
+        "import os, torch; from in4310repro.trace.hashing import digest\n"
+        "torch.set_num_threads(2); values = torch.arange(3e6); found = digest(values)\n"
+        "if not os.fork(): os._exit(digest(values) != found)\n"
+        "raise SystemExit(os.waitstatus_to_exitcode(os.wait()[1]))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=120, check=False).returncode == 0
 
 
 def test_views_that_are_conjugate_or_negative_are_hashed_by_their_values() -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -107,25 +106,13 @@ class ReLU6(nn.ReLU6):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return min(max(x, 0), 6) element by element, with 0 instead of -0."""
-        result: Tensor = _ReLU6.apply(_drop_negative_zeros(input, self.inplace))  # type: ignore[no-untyped-call]
-        return result
-
-
-class _ReLU6(torch.autograd.Function):
-    # Of NaN, torch's gradient depends on the place in a vector of the processor.
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor) -> Tensor:
-        ctx.mark_dirty(values)
-        result = functional.relu6(values, inplace=True)
-        ctx.save_for_backward(result)
-        return result
-
-    @staticmethod
-    @functions.first_only
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        (result,) = ctx.saved_tensors
-        return gradient.masked_fill((result <= 0) | (result >= 6), 0.0)
+        # Torch's relu6 has a gradient at NaN that depends on the place in a vector of the processor. What is written in
+        # place is not needed for the gradient: torch's ReLU keeps its result.
+        if self.inplace:
+            values = input.add_(0.0)
+            return functional.relu(values.masked_fill_(values >= 6, 6.0), inplace=True)
+        values = functional.relu(input + 0.0, inplace=True)
+        return values.masked_fill(values >= 6, 6.0)
 
 
 def _drop_negative_zeros(values: Tensor, inplace: bool) -> Tensor:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -25,12 +26,14 @@ from in4310repro.arithmetic import library
 from in4310repro.arithmetic.signatures import PLAIN, in_memory, parse
 
 BLOCK = 4096  # words
+LARGEST_TABLE = 2**18  # weights of channels_last maps
 _MASK = 2**64 - 1
 _KERNEL = Path(__file__).with_name("kernel.cpp")
 SIGNATURES = parse(
     """
 const char *source()
-int digests(ptrdiff_t threads, ptrdiff_t number, const int64_t tensors[number 7], int64_t results[number 4])
+int digests(ptrdiff_t threads, ptrdiff_t number, const int64_t tensors[number 7], const int32_t weights[4112],
+    int64_t results[number 4])
 """,
     {},
 )
@@ -52,6 +55,12 @@ class Digest(NamedTuple):
 
 # What the kernel returns of a tensor: hash, largest magnitude, sum of squares, number of values that are not finite.
 _RESULT = struct.Struct("=Qddq")
+_PROCESS = os.getpid()
+# Dispatch keys of a plain CPU tensor; one that is nested, negated, wrapped or without values has others.
+_PLAIN_KEYS = frozenset(
+    torch._C._dispatch_keys(each).raw_repr()
+    for each in (torch.empty(0, device="cpu"), torch.inference_mode()(torch.empty)(0, device="cpu"))
+)
 # A row of int64: hash, and the bits of the summary as float64. It stays on its device until it is read.
 Row = Tensor
 
@@ -115,28 +124,37 @@ def splitmix(number: int) -> int:
     return number ^ number >> 31
 
 
+class _Weights(NamedTuple):
+    """Weights in memory, made by NumPy: modes of torch, such as another default device, do not touch them."""
+
+    words: np.ndarray[Any, np.dtype[np.uint32]]
+    address: int
+
+
 @functools.cache
-def _weights() -> Tensor:
+def _weights() -> _Weights:
     # The kernel reads up to 15 weights behind the last one.
     words = np.array([splitmix(2**32 + j) % 2**32 | 1 for j in range(BLOCK)] + 16 * [0], dtype=np.uint32)
-    return torch.from_numpy(words.view(np.int32))
+    return _Weights(words, words.ctypes.data)
 
 
-@functools.lru_cache(maxsize=64)
-def _turned_weights(positions: int) -> Tensor:
-    """Return the hash weights for channels_last feature maps, as a tensor [position, channel].
+@functools.lru_cache(maxsize=16)
+def _turned_weights(positions: int) -> _Weights | None:
+    """Return the hash weights for channels_last feature maps, [position, channel]; None if they need over 1 MB.
 
-    Along the channels, the weights are periodic. The tensor holds one period and 16 further channels, since the
+    Along the channels, the weights are periodic. The array holds one period and 16 further channels, since the
     kernel reads 16 channels at once. `positions` is the number of positions (pixels) in a map.
     """
     channels = BLOCK // math.gcd(positions, BLOCK) + 16
-    places = torch.arange(channels) * positions + torch.arange(positions)[:, None]
-    return _weights()[places % BLOCK].contiguous()
+    if channels * positions > LARGEST_TABLE:
+        return None
+    words = _weights().words[(np.arange(channels) * positions + np.arange(positions)[:, None]) % BLOCK]
+    return _Weights(words, words.ctypes.data)
 
 
 @functools.cache
 def _wide_weights(device: torch.device) -> Tensor:
-    return (_weights()[:BLOCK].long() & 0xFFFFFFFF).to(device)
+    return torch.from_numpy(_weights().words[:BLOCK].astype(np.int64)).to(device)
 
 
 @functools.lru_cache(maxsize=256)
@@ -167,23 +185,13 @@ def _plain(values: Tensor, name: str) -> Tensor:
 
 def _is_readable(values: Tensor) -> bool:
     """Return whether the compiled kernel can read this CPU tensor directly, without a conversion or a copy."""
-    # A plain tensor has these dispatch keys; one that is nested, negated, wrapped or without values has others.
-    if type(values) not in PLAIN or torch._C._dispatch_keys(values).raw_repr() not in _plain_keys():
+    if type(values) not in PLAIN or torch._C._dispatch_keys(values).raw_repr() not in _PLAIN_KEYS:
         return False
     layout = _layout(values.dtype, values.shape, values.stride())
     if layout is None:
         return False
     needed = values.storage_offset() * values.dtype.itemsize + layout.bytes
     return not layout.bytes or values.untyped_storage().nbytes() >= needed
-
-
-@functools.cache
-def _plain_keys() -> frozenset[int]:
-    keys = set()
-    for inference in (False, True):
-        with torch.inference_mode(inference):
-            keys.add(torch._C._dispatch_keys(torch.empty(0)).raw_repr())
-    return frozenset(keys)
 
 
 class _Layout(NamedTuple):
@@ -199,17 +207,28 @@ class _Layout(NamedTuple):
 @functools.lru_cache(maxsize=4096)
 def _layout(dtype: torch.dtype, shape: torch.Size, strides: tuple[int, ...]) -> _Layout | None:
     """Return how the kernel reads a CPU tensor with this dtype, shape and strides; None if it needs a copy."""
-    values = torch.empty_strided(shape, strides, dtype=dtype, device="meta")
-    size, is_float = values.nbytes, dtype is torch.float32
     if dtype.is_complex:
         return None
-    if values.is_contiguous():
+    size, is_float = math.prod(shape) * dtype.itemsize, dtype is torch.float32
+    if _is_in_order(shape, strides):
         return _Layout(size, is_float, 0, 0, 0)
-    channels_last = len(shape) == 4 and values.is_contiguous(memory_format=torch.channels_last)
     # Of few channels a copy is as fast.
-    if channels_last and dtype.itemsize == 4 and shape[1] >= 8:
-        return _Layout(size, is_float, shape[0], shape[2] * shape[3], shape[1])
+    if len(shape) == 4 and dtype.itemsize == 4 and shape[1] >= 8:
+        images, channels, height, width = shape
+        order = (0, 2, 3, 1)
+        if _is_in_order([shape[axis] for axis in order], [strides[axis] for axis in order]):
+            return _Layout(size, is_float, images, height * width, channels)
     return None
+
+
+def _is_in_order(shape: Sequence[int], strides: Sequence[int]) -> bool:
+    """Return whether values of this shape lie side by side in memory, in the order of the axes."""
+    expected = 1
+    for size, stride in zip(reversed(shape), reversed(strides), strict=True):
+        if size != 1 and stride != expected and 0 not in shape:
+            return False
+        expected *= size
+    return True
 
 
 def _refused_kind(values: Tensor) -> str:
@@ -262,7 +281,7 @@ def _call(tensors: Sequence[Tensor]) -> list[tuple[int, float, float, int]]:
     kernel, number = active_kernel(), len(tensors)
     assert kernel is not None  # noqa: S101 - for the type checker
     content: list[int] = []
-    held: list[Tensor] = []
+    held: list[object] = []
     size = 0
     for each in tensors:
         layout = _layout(each.dtype, each.shape, each.stride())
@@ -271,22 +290,29 @@ def _call(tensors: Sequence[Tensor]) -> list[tuple[int, float, float, int]]:
             held.append(each)
             layout = _layout(each.dtype, each.shape, each.stride())
             assert layout is not None  # noqa: S101 - for the type checker
-        weights = _turned_weights(layout.positions) if layout.positions else _weights()
-        held.append(weights)
-        content += (each.data_ptr(), weights.data_ptr(), *layout)
+        turned = _turned_weights(layout.positions) if layout.positions else None
+        held.append(turned)
+        content += (each.data_ptr(), turned.address if turned else 0, *layout)
         size += layout.bytes
     # Buffers rather than tensors: checks of tensors would take longer than the hash of a small one.
     results = bytearray(_RESULT.size * number)
     status = kernel.functions["digests"](
-        # To wake a thread takes as long as to hash some 100 KB.
-        min(torch.get_num_threads(), 1 + size // 2**18),
+        _threads(size),
         number,
         (ctypes.c_int64 * (7 * number))(*content),
+        ctypes.c_int32.from_address(_weights().address),
         (ctypes.c_int64 * (4 * number)).from_buffer(results),
     )
     if status:
         raise MemoryError(f"no working memory to hash {number} tensors")
     return [*_RESULT.iter_unpack(results)]
+
+
+def _threads(size: int) -> int:
+    """Return the number of threads that hash `size` bytes: one or all of torch's."""
+    # To wake a thread takes as long as to hash some 100 KB. A team of another size would end threads of torch, which
+    # starts them again. In a child of fork(), OpenMP waits for threads that are not there.
+    return 1 if size < 2**18 or os.getpid() != _PROCESS else torch.get_num_threads()
 
 
 def _measure_by_torch(values: Tensor) -> Row:

@@ -131,8 +131,10 @@ class Digest {
 };
 
 // The words of a tensor: in the order of its axes or, with positions, images x positions x channels (channels_last).
+// `turned` are weights in the order of channels_last maps: rows of one channel after the other, for each position, until
+// they repeat, and 16 more; null where they would take too much memory.
 struct Tensor {
-    const uint32_t *words, *weights;
+    const uint32_t *words, *weights, *turned;
     ptrdiff_t bytes, images, positions, channels;
 
     // In order, a piece is a block; else a strip: 16 channels at all positions of one image.
@@ -152,6 +154,18 @@ template <Summary SUMMARY>
     digest.close(block);
 }
 
+// Weights of 16 places, by their numbers modulo the size of a block.
+[[gnu::always_inline]] inline void gather(const uint32_t *weights, const uint32_t *places, uint32_t *to) {
+#if defined(__AVX2__)
+    for (int i = 0; i < LANES; i += 8) {
+        __m256i place = _mm256_and_si256(load<__m256i>(places + i), _mm256_set1_epi32(BLOCK - 1));
+        store(to + i, _mm256_i32gather_epi32(reinterpret_cast<const int *>(weights), place, 4));
+    }
+#else
+    for (int i = 0; i < LANES; i++) to[i] = weights[places[i] % BLOCK];
+#endif
+}
+
 // The word of position p and channel c stands at place (image * channels + c) * positions + p in the order of the axes.
 template <Summary SUMMARY>
 [[gnu::always_inline]] inline void add_strips(const Tensor &tensor, ptrdiff_t strip, ptrdiff_t end, Digest<SUMMARY> &digest) {
@@ -165,13 +179,23 @@ template <Summary SUMMARY>
     for (; strip < end; strip++) {
         ptrdiff_t row = image * channels + channel, lanes = std::min<ptrdiff_t>(LANES, channels - channel);
         const uint32_t *words = tensor.words + image * positions * channels + channel;
-        const uint32_t *weights = tensor.weights + (row & (period - 1));
         auto add = [&](ptrdiff_t position, ptrdiff_t to) {
-            const uint32_t *from = words + position * channels, *by = weights + position * step;
-            if (lanes == LANES)
+            const uint32_t *from = words + position * channels;
+            const uint32_t *by = tensor.turned + position * step + (row & (period - 1));
+            if (tensor.turned && lanes == LANES) {
                 digest.add(from, channels, by, step, to - position, ahead);
-            else
-                for (; position < to; position++, from += channels, by += step) digest.add(from, 4 * lanes, by);
+                return;
+            }
+            uint32_t places[LANES], gathered[LANES];
+            for (ptrdiff_t lane = 0; lane < LANES; lane++) places[lane] = uint32_t((row + lane) * positions + position);
+            for (; position < to; position++, from += channels, by += step) {
+                if (!tensor.turned) {
+                    gather(tensor.weights, places, gathered);
+                    for (uint32_t &place : places) place++;
+                }
+                const uint32_t *weights = tensor.turned ? by : gathered;
+                lanes == LANES ? digest.add(from, 0, weights, 0, 1, 0) : digest.add(from, 4 * lanes, weights);
+            }
         };
         ptrdiff_t first = row * positions / BLOCK, last = ((row + lanes) * positions - 1) / BLOCK;
         if (block != NONE_OPEN && (first != block || last != block)) digest.close(block), block = NONE_OPEN;
@@ -212,16 +236,18 @@ Result digest_item(const Tensor &tensor, ptrdiff_t item) {
 
 EXPORTED const char *source() { return SOURCE; }
 
-// Of each tensor `tensors` has the addresses of words and weights, the bytes, 1 for float32, and images, positions and
-// channels in channels_last order or zeros. Results are the sum over blocks of (mix(block) | 1) * (sum over words of
+// Of each tensor `tensors` has the addresses of words and of turned weights or 0, the bytes, 1 for float32, and images,
+// positions and channels in channels_last order or zeros. Results are the sum over blocks of (mix(block) | 1) * (sum over words of
 // weight * word), the words in the order of the axes, and of float32 values the largest magnitude and the sum of
-// squares (both float64, of finite values) and the number of values that are not finite. Weights are of 4,096 words and
-// 16 more or, with positions, a row for each position: of one channel after the other until they repeat, and 16 more.
-EXPORTED int digests(ptrdiff_t threads, ptrdiff_t number, const int64_t *tensors, int64_t *results) {
+// squares (both float64, of finite values) and the number of values that are not finite. Behind 4,096 weights there are 16
+// of any value.
+EXPORTED int digests(ptrdiff_t threads, ptrdiff_t number, const int64_t *tensors, const int32_t *weights,
+                     int64_t *results) {
     auto tensor = [&](ptrdiff_t i) {
         const int64_t *row = tensors + 7 * i;
         auto words = [](int64_t address) { return reinterpret_cast<const uint32_t *>(address); };
-        return Tensor{words(row[0]), words(row[1]), row[2], row[4], row[5], row[6]};
+        return Tensor{words(row[0]), reinterpret_cast<const uint32_t *>(weights), words(row[1]), row[2], row[4], row[5],
+                      row[6]};
     };
     Memory<int64_t> firsts(number + 1);
     if (!firsts) return NO_MEMORY;
