@@ -4,10 +4,23 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import average_precision_score
 
+from in4310repro.metrics.measurement import confusion_matrix, ends
 from in4310repro.metrics.scores import top_and_bottom
 from tests.builders import made_up_scores
+
+
+def test_labels_of_small_integers_are_counted_right_for_many_classes() -> None:
+    labels = torch.arange(120, dtype=torch.int8)
+    assert torch.equal(confusion_matrix(labels, torch.eye(120)), torch.eye(120, dtype=torch.int64))
+
+
+def test_bounds_of_metrics_refuse_labels_outside_of_the_classes() -> None:
+    scores = torch.eye(2)
+    with pytest.raises(ValueError, match="label"):
+        ends(torch.tensor([0, 5]), scores, scores)
 
 
 def test_top_and_bottom_by_sorting() -> None:

@@ -352,6 +352,12 @@ def test_each_of_several_optimizers_has_its_state_and_options(tmp_path: Path) ->
     assert '"lr": 0.5' in trace.steps[0].groups
 
 
+def test_parameters_of_one_value_are_no_options_of_the_optimizer(tmp_path: Path) -> None:
+    model = nn.Linear(1, 1)
+    trace = trace_step(tmp_path, model, lambda: (backward(model, torch.ones(2, 1)), None)[1], adamw(model))
+    assert "params" not in trace.steps[0].groups
+
+
 def test_the_state_of_lbfgs_with_its_lists_is_recorded(tmp_path: Path) -> None:
     model = perceptron()
     optimizer: Any = torch.optim.LBFGS(model.parameters(), max_iter=3)

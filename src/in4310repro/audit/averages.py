@@ -294,10 +294,10 @@ def _weighted(summary: Summary, sheet: Sheet, way: Rounding) -> Interval:
 def batch_means(accuracy: Interval, images: int) -> Interval:
     """Return the interval in which the mean of the batch accuracies lies, for any batch size up to 1,024.
 
-    All B batches have b images, except the last, which has r. The mean is ((B - 1) p + q) / B, where p is the
-    accuracy of the full batches and q that of the last batch. The accuracy over all n images is
-    ((B - 1) b p + r q) / n. If this accuracy is given, the mean is lowest if the last batch has as few correctly
-    classified images as possible, and highest if it has as many as possible.
+    All B batches have b images, except the last, which has r. The mean is ((B - 1) p + q) / B, where p is
+    the accuracy of the full batches and q that of the last batch. The accuracy over all n images is
+    ((B - 1) b p + r q) / n. For a fixed accuracy over all images, the mean is lowest if the last batch has
+    as few correctly classified images as possible, and highest if it has as many as possible.
     """
     sizes = np.arange(1, min(BATCH, images) + 1)
     full = -(-images // sizes) - 1

@@ -90,12 +90,14 @@ def _shown(split: Split) -> str:
 
 
 def has_counts(scores: Mapping[Measure, Interval], split: Split) -> bool:
-    """Return whether some integers TP and TN give all scores. If there are too many pairs to try, return True.
+    """Return whether some integers TP and TN give all scores.
 
-    For given numbers of positives P and true positives TP, every score gives a lower and an upper bound of TN.
-    This holds because accuracy, balanced accuracy, specificity, precision TP / (TP + FP), negative predictive
-    value TN / (TN + FN) and F1 are monotone in TN. A score that is undefined, 0 / 0, may be printed as any
-    number.
+    Return True without trying any if there are too many pairs to try, or fewer than two images.
+
+    For given numbers of positives P and true positives TP, every score gives a lower and an upper bound of
+    TN. This holds because accuracy, balanced accuracy, specificity, precision TP / (TP + FP), negative
+    predictive value TN / (TN + FN) and F1 are monotone in TN. A score that is undefined, 0 / 0, may be
+    printed as any number.
     """
     if not 2 <= split.total <= LARGEST:
         return True

@@ -46,9 +46,10 @@ class Comparison:
 def check_matrix(sheet: Sheet) -> Iterator[Claim]:
     """Yield a claim for each value that contradicts the confusion matrix.
 
-    If the transpose of the matrix fits better, the values are compared with the transpose. If too few class sizes
-    and class values of the table agree with the matrix, the matrix may describe other images. Each claim then
-    says that it holds only if the matrix describes the same images as the table.
+    If the transpose of the matrix fits better, the values are compared with the transpose. If too few class
+    sizes and class values of the table agree with the matrix, the matrix may describe other images. Each
+    claim then says that it holds only if the matrix describes the same images as the table. If the table has
+    neither class sizes nor class values to compare, the images are assumed to be the same.
     """
     matrix = sheet.table.matrix
     counts = matrix_counts(matrix) if matrix else None
@@ -151,7 +152,10 @@ def _compare(
 
 
 def is_compared(cell: Cell) -> bool:
-    """Return whether a score is compared with a matrix. A number called only "error" is not, since it may be a loss."""
+    """Return whether a score is compared with a matrix.
+
+    A number called only "error" is not, since it may be a loss, unless it is a percentage.
+    """
     return (
         cell.value.measure is not Measure.ERROR
         or cell.value.printed.percent

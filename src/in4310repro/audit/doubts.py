@@ -103,8 +103,9 @@ def find_gaps(table: Table, sizes: Mapping[str, int]) -> Iterator[str]:
 def find_missing_classes(table: Table, document: Document) -> Iterator[Gap]:
     """Yield a Gap (a reason for doubt) for each nearby table that may list further classes of `table`.
 
-    This is suspected if the nearby table has class values of a metric but no average, while `table` has the
-    average. Tables that only repeat numbers of `table`, such as a sentence about it, are ignored.
+    This is suspected if the nearby table has class values of a metric, but fewer averages of it than
+    `table`. Tables that share a class with `table` are ignored, as are those that only repeat numbers of
+    `table`, such as a sentence about it.
     """
     names, place = (
         set(table.classes),
@@ -214,7 +215,8 @@ def _is_of_entities(table: Table, document: Document) -> bool:
 def _has_micro_average(table: Table) -> bool:
     """Return whether an average in the table suggests that images have several labels.
 
-    It is a samples average, or a micro average that is not equal to any accuracy in the table.
+    This is so if there is a samples average, or if there are micro averages and none of them is equal to an
+    accuracy in the table.
     """
     accuracies = [v for v in table.values if v.measure is Measure.ACCURACY and v.average is Average.OVERALL]
     micro = [v for v in table.values if v.average is Average.MICRO and v.measure in SCORES]
@@ -230,10 +232,10 @@ def _are_equal(one: Value, other: Value) -> bool:
 
 
 def doubts_of_averages(table: Table, document: Document) -> Iterator[str]:
-    """Yield reasons why the F1 over all classes may exceed its usual bound.
+    """Yield reasons why the F1 over all classes may lie outside its usual bounds.
 
-    The bound F1 <= (P + R) / 2 holds if precision P, recall R and F1 are averaged in the same way. This is
-    assumed unless the text suggests otherwise.
+    The bounds P + R - 1 <= F1 <= (P + R) / 2 hold if precision P, recall R and F1 are averaged in the same
+    way. This is assumed unless the text suggests otherwise.
     """
     values = [v for v in table.values if v.class_name is None and v.measure in SCORE_NAMES]
     if {value.measure for value in values} != set(SCORE_NAMES):

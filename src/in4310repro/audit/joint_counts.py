@@ -140,8 +140,9 @@ def _claim_predictions(problem: Problem) -> Claim | None:
 def other_classes_condition(sheet: Sheet, fewer: bool) -> Iterator[str]:
     """Yield the condition that some images are predicted as classes that the table does not list.
 
-    The condition is yielded only if `fewer` is True, which means that there are fewer predictions than images.
-    Nothing is yielded for a full classification report, since it lists every class.
+    The condition is yielded only if `fewer` is True, which means that the listed classes have, or may have,
+    fewer predictions than there are images. Nothing is yielded for a full classification report, since it
+    lists every class.
     """
     if fewer and not any(belongs_to_report(cell, sheet) for cell in sheet.summaries):
         yield UNPRINTED
@@ -218,8 +219,9 @@ def _sum_right(classes: Sequence[Choices]) -> tuple[int, int]:
 def _is_possible(problem: Problem, way: Rounding, accuracy: Interval, *, adding_up: bool) -> bool:
     """Return whether the class scores allow an accuracy in the interval `accuracy`.
 
-    If `adding_up` is True, the numbers of predictions must also add up to the number of images. If there are too
-    many possible counts to try all of them, an impossible accuracy may be taken as possible.
+    If `adding_up` is True, the numbers of predictions must also add up to the number of images. If there are
+    too many possible counts to try all of them, an impossible accuracy may be taken as possible. The result
+    is also True if no count of images gives an accuracy in the interval, as a different check reports this.
     """
     classes, images = problem.classes(way), problem.images
     if classes is None:

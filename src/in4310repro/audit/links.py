@@ -100,7 +100,11 @@ def _is_report_of(matrix: Table, table: Table, document: Document) -> bool:
 
 
 def _is_beside(one: Table, other: Table, document: Document, near: int) -> bool:
-    """Return whether two tables are at most `near` lines apart, without a new result beginning between them."""
+    """Return whether two tables are near each other, without a new result beginning between them.
+
+    The tables may be at most `near` lines apart. In a JSON text, it is required instead of the second
+    condition that the object of one table contains that of the other.
+    """
     first, second = sorted((line_range(one), line_range(other)))
     if second[0] - first[1] > near:
         return False

@@ -46,9 +46,10 @@ class Scores:
         return tuple(value for value in values if value is not None)
 
     def over_all(self, measure: Measure, average: Average | None) -> tuple[Fraction, ...]:
-        """Return the values that an average of a metric can have, one for each usual definition of the average.
+        """Return the values that an average of a metric can have under its usual definitions.
 
-        The result is empty if no definition is implemented.
+        If `average` names no type, the values of single classes are included for metrics such as precision,
+        since such a number often belongs to one class. The result is empty if no definition is implemented.
         """
         if measure is Measure.ACCURACY:
             return tuple(self._accuracies(average))

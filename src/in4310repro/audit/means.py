@@ -168,8 +168,9 @@ class Variant:
 def list_variants(parts: Mapping[str, Cell], measure: Measure, sheet: Sheet, most: int = BLOCKS) -> Iterator[Variant]:
     """Yield other choices of the table rows that count as classes.
 
-    A choice omits a row that may be a summary, omits all subtotals, or adds rows that were not read as classes.
-    Subtotals are only looked for if there are at most `most` classes.
+    A choice omits a row that may be a summary, omits a row such as background that is often left out of a
+    mean, omits all subtotals, or adds rows that were not read as classes. Subtotals are only looked for if
+    there are at most `most` classes.
     """
     names = list(parts)
     for name in names if len(names) > FEWEST else []:

@@ -40,14 +40,14 @@ class Target:
 def measure_power(
     document: Document, options: Options, accuse: Accuse, planted: int = PLANTED, most: int = AUDITED
 ) -> Power | None:
-    """Replace values of the report by wrong ones; return how many of these planted errors the audit detects.
+    """Replace values of the report by wrong ones; return how many of these planted errors are detected.
 
     The errors are counted by type, such as swapped digits. The result is None if no value can be changed.
 
     Args:
         document: the report.
         options: options of the audit.
-        accuse: function that returns the contradictions (findings) in a group of tables.
+        accuse: function that returns the contradictions (findings) in some tables, and their MeanChecks.
         planted: number of errors of each type.
         most: once this many values were audited again, no further error of the same type is planted.
     """
@@ -197,7 +197,8 @@ def take_other_row(value: Value, column: Sequence[Value], generator: np.random.G
 def drop_class(value: Value, column: Sequence[Value], generator: np.random.Generator) -> Printed | None:
     """Return the mean of the class values in `column` after leaving out one random class.
 
-    The result is None if `value` is not close to the mean of all class values, or if there are fewer than three.
+    The mean has the format and the decimals of `value`. The result is None if `value` is not close to the mean of
+    all class values, if there are fewer than three of them, or if only `value` or only they are percentages.
     """
     values = [other.printed.value for other in column]
     if len(values) < 3 or value.printed.percent != column[0].printed.percent:

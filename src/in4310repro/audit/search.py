@@ -133,7 +133,9 @@ def _group(tables: Sequence[Accuracies], names: Sequence[str], options: Options,
 def list_known_sets(names: Sequence[str], options: Options) -> list[tuple[int, ...]]:
     """Return the class sizes of each image set in `options` that has all classes `names`.
 
-    If there is none and there are six names, return the class sizes of the six-class scene photographs.
+    The image sets count only if there are several of them. If none is found and there are six names, return
+    the class sizes of the six-class scene photographs; if `options` has totals, only those with such a
+    total.
     """
     given = [
         {name.strip().casefold(): n for name, n in sizes.items()}
@@ -211,8 +213,9 @@ def infer_image_set(group: Group, names: Sequence[str], bound: int, options: Opt
 def expect_totals(tables: Sequence[Accuracies], names: Sequence[str], total: int) -> float:
     """Return an upper bound on how many choices of class sizes are expected to fit values with random digits.
 
-    The sizes of all classes have the sum `total`, so there are C(total - 1, classes - 1) choices. Each choice
-    fits with probability prod min(1, (n + 1) unit), which is largest for equal sizes n.
+    The result is 1 if the bound is above 1. The sizes of all classes have the sum `total`, so there are
+    C(total - 1, classes - 1) choices. Each choice fits with probability prod min(1, (n + 1) unit), which is
+    largest for equal sizes n.
     """
     if total < len(names):
         return 1.0
@@ -310,7 +313,8 @@ def _group_known(sheets: Sequence[Sheet]) -> Iterator[ImageSet]:
 def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[Counted]:
     """Yield the possible numbers of correctly classified images, for each table of accuracies or recalls.
 
-    A class has None in place of these numbers if its size is unknown or if no number fits.
+    Tables without an image set in `sets` and tables of means over folds or runs are left out. A class has
+    None in place of the numbers if its size is unknown, or if no number can be found that fits.
     """
     set_of = {name: group for group in sets for name in group.tables}
     for sheet in sheets:
@@ -327,7 +331,11 @@ def count_images(sheets: Sequence[Sheet], sets: Sequence[ImageSet]) -> Iterator[
 
 
 def _count(cell: Cell, size: int | None, column: Mapping[str, Cell]) -> range | None:
-    """Return the possible numbers of correctly classified images; None if none fits or the size is unknown."""
+    """Return the possible numbers of correctly classified images.
+
+    Return None if no number fits, if the size is unknown, or if it is unclear whether the value is a
+    percentage.
+    """
     if size is None or cell.ambiguous:
         return None
     if cell.value.count and cell.value.count[1] == size:

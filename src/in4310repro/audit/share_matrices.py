@@ -68,8 +68,9 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
     """Return a confusion matrix of fractions as a `Shares` object; None if it cannot be read as such a matrix.
 
     The object has the rows or the columns of the matrix as lines, whichever sum to one more often. Its field
-    `wrong` has the indices of the lines that do not sum to one. If all cells together sum to one, the lines are
-    the rows and `wrong` is empty. The result is None if the matrix holds counts or if too few lines sum to one.
+    `wrong` has the indices of the lines that do not sum to one and are not all zero. If all cells together
+    sum to one, the lines are the rows and `wrong` is empty. The result is None if the matrix holds counts,
+    if it is not square, or if too few lines sum to one.
     """
     size = len(matrix.rows)
     if not matrix.shares or any(len(row) != size for row in matrix.rows):
@@ -88,10 +89,12 @@ def read_shares(matrix: ConfusionMatrix) -> Shares | None:
 def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
     """Yield each row of the matrix as cells with a fraction and its rounding unit.
 
-    An integer shows no decimals, so it gets the coarsest unit of the other cells.
+    An integer shows no decimals, so it gets the coarsest unit of the other cells. If the cells are
+    percentages without a sign, an integer keeps its own unit.
     """
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[to_percent(p) if percent else p for p in row] for row in matrix.rows]
+    percent = percent or any("%" in p.text for row in rows for p in row)
     units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
     coarsest = max(units, default=Fraction(1, 100))
     for name, row in zip(matrix.classes, rows, strict=True):

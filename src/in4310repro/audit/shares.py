@@ -47,8 +47,9 @@ def check_range(sheet: Sheet) -> Iterator[Claim]:
 def _is_among_shares(cell: Cell, cells: Sequence[Cell]) -> bool:
     """Return whether a value between 1 and 2 is an impossible fraction, rather than a percentage.
 
-    The other values of the same metric decide this. None of them may be above 1, and at least two must be between
-    0 and 1 and have the same number of decimals as the value.
+    This is so only for the value of a class that is not marked as a percentage, and if the other values of
+    the same metric confirm it. None of them may be above 1, and at least two must be between 0 and 1 and
+    have the same number of decimals as the value.
     """
     value = cell.value
     column = [other.value.printed for other in cells if other is not cell and other.value.measure is value.measure]

@@ -198,10 +198,11 @@ def _cell(value: Value, among_percentages: bool, unit: Fraction) -> Cell:
 def _units(values: Sequence[Value]) -> list[Fraction]:
     """Return the rounding unit of each value, such as 1/100.
 
-    If most values show all digits of a double, all class values get the finest unit. An overall value keeps its
-    own unit, since an overall value with few decimals was rounded by hand. Zeros at the end of an overall value
-    usually mean a coarser unit, as 0.9300 may be a rounded 0.93. The zeros count as digits if at least two other
-    overall values have as many decimals and do not end in zeros.
+    If most values show all digits of a double, all class values except zeros get the finest unit. An overall
+    value then keeps its own unit, since an overall value with few decimals was rounded by hand. In other
+    tables, zeros at the end of a value usually mean a coarser unit (see `find_units`), as 0.9300 may be a
+    rounded 0.93. The zeros of an overall value count as digits if at least two other overall values have as
+    many decimals and do not end in zeros.
     """
     units = find_units([value.printed for value in values], [value.measure for value in values])
     units = [

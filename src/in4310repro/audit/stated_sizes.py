@@ -117,13 +117,14 @@ class StatedSizes:
 def find_stated_sizes(table: Table, document: Document) -> StatedSizes:
     """Return the class sizes that sentences near the table state.
 
-    No sizes are returned if the sentences contradict each other, or if most class values cannot be a fraction
-    k / size.
+    If some of the sentences are about a test or validation set, only these count. No sizes are returned if
+    the sentences contradict each other, or if most class values cannot be a fraction k / size.
 
-    The sizes hold without a condition in three cases. In the first, at least two values are such fractions, and
-    the values have too many decimals for this to happen by chance. In the second, the sentence is about a test
-    set. In the third, the sentence also states the total, and the document mentions no training set or split. In
-    all other cases the result has a condition, which says that the sizes may be those of other images.
+    The sizes hold without a condition in three cases. In the first, at least two values are such fractions,
+    and the values have too many decimals for this to happen by chance. In the second, the sentence is about
+    a test or validation set. In the third, the sentence also states the total, and the document mentions no
+    training set, split or fold. In all other cases the result has a condition, which says that the sizes may
+    be those of other images.
     """
     names = table.classes
     values = [v for v in table.of_classes if v.measure in (Measure.ACCURACY, Measure.RECALL)]
@@ -206,8 +207,9 @@ class NamedSplit:
 def named_split(table: Table, document: Document) -> NamedSplit | None:
     """Return the number of images and of positives in a binary test that the text near the scores states.
 
-    The number of positives may be unknown. The result is None if the text states no numbers of images, or
-    contradictory ones.
+    The number of positives may be unknown; if some lines state it, only these lines count. The result is
+    None if the text states no numbers of images, or contradictory ones, or if the table has values of
+    classes.
     """
     lines = [value.printed.line for value in table.values if value.class_name is None]
     if not lines or len(lines) < len(table.values):
@@ -254,7 +256,10 @@ def _number_of_match(match: re.Match[str]) -> int:
 
 
 def other_results(table: Table, document: Document) -> Iterator[str]:
-    """Yield reasons why the overall scores may not belong together, such as different decision thresholds."""
+    """Yield reasons why the overall scores may not belong together.
+
+    They may be averages, have different decision thresholds, or come from several tests or networks.
+    """
     lines = [value.printed.line for value in table.values] or [1]
     near = document.lines[max(0, min(lines) - 1 - NEAR_SCORES) : max(lines) + NEAR_SCORES]
     if any(AVERAGED.search(line[:LONGEST]) for line in near):

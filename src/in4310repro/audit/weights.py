@@ -125,7 +125,8 @@ def _claim(columns: Sequence[Column]) -> Claim | None:
 def _explain_by_batches(columns: Sequence[Column]) -> str | None:
     """Return a text that explains an accuracy as a mean over batches.
 
-    The result is None if `columns` is not a single accuracy, or if no mean over batches has the printed value.
+    The result is None if `columns` is not a single accuracy, or if no mean over batches has the printed
+    value. If the number of images is unknown, such a mean is assumed to be possible.
     """
     column = columns[0]
     if len(columns) > 1 or column.summary.measure is not Measure.ACCURACY:

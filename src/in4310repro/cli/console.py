@@ -132,7 +132,7 @@ def print_findings(text: str, content: Mapping[str, Any], out: Path | None, *, w
 
 
 def keep(file: Path, words: str) -> None:
-    """Add `words` to the message of an interrupt that comes after `file` has been written."""
+    """Add `words` to the message of any later interrupt if `file` has been written since this call."""
     before = _identify(file)
     keep_if(lambda: _identify(file) != before, words)
 

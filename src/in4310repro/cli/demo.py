@@ -95,7 +95,8 @@ class Attempt:
 def lines(attempts: Sequence[Attempt]) -> Iterator[str]:
     """Yield a report on the attempts to falsify a run, as lines of text.
 
-    For each attempt, the lines state what was changed and what each check printed; an empty line follows.
+    For each attempt, the lines state what was changed and, for each check, the command, the first lines of
+    its output and its exit code; an empty line follows.
     """
     for number, attempt in enumerate(attempts, start=1):
         yield f"{number}. {attempt.title}: {attempt.changed}"
@@ -283,7 +284,8 @@ def _called(command: Callable[[], object]) -> tuple[str, int]:
 def _show(attempts: list[Attempt], summary: str, svg: Path | None) -> None:
     """Print the attempts to falsify a run: as panels on a terminal, otherwise as lines of text.
 
-    If `svg` is given, also write the panels to this file.
+    Nothing is printed if an output option such as `--quiet` or `--json` is given. If `svg` is given, also
+    write the panels to this file.
     """
     from rich.console import Console
 

@@ -162,10 +162,13 @@ def _open(run: Path) -> FinishedRun | None:
 
 
 def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Return the plan of the epochs to train again; show a message if fewer epochs than requested can be repeated.
+    """Return the plan of the epochs to train again.
+
+    Show a message if fewer epochs than requested can be repeated.
 
     Raises:
-        ValueError: the arithmetic differs from that of the run.
+        ValueError: the arithmetic differs from that of the run, the selected setting has no epochs, or a
+            training step is too large for this machine.
     """
     from in4310repro.verification.replay.epoch import describe_missing_epochs
     from in4310repro.verification.replay.of_run import describe_cap, plan_replay

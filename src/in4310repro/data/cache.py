@@ -123,8 +123,8 @@ def last_used(file: Path) -> float:
 def mark_used(stream: IO[bytes]) -> None:
     """Record that a file of decoded pixels is in use, and lock it while it is open or mapped into memory.
 
-    A locked file is not removed. On a system without file locks, the file may be removed while it is in use, but
-    processes that have it open can still read it.
+    A locked file is not removed. On a file system without locks, the file may be removed while it is in use,
+    but processes that have it open can still read it.
     """
     # Another user's cache can be read but not modified.
     with suppress(OSError):

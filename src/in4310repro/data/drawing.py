@@ -46,7 +46,7 @@ class Picture:
 
 
 def palette(codes: str) -> Colours:
-    """Return the hexadecimal colours in `codes` as arrays of shape (3, 1, 1) with values from 0 to 1."""
+    """Return hexadecimal colours, separated by spaces in `codes`, as arrays of shape (3, 1, 1) from 0 to 1."""
     numbers = [int(code, 16) for code in codes.split()]
     return tuple(np.array([n >> 16, n >> 8 & 255, n & 255]).reshape(3, 1, 1) / 255 for n in numbers)
 
@@ -271,7 +271,10 @@ def hill(view: Picture, rng: Random, top: Real, colour: Colour, distance: Real) 
 
 
 def lake(view: Picture, rng: Random, top: Real, floes: Real = 0.0) -> None:
-    """Paint a still lake from `top` down. It reflects the sky, and ice covers about the fraction `floes` of it."""
+    """Paint a still lake from `top` down, which reflects the sky and may carry ice.
+
+    The ice grows with `floes`: it covers nothing at 0, some 40 % of the lake at 1, and 90 % at 1.5.
+    """
     part = crop(view, 0, top, 1, 1)
     streak = 0.2 + 0.5 * clouds(part, rng, 4, 50, 2) * between(rng, 0.3, 1)
     surface = mix(tint(rng, WATER, 0.3), view.horizon, streak)

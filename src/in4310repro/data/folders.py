@@ -179,17 +179,17 @@ def image_files(root: Path) -> list[Path]:
 def image_paths(root: Path, report: Report = _refuse) -> list[str]:
     """Return the sorted relative paths of image files (see `SUFFIXES`) below a folder, with forward slashes.
 
-    Hidden files, hidden folders and Kaggle's folder of images without labels are skipped. Links to folders are
-    followed.
+    Hidden files, hidden folders and Kaggle's folder of images without labels are skipped. Links to folders
+    are followed.
 
     Args:
         root: the folder.
-        report: a function that takes a message about each fault; the file with the fault is then omitted. By
-            default, the first fault is raised as an error.
+        report: a function that takes a message about each fault; the file or folder with the fault is then
+            omitted. By default, the first fault is raised as an error.
 
     Raises:
-        ValueError: the folder does not exist, a link leads to a folder that contains the link, or a name has
-            unprintable characters.
+        ValueError: the folder does not exist, a folder cannot be listed, a link leads to a folder that
+            contains the link, or a name has a backslash or unprintable characters.
     """
     if not _is_utf8(str(root)):
         raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
@@ -223,7 +223,10 @@ def _paths(root: Path, report: Report, *, images: bool) -> list[str]:
 
 
 def _below(root: Path, folder: Path, end: str = "") -> str:
-    """Return a folder's path relative to `root`, followed by `end`; for `root` itself, return an empty text."""
+    """Return a folder's path relative to `root`, with forward slashes, followed by `end`.
+
+    For `root` itself, return an empty text.
+    """
     return "" if folder == root else f"{folder.relative_to(root).as_posix()}{end}"
 
 

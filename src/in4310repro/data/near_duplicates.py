@@ -92,16 +92,17 @@ def near_duplicate_groups(hashes: Sequence[int]) -> list[list[int]]:
     Two hashes are close if they differ in at most `NEAR_DUPLICATE_BITS` bits. The groups are the connected
     components of the graph of all close pairs.
 
-    A hash is compared only with hashes that have no group yet, and only if the two differ in at most one bit of
-    some band of 16 bits. About 1 in 1,000 pairs of unrelated images meet this condition. Many near-duplicates
-    take no more time, since a hash that has a group is not compared again. In the worst case, in which all
-    hashes agree in one band and differ in the others, all pairs are compared.
+    A hash is compared only with hashes that have no group yet, and only if the two differ in at most one bit
+    of some band of 16 bits. About 1 in 1,000 pairs of unrelated images meet this condition. Many
+    near-duplicates take no more time, since no hash is compared with one that already has a group. In the
+    worst case, in which all hashes agree in one band but are not close, all pairs are compared.
 
     Args:
         hashes: the 64-bit hash of each image.
 
     Returns:
-        The groups of two images or more, in the order of their first images. The indices in a group increase.
+        The groups of two images or more, in the order of their first images. The indices in a group are
+        in increasing order.
 
     Examples:
         >>> near_duplicate_groups([0b0, 2**40 - 1, 0b111111, 2**40 - 1, 0b111111111111])

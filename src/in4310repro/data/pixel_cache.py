@@ -220,12 +220,15 @@ class _Records:
         return [group for group in groups if group]
 
     def _fill_share(self, claims: Path | None, last: bool, share: Sequence[int]) -> bool:
-        """Decode the missing records of a group; return False if another process is still decoding them.
+        """Decode the missing records of a group; return whether this was done.
 
-        If `last` is True, wait for the other process instead, then decode what is still missing.
+        It is not done if another process is still decoding them, or if the work was stopped. If `last` is True,
+        wait for the other process instead, but no longer than `Wanted.patience`, then decode what is still
+        missing.
 
         Args:
-            claims: the folder of locks by which processes divide the work; None if no other process has the file.
+            claims: the folder of locks by which processes divide the work; None if no other process has the
+                file.
             last: whether this is the last attempt.
             share: indices of the missing records of the group.
         """

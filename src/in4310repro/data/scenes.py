@@ -264,7 +264,7 @@ def street(view: d.Picture, rng: d.Random) -> None:
 
 
 def obstruct(view: d.Picture, rng: d.Random) -> None:
-    """Paint obstacles over a few scenes, chosen at random: twigs, a person or black bars."""
+    """Paint obstacles over about a quarter of the scenes, chosen at random: twigs, a person or black bars."""
     if d.chance(rng, 0.15):
         reach = d.between(rng, -0.05, 0.3) - view.y - 0.4 * np.abs(view.x - d.between(rng, 0, 1))
         d.paint(view, d.ease((reach + 0.4 * d.clouds(view, rng, 7, 7)) * 14), d.tint(rng, GREENS, 0.4) * 0.6)

@@ -330,7 +330,10 @@ def members(numbers: Sequence[int]) -> list[list[int]]:
 
 
 def split_differences(images: Catalogue, split: Split) -> list[str]:
-    """Return messages on contradictions within a split and on differences between the split and its folder."""
+    """Return a message for each contradiction within a split and for each difference from its folder.
+
+    The list is empty if there are none.
+    """
     return _contradictions(split) + _differences(images, split)
 
 

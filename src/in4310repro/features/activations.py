@@ -180,8 +180,8 @@ def response_keys(
 ) -> Int64[Tensor, "channel image"]:
     """Return sort keys of the images in each channel; a larger response has a larger key.
 
-    An image's response is its largest value in the channel. If two images have equal responses, the image with
-    the lower index has the larger key.
+    An image's response is its largest finite value in the channel; without one, the key is NO_IMAGE. If two
+    images have equal responses, the image with the lower index has the larger key.
     """
     responses = _responses(widen(maps))
     bits = responses.view(torch.int32)

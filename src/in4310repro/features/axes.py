@@ -233,7 +233,10 @@ class AxisFinder(TorchFunctionMode):
             _leave(self)
 
     def _by_module(self, module: nn.Module, args: tuple[object, ...], path: str, value: Tensor) -> Axes | None:
-        """Return the channel axes of an output if its module's type determines them; otherwise None."""
+        """Return the channel axes of an output if its module's type determines them; otherwise None.
+
+        Activations and dropouts keep the axes of their input, which are returned if they are known.
+        """
         axis = own_axis(module, path, value.ndim)
         if axis is not None:
             return Axes(frozenset({axis}))
@@ -243,10 +246,10 @@ class AxisFinder(TorchFunctionMode):
         return None
 
     def _look_at_inputs(self, _module: nn.Module, args: tuple[object, ...], kwargs: Mapping[str, object]) -> None:
-        """Record an assumed channel axis for each input.
+        """Record an assumed channel axis for each input tensor that was not recorded before.
 
-        It is the last axis of inputs with three axes, such as tokens, and axis 1 of all other inputs, such as images.
-        A layer may contradict the assumption later.
+        It is the last axis of inputs with three axes, such as tokens, and axis 1 of all other inputs, such as
+        images. A layer may contradict the assumption later.
         """
         with self.paused():
             for _, value in iterate_values((args, dict(kwargs))):

@@ -184,7 +184,8 @@ def unsqueeze_order(call: Call) -> Sequence[int | None]:
 def index_order(call: Call) -> Sequence[int | None] | None:
     """Return the axis order of an indexed tensor x[...].
 
-    The result is None if the index contains a mask, or more than one list or tensor.
+    The result is None if the index contains more than one list or tensor, or one that is not a flat list of
+    integers, such as a mask.
     """
     index = call.arguments[1]
     index = index if isinstance(index, tuple) else (index,)

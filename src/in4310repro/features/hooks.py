@@ -111,10 +111,13 @@ def _is_quantised(module: nn.Module) -> bool:
 
 
 def check_calls_hooks(model: nn.Module, modules: Mapping[str, nn.Module]) -> None:
-    """Check that the modules are ordinary Python modules, since modules of a compiled program call no hooks.
+    """Check that Python runs the modules, since modules inside a compiled program call no hooks.
+
+    A traced model as a whole is accepted, since Python still calls it.
 
     Raises:
-        ValueError: a module is, or is part of, a program that was scripted, traced or exported.
+        ValueError: a module was scripted or exported, or is part of a program that was scripted, traced or
+            exported.
     """
     for name, module in {"": model, **modules}.items():
         # Python calls a traced model itself, but not the modules inside it.

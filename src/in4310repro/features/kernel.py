@@ -176,9 +176,10 @@ def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column
 def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "column column"]:
     """Return centred.T @ centred.
 
-    On a CPU the portable kernel computes it if that kernel was built. In all other cases torch computes it.
+    On a CPU the portable arithmetic computes it if there is a kernel for this processor (see
+    `active_kernel`). In all other cases torch computes it.
     """
-    if centred.device.type == "cpu" and active_kernel():
+    if centred.device.type == "cpu" and arithmetic.instruction_set():
         return arithmetic.product(centred)
     return centred.T @ centred
 
@@ -205,7 +206,8 @@ def locate(
 ) -> tuple[Float32[Tensor, "image channel height width"], Maps]:
     """Return the maps and their memory layout, as the kernel needs them.
 
-    If neither channels nor positions are adjacent in memory, the maps are copied.
+    The maps are copied unless channels or positions are adjacent in memory and the distance from one
+    position to the next is the same everywhere.
 
     Raises:
         ValueError: the maps are not float32 values with four axes on a CPU.

@@ -80,7 +80,8 @@ class FeatureResult:
         It is the sum of (x - mean)(x - mean)^T over these samples x, divided by (their number - correction).
 
         Raises:
-            ValueError: only counts were measured, or the number of finite samples is not above the correction.
+            ValueError: only counts or flattened maps were measured, or the number of finite samples is not above
+                the correction.
         """
         upper = self._require_moments().scatter.triu()
         return self._normalize(upper + upper.triu(1).T)
@@ -175,7 +176,8 @@ def finalize(streams: list[Stream], settings: Settings) -> FeatureResult:
     If the statistics are on a GPU, this function waits until the GPU has computed them.
 
     Raises:
-        ValueError: a value is not finite and `on_non_finite` is "raise", or the calls differ in their channels.
+        ValueError: only empty batches were measured, a value is not finite and `on_non_finite` is "raise",
+            or the calls differ in their channels.
     """
     counts = sum((stream.counts for stream in streams), Counts())
     values, non_positive, zeros, non_finite = counts.to_ints()

@@ -118,8 +118,9 @@ class Stream:
         Axis 0 of the output must be the images. If only values are counted, axis 0 may be anything.
 
         Raises:
-            ValueError: float64 values are out of range, the images were measured already, or a value is not finite
-                while `on_non_finite` is "raise".
+            ValueError: float64 values are out of range, the images were measured already, or a value is not
+                finite while `on_non_finite` is "raise". On a GPU, `FeatureStatistics.result` checks for such
+                values instead.
         """
         image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
         self.activations.check(output)

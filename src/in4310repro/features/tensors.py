@@ -18,12 +18,13 @@ HINT = "say how many there are: count_images=FUNCTION, which gets the arguments 
 def count_images(args: tuple[object, ...], kwargs: Mapping[str, object]) -> int:
     """Return the number of images in the first argument that contains a tensor.
 
-    Positional arguments are searched before keyword arguments.
+    Positional arguments are searched first, one by one. All keyword arguments together count as one mapping.
 
     * A tensor has its images on axis 0; a packed sequence has one image per sequence.
-    * A list or tuple of mappings, or of tensors with three axes, has one image per entry, as in torchvision's
-      detection.
-    * All parts of any other list or tuple, of a mapping or of a dataclass must have the same number of images.
+    * A list or tuple of mappings, or of tensors with three axes, has one image per entry, as in
+      torchvision's detection.
+    * All parts of any other list or tuple, of a mapping or of a dataclass must have the same number of
+      images.
 
     Raises:
         ValueError: there is no tensor, or the parts of an argument have different numbers of images.
@@ -201,7 +202,8 @@ def images_of_values(module: nn.Module, values: Tensor, images: int | None, *, t
 def images_of_samples(module: nn.Module, path: str, values: Tensor, images: int | None, settings: str) -> int:
     """Check that axis 0 of an output is the images of the batch, and return its length.
 
-    The error messages suggest `settings`, such as `samples=None`, with which an output may have any shape.
+    The error messages suggest `settings`, such as `samples=None`, with which axis 0 may be anything. Only
+    the message on a single image without a batch axis suggests to add this axis.
 
     Raises:
         ValueError: axis 0 is not the images of the batch, or there is no channel axis.

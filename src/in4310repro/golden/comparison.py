@@ -190,7 +190,8 @@ def _compare_value(
 def _describe_mismatch(expected: Any, got: Any, comparison: str) -> str:
     """Describe the difference between two values.
 
-    For lists, the text gives the number of unequal entries, the largest difference and the first three entries.
+    For lists, the text gives the number of unequal entries, the largest difference between numbers and
+    the first three unequal entries.
     """
     if not isinstance(expected, list) or not isinstance(got, list):
         return f"expected {expected!r}{comparison}, got {got!r}"

@@ -249,8 +249,9 @@ def find_key_faults(case: str, golden: Mapping[str, Any]) -> list[str]:
 def _find_provenance_faults(name: str, golden: Mapping[str, Any], case: Case, command: Command) -> list[str]:
     """Return a message for each faulty entry of a golden file that has all its keys.
 
-    An entry on the origin of the file, such as its date, is faulty if the writing command would never write it.
-    The entry of a value is faulty if its keys are wrong, or if its type or shape is not that of the value.
+    An entry on the origin of the file, such as its date, is faulty if the writing command would never write
+    it. The entry of a value is faulty if `find_claim_faults` finds errors in it: wrong keys, a tier that
+    does not fit the tolerance or reason, or a type or shape that is not that of the value.
     """
     device, reason = golden["device_name"], str(golden["reason"])
     by_name = rf"{golden['case']}{'' if device == 'cpu' else r' --device cuda(:[0-9]+)?'}"

@@ -62,16 +62,21 @@ class Golden(Protocol):
     ) -> None:
         """Compare values with the golden file of a case; fail the test if a value differs or the file is missing.
 
-        The numeric class is a hash that identifies the arithmetic of a process. Values of the tier "bitwise" can be
-        compared only if the golden file was written with the numeric class and libraries of this process. If not, the
-        values are compared at the weaker tier `otherwise`; if this is None, the rest of the test is skipped.
+        The numeric class is a hash that identifies the arithmetic of a process. In native arithmetic, values of the
+        tier "bitwise" can be compared only if the golden file was written with the numeric class and libraries of
+        this process. In portable arithmetic, they can be compared if the file was written in portable arithmetic; the
+        test fails if the numeric class has changed since then.
+
+        Bitwise values that cannot be compared are compared at the weaker tier `otherwise`. If this is None, the rest
+        of the test is skipped. In portable arithmetic, and in environments that `environments.json` lists, the test
+        fails instead.
 
         Args:
             case: the name of the file: letters, digits, - and _. Each name may be used only once, by one test.
             values: a number, text, list of them, NumPy array or `Claim`, or a mapping of names to any of these.
             tier: exact, bitwise or numerical, for all values that are not a `Claim`.
-            otherwise: the tier for bitwise values if numeric class or libraries differ from those of the file:
-                numerical or statistical. None: these values are not compared.
+            otherwise: the tier for bitwise values that cannot be compared bit by bit: numerical or statistical.
+                None: these values are not compared.
             tolerance: the absolute tolerance of a numerical or statistical tier.
             reason: the reason for the tolerance.
 

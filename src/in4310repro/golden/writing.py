@@ -76,14 +76,15 @@ def update(
 def renew(
     folder: Path, cases: Mapping[str, Case], reason: str, numerics: Numerics, environment: Mapping[str, str]
 ) -> list[str]:
-    """Update environments.json and the golden files after the portable kernels changed without changing a value.
+    """Update environments.json and golden files after the portable kernels changed without changing a value.
 
-    A numeric class names an arithmetic; equal classes compute equal bits. The values of a file are computed again
-    if its class is not that of the present kernels, or if its sha256 is not the one in environments.json. If all
-    values have the same bits as before, the file gets the present class, versions and origin.
+    A numeric class names an arithmetic; equal classes compute equal bits. The values of a file are computed
+    again if its class is not that of the present kernels, or if its sha256 is not the one in
+    environments.json. If all values have the same bits as before, the file gets the present class, versions
+    and origin. A file that has the present class and is not listed yet is only added to the list.
 
-    Files that only other machines can compute are not written. If environments.json does not exist yet, it is
-    created and lists these files with their present sha256.
+    Files that only other machines can compute are not written. If environments.json does not exist yet, it
+    is created and lists these files with their present sha256.
 
     Args:
         folder: the folder of golden files.
@@ -93,11 +94,12 @@ def renew(
         environment: the environment variables of the process.
 
     Returns:
-        The names of the files that were written.
+        The names of the files that were written, including environments.json.
 
     Raises:
         ValueError: a value changed (write its case with `update` instead); a file that this process cannot
-            compute was changed; the reason is missing; the process runs in CI; or the git tree has changes.
+            compute was changed; the reason is missing; `numerics` is not portable; the process runs
+            in CI; or the git tree has changes.
     """
     _refuse_unguarded(reason, environment, NOX)
     if not numerics.portable:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float, Float64, Int64
+from jaxtyping import Float, Float64, Int, Int64
 
 from in4310repro.metrics.counts import Counts, recall
 from in4310repro.metrics.ranking import Ranking, average_precisions
@@ -17,7 +17,7 @@ from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS
 def check(
     labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"], *, every_class: bool = True
 ) -> None:
-    """Raise ValueError unless labels are class indices, scores are finite floats, and their shapes fit together.
+    """Raise ValueError unless labels are class indices, scores are finite floats, and their shapes fit.
 
     Args:
         labels: the true class of each image, from 0.
@@ -25,7 +25,8 @@ def check(
         every_class: whether every class must have images.
 
     Raises:
-        ValueError: a label, a score or a shape is invalid; the message says what would be valid.
+        ValueError: a label, a score or a shape is invalid, or a class has no image and `every_class` is
+            true. The message says what would be valid.
     """
     _check_shapes(labels, scores)
     if not bool(scores.isfinite().all()):
@@ -179,12 +180,12 @@ def ends(
 ) -> tuple[ClassMetrics, ClassMetrics]:
     """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
-    Average precision is lowest if each image has its lowest score for its own class and its highest scores for
-    all others, and highest in the opposite case.
+    Average precision is lowest if each image has its lowest score for its own class and its highest scores
+    for all others, and highest in the opposite case.
 
-    Metrics computed from counts rise with the number of correct predictions of a class, and fall with the number
-    of images of other classes that are predicted as the class. The lower bounds assume the largest number of such
-    images that the scores allow, and the upper bounds the smallest.
+    Metrics computed from counts rise with the number of correct predictions of a class, and fall with the
+    number of images of other classes that are predicted as the class. The lower bounds assume the largest
+    number of such images that the scores allow, and the upper bounds the smallest.
 
     Args:
         labels: the true class of each image, from 0.
@@ -192,13 +193,13 @@ def ends(
         high: the highest score of each image and class.
 
     Raises:
-        ValueError: a class has no image, a score is not finite, a label is outside the classes, or labels and
-            scores have shapes that do not fit together.
+        ValueError: a class has no image, or a score is not finite.
+        RuntimeError: a label is not the index of a class, or the shapes do not fit together.
     """
-    own = torch.nn.functional.one_hot(labels, low.shape[1]).bool()
-    worst, best = torch.where(own, low, high), torch.where(own, high, low)
-    for each in (worst, best):
+    for each in (low, high):
         check(labels, each)
+    own = torch.nn.functional.one_hot(labels.long(), low.shape[1]).bool()
+    worst, best = torch.where(own, low, high), torch.where(own, high, low)
     wrong_at_most = ((high >= _best_of_others(low)) & ~own).sum(dim=0)
     wrong_at_least = ((low > _best_of_others(high)) & ~own).sum(dim=0)
     classes, bounds = list(range(low.shape[1])), []
@@ -218,14 +219,16 @@ def _best_of_others(scores: Float[torch.Tensor, "image label"]) -> Float[torch.T
 
 
 def confusion_matrix(
-    labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
+    labels: Int[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]
 ) -> Int64[torch.Tensor, "label predicted"]:
     """Count images by true class (row) and predicted class (column), as `sklearn.metrics.confusion_matrix` does.
 
     The predicted class is the one with the highest score; ties go to the lower index. A class may have no image.
     """
     classes = scores.shape[1]
-    return torch.bincount(labels * classes + scores.argmax(dim=1), minlength=classes**2).reshape(classes, classes)
+    # Products of small integers would overflow.
+    predicted = labels.long() * classes + scores.argmax(dim=1)
+    return torch.bincount(predicted, minlength=classes**2).reshape(classes, classes)
 
 
 def count(labels: Int64[torch.Tensor, " image"], scores: Float[torch.Tensor, "image label"]) -> Counts:

@@ -101,10 +101,11 @@ def restore(
 def construct(network: Source, classes: int, seed: int = 0) -> nn.Module:
     """Construct a float32 network, either on the meta device or on the CPU.
 
-    The meta device is used if `initial_state` draws all values of the network. Otherwise the network is on the
-    CPU, and values that `initial_state` does not draw (positions of a transformer, say) come from the network's
-    constructor. The constructor draws from torch's generator, seeded by `seed`; the state of this generator is
-    restored afterwards.
+    The meta device is used if `initial_state` draws all values of the network, unless the network is
+    `foreign` or its constructor computes with values. Otherwise the network is on the CPU, and values that
+    `initial_state` does not draw (positions of a transformer, say) come from the network's constructor. The
+    constructor draws from torch's generator, seeded by `seed`; the state of this generator is restored
+    afterwards.
 
     Raises:
         ValueError: the network does not exist, the user has not allowed its code to run, or the code fails.

@@ -147,7 +147,7 @@ class Network:
             of_file: whether `state` was read from a file, which may be truncated.
 
         Raises:
-            ValueError: the network does not exist, or the state has keys or shapes that do not fit it.
+            ValueError: the network does not exist, or keys, shapes or values of the state do not fit it.
         """
         from in4310repro.models import building
 

@@ -74,7 +74,10 @@ def _why_unreadable(data: bytes, error: Exception) -> str:
 
 
 def _damaged_member(data: bytes) -> str | None:
-    """Return the name of the first file with a wrong checksum in a zip archive; None if all are intact."""
+    """Return the name of the first file with a wrong checksum in a zip archive.
+
+    The result is None if all files are intact, or if `data` is not a zip archive.
+    """
     stream = io.BytesIO(data)
     if not zipfile.is_zipfile(stream):
         return None
@@ -130,9 +133,10 @@ def convert_state(expected: State, given: State, source: str, *, of_file: bool) 
 
 
 def _refuse_unwritten(values: State, initial: State, source: str) -> None:
-    """Raise ValueError if all values of a weight in `values` are 0, as in a file that was not written completely.
+    """Raise ValueError if a weight in `values` has only zeros, as in a file that was not written completely.
 
-    Weights that are all 0 in `initial` too are accepted.
+    Only floating-point weights with two or more axes are checked. Weights that are all 0 in `initial` too
+    are accepted.
     """
     for name, value in values.items():
         begins_with_0 = not initial[name].is_meta and not initial[name].any()

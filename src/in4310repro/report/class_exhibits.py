@@ -136,10 +136,10 @@ def _wilson(share: float, images: int) -> Interval:
 
 
 def _original(run: FinishedRun, key: str) -> dict[str, ClassMetrics]:
-    """Return {"original": METRICS} with the metrics that the published report prints for `key`.
+    """Return the metrics that the published report prints for `key`, in a dict with the single key `original`.
 
-    `key` is the name of an optimizer in lower case, or `test`. The dict is empty if the report prints no metrics
-    for `key`, or if the run has different classes.
+    `key` is the name of an optimizer in lower case, or `test`. The dict is empty if the report prints no
+    metrics for `key`, or if the run has different classes.
     """
     printed = original()["settings"].get(key)
     return {"original": class_metrics(printed)} if printed and has_original_classes(run.classes) else {}

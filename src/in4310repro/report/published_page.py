@@ -98,7 +98,7 @@ def write_evidence(
     The results are also written to `published/imagenet.json`. The arguments are those of `write`.
 
     Raises:
-        ValueError: the page does not exist yet, the runs do not start from ImageNet weights, or the runs are not
+        ValueError: the page does not exist yet, the runs start from random weights, or the runs are not
             comparable.
     """
     file = reports / "published" / "numbers.json"
@@ -268,7 +268,10 @@ def _setting_rows(numbers: PublishedNumbers) -> list[tuple[str, ...]]:
 
 
 def _ablation_table(report: AblationReport) -> dict[str, object]:
-    """Return the template values of an ablation, with a table row for each deviation from the corrected protocol."""
+    """Return the template values of an ablation, with a table row for each protocol except `corrected`.
+
+    The protocols are single deviations from the corrected protocol, and `published` with all deviations.
+    """
     base = report["numbers"][CORRECTED]
     config = configuration.from_json(report["config"], "an ablation")
     return {

@@ -81,7 +81,7 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
 
 
 def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
-    """Return the required exactness (tier) of training results other than the metrics of the selected weights.
+    """Return the required exactness (tier) of some results of training, by name.
 
     These are losses, and validation metrics of the epochs and of the fits of the last layer that were not
     selected.

@@ -24,19 +24,21 @@ AT_ONCE = 2**17
 def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_ONCE) -> dict[str, Any]:
     """Return percentile intervals of the test metrics, by resampling the images of each class with replacement.
 
-    In a resampled test set, an image may occur several times or not at all, and metrics count it as often as it
-    occurs. An interval leaves out the lowest and the highest 2.5 % of the values of a metric. Frequencies are
-    integers and sums are rounded once, so that the bits do not depend on the platform.
+    In a resampled test set, an image may occur several times or not at all, and metrics count it as often as
+    it occurs. An interval leaves out the lowest and the highest 2.5 % of the values of a metric. Frequencies
+    are integers and sums are rounded once, so that the bits do not depend on the platform.
 
     Args:
         scores: scores of a test set in which every class has an image.
-        seed: seed of the resampling. For given labels, the resampled test sets depend on nothing else.
+        seed: seed of the resampling. For given labels and `draws`, the resampled test sets depend on nothing
+            else.
         draws: number of resampled test sets.
-        at_once: largest number of entries in an array [test set, image], which bounds the use of memory.
+        at_once: number of entries that a temporary array [test set, image] may have if it has several rows.
+            This bounds the use of memory.
 
     Returns:
-        The 95 % interval of each metric by name, or a list of intervals by class. Metrics that are proportions of
-        images are left out, since they have Wilson's interval.
+        The 95 % interval of each metric by name, or a list of intervals by class. Metrics that are
+        proportions of images are left out, since they have Wilson's interval.
     """
     copies = _draw_copies(scores.labels, scores.softmax.shape[1], seed, draws, at_once)
     areas = _areas(scores, copies, at_once)

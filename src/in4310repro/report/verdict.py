@@ -131,7 +131,10 @@ def _difference(run: FinishedRun, source: Source) -> Sentence:
 
 
 def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
-    """Return sentences on how a run differs from the published report, by subject such as "Data"."""
+    """Return sentences on how a run differs from the published report, by subject such as "Data".
+
+    The protocol is always described, since the published report does not give its own.
+    """
     config, course = publishable(config), PRESETS["course"]
     training, validation, test = (sum(metrics["supports"][part].values()) for part in metrics["supports"])
     pictures = "drawn scenes that the package generates"

@@ -141,7 +141,7 @@ class Config:
         return EvaluationSettings(batch_size=self.evaluation_batch_size, seed=self.seed, protocol=self.protocol)
 
     def optimizer_obstacle(self) -> str:
-        """Return a clause about the first optimizer that portable arithmetic does not support; may be empty."""
+        """Return a clause about the first optimizer that portable arithmetic does not support; empty if none."""
         return next(filter(None, (obstacle(each.optimizer) for each in self.settings)), "")
 
     @property

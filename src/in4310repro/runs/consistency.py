@@ -57,11 +57,13 @@ def refuse_broken_chains(
     histories: Mapping[str, Sequence[HistoryRow]],
     tensors: Mapping[str, Sequence[EpochHashes]],
 ) -> None:
-    """Check the start and all links of the hash chain in each setting's `tensors.json`.
+    """Check the hash chain in each setting's `tensors.json`: its start, all links, and the data of its entries.
+
+    Each entry must have the right epoch, tensors, and hash of the weights.
 
     Raises:
-        ValueError: a start or link is wrong. The message names the file of the first one, the epoch, and the
-            expected value.
+        ValueError: there is an error. The message names the file of the first one, what is wrong in it, and
+            what is expected.
     """
     starts = chain.starts(config, fingerprint, split, tensors)
     for name, rows in histories.items():

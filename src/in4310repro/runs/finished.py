@@ -264,10 +264,10 @@ def _list_needed(run: FinishedRun) -> Iterator[str]:
 def advise(run: FinishedRun) -> str:
     """Return advice if the selected network may be guessing, or if a class has few training images.
 
-    If neither is the case, the text is empty. The network is compared with a classifier that always predicts the
-    largest class. If the accuracy of this classifier lies within or above the 95 % interval of the network's
-    validation accuracy, the network may be guessing. The validation accuracy is optimistic, since the network was
-    selected by it.
+    If neither is the case, the text is empty. The network is compared with a classifier that always predicts
+    the largest class. If the accuracy of this classifier lies within or above the 95 % interval of the
+    network's validation accuracy, the network may be guessing. The validation accuracy is optimistic, since
+    the network was selected by a metric on the same images.
     """
     supports = run.metrics["supports"]
     of_validation = supports[run.config.protocol.part_read_as("validation")]

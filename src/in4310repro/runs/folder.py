@@ -262,7 +262,7 @@ def write_status(folder: Path, code: int, message: str, rank: int) -> None:
     """Record in `status.json` how a command ended: exit code, message and rank of the process.
 
     The file is needed because torchrun itself always exits with 1. Nothing is written if another process has
-    locked the run, or if the run is finished and was not changed by this command.
+    locked the run, if the folder has no run, or if the run is finished and was not changed by this command.
     """
     continues = (folder / CONFIG).is_file() and not (folder / METRICS).is_file()
     if continues or signals.kept():

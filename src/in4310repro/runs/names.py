@@ -77,9 +77,10 @@ def setting_of_log(name: str) -> str | None:
 
 
 def is_kept_epoch(name: str, epochs: int | None = None) -> bool:
-    """Return whether a path is that of a file saved after an epoch of training.
+    """Return whether a path is that of a file with the state after an epoch, as named by `kept_epoch`.
 
-    If `epochs` is given, the number of the epoch must not exceed it.
+    The path is relative to the run folder. Checkpoints are not such files. If `epochs` is given, the number of
+    the epoch must not exceed it.
     """
     setting, _, file = name.partition("/")
     found = re.fullmatch(rf"{KEPT_EPOCHS}/(\d{{6,}})\.safetensors", file, re.ASCII)
@@ -98,7 +99,7 @@ def checkpoint(epoch: int, batch: int, sha256: str) -> str:
 
 
 def is_checkpoint(name: str, epochs: int) -> bool:
-    """Return whether a path is that of a checkpoint of a training run with at most `epochs` epochs."""
+    """Return whether `name` is the path of a checkpoint that was written after at most `epochs` epochs."""
     digits = rf"(\d{{6,}})-(\d{{8,}})-([0-9a-f]{{{CHECKPOINT_DIGITS}}})"
     found = re.fullmatch(rf"[^/]+/{CHECKPOINTS}/{digits}\.safetensors", name, re.ASCII)
     if found is None or int(found[1]) > epochs:

@@ -42,7 +42,10 @@ class Optimizer:
     has_momentum: bool = False  # takes the setting's momentum, and keeps a state only where that is above 0
 
     def state_with(self, momentum: float) -> Mapping[str, Kept]:
-        """Return the tensors that the optimizer keeps for each parameter at this momentum, as a dict by name."""
+        """Return a dict from the name of each tensor that the optimizer keeps for a parameter to its meaning.
+
+        The dict is empty if the optimizer has a momentum and `momentum` is 0.
+        """
         return {} if self.has_momentum and not momentum else self.state
 
 

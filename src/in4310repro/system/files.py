@@ -148,7 +148,8 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int
 def name_file_in_errors(path: Path, size: int | None = None) -> Iterator[None]:
     """Add the file's name to the message of an OSError that the `with` block raises.
 
-    If the disk is full, the message also gives the bytes needed and the bytes free.
+    If the disk is full and `size` is given, the message also has this number of bytes and the number of free
+    bytes.
     """
     try:
         yield
@@ -338,7 +339,7 @@ def _status(path: Path) -> os.stat_result | None:
 def _remove(path: Path) -> None:
     """Remove a lock's file, then release the lock.
 
-    On Windows, the file stays, since an open file cannot be removed there.
+    On Windows, an open file cannot be removed. There, only the release can remove the file.
     """
     with contextlib.suppress(OSError):
         path.unlink()

@@ -172,7 +172,10 @@ class Heartbeat:
             self.may_leave.set()
 
     def _beat(self) -> None:
-        """Send one heartbeat, and update `silent`, the number of seconds since each process last sent one."""
+        """Send one heartbeat, and update `silent`, the number of seconds since each process last sent one.
+
+        For a process that has finished, this number is 0.
+        """
         now = time.monotonic()
         # Where this process was itself stopped for a while, it knows nothing of that time.
         passed, self.looked = min(now - self.looked, 2 * BEAT), now

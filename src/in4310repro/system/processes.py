@@ -46,7 +46,8 @@ class Processes:
     def ask(self, question: Callable[[], bool]) -> Callable[[], bool]:
         """Evaluate `question` in every process; return a function that says whether any process answered True.
 
-        The function waits for the answers of all processes.
+        The function waits for the answers of all processes. If there is only one process, `question` itself is
+        returned, and thus evaluated only when it is called.
         """
         if self.size == 1:
             return question

@@ -140,8 +140,9 @@ def _leaving_on_interrupt(hook: Callable[..., None], kind_of: Callable[[Any], An
 def keyboard_interrupts() -> Iterator[Callable[[], bool]]:
     """Raise KeyboardInterrupt in the `with` block when a stopping signal comes.
 
-    A second signal ends the process. During an import the first signal already ends it, since extension modules
-    would turn a KeyboardInterrupt into errors that blame the installation.
+    A second signal ends the process, unless it is torchrun's copy of the first. During an import the first
+    signal already ends the process, since extension modules would turn a KeyboardInterrupt into errors that
+    blame the installation.
 
     Yields:
         A function that returns whether a signal has come.

@@ -114,8 +114,8 @@ def publishable_place(place: str) -> str:
     """Return a path in a form that does not reveal the user's name or where a folder is on the disk.
 
     If the path is absolute, or contains `..` or the user's name (the name of the home folder), only its last
-    component is returned. Every other path is returned unchanged. If the result would be empty, unprintable or
-    the user's name, it is `PATH`.
+    component is returned. Every other path is returned unchanged. If the result would be empty, `..`,
+    unprintable or the user's name, it is `PATH`.
 
     Examples:
         >>> publishable_place("photos/scenes"), publishable_place("/home/ada/scenes"), publishable_place("../scenes")

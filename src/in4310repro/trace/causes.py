@@ -37,13 +37,14 @@ def explain(
     """Find what changes the bits of a training run, by repeating its first steps under one change at a time.
 
     Each run has a process of its own, and its trace is compared with the trace of an unchanged run. If even
-    unchanged runs differ, the training is run again with fixed entropy, seeds, clock, file order and order of
-    results, with one thread, and with filled memory. If fixing one of these makes the runs equal, it is a cause
-    of the differences, and it stays fixed while the changes are tried.
+    unchanged runs differ, the training is run again with fixed entropy, seeds, clock, file order and order
+    of results, with one thread, with deterministic algorithms, and with filled memory. Those of these
+    measures that are needed to make the runs equal show the causes of the differences, and stay in place
+    while the changes are tried.
 
     Args:
-        function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the batches
-            (pairs of images and labels). Its module is imported in each process.
+        function: `MODULE:FUNCTION`, which returns the model, the loss function, the optimizer and the
+            batches (pairs of images and labels). Its module is imported in each process.
         arguments: arguments of the function.
         steps: number of steps of each run.
         only: names of changes (`changes.CHANGES`); empty: all but `compile`, which takes a minute.
@@ -54,8 +55,8 @@ def explain(
         processes: processes that serve several explanations; None: new ones.
 
     Raises:
-        ValueError: a name in `only` matches no change, another argument is invalid, or the training fails. In the
-            last case the message has the last lines of the user's code.
+        ValueError: a name in `only` matches no change, another argument is invalid, or the training fails.
+            In the last case the message has the last lines of the user's code.
     """
     if ":" not in function or steps < 1 or limit <= 0:
         raise ValueError(
@@ -216,8 +217,9 @@ class _Search:
     def _together(self, effects: Sequence[Effect]) -> list[str]:
         """Test whether deterministic algorithms or portable arithmetic prevent the effects that were found.
 
-        Only the effects of the number of threads and of vector instructions are tested. Return a sentence for each of
-        the two settings that could be tried, with the names of the changes that still alter bits.
+        Only the effects of the number of threads and of vector instructions are tested. Return a sentence for
+        each of the two settings that could be tried, with the names of the changes that still alter bits, or the
+        statement that none does. Without an effect to test, return an empty list.
         """
         moving = [
             each.change for each in effects if each.moved and (each.change.name == THREADS or each.change.variables)
@@ -267,9 +269,10 @@ def assert_same_training(
         processes: processes that serve several assertions; None: new ones.
 
     Raises:
-        AssertionError: the training does not repeat, or a change alters bits or cannot be tried. The message has
-            the first difference under each change.
-        ValueError: `under` is empty or has an unknown name, or the training fails.
+        AssertionError: the training does not repeat, or a change alters bits or cannot be tried. The message
+            has the first difference under each change.
+        ValueError: `under` is empty or has an unknown name, another argument is invalid, or the training
+            fails.
     """
     if not under:
         raise ValueError(f"under is empty; valid are {', '.join(each.name for each in changes.CHANGES)}")

@@ -164,9 +164,13 @@ def _block_factors(blocks: int, device: torch.device) -> Tensor:
 
 
 def _plain(values: Tensor, name: str) -> Tensor:
-    """Return a detached tensor of real values that can be read from memory.
+    """Return the tensor's values as real numbers that can be read from memory.
 
-    Complex values become pairs of real values. Pending conjugations and negations are carried out.
+    Complex values become pairs of real values. Pending conjugations and negations are carried out. A tensor
+    that the compiled kernel can read is returned as it is.
+
+    Raises:
+        ValueError: the values cannot be hashed.
     """
     if _is_readable(values):
         return values

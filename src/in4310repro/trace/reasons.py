@@ -196,9 +196,10 @@ def _draws(kind: str) -> bool:
 
 
 def _describe_randomness(until: Sequence[Pair], kind: str) -> Iterator[str]:
-    """Yield a sentence if modules of class `kind` draw random numbers, as dropout does, or may draw them.
+    """Yield a sentence if modules of class `kind` draw random numbers, as dropout does.
 
     The sentence also says whether the recorded states of the random generators differ in the steps `until`.
+    For a class that may draw random numbers, yield a sentence only if these states differ.
     """
     if _draws(kind) and different_generators(until):
         yield f"It draws random numbers, and {describe_generators(until)}."

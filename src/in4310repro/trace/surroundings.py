@@ -189,7 +189,7 @@ def seed_numpy(_: Notes) -> None:
 def change_variables(notes: Notes) -> None:
     """Add 1 to each whole number that user code reads from an environment variable.
 
-    If the variable is not set, add 1 to the default value that the code passes.
+    If the variable is not set, add 1 to the default value that the code passes, if it is a whole number.
     """
 
     class Environment(type(os.environ)):  # type: ignore[misc]

@@ -124,9 +124,12 @@ _NOT_PLAIN = object()
 
 
 def plain_options(optimizers: Sequence[torch.optim.Optimizer]) -> str:
-    """Return the options of all parameter groups as JSON text, without values that JSON cannot express."""
+    """Return the options of all parameter groups as JSON text, without parameters and other objects.
+
+    Infinite numbers and NaN, which JSON cannot express, are written as strings.
+    """
     groups = [
-        {key: plain for key, value in group.items() if (plain := _plain(value)) is not _NOT_PLAIN}
+        {key: plain for key, value in group.items() if key != "params" and (plain := _plain(value)) is not _NOT_PLAIN}
         for optimizer in optimizers
         for group in optimizer.param_groups
     ]

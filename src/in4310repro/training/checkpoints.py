@@ -276,12 +276,13 @@ def _load(
 ) -> None:
     """Check tensors that are named as in a checkpoint, then load them into the network and the optimizer.
 
-    `begun` is true if training has taken at least one step. The optimizer must then have a state.
+    `begun` is true if training has taken at least one step. There must then be an optimizer state, unless
+    the optimizer keeps none.
 
     Raises:
         KeyError: a weight is missing.
-        ValueError: a tensor is neither a weight nor an optimizer state, or has a wrong dtype, shape or value; or
-            the optimizer state is missing.
+        ValueError: a tensor is neither a weight nor an optimizer state, or has a wrong dtype, shape or
+            value; or the optimizer state is missing or incomplete.
     """
     expected = {f"{OF_MODEL}{name}": value for name, value in model.state_dict().items()}
     weights = {key: tensors[key] for key in expected}

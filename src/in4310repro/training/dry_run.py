@@ -128,6 +128,7 @@ def _pass_through_stages(plan: TrainingPlan, context: Context) -> tuple[dict[str
     """Pass a batch through every stage of the training, and measure time and sizes.
 
     Return a timed step per setting, the seconds per evaluated image, and the size of a checkpoint per setting.
+    Settings that only fit the last layer have no step and no checkpoint size.
     """
     config, steps, sizes, seconds = plan.config, dict[str, Step](), dict[str, int](), 0.0
     batch = subset(plan.sets["validation"], config.evaluation_batch_size, config.seed)

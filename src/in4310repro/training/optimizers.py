@@ -60,15 +60,18 @@ def states_of(
 ) -> dict[int, dict[str, torch.Tensor]]:
     """Return a dict from the index of each parameter to its optimizer state.
 
+    Parameters without a state are omitted.
+
     Args:
         optimizer: the optimizer, with parameters of the right shapes.
-        tensors: tensors on the CPU, named `INDEX.NAME` by parameter index and state tensor, as read from a file.
-        of_all: whether every parameter must have a state; if False, the state of a parameter may be missing,
-            since a parameter that never had a gradient has none.
+        tensors: tensors on the CPU, named `INDEX.NAME` by parameter index and state tensor, as read from
+            a file.
+        of_all: whether every parameter must have a state, of the same number of steps; if False, the state
+            of a parameter may be missing, since a parameter that never had a gradient has none.
 
     Raises:
-        ValueError: a tensor is missing, belongs to no parameter, or has a wrong dtype, shape or value; or the
-            numbers of steps differ between parameters.
+        ValueError: a tensor is missing, belongs to no parameter, or has a wrong dtype, shape or value; or
+            the numbers of steps differ between parameters although `of_all` is True.
     """
     states: dict[int, dict[str, torch.Tensor]] = {}
     groups = [(group, parameter) for group in optimizer.param_groups for parameter in group["params"]]

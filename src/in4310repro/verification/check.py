@@ -49,9 +49,10 @@ class Circumstances:
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
-        """Return the circumstances to expect if only the files of the run are available for its verification.
+        """Return the circumstances to expect for a verification in which bits must be equal.
 
-        Additional image sets then count as available only if Python libraries provide them.
+        Files of initial weights count as unavailable. Of the additional image sets of the feature maps, only
+        those that Python libraries provide count as available.
         """
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))

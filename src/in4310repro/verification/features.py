@@ -51,8 +51,9 @@ def feature_differences(evidence: Evidence) -> Iterator[str]:
     """Yield a message for each value of features.json that differs from the one measured again.
 
     If equal bits are required, all values must be equal, except that eigenvalues may differ by up to
-    `SPECTRUM_TOLERANCE`. Otherwise the tolerances are wider. If the network's weights are unavailable, only the
-    network's name and mode are compared.
+    `SPECTRUM_TOLERANCE`. Otherwise the tolerances are wider, and silent channels and top images
+    are not compared. Image sets that are unavailable are not measured. If the network's weights are
+    unavailable, only the network's name and mode and the names of the image sets are checked.
 
     Raises:
         ValueError: the statistics cannot be computed, for example because an activation is not finite.

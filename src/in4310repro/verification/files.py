@@ -30,10 +30,11 @@ LENGTH = 8  # bytes before the header of a safetensors file, which hold its leng
 
 
 def form_differences(run: FinishedRun) -> Iterator[str]:
-    """Yield a message for each file that is valid, but differs in its bytes from the file that a run would write.
+    """Yield a message for each JSON file that is valid, but not byte for byte what a run would write.
 
-    A number in a different notation or a duplicate key, for example, could hide text. Of the archive of the
-    scores, only the length is compared, since archives name the operating system.
+    A number in a different notation or a duplicate key, for example, could hide text. There is also a message if
+    the archive of the scores has a wrong length. Its bytes are not compared, since archives name the operating
+    system. Files of weights are checked by `weights_differences`.
     """
     for name in _json_files(run):
         file = run.files.file(name)

@@ -61,8 +61,9 @@ def compare_traces(first: Sequence[TraceFile], second: Sequence[TraceFile]) -> C
 def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:
     """Return a list with one sentence, which describes the first tensor in which two runs differ.
 
-    If the traces of the runs do not show this tensor, the sentence says how to record traces that do. The traces
-    are those of the first setting in which an epoch differs. The list is empty if no epoch differs.
+    If the traces of the runs do not show this tensor, the sentence says how to record traces that do. If the
+    traces cannot be read or compared, it says why. The traces are those of the first setting in which an
+    epoch differs. The list is empty if no epoch differs.
     """
     found = first_different_epoch(first, second)
     if found is None:

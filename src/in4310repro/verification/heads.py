@@ -40,7 +40,7 @@ MEASURED = ("train_loss", "val_loss", *METRICS)
 def score_tolerance(strength: float) -> float:
     """Return the largest allowed difference between scores of the same fit on two machines.
 
-    It grows with the penalty strength of the fit, up to a maximum.
+    It grows with `strength`, up to a maximum. A larger `strength` means a weaker penalty (see `fit_head`).
     """
     return min(SOFTMAX_TOLERANCE, SOFTMAX_PER_STRENGTH * strength)
 

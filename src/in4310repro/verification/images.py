@@ -77,7 +77,11 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:
-    """Compare the pixels of the test and validation images with the recorded hashes; yield a message per difference."""
+    """Compare the pixels of the test and validation images with the recorded hashes.
+
+    Yield a message for each part of the split whose pixels differ. If equal bits are not required, a
+    difference counts only if the decoder has the recorded versions.
+    """
     for part in ("test", "validation"):
         yield from pixel_differences(evidence.run, part, evidence.images(part), bitwise=evidence.bitwise)
 
@@ -112,8 +116,9 @@ def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise:
 def group_differences(evidence: Evidence) -> Iterator[str]:
     """Find the groups of look-alikes again; yield a message for the first image whose group has changed.
 
-    The groups are compared only if equal bits are required, since the last bit of a feature may decide which
-    image is the nearest. No cache is read.
+    If only the order of the groups has changed, yield one message about the order. Nothing is compared if the
+    initial weights are not available, or if equal bits are not required, since the last bit of a feature may
+    decide which image is the nearest. No cache is read.
 
     Raises:
         ValueError: an image or the initial weights cannot be read.

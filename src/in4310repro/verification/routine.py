@@ -113,10 +113,12 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
 def make_checks(evidence: Evidence, checks: Sequence[Check] = CHECKS) -> dict[str, list[Finding]]:
     """Run the checks in order; return a dict from the name of each check to its findings.
 
-    Stop after a check that cannot be completed. Also stop if a check on which later checks depend has findings.
+    Stop after a check that cannot be completed. Also stop if a check on which later checks depend finds a
+    difference; notes and claims do not stop it.
 
     Raises:
         ValueError: a check cannot be completed, and no check has found a difference before.
+        OSError: likewise, because a file cannot be read.
     """
     findings: dict[str, list[Finding]] = {}
     for check in checks:

@@ -206,3 +206,11 @@ def pdf_of(lines: list[str]) -> bytes:
     table = "".join(f"{place:010d} 00000 n \n" for place in places)
     end = f"trailer << /Size 6 /Root 1 0 R >>\nstartxref\n{len(text)}\n%%EOF"
     return f"{text}xref\n0 6\n0000000000 65535 f \n{table}{end}".encode("latin-1")
+
+
+def test_a_table_with_a_matrix_above_it_begins_at_the_matrix() -> None:
+    (table,) = read(
+        "confusion matrix\n     sea ice\nsea  9 1\nice  2 8\n\n"
+        "class precision recall support\nsea 0.82 0.90 10\nice 0.89 0.80 10\n"
+    ).tables
+    assert (table.first, table.last, table.matrix is not None) == (2, 8, True)

@@ -48,7 +48,6 @@ FOLDS = re.compile(
     re.IGNORECASE,
 )
 NUMBERED_FOLD = re.compile(r"[\W_]*fold[ _#:-]{0,2}(\d{1,3})\b", re.IGNORECASE)  # one line for each fold
-LINE = 2000  # characters that are looked at
 
 
 def find_title(lines: Sequence[str], first: int, end: int) -> str:
@@ -107,7 +106,6 @@ def find_folds(lines: Sequence[str]) -> int | None:
     return max(numbered) + (min(numbered) == 0) if len(set(numbered)) > 1 else None
 
 
-DIGIT = re.compile(r"\d")
 # Signs that a line is code or markup, whatever numbers it contains.
 CODE = re.compile(
     r"^\s*(?:from \w[\w.]* import|import \w|def \w+\(|class \w+[(:]|return\b|for \w+(?:, ?\w+)* in |@\w+|elif |else:"

@@ -104,7 +104,10 @@ class Cell:
 
 
 def cells_of(text: str) -> list[Cell] | None:
-    """Return a Cell for each text, code and output of a notebook, in order; None if `text` is not a notebook."""
+    """Return the texts, code and outputs of a notebook as Cells, in order; None if it is not a notebook.
+
+    All outputs of one notebook cell are joined into one Cell.
+    """
     if '"cells"' not in text and '"worksheets"' not in text:
         return None
     try:
@@ -139,7 +142,8 @@ def _parts(cell: dict[str, Any], number: int) -> Iterator[Cell]:
 def _text(output: dict[str, Any]) -> str:
     """Return the printed text of a notebook output.
 
-    For a displayed object, return the first of its HTML, Markdown, LaTeX and plain text that is not empty.
+    For a displayed object, return the first of these that is not empty: the tables in its HTML (as
+    Markdown), its Markdown, its LaTeX and its plain text.
     """
     if "text" in output:
         return _join(output["text"])

@@ -69,7 +69,8 @@ def grid(
     Args:
         rows: for each row, a pair of line number and cells; a list gives each cell its own line number.
         reader: the name of the format.
-        header: number of header rows; if None, the rows at the top that have no numbers are the header.
+        header: number of rows that surely belong to the header; None: unknown. Rows right below them (or at the
+            top) that have names but no numbers are added to the header.
         title: title of the table.
     """
     rows = [(line, [strip_marks(cell) for cell in cells]) for line, cells in rows]
@@ -125,7 +126,8 @@ def add_labels(table: Grid) -> Grid:
 def _header_rows(rows: Sequence[Row], given: int) -> int:
     """Return the number of header rows.
 
-    These are the first `given` rows and the rows right below them that have names but no numbers.
+    These are the first `given` rows and the rows right below them that have names but no numbers. A row
+    below another header row is included only if `_is_second_header` accepts its first cell.
     """
     count = given or int(bool(rows) and CLASS.fullmatch(rows[0].cells[0].lower()) is not None)
     for row in rows[count:-1]:

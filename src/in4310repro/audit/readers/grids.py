@@ -81,7 +81,8 @@ def _read(table: Grid) -> Result:
 def _last_epoch(table: Grid, columns: Columns) -> Result:
     """Return the values in the last row of a training log.
 
-    No values are returned if the columns name classes, or if the column of row names is headed `epoch` or `step`.
+    No values are returned if the columns name classes, or if the column of row names is headed `epoch`,
+    `step` or the like.
     """
     last = replace(table, rows=(*table.rows[: table.header], table.rows[-1]))
     told = _is_wide(columns) or EPOCH.fullmatch(table.names[columns.label].lower())
@@ -181,8 +182,9 @@ def _is_of_program(columns: Columns) -> bool:
 def _columns_are_classes(table: Grid, columns: Columns) -> bool:
     """Return whether the columns of a table are classes.
 
-    At least half of the columns must name no metric. In addition, there must be a column of means, or the title
-    must say that the values are per class.
+    At least two of the columns with values, and at least half of them, must name no metric, and none of these may
+    have the name of a network. In addition, there must be a column of means, or the title must say that the
+    values are per class.
     """
     plain = [of for _, of in columns.values if not of.measure and of.rest]
     many = len(plain) >= 2 and len(plain) * 2 >= len(columns.values)
@@ -231,7 +233,8 @@ def _list_used(table: Grid, numbers: set[int]) -> frozenset[int]:
     """Return the line numbers of the header and of the rows that need no further reading.
 
     A row needs none if values were read from one of its lines, which is then in `numbers`, or if a value is
-    missing in the row.
+    missing in the row. A row of a transposed table has cells from many lines. Of such a row, only the lines of
+    class sizes are returned.
     """
     heads = table.rows[: table.header]
     headings = {line for row in heads for line in (row.lines[:1] if table.flipped else row.lines)}

@@ -72,8 +72,7 @@ def _merge_matrices(pieces: Sequence[Piece], lines: Sequence[str]) -> list[Piece
             alone.append(piece)
         else:
             found = tables[index]
-            taken = found.lines | piece.lines
-            tables[index] = replace(found, table=replace(found.table, matrix=matrix), last=piece.last, lines=taken)
+            tables[index] = _with_lines_of(replace(found, table=replace(found.table, matrix=matrix)), piece)
     return [*tables, *alone]
 
 
@@ -84,11 +83,12 @@ def _separates(one: Piece, other: Piece, lines: Sequence[str]) -> bool:
 
 
 def _match(matrix: ConfusionMatrix, table: Table) -> ConfusionMatrix | None:
-    """Return the matrix with the table's class names, transposed if necessary; None if it does not fit the table.
+    """Return the matrix with the table's class names, transposed if necessary; None if it does not fit.
 
-    The matrix must have the table's class names, or numbers from 0 in their place. If the matrix holds counts
-    and the size of every class is printed, at least half of the row sums, or of the column sums, must equal the
-    class sizes. The matrix is transposed if more column sums than row sums equal the class sizes.
+    The matrix must have the table's class names, or numbers from 0 in their place. If the names are in a
+    different order, the table must have no class sizes. If the matrix holds counts and the size of every
+    class is printed, at least half of the row sums, or of the column sums, must equal the class sizes. The
+    matrix is transposed if more column sums than row sums equal the class sizes.
     """
     classes = table.classes
     named = matrix.classes == classes
@@ -166,5 +166,10 @@ def _add_summary(piece: Piece, loose: Piece) -> Piece:
         total=table.total or other.total or counted,
         image_set=table.image_set or other.image_set,
     )
-    first, last = min(piece.first, loose.first), max(piece.last, loose.last)
-    return replace(piece, table=table, first=first, last=last, lines=piece.lines | loose.lines)
+    return _with_lines_of(replace(piece, table=table), loose)
+
+
+def _with_lines_of(piece: Piece, other: Piece) -> Piece:
+    """Return `piece` as a part of the text that also has the lines of `other`."""
+    first, last = min(piece.first, other.first), max(piece.last, other.last)
+    return replace(piece, first=first, last=last, lines=piece.lines | other.lines)

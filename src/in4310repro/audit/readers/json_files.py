@@ -62,7 +62,8 @@ def read_json(text: str, name: str) -> list[Piece]:
 
     Args:
         text: the whole text.
-        name: the name of the file. A name such as `recall.json` tells the metric of {"sea": 0.9}.
+        name: the name of the file, or the title of the object. A name such as `recall.json` tells the
+            metric of {"sea": 0.9, "bay": 0.8}, and `confusion.json` that a list is a confusion matrix.
     """
     content = _load(text)
     # A dictionary as Python prints it.
@@ -306,7 +307,8 @@ def read_embedded(lines: Sequence[str], skipped: frozenset[int]) -> Result:
 def _is_result(piece: Piece, text: str) -> bool:
     """Return whether an object holds results.
 
-    Return False for an object of class values on a single line, which `read_listed` reads.
+    Return False for class values in an object on a single line with no inner objects or lists, which
+    `read_listed` reads.
     """
     table = piece.table
     known = table.matrix is not None or any(value.measure is not Measure.OTHER for value in table.values)

@@ -230,7 +230,10 @@ def _sections(lines: Sequence[str], skipped: frozenset[int]) -> Iterator[Section
 
 
 def _grid(run: Sequence[Section], lines: Sequence[str]) -> Iterator[Grid]:
-    """Yield the sections as one grid if class sizes, a mean or the title shows that each section is a class."""
+    """Yield the sections as one grid if there is a sign that each section is a class.
+
+    Signs are class sizes, a section for a mean, a heading such as `Class: sea`, and a title about classes.
+    """
     sized = any(SIZE.fullmatch(label) for section in run for label in section.scores)
     told = any(section.explicit for section in run) or any(heading(section.name).summary for section in run)
     networks = sum(NETWORK_NAME.fullmatch(each.name) is not None or _is_set(each.name) for each in run)

@@ -287,7 +287,7 @@ def read_rows(
 ) -> tuple[list[tuple[int, list[str]]], int]:
     """Return consecutive rows from index `start` on, and the index of the line after them.
 
-    Each row has `width` cells, of which at least one is a number or a missing value.
+    Each row has `width` cells. At least one cell after the first is a number or a missing value.
     """
     rows = []
     end = start

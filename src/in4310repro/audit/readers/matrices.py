@@ -266,10 +266,11 @@ def parse_numbers(words: Sequence[str], line: int) -> tuple[Printed, ...] | None
 def make_matrix(
     rows: Sequence[tuple[Printed, ...] | None], names: Sequence[str], wrong: bool = True
 ) -> ConfusionMatrix | None:
-    """Return a confusion matrix if the rows form a square of counts, or of fractions that sum to one; else None.
+    """Return a confusion matrix if the rows form a square of counts or of fractions; else None.
 
-    Fractions may sum to one by row, by column or in total. If `wrong` is True, up to a third of the rows or
-    columns may have a different sum; this is meant for numbers that the text calls a confusion matrix.
+    Fractions must sum to about one, or percentages to about 100, by row, by column or in total. If `wrong`
+    is True, up to a third of the rows or columns may have a different sum; this is meant for numbers that
+    the text calls a confusion matrix.
     """
     full = tuple(row for row in rows if row is not None and len(row) == len(rows))
     if len(full) < max(2, len(rows)):
@@ -283,9 +284,10 @@ def make_matrix(
 
 
 def _are_shares(values: Sequence[Sequence[Fraction]], wrong: bool) -> bool:
-    """Return whether rows, columns or all cells sum to about one.
+    """Return whether rows, columns or all cells sum to about one, or to about 100 as percentages do.
 
-    If `wrong` is True, up to a third of the rows or columns may have a different sum.
+    A row or column of zeros is accepted, too. If `wrong` is True, up to a third of the rows or columns may
+    have a different sum.
     """
     allowed = Fraction(len(values), 50)
 

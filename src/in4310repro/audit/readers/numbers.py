@@ -72,11 +72,14 @@ def parse(text: str, line: int) -> Printed:
 
 
 def parse_measured(text: str, line: int) -> Measured | None:
-    """Return the number in a cell, with its count or standard deviation if the cell has one.
+    """Return the number in a cell, with its count, standard deviation or number of images if the cell has one.
 
-    In 93.2 (0.4), the number in brackets is a standard deviation, as it has decimals. 286/300 is a count of
-    correctly classified images among all images, and n=300 is a number of images. Return None if the cell has
-    neither a number nor a count.
+    286/300 is a count, such as 286 of 300 images; the number is None if the cell has only a count. In 93.2 (0.4),
+    the number in brackets is a standard deviation, as it has decimals and is small enough. The number in brackets
+    in 0.91 (0.88) is too large and is ignored. In 93.2 (n=300), n is a number of images.
+
+    Return None for any other cell. This includes +1.2, which is a difference, and 0765456, which has lost its
+    decimal point.
     """
     plain = " ".join(text.translate(ALIKE).split())
     counted = COUNTED.fullmatch(plain)

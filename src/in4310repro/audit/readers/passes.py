@@ -33,7 +33,10 @@ class Pass:
     name: str = ""
 
     def add(self, value: LineValue) -> None:
-        """Add a value to the pass. If it is the first of its class and metric, also store it in `by_class`."""
+        """Add a value to the pass.
+
+        If it is the first of its class, metric and IoU threshold, also store it in `by_class`.
+        """
         self.values.append(value)
         self.by_class.setdefault(_key(value), value)
         self.image_set = self.image_set or value.subject.image_set

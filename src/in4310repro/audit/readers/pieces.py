@@ -54,9 +54,10 @@ def make_value(
 def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
     """Return the values, and mark those that appear to be percentages although they have no percent sign.
 
-    If most class values of a metric are above 1, all of them are percentages. Otherwise, if at least one of them
-    is 2 or more, only those above 1 are percentages. An average is a percentage only if the average itself is
-    above 1, as people also print `mean 0.93` under percentages.
+    If most class values of a metric are above 1, all of them are percentages. The same holds if one of them
+    is above 1 and has a percent sign in its label. Otherwise, if at least one of them is 2 or more, only
+    those above 1 are percentages. An average is a percentage only if the average itself is above 1, as
+    people also print `mean 0.93` under percentages.
     """
     measures = {value.measure for value in values}
     mostly = {measure: _mostly_percent(values, measure) for measure in measures}
@@ -67,7 +68,7 @@ def scale_values(values: Sequence[Value]) -> tuple[Value, ...]:
 def scale_with_asides(values: Sequence[Value], asides: Sequence[Value]) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
     """Return `values` and `asides` with percentages marked; `scale_values` judges both groups together.
 
-    `asides` are values of table rows that are not classes.
+    `asides` are values of table rows or lines that look like classes, but probably are not.
     """
     together = scale_values([*values, *asides])
     return together[: len(values)], together[len(values) :]

@@ -245,7 +245,11 @@ def _place(piece: Piece, lines: Sequence[str]) -> Table:
 
 
 def assign_items(table: Table, lines: Sequence[str]) -> Table:
-    """Mark the table's values as scores of entities or tokens if names in the table or nearby lines say so."""
+    """Return the table, with its values marked if they are scores of boxes, tokens or entities.
+
+    They are scores of boxes if `whole_images` of the table is False. Otherwise, the class names or nearby
+    lines tell whether they are scores of tokens or entities.
+    """
     item = _find_item(table, lines)
     if item is Item.IMAGE or any(value.item is not Item.IMAGE for value in table.values):
         return table

@@ -63,7 +63,7 @@ class Columns:
 def kind_of(table: Grid, columns: Columns) -> Kind:
     """Return what the rows are, such as classes, networks or epochs.
 
-    This is judged by the heading of the label column, the row names and the title.
+    This is judged by the column headings, the row names and the title.
     """
     name = table.names[columns.label].lower().strip(" :#")
     labels = [row.cells[columns.label] for row in table.body]
@@ -251,8 +251,10 @@ def _label_column(
 ) -> int | None:
     """Return the index of the column of row names; None if there is none.
 
-    It is the last column headed "class" or the like. Without one, it is the last text column before the numbers.
-    If there is no such text column, it is the first column of numbers, provided that they are integers.
+    It is the last text column headed "class" or the like. Without one, it is such a column among the first
+    two columns of numbers. Without this, it is the last text column before the numbers. If there is no such
+    text column, it is the first of several columns of numbers, provided that they are integers and its
+    heading names no metric.
     """
     named = [index for index in [*leading, *numbers[:2]] if CLASS.fullmatch(_plain(names[index]))]
     texts = [index for index in named if index in leading] or named

@@ -101,8 +101,8 @@ def _list_left(
 def _plain(text: str) -> str:
     """Return a line prepared for splitting into cells.
 
-    LaTeX commands are replaced by dots, and unusual spaces and minus signs by the usual ones. If commas separate
-    the cells, they are replaced by bars.
+    LaTeX markup is replaced by dots, and unusual spaces, minus signs and percent signs by the usual ones. If
+    commas separate the cells, they are replaced by bars.
     """
     text = MARKUP.sub(lambda match: USED * len(match[0]), text.translate(ALIKE))
     return text.replace(",", "|") if text.count(",") >= COMMAS and ", " not in text and ";" not in text else text
@@ -172,7 +172,7 @@ def _heading(heads: Sequence[Sequence[str]], column: int, text: str) -> str:
 
 
 def _label(before: str) -> str:
-    """Return the label of a number: the last words in `before`, which is the text in front of the number."""
+    """Return the label of a number: the words in `before`, the text in front of it, after the last separator."""
     return BETWEEN.split(before.rstrip(" :=\"'({["))[-1].strip(" *`\"'.-")
 
 

@@ -242,7 +242,7 @@ class Heading:
 
     @property
     def summary(self) -> bool:
-        """True if the words name an average over classes and no words remain that could name a class."""
+        """True if the words name an average over classes or samples, and no words remain that could name a class."""
         return not self.rest and (self.average is not None or self.samples)
 
 
@@ -295,9 +295,11 @@ def heading(text: str) -> Heading:
 
 
 def _measure(lowered: str) -> tuple[Measure | None, Average | None, str, str]:
-    """Return the metric that a label names, its average type, its IoU threshold, and the rest of the label.
+    """Return the metric that a label names, its average type, its threshold, and the rest of the label.
 
     The average type is the one that the metric's name implies, as in `mAP` or `OA`; None if it implies none.
+    The threshold is the IoU threshold of an average precision. For a metric of type OTHER it is the metric's
+    name instead, and otherwise it is empty. The metric is None if the label names none.
     """
     whole = " ".join(FILLER.sub(" ", lowered).split())
     if whole in LETTERS:

@@ -165,7 +165,11 @@ class PartialResult:
 
     @staticmethod
     def _digest(metadata: Mapping[str, str], tensors: str) -> str:
-        """Return one sha256 of a partial result, from its metadata and from `tensors`, the hash of its tensors."""
+        """Return one sha256 of a partial result.
+
+        It is computed from `tensors`, the hash of the tensors, and from the entries `images`, `files_sha256` and
+        `identity` of the metadata.
+        """
         return hashlib.sha256(
             "\n".join((metadata["images"], metadata["files_sha256"], metadata["identity"], tensors)).encode()
         ).hexdigest()
@@ -288,7 +292,8 @@ class _FileBatches:
         From then on, `load` saves the statistics to the file of `partial`.
 
         Raises:
-            ValueError: the result cannot be written, or the partial result cannot be continued.
+            ValueError: the result cannot be written; or there is a partial result, but `resume` is false or the
+                partial result cannot be continued.
         """
         if not partial.begin(list(chain(*self._file_batches)), resume=resume) and resume:
             self._context.progress.message(f"{partial.file} is not there; all its images are measured")

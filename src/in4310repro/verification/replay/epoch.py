@@ -142,11 +142,12 @@ class Start(NamedTuple):
 def read_start(run: FinishedRun, setting: OptimizerSetting, epoch: int) -> Start:
     """Return the network as it was before an epoch of a setting, and the state saved before that epoch.
 
-    For epoch 1, the state is None, and the network has its initial weights.
+    For epoch 1, the state is None, and the network has the weights with which the setting began: the initial
+    weights of the run, or the last weights of the previous setting.
 
     Raises:
-        ValueError: the weights or the state are damaged, or do not have the recorded hashes.
-        MissingStateError: the state was not saved, or the initial weights are unavailable.
+        ValueError: the saved state is damaged, or the state or the weights do not have the recorded hashes.
+        MissingStateError: the state was not saved, or the weights before epoch 1 cannot be read.
     """
     if epoch == 1:
         return Start(_initial_network(run, setting), None)
