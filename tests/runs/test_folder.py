@@ -87,6 +87,23 @@ def test_a_new_run_moves_the_one_before_aside(run: RunFolder) -> None:
     assert RunFolder.open(run.folder.with_name("run.2")).read_json("config.json") == {"preset": "1"}
 
 
+@pytest.mark.parametrize(
+    "left",
+    [
+        [".fingerprint.json.0123456789ab.part"],
+        ["fingerprint.json"],
+        ["fingerprint.json", ".manifest.json.0123456789ab.part"],
+    ],
+)
+def test_what_a_run_killed_as_it_began_has_left_stops_no_new_one(left: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    for name in left:
+        (folder / name).write_text("{")
+    assert not [*RunFolder.create(folder).folder.iterdir()]
+    assert {file.name for file in (tmp_path / "run.1").iterdir()} == {*left}
+
+
 def test_a_folder_with_a_persons_files_is_never_moved(tmp_path: Path) -> None:
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").write_text("mine")

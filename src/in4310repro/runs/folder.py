@@ -17,6 +17,7 @@ import warnings
 import zipfile
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -245,9 +246,12 @@ def moves_to(folder: Path) -> Path | None:
     Raises:
         ValueError: the folder contains files that are not a run.
     """
-    if not folder.exists() or not any(folder.iterdir()):
+    held = [path.name for path in folder.iterdir()] if folder.exists() else []
+    if not held:
         return None
-    if not any((folder / name).is_file() for name in (MANIFEST, CONFIG)):
+    # A process that is killed as a run begins leaves its first file, or a part of it.
+    begun = all(name == FINGERPRINT or fnmatch(name, ".*.part") for name in held)
+    if not begun and not any((folder / name).is_file() for name in (MANIFEST, CONFIG)):
         raise ValueError(f"{folder} holds files that are no run; --out takes a new folder or that of a run")
     places = (folder.with_name(f"{folder.name}.{number}") for number in itertools.count(1))
     return next(place for place in places if not place.exists())
