@@ -179,7 +179,7 @@ def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "col
     On a CPU the portable arithmetic computes it if there is a kernel for this processor (see
     `active_kernel`). In all other cases torch computes it.
     """
-    if centred.device.type == "cpu" and arithmetic.instruction_set():
+    if centred.device.type == "cpu" and active_kernel() and arithmetic.instruction_set():
         return arithmetic.product(centred)
     return centred.T @ centred
 
