@@ -99,8 +99,10 @@ def test_a_lone_relu_is_torchs_without_negative_zeros(kind: type[nn.ReLU | nn.Re
         gradients.append(leaf.grad)
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=0, equal_nan=True)
     assert not torch.signbit(results[1].nan_to_num(nan=1)).any()
-    theirs, ours = (gradient[~values.isnan()] for gradient in gradients if gradient is not None)
-    assert torch.equal(ours, theirs)
+    if kind is nn.ReLU6:
+        # At NaN, torch's depends on the place in a vector.
+        gradients = [gradient[~values.isnan()] for gradient in gradients if gradient is not None]
+    assert torch.equal(gradients[1], gradients[0])  # type: ignore[arg-type]
 
 
 def test_the_result_of_relu6_may_be_written_in_place_and_torch_func_differentiates_it() -> None:

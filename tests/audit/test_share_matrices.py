@@ -198,6 +198,11 @@ def test_cells_have_the_unit_of_their_last_place_and_bare_ones_the_coarsest_of_t
     bare = read_shares(made("1 0", "0 1"))
     assert bare
     assert {each.unit for line in bare.lines for each in line} == {Fraction(1, 100)}
+    # A sign shows that an integer has its own unit; one without is taken for a fraction.
+    signed = read_shares(made("95% 4.5%", "0 100%"))
+    assert signed
+    hundredth, thousandth = Fraction(1, 100), Fraction(1, 1000)
+    assert [[each.unit for each in line] for line in signed.lines] == [[hundredth, thousandth], [hundredth, hundredth]]
     percent = read_shares(made("90.5 9.5", "20 80"))
     assert percent
     first = percent.lines[0][0]

@@ -113,23 +113,23 @@ def test_a_statement_that_the_runs_do_not_show_does_not_hold(
 
 
 @pytest.mark.parametrize(
-    ("distance", "weight"),
+    ("steps", "weight"),
     [
-        (-0.01, "nothing: the printed training may be this one"),
-        (0.01, "that the printed training is not this one: "),
+        ((-0.01, 0.01), "nothing: the printed training may be this one"),
+        ((0.01, 0.02), "that the printed training is not this one: "),
     ],
 )
 def test_printed_values_within_the_ranges_of_the_seeds_tell_nothing(
-    runs: list[FinishedRun], distance: float, weight: str
+    runs: list[FinishedRun], steps: tuple[float, float], weight: str
 ) -> None:
     printed = original()["settings"]
     summaries = [summarize(runs[1]) for _ in range(2)]
-    for summary, step in zip(summaries, (distance, distance + 0.01 if distance > 0 else 0.01), strict=True):
+    for summary, step in zip(summaries, steps, strict=True):
         for ours, theirs in zip(summary["settings"].values(), original()["optimizers"], strict=True):
             ours["mean_class_accuracy"] = printed[theirs]["mean_class_accuracy"] + step
     last = consequences(summarize(runs[0]), summaries)[-1]
     assert last["weight"].startswith(weight)
-    assert last["holds"] == (distance < 0)
+    assert last["holds"] == (steps[0] < 0)
 
 
 def test_the_two_looks_of_the_original_share_three_counts_and_differ_by_eight_images() -> None:

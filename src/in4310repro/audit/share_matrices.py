@@ -94,8 +94,7 @@ def _cells(matrix: ConfusionMatrix) -> Iterator[Line]:
     """
     percent = any(printed.value > 1 + EXCESS for row in matrix.rows for printed in row)
     rows = [[to_percent(p) if percent else p for p in row] for row in matrix.rows]
-    percent = percent or any("%" in p.text for row in rows for p in row)
-    units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or "," in p.text or percent]
+    units = [p.unit for row in rows for p in row if "." in p.text.rstrip(".% ") or {",", "%"} & {*p.text} or percent]
     coarsest = max(units, default=Fraction(1, 100))
     for name, row in zip(matrix.classes, rows, strict=True):
         yield [_cell(name, other, p, coarsest) for other, p in zip(matrix.classes, row, strict=True)]

@@ -176,8 +176,8 @@ def column_sums(rows: Float64[Tensor, "row column"]) -> Float64[Tensor, " column
 def self_product(centred: Float64[Tensor, "row column"]) -> Float64[Tensor, "column column"]:
     """Return centred.T @ centred.
 
-    On a CPU the portable arithmetic computes it if there is a kernel for this processor (see
-    `active_kernel`). In all other cases torch computes it.
+    On a CPU portable arithmetic computes it if both its kernels and those of the statistics can be used here. In
+    all other cases torch computes it.
     """
     if centred.device.type == "cpu" and active_kernel() and arithmetic.instruction_set():
         return arithmetic.product(centred)

@@ -53,13 +53,6 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
     unseen = [run["unseen"]["mean_class_accuracy"] for run in published]
     as_printed = [printed[name]["mean_class_accuracy"] for name in original()["optimizers"]]
     levels = list(zip(*best, strict=True))
-    within = all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True))
-    if len(published) < 2:
-        farthest = "nothing: one seed has no range"
-    elif within:
-        farthest = "nothing: the printed training may be this one"
-    else:
-        farthest = f"that the printed training is not this one: {_describe_farthest(levels, as_printed)}"
     supports = published[0]["supports"]
     looks = [compare_counts(run["settings"][run["selected"]], run["test"], run["supports"]) for run in published]
     first = compare_counts(printed["sgd"], printed["test"], supports)
@@ -104,24 +97,31 @@ def consequences(corrected: RunSummary, published: Sequence[RunSummary]) -> list
             claim="If all else were equal, each setting would reach the printed level within the range of the seeds",
             printed=", ".join(f"{value:.4f}" for value in as_printed),
             measured=", ".join(format_span(values) for values in levels),
-            holds=within,
-            weight=farthest,
+            holds=all(min(v) <= value <= max(v) for v, value in zip(levels, as_printed, strict=True)),
+            weight=_weigh_levels(levels, as_printed),
         ),
     ]
 
 
-def _describe_farthest(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
-    """Return a clause on the printed value that lies farthest outside the range of measured values.
+def _weigh_levels(levels: Sequence[Sequence[float]], printed: Sequence[float]) -> str:
+    """Return what the published values tell, beside the range of the measured ones of each training setting.
 
-    For each value in `printed`, `levels` has the values measured with different seeds.
+    A range is over runs with different seeds. The value that lies farthest outside of its range is named.
     """
+    if len(levels[0]) < 2:
+        return "nothing: one seed has no range"
     outside = [
         max(min(of_seeds) - value, value - max(of_seeds)) for of_seeds, value in zip(levels, printed, strict=True)
     ]
     place = outside.index(max(outside))
+    if outside[place] <= 0:
+        return "nothing: the printed training may be this one"
     low, high = min(levels[place]), max(levels[place])
     side = "below" if printed[place] < low else "above"
-    return f"{printed[place]:.4f} lies {outside[place]:.4f} {side} a range of {high - low:.4f}"
+    return (
+        f"that the printed training is not this one: {printed[place]:.4f} lies {outside[place]:.4f} {side} a range of "
+        f"{high - low:.4f}"
+    )
 
 
 def compare_counts(first: ClassMetrics, second: ClassMetrics, supports: Mapping[str, int]) -> tuple[int, int]:

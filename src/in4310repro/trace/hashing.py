@@ -227,6 +227,7 @@ def _layout(dtype: torch.dtype, shape: torch.Size, strides: tuple[int, ...]) -> 
 
 def _is_in_order(shape: Sequence[int], strides: Sequence[int]) -> bool:
     """Return whether values of this shape lie side by side in memory, in the order of the axes."""
+    # Not asked of a tensor made for it: modes of torch would change that one, and the answer is remembered.
     expected = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size != 1 and stride != expected and 0 not in shape:

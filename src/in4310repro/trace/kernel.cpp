@@ -181,19 +181,16 @@ template <Summary SUMMARY>
         const uint32_t *words = tensor.words + image * positions * channels + channel;
         auto add = [&](ptrdiff_t position, ptrdiff_t to) {
             const uint32_t *from = words + position * channels;
-            const uint32_t *by = tensor.turned + position * step + (row & (period - 1));
             if (tensor.turned && lanes == LANES) {
-                digest.add(from, channels, by, step, to - position, ahead);
+                const uint32_t *weights = tensor.turned + position * step + (row & (period - 1));
+                digest.add(from, channels, weights, step, to - position, ahead);
                 return;
             }
-            uint32_t places[LANES], gathered[LANES];
+            uint32_t places[LANES], weights[LANES];
             for (ptrdiff_t lane = 0; lane < LANES; lane++) places[lane] = uint32_t((row + lane) * positions + position);
-            for (; position < to; position++, from += channels, by += step) {
-                if (!tensor.turned) {
-                    gather(tensor.weights, places, gathered);
-                    for (uint32_t &place : places) place++;
-                }
-                const uint32_t *weights = tensor.turned ? by : gathered;
+            for (; position < to; position++, from += channels) {
+                gather(tensor.weights, places, weights);
+                for (uint32_t &place : places) place++;
                 lanes == LANES ? digest.add(from, 0, weights, 0, 1, 0) : digest.add(from, 4 * lanes, weights);
             }
         };
