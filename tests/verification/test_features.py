@@ -109,6 +109,25 @@ def test_an_image_set_has_one_of_the_names_that_tell_what_it_is(evidence: Eviden
     assert "scikit-learn photographs or ImageNet" in sentence
 
 
+@pytest.mark.parametrize(("moved", "named"), [(3, set()), (4, {"non_positive", "powers_of_two"})])
+def test_other_arithmetic_may_bring_three_values_of_a_small_layer_across_a_border(
+    moved: int, named: set[str], evidence: Evidence
+) -> None:
+    def move(features: Any) -> None:
+        features["fingerprint"] |= {"numerics": "native", "numeric_class": "another"}
+        module = features["sets"][0]["modules"]["layer4.1.conv1"]
+        counts = module["activations"]["powers_of_two"]
+        values = sum(counts.values())
+        assert values < 1e4  # 1e-4 of them are less than one
+        module["non_positive"] += moved / values
+        counts["2^-2"] += moved
+        counts["2^-3"] -= moved
+
+    found = [*feature_differences(with_features(evidence, move))]
+    assert len(found) == len(named)
+    assert all(any(name in sentence for sentence in found) for name in named)
+
+
 OURS: Any = {
     "quantiles": {"0.01": -2.0, "0.5": 1e-6, "0.99": 1.0},
     "powers_of_two": {"-2^1": 4000, "2^0": 16000},
@@ -125,11 +144,11 @@ def activations(**changed: Any) -> Any:
     ("saved", "named"),
     [
         (activations(quantiles={"0.01": -2.06, "0.5": -1e-4, "0.99": 1.03}), []),
-        (activations(powers_of_two={"-2^1": 3999, "2^0": 16001}, never_positive=[], top_images=[]), []),
+        (activations(powers_of_two={"-2^1": 3997, "2^0": 16003}, never_positive=[], top_images=[]), []),
         (activations(quantiles={"0.01": -2.07, "0.5": 1e-6, "0.99": 0.9}), ["quantiles.0.01", "quantiles.0.99"]),
         (activations(quantiles={"0.01": -2.0, "0.5": 3e-4, "0.99": 1.0}), ["quantiles.0.5"]),
         (activations(quantiles={"0.01": -2.0, "0.99": 1.0}), ["quantiles.0.5"]),
-        (activations(powers_of_two={"-2^1": 3997, "2^0": 16003}), ["powers_of_two"]),
+        (activations(powers_of_two={"-2^1": 3996, "2^0": 16004}), ["powers_of_two"]),
     ],
 )
 def test_other_arithmetic_moves_values_into_the_next_bin_and_no_further(saved: Any, named: list[str]) -> None:
