@@ -115,12 +115,14 @@ def advisories(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time kernels, then feature statistics with their errors, beside installed peers: `.[bench]`.
 
-    Then portable arithmetic beside torch's own, training by several processes beside one, and traced steps beside bare
-    ones; options are those of `python -m benchmarks`, which writes reports/bench.
+    Then four networks in portable arithmetic beside torch's own, training by several processes beside one, and traced
+    steps beside bare ones. Options are those of `python -m benchmarks`, which writes reports/bench; with `--only` it
+    runs alone.
     """
     columns = ("--benchmark-columns=median,iqr,ops", "--benchmark-sort=mean", "--benchmark-warmup=on")
     # Without the run-time checks of types, which would be timed too.
-    session.run(sys.executable, "-m", "pytest", "benchmarks/kernels.py", "-q", "-o", "addopts=", *columns)
+    if not any(option.startswith("--only") for option in session.posargs):
+        session.run(sys.executable, "-m", "pytest", "benchmarks/kernels.py", "-q", "-o", "addopts=", *columns)
     _python(session, "-m", "benchmarks")
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.records import ArithmeticBenchmark, LoopRow, PairedRow
+from benchmarks.records import ArithmeticBenchmark, Bfloat16Row, LayerRow, LoopRow, NetworkRow, RatioRow
 from benchmarks.tables import arithmetic_table
-from benchmarks.workloads import KERNELS, SGD, Workload, layers, prepare_layer
+from benchmarks.workloads import SGD, Workload, layers, prepare_layer
 from in4310repro.arithmetic.self_test import fused_operations
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
@@ -24,9 +24,18 @@ from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.progress import SILENT, Progress
 from in4310repro.training import experiment
 
+SIZES = (64, 128, 224)  # pixels
+# Images in a batch of each size, such that a step takes at most about 2.5 s on one thread.
+BATCHES = {
+    "resnet18": (32, 32, 16),
+    "resnet50": (16, 8, 8),
+    "mobilenet_v2": (32, 16, 8),
+    "efficientnet_lite0": (32, 16, 8),
+}
 WORKLOADS = tuple(
     Workload(model, image_size, batch_size, training)
-    for model, image_size, batch_size in (("resnet18", 64, 32), ("resnet18", 224, 16), ("resnet50", 224, 8))
+    for model, batch_sizes in BATCHES.items()
+    for image_size, batch_size in zip(SIZES, batch_sizes, strict=True)
     for training in (True, False)
 )
 LAYERS = ((64, 32), (224, 8))  # image size in pixels, images in a batch
@@ -43,6 +52,7 @@ class ArithmeticOptions:
     layers: tuple[tuple[int, int], ...] = LAYERS
     loop_batches: tuple[int, ...] = LOOP_BATCHES
     loop_images: int = 1920
+    only: str = ""  # what the names of rows must contain
 
 
 def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Progress = SILENT) -> list[Path]:
@@ -51,7 +61,7 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
     A ratio is the median over pairs that ran one after the other, since a shared machine changes its speed.
 
     Raises:
-        ValueError: there is less than one repeat, or portable arithmetic is unavailable.
+        ValueError: there is less than one repeat, no row has the name, or portable arithmetic is unavailable.
     """
     options = options or ArithmeticOptions()
     if options.repeats < 1:
@@ -62,9 +72,12 @@ def benchmark(out: Path, options: ArithmeticOptions | None = None, progress: Pro
         repeats=options.repeats,
         gflops_per_thread=peak_gflops(),
         networks=list(_network_rows(options, modes, progress)),
+        bfloat16=list(_bfloat16_rows(options, modes[0], progress)),
         layers=list(_layer_rows(options, modes, progress)),
         loop=list(_loop_rows(options, modes, progress)),
     )
+    if not (report["networks"] or report["layers"] or report["loop"]):
+        raise ValueError(f"no row has {options.only!r} in its name")
     files = {"arithmetic.json": json_bytes(report), "arithmetic.md": arithmetic_table(report).encode()}
     return [write_file(out / name, data) for name, data in files.items()]
 
@@ -85,29 +98,48 @@ def peak_gflops(seconds: float = 0.2) -> float:
 
 def _network_rows(
     options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress
-) -> Iterator[PairedRow]:
-    with progress.task("bench, networks", len(options.workloads) * len(options.threads)) as advance:
-        for workload in options.workloads:
+) -> Iterator[NetworkRow]:
+    workloads = [workload for workload in options.workloads if options.only in workload.name]
+    with progress.task("bench, networks", len(workloads) * len(options.threads)) as advance:
+        for workload in workloads:
             for threads in options.threads:
                 with use_threads(threads):
                     works = tuple(workload.prepare(mode) for mode in modes)
-                    row = _time_pair(workload.name, threads, works, options.repeats, workload.operations())
+                    row, (native, portable) = _time_pair(workload.name, threads, works, options.repeats)
                 advance(1, f"{row['name']}: {row['ratio']:.2f}")
-                yield row
+                gflops = workload.operations() / portable / 1e6
+                yield {**row, "native_ms": native, "portable_ms": portable, "gflops": gflops}
 
 
-def _layer_rows(
-    options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress
-) -> Iterator[PairedRow]:
-    rows = [(size, batch, layer) for size, batch in options.layers for layer in layers(size)]
-    with progress.task("bench, layers", len(rows) * len(KERNELS)) as advance:
-        for size, batch, layer in rows:
-            for kernel in KERNELS:
-                name = f"{size} px, {batch} images: {layer.name}, {kernel}"
-                with use_threads(options.threads[-1]):
-                    works = tuple(prepare_layer(layer, batch, kernel, mode) for mode in modes)
-                    yield _time_pair(name, options.threads[-1], works, options.repeats, 0.0)
-                advance(1, "")
+def _bfloat16_rows(options: ArithmeticOptions, native: Numerics, progress: Progress) -> Iterator[Bfloat16Row]:
+    """Yield what oneDNN's bfloat16 takes for ResNet-18 beside float32."""
+    workloads = [each for each in options.workloads if options.only in each.name and each.model == "resnet18"]
+    with progress.task("bench, bfloat16", len(workloads) * len(options.threads)) as advance:
+        for workload in workloads:
+            for threads in options.threads:
+                with use_threads(threads):
+                    works = (workload.prepare(native), workload.prepare(native, bfloat16=True))
+                    row, (float32, bfloat16) = _time_pair(workload.name, threads, works, options.repeats)
+                advance(1, f"{row['name']}: {row['ratio']:.2f}")
+                yield {**row, "float32_ms": float32, "bfloat16_ms": bfloat16}
+
+
+def _layer_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress) -> Iterator[LayerRow]:
+    sizes = [(size, batch, layer) for size, batch in options.layers for layer in layers(size)]
+    rows = [
+        (f"{size} px, {batch} images: {layer.name}, {kernel}", batch, layer, kernel)
+        for size, batch, layer in sizes
+        for kernel in layer.kernels
+    ]
+    rows = [row for row in rows if options.only in row[0]]
+    with progress.task("bench, layers", len(rows)) as advance:
+        for name, batch, layer, kernel in rows:
+            # On several, the waiting threads of torch are in the way of those of the kernels, and the other way round.
+            with use_threads(1):
+                works = tuple(prepare_layer(layer, batch, kernel, mode) for mode in modes)
+                row, (native, portable) = _time_pair(name, 1, works, options.repeats)
+            yield {**row, "native_ms": native, "portable_ms": portable, "method": layer.method(kernel)}
+            advance(1, "")
 
 
 @contextmanager
@@ -122,33 +154,29 @@ def use_threads(number: int) -> Iterator[None]:
 
 
 def _time_pair(
-    name: str, threads: int, works: tuple[Callable[[], None], ...], repeats: int, operations: float
-) -> PairedRow:
-    """Time native and portable arithmetic alternately, `repeats` times each after an untimed round."""
+    name: str, threads: int, works: tuple[Callable[[], None], ...], repeats: int
+) -> tuple[RatioRow, tuple[float, float]]:
+    """Time two programs alternately, `repeats` times each after an untimed round.
+
+    Return the ratio of the second to the first, and the median milliseconds of each.
+    """
     seconds: list[list[float]] = [[], []]
     for _ in range(repeats + 1):
         for times, work in zip(seconds, works, strict=True):
             start = time.perf_counter()
             work()
             times.append(time.perf_counter() - start)
-    native, portable = (times[1:] for times in seconds)
-    ratios = [theirs / ours for ours, theirs in zip(native, portable, strict=True)]
-    return PairedRow(
-        name=name,
-        threads=threads,
-        native_ms=1000 * statistics.median(native),
-        portable_ms=1000 * statistics.median(portable),
-        ratio=statistics.median(ratios),
-        lowest=min(ratios),
-        highest=max(ratios),
-        gflops=operations / statistics.median(portable) / 1e9,
-    )
+    first, second = (times[1:] for times in seconds)
+    ratios = [theirs / ours for ours, theirs in zip(first, second, strict=True)]
+    row = RatioRow(name=name, threads=threads, ratio=statistics.median(ratios), lowest=min(ratios), highest=max(ratios))
+    return row, (1000 * statistics.median(first), 1000 * statistics.median(second))
 
 
 def _loop_rows(options: ArithmeticOptions, modes: tuple[Numerics, Numerics], progress: Progress) -> Iterator[LoopRow]:
     """Yield the images per second of whole trainings, and of a bare torch loop over one batch in memory."""
-    with progress.task("bench, training loop", len(options.loop_batches)) as advance:
-        for batch_size in options.loop_batches:
+    batches = [batch for batch in options.loop_batches if options.only in f"resnet18, 64 px, {batch} images, training"]
+    with progress.task("bench, training loop", len(batches)) as advance:
+        for batch_size in batches:
             native, portable = (run_speed(mode, batch_size, options.loop_images) for mode in modes)
             bare = Workload("resnet18", 64, batch_size, training=True).prepare(modes[0])
             seconds = []

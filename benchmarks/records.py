@@ -43,17 +43,40 @@ class FeatureBenchmark(TypedDict):
     layouts: dict[str, list[ContenderRow]]
 
 
-class PairedRow(TypedDict):
-    """Times of native and portable arithmetic, measured alternately."""
+class RatioRow(TypedDict):
+    """Ratio of two times that were measured alternately, over pairs."""
 
     name: str
     threads: int
-    native_ms: float
-    portable_ms: float
-    ratio: float  # portable over native, the median over pairs
+    ratio: float  # the median over pairs
     lowest: float
     highest: float
-    gflops: float  # of the convolutions and the head, in portable arithmetic; 0 where they are not counted
+
+
+class PairedRow(RatioRow):
+    """Times of native and portable arithmetic; the ratio is portable over native."""
+
+    native_ms: float
+    portable_ms: float
+
+
+class NetworkRow(PairedRow):
+    """Times of a network's training step or inference."""
+
+    gflops: float  # of the convolutions and the head, in portable arithmetic
+
+
+class LayerRow(PairedRow):
+    """Times of a layer's forward pass or of one of its gradients."""
+
+    method: str  # by which the portable kernel computes it
+
+
+class Bfloat16Row(RatioRow):
+    """Times of native arithmetic in float32 and with bfloat16 autocast; the ratio is bfloat16 over float32."""
+
+    float32_ms: float
+    bfloat16_ms: float
 
 
 class LoopRow(TypedDict):
@@ -71,8 +94,9 @@ class ArithmeticBenchmark(TypedDict):
     fingerprint: Fingerprint
     repeats: int
     gflops_per_thread: float  # the rate of fused products that one thread reaches
-    networks: list[PairedRow]
-    layers: list[PairedRow]
+    networks: list[NetworkRow]
+    bfloat16: list[Bfloat16Row]
+    layers: list[LayerRow]
     loop: list[LoopRow]
 
 

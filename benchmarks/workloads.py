@@ -10,17 +10,21 @@ import torchvision
 from torch import Tensor, nn
 
 from in4310repro import models
+from in4310repro.arithmetic.library import Shape, library
+from in4310repro.models.building import construct
+from in4310repro.models.network import open_network
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import optimizers
 
 CLASSES = 6
+Forward = Callable[[Tensor], Tensor]
 SGD = OptimizerSetting(name="sgd", optimizer="SGD", learning_rate=1e-3, momentum=0.9)
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A training step or inference of a network, on one batch that stays in memory."""
+    """A training step or inference of a network without dropout, on one batch that stays in memory."""
 
     model: str
     image_size: int  # pixels
@@ -33,55 +37,63 @@ class Workload:
         what = "training step" if self.training else "inference"
         return f"{self.model}, {self.image_size} px, {self.batch_size} images, {what}"
 
-    def prepare(self, numerics: Numerics) -> Callable[[], None]:
-        """Return a function without arguments that does the work once, in the arithmetic of `numerics`."""
-        model = numerics.place(models.build(self.model, CLASSES, seed=0))
+    def prepare(self, numerics: Numerics, *, bfloat16: bool = False) -> Callable[[], None]:
+        """Return a function without arguments that does the work once, in the arithmetic of `numerics`.
+
+        With `bfloat16`, forward passes are under torch's autocast.
+        """
+        model = models.build(self.model, CLASSES, seed=0)
+        for module in model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0  # which portable arithmetic needs
+        model = numerics.place(model)
         images = torch.linspace(-2, 2, self.batch_size * 3 * self.image_size**2)
         images = images.reshape(self.batch_size, 3, self.image_size, self.image_size)
         images = images.contiguous(memory_format=torch.channels_last)
         labels = torch.arange(self.batch_size) % CLASSES
+        model.train(self.training)
+        forward: Forward = torch.autocast("cpu", torch.bfloat16)(model.forward) if bfloat16 else model
         if not self.training:
-            return lambda: _infer(model.eval(), images)
-        optimizer = optimizers.build(SGD, model.train().parameters(), portable=numerics.portable)
-        return lambda: _step(model, optimizer, images, labels, numerics)
+            return lambda: _infer(forward, images)
+        optimizer = optimizers.build(SGD, model.parameters(), portable=numerics.portable)
+        return lambda: _step(forward, optimizer, images, labels, numerics)
 
     def operations(self) -> float:
-        """Return the number of floating-point operations of convolutions and head; a multiply-add counts as two."""
-        forward = convolution_operations(self.model, self.image_size) * self.batch_size
-        # Gradients of maps and of weights cost a forward pass each.
-        return 3 * forward if self.training else forward
+        """Return the floating-point operations in the definition of convolutions and head; a multiply-add is two."""
+        first, *others = convolution_operations(self.model, self.image_size)
+        # Gradients of maps and of weights cost a forward pass each; images have no gradient.
+        each = 2 * first + 3 * sum(others) if self.training else first + sum(others)
+        return each * self.batch_size
 
 
-def _infer(model: nn.Module, images: Tensor) -> None:
+def _infer(forward: Forward, images: Tensor) -> None:
     with torch.inference_mode():
-        model(images)
+        forward(images)
 
 
 def _step(
-    model: nn.Module, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, numerics: Numerics
+    forward: Forward, optimizer: torch.optim.Optimizer, images: Tensor, labels: Tensor, numerics: Numerics
 ) -> None:
     optimizer.zero_grad()
-    numerics.cross_entropy(model(images), labels).backward()  # type: ignore[no-untyped-call]
+    numerics.cross_entropy(forward(images), labels).backward()  # type: ignore[no-untyped-call]
     optimizer.step()
 
 
-def convolution_operations(name: str, image_size: int) -> float:
-    """Return the floating-point operations of a network's convolutions and linear layers for one image."""
-    total = 0.0
+def convolution_operations(name: str, image_size: int) -> list[float]:
+    """Return the floating-point operations of each convolution and linear layer of a network, for one image."""
+    operations: list[float] = []
 
     def count(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
         weight = module.weight
         assert isinstance(weight, Tensor)  # noqa: S101 - for the type checker
-        total += 2.0 * weight[0].numel() * output.numel()
+        operations.append(2.0 * weight[0].numel() * output.numel())
 
-    with torch.device("meta"):
-        model = getattr(torchvision.models, name)(weights=None).eval()
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                module.register_forward_hook(count)
-        model(torch.empty(1, 3, image_size, image_size))
-    return total
+    model = construct(open_network(name).source, CLASSES).to("meta").eval()
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            module.register_forward_hook(count)
+    model(torch.empty(1, 3, image_size, image_size, device="meta"))
+    return operations
 
 
 @dataclass(frozen=True)
@@ -99,6 +111,18 @@ class Layer:
     def name(self) -> str:
         """Name of the layer in the table."""
         return f"{self.kernel}x{self.kernel}, {self.channels} to {self.outputs}, stride {self.stride}, {self.size} px"
+
+    @property
+    def kernels(self) -> tuple[str, ...]:
+        """The kernels that a training needs; images have no gradient."""
+        return tuple(kernel for kernel in KERNELS if self.channels != 3 or kernel != KERNELS[1])
+
+    def method(self, kernel: str) -> str:
+        """Return the name of the method by which portable arithmetic computes one of the kernels."""
+        padding = self.kernel // 2
+        window = (self.kernel, self.kernel, self.stride, self.stride, *4 * [padding])
+        shape = Shape(1, self.channels, self.size, self.size, self.outputs, *window, 1)
+        return METHODS[library().number("method", shape, KERNELS.index(kernel))]
 
 
 def layers(image_size: int) -> list[Layer]:
@@ -119,7 +143,9 @@ def layers(image_size: int) -> list[Layer]:
     return [Layer(*shape, times) for shape, times in counts.items()]
 
 
+# In the order of the enums Result and Method in winograd.hpp.
 KERNELS = ("forward", "gradient of the maps", "gradient of the weights")
+METHODS = ("direct", "F(2x2)", "F(2x4)", "2x2 maps", "F(4x4)")
 
 
 def prepare_layer(layer: Layer, batch_size: int, kernel: str, numerics: Numerics) -> Callable[[], None]:

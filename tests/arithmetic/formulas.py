@@ -30,12 +30,13 @@ def fused(left: Floats, right: Floats, addend: Floats) -> Floats:
     Melquiond 2008).
     """
     product, addend64 = left.astype(np.float64) * right.astype(np.float64), addend.astype(np.float64)
-    total = product + addend64
-    part = total - product
-    error = (product - (total - part)) + (addend64 - part)
-    even = total.view(np.int64) % 2 == 0
-    toward = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
-    return np.where((error != 0) & even, toward, total).astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = product + addend64
+        part = total - product
+        error = (product - (total - part)) + (addend64 - part)  # NaN if the total is not finite
+        even = total.view(np.int64) % 2 == 0
+        toward = np.nextafter(total, np.where(error > 0, np.inf, -np.inf))
+        return np.where((abs(error) > 0) & even, toward, total).astype(np.float32)
 
 
 def fused_double(left: float, right: float, addend: float) -> float:

@@ -27,17 +27,23 @@ class Case:
     stride: Pair = (1, 1)
     padding: Pair = (1, 1)
     groups: int = 1
+    more: Pair = (0, 0)  # padding at the bottom and right beyond that at the top and left
 
     def __str__(self) -> str:
-        return "-".join(
-            "x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in vars(self).values()
-        )
+        values = [value for name, value in vars(self).items() if name != "more" or self.more != (0, 0)]
+        return "-".join("x".join(map(str, value)) if isinstance(value, tuple) else str(value) for value in values)
+
+    @property
+    def ends(self) -> tuple[Pair, Pair]:
+        """The padding as ((top, bottom), (left, right))."""
+        (top, left), (below, right) = self.padding, self.more
+        return (top, top + below), (left, left + right)
 
     @property
     def result(self) -> Pair:
         height, width = (
-            (size + 2 * padding - kernel) // stride + 1
-            for size, padding, kernel, stride in zip(self.size, self.padding, self.kernel, self.stride, strict=True)
+            (size + sum(ends) - kernel) // stride + 1
+            for size, ends, kernel, stride in zip(self.size, self.ends, self.kernel, self.stride, strict=True)
         )
         return height, width
 
@@ -62,11 +68,21 @@ NAMES = ("output", "gradient of the maps", "gradient of the weight", "gradient o
 
 
 def by_ours(case: Case, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return convolution(maps, weight, bias, case.stride, case.padding, case.groups)
+    return convolution(maps, weight, bias, case.stride, case.ends if any(case.more) else case.padding, case.groups)
+
+
+def by_ours_of_padded_maps(case: Case, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return convolution(padded(case, maps), weight, bias, case.stride, (0, 0), case.groups)
+
+
+def padded(case: Case, maps: Tensor) -> Tensor:
+    (top, bottom), (left, right) = case.ends
+    return torch.nn.functional.pad(maps, (left, right, top, bottom))
 
 
 def by_torch(case: Case, maps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return torch.nn.functional.conv2d(maps, weight, bias, case.stride, case.padding, 1, case.groups)
+    maps, padding = (padded(case, maps), (0, 0)) if any(case.more) else (maps, case.padding)
+    return torch.nn.functional.conv2d(maps, weight, bias, case.stride, padding, 1, case.groups)
 
 
 def computed(
@@ -138,3 +154,15 @@ def random_case(generator: np.random.Generator) -> Case:
     size = int(generator.integers(low[0], 12)), int(generator.integers(low[1], 18))
     stride = pick(1, 2, 3), pick(1, 2, 3)
     return Case(pick(1, 2, 7, 8, 9, 17, 25, 33), channels, size, outputs, kernel, stride, padding, groups)
+
+
+def random_wide_case(generator: np.random.Generator, images: tuple[int, ...]) -> Case:
+    """Draw a 3x3 convolution of stride 1 with channels enough for fewer products; see docs/arithmetic.md."""
+
+    def channels() -> int:
+        return int(generator.choice([32, 33, 48, 64, 65, 96, 128, 150, 256, 300]))
+
+    padding = int(generator.choice([0, 1, 1, 2])), int(generator.choice([0, 1, 1, 2]))
+    low = [max(2, 3 - 2 * zeros) for zeros in padding]
+    size = int(generator.integers(low[0], 18)), int(generator.integers(low[1], 18))
+    return Case(int(generator.choice(images)), channels(), size, channels(), padding=padding)

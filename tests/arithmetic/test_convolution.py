@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -13,7 +13,16 @@ from torch import Tensor
 
 from in4310repro.arithmetic.products import convolution
 from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, part_of, root_mean_square
-from tests.arithmetic.shapes import NAMES, Case, by_ours, by_torch, computed, error_ratios, random_case
+from tests.arithmetic.shapes import (
+    NAMES,
+    Case,
+    by_ours,
+    by_ours_of_padded_maps,
+    by_torch,
+    computed,
+    error_ratios,
+    random_case,
+)
 
 FORMULA = [
     Case(3, 20, (5, 4), 7),  # two segments; the gradient has one
@@ -28,6 +37,9 @@ FORMULA = [
     Case(2, 19, (5, 4), 19, (3, 3), (2, 1), groups=19),  # depth-wise
     Case(1, 5, (13, 12), 5, (12, 12), (1, 1), (6, 6), groups=5),  # depth-wise, more steps than a segment
     Case(1, 2, (4, 5), 34, groups=2),  # one channel a group, more outputs
+    Case(2, 3, (8, 6), 33, (3, 3), (2, 2), (0, 0), more=(1, 1)),  # as EfficientNet's first
+    Case(2, 19, (8, 6), 19, (5, 5), (2, 2), (1, 1), groups=19, more=(1, 1)),  # depth-wise, likewise
+    Case(1, 20, (5, 4), 7, (3, 3), (2, 1), (3, 0), more=(-3, 2)),  # segments without a step inside
 ]
 ERRORS = [
     Case(8, 3, (64, 64), 64, (7, 7), (2, 2), (3, 3)),
@@ -152,7 +164,7 @@ def test_the_gradient_of_the_maps_has_the_bits_of_the_formula(case: Case) -> Non
 
 @pytest.mark.parametrize("name", OTHER_ORDERS)
 def test_sums_in_another_order_have_other_bits(name: str) -> None:
-    case = Case(2, 32, (4, 4), 40)
+    case = Case(2, 32, (4, 4), 40, (3, 4))
     (maps, gradient), (weight, bias) = case.draw(), case.draw_weight()
     ours, of_maps, *_ = computed(case, by_ours)
     assert torch.equal(ours, forward_formula(case, maps, weight, bias))
@@ -206,6 +218,51 @@ def test_200_random_convolutions_are_nearer_to_double_than_torch_and_have_equal_
     assert (sums[:, 0] < sums[:, 1]).all()
 
 
+def unequal_padding(generator: np.random.Generator) -> Case:
+    """Draw a convolution of stride 2, of few channels or depth-wise, that is padded by other numbers at each end."""
+
+    def pick(*values: int) -> int:
+        return int(generator.choice(values))
+
+    groups = pick(1, 8, 19, 40)
+    channels, outputs = (3, pick(5, 32)) if groups == 1 else (groups, groups)
+    side = pick(3, 5)
+    padding = pick(*range(side)), pick(*range(side))
+    more = tuple(pick(*(each for each in (-2, -1, 1, 2) if each + zeros >= 0)) for zeros in padding)
+    size = int(generator.integers(side, 15)), int(generator.integers(side, 20))
+    return Case(pick(1, 3, 8, 17), channels, size, outputs, (side, side), (2, 2), padding, groups, (more[0], more[1]))
+
+
+def test_padding_of_unequal_ends_has_the_bits_of_zeros_around_the_maps_and_not_those_of_the_other_side() -> None:
+    generator = np.random.default_rng(0)
+    for number in range(60):
+        case = unequal_padding(generator)
+        (top, bottom), (left, right) = case.ends
+        others = replace(case, padding=(bottom, right), more=(top - bottom, left - right))
+        ours, zeros, wrong = (
+            computed(each, function, number)
+            for each, function in ((case, by_ours), (case, by_ours_of_padded_maps), (others, by_ours))
+        )
+        for name, value, expected, other in zip(NAMES[:3], ours, zeros, wrong, strict=False):
+            assert torch.equal(value, expected), (case, name)
+            assert value.shape == other.shape
+            assert not torch.equal(value, other), (case, name)
+        if number % 8 == 0:
+            assert_same_bits_everywhere(lambda case=case, number=number: list(computed(case, by_ours, number)))  # type: ignore[misc]
+
+
+def test_zeros_that_are_written_into_the_maps_are_steps() -> None:
+    case = Case(2, 64, (6, 5), 8, (3, 3), (2, 2), (3, 0), more=(-2, 1))  # the first segment has no step inside
+    ours, zeros = (computed(case, function) for function in (by_ours, by_ours_of_padded_maps))
+    assert not torch.equal(ours[0], zeros[0])
+    torch.testing.assert_close(ours[0], zeros[0], rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(value, other) for value, other in zip(ours[1:], zeros[1:], strict=True))
+    (maps, _), (weight, bias) = case.draw(), case.draw_weight()
+    weight[:, :, 0] = float("inf")
+    assert by_ours(case, maps, weight, bias)[:, :, :2].isfinite().any()
+    assert by_ours_of_padded_maps(case, maps, weight, bias)[:, :, :2].isnan().all()
+
+
 @pytest.mark.parametrize("case", [Case(3, 20, (5, 4), 7), Case(2, 19, (5, 4), 19, groups=19)], ids=str)
 def test_an_infinite_value_outside_of_the_taps_is_not_seen(case: Case) -> None:
     (maps, _), (weight, bias) = case.draw(), case.draw_weight()
@@ -245,3 +302,15 @@ def test_a_second_derivative_is_refused() -> None:
     (gradient,) = torch.autograd.grad(convolution(maps, weight).square().sum(), maps, create_graph=True)
     with pytest.raises(RuntimeError, match="no second derivatives"):
         gradient.sum().backward()  # type: ignore[no-untyped-call]
+
+
+def test_denormal_weights_stay() -> None:
+    case = Case(1, 3, (2, 2), 5)  # few steps, whose weights are copied to double
+    maps, weight = torch.ones(1, 3, 2, 2), torch.full((5, 3, 3, 3), 1e-40)
+    before = torch.set_flush_denormal(True)
+    try:
+        result = by_ours(case, maps, weight, torch.zeros(5))
+    finally:
+        torch.set_flush_denormal(False)
+    assert before
+    assert torch.equal(result, (12 * weight[0, 0, 0, 0].double()).float().expand_as(result))

@@ -15,6 +15,7 @@ from torchvision.models import mobilenetv2, resnet
 from in4310repro.arithmetic import functions, layers, networks, portable
 from in4310repro.arithmetic.functions import batch_norm
 from in4310repro.arithmetic.pooling import fork
+from in4310repro.arithmetic.same import Conv2dSame
 from tests.arithmetic.formulas import record_calls
 
 
@@ -36,6 +37,8 @@ LAYERS: list[tuple[nn.Module, tuple[int, ...]]] = [
     (nn.Conv2d(4, 6, (5, 7), padding="same", bias=False), (2, 4, 7, 6)),
     (nn.Conv2d(4, 6, (3, 2), padding="valid"), (2, 4, 7, 6)),
     (nn.Conv2d(4, 6, 3, 2, 1), (2, 4, 7, 6)),
+    (Conv2dSame(4, 6, (4, 3), (3, 2), groups=2), (2, 4, 7, 6)),
+    (nn.Sequential(Conv2dSame(3, 4, 3, 2, bias=False), nn.BatchNorm2d(4), nn.ReLU6(True)), (2, 3, 6, 5)),
     (nn.Linear(5, 3), (4, 5)),
     (nn.Linear(5, 3, bias=False), (4, 5)),
     (nn.BatchNorm2d(4, eps=0.5, momentum=0.25), (3, 4, 2, 5)),

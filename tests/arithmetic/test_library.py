@@ -90,7 +90,7 @@ DECLARATION = "int f(ptrdiff_t threads, const Shape *shape, ptrdiff_t n, double 
 
 
 def test_a_kernel_gets_threads_addresses_and_numbers() -> None:
-    kernel, values, shape = Kernel(0), torch.rand(2, 3), Shape(*range(1, 13))
+    kernel, values, shape = Kernel(0), torch.rand(2, 3), Shape(*range(1, 15))
     made_up(DECLARATION, f=kernel).call("f", shape, 6, 0.5, None, values)
     *numbers, address = kernel.arguments
     assert numbers == [torch.get_num_threads(), shape, 6, 0.5, None]
@@ -100,12 +100,13 @@ def test_a_kernel_gets_threads_addresses_and_numbers() -> None:
 
 
 def test_what_a_kernel_says_of_memory_and_sizes_is_raised() -> None:
-    shape = Shape(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12)
+    shape = Shape(*range(1, 15))
     with pytest.raises(MemoryError) as raised:
         made_up(DECLARATION, f=Kernel(1)).call("f", shape, 6, 0.5, None, torch.rand(2, 3))
     assert str(raised.value) == (
         "no working memory for f of images 1 channels 2 height 3 width 4 outputs 5 kernel_height 6 kernel_width 7 "
-        "stride_y 8 stride_x 9 padding_y 10 padding_x 11 groups 12, 6, 0.5, (2, 3)"
+        "stride_y 8 stride_x 9 padding_top 10 padding_bottom 11 padding_left 12 padding_right 13 groups 14, "
+        "6, 0.5, (2, 3)"
     )
     with pytest.raises(ValueError, match=r"^f refuses \[6, 0\.5\]$"):
         made_up(DECLARATION, f=Kernel(2)).call("f", shape, 6, 0.5, None, torch.rand(2, 3))

@@ -16,6 +16,7 @@ import torchvision
 from torch import Tensor, nn
 
 from in4310repro.arithmetic import SGD, cross_entropy, portable
+from in4310repro.arithmetic.same import Conv2dSame
 from tests.arithmetic.formulas import assert_same_bits_everywhere, record_calls, root_mean_square
 
 SHALLOW = ["resnet18", "mobilenet_v2", *(pytest.param(n, marks=pytest.mark.slow) for n in ("resnet50", "vgg11_bn"))]
@@ -169,6 +170,7 @@ CONVOLUTIONS = {
     "groups": nn.Conv2d(6, 40, 3, padding=1, groups=2),
     "depth-wise": nn.Conv2d(19, 19, 5, padding=2, groups=19),
     "depth-wise, stride 2": nn.Conv2d(64, 64, 3, stride=2, padding=1, groups=64),
+    "padded more below and on the right": Conv2dSame(19, 19, 4, stride=2, groups=19),
 }
 
 

@@ -64,7 +64,17 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
             ),
             f"stride {stride}, padding {padding}; valid are strides from 1 and paddings from 0",
         )
-        for stride, padding in (((1, 0), (0, 0)), ((0, 1), (0, 0)), ((1, 1), (0, -1)), ((1, 1), (-1, 1)))
+        for stride, padding in (
+            *(((1, 0), (0, 0)), ((0, 1), (0, 0)), ((1, 1), (0, -1)), ((1, 1), (-1, 1))),
+            *(((1, 1), ((0, -1), 1)), ((1, 1), ((1, 1), (-1, 1))), ((1, 1), (0, (1, -1)))),
+        )
+    ),
+    *(
+        (
+            lambda padding=padding: convolution(ones(2, 3, 4, 5), ones(5, 3, 1, 1), padding=padding),
+            f"padding {padding}; valid are (rows, columns) and ((top, bottom), (left, right))",
+        )
+        for padding in ((1,), (1, 1, 1), ((0, 1, 0), (0, 1)), ((0, 1), ()))
     ),
     *(
         (
@@ -77,6 +87,8 @@ REFUSED: list[tuple[Callable[[], Any], str]] = [
             ((1, 9), (4, 3), (1, 1)),
             ((9, 1), (3, 4), (1, 1)),
             ((9, 2), (3, 5), (2, 1)),
+            ((9, 2), (3, 5), (2, (2, 0))),
+            ((1, 9), (4, 3), ((0, 2), (5, 5))),
         )
     ),
     (

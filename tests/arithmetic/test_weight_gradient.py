@@ -36,6 +36,9 @@ FORMULA = [
     Case(10, 3, (5, 4), 12, groups=3),
     Case(9, 19, (5, 4), 19, (3, 3), (2, 1), groups=19),  # depth-wise, with a last vector that overlaps
     Case(9, 5, (7, 6), 5, groups=5),  # depth-wise, less than a vector, more than a segment
+    Case(9, 3, (8, 6), 33, (3, 3), (2, 2), (0, 0), more=(1, 1)),  # as EfficientNet's first
+    Case(2, 3, (8, 6), 5, (3, 3), (2, 2), (2, 0), more=(-2, 1)),  # few positions
+    Case(9, 19, (8, 6), 19, (5, 5), (2, 2), (1, 1), groups=19, more=(1, -1)),  # depth-wise
 ]
 ERRORS = [
     Case(16, 3, (64, 64), 64, (7, 7), (2, 2), (3, 3)),
@@ -55,7 +58,7 @@ Product = tuple[Floats | None, Floats]  # map values, None where the tap is outs
 
 def weight_gradient(case: Case, maps: Tensor, gradient: Tensor) -> Tensor:
     weight = torch.zeros((case.outputs, case.channels // case.groups, *case.kernel), requires_grad=True)
-    result = convolution(maps, weight, None, case.stride, case.padding, case.groups)
+    result = convolution(maps, weight, None, case.stride, case.ends, case.groups)
     return torch.autograd.grad(result, weight, gradient)[0]
 
 
@@ -221,13 +224,20 @@ def test_a_batch_is_the_tree_of_its_leaves() -> None:
     assert torch.equal(weight_gradient(case, maps, gradient), left + right)
 
 
-def test_denormal_results_stay() -> None:
-    case = Case(1, 1, (1, 1), 1, (1, 1), (1, 1), (0, 0))
-    maps, gradient = torch.full((1, 1, 1, 1), 1e-30), torch.full((1, 1, 1, 1), 1e-12)
+@pytest.mark.parametrize(
+    "case",
+    [Case(1, 1, (1, 1), 1, (1, 1), (1, 1), (0, 0)), Case(9, 3, (2, 3), 5), Case(9, 5, (2, 3), 5, groups=5)],
+    ids=str,
+)
+def test_denormal_results_stay(case: Case) -> None:
+    maps, gradient = (torch.full_like(values, 1e-30 if place else 1e-12) for place, values in enumerate(case.draw()))
+    assert_same_bits(case, maps, gradient)
     before = torch.set_flush_denormal(True)
     try:
+        assert_same_bits(case, maps, gradient)
         result = weight_gradient(case, maps, gradient)
     finally:
         torch.set_flush_denormal(False)
     assert before
-    assert 0 < result.view(torch.int32).item() < 1 << 23
+    bits = result.view(torch.int32)
+    assert ((bits > 0) & (bits < 1 << 23)).all()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 
+from in4310repro.runs import names
 from tests.forgeries.changes import METRICS
 from tests.forgeries.forger import LAST, SELECTED, Forger
 from tests.forgeries.numbers import perfect
@@ -167,9 +168,9 @@ ROWS += [
 def added(forger: Forger) -> None:
     """Add files of types that `verify` does not compare; no training wrote these files."""
     for name in (
-        "logs/adamw/steps.csv",
+        f"logs/{SELECTED}/steps.csv",
         "logs/best/steps.csv",
-        "adamw/checkpoint/0123.safetensors",
+        f"{SELECTED}/{names.CHECKPOINTS}/{names.checkpoint(1, 2, 64 * '0')}",
         "sgd/epochs/000001.safetensors",
         "nadam/epochs/000001.safetensors",
         "status.json",
@@ -205,7 +206,7 @@ ROWS += [
         "logs, checkpoints, epochs, a status and others that no training wrote",
         added,
         "not checked",
-        *("logs/ (1 file)", "adamw/checkpoint/ (1 file)", "sgd/epochs/ (1 file)", "status.json"),
+        *("logs/ (1 file)", f"{SELECTED}/checkpoint/ (1 file)", "sgd/epochs/ (1 file)", "status.json"),
         *("unknown", ".reviewed", "empty/", "link (link)", "logs/best/", "nadam/epochs/", "ten-crops.json"),
         by="nothing",
         shown_by="no need: no number rests on them, and `verify` lists them as not checked",

@@ -178,7 +178,7 @@ AGAIN = "trained again"
 row = forgeries_of("what only a replay shows", start="kept", by="replay", replay="--replay 0")
 ROWS = [
     row("learning rate", put(CONFIG, "settings/0/learning_rate", 0.1), AGAIN),
-    row("optimizer", put(CONFIG, "settings/0/optimizer", "RMSprop"), AGAIN),
+    row("optimizer", put(CONFIG, "settings/0/optimizer", "AdamW"), AGAIN),
     row("weight decay", put(CONFIG, "settings/0/weight_decay", 0.5), AGAIN),
     row("batch size", put(CONFIG, "batch_size", 24), AGAIN),
     row("augmentation", put(CONFIG, "augmentation", "none"), AGAIN),
@@ -215,5 +215,5 @@ ROWS = [
         replay="--replay 1 --draw 3",
         shown_by="more draws: of N other epochs of which m are false, K find one with 1 - C(N-m, K) / C(N, K)",
     ),
-    row("a warm start relabelled `corrected`", sealed(corrected), AGAIN, start="warm"),
+    row("a warm start relabelled `corrected`", sealed(corrected), "epoch 1, trained again", start="warm"),
 ]

@@ -19,17 +19,18 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from tests.bad_input.sandbox import Limits, call, link_or_copy
 from tests.builders import AS_IMAGENET
+from tests.forgeries.forger import SELECTED
 from tests.golden_cases import finish_run
 
 LONG = Limits(work=600.0)  # seconds for a command
 RUN, PHOTOS = "runs/tiny", "photos"
 SCENES, SIZE = 8, 32  # of the tiny preset
 ONE_SETTING, WEIGHTS = "one-setting.toml", "trained.safetensors"
-TOML = """[[settings]]
-name = "adamw"
-optimizer = "AdamW"
-learning_rate = 1e-3
-weight_decay = 0.01
+(SETTING,) = (each for each in PRESETS["tiny"].settings if each.name == SELECTED)
+TOML = f"""[[settings]]
+name = "{SETTING.name}"
+optimizer = "{SETTING.optimizer}"
+learning_rate = {SETTING.learning_rate}
 """
 
 
@@ -75,7 +76,7 @@ STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
     "kept": (f"--config {ONE_SETTING} --epochs 5 --keep-epochs", None),
     "pretrained": (f"--weights {WEIGHTS} {AS_IMAGENET}", None),
     "head": ("--train head", None),
-    "warm": ("--protocol warm-start", None),
+    "warm": ("--protocol warm-start --seed 2", None),  # selects a setting that began from another one's weights
     "seed 1": ("--seed 1", None),
     "published": ("--protocol published", None),
     "folder": (f"--data {PHOTOS}", scenes(0)),
@@ -106,7 +107,10 @@ def starts(shared: Path, numerics: Numerics) -> Callable[[str], Path]:
 def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics) -> None:
     """Make the honest run `name`, with its feature maps, in the new folder `work`."""
     if name == "tiny":
-        shutil.copytree(finish_run("tiny"), work / RUN, copy_function=link_or_copy)
+        made = finish_run("tiny")
+        selected = FinishedRun.open(made).metrics["setting"]
+        assert selected == SELECTED, f"the tiny run selects {selected}: forger.py names {SELECTED}"
+        shutil.copytree(made, work / RUN, copy_function=link_or_copy)
         return
     if name == "reported":
         shutil.copytree(start("tiny"), work, copy_function=link_or_copy)
@@ -115,7 +119,7 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
     options, draw = STARTS[name]
     work.mkdir(parents=True)
     (work / ONE_SETTING).write_text(TOML)
-    link_or_copy(str(start("tiny") / RUN / "adamw/best.safetensors"), str(work / WEIGHTS))
+    link_or_copy(str(start("tiny") / RUN / f"{SELECTED}/best.safetensors"), str(work / WEIGHTS))
     if draw:
         draw(work / PHOTOS)
     command(f"train --preset tiny --out {RUN} {options}", work)

@@ -38,7 +38,7 @@ def of_another_setting(forger: Forger) -> None:
 
 
 def as_another_setting(forger: Forger) -> None:
-    """Copy the weights and the history of AdamW into the folder of the last optimizer."""
+    """Copy the weights and the history of the selected setting into the folder of the last one."""
     for name in (*files_of(SELECTED), BEST):
         forger.write(name.replace(SELECTED, LAST), forger.read(name))
 
@@ -60,7 +60,8 @@ def trained_on_test(forger: Forger) -> None:
     model.get_submodule("fc").register_forward_pre_hook(lambda _layer, inputs: features.append(inputs[0].clone()))
     labels = torch.from_numpy(predict(model, images, config.evaluation, Context(forger.numerics)).labels)
     known = torch.cat([torch.cat(features).double(), torch.ones(len(labels), 1).double()], dim=1)
-    solution = torch.linalg.lstsq(known, 20 * torch.eye(6).double()[labels]).solution.float()
+    # The default driver, gelsy, now and then finds rank 0 and a solution of zeros.
+    solution = torch.linalg.lstsq(known, 20 * torch.eye(6).double()[labels], driver="gelsd").solution.float()
     state["fc.weight"], state["fc.bias"] = solution[:-1].T.contiguous(), solution[-1].contiguous()
     forger.write_weights(SELECTED, state)
     forger.make_fit()

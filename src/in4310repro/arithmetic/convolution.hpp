@@ -27,19 +27,21 @@ inline ptrdiff_t part_of(ptrdiff_t steps) {
 
 // As library.py passes it: integers only.
 struct Shape {
-    ptrdiff_t images, channels, height, width, outputs, kernel_height, kernel_width, stride_y, stride_x, padding_y,
-        padding_x, groups;
+    ptrdiff_t images, channels, height, width, outputs, kernel_height, kernel_width, stride_y, stride_x, padding_top,
+        padding_bottom, padding_left, padding_right, groups;
 
-    ptrdiff_t rows() const { return (height + 2 * padding_y - kernel_height) / stride_y + 1; }
-    ptrdiff_t columns() const { return (width + 2 * padding_x - kernel_width) / stride_x + 1; }
+    ptrdiff_t padded_height() const { return padding_top + height + padding_bottom; }
+    ptrdiff_t padded_width() const { return padding_left + width + padding_right; }
+    ptrdiff_t rows() const { return (padded_height() - kernel_height) / stride_y + 1; }
+    ptrdiff_t columns() const { return (padded_width() - kernel_width) / stride_x + 1; }
     ptrdiff_t group_channels() const { return channels / groups; }
     ptrdiff_t group_outputs() const { return outputs / groups; }
     bool depthwise() const { return groups > 1 && group_channels() == 1 && group_outputs() == 1; }
     bool valid() const {
         return images > 0 && channels > 0 && height > 0 && width > 0 && outputs > 0 && kernel_height > 0 &&
-               kernel_width > 0 && stride_y > 0 && stride_x > 0 && padding_y >= 0 && padding_x >= 0 && groups > 0 &&
-               channels % groups == 0 && outputs % groups == 0 && height + 2 * padding_y >= kernel_height &&
-               width + 2 * padding_x >= kernel_width;
+               kernel_width > 0 && stride_y > 0 && stride_x > 0 && padding_top >= 0 && padding_bottom >= 0 &&
+               padding_left >= 0 && padding_right >= 0 && groups > 0 && channels % groups == 0 && outputs % groups == 0 &&
+               padded_height() >= kernel_height && padded_width() >= kernel_width;
     }
 };
 

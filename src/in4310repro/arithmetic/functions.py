@@ -29,11 +29,11 @@ def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """
 
     def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:
-        with torch.no_grad():
-            results = backward(ctx, *gradients)
         # Gradients are recorded here only with create_graph=True.
         if not torch.is_grad_enabled():
-            return results
+            return backward(ctx, *gradients)
+        with torch.no_grad():
+            results = backward(ctx, *gradients)
         if isinstance(results, tuple):
             return tuple(map(_undifferentiable, results))  # type: ignore[return-value]
         refusing: Gradients = _undifferentiable(results)
@@ -115,7 +115,7 @@ def batch_norm(
     running = (running_mean, running_variance) if training else (mean, variance)
     settings = (*running, training, momentum, epsilon, form)
     if torch.is_grad_enabled():
-        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, *settings)  # type: ignore[no-untyped-call]
+        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, settings)  # type: ignore[no-untyped-call]
         return result
     return _normalise(maps.contiguous(memory_format=torch.channels_last), weight, bias, other, *settings)[0]
 
@@ -167,7 +167,7 @@ def _normalise(
     images, channels, height, width = maps.shape
     sizes = (images, height * width, channels, form)
     result = buffers.maps(maps.shape)
-    statistics = torch.empty((2, channels), dtype=torch.float64, device="cpu")
+    statistics = torch.empty(2, channels, dtype=torch.float64, device="cpu")
     tensors = (maps, weight, bias, running_mean, running_variance, other, result, statistics)
     if training:
         batch, rows = shares.current(), tree.rows(images, 2 * channels)
@@ -182,7 +182,7 @@ def _normalise(
 class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, *settings: Any
+        ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, settings: Any
     ) -> Tensor:
         maps = maps.contiguous(memory_format=torch.channels_last)
         result, statistics = _normalise(maps, weight, bias, other, *settings)
@@ -208,7 +208,7 @@ class _BatchNorm(torch.autograd.Function):
         results = (of_maps, of_weight, of_bias)
         library.library().call("normalise_backward", *sizes, *settings, gradient, maps, *given, *results)
         wanted = (of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other)
-        return (*wanted, None, None, None, None, None, None)
+        return (*wanted, None)
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
@@ -271,7 +271,7 @@ def softmax(scores: Tensor) -> Tensor:
 
 def _empty(*sizes: int) -> Tensor:
     """Return uninitialised float32 values on the CPU, even if torch's defaults are different."""
-    return torch.empty(sizes, dtype=torch.float32, device="cpu")
+    return torch.empty(*sizes, dtype=torch.float32, device="cpu")
 
 
 def check_maps(what: str, maps: Tensor) -> Tensor:
@@ -288,6 +288,8 @@ def _check_scores(scores: Tensor) -> Tensor:
 
 
 def _not_empty(what: str, values: Tensor, axes: int, valid: str) -> Tensor:
+    if library.is_plain(values, torch.float32) and values.ndim == axes:
+        return values
     wrong = values.is_nested or values.dtype != torch.float32 or values.ndim != axes or values.device.type != "cpu"
     if wrong or not values.numel():
         raise ValueError(f"{what}: {library.describe(values)}; valid is torch.float32 {valid} on the CPU, not empty")

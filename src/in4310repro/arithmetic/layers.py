@@ -8,7 +8,10 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from in4310repro.arithmetic import functions, pooling, products
+from in4310repro.arithmetic import functions, pooling, products, same
+
+# Maps, weight, bias, stride, padding and groups.
+Arguments = tuple[Tensor, Tensor, Tensor | None, products.Pair, products.Padding, int]
 
 
 class Conv2d(nn.Conv2d):
@@ -22,8 +25,15 @@ class Conv2d(nn.Conv2d):
         """Return norm.normalise(forward(maps), activation) in one pass, without gradients; requires norm.is_fixed()."""
         return products.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
 
-    def _arguments(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor | None, tuple[int, int], tuple[int, int], int]:
+    def _arguments(self, maps: Tensor) -> Arguments:
         return maps, self.weight, self.bias, pair(self.stride), _padding(self), self.groups
+
+
+class Conv2dSame(Conv2d, same.Conv2dSame):
+    """same.Conv2dSame, computed by products.convolution, which pads without a copy of the maps."""
+
+    def _arguments(self, maps: Tensor) -> Arguments:
+        return maps, self.weight, self.bias, pair(self.stride), self.ends(maps), self.groups
 
 
 class Linear(nn.Linear):
@@ -44,9 +54,9 @@ class BatchNorm2d(nn.BatchNorm2d):
     def normalise(self, maps: Tensor, activation: str = "none", other: Tensor | None = None) -> Tensor:
         """Return activation(forward(maps) + other) in one pass; `other` is optional."""
         momentum = self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            momentum = 1 / int(self.num_batches_tracked) if momentum is None else momentum
+        if self.training and self.track_running_stats and (batches := self.num_batches_tracked) is not None:
+            batches.add_(1)
+            momentum = 1 / int(batches) if momentum is None else momentum
         moved = not self.training or self.track_running_stats
         return functions.batch_norm(
             maps,

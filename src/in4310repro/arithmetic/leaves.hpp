@@ -45,15 +45,30 @@ void chain_segments(const Batch &batch, T *sums, ptrdiff_t width) {
     }
 }
 
+// How many of two or more leaves are on the left: the largest power of two below their number.
+inline ptrdiff_t left_of(ptrdiff_t leaves) {
+    ptrdiff_t left = 1;
+    while (2 * left < leaves) left *= 2;
+    return left;
+}
+
 // The first row becomes the sum of all.
 template <typename T>
 void add_tree(T *leaves, ptrdiff_t number, ptrdiff_t width) {
     if (number < 2) return;
-    ptrdiff_t left = 1;
-    while (2 * left < number) left *= 2;
+    const ptrdiff_t left = left_of(number);
     add_tree(leaves, left, width);
     add_tree(leaves + left * width, number - left, width);
     for (ptrdiff_t j = 0; j < width; j++) leaves[j] += leaves[left * width + j];
+}
+
+// Sums of leaves that wait for their partner in the tree: two trees of one size are added as soon as both are there,
+// the rest from the right, which splits at the largest power of two below the number of leaves. Leaf n finds as many
+// sums waiting as n has bits.
+inline ptrdiff_t waiting(ptrdiff_t leaves) {
+    ptrdiff_t number = 0;
+    for (; leaves; leaves &= leaves - 1) number++;
+    return number;
 }
 
 }  // namespace arithmetic

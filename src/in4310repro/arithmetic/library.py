@@ -16,8 +16,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 
-from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, in_memory, parse
+from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, in_memory, parse
 
 
 class Shape(ctypes.Structure):
@@ -27,19 +28,21 @@ class Shape(ctypes.Structure):
         (name, ctypes.c_ssize_t)
         for name in (
             *("images", "channels", "height", "width", "outputs", "kernel_height", "kernel_width"),
-            *("stride_y", "stride_x", "padding_y", "padding_x", "groups"),
+            *("stride_y", "stride_x", "padding_top", "padding_bottom", "padding_left", "padding_right", "groups"),
         )
     )
 
     @property
     def rows(self) -> int:
         """Number of rows of the convolution's result."""
-        return int((self.height + 2 * self.padding_y - self.kernel_height) // self.stride_y + 1)
+        padded = self.padding_top + self.height + self.padding_bottom
+        return int((padded - self.kernel_height) // self.stride_y + 1)
 
     @property
     def columns(self) -> int:
         """Number of columns of the convolution's result."""
-        return int((self.width + 2 * self.padding_x - self.kernel_width) // self.stride_x + 1)
+        padded = self.padding_left + self.width + self.padding_right
+        return int((padded - self.kernel_width) // self.stride_x + 1)
 
     @property
     def group_channels(self) -> int:
@@ -54,6 +57,7 @@ ptrdiff_t fused_operations(ptrdiff_t rounds, float sink[1])
 int shared_out(ptrdiff_t threads, ptrdiff_t items, ptrdiff_t rounds, double factor, float results[items],
     int64_t who[items])
 
+ptrdiff_t method(const Shape *shape, ptrdiff_t result)
 int convolution(ptrdiff_t threads, const Shape *shape, const float maps[images height width channels],
     const float weights[outputs kernel_height kernel_width group_channels], const float bias?[outputs],
     const float norm?[3 outputs], ptrdiff_t form, float result[images rows columns outputs])
@@ -314,7 +318,9 @@ def as_plain(what: str, values: Tensor) -> Tensor:
     Raises:
         ValueError: the values are not dense or not in CPU memory, or the type of tensor is refused.
     """
-    wrapped = torch._C._functorch.is_functorch_wrapped_tensor(values)
+    if is_plain(values, values.dtype):
+        return values
+    wrapped = is_functorch_wrapped_tensor(values)
     if wrapped or values.is_nested or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
         kind = type(values).__name__
         if wrapped or values.is_nested:
@@ -330,12 +336,19 @@ def as_plain(what: str, values: Tensor) -> Tensor:
     return values.resolve_neg() if values.is_neg() else values
 
 
+def is_plain(values: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether values are in the usual form, so that `as_plain` has nothing to do."""
+    return not (values.is_nested or is_functorch_wrapped_tensor(values)) and address(values, dtype) != 0
+
+
 def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
     """Return the values, converted by `as_plain`, after checking their dtype and shape.
 
     Raises:
         ValueError: dtype, shape or device are wrong.
     """
+    if is_plain(values, dtype) and values.shape == shape:
+        return values
     if values.is_nested or (values.device.type, values.dtype, tuple(values.shape)) != ("cpu", dtype, tuple(shape)):
         raise ValueError(f"{what}: {describe(values)}; valid is {dtype} of shape {tuple(shape)} on the CPU")
     return as_plain(what, values)

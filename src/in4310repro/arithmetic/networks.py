@@ -15,8 +15,8 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import mobilenetv2, resnet
 
-from in4310repro.arithmetic import layers, library, pooling
-from in4310repro.arithmetic.layers import BatchNorm2d, Conv2d, ReLU, ReLU6
+from in4310repro.arithmetic import layers, library, pooling, same
+from in4310repro.arithmetic.layers import BatchNorm2d, Conv2d, Conv2dSame, ReLU, ReLU6
 
 
 class Sequential(nn.Sequential):
@@ -132,7 +132,7 @@ def _activation(relu: nn.Module) -> str:
 
 def _can_fuse(convolution: nn.Module, norm: nn.Module) -> bool:
     """Return whether a convolution and the batch norm after it can be computed in one pass."""
-    if torch.is_grad_enabled() or type(convolution) is not Conv2d or type(norm) is not BatchNorm2d:
+    if torch.is_grad_enabled() or type(convolution) not in (Conv2d, Conv2dSame) or type(norm) is not BatchNorm2d:
         return False
     return norm.is_fixed() and not _is_observed(convolution) and not _is_observed(norm)
 
@@ -166,6 +166,7 @@ EXCHANGED: dict[type[nn.Module], type[nn.Module]] = {
     nn.ReLU: layers.ReLU,
     nn.ReLU6: layers.ReLU6,
     nn.Dropout: layers.Dropout,
+    same.Conv2dSame: layers.Conv2dSame,
     nn.Sequential: Sequential,
     torchvision.ops.misc.Conv2dNormActivation: ConvNormActivation,
     resnet.BasicBlock: BasicBlock,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,11 +14,18 @@ from in4310repro.arithmetic.functions import first_only
 from in4310repro.arithmetic.library import Shape
 
 Pair = tuple[int, int]
+Padding = tuple[int | Pair, int | Pair]
 Sizes = tuple[int, int, int, int, int, int, int, int, int, int, int, int]
 
 
 @functools.lru_cache(maxsize=1024)
-def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, padding: Pair, groups: int) -> Shape:
+def _shape(
+    sizes: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Pair,
+    padding: tuple[int | tuple[int, ...], ...],
+    groups: int,
+) -> Shape:
     """Check that maps, weight, stride, padding and groups of a convolution fit together; return them as a Shape.
 
     Raises:
@@ -30,10 +38,13 @@ def _shape(sizes: tuple[int, ...], weight: tuple[int, ...], stride: Pair, paddin
             f"maps of {sizes[1]} channels, weight {weight}, {groups} groups; valid are channels = {weight[1]} x groups "
             "and outputs divisible by groups"
         )
-    if min(stride) < 1 or min(padding) < 0:
+    ends = [each if isinstance(each, tuple) else (each, each) for each in padding]
+    if [len(each) for each in ends] != [2, 2]:
+        raise ValueError(f"padding {padding}; valid are (rows, columns) and ((top, bottom), (left, right))")
+    if min(stride) < 1 or min(map(min, ends)) < 0:
         raise ValueError(f"stride {stride}, padding {padding}; valid are strides from 1 and paddings from 0")
-    shape = Shape(*sizes, weight[0], *weight[2:], *stride, *padding, groups)
-    if sizes[2] + 2 * padding[0] < weight[2] or sizes[3] + 2 * padding[1] < weight[3]:
+    shape = Shape(*sizes, weight[0], *weight[2:], *stride, *ends[0], *ends[1], groups)
+    if sizes[2] + sum(ends[0]) < weight[2] or sizes[3] + sum(ends[1]) < weight[3]:
         raise ValueError(f"a kernel {weight[2:]} over maps {sizes[2:]} with padding {padding}; it must fit into them")
     return shape
 
@@ -47,7 +58,7 @@ def convolution(
     weight: Tensor,
     bias: Tensor | None = None,
     stride: Pair = (1, 1),
-    padding: Pair = (0, 0),
+    padding: Padding = (0, 0),
     groups: int = 1,
 ) -> Tensor:
     """Convolve maps as torch.nn.functional.conv2d does; the result has channels_last memory layout.
@@ -57,7 +68,8 @@ def convolution(
         weight: float32 [output, channel of its group, kernel height, kernel width].
         bias: float32 [output] or None.
         stride: strides of rows and of columns.
-        padding: number of zero rows above and below, and of zero columns left and right.
+        padding: number of zero rows above and below, and of zero columns left and right. Each is one number for both
+            ends or a pair of numbers, as in ((top, bottom), (left, right)).
         groups: number of groups into which channels and outputs are divided.
 
     Raises:
@@ -76,7 +88,7 @@ def convolve_and_normalise(
     weight: Tensor,
     bias: Tensor | None,
     stride: Pair,
-    padding: Pair,
+    padding: Padding,
     groups: int,
     coefficients: Tensor,
     activation: str,
@@ -105,14 +117,16 @@ def convolve_and_normalise(
 
 
 def _check(
-    maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, groups: int
+    maps: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Padding, groups: int
 ) -> tuple[Shape, Tensor, Tensor, Tensor | None]:
     """Check the arguments of a convolution; return its sizes and the checked maps, weight and bias."""
-    shape = _shape(tuple(maps.shape), tuple(weight.shape), tuple(stride), tuple(padding), groups)
-    maps = library.check("maps", maps, torch.float32, maps.shape)
-    weight = library.check("weight", weight, torch.float32, weight.shape)
+    ends = tuple(tuple(each) if isinstance(each, Sequence) else each for each in padding)
+    sizes, kernel = tuple(maps.shape), tuple(weight.shape)
+    shape = _shape(sizes, kernel, tuple(stride), ends, groups)
+    maps = library.check("maps", maps, torch.float32, sizes)
+    weight = library.check("weight", weight, torch.float32, kernel)
     if bias is not None:
-        bias = library.check("bias", bias, torch.float32, (weight.shape[0],))
+        bias = library.check("bias", bias, torch.float32, kernel[:1])
     return shape, maps, weight, bias
 
 
@@ -131,7 +145,7 @@ def _forward(
 class _Convolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
-        maps = _rows(maps)
+        maps = maps.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(maps, weight)
         ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
         return _forward(maps, weight, bias, shape)
@@ -161,12 +175,14 @@ def weight_gradient(batch: shares.Whole, weight: Tensor, shape: Shape, maps: Ten
     """
 
     def compute(images: range, whole: int, result: Tensor) -> None:
-        part = Shape.from_buffer_copy(shape)
-        part.images = len(images)
-        of_images = (values[images.start : images.stop] for values in (maps, gradient))
+        part, of_images = shape, (maps, gradient)
+        if len(images) < shape.images:
+            part = Shape.from_buffer_copy(shape)
+            part.images = len(images)
+            of_images = maps[images.start : images.stop], gradient[images.start : images.stop]
         library.library().call("weight_gradient", part, whole, *of_images, result)
 
-    return batch.weight_gradient(weight, len(maps), compute)
+    return batch.weight_gradient(weight, shape.images, compute)
 
 
 def bias_gradient(batch: shares.Whole, gradient: Tensor) -> Tensor:
@@ -231,7 +247,7 @@ class _Linear(torch.autograd.Function):
             of_rows = torch.empty((images, features), dtype=torch.float32, device="cpu")
             kernels.call("linear_rows_gradient", images, features, len(weight), gradient, weight, of_rows)
         if ctx.needs_input_grad[1]:
-            shape = Shape(images, features, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 1)
+            shape = Shape(images, features, 1, 1, len(weight), 1, 1, 1, 1, 0, 0, 0, 0, 1)
             of_weight = products.weight_gradient(ctx.batch, ctx.weight, shape, rows, gradient)
         if ctx.needs_input_grad[2]:
             of_bias = products.bias_gradient(ctx.batch, gradient)

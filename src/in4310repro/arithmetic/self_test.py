@@ -20,7 +20,7 @@ from in4310repro.arithmetic.products import convolution, linear, product
 from in4310repro.arithmetic.steps import SGD, AdamW, RMSprop
 
 # Increased whenever a bit of any kernel's result changes.
-VERSION = 2
+VERSION = 3
 
 
 def obstacle() -> str:
@@ -49,11 +49,14 @@ def self_test() -> dict[str, str]:
 
 def values(*shape: int, seed: int = 1) -> Tensor:
     """Return pseudo-random float32 numbers in [-1, 1), equal on every system (a linear congruential generator)."""
-    states, state = [], seed
-    for _ in range(math.prod(shape)):
-        state = (1664525 * state + 1013904223) % 2**32
-        states.append((state >> 8) / 2**23 - 1)
-    return torch.tensor(states, dtype=torch.float64).float().reshape(shape)
+    number, multiplier, increment, least = math.prod(shape), 1664525, 1013904223, 2**32 - 1
+    states = torch.tensor([seed * multiplier + increment]) & least
+    while len(states) < number:
+        # As many steps of the generator at once as there are states.
+        states = torch.cat([states, (states * multiplier + increment) & least])
+        increment = increment * (multiplier + 1) & least
+        multiplier = multiplier * multiplier & least
+    return ((states[:number] >> 8).double() / 2**23 - 1).float().reshape(shape)
 
 
 def _append_gradients(function: Callable[..., Tensor], *inputs: Tensor) -> list[Tensor]:
@@ -73,6 +76,11 @@ def _convolution(stride: int, groups: int) -> list[Tensor]:
     return _append_gradients(
         lambda maps, weight, bias: convolution(maps, weight, bias, (stride, stride), (1, 1), groups), *inputs
     )
+
+
+def _fewer_products(images: int, channels: int, size: tuple[int, int], outputs: int) -> list[Tensor]:
+    inputs = values(images, channels, *size), values(outputs, channels, 3, 3, seed=2), values(outputs, seed=3)
+    return _append_gradients(lambda maps, weight, bias: convolution(maps, weight, bias, (1, 1), (1, 1)), *inputs)
 
 
 def _depthwise() -> list[Tensor]:
@@ -108,6 +116,11 @@ KERNELS: dict[str, Callable[[], list[Tensor]]] = {
     "convolution, stride 2": lambda: _convolution(2, 1),
     "convolution, groups": lambda: _convolution(1, 3),
     "convolution, depth-wise": _depthwise,
+    # By the smallest numbers of channels for which each method is used; see docs/arithmetic.md.
+    "convolution, two by two": lambda: _fewer_products(2, 32, (5, 8), 33),
+    "convolution, two by four": lambda: _fewer_products(9, 64, (8, 8), 64),
+    "convolution, four by four": lambda: _fewer_products(2, 512, (4, 4), 16),
+    "convolution, maps of two by two": lambda: _fewer_products(3, 32, (2, 2), 33),
     "linear": lambda: _append_gradients(linear, values(9, 20), values(5, 20, seed=2), values(5, seed=3)),
     "batch norm": _batch_norm,
     "batch norm, ReLU": lambda: _batch_norm("relu"),

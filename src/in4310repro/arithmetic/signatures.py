@@ -18,8 +18,9 @@ import ctypes
 import functools
 import itertools
 import math
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,7 @@ TYPES: dict[str, Any] = {
     "void": None,
 }
 PLAIN = (Tensor, torch.nn.Parameter)
+STRIDED, CHANNELS_LAST = torch.strided, torch.channels_last
 
 _DECLARATION = re.compile(r"(const char \*|\w+)\s*(\w+)\(([^)]*)\)")
 _PARAMETER = re.compile(r"(const )?(\w+)( \*const)? (\*?)(\w+)(\??)(?:\[([^\]]+)\])?")
@@ -74,6 +76,17 @@ class Parameter:
             kind = ctypes.POINTER(kind)
         return kind
 
+    @functools.cached_property
+    def dtype(self) -> torch.dtype:
+        """The dtype of an array."""
+        return DTYPES[self.base]
+
+    @functools.cached_property
+    def at(self) -> Callable[[int], Any]:
+        """Function that returns the value at an address, for ctypes."""
+        at: Callable[[int], Any] = TYPES[self.base].from_address
+        return at
+
 
 @dataclass(frozen=True)
 class Signature:
@@ -102,31 +115,61 @@ class Signature:
         """
         if len(arguments) != len(self.parameters):
             raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, not {len(arguments)}")
-        sizes: dict[str, Any] = {}
-        passed: list[object] = []
+        passed: list[Any] = list(arguments)
         kept: list[object] = []
-        for parameter, value in zip(self.parameters, arguments, strict=True):
-            if parameter.extents:
-                passed.append(self._array(parameter, value, sizes, kept))
+        models = None
+        for place, parameter, extents in self._arrays(*map(operator.call, self._keys, arguments)):
+            value = passed[place]
+            if value is None and parameter.optional:
                 continue
-            sizes[parameter.name] = value
-            if parameter.structure:
-                sizes[""] = value
-            passed.append(value)
+            if parameter.of_list:
+                models = value if models is None else models
+                number, sizes = extents[0], arguments[extents[1]]
+                passed[place] = _table(f"{self.name}: {parameter.name}", parameter, value, models, number, sizes, kept)
+                continue
+            begin = address(value, parameter.dtype)
+            if not (begin and _holds(value.shape, extents)):
+                value = _fit(f"{self.name}: {parameter.name}", parameter, value, extents)
+                begin = value.data_ptr()
+            kept.append(value)
+            passed[place] = parameter.at(begin)
         return passed, kept
 
-    def _array(self, parameter: Parameter, value: Any, sizes: dict[str, Any], kept: list[object]) -> object:
-        if value is None and parameter.optional:
-            return None
-        where = f"{self.name}: {parameter.name}"
-        if parameter.of_list:
-            return _table(where, parameter, value, sizes, kept)
-        extents = tuple([_size(name, sizes) for name in parameter.extents])
-        tensor = _fit(where, parameter, value, extents)
-        if parameter.base == "int64_t":
-            sizes[parameter.name] = tensor
-        kept.append(tensor)
-        return TYPES[parameter.base].from_address(tensor.data_ptr())
+    @functools.cached_property
+    def _keys(self) -> list[Callable[[Any], Hashable]]:
+        """Functions that turn the first arguments, up to the last size, into keys of the cache in `_arrays`."""
+        named = {name.partition("/")[0] for each in self.parameters for name in each.extents}
+        keys: list[Callable[[Any], Hashable]] = [
+            bytes if each.structure else int if each.name in named and not each.extents else type
+            for each in self.parameters
+        ]
+        while keys and keys[-1] is type:
+            keys.pop()
+        return keys
+
+    @functools.cached_property
+    def _arrays(self) -> Callable[..., list[tuple[int, Parameter, tuple[int, ...]]]]:
+        """Function of the keys that returns the place of each array among the arguments, its parameter and its extents.
+
+        The second extent of a list is the place of the array with the sizes of its tensors.
+        """
+
+        @functools.lru_cache(maxsize=1024)
+        def arrays(*keys: Any) -> list[tuple[int, Parameter, tuple[int, ...]]]:
+            sizes: dict[str, Any] = {
+                each.name: place for place, each in enumerate(self.parameters) if each.base == "int64_t"
+            }
+            for parameter, key in zip(self.parameters, keys, strict=False):
+                sizes[parameter.name] = key
+                if parameter.structure:
+                    sizes[""] = parameter.structure.from_buffer_copy(key)
+            return [
+                (place, each, tuple([_size(name, sizes) for name in each.extents]))
+                for place, each in enumerate(self.parameters)
+                if each.extents
+            ]
+
+        return arrays
 
 
 def parse(declarations: str, structures: Structures) -> dict[str, Signature]:
@@ -161,13 +204,33 @@ def _size(name: str, sizes: Mapping[str, Any]) -> int:
 
 def _fit(where: str, parameter: Parameter, value: Any, extents: tuple[int, ...]) -> Tensor:
     """Return `value` in the memory order that the function expects; only input tensors may be copied for this."""
-    dtype = DTYPES[parameter.base]
+    dtype = parameter.dtype
     if type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu:
         in_order = _is_in_order(value)
-        if (in_order or parameter.read_only) and fits(_order_of_memory(value.shape), extents):
+        if (in_order or parameter.read_only) and _holds(value.shape, extents):
             value = in_memory(where, value, read_only=parameter.read_only)
             return value if in_order else _reorder(value)
     raise ValueError(f"{where} is {describe(value)}; valid is {dtype} of sizes {extents} side by side on the CPU")
+
+
+def address(value: Any, dtype: torch.dtype) -> int:
+    """Return the address of a plain tensor of this dtype that lies in order at the begin of its memory, on the CPU.
+
+    Return 0 for any other value. More than a thousand tensors are checked in a training step, and nearly all have such
+    an address. Only the others need the functions below, which make a copy or say what is wrong.
+    """
+    usual = (
+        type(value) in PLAIN
+        and value.dtype is dtype
+        and value.is_cpu
+        and value.layout is STRIDED
+        and (value.is_contiguous(memory_format=CHANNELS_LAST) if value.ndim == 4 else value.is_contiguous())
+        and not value.is_neg()
+        and not value.storage_offset()
+        and value.nbytes <= value.untyped_storage().nbytes()
+    )
+    # 0 is also the address of zeros without memory, see `in_memory`.
+    return value.data_ptr() if usual else 0
 
 
 def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
@@ -211,11 +274,12 @@ def _reorder(value: Tensor) -> Tensor:
     return value.contiguous(memory_format=torch.channels_last) if value.ndim == 4 else value.contiguous()
 
 
-def _order_of_memory(shape: Sequence[int]) -> tuple[int, ...]:
-    return (shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else tuple(shape)
-
-
 @functools.lru_cache(maxsize=4096)
+def _holds(shape: tuple[int, ...], extents: tuple[int, ...]) -> bool:
+    """Return whether a tensor of this shape, with its channels side by side if it has 4 axes, has these extents."""
+    return fits((shape[0], shape[2], shape[3], shape[1]) if len(shape) == 4 else shape, extents)
+
+
 def fits(sizes: tuple[int, ...], extents: tuple[int, ...]) -> bool:
     """Return whether shape `sizes` becomes `extents` by only merging adjacent axes, or by only splitting axes.
 
@@ -240,24 +304,29 @@ def describe(value: object) -> str:
     return f"{kind}{value.dtype} of shape {tuple(value.shape)} in steps of {value.stride()}{negative} on {value.device}"
 
 
-def _table(where: str, parameter: Parameter, values: Any, sizes: dict[str, Any], kept: list[object]) -> object:
+def _table(
+    where: str, parameter: Parameter, values: Any, models: Any, number: int, sizes: Any, kept: list[object]
+) -> object:
     """Check the sizes and memory layouts of tensors; return a ctypes pointer to an array of their addresses."""
-    number, each = (sizes[name] for name in parameter.extents)
     if len(values) != number:
         raise ValueError(f"{where} has {len(values)} tensors; valid are {number}")
-    first = sizes.setdefault("[]", values)
-    tensors = [
-        _match_layout(where, parameter, value, model, size)
-        for value, model, size in zip(values, first, each.tolist(), strict=True)
-    ]
-    addresses = torch.tensor([tensor.data_ptr() for tensor in tensors], dtype=torch.int64, device="cpu")
+    tensors, begins = [], []
+    for value, model, size in zip(values, models, sizes.tolist(), strict=True):
+        begin = address(value, parameter.dtype)
+        same = begin and (value is model or (value.shape == model.shape and value.stride() == model.stride()))
+        if not (same and value.numel() == size):
+            value = _match_layout(where, parameter, value, model, size)
+            begin = value.data_ptr()
+        tensors.append(value)
+        begins.append(begin)
+    addresses = torch.tensor(begins, dtype=torch.int64, device="cpu")
     kept += [tensors, addresses]
     return ctypes.POINTER(TYPES[parameter.base]).from_address(addresses.data_ptr())
 
 
 def _match_layout(where: str, parameter: Parameter, value: Tensor, model: Tensor, size: int) -> Tensor:
     """Return `value` in the memory order of `model`; only input tensors may be copied for this."""
-    dtype = DTYPES[parameter.base]
+    dtype = parameter.dtype
     plain = type(value) in PLAIN and value.dtype is dtype and value.layout is torch.strided and value.is_cpu
     if plain and value.shape == model.shape and value.numel() == size:
         value = in_memory(where, value, read_only=parameter.read_only)

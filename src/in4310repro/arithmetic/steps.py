@@ -18,6 +18,7 @@ from in4310repro.arithmetic import library
 MOST_STEPS = 1 << 24  # beyond, adding 1 to a float32 changes nothing
 Group = dict[str, Any]
 Parameters = Iterable[Tensor] | Iterable[Group]
+Updated = tuple[Tensor, Tensor, Tensor]  # a parameter, and its values and gradient as plain tensors
 
 
 class AdamW(torch.optim.AdamW):
@@ -43,7 +44,7 @@ class AdamW(torch.optim.AdamW):
                 _adamw([parameters[i] for i in members], [states[i] for i in members], group, step)
 
 
-def _adamw(parameters: list[Tensor], states: list[dict[str, Tensor]], group: Group, step: int) -> None:
+def _adamw(parameters: list[Updated], states: list[dict[str, Tensor]], group: Group, step: int) -> None:
     beta1, beta2 = group["betas"]
     rate = group["lr"] / (1 - power(beta1, step))
     scale = 1 / math.sqrt(1 - power(beta2, step))
@@ -111,7 +112,7 @@ def _refuse(name: str, closure: object, groups: list[Group], options: Sequence[s
 
 def _states(
     optimizer: torch.optim.Optimizer, group: Group, names: Sequence[str], counts: bool = True
-) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+) -> tuple[list[Updated], list[dict[str, Tensor]]]:
     """Return the parameters that have gradients, and the optimizer state of each.
 
     Missing state tensors are created. If `counts` is True, the `step` of each state is increased by 1.
@@ -119,10 +120,9 @@ def _states(
     Raises:
         ValueError: the kernel cannot update a parameter because of its dtype, layout, gradient or state.
     """
-    parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-    states = [optimizer.state[parameter] for parameter in parameters]
-    for parameter, state in zip(parameters, states, strict=True):
-        values = _check_parameter(parameter)
+    parameters = [_check_parameter(parameter) for parameter in group["params"] if parameter.grad is not None]
+    states = [optimizer.state[parameter] for parameter, _, _ in parameters]
+    for (parameter, values, _), state in zip(parameters, states, strict=True):
         for name in names:
             if state.get(name) is None:
                 state[name] = torch.zeros_like(values, memory_format=torch.preserve_format)
@@ -135,15 +135,19 @@ def _states(
     return parameters, states
 
 
-def _check_parameter(parameter: Tensor) -> Tensor:
-    values = library.check("a parameter", parameter, torch.float32, parameter.shape)
-    if parameter._is_zerotensor():
-        raise ValueError("a parameter without memory, which torch knows to be zeros; valid is one that can be written")
-    dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
-    if not dense or parameter.is_neg():
-        raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
-    library.check("a gradient", cast("Tensor", parameter.grad), torch.float32, parameter.shape)
-    return values
+def _check_parameter(parameter: Tensor) -> Updated:
+    values, shape = parameter, parameter.shape
+    if not library.is_plain(parameter, torch.float32):
+        values = library.check("a parameter", parameter, torch.float32, shape)
+        if parameter._is_zerotensor():
+            raise ValueError(
+                "a parameter without memory, which torch knows to be zeros; valid is one that can be written"
+            )
+        dense = parameter.is_contiguous() or parameter.is_contiguous(memory_format=torch.channels_last)
+        if not dense or parameter.is_neg():
+            raise ValueError(f"a parameter with strides {parameter.stride()}; valid are contiguous and channels_last")
+    gradient = library.check("a gradient", cast("Tensor", parameter.grad), torch.float32, shape)
+    return parameter, values, gradient
 
 
 def check_moment(name: str, value: object, parameter: Tensor) -> Tensor:
@@ -186,15 +190,14 @@ def _by_step(states: list[dict[str, Tensor]]) -> dict[int, list[int]]:
 
 
 def _call(
-    function: str, numbers: Sequence[int | float], parameters: list[Tensor], states: Sequence[list[Tensor] | None]
+    function: str, numbers: Sequence[int | float], parameters: list[Updated], states: Sequence[list[Tensor] | None]
 ) -> None:
     """Call the kernel named `function` with parameters, their gradients and their optimizer states.
 
     `numbers` are settings such as the learning rate. In `states`, None stands for a state that is not used.
     """
-    values = [library.as_plain("a parameter", parameter) for parameter in parameters]
-    gradients = [library.as_plain("a gradient", cast("Tensor", parameter.grad)) for parameter in parameters]
+    values, gradients = ([each[place] for each in parameters] for place in (1, 2))
     sizes = torch.tensor([value.numel() for value in values], dtype=torch.int64, device="cpu")
     library.library().call(function, len(values), *map(float, numbers), sizes, values, gradients, *states)
     # Autograd does not see the kernel's writes: a backward pass after the step must fail instead of using new values.
-    torch.autograd.graph.increment_version(parameters)
+    torch.autograd.graph.increment_version([parameter for parameter, _, _ in parameters])

@@ -88,7 +88,7 @@ def add(node: range, sums: Mapping[range, Tensor]) -> Tensor:
 
 def rows(images: int, width: int) -> Tensor:
     """Return uninitialised memory for float64 sums [leaf, width], one row per leaf of a batch."""
-    return torch.empty((len(leaves(images)), width), dtype=torch.float64, device="cpu")
+    return torch.empty(len(leaves(images)), width, dtype=torch.float64, device="cpu")
 
 
 def add_rows(rows: Tensor) -> Tensor:

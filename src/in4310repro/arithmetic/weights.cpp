@@ -8,6 +8,7 @@
 #include "convolution.hpp"
 #include "normalisation.hpp"
 #include "transpose.hpp"
+#include "winograd.hpp"
 
 using namespace arithmetic;
 
@@ -43,7 +44,7 @@ struct Places {
     ptrdiff_t map_step() const { return shape.stride_x * shape.channels; }
     // The first column of the result whose tap is at column `from` of the map or right of it.
     ptrdiff_t first_column(ptrdiff_t tap, ptrdiff_t from) const {
-        ptrdiff_t offset = from + shape.padding_x - tap;
+        ptrdiff_t offset = from + shape.padding_left - tap;
         return offset <= 0 ? 0 : std::min(columns, (offset + shape.stride_x - 1) / shape.stride_x);
     }
 };
@@ -91,13 +92,13 @@ Run *add_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Val
     for (ptrdiff_t position = section.begin, row = position / places.columns; position < section.end; row++) {
         ptrdiff_t first = row * places.columns, column = std::max(inside, position - first);
         ptrdiff_t end = std::min({places.columns, inside_end, section.end - first});
-        ptrdiff_t y = row % places.rows * s.stride_y + tap.y - s.padding_y, image = row / places.rows;
+        ptrdiff_t y = row % places.rows * s.stride_y + tap.y - s.padding_top, image = row / places.rows;
         position = first + places.columns;
         if (y < 0 || y >= s.height) continue;
         while (column < end) {
             // Parts are a power of two.
             ptrdiff_t at = first + column - section.begin, number = std::min(size - (at & (size - 1)), end - column);
-            ptrdiff_t x = column * s.stride_x + tap.x - s.padding_x;
+            ptrdiff_t x = column * s.stride_x + tap.x - s.padding_left;
             const float *map = places.maps + ((image * s.height + y) * s.width + x) * s.channels + channel;
             const float *gradient = values.at(first + column);
             if ((at & -size) != part) {
@@ -114,15 +115,6 @@ Run *add_runs(const Places &places, const Tap &tap, ptrdiff_t channel, const Val
     }
     if (next > runs) next[-1].ends = true;
     return next;
-}
-
-// Sums of leaves that wait for their partner in the tree: two trees of one size are added as soon as both are there,
-// the rest from the right, which splits at the largest power of two below the number of leaves. Leaf n finds as many
-// sums waiting as n has bits.
-ptrdiff_t waiting(ptrdiff_t leaves) {
-    ptrdiff_t number = 0;
-    for (; leaves; leaves &= leaves - 1) number++;
-    return number;
 }
 
 // Where the sums of a section wait in levels[waiting sum][size]; add_to adds those that waited for them.
@@ -382,8 +374,8 @@ void few_positions(ptrdiff_t threads, const Places &places, float *result) {
                 Doubles lower{}, upper{};
                 for (ptrdiff_t at = 0; at < s.images * places.rows * places.columns; at++) {
                     ptrdiff_t image = at / places.columns / places.rows, row = at / places.columns % places.rows;
-                    ptrdiff_t y = row * s.stride_y + tap / s.kernel_width - s.padding_y;
-                    ptrdiff_t x = at % places.columns * s.stride_x + tap % s.kernel_width - s.padding_x;
+                    ptrdiff_t y = row * s.stride_y + tap / s.kernel_width - s.padding_top;
+                    ptrdiff_t x = at % places.columns * s.stride_x + tap % s.kernel_width - s.padding_left;
                     if (y < 0 || y >= s.height || x < 0 || x >= s.width) continue;
                     const float *map = group + ((image * s.height + y) * s.width + x) * s.channels + channel;
                     Doubles value = broadcast(double(places.gradient[at * s.outputs + output]));
@@ -396,14 +388,8 @@ void few_positions(ptrdiff_t threads, const Places &places, float *result) {
     });
 }
 
-}  // namespace
-
-// result[output][kernel row][kernel column][channel of the group]. The images are a batch, or those of a node of the tree
-// over a batch of `whole` images.
-EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t whole, const float *maps,
-                             const float *gradient, float *result) {
-    const Shape &s = *shape;
-    if (!s.valid() || whole < s.images) return NONSENSE;
+// By definition.
+int direct(ptrdiff_t threads, const Shape &s, ptrdiff_t whole, const float *maps, const float *gradient, float *result) {
     Places places(s, whole, maps, gradient);
     const Batch batch = places.batch();
     if (whole < LEAF && batch.rows() <= FEW) {
@@ -468,6 +454,47 @@ EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t wh
         std::copy_n(leaves, s.outputs * kernel, result);
     }
     return DONE;
+}
+
+// Leaves first to first + number, one after the other, where some cannot be computed by fewer products.
+int by_leaves(ptrdiff_t threads, const Places &places, ptrdiff_t whole, const unsigned char *again,
+              ptrdiff_t first, ptrdiff_t number, float *result, float *space) {
+    const ptrdiff_t weights = places.shape.outputs * places.shape.channels * 9;
+    if (number == 1) {
+        Places leaf = places.of_leaf(first);
+        unsigned char unused = 0;
+        return again[first] ? direct(threads, leaf.shape, whole, leaf.maps, leaf.gradient, result)
+                            : run_winograd_weights(threads, leaf.shape, leaf.maps, leaf.gradient, result, &unused);
+    }
+    const ptrdiff_t left = left_of(number);
+    int status = by_leaves(threads, places, whole, again, first, left, result, space);
+    if (status == DONE)
+        status = by_leaves(threads, places, whole, again, first + left, number - left, space, space + weights);
+    for (ptrdiff_t i = 0; i < weights; i++) result[i] += space[i];
+    return status;
+}
+
+}  // namespace
+
+// result[output][kernel row][kernel column][channel of the group]. The images are a batch, or those of a node of the tree
+// over a batch of `whole` images.
+EXPORTED int weight_gradient(ptrdiff_t threads, const Shape *shape, ptrdiff_t whole, const float *maps,
+                             const float *gradient, float *result) {
+    const Shape &s = *shape;
+    if (!s.valid() || whole < s.images) return NONSENSE;
+    FloatingPoint state;  // for the sums over leaves on this thread
+    if (method_of(s, OF_WEIGHTS) == DIRECT) return direct(threads, s, whole, maps, gradient, result);
+    const Places places(s, whole, maps, gradient);
+    const ptrdiff_t leaves = places.batch().leaves();
+    unsigned char *again = scratch<unsigned char, 6>(leaves);
+    if (!again) return NO_MEMORY;
+    std::fill_n(again, leaves, 0);
+    int status = run_winograd_weights(threads, s, maps, gradient, result, again);
+    if (status != DONE || std::find(again, again + leaves, 1) == again + leaves) return status;
+    ptrdiff_t depth = 1;
+    while (leaves >> depth) depth++;
+    float *space = scratch<float, 8>(depth * s.outputs * s.channels * 9);
+    return space ? by_leaves(threads, places, whole, again, 0, leaves, result, space) : NO_MEMORY;
 }
 
 // Sums of the gradient over the images and positions of each leaf: leaves[leaf][output], beside as many unused values.

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torchvision.ops.misc import Conv2dNormActivation
+
+from in4310repro.arithmetic.same import Conv2dSame
 
 # Kernel, stride of the first block, expansion, channels, blocks: Table 1 of the paper.
 STAGES = (
@@ -52,7 +52,7 @@ class EfficientNetLite(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return scores [image, class] of images [image, channel, height, width]."""
-        maps = self.last(self.blocks(self.stem(pad_as_tensorflow(images, 3, 2))))
+        maps = self.last(self.blocks(self.stem(images)))
         scores: Tensor = self.classifier(torch.flatten(self.pool(maps), 1))
         return scores
 
@@ -66,13 +66,11 @@ class InvertedResidual(nn.Module):
         self.expand = nn.Identity() if expansion == 1 else _convolution(inputs, inner)
         self.depthwise = _convolution(inner, inner, kernel=kernel, stride=stride, groups=inner)
         self.project = _convolution(inner, outputs, activation=None)
-        self.kernel, self.stride = kernel, stride
         self.residual = stride == 1 and inputs == outputs
 
     def forward(self, maps: Tensor) -> Tensor:
         """Apply the block to maps [image, channel, height, width]; the result has the same axes."""
-        inner = self.depthwise(pad_as_tensorflow(self.expand(maps), self.kernel, self.stride))
-        result: Tensor = self.project(inner)
+        result: Tensor = self.project(self.depthwise(self.expand(maps)))
         return maps + result if self.residual else result
 
 
@@ -83,34 +81,15 @@ def _convolution(
     stride: int = 1,
     groups: int = 1,
     activation: type[nn.Module] | None = nn.ReLU6,
-) -> nn.Module:
-    """Return a module of convolution, batch norm and activation.
-
-    For stride 2 the module does not pad; the caller pads its input with `pad_as_tensorflow`.
-    """
-    padding = kernel // 2 if stride == 1 else 0
-    module: nn.Module = Conv2dNormActivation(
-        inputs, outputs, kernel, stride, padding, groups, norm_layer=_norm, activation_layer=activation
+) -> nn.Sequential:
+    """Return a module of convolution, batch norm and activation."""
+    # With stride 1, TensorFlow's padding is the same at both ends, which torch needs no copy for.
+    convolution = (
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, groups=groups, bias=False)
+        if stride == 1
+        else Conv2dSame(inputs, outputs, kernel, stride, groups, bias=False)
     )
-    return module
-
-
-def pad_as_tensorflow(maps: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad maps for a convolution with stride 2 as TensorFlow's "same" padding does.
-
-    If an odd number of rows or columns is added, the larger part goes to the bottom or right. With stride 1, the
-    maps are returned unchanged.
-    """
-    if stride == 1:
-        return maps
-    (top, bottom), (left, right) = (_padding(size, kernel, stride) for size in maps.shape[2:])
-    return functional.pad(maps, (left, right, top, bottom))
-
-
-def _padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
-    """Return the padding before and after an axis so that ceil(size / stride) windows fit."""
-    rows = max((-(-size // stride) - 1) * stride + kernel - size, 0)
-    return rows // 2, rows - rows // 2
+    return nn.Sequential(convolution, _norm(outputs), *([] if activation is None else [activation(inplace=True)]))
 
 
 def rename(loaded: Mapping[str, Tensor]) -> dict[str, Tensor]:

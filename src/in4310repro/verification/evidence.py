@@ -29,7 +29,7 @@ from in4310repro.runs.selection import best_epoch
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint
-from in4310repro.system.numerics import Numerics
+from in4310repro.system.numerics import Numerics, portable_class
 from in4310repro.verification.folder import recorded_files
 
 UNSEEN = "unseen"  # the images that a protocol with a shared split never reads
@@ -43,10 +43,23 @@ def requires_bits(recorded: Fingerprint, numerics: Numerics) -> bool:
     """Return whether values recomputed on this machine must equal the recorded values bit for bit.
 
     They must if this process and the recording one have the same numeric class, a hash that identifies their
-    arithmetic. They also must if both use portable arithmetic, which fixes the order of float operations.
+    arithmetic. They also must if both use portable arithmetic, which fixes the order of float operations, unless the
+    recorded values are those of an earlier version of it.
     """
-    both_portable = numerics.portable and recorded["numerics"] == "portable"
+    both_portable = numerics.portable and recorded["numerics"] == "portable" and not earlier_version(recorded)
     return both_portable or recorded["numeric_class"] == numerics.numeric_class
+
+
+def earlier_version(recorded: Fingerprint) -> int | None:
+    """Return the earlier version of portable arithmetic that a fingerprint's numeric class and probe belong to.
+
+    Return None if they belong to no earlier version.
+    """
+    from in4310repro import arithmetic
+
+    versions = range(1, arithmetic.VERSION) if recorded["numerics"] == "portable" else ()
+    made = (each for each in versions if portable_class(recorded["probe"], each) == recorded["numeric_class"])
+    return next(made, None)
 
 
 def refuse_missing_images(split: Split) -> None:

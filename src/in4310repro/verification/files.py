@@ -24,7 +24,7 @@ from in4310repro.system.numerics import Numerics, native_class
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.system.text import did_you_mean
 from in4310repro.verification.check import Finding, Note
-from in4310repro.verification.evidence import Evidence, SettingEvidence
+from in4310repro.verification.evidence import Evidence, SettingEvidence, earlier_version
 
 LENGTH = 8  # bytes before the header of a safetensors file, which hold its length and divide it
 
@@ -133,7 +133,7 @@ def preset_findings(run: FinishedRun) -> Iterator[Finding]:
             yield Note(f"{place} differs from preset {named} in {', '.join(changed)}")
 
 
-def fingerprint_differences(evidence: Evidence) -> Iterator[str]:
+def fingerprint_differences(evidence: Evidence) -> Iterator[Finding]:
     """Yield a message for each entry of fingerprint.json that contradicts the configuration or a recomputed value.
 
     The hash of the weights before the first step is compared if these weights are available.
@@ -164,15 +164,20 @@ def _start_differences(place: str, evidence: Evidence) -> Iterator[str]:
             yield f"{place}: initial_weights_sha256 is {sha256}; {config.weights} weights that are here have {now}"
 
 
-def _class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[str]:
+def _class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[Finding]:
     named = recorded["numeric_class"]
     if recorded["numerics"] == "native":
         computed = native_class(recorded["probe"], recorded.get("threads", 0), recorded["device_name"])
         if named != computed:
             yield f"{place}: numeric_class is {named}; its probe, threads and device make {computed}"
+    elif version := earlier_version(recorded):
+        yield Note(
+            f"{place}: recorded in version {version} of portable arithmetic, whose bits are not those of this version; "
+            "numbers are compared within tolerances"
+        )
     elif numerics.portable and (named, recorded["probe"]) != (numerics.numeric_class, numerics.probe):
-        version = recorded["versions"].get("in4310repro", "another version")
+        package = recorded["versions"].get("in4310repro", "another version")
         yield (
             f"{place}: numeric_class and probe ({named}) are not those of portable arithmetic "
-            f"({numerics.numeric_class} in this version); the run names in4310repro {version}"
+            f"({numerics.numeric_class} in this version); the run names in4310repro {package}"
         )
