@@ -212,7 +212,7 @@ def test_a_batch_norm_is_computed_apart_where_it_is_looked_at_or_in_training() -
                 handle.remove()
         with record_calls() as calls:
             model.eval()(images)
-    names = ["normalisation_coefficients", "convolution", "normalisation_leaves"]
+    names = ["normalisation_coefficients", "convolution", "normalise"]
     assert [name for name, *_ in calls][:3] == names
 
 

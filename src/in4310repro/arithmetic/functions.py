@@ -170,10 +170,13 @@ def _normalise(
     statistics = torch.empty(2, channels, dtype=torch.float64, device="cpu")
     tensors = (maps, weight, bias, running_mean, running_variance, other, result, statistics)
     if training:
-        batch, rows = shares.current(), tree.rows(images, 2 * channels)
-        library.library().call("normalisation_leaves", *sizes[:3], maps, rows)
+        batch, sums = shares.current(), None
+        if batch.is_shared:
+            rows = tree.rows(images, 2 * channels)
+            library.library().call("normalisation_leaves", *sizes[:3], maps, rows)
+            sums = batch.total(rows)
         settings = (batch.images_of_batch(images) * height * width, float(momentum), float(epsilon))
-        library.library().call("normalise", *sizes, *settings, batch.total(rows), *tensors)
+        library.library().call("normalise", *sizes, *settings, sums, *tensors)
     else:
         library.library().call("normalise_by", *sizes, float(epsilon), *tensors)
     return result, statistics
@@ -201,12 +204,14 @@ class _BatchNorm(torch.autograd.Function):
         of_maps = buffers.maps(maps.shape)
         of_other = buffers.maps(maps.shape) if ctx.form == SUM_RELU else None
         of_weight, of_bias = _empty(channels), _empty(channels)
-        sizes, rows = (images, height * width, channels, ctx.form), tree.rows(images, 2 * channels)
-        given = (weight, bias, statistics, of_other)
-        library.library().call("normalisation_gradient_leaves", *sizes, gradient, maps, result, *given, rows)
-        settings = (ctx.batch.images_of_batch(images) * height * width, int(not ctx.training), ctx.batch.total(rows))
-        results = (of_maps, of_weight, of_bias)
-        library.library().call("normalise_backward", *sizes, *settings, gradient, maps, *given, *results)
+        sizes, sums = (images, height * width, channels, ctx.form), None
+        given = (gradient, maps, result, weight, bias, statistics, of_other)
+        if ctx.batch.is_shared:
+            rows = tree.rows(images, 2 * channels)
+            library.library().call("normalisation_gradient_leaves", *sizes, *given, rows)
+            sums = ctx.batch.total(rows)
+        settings = (ctx.batch.images_of_batch(images) * height * width, int(not ctx.training), sums)
+        library.library().call("normalise_backward", *sizes, *settings, *given, of_maps, of_weight, of_bias)
         wanted = (of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other)
         return (*wanted, None)
 

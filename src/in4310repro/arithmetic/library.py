@@ -81,7 +81,7 @@ int product(ptrdiff_t threads, ptrdiff_t rows, ptrdiff_t columns, const double v
 int normalisation_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
     const float maps[images positions channels], double leaves[images/8 2 channels])
 int normalise(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
-    ptrdiff_t rows, double momentum, double epsilon, const double sums[2 channels],
+    ptrdiff_t rows, double momentum, double epsilon, const double sums?[2 channels],
     const float maps[images positions channels], const float weight?[channels], const float bias?[channels],
     float running_mean?[channels], float running_variance?[channels], const float other?[images positions channels],
     float result[images positions channels], double statistics[2 channels])
@@ -99,10 +99,11 @@ int normalisation_gradient_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t
     const double statistics[2 channels], float other_gradient?[images positions channels],
     double leaves[images/8 2 channels])
 int normalise_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
-    ptrdiff_t rows, ptrdiff_t given, const double sums[2 channels], const float gradient[images positions channels],
-    const float maps[images positions channels], const float weight?[channels], const float bias?[channels],
-    const double statistics[2 channels], float other_gradient?[images positions channels],
-    float maps_gradient[images positions channels], float weight_gradient[channels], float bias_gradient[channels])
+    ptrdiff_t rows, ptrdiff_t given, const double sums?[2 channels], const float gradient[images positions channels],
+    const float maps[images positions channels], const float output?[images positions channels],
+    const float weight?[channels], const float bias?[channels], const double statistics[2 channels],
+    float other_gradient?[images positions channels], float maps_gradient[images positions channels],
+    float weight_gradient[channels], float bias_gradient[channels])
 
 int average_pool(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t channels, ptrdiff_t height, ptrdiff_t width,
     ptrdiff_t rows, ptrdiff_t columns, const float maps[images height width channels],

@@ -154,6 +154,12 @@ void apply_gradient(ptrdiff_t threads, ptrdiff_t rows, ptrdiff_t channels, const
     });
 }
 
+// Of a whole batch, in its first row.
+const double *sum_of(double *leaves, const Batch &batch, ptrdiff_t channels) {
+    add_tree(leaves, batch.leaves(), 2 * channels);
+    return leaves;
+}
+
 bool refused(ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form) {
     return images < 1 || positions < 1 || channels < 1 || form < PLAIN || form > SUM_RELU;
 }
@@ -170,17 +176,23 @@ EXPORTED int normalisation_leaves(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t
 }
 
 // sums: the row of the whole batch, which has `rows` positions in all images; more than the maps have where processes
-// share a batch. statistics: mean and 1 / deviation of each channel, for the backward pass.
+// share a batch. Null where the maps are the whole batch. statistics: mean and 1 / deviation of each channel, for the
+// backward pass.
 EXPORTED int normalise(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels, ptrdiff_t form,
                        ptrdiff_t rows, double momentum, double epsilon, const double *sums, const float *maps,
                        const float *weight, const float *bias, float *running_mean, float *running_variance,
                        const float *other, float *result, double *statistics) {
     if (refused(images, positions, channels, form) || rows < 2 || (form == SUM_RELU && !other)) return NONSENSE;
-    if (!running_mean != !running_variance) return NONSENSE;
+    if (!running_mean != !running_variance || (!sums && rows != images * positions)) return NONSENSE;
     Norm norm{channels, weight, bias};
     Memory<float> memory(3 * channels);
-    if (!memory) return NO_MEMORY;
+    Memory<double> leaves(sums ? 0 : 2 * channels * Batch{images, positions}.leaves());
+    if (!memory || !leaves) return NO_MEMORY;
     FloatingPoint state;
+    if (!sums) {
+        if (int status = normalisation_leaves(threads, images, positions, channels, maps, leaves)) return status;
+        sums = sum_of(leaves, {images, positions}, channels);
+    }
     finish(norm, double(rows), sums, momentum, epsilon, running_mean, running_variance, statistics,
            statistics + channels);
     apply(threads, images * positions, channels, coefficients(norm, statistics, statistics + channels, memory), form,
@@ -233,19 +245,27 @@ EXPORTED int normalisation_gradient_leaves(ptrdiff_t threads, ptrdiff_t images, 
     });
 }
 
-// Gradients of the maps, weight and bias. sums: the row of the whole batch, which has `rows` positions; other_gradient as
-// normalisation_gradient_leaves left it; given: by normalise_by.
+// Gradients of the maps, weight and bias. sums: the row of the whole batch, which has `rows` positions, and other_gradient
+// as normalisation_gradient_leaves left it; null where the maps are the whole batch. given: by normalise_by.
 EXPORTED int normalise_backward(ptrdiff_t threads, ptrdiff_t images, ptrdiff_t positions, ptrdiff_t channels,
                                 ptrdiff_t form, ptrdiff_t rows, ptrdiff_t given, const double *sums,
-                                const float *gradient, const float *maps, const float *weight, const float *bias,
-                                const double *statistics, float *other_gradient, float *maps_gradient,
-                                float *weight_gradient, float *bias_gradient) {
+                                const float *gradient, const float *maps, const float *output, const float *weight,
+                                const float *bias, const double *statistics, float *other_gradient,
+                                float *maps_gradient, float *weight_gradient, float *bias_gradient) {
     if (refused(images, positions, channels, form) || (form == SUM_RELU && !other_gradient)) return NONSENSE;
+    if (!sums && rows != images * positions) return NONSENSE;
     Norm norm{channels, weight, bias};
     const double *mean = statistics, *inverse = statistics + channels;
     Memory<float> memory(3 * channels), slopes(3 * channels);
-    if (!memory || !slopes) return NO_MEMORY;
+    Memory<double> leaves(sums ? 0 : 2 * channels * Batch{images, positions}.leaves());
+    if (!memory || !slopes || !leaves) return NO_MEMORY;
     FloatingPoint state;
+    if (!sums) {
+        if (int status = normalisation_gradient_leaves(threads, images, positions, channels, form, gradient, maps, output,
+                                                       weight, bias, statistics, other_gradient, leaves))
+            return status;
+        sums = sum_of(leaves, {images, positions}, channels);
+    }
     Coefficients c = coefficients(norm, mean, inverse, memory);
     finish_gradient(norm, double(rows), given, mean, inverse, sums, slopes, weight_gradient, bias_gradient);
     apply_gradient(threads, images * positions, channels, c, form, given, {gradient, maps, nullptr, other_gradient},

@@ -38,6 +38,8 @@ Compute = Callable[[range, int, Tensor], None]
 class Whole:
     """A batch whose images are all in this process; within its `with` block, sums are computed over this batch."""
 
+    is_shared = False  # with other processes
+
     def __init__(self) -> None:
         self._before: Whole | None = None
 
@@ -123,6 +125,8 @@ class Share(Whole):
         batch: number of images in the whole batch.
         connection: the connection between the processes that divide the batch.
     """
+
+    is_shared = True
 
     def __init__(self, batch: int, connection: Connection) -> None:
         super().__init__()

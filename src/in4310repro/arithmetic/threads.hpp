@@ -109,7 +109,9 @@ class Pool {
 
    private:
     static constexpr int MOST = 256;  // threads
-    static constexpr int SPINS = 2000;  // turns of waiting before a thread sleeps: some ten microseconds
+    // Turns of waiting before a thread sleeps: some 0.1 ms, longer than Python takes from one kernel to the next. A thread that
+    // sleeps there wakes late.
+    static constexpr int SPINS = 8000;
     // The gate: number of the job, whether it may be joined, and how many of the pool's threads work on it.
     static constexpr int GENERATION = 16;
     static constexpr uint64_t OPEN = 1 << 15, WORKING = OPEN - 1;

@@ -136,6 +136,9 @@ template <int C, int V>
 [[gnu::always_inline]] inline void follow(const Run &run, ptrdiff_t column, ptrdiff_t map_step, ptrdiff_t step,
                                           Floats (&sums)[C][V]) {
     const float *x = run.maps + column, *g = run.gradient;
+    // A few values of each position are far from the next one's, where the processor does not guess them: those of the
+    // next section are asked for.
+    const ptrdiff_t ahead = SECTION * map_step;
     auto next = [&]() __attribute__((always_inline)) {
         Floats wide[V];
 #pragma GCC unroll 4
@@ -146,6 +149,7 @@ template <int C, int V>
 #pragma GCC unroll 4
             for (int v = 0; v < V; v++) sums[c][v] = arithmetic::fma(value, wide[v], sums[c][v]);
         }
+        __builtin_prefetch(x + ahead, 0, 2);
         x += map_step, g += step;
     };
 #pragma GCC unroll 4
@@ -240,19 +244,19 @@ Values values_of(const Places &places, const Outputs &outputs, ptrdiff_t begin, 
 
 // How the columns of a group, [tap][channel], are cut into tiles.
 struct Tiling {
-    ptrdiff_t kernel_width, channels, taps, tiles_of_tap;
+    ptrdiff_t kernel_width, channels, taps, most, tiles_of_tap;  // most: columns of a tile
 
     Tiling(const Shape &s, ptrdiff_t vectors)
-        : kernel_width(s.kernel_width), channels(s.group_channels()), taps(s.kernel_height * s.kernel_width) {
-        ptrdiff_t most = std::min<ptrdiff_t>(ROWS, SUMS / vectors);
-        tiles_of_tap = (channels + most - 1) / most;
-    }
-    ptrdiff_t tiles() const { return taps * tiles_of_tap; }
+        : kernel_width(s.kernel_width),
+          channels(s.group_channels()),
+          taps(s.kernel_height * s.kernel_width),
+          most(std::min<ptrdiff_t>(ROWS, SUMS / vectors)),
+          tiles_of_tap((channels + most - 1) / most) {}
     Tap tap_of(ptrdiff_t tile) const { return {tile / tiles_of_tap / kernel_width, tile / tiles_of_tap % kernel_width}; }
     // The first tile of the next tap.
     ptrdiff_t next_tap(ptrdiff_t tile) const { return (tile / tiles_of_tap + 1) * tiles_of_tap; }
-    ptrdiff_t channel(ptrdiff_t tile) const { return channels * (tile % tiles_of_tap) / tiles_of_tap; }
-    ptrdiff_t columns(ptrdiff_t tile) const { return channels * (tile % tiles_of_tap + 1) / tiles_of_tap - channel(tile); }
+    ptrdiff_t channel(ptrdiff_t tile) const { return tile % tiles_of_tap * most; }
+    ptrdiff_t columns(ptrdiff_t tile) const { return std::min(most, channels - channel(tile)); }
     // The first column among all, [kernel row][kernel column][channel].
     ptrdiff_t column(ptrdiff_t tile) const { return tile / tiles_of_tap * channels + channel(tile); }
 };
@@ -399,9 +403,12 @@ int direct(ptrdiff_t threads, const Shape &s, ptrdiff_t whole, const float *maps
     ptrdiff_t inner = s.group_channels(), outer = s.group_outputs(), blocks = (outer + BLOCK - 1) / BLOCK;
     Tiling tiling(s, std::min<ptrdiff_t>(VECTORS, (outer + FLOATS - 1) / FLOATS));
     ptrdiff_t kernel = s.kernel_height * s.kernel_width * inner, most = TILES;
-    // Pieces of the same number of tiles, or one less. Each reads all that it sums over: few weights, which make few pieces,
-    // are summed leaf by leaf first.
-    auto pieces = [&] { return (tiling.tiles() + most - 1) / most; };
+    // Pieces of so many tiles at most, which are whole taps or of one tap: those of many tiles begin with a line of the cache,
+    // so that no other piece writes to it. Each reads all that it sums over: few weights, which make few pieces, are summed
+    // leaf by leaf first.
+    auto of_tap = [&] { return (tiling.tiles_of_tap + most - 1) / most; };
+    auto taps = [&] { return std::max<ptrdiff_t>(1, most / tiling.tiles_of_tap); };
+    auto pieces = [&] { return (tiling.taps + taps() - 1) / taps() * of_tap(); };
     auto few = [&](ptrdiff_t number) { return number < 4 * threads; };
     bool apart = s.depthwise() || (few(s.groups * blocks * pieces()) && s.outputs * kernel * batch.leaves() <= APART);
     ptrdiff_t parts = apart ? batch.leaves() : 1;
@@ -436,7 +443,9 @@ int direct(ptrdiff_t threads, const Shape &s, ptrdiff_t whole, const float *maps
         ptrdiff_t number = std::min<ptrdiff_t>(BLOCK, outer - output);
         Outputs outputs{group * outer + output, number, (number + FLOATS - 1) / FLOATS};
         const Places own = apart ? places.of_leaf(part) : places;
-        ptrdiff_t begin = tiling.tiles() * piece / pieces(), end = tiling.tiles() * (piece + 1) / pieces();
+        ptrdiff_t tap = piece / of_tap() * taps(), tap_end = std::min(tap + taps(), tiling.taps);
+        ptrdiff_t begin = tap * tiling.tiles_of_tap + piece % of_tap() * most;
+        ptrdiff_t end = std::min(begin + most, tap_end * tiling.tiles_of_tap);
         Workspace space = space_of(thread);
         sum_tiles(own, tiling, group * inner, outputs, begin, end, space, level_size);
         // Columns are side by side in the result. The copy of the gradient is not needed any more.
