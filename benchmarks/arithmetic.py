@@ -156,19 +156,19 @@ def use_threads(number: int) -> Iterator[None]:
 def _time_pair(
     name: str, threads: int, works: tuple[Callable[[], None], ...], repeats: int
 ) -> tuple[RatioRow, tuple[float, float]]:
-    """Time two programs alternately, `repeats` times each after an untimed round.
+    """Time two programs alternately, `repeats` times each, and each time after an untimed run.
 
     Return the ratio of the second to the first, and the median milliseconds of each.
     """
     seconds: list[list[float]] = [[], []]
-    for _ in range(repeats + 1):
+    for _ in range(repeats):
         for times, work in zip(seconds, works, strict=True):
-            # Untimed: in a training each step follows another, and no other program's threads are in the way.
+            # In a training each step follows another, and no other program's threads are in the way.
             work()
             start = time.perf_counter()
             work()
             times.append(time.perf_counter() - start)
-    first, second = (times[1:] for times in seconds)
+    first, second = seconds
     ratios = [theirs / ours for ours, theirs in zip(first, second, strict=True)]
     row = RatioRow(name=name, threads=threads, ratio=statistics.median(ratios), lowest=min(ratios), highest=max(ratios))
     return row, (1000 * statistics.median(first), 1000 * statistics.median(second))

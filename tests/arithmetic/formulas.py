@@ -122,6 +122,16 @@ def assert_same_bits_everywhere(compute: Callable[[], list[Tensor]]) -> None:
                     assert equal or torch.equal(value.nan_to_num(nan=7.25), expected.nan_to_num(nan=7.25)), where
 
 
+def equal_bits(left: Tensor, right: Tensor) -> bool:
+    """Return whether two tensors have the same dtype, shape and bits, except which NaN a NaN is."""
+    if left.dtype != right.dtype or left.shape != right.shape:
+        return False
+    integers = torch.int32 if left.dtype == torch.float32 else torch.int64
+    left, right = left.detach().contiguous(), right.detach().contiguous()
+    equal = left.view(integers) == right.view(integers)
+    return bool((equal | (left.isnan() & right.isnan())).all())
+
+
 def root_mean_square(error: Tensor) -> float:
     return float(error.double().square().mean().sqrt())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,9 +93,16 @@ def computed(
 ) -> tuple[Tensor, ...]:
     """Return the result of `function` on random inputs, then the gradients of maps, weight and bias."""
     maps, gradient = (values.to(dtype) for values in case.draw(seed))
-    inputs = [values.to(dtype).requires_grad_() for values in (maps, *case.draw_weight(seed))]
-    result = function(case, *inputs)
-    return result.detach(), *torch.autograd.grad(result, inputs, gradient)
+    return computed_of(case, function, (maps, *(values.to(dtype) for values in case.draw_weight(seed))), gradient)
+
+
+def computed_of(
+    case: Case, function: Callable[[Case, Tensor, Tensor, Tensor], Tensor], inputs: Iterable[Tensor], gradient: Tensor
+) -> tuple[Tensor, ...]:
+    """Return the result of `function` on maps, weight and bias, then their gradients."""
+    leaves = [values.clone().requires_grad_() for values in inputs]
+    result = function(case, *leaves)
+    return result.detach(), *torch.autograd.grad(result, leaves, gradient)
 
 
 Doubles = NDArray[np.float64]

@@ -19,6 +19,7 @@ from tests.arithmetic.formulas import (
     Floats,
     assert_same_bits_everywhere,
     compute_with,
+    equal_bits,
     libraries,
     root_mean_square,
 )
@@ -96,14 +97,6 @@ def test_the_method_of_4000_random_convolutions_is_that_of_the_rule() -> None:
         (2, "direct"),
         (2, "two, two"),
     }
-
-
-def bits(values: Tensor) -> Tensor:
-    return torch.where(values.isnan(), 7.25, values).view(torch.int32)
-
-
-def equal_bits(left: Tensor, right: Tensor) -> bool:
-    return torch.equal(bits(left), bits(right))
 
 
 Inputs = tuple[Tensor, Tensor, Tensor, Tensor]  # maps, weight, bias and gradient of the output

@@ -10,7 +10,6 @@ from torch import Tensor
 from tests.oracle.program import Oracle, Value
 
 EPSILON, MOMENTUM = 1e-5, 0.1  # of torch's batch norm
-OF_STATE = {"adamw": 2, "rmsprop": 1, "sgd": 1}  # tensors that an optimizer keeps of a parameter
 
 
 @dataclass
@@ -28,12 +27,8 @@ class ResidualNetwork:
         loss = self.pass_back(*self.scores(images), labels)
         self.steps += 1
         for name, gradient in self.gradients.items():
-            zeros = [gradient.clone().zero_() for _ in range(OF_STATE[optimizer])]
-            counted = {"adamw": {"step": self.steps}, "rmsprop": {}, "sgd": {"first": int(self.steps == 1)}}[optimizer]
-            kept = self.kept.get(name, zeros)
-            self.state[name], *self.kept[name] = self.oracle(
-                optimizer, self.state[name], gradient, *kept, **settings, **counted
-            )
+            known = [self.state[name], *self.kept.get(name, [])]
+            self.state[name], *self.kept[name] = self.oracle.take_step(optimizer, self.steps, known, gradient, settings)
         return loss
 
     def scores(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:

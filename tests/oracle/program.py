@@ -7,7 +7,7 @@ import math
 import shutil
 import struct
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from torch import Tensor
 SOURCES = Path(__file__).parents[2] / "oracle"
 DTYPES = {"f32": torch.float32, "f64": torch.float64, "i64": torch.int64}
 NAMES = {dtype: name for name, dtype in DTYPES.items()}
+KEPT = {"adamw": 2, "rmsprop": 1, "sgd": 1}  # tensors that an optimizer keeps of a parameter
 Value = float | int | str | Iterable[int]
 
 
@@ -56,6 +57,18 @@ class Oracle:
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
         return decoded(done.stdout)
+
+    def take_step(
+        self, optimizer: str, step: int, known: list[Tensor], gradient: Tensor, settings: Mapping[str, Value]
+    ) -> list[Tensor]:
+        """Return a parameter and what the optimizer keeps of it after a step, counted from 1.
+
+        `known` is the same before it; of the first step the parameter alone.
+        """
+        parameter, *kept = known
+        kept = kept or [torch.zeros_like(parameter) for _ in range(KEPT[optimizer])]
+        counted = {"adamw": {"step": step}, "rmsprop": {}, "sgd": {"first": int(step == 1)}}[optimizer]
+        return self(optimizer, parameter, gradient, *kept, **settings, **counted)
 
 
 def encoded(operation: str, inputs: list[Tensor], keys: dict[str, Value]) -> bytes:

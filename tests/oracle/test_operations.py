@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from in4310repro import arithmetic
-from in4310repro.arithmetic import layers, pooling, products
+from in4310repro.arithmetic import layers, pooling
 from in4310repro.metrics import average_precision, class_accuracy
-from tests.arithmetic import test_convolution, test_normalisation, test_winograd
-from tests.arithmetic.shapes import NAMES, Case, by_ours, random_case
+from tests.arithmetic import test_convolution, test_linear, test_loss, test_normalisation, test_winograd
+from tests.arithmetic.formulas import equal_bits
+from tests.arithmetic.shapes import NAMES, Case, by_ours, computed_of, random_case
 from tests.oracle.program import SOURCES, Oracle, Value, build
 
 LAYERS = [
@@ -37,18 +38,8 @@ SPECIAL = (0.0, -0.0, 1e-45, -1e-39, 3e38, math.inf, -math.inf, math.nan)
 CONTENTS = ("normal", "denormal", "maps", "weight", "gradient")
 
 
-def same(ours: Tensor, theirs: Tensor) -> bool:
-    """Return whether all bits are equal, except which NaN a NaN is."""
-    integers = torch.int32 if ours.dtype == torch.float32 else torch.int64
-    both = [each.detach().contiguous() for each in (ours, theirs)]
-    if both[0].shape != both[1].shape or both[0].dtype != both[1].dtype:
-        return False
-    equal = both[0].view(integers) == both[1].view(integers)
-    return bool((equal | (both[0].isnan() & both[1].isnan())).all())
-
-
-def assert_same(names: tuple[str, ...], ours: list[Tensor], theirs: list[Tensor]) -> None:
-    different = [name for name, *pair in zip(names, ours, theirs, strict=True) if not same(*pair)]
+def assert_same(names: tuple[str, ...], ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> None:
+    different = [name for name, *pair in zip(names, ours, theirs, strict=True) if not equal_bits(*pair)]
     assert not different
 
 
@@ -71,10 +62,8 @@ def drawn(case: Case, content: str) -> dict[str, Tensor]:
     return {name: with_special(each) if name == content else each for name, each in inputs.items()}
 
 
-def convolved(case: Case, inputs: dict[str, Tensor]) -> list[Tensor]:
-    leaves = [inputs[name].clone().requires_grad_() for name in ("maps", "weight", "bias")]
-    result = by_ours(case, *leaves)
-    return [result, *torch.autograd.grad(result, leaves, inputs["gradient"])]
+def convolved(case: Case, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    return computed_of(case, by_ours, [inputs[name] for name in ("maps", "weight", "bias")], inputs["gradient"])
 
 
 def convolved_by(oracle: Oracle, case: Case, inputs: dict[str, Tensor]) -> list[Tensor]:
@@ -137,10 +126,8 @@ def test_relu_has_equal_bits(oracle: Oracle, limit: int) -> None:
 def test_the_loss_its_gradient_and_softmax_have_equal_bits(
     oracle: Oracle, images: int, classes: int, size: float
 ) -> None:
-    generator = torch.Generator().manual_seed(images)
-    scores = torch.randn(images, classes, generator=generator) * size
-    labels = torch.randint(classes, (images,), generator=generator)
-    incoming = torch.randn(1, generator=generator)
+    scores, labels = test_loss.scores_and_labels(images, classes, size)
+    incoming = torch.tensor([-0.7])
     leaf = scores.clone().requires_grad_()
     loss = arithmetic.cross_entropy(leaf, labels)
     (gradient,) = torch.autograd.grad(loss, leaf, incoming[0])
@@ -176,16 +163,10 @@ def test_pooling_has_equal_bits(oracle: Oracle, shape: tuple[int, int, int, int]
 
 @pytest.mark.parametrize(("images", "features", "outputs"), [(1, 7, 3), (9, 512, 6), (33, 30, 70)])
 def test_linear_layers_have_equal_bits(oracle: Oracle, images: int, features: int, outputs: int) -> None:
-    generator = torch.Generator().manual_seed(images)
-    rows, weight = (
-        torch.randn(images, features, generator=generator),
-        torch.randn(outputs, features, generator=generator),
-    )
-    bias, gradient = torch.randn(outputs, generator=generator), torch.randn(images, outputs, generator=generator)
-    leaves = [each.clone().requires_grad_() for each in (rows, weight, bias)]
-    result = products.linear(*leaves)
+    drawn = test_linear.draw((images, features, outputs))
+    rows, weight, bias, gradient = drawn
     theirs = [*oracle("linear", rows, weight, bias), *oracle("linear_backward", gradient, rows, weight)]
-    assert_same(NAMES, [result, *torch.autograd.grad(result, leaves, gradient)], theirs)
+    assert_same(NAMES, test_linear.computed(drawn), theirs)
 
 
 OPTIMIZERS: dict[str, tuple[Callable[[list[nn.Parameter]], torch.optim.Optimizer], dict[str, Value]]] = {
@@ -209,15 +190,14 @@ def test_three_steps_of_an_optimizer_have_equal_bits(oracle: Oracle, name: str) 
     make, settings = OPTIMIZERS[name]
     generator = torch.Generator().manual_seed(4)
     start = torch.randn(37, 11, generator=generator)
-    ours, theirs = nn.Parameter(start.clone()), [start, *[torch.zeros(37, 11)] * (2 if name == "adamw" else 1)]
+    ours, theirs = nn.Parameter(start.clone()), [start]
     optimizer = make([ours])
     for step in range(1, 4):
         gradient = with_special(torch.randn(37, 11, generator=generator), seed=step)
         ours.grad = gradient.clone()
         optimizer.step()
-        counted = {"adamw": {"step": step}, "rmsprop": {}, "sgd": {"first": int(step == 1)}}[name]
-        theirs = oracle(name, theirs[0], gradient, *theirs[1:], **settings, **counted)
-        assert same(ours, theirs[0]), step
+        theirs = oracle.take_step(name, step, theirs, gradient, settings)
+        assert equal_bits(ours, theirs[0]), step
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (32, 7), (100, 20)], ids=str)
@@ -269,5 +249,5 @@ def test_a_program_with_one_rule_changed_has_other_bits(oracle: Oracle, twin: st
     changed = build(tmp_path, sources)
     inputs = drawn(case, "normal")
     ours = convolved(case, inputs)
-    assert all(map(same, ours, convolved_by(oracle, case, inputs)))
-    assert not all(map(same, ours, convolved_by(changed, case, inputs)))
+    assert all(map(equal_bits, ours, convolved_by(oracle, case, inputs)))
+    assert not all(map(equal_bits, ours, convolved_by(changed, case, inputs)))

@@ -16,9 +16,10 @@ from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training.optimizers import learning_rate_factor
 from in4310repro.verification.evidence import Evidence
+from tests.arithmetic.formulas import equal_bits
 from tests.oracle.network import ResidualNetwork
 from tests.oracle.program import Oracle, Value
-from tests.oracle.test_operations import OPTIMIZERS, same
+from tests.oracle.test_operations import OPTIMIZERS
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -36,8 +37,8 @@ def test_three_steps_of_a_residual_network_have_equal_bits(oracle: Oracle, name:
         loss = cross_entropy(model(batch), labels)
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        assert same(loss[None], theirs.step(batch, labels, name, settings))
-        different = [key for key, value in model.state_dict().items() if not same(value, theirs.state[key])]
+        assert equal_bits(loss[None], theirs.step(batch, labels, name, settings))
+        different = [key for key, value in model.state_dict().items() if not equal_bits(value, theirs.state[key])]
         assert not different
 
 
