@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -208,6 +208,23 @@ def test_batch_norm_and_what_follows_are_one_pass(relu: nn.Module, other: bool, 
     norm = batch_norm(maps, None, None, None, None, training=True)
     needed = relu(norm if second is None else norm + second)
     assert torch.equal(networks.normalise(model[0], model[1], maps, second), needed)  # type: ignore[index]
+
+
+@pytest.mark.parametrize("observed", [None, 0, 1, 2], ids=["no hook", "convolution", "batch norm", "ReLU"])
+def test_a_convolution_and_what_follows_are_one_function_with_gradients(observed: int | None) -> None:
+    model = portable(nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU()))
+    if observed is not None:
+        model[observed].register_forward_hook(lambda *_words: None)  # type: ignore[index]
+    found = model(draw(2, 3, 6, 6))
+    assert ("NormalisedConvolution" in found.grad_fn.name()) == (observed is None)
+
+
+def test_a_batch_norm_of_evaluation_gives_a_convolution_its_centre_scale_and_shift() -> None:
+    norm = cast("layers.BatchNorm2d", portable(nn.BatchNorm2d(3, eps=0.5)).eval())
+    for name, start in (("running_mean", -1), ("running_var", 1), ("weight", 2), ("bias", 5)):
+        norm.state_dict()[name].copy_(torch.arange(3.0) + start)
+    expected = [[-1, 0, 1], [2 / 1.5**0.5, 3 / 2.5**0.5, 4 / 3.5**0.5], [5, 6, 7]]
+    torch.testing.assert_close(norm.coefficients(), torch.tensor(expected))
 
 
 def own_forward(module: nn.Module) -> None:

@@ -84,6 +84,15 @@ def histogram_counts(compiled: kernel.Kernel, values: Tensor) -> Tensor:
     return torch.stack([found[1 : kernel.SIDE].sum(), found[kernel.SIDE :].sum()])
 
 
+NORM: dict[str, Any] = {
+    "running_mean": None,
+    "running_variance": None,
+    "training": True,
+    "momentum": 0.1,
+    "epsilon": 1e-5,
+    "activation": "relu",
+    "other": None,
+}
 # Name -> ours, torch's, and tensors of which each is given in every way.
 FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
     "convolution": (
@@ -100,6 +109,15 @@ FACES: dict[str, tuple[Compute, Compute, list[Tensor]]] = {
             + norm[2, :, None, None]
         ),
         [MAPS, WEIGHT, values(2), values(3, 2)],
+    ),
+    "normalised_convolution": (
+        lambda maps, weight, bias, scale, shift: products.normalised_convolution(
+            maps, weight, bias, (1, 1), (0, 0), 1, NORM | {"weight": scale, "bias": shift}
+        ),
+        lambda maps, weight, bias, scale, shift: functional.relu(
+            functional.batch_norm(functional.conv2d(maps, weight, bias), None, None, scale, shift, training=True)
+        ),
+        [MAPS, WEIGHT, values(2), values(2), values(2)],
     ),
     "linear": (products.linear, functional.linear, [ROWS, MATRIX, values(5)]),
     "product": (products.product, lambda rows: rows.T @ rows, [DOUBLES]),
@@ -290,7 +308,8 @@ def test_the_table_has_every_public_function() -> None:
         }
     public |= {f"Kernel.{name}" for name in vars(kernel.Kernel) if not name.startswith("_")}
     # Of modules and of what they compute with: forms, checks, and gradients over parts of a batch.
-    internal = {"form_of", "check_maps", "weight_gradient", "bias_gradient", "first_only"}
+    internal = {"form_of", "check_maps", "check_norm", "normalise", "normalise_backward", "first_only"}
+    internal |= {"weight_gradient", "bias_gradient"}
     assert public - FACES.keys() - OTHERS - internal == set()
 
 

@@ -6,8 +6,8 @@ Second derivatives, which autograd would silently compute wrongly, raise an erro
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -92,7 +92,49 @@ def batch_norm(
             training.
     """
     maps = check_maps("maps", maps)
-    shape = tuple(maps.shape)
+    weight, bias, other, settings = check_norm(
+        tuple(maps.shape),
+        running_mean,
+        running_variance,
+        weight,
+        bias,
+        training=training,
+        momentum=momentum,
+        epsilon=epsilon,
+        activation=activation,
+        other=other,
+    )
+    if torch.is_grad_enabled():
+        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, settings)  # type: ignore[no-untyped-call]
+        return result
+    return normalise(maps.contiguous(memory_format=torch.channels_last), weight, bias, other, settings)[0]
+
+
+class Settings(NamedTuple):
+    """What `normalise` needs beside tensors that have gradients."""
+
+    running_mean: Tensor | None
+    running_variance: Tensor | None
+    training: bool
+    momentum: float
+    epsilon: float
+    form: int  # of enum Form in normalisation.hpp
+
+
+def check_norm(
+    shape: tuple[int, ...],
+    running_mean: Tensor | None,
+    running_variance: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    *,
+    training: bool,
+    momentum: float,
+    epsilon: float,
+    activation: str,
+    other: Tensor | None,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None, Settings]:
+    """Check the arguments of `batch_norm` for maps of a shape; return weight, bias, second map and settings."""
     names = {"running mean": running_mean, "variance": running_variance, "weight": weight, "bias": bias}
     values = (
         None if value is None else library.check(name, value, torch.float32, (shape[1],))
@@ -110,14 +152,10 @@ def batch_norm(
         if activation != "relu":
             raise ValueError(f"a second map with activation {activation!r}; valid is relu")
         other = library.check("second map", other, torch.float32, shape)
-    form = form if other is None else SUM_RELU
+        form = SUM_RELU
     # In training they are updated in place, so that the originals are needed instead of checked copies.
-    running = (running_mean, running_variance) if training else (mean, variance)
-    settings = (*running, training, momentum, epsilon, form)
-    if torch.is_grad_enabled():
-        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, settings)  # type: ignore[no-untyped-call]
-        return result
-    return _normalise(maps.contiguous(memory_format=torch.channels_last), weight, bias, other, *settings)[0]
+    mean, variance = (running_mean, running_variance) if training else (mean, variance)
+    return weight, bias, other, Settings(mean, variance, training, momentum, epsilon, form)
 
 
 def form_of(activation: str) -> int:
@@ -151,69 +189,75 @@ def coefficients(
     return result
 
 
-def _normalise(
-    maps: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    other: Tensor | None,
-    running_mean: Tensor | None,
-    running_variance: Tensor | None,
-    training: bool,
-    momentum: float,
-    epsilon: float,
-    form: int,
+def normalise(
+    maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, settings: Settings
 ) -> tuple[Tensor, Tensor]:
-    """Return the normalised maps, and each channel's mean and 1 / standard deviation as float64 [2, channel]."""
+    """Return the normalised maps, and each channel's mean and 1 / standard deviation as float64 [2, channel].
+
+    The arguments are as `check_norm` returns them; `maps` are in channels_last memory.
+    """
     images, channels, height, width = maps.shape
-    sizes = (images, height * width, channels, form)
+    sizes = (images, height * width, channels, settings.form)
     result = buffers.maps(maps.shape)
     statistics = torch.empty(2, channels, dtype=torch.float64, device="cpu")
-    tensors = (maps, weight, bias, running_mean, running_variance, other, result, statistics)
-    if training:
+    tensors = (maps, weight, bias, settings.running_mean, settings.running_variance, other, result, statistics)
+    if settings.training:
         batch, sums = shares.current(), None
         if batch.is_shared:
             rows = tree.rows(images, 2 * channels)
             library.library().call("normalisation_leaves", *sizes[:3], maps, rows)
             sums = batch.total(rows)
-        settings = (batch.images_of_batch(images) * height * width, float(momentum), float(epsilon))
-        library.library().call("normalise", *sizes, *settings, sums, *tensors)
+        numbers = (batch.images_of_batch(images) * height * width, float(settings.momentum), float(settings.epsilon))
+        library.library().call("normalise", *sizes, *numbers, sums, *tensors)
     else:
-        library.library().call("normalise_by", *sizes, float(epsilon), *tensors)
+        library.library().call("normalise_by", *sizes, float(settings.epsilon), *tensors)
     return result, statistics
+
+
+def normalise_backward(
+    batch: shares.Whole, gradient: Tensor, saved: Sequence[Any], settings: Settings
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None]:
+    """Return the gradients of maps, weight, bias and second map, from that of the result of `normalise`.
+
+    Args:
+        batch: the batch of the forward pass.
+        gradient: the gradient of the result.
+        saved: maps, weight and bias of the forward pass, its result, and its statistics. The result is needed with a
+            second map only, where it alone shows which values the activation passed.
+        settings: the settings of the forward pass.
+    """
+    maps, weight, bias, result, statistics = saved
+    images, channels, height, width = maps.shape
+    gradient = gradient.contiguous(memory_format=torch.channels_last)
+    of_maps = buffers.maps(maps.shape)
+    of_other = buffers.maps(maps.shape) if settings.form == SUM_RELU else None
+    of_weight, of_bias = _empty(channels), _empty(channels)
+    sizes, sums = (images, height * width, channels, settings.form), None
+    given = (gradient, maps, result, weight, bias, statistics, of_other)
+    if batch.is_shared:
+        rows = tree.rows(images, 2 * channels)
+        library.library().call("normalisation_gradient_leaves", *sizes, *given, rows)
+        sums = batch.total(rows)
+    numbers = (batch.images_of_batch(images) * height * width, int(not settings.training), sums)
+    library.library().call("normalise_backward", *sizes, *numbers, *given, of_maps, of_weight, of_bias)
+    return of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other
 
 
 class _BatchNorm(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, settings: Any
+        ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, settings: Settings
     ) -> Tensor:
         maps = maps.contiguous(memory_format=torch.channels_last)
-        result, statistics = _normalise(maps, weight, bias, other, *settings)
-        *_, ctx.training, _, _, ctx.form = settings
-        ctx.batch = shares.current()
-        # With a second map added, only the result shows which values the activation passed.
-        ctx.save_for_backward(maps, weight, bias, result if ctx.form == SUM_RELU else None, statistics)
+        result, statistics = normalise(maps, weight, bias, other, settings)
+        ctx.settings, ctx.batch = settings, shares.current()
+        ctx.save_for_backward(maps, weight, bias, None if other is None else result, statistics)
         return result
 
     @staticmethod
     @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        maps, weight, bias, result, statistics = ctx.saved_tensors
-        images, channels, height, width = maps.shape
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
-        of_maps = buffers.maps(maps.shape)
-        of_other = buffers.maps(maps.shape) if ctx.form == SUM_RELU else None
-        of_weight, of_bias = _empty(channels), _empty(channels)
-        sizes, sums = (images, height * width, channels, ctx.form), None
-        given = (gradient, maps, result, weight, bias, statistics, of_other)
-        if ctx.batch.is_shared:
-            rows = tree.rows(images, 2 * channels)
-            library.library().call("normalisation_gradient_leaves", *sizes, *given, rows)
-            sums = ctx.batch.total(rows)
-        settings = (ctx.batch.images_of_batch(images) * height * width, int(not ctx.training), sums)
-        library.library().call("normalise_backward", *sizes, *settings, *given, of_maps, of_weight, of_bias)
-        wanted = (of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other)
-        return (*wanted, None)
+        return *normalise_backward(ctx.batch, gradient, ctx.saved_tensors, ctx.settings), None
 
 
 def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:

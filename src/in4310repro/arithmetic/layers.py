@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -21,8 +22,15 @@ class Conv2d(nn.Conv2d):
         """Convolve maps [image, channel, height, width]; the result has the same axes."""
         return products.convolution(*self._arguments(input))
 
-    def normalise_after(self, maps: Tensor, norm: BatchNorm2d, activation: str) -> Tensor:
-        """Return norm.normalise(forward(maps), activation) in one pass, without gradients; requires norm.is_fixed()."""
+    def normalise_after(
+        self, maps: Tensor, norm: BatchNorm2d, activation: str = "none", other: Tensor | None = None
+    ) -> Tensor:
+        """Return norm.normalise(forward(maps), activation, other) by one function.
+
+        Where no gradients are recorded, it is one pass, which requires norm.is_fixed() and no `other`.
+        """
+        if torch.is_grad_enabled():
+            return products.normalised_convolution(*self._arguments(maps), norm.arguments(activation, other))
         return products.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
 
     def _arguments(self, maps: Tensor) -> Arguments:
@@ -53,24 +61,27 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def normalise(self, maps: Tensor, activation: str = "none", other: Tensor | None = None) -> Tensor:
         """Return activation(forward(maps) + other) in one pass; `other` is optional."""
+        return functions.batch_norm(maps, **self.arguments(activation, other))
+
+    def arguments(self, activation: str = "none", other: Tensor | None = None) -> dict[str, Any]:
+        """Return the arguments of functions.batch_norm after the maps, for a pass that begins now: it is counted."""
         momentum = self.momentum
         if self.training and self.track_running_stats and (batches := self.num_batches_tracked) is not None:
             batches.add_(1)
             momentum = 1 / int(batches) if momentum is None else momentum
         moved = not self.training or self.track_running_stats
-        return functions.batch_norm(
-            maps,
-            self.running_mean if moved else None,
-            self.running_var if moved else None,
-            self.weight,
-            self.bias,
-            training=self.training or self.running_mean is None,
+        return {
+            "running_mean": self.running_mean if moved else None,
+            "running_variance": self.running_var if moved else None,
+            "weight": self.weight,
+            "bias": self.bias,
+            "training": self.training or self.running_mean is None,
             # Unused without running statistics.
-            momentum=math.nan if momentum is None else momentum,
-            epsilon=self.eps,
-            activation=activation,
-            other=other,
-        )
+            "momentum": math.nan if momentum is None else momentum,
+            "epsilon": self.eps,
+            "activation": activation,
+            "other": other,
+        }
 
     def is_fixed(self) -> bool:
         """Return whether the layer normalises with stored statistics instead of those of the batch."""

@@ -1,9 +1,8 @@
 """Replacement of a model's modules by ones that use the compiled kernels, with the same state dict.
 
-Only the class of each module object is exchanged; its attributes stay. In torchvision's networks, batch norm, sum and
-ReLU are computed in one pass, unless a hook needs their results. In evaluation without gradients, a convolution, the
-batch norm after it and its ReLU are one pass in a sequence. A hook on one of these modules makes them separate passes;
-the bits are equal in both cases.
+Only the class of each module object is exchanged; its attributes stay. In torchvision's networks and in sequences, one
+function computes a convolution, the batch norm after it, the sum with a second map, and the ReLU. A hook on one of
+these modules makes them separate functions; the bits are equal in both cases.
 """
 
 from __future__ import annotations
@@ -59,10 +58,9 @@ class BasicBlock(resnet.BasicBlock):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """Apply two convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
         x, identity = pooling.fork(x)
-        maps = normalise(self.bn1, self.relu, self.conv1(x))
-        maps = self.conv2(maps)
+        maps = convolve(self.conv1, self.bn1, self.relu, x)
         identity = identity if self.downsample is None else self.downsample(identity)
-        return normalise(self.bn2, self.relu, maps, identity)
+        return convolve(self.conv2, self.bn2, self.relu, maps, identity)
 
 
 class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
@@ -71,11 +69,10 @@ class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
     def forward(self, x: Tensor) -> Tensor:
         """Apply three convolutions with batch norm to maps [image, ...]; add the input, then apply ReLU."""
         x, identity = pooling.fork(x)
-        maps = normalise(self.bn1, self.relu, self.conv1(x))
-        maps = normalise(self.bn2, self.relu, self.conv2(maps))
-        maps = self.conv3(maps)
+        maps = convolve(self.conv1, self.bn1, self.relu, x)
+        maps = convolve(self.conv2, self.bn2, self.relu, maps)
         identity = identity if self.downsample is None else self.downsample(identity)
-        return normalise(self.bn3, self.relu, maps, identity)
+        return convolve(self.conv3, self.bn3, self.relu, maps, identity)
 
 
 class ResNet(resnet.ResNet):  # type: ignore[misc]
@@ -83,7 +80,7 @@ class ResNet(resnet.ResNet):  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return scores [image, class] for images [image, channel, height, width]."""
-        maps = self.maxpool(normalise(self.bn1, self.relu, self.conv1(x)))
+        maps = self.maxpool(convolve(self.conv1, self.bn1, self.relu, x))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
             maps = layer(maps)
         scores: Tensor = self.fc(torch.flatten(self.avgpool(maps), 1))
@@ -112,11 +109,21 @@ class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
         return scores
 
 
-def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
-    """Return relu(norm(maps) + other), or relu(norm(maps)) if `other` is None.
+def convolve(
+    convolution: nn.Module, norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None
+) -> Tensor:
+    """Return relu(norm(convolution(maps)) + other), or relu(norm(convolution(maps))) if `other` is None.
 
-    One kernel computes all of it if it supports both modules and no hook needs an intermediate result.
+    One function computes all of it if it supports the modules and no hook needs an intermediate result.
     """
+    fused = _fusible(norm, relu, other)
+    if fused and _can_fuse(convolution, norm, other):
+        return cast("Conv2d", convolution).normalise_after(maps, cast("BatchNorm2d", norm), _activation(relu), other)
+    return normalise(norm, relu, convolution(maps), other)
+
+
+def normalise(norm: nn.Module, relu: nn.Module, maps: Tensor, other: Tensor | None = None) -> Tensor:
+    """Return relu(norm(maps) + other), or relu(norm(maps)) if `other` is None; one function if it supports both."""
     if isinstance(norm, BatchNorm2d) and _fusible(norm, relu, other):
         return norm.normalise(maps, _activation(relu), other)
     maps = norm(maps)
@@ -130,11 +137,13 @@ def _activation(relu: nn.Module) -> str:
     return "relu6" if isinstance(relu, nn.ReLU6) else "relu"
 
 
-def _can_fuse(convolution: nn.Module, norm: nn.Module) -> bool:
-    """Return whether a convolution and the batch norm after it can be computed in one pass."""
-    if torch.is_grad_enabled() or type(convolution) not in (Conv2d, Conv2dSame) or type(norm) is not BatchNorm2d:
+def _can_fuse(convolution: nn.Module, norm: nn.Module, other: Tensor | None = None) -> bool:
+    """Return whether one function can compute a convolution, the batch norm after it and the sum with a second map."""
+    if type(convolution) not in (Conv2d, Conv2dSame) or type(norm) is not BatchNorm2d:
         return False
-    return norm.is_fixed() and not _is_observed(convolution) and not _is_observed(norm)
+    if _is_observed(convolution) or _is_observed(norm):
+        return False
+    return torch.is_grad_enabled() or (norm.is_fixed() and other is None)
 
 
 def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> bool:
