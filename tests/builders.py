@@ -93,9 +93,17 @@ def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
 
 
 def rechain(folder: Path) -> None:
-    """Recompute the hash chains of a run whose files were changed, and the manifest entries of the chains."""
+    """Recompute a run's hash chains and its list of pixel hashes after other files were changed, with the manifest."""
     run = RunFolder.open(folder)
     config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
+    if config.is_canonical:
+        pixels, fingerprint = run.read_json("pixels.json"), run.read_json("fingerprint.json")
+        read = {part: split.parts[config.protocol.part_read_as(part)] for part in split.parts}
+        hashes = {part: [pixels[entry.path] for entry in entries] for part, entries in read.items()}
+        of_parts = {part: hashlib.sha256(bytes.fromhex("".join(each))).hexdigest() for part, each in hashes.items()}
+        kept = {entry.path for entries in read.values() for entry in entries}
+        run.write_json("pixels.json", {path: sha256 for path, sha256 in pixels.items() if path in kept})
+        run.write_json("fingerprint.json", fingerprint | {"pixels_sha256": of_parts})
     for setting in config.settings:
         tensors = {each.name: run.read_json(f"{each.name}/tensors.json") for each in config.settings}
         start = chain.starts(config, run.read_json("fingerprint.json"), split, tensors)[setting.name]

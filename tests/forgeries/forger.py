@@ -138,6 +138,7 @@ class Forger:
         config, split = self.config(), self.split()
         images = load_images(part, split.root, split.parts[part], config.image_size, cache=False)
         self.put("fingerprint.json", f"pixels_sha256/{part}", images.pixels_sha256())
+        self.write_json(names.PIXELS, dict(sorted((self.json(names.PIXELS) | images.pixel_hashes()).items())))
         model = config.network.restore(len(split.classes), self.weights(setting), setting)
         return predict(self.numerics.place(model), images, config.evaluation, Context(self.numerics), epoch=epoch)
 
@@ -181,7 +182,11 @@ class Forger:
         """Measure the feature maps again."""
         self.finish()
         # A forger is stopped by no refusal of files that contradict each other.
-        with mock.patch(f"{CHECKS}.refuse_contradictions"), mock.patch(f"{CHECKS}.refuse_broken_chains"):
+        with (
+            mock.patch(f"{CHECKS}.refuse_contradictions"),
+            mock.patch(f"{CHECKS}.refuse_broken_chains"),
+            mock.patch(f"{CHECKS}.refuse_other_pixels"),
+        ):
             run = FinishedRun.open(self.run)
         of_run.write_features(run, run.config, Context(self.numerics), str(self.image_root(run.config)))
 

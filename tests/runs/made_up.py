@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ INITIAL = "e" * 64
 class Records:
     config: Config
     fingerprint: Any
+    pixels: Mapping[str, str]
     split: Split
     histories: Any
     tensors: Any
@@ -60,6 +63,19 @@ def split() -> Split:
         "test": ("bay/3.png", "sea/2.png", "sea/3.png"),
     }
     return Split(Path("images"), CLASSES, {part: tuple(map(entry, paths)) for part, paths in parts.items()})
+
+
+def pixels(config: Config) -> dict[str, str]:
+    """Return the hash of each image that a run reads."""
+    parts = {config.protocol.part_read_as(part) for part in split().parts}
+    return {each.path: digest(f"pixels of {each.path}") for part in parts for each in split().parts[part]}
+
+
+def pixels_sha256(config: Config) -> dict[str, str]:
+    """Return the hash of the hashes of each part's images."""
+    read_as = {part: split().parts[config.protocol.part_read_as(part)] for part in split().parts}
+    of_images = {part: [digest(f"pixels of {each.path}") for each in images] for part, images in read_as.items()}
+    return {part: hashlib.sha256(bytes.fromhex("".join(each))).hexdigest() for part, each in of_images.items()}
 
 
 def history_row(setting: str, epoch: int, accuracy: float) -> dict[str, Any]:
@@ -92,32 +108,56 @@ def chained(setting: str, start_sha256: str) -> list[Any]:
 
 def start_sha256(config: Config, setting: OptimizerSetting, initial: str, training_images: str = "training") -> str:
     """Return the hash of a training's initial state by the formula of docs/replay.md."""
-    return canonical_sha256(
-        {
-            "config": {
-                "model": config.model,
-                "image_size": config.image_size,
-                "batch_size": config.batch_size,
-                "epochs": config.epochs,
-                "seed": config.seed,
-                "augmentation": config.augmentation,
-                "schedule": config.schedule,
-                "warm_up": config.warm_up,
-            },
-            "initial_weights_sha256": initial,
-            "numeric_class": "a class",
-            "setting": {
-                name: getattr(setting, name) for name in ("optimizer", "learning_rate", "weight_decay", "momentum")
-            },
-            "split_sha256": hashlib.sha256(to_csv(split())).hexdigest(),
-            "training_images": training_images,
-        }
-    )
+    start = {
+        "config": {
+            "model": config.model,
+            "image_size": config.image_size,
+            "batch_size": config.batch_size,
+            "epochs": config.epochs,
+            "seed": str(config.seed) if config.is_canonical else config.seed,
+            "augmentation": config.augmentation,
+            "schedule": config.schedule,
+            "warm_up": config.warm_up,
+        },
+        "initial_weights_sha256": initial,
+        "numeric_class": "a class",
+        "setting": {
+            name: getattr(setting, name) for name in ("optimizer", "learning_rate", "weight_decay", "momentum")
+        },
+        "split_sha256": hashlib.sha256(to_csv(split())).hexdigest(),
+        "training_images": training_images,
+    }
+    if config.is_canonical:
+        return canonical_sha256(start)
+    return digest(json.dumps(start, sort_keys=True, separators=(",", ":")))
 
 
 def canonical_sha256(value: Any) -> str:
     """Return the sha256 of a value's canonical JSON: the function H in docs/replay.md."""
-    return digest(json.dumps(value, sort_keys=True, separators=(",", ":")))
+    return digest(canonical(value))
+
+
+def canonical(value: Any) -> str:
+    """Return an object with ASCII keys as canonical JSON, by the text of RFC 8785."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{json.dumps(key)}:{canonical(value[key])}" for key in sorted(value)) + "}"
+    return ecmascript(value) if isinstance(value, float) else json.dumps(value)
+
+
+def ecmascript(number: float) -> str:
+    """Return a number that is not negative as ECMAScript's Number::toString does, whose steps these are."""
+    _, figures, exponent = Decimal(repr(number)).normalize().as_tuple()
+    digits, point = "".join(map(str, figures)), len(figures) + int(exponent)
+    if number == 0:
+        return "0"
+    if len(digits) <= point <= 21:
+        return digits + "0" * (point - len(digits))
+    if 0 < point <= 21:
+        return f"{digits[:point]}.{digits[point:]}"
+    if -6 < point <= 0:
+        return "0." + "0" * -point + digits
+    tail = f"e{'+' if point > 0 else '-'}{abs(point - 1)}"
+    return digits + tail if len(digits) == 1 else f"{digits[0]}.{digits[1:]}{tail}"
 
 
 def records(config: Config = CONFIG) -> Records:
@@ -164,7 +204,8 @@ def records(config: Config = CONFIG) -> Records:
     }
     return Records(
         config=config,
-        fingerprint=fingerprint | {"initial_weights_sha256": INITIAL},
+        fingerprint=fingerprint | {"initial_weights_sha256": INITIAL, "pixels_sha256": pixels_sha256(config)},
+        pixels=pixels(config),
         split=split(),
         histories=histories,
         tensors={each.name: chained(each.name, start_sha256(config, each, INITIAL)) for each in config.settings},
@@ -186,6 +227,8 @@ def write(folder: Path, made: Records) -> RunFolder:
     files.write_json("config.json", to_json(made.config))
     files.write_json("fingerprint.json", made.fingerprint)
     files.write_bytes("split.csv", to_csv(made.split))
+    if made.config.is_canonical:
+        files.write_json("pixels.json", made.pixels)
     for setting in made.config.settings:
         files.write_json(f"{setting.name}/history.json", made.histories[setting.name])
         files.write_json(f"{setting.name}/tensors.json", made.tensors[setting.name])

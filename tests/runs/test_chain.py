@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from in4310repro.runs import chain
+from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import parse
 from tests.runs import made_up
 from tests.runs.made_up import CONFIG, INITIAL
@@ -18,14 +19,53 @@ WARM = replace(CONFIG, protocol=parse("warm-start"))
 SHARED = replace(CONFIG, protocol=parse("shared-split"))
 
 
-def test_a_hash_is_of_sorted_keys_without_spaces_in_ascii() -> None:
-    text = '{"a":[1,0.5],"b":"\\u00e5"}'
-    assert chain.sha256_of({"b": "å", "a": [1, 0.5]}) == hashlib.sha256(text.encode("ascii")).hexdigest()
+OLDER = replace(CONFIG, format=5)
+# Section 3.2.2 of RFC 8785, and what Python writes for it.
+EXAMPLE = {
+    "numbers": [333333333.33333329, 1e30, 4.50, 2e-3, 0.000000000000000000000000001],
+    "string": '\u20ac$\u000f\nA\'B"\\\\"/',
+    "literals": [None, True, False],
+}
+OF_EXAMPLE = (
+    '{"literals":[null,true,false],"numbers":[333333333.3333333,1e+30,4.5,0.002,1e-27],'
+    '"string":"\u20ac$\\u000f\\nA\'B\\"\\\\\\\\\\"/"}'
+)
+IN_PYTHON = OF_EXAMPLE.replace("\u20ac", "\\u20ac")
 
 
-def test_what_is_no_number_has_no_hash() -> None:
-    with pytest.raises(ValueError, match="not JSON compliant"):
-        chain.sha256_of({"loss": float("nan")})
+def test_a_hash_is_of_the_canonical_json_of_rfc_8785() -> None:
+    assert chain.sha256_of(EXAMPLE, CONFIG) == hashlib.sha256(OF_EXAMPLE.encode()).hexdigest()
+    assert chain.sha256_of({"\ue000": 1e-5, "\U0001f600": 1.0}, CONFIG) == (
+        hashlib.sha256('{"\U0001f600":1,"\ue000":0.00001}'.encode()).hexdigest()
+    )
+
+
+def test_up_to_format_5_a_hash_is_of_what_python_writes() -> None:
+    assert chain.sha256_of(EXAMPLE, OLDER) == hashlib.sha256(IN_PYTHON.encode()).hexdigest()
+    assert chain.sha256_of({"\ue000": 1e-5, "\U0001f600": 1.0}, OLDER) == (
+        hashlib.sha256(b'{"\\ue000":1e-05,"\\ud83d\\ude00":1.0}').hexdigest()
+    )
+
+
+@pytest.mark.parametrize("config", [CONFIG, OLDER])
+def test_what_is_no_number_has_no_hash(config: Config) -> None:
+    with pytest.raises(ValueError, match=r"not JSON compliant|nan"):
+        chain.sha256_of({"loss": float("nan")}, config)
+
+
+def test_a_seed_of_63_bits_begins_a_chain_of_its_own() -> None:
+    first = CONFIG.settings[0]
+    starts = {
+        chain.start_sha256(replace(CONFIG, seed=seed), first, "", INITIAL, "a class") for seed in (2**53, 2**53 + 1)
+    }
+    assert len(starts) == 2
+
+
+def test_a_run_of_format_5_starts_from_the_hash_that_it_recorded() -> None:
+    made = made_up.records(OLDER)
+    needed = {each.name: made_up.start_sha256(OLDER, each, INITIAL) for each in CONFIG.settings}
+    assert chain.starts(OLDER, made.fingerprint, made.split, made.tensors) == needed
+    assert needed != {each.name: made_up.start_sha256(CONFIG, each, INITIAL) for each in CONFIG.settings}
 
 
 def test_an_entry_holds_hashes_of_weights_and_state_and_12_digits_of_each_tensor() -> None:

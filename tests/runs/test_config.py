@@ -44,15 +44,17 @@ def test_a_protocol_is_the_sorted_list_of_its_deviations(tmp_path: Path) -> None
 def test_a_configuration_of_another_format_is_refused_in_one_sentence(number: int | None) -> None:
     content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "format"}
     with pytest.raises(
-        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads formats 2, 3, 4 and 5"
+        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads formats 2, 3, 4, 5 and 6"
     ):
         from_json(content if number is None else content | {"format": number}, "a/config.json")
 
 
 def test_a_run_of_format_2_is_refused_and_its_configuration_in_a_report_is_read() -> None:
     content = to_json(replace(PRESETS["tiny"], orientation=IGNORED)) | {"format": 2}
-    assert from_json(content, "reports/x/run.json") == replace(PRESETS["tiny"], orientation=IGNORED)
-    with pytest.raises(ValueError, match=r"^a/config\.json is of format 2 and this version reads formats 3, 4 and 5; "):
+    assert from_json(content, "reports/x/run.json") == replace(PRESETS["tiny"], orientation=IGNORED, format=2)
+    with pytest.raises(
+        ValueError, match=r"^a/config\.json is of format 2 and this version reads formats 3, 4, 5 and 6; "
+    ):
         check_format(content, "a/config.json")
 
 
@@ -61,12 +63,13 @@ def test_a_configuration_of_an_older_format_ignores_the_orientation_and_has_no_k
     content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "orientation"}
     older = from_json(content | {"format": number}, "config.json")
     check_format(content | {"format": number}, "config.json")
-    assert older == replace(PRESETS["tiny"], orientation=IGNORED)
+    assert older == replace(PRESETS["tiny"], orientation=IGNORED, format=number)
     assert from_json(content, "config.json").orientation == "exif"
     assert to_json(older, number) == content | {"format": number}
-    # Continued by this version, it is written as the newest version without orientation would have written it.
-    assert to_json(older) == content | {"format": 4}
-    with pytest.raises(ValueError, match=rf"format {number} has no setting orientation; format 5 has"):
+    # Continued by this version, it stays what it was.
+    assert to_json(older) == content | {"format": number}
+    assert to_json(replace(PRESETS["tiny"], orientation=IGNORED)) == content | {"format": 4}
+    with pytest.raises(ValueError, match=rf"format {number} has no setting orientation; format 6 has"):
         from_json(content | {"format": number, "orientation": "exif"}, "config.json")
 
 
@@ -199,7 +202,9 @@ def test_options_name_what_a_file_must_set_and_no_folder_of_this_machine() -> No
 
 
 def test_every_setting_has_an_option_or_is_known_to_need_a_file() -> None:
-    assert {*inspect.get_annotations(Overrides), *ONLY_IN_FILES, "preset"} == {field.name for field in fields(Config)}
+    assert {*inspect.get_annotations(Overrides), *ONLY_IN_FILES, "preset", "format"} == {
+        field.name for field in fields(Config)
+    }
 
 
 def test_the_choices_are_those_of_the_feature_statistics() -> None:

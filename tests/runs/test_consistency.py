@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from in4310repro.data.splits import Split
-from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
+from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions, refuse_other_pixels
 from in4310repro.runs.deviations import parse
 from tests.builders import inside_json, relink
 from tests.runs import made_up
@@ -25,6 +26,7 @@ SHARED = parse("shared-split")
 
 def refuse(made: Records) -> None:
     refuse_contradictions(FOLDER, made.config, made.split, made.histories, made.metrics, made.scores, made.features)
+    refuse_other_pixels(FOLDER, made.config, made.fingerprint, made.split, made.pixels)
     refuse_broken_chains(FOLDER, made.config, made.fingerprint, made.split, made.histories, made.tensors)
 
 
@@ -69,6 +71,17 @@ def relabelled(made: Records) -> Records:
 def of_one_class(made: Records) -> Records:
     parts = {part: tuple(e for e in images if e.label == 0) for part, images in made.split.parts.items()}
     return replace(made, split=Split(made.split.root, ("bay",), parts))
+
+
+def without_pixels(path: str) -> Change:
+    return lambda made: replace(made, pixels={key: value for key, value in made.pixels.items() if key != path})
+
+
+def digest_of_pixels(changed: dict[str, str]) -> str:
+    """Return the hash of the hashes of the training images, some of them changed."""
+    made = made_up.records()
+    hashes = [{**made.pixels, **changed}[each.path] for each in made.split.parts["training"]]
+    return hashlib.sha256(bytes.fromhex("".join(hashes))).hexdigest()
 
 
 def linked(change: Change) -> Change:
@@ -199,6 +212,22 @@ CONTRADICTIONS: list[tuple[Change, str]] = [
         "features.json: sets.0.modules.conv1.activations name channel 7; there are 3, from 0",
     ),
     (
+        put("fingerprint", "pixels_sha256/test", "0"),
+        f"pixels.json: the hashes of the test images give {made_up.pixels_sha256(CONFIG)['test']}; pixels_sha256 in "
+        "fingerprint.json has 0",
+    ),
+    (without_pixels("sea/0.png"), "pixels.json: sea/0.png is missing"),
+    (
+        lambda made: replace(made, pixels={**made.pixels, "sea/9.png": "0" * 64}),
+        "pixels.json: sea/9.png is no image that the run of config.json reads",
+    ),
+    (
+        lambda made: replace(made, pixels={**made.pixels, "sea/0.png": "0" * 64}),
+        "pixels.json: the hashes of the training images give "
+        f"{digest_of_pixels({'sea/0.png': '0' * 64})}; pixels_sha256 in fingerprint.json has "
+        f"{made_up.pixels_sha256(CONFIG)['training']}",
+    ),
+    (
         put("tensors", "one", []),
         "one/tensors.json: it has 0 rows; epochs is 2 in config.json",
     ),
@@ -240,12 +269,13 @@ def test_the_first_contradiction_is_refused_with_file_key_and_what_is_needed(cha
         lambda made: made,
         lambda made: replace(made, features=None),
         # Images of one's own are as many as there are.
-        lambda made: configured(data="photos", scenes=3, orientation="ignored")(made),
+        lambda _: made_up.records(replace(CONFIG, data="photos", scenes=3, orientation="ignored")),
+        lambda _: replace(made_up.records(replace(CONFIG, format=5)), pixels={}),
         configured(split="0.4/0.25/0.35"),
         softmax((1, 0.00009), (0.5, 0.5), (0.5, 0.49991)),
         put("features", "sets/0/modules/conv1/activations", ACTIVATIONS),
     ],
-    ids=["whole", "without features", "photographs", "shares", "rounded", "activations"],
+    ids=["whole", "without features", "photographs", "format 5", "shares", "rounded", "activations"],
 )
 def test_records_that_agree_are_not_refused(change: Change) -> None:
     refuse(change(made_up.records()))

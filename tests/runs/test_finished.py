@@ -39,7 +39,15 @@ def test_a_run_holds_what_its_files_hold(tmp_path: Path) -> None:
     made = made_up.records()
     run = opened(tmp_path / "run", made)
     found = Records(
-        run.config, run.fingerprint, run.split, run.histories, run.tensors, run.metrics, run.scores, run.features
+        run.config,
+        run.fingerprint,
+        run.pixels,
+        run.split,
+        run.histories,
+        run.tensors,
+        run.metrics,
+        run.scores,
+        run.features,
     )
     # Where the images lie is not in the table.
     needed = replace(made, split=replace(made.split, root=Path()))
@@ -59,10 +67,9 @@ def test_a_run_commits_to_the_last_of_its_epochs(tmp_path: Path) -> None:
 
 
 def test_feature_maps_may_be_measured_later_and_images_lie_where_the_configuration_says(tmp_path: Path) -> None:
-    made = made_up.records()
     # Of photographs whose orientation is ignored, as drawn scenes have none: the chain is that of the records.
-    config = replace(CONFIG, data="photos", orientation="ignored")
-    run = opened(tmp_path / "run", replace(made, features=None, config=config))
+    made = made_up.records(replace(CONFIG, data="photos", orientation="ignored"))
+    run = opened(tmp_path / "run", replace(made, features=None))
     assert (run.features, run.split.root) == (None, Path("photos"))
 
 
@@ -84,7 +91,7 @@ def test_a_folder_of_an_unfinished_run_is_refused(name: str, tmp_path: Path, mon
 def test_a_run_of_the_format_before_is_refused_although_reports_read_its_configuration(tmp_path: Path) -> None:
     files = made_up.write(tmp_path / "run", made_up.records())
     files.write_json("config.json", to_json(CONFIG) | {"format": 2})
-    with pytest.raises(ValueError, match=r"config\.json is of format 2 and this version reads formats 3, 4 and 5"):
+    with pytest.raises(ValueError, match=r"config\.json is of format 2 and this version reads formats 3, 4, 5 and 6"):
         FinishedRun.open(files.folder)
 
 

@@ -84,7 +84,10 @@ def run_here(folder: Path) -> Iterator[Stage]:
         yield f"training with {setting.optimizer}", _tensors(run.files.read_tensors(f"{setting.name}/best.safetensors"))
         yield f"losses with {setting.optimizer}", _losses(run, setting.name)
     # The chain covers optimizer states too.
-    yield "hashes of the trainings", {name: chain.sha256_of(entries[-1]) for name, entries in run.tensors.items()}
+    yield (
+        "hashes of the trainings",
+        {name: chain.sha256_of(entries[-1], run.config) for name, entries in run.tensors.items()},
+    )
     yield "test scores", {"scores.npz": file_sha256(run.folder / "scores.npz")}
     yield "metrics", {name: repr(value) for name, value in run.metrics.items()}
     yield from _features(run, numerics)

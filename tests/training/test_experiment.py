@@ -30,7 +30,15 @@ TINY = PRESETS["tiny"]
 
 def test_a_run_folder_holds_the_files_of_the_contract(finished_run: Path) -> None:
     names = {file.relative_to(finished_run).as_posix() for file in finished_run.rglob("*") if file.is_file()}
-    expected = {"config.json", "fingerprint.json", "split.csv", "scores.npz", "metrics.json", "features.json"}
+    expected = {
+        "config.json",
+        "fingerprint.json",
+        "split.csv",
+        "pixels.json",
+        "scores.npz",
+        "metrics.json",
+        "features.json",
+    }
     for setting in TINY.settings:
         files = ("history.json", "tensors.json", "best.safetensors")
         expected |= {f"{setting.name}/{name}" for name in files}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -44,12 +44,17 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def pixel_hashes(self) -> dict[str, str]:
+        """Return the sha256 of each image's pixels [row][column][RGB] by path, in the order of the set."""
+        if self.cached is not None:
+            hashes = [row.tobytes().hex() for row in self.cached.hashes]
+        else:
+            hashes = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in self.pixels]
+        return dict(zip(self.paths, hashes, strict=True))
+
     def pixels_sha256(self) -> str:
         """Return one sha256 over the sha256 of each image's pixels, in the order of the set."""
-        if self.cached is not None:
-            return hashlib.sha256(self.cached.hashes.tobytes()).hexdigest()
-        hashes = (hashlib.sha256(np.ascontiguousarray(image).data).digest() for image in self.pixels)
-        return hashlib.sha256(b"".join(hashes)).hexdigest()
+        return sha256_of_hashes(self.pixel_hashes().values())
 
     def take(self, positions: Sequence[int]) -> UInt8[np.ndarray, "image height width channel"]:
         """Return a copy of the pixels of the images at the indices `positions`.
@@ -76,6 +81,11 @@ class ImageSet:
             self.take(positions),
             preprocessing=self.preprocessing,
         )
+
+
+def sha256_of_hashes(hashes: Iterable[str]) -> str:
+    """Return the sha256 of the bytes of hashes, one behind the other."""
+    return hashlib.sha256(bytes.fromhex("".join(hashes))).hexdigest()
 
 
 def load_images(

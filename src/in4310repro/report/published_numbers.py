@@ -105,7 +105,7 @@ def refuse_incomparable(corrected: FinishedRun, published: Sequence[FinishedRun]
         protocol = parse(CORRECTED if run is corrected else PUBLISHED)
         if run.config.protocol != protocol:
             raise ValueError(f"{run.folder} has protocol {run.config.protocol}; expected {protocol}")
-        expected = replace(corrected.config, protocol=protocol, seed=run.config.seed)
+        expected = replace(corrected.config, protocol=protocol, seed=run.config.seed, format=run.config.format)
         if mismatches := list(differences(to_json(run.config), to_json(expected))):
             first = mismatches[0]
             raise ValueError(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
+import rfc8785
 import torch
 
 from in4310repro.data.preprocessing import APPLIED, Preprocessing
@@ -27,8 +28,16 @@ DIGITS = 12  # of the sha256 of each tensor
 OF_TRAINING = ("model", "image_size", "batch_size", "epochs", "seed", "augmentation", "schedule", "warm_up")
 
 
-def sha256_of(value: Mapping[str, Any]) -> str:
-    """Return the sha256 of a JSON object in canonical form: sorted keys, no spaces, ASCII."""
+def sha256_of(value: Mapping[str, Any], config: Config) -> str:
+    """Return the sha256 of a JSON object in the canonical form that the run's format has.
+
+    It is that of RFC 8785. Up to format 5 it was Python's: keys sorted by code point, ASCII, floats as `repr` has them.
+
+    Raises:
+        ValueError: a number is not finite or, in RFC 8785, an integer beyond 2^53.
+    """
+    if config.is_canonical:
+        return hashlib.sha256(rfc8785.dumps(dict(value))).hexdigest()
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
@@ -54,16 +63,17 @@ def entry(
     }
 
 
-def relink(entries: Sequence[EpochHashes], start: str) -> list[EpochHashes]:
+def relink(entries: Sequence[EpochHashes], start: str, config: Config) -> list[EpochHashes]:
     """Return the entries of a hash chain with each `previous` hash computed again, from a new starting point.
 
     Args:
         entries: the entries of a chain.
         start: the hash of the new starting point, which becomes the `previous` hash of the first entry.
+        config: the configuration of the run.
     """
     linked: list[EpochHashes] = []
     for each in entries:
-        linked.append({**each, "previous": sha256_of(linked[-1]) if linked else start})
+        linked.append({**each, "previous": sha256_of(linked[-1], config) if linked else start})
     return linked
 
 
@@ -80,6 +90,9 @@ def start_sha256(
         numeric_class: identifier of the arithmetic; equal classes give equal bits.
     """
     of_training = {name: getattr(config, name) for name in OF_TRAINING}
+    if config.is_canonical:
+        # Numbers of RFC 8785 are doubles, and a seed may have 63 bits.
+        of_training["seed"] = str(config.seed)
     how = config.preprocessing
     if replace(how, orientation=APPLIED) != Preprocessing(size=config.image_size):
         of_training["preprocessing"] = {name: value for name, value in asdict(how).items() if name != "orientation"}
@@ -100,7 +113,8 @@ def start_sha256(
             },
             "split_sha256": split_sha256,
             "training_images": config.protocol.part_read_as("training"),
-        }
+        },
+        config,
     )
 
 

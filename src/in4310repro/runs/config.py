@@ -44,9 +44,10 @@ from in4310repro.system.text import did_you_mean
 
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 # Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
-# EXIF orientation is applied, which older runs ignored.
-FORMAT, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 5, 4, 4
-OF_RUNS = (3, 4, FORMAT)  # formats of runs that are read
+# EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785), and
+# pixels.json has the hash of every decoded image.
+FORMAT, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 6, 6, 4, 4
+OF_RUNS = (3, 4, 5, FORMAT)  # formats of runs that are read
 OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
@@ -68,6 +69,7 @@ class Config:
     """All options that change a run's results."""
 
     preset: str
+    format: int = FORMAT  # of the run's files; no option, since an older run keeps its own
     data: str | None = None  # folder of class folders; None draws the embedded scenes
     scenes: int = 0  # embedded scenes of each class
     model: str = "resnet18"
@@ -100,6 +102,16 @@ class Config:
     feature_images: int = 200
     imagenet: str | None = None
     cifar10: str | None = None
+
+    @property
+    def written_format(self) -> int:
+        """Number of the format of the run's files. Without EXIF orientation it is an older one."""
+        return self.format if self.orientation == APPLIED else min(self.format, LAST_WITHOUT_ORIENTATION)
+
+    @property
+    def is_canonical(self) -> bool:
+        """True if the run's hashes are over canonical JSON, and it records the hash of every decoded image."""
+        return self.written_format >= CANONICAL
 
     @property
     def network(self) -> Network:
@@ -195,7 +207,7 @@ def from_json(value: Any, source: str) -> Config:
             raise ValueError(f"{source}: format {value['format']} has no setting orientation; format {FORMAT} has")
         settings["orientation"] = IGNORED
     try:
-        return _replace(Config(preset=value["preset"]), settings, source)
+        return _replace(Config(preset=value["preset"], format=value["format"]), settings, source)
     except ValueError as error:
         raise ValueError(str(error) if source in str(error) else f"{source}: {error}") from None
 
@@ -221,11 +233,10 @@ def to_json(config: Config, number: int | None = None) -> Values:
 
     Args:
         config: the configuration.
-        number: the number of the format. If it is None, the format is `FORMAT`, or an older one if the EXIF
-            orientation is ignored. Thus older runs and their checkpoints can be continued in their own format.
+        number: the number of the format; None: that of the configuration, so that older runs and their checkpoints
+            are continued in their own format.
     """
-    if number is None:
-        number = FORMAT if config.orientation == APPLIED else LAST_WITHOUT_ORIENTATION
+    number = config.written_format if number is None else number
     values = asdict(config)
     values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
     if number <= LAST_WITHOUT_ORIENTATION:
@@ -233,6 +244,7 @@ def to_json(config: Config, number: int | None = None) -> Values:
     # Left out at its default, so that older versions read such configurations, and older runs can continue.
     if config.select == DEFAULT_SELECTION:
         del values["select"]
+    del values["format"]
     return {"format": number} | values | {"protocol": config.protocol.names}
 
 
@@ -298,7 +310,7 @@ def _convert(record: type, values: Mapping[str, Any], source: str) -> Values:
     Raises:
         ValueError: a name is unknown, or a value has a wrong type.
     """
-    types = get_type_hints(record)
+    types = {name: kind for name, kind in get_type_hints(record).items() if name != "format"}
     converted: Values = {}
     for name, value in values.items():
         try:

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from in4310repro.data.images import sha256_of_hashes
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.metrics import PER_CLASS, ClassMetrics, class_metrics
 from in4310repro.metrics.scores import Scores
@@ -49,6 +50,39 @@ def refuse_contradictions(
         _refuse(folder / names.FEATURES, _wrong_in_features(features, config.modules))
 
 
+def refuse_other_pixels(
+    folder: Path, config: Config, fingerprint: Fingerprint, split: Split, pixels: Mapping[str, str]
+) -> None:
+    """Check that `pixels.json` has a hash for each image that the run read, and agrees with `fingerprint.json`.
+
+    Up to format 5 there is nothing to check.
+
+    Raises:
+        ValueError: there is a contradiction. The message names the image or the part.
+    """
+    if config.is_canonical:
+        _refuse(folder / names.PIXELS, _wrong_in_pixels(pixels, config, fingerprint, split))
+
+
+def _wrong_in_pixels(
+    pixels: Mapping[str, str], config: Config, fingerprint: Fingerprint, split: Split
+) -> Iterator[str]:
+    read_as = {part: config.protocol.part_read_as(part) for part in split.parts}
+    paths = {part: [entry.path for entry in split.parts[of]] for part, of in read_as.items()}
+    needed = {path for each in paths.values() for path in each}
+    if pixels.keys() != needed:
+        first = sorted(pixels.keys() ^ needed)[0]
+        yield f"{first} is {'missing' if first in needed else f'no image that the run of {names.CONFIG} reads'}"
+    recorded = fingerprint.get("pixels_sha256", {})
+    for part, each in paths.items():
+        found = sha256_of_hashes(pixels[path] for path in each)
+        if recorded.get(part) != found:
+            yield (
+                f"the hashes of the {part} images give {found}; pixels_sha256 in {names.FINGERPRINT} has "
+                f"{recorded.get(part)}"
+            )
+
+
 def refuse_broken_chains(
     folder: Path,
     config: Config,
@@ -67,7 +101,7 @@ def refuse_broken_chains(
     """
     starts = chain.starts(config, fingerprint, split, tensors)
     for name, rows in histories.items():
-        _refuse(folder / name / names.TENSORS, _wrong_in_tensors(tensors[name], rows, starts[name]))
+        _refuse(folder / name / names.TENSORS, _wrong_in_tensors(tensors[name], rows, starts[name], config))
 
 
 def _refuse(file: Path, faults: Iterator[str]) -> None:
@@ -121,7 +155,9 @@ def _wrong_lengths(record: ClassMetrics, classes: int) -> Iterator[str]:
             yield f"{key} has {len(values)} values; {names.SPLIT} has {classes} classes"  # type: ignore[arg-type]
 
 
-def _wrong_in_tensors(entries: Sequence[EpochHashes], rows: Sequence[HistoryRow], start_sha256: str) -> Iterator[str]:
+def _wrong_in_tensors(
+    entries: Sequence[EpochHashes], rows: Sequence[HistoryRow], start_sha256: str, config: Config
+) -> Iterator[str]:
     if len(entries) != len(rows):
         yield f"it has {len(entries)} rows; epochs is {len(rows)} in {names.CONFIG}"
     needed, before = start_sha256, f"the start by {names.CONFIG}, {names.SPLIT} and {names.FINGERPRINT}"
@@ -137,7 +173,7 @@ def _wrong_in_tensors(entries: Sequence[EpochHashes], rows: Sequence[HistoryRow]
                 f"epoch {number}: weights_sha256 is {entry['weights_sha256']}; {names.HISTORY} has "
                 f"{row['weights_sha256']}"
             )
-        needed, before = chain.sha256_of(entry), f"the entry of epoch {number}"
+        needed, before = chain.sha256_of(entry, config), f"the entry of epoch {number}"
 
 
 def _wrong_in_metrics(

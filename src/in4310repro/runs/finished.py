@@ -22,10 +22,10 @@ from in4310repro.models.building import Weights
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
-from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
+from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions, refuse_other_pixels
 from in4310repro.runs.folder import RunFolder, describe_status
 from in4310repro.runs.presets import HEAD_PRESET
-from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, RunMetrics
+from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Pixels, RunMetrics
 from in4310repro.runs.selection import select
 from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
 from in4310repro.system.fingerprint import Fingerprint
@@ -49,6 +49,7 @@ class FinishedRun:
     files: RunFolder
     config: Config
     fingerprint: Fingerprint
+    pixels: Mapping[str, str]  # sha256 of the decoded pixels of each image by path; none up to format 5
     groups: list[list[str]]  # paths that the split holds on one side, beside files of equal bytes
     split: Split
     histories: Mapping[str, list[HistoryRow]]  # by setting, in the order of their training
@@ -77,6 +78,7 @@ class FinishedRun:
             files=files,
             config=config,
             fingerprint=files.read_record(names.FINGERPRINT, Fingerprint),
+            pixels=files.read_record(names.PIXELS, Pixels) if config.is_canonical else {},
             groups=files.read_record(names.GROUPS, Groups) if config.group == LOOK_ALIKES else [],
             split=from_csv(files.file(names.SPLIT), Path(config.data or ".")),
             histories={n: files.read_record(names.of_setting(n, names.HISTORY), list[HistoryRow]) for n in settings},
@@ -86,6 +88,7 @@ class FinishedRun:
             features=files.read_record(names.FEATURES, FeatureMaps) if measured else None,
         )
         refuse_contradictions(folder, config, run.split, run.histories, metrics, run.scores, run.features)
+        refuse_other_pixels(folder, config, run.fingerprint, run.split, run.pixels)
         refuse_broken_chains(folder, config, run.fingerprint, run.split, run.histories, run.tensors)
         return run
 
@@ -102,7 +105,7 @@ class FinishedRun:
     @property
     def training_sha256(self) -> str:
         """Last hash in the hash chain of the selected training setting. It depends on every epoch."""
-        return chain.sha256_of(self.tensors[self.metrics["setting"]][-1])
+        return chain.sha256_of(self.tensors[self.metrics["setting"]][-1], self.config)
 
     def selected_network(self) -> torch.nn.Module:
         """Return the network that was selected and scored on the test set, on the CPU.

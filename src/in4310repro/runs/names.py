@@ -5,6 +5,7 @@ import re
 CONFIG = "config.json"
 FINGERPRINT = "fingerprint.json"
 SPLIT = "split.csv"
+PIXELS = "pixels.json"  # from format 6 of config.json on
 GROUPS = "groups.json"  # only where the split holds look-alikes on one side
 SCORES = "scores.npz"
 METRICS = "metrics.json"
@@ -24,7 +25,7 @@ KEPT_EPOCHS = "epochs"
 LOGS = "logs"
 STEPS = "steps.csv"  # below it and the folder of a setting
 
-OF_RUN = (CONFIG, FINGERPRINT, SPLIT, GROUPS, SCORES, METRICS, FEATURES)
+OF_RUN = (CONFIG, FINGERPRINT, SPLIT, PIXELS, GROUPS, SCORES, METRICS, FEATURES)
 OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
 
 

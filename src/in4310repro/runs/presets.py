@@ -254,7 +254,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     words, in_file = [f"--preset {shlex.quote(config.preset)}"], []
     for name in (field.name for field in fields(Config)):
         value = getattr(config, name)
-        if name in chosen or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
+        if name in (*chosen, "format") or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
             continue
         if name in ONLY_IN_FILES:
             in_file.append(name)

@@ -12,6 +12,7 @@ from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.schema import Count, NonNegative, PositiveCount, RelativePath, Sha256, Share, ShortHash, Text
 
 Manifest = dict[RelativePath, Sha256]
+Pixels = dict[RelativePath, Sha256]  # `pixels.json`: image -> sha256 of its decoded pixels [row][column][RGB]
 Groups = list[Annotated[list[RelativePath], Field(min_length=2)]]  # `groups.json`: paths of images in one part each
 Supports = dict[Text, dict[Text, Count]]  # part -> class -> images
 TensorHashes = dict[Text, ShortHash]  # tensor -> the first 12 hex digits of its sha256

@@ -223,6 +223,8 @@ def restore(
         if isinstance(begun_with, Mapping) and "preset" in begun_with:
             # Reading and writing it adds the defaults of newer settings, with which an older training was done.
             begun_with = configuration.to_json(configuration.from_json(begun_with, source))
+            # Older versions wrote the checkpoints of a run of format 3 in format 4.
+            begun_with["format"] = config.get("format")
         refuse_other_configuration(begun_with, config, source)
         check(position, PositionRecord, source)
         try:

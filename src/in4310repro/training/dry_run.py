@@ -30,7 +30,7 @@ from in4310repro.training.epochs import Epochs, Step, TrainingInputs
 from in4310repro.training.preparation import TrainingPlan, plan_training
 
 WARM_UP = 1  # batches of a setting before the one that is timed
-WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS, names.MANIFEST)
+WRITTEN = (names.CONFIG, names.FINGERPRINT, names.SPLIT, names.PIXELS, names.SCORES, names.METRICS, names.MANIFEST)
 OF_SETTING = (names.HISTORY, names.TENSORS, names.BEST_WEIGHTS)
 
 

@@ -35,7 +35,7 @@ from in4310repro.training.run_opening import (
     log_formats,
     resume_run,
     start_run,
-    with_recorded_orientation,
+    with_recorded_format,
 )
 from in4310repro.training.step_trace import refuse_several_processes, refuse_steps_beyond
 from in4310repro.training.training import Task, fit
@@ -74,11 +74,11 @@ def train(
     """
     if resume:
         refuse_without_run(folder)
-        config = with_recorded_orientation(config, folder, context.progress)
+        config = with_recorded_format(config, folder, context.progress)
     context = _with_shared_arithmetic(context)
     formats = log_formats(folder, log_steps, resume=resume)
     refuse_several_processes(trace, context.processes)
-    context.processes.broadcast_json(config.orientation)
+    context.processes.broadcast_json([config.orientation, config.format])
 
     plan = plan_training(config, context)
     _refuse_unequal_processes(plan, context)
@@ -112,7 +112,8 @@ def follow(config: Config, context: Context) -> None:
     """
     context = _with_shared_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
-    config = replace(config, orientation=context.processes.broadcast_json())
+    orientation, number = context.processes.broadcast_json()
+    config = replace(config, orientation=orientation, format=number)
     plan = plan_training(config, context)
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.

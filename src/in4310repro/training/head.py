@@ -226,5 +226,5 @@ def _position(task: Task, record: Record) -> Position:
     entries: list[EpochHashes] = files.read_record(kept[1], list[EpochHashes])
     # The history is written last.
     entries = entries[: len(history)]
-    whole = len(entries) == len(history) and entries == chain.relink(entries, record.start_sha256)
+    whole = len(entries) == len(history) and entries == chain.relink(entries, record.start_sha256, task.config)
     return Position(history=history, tensors=entries) if whole else Position()

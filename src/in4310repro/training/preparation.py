@@ -151,6 +151,12 @@ class TrainingPlan:
         """The split as the bytes of `split.csv`."""
         return to_csv(self.split)
 
+    @property
+    def pixels(self) -> dict[str, str]:
+        """The sha256 of the decoded pixels of each image, by path."""
+        hashes = {path: sha256 for images in self.sets.values() for path, sha256 in images.pixel_hashes().items()}
+        return dict(sorted(hashes.items()))
+
     def network_with(self, weights: dict[str, torch.Tensor], source: str, *, of_file: bool = False) -> torch.nn.Module:
         """Return a copy of the network with these weights and buffers.
 

@@ -24,8 +24,8 @@ from in4310repro.training.preparation import TrainingPlan
 from in4310repro.training.step_log import formats_of, refuse_missing_library
 
 
-def with_recorded_orientation(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration with its EXIF orientation option replaced by the one that the run has recorded.
+def with_recorded_format(config: Config, folder: Path, progress: Progress) -> Config:
+    """Return the configuration with the format of the run, and with the EXIF orientation that the run has recorded.
 
     Raises:
         ValueError: the run's configuration is damaged or has an unsupported format.
@@ -33,7 +33,7 @@ def with_recorded_orientation(config: Config, folder: Path, progress: Progress) 
     _, recorded = _recorded_config(RunFolder.open(folder))
     if recorded.orientation != config.orientation:
         progress.message(f"{folder} was begun with EXIF orientation {recorded.orientation}, and goes on so")
-    return replace(config, orientation=recorded.orientation)
+    return replace(config, orientation=recorded.orientation, format=recorded.format)
 
 
 def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:
@@ -79,6 +79,8 @@ def start_run(folder: Path, plan: TrainingPlan) -> RunFolder:
     files = RunFolder.create(folder)
     files.write_json(names.FINGERPRINT, plan.fingerprint)
     files.write_bytes(names.SPLIT, plan.split_csv)
+    if plan.config.is_canonical:
+        files.write_json(names.PIXELS, plan.pixels)
     if plan.config.group == LOOK_ALIKES:
         files.write_json(names.GROUPS, plan.groups)
     # Last: a folder with a configuration can be resumed.
@@ -200,7 +202,7 @@ def begin_extension(files: RunFolder, config: Config) -> None:
     starts = chain.starts(config, run.fingerprint, run.split, run.tensors)
     for setting, file in kept.items():
         tensors = read_tensors(file)
-        entries = chain.relink(run.tensors[setting], starts[setting])
+        entries = chain.relink(run.tensors[setting], starts[setting], config)
         position = Position(epoch=run.config.epochs, history=run.histories[setting], tensors=entries)
         folder = path_below(files.folder, names.of_setting(setting, names.CHECKPOINTS))
         # Those of an extension that was begun and given up are as old, and of another number of epochs.

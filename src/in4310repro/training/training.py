@@ -103,7 +103,7 @@ class Record:
         if best_epoch([*position.history, row], self._task.config.select) is row:
             best_weights = names.of_setting(setting, names.BEST_WEIGHTS)
             files.write_weights(best_weights, model.state_dict(), self._task.config.preprocessing)
-        previous = chain.sha256_of(position.tensors[-1]) if position.tensors else self.start_sha256
+        previous = chain.sha256_of(position.tensors[-1], self._task.config) if position.tensors else self.start_sha256
         position.history.append(row)
         position.tensors.append(chain.entry(row["epoch"], previous, model.state_dict(), optimizer))
         files.write_json(names.of_setting(setting, names.TENSORS), position.tensors)

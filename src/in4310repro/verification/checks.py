@@ -217,7 +217,7 @@ CHECKS = (
     ),
     Check(
         name="pixels",
-        files="`fingerprint.json`",
+        files="`fingerprint.json`, `pixels.json`",
         compared_with="the decoded pixels of test and validation images",
         find=decoded_differences,
     ),

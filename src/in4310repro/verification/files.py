@@ -64,6 +64,7 @@ def _as_far_as(written: Any, needed: Any) -> Any:
 
 def _json_files(run: FinishedRun) -> list[str]:
     of_run = [names.CONFIG, names.FINGERPRINT, names.METRICS]
+    of_run += [names.PIXELS] if run.config.is_canonical else []
     of_run += [names.FEATURES] if run.features is not None else []
     of_run += [names.GROUPS] if run.config.group == LOOK_ALIKES else []
     return of_run + [
@@ -125,7 +126,7 @@ def preset_findings(run: FinishedRun) -> Iterator[Finding]:
     if run.config.orientation == IGNORED and any((run.config.data, run.config.imagenet, run.config.cifar10)):
         yield Note(f"{place}: pictures were read without their EXIF orientation, as here")
     if preset := PRESETS.get(named):
-        expected = replace(preset, orientation=run.config.orientation)
+        expected = replace(preset, orientation=run.config.orientation, format=run.config.format)
         changed = [
             each.name for each in fields(Config) if getattr(expected, each.name) != getattr(run.config, each.name)
         ]

@@ -94,6 +94,8 @@ def wrong_in_manifest(run: FinishedRun) -> list[str]:
         of_settings.add(names.LAST_WEIGHTS)
     needed = {names.of_setting(setting.name, name) for setting in run.config.settings for name in of_settings}
     needed |= {names.CONFIG, names.FINGERPRINT, names.SPLIT, names.SCORES, names.METRICS}
+    if run.config.is_canonical:
+        needed.add(names.PIXELS)
     if run.config.group == LOOK_ALIKES:
         needed.add(names.GROUPS)
     if run.features is not None:

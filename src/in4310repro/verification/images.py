@@ -107,6 +107,9 @@ def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise:
         if made_by.get(name) != here.get(name)
     ]
     why = f" (another decoder: {', '.join(versions)})" if versions else ""
+    hashes = images.pixel_hashes()
+    if other := [path for path in hashes if run.pixels.get(path, hashes[path]) != hashes[path]]:
+        why = f", first of {len(other)} other images {other[0]}{why}"
     yield (
         f"{run.folder / names.FINGERPRINT}: pixels_sha256 of the {part} images is {recorded}; they are decoded to "
         f"{computed}{why}"

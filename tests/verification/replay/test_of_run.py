@@ -38,6 +38,7 @@ from in4310repro.verification.replay.of_run import (
 )
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
+from tests.runs.made_up import canonical_sha256
 from tests.sessions.soak import find_differing_files, small_network
 
 TINY = PRESETS["tiny"]
@@ -89,9 +90,6 @@ def test_a_replay_prints_what_was_trained_again_what_it_is_worth_and_what_it_doe
 def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_docs(kept_run: Path) -> None:
     folder = kept_run / "sgd"
 
-    def sha256(value: Any) -> str:
-        return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
     def of_arrays(arrays: dict[str, Any]) -> str:
         digest = hashlib.sha256()
         for name in sorted(arrays):
@@ -103,9 +101,9 @@ def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_doc
     fingerprint = json.loads((kept_run / "fingerprint.json").read_text())
     recorded = json.loads((kept_run / "config.json").read_text())
     names = ("model", "image_size", "batch_size", "epochs", "seed", "augmentation", "schedule", "warm_up")
-    previous = sha256(
+    previous = canonical_sha256(
         {
-            "config": {name: recorded[name] for name in names},
+            "config": {name: recorded[name] for name in names} | {"seed": str(recorded["seed"])},
             "initial_weights_sha256": fingerprint["initial_weights_sha256"],
             "numeric_class": fingerprint["numeric_class"],
             "setting": {
@@ -127,7 +125,7 @@ def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_doc
             "optimizer_sha256": of_arrays(state),
             "tensors": {name: of_arrays({name: array})[:12] for name, array in weights.items()},
         }
-        previous = sha256(entry)
+        previous = canonical_sha256(entry)
     assert previous == FinishedRun.open(kept_run).training_sha256
 
 
