@@ -1,13 +1,14 @@
 //! Convolution: its output and the gradient of its maps.
 
+use crate::fused::fma;
 use crate::maps::{place, Geometry, Maps};
 use crate::stream::{require, Outcome, Request, Tensor};
 use crate::sums::{add_to, double, exact_to, fma_to, part_length};
 use crate::winograd::{Axis, Winograd};
 
-const SEGMENT: usize = 128;
+pub const SEGMENT: usize = 128;
 /// Sums of up to so many steps are chains in double.
-const EXACT: usize = 32;
+pub const EXACT: usize = 32;
 
 /// Weights in the order of steps, [row][column][input of the group][group][output of the group].
 pub struct Kernel {
@@ -79,7 +80,7 @@ fn depthwise_chain(taps: &[(usize, &[f32])], weight: &[f32], result: &mut [f32])
     for &(tap, values) in taps {
         let weights = &weight[tap * result.len()..];
         for ((sum, &value), &weight) in result.iter_mut().zip(values).zip(weights) {
-            *sum = value.mul_add(weight, *sum);
+            *sum = fma(value, weight, *sum);
         }
     }
 }
@@ -168,14 +169,18 @@ pub fn forward(request: &Request) -> Outcome<Vec<Tensor>> {
     let bias = if request.inputs() > 2 { Some(request.f32(2, &[weight.images])?) } else { None };
     require(maps.channels == weight.channels * geometry.groups, "the channels of maps and weight differ")?;
     let size = geometry.results(maps.size, weight.size)?;
-    let kernel = Kernel::of_output(&weight, geometry.groups);
+    Ok(vec![output(&maps, &weight, &bias, &geometry, size).tensor("result")])
+}
+
+pub fn output(maps: &Maps, weight: &Maps, bias: &Option<Vec<f32>>, geometry: &Geometry, size: [usize; 2]) -> Maps {
+    let kernel = Kernel::of_output(weight, geometry.groups);
     let mut results = Maps::zeros(maps.images, size, weight.images);
     let axes = Axis::both(size, maps.size, geometry.seen([0, 0], [0, 0]));
     let winograd = if geometry.is_suitable(weight.size) { Winograd::new(&kernel, axes) } else { None };
-    each_image(&maps, winograd, &bias, &mut results, |image, place, result| {
-        kernel.direct(&maps, image, geometry.seen(place, [0, 0]), result);
+    each_image(maps, winograd, bias, &mut results, |image, place, result| {
+        kernel.direct(maps, image, geometry.seen(place, [0, 0]), result);
     });
-    Ok(vec![results.tensor("result")])
+    results
 }
 
 pub fn backward(request: &Request) -> Outcome<Vec<Tensor>> {

@@ -24,9 +24,15 @@ pub fn forward(request: &Request) -> Outcome<Vec<Tensor>> {
     let rows = request.f32(0, &[images, features])?;
     let weight = request.f32(1, &[outputs, features])?;
     let bias = if request.inputs() > 2 { request.f32(2, &[outputs])? } else { vec![0.0; outputs] };
+    Ok(vec![Tensor::f32("result", &[images, outputs], &output(&rows, &weight, &bias))])
+}
+
+/// The results of each row, of a weight [output][feature].
+pub fn output(rows: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
+    let (outputs, features) = (bias.len(), weight.len() / bias.len());
     let place = |index: usize| index % outputs * features + index / outputs;
     let transposed: Vec<f32> = (0..weight.len()).map(|index| weight[place(index)]).collect();
-    Ok(vec![Tensor::f32("result", &[images, outputs], &chains(&rows, &transposed, &bias))])
+    chains(rows, &transposed, bias)
 }
 
 pub fn backward(request: &Request) -> Outcome<Vec<Tensor>> {

@@ -42,19 +42,28 @@ fn split(x: f64) -> (f64, f64) {
 }
 
 /// Exponentials of an image, their sum and the largest score.
-struct Image {
+pub struct Image {
     e: Vec<f64>,
     z: f64,
     m: f64,
 }
 
 impl Image {
-    fn new(scores: &[f32]) -> Image {
+    pub fn new(scores: &[f32]) -> Image {
         // f32::max leaves NaN out; its exponential makes Z and all results NaN.
         let m = f64::from(scores.iter().copied().fold(f32::NEG_INFINITY, f32::max));
         let e: Vec<f64> = scores.iter().map(|&score| exp(f64::from(score) - m)).collect();
         let z = e.iter().fold(0.0, |sum, e| sum + e);
         Image { e, z, m }
+    }
+
+    /// The loss, if this is the score of the label.
+    pub fn loss(&self, score: f32) -> f64 {
+        log(self.z) - (f64::from(score) - self.m)
+    }
+
+    pub fn softmax(&self) -> impl Iterator<Item = f32> + '_ {
+        self.e.iter().map(|e| (e / self.z) as f32)
     }
 
     fn all(scores: &[f32], classes: usize) -> Vec<Image> {
@@ -65,7 +74,7 @@ impl Image {
 pub fn softmax(request: &Request) -> Outcome<Vec<Tensor>> {
     let shape: [usize; 2] = request.shape(0)?;
     let images = Image::all(&request.f32(0, &shape)?, shape[1]);
-    let values = images.iter().flat_map(|image| image.e.iter().map(move |e| (e / image.z) as f32));
+    let values = images.iter().flat_map(Image::softmax);
     Ok(vec![Tensor::f32("result", &shape, &values.collect::<Vec<_>>())])
 }
 
@@ -75,8 +84,7 @@ pub fn cross_entropy(request: &Request) -> Outcome<Vec<Tensor>> {
     let labels = request.labels(1, images, classes)?;
     let all = Image::all(&scores, classes);
     let sum = batch_sums(images, 1, 1, |image, sum| {
-        let score = f64::from(scores[image * classes + labels[image]]);
-        sum[0] += log(all[image].z) - (score - all[image].m);
+        sum[0] += all[image].loss(scores[image * classes + labels[image]]);
     });
     Ok(vec![Tensor::f32("loss", &[1], &[(sum[0] / images as f64) as f32])])
 }

@@ -3,6 +3,7 @@
 //! Requests come on standard input and answers go to standard output; see stream.rs.
 
 mod convolution;
+mod fused;
 mod linear;
 mod loss;
 mod maps;

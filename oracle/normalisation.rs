@@ -1,11 +1,12 @@
 //! Batch norm and ReLU, fused and separate.
 
+use crate::fused::fma;
 use crate::maps::Maps;
 use crate::stream::{require, Outcome, Request, Tensor};
 use crate::sums::{add_to, batch_sums, double, rounded};
 
 #[derive(Clone, Copy, PartialEq)]
-enum Activation {
+pub enum Activation {
     None,
     Relu,
     Relu6,
@@ -22,7 +23,7 @@ impl Activation {
     }
 
     /// max(y, 0) or min(max(y, 0), 6); NaN stays.
-    fn apply(self, y: f32) -> f32 {
+    pub fn apply(self, y: f32) -> f32 {
         match self {
             Activation::None => y,
             _ if y <= 0.0 => 0.0,
@@ -39,18 +40,18 @@ impl Activation {
 }
 
 /// What batch norm knows of a channel.
-struct Channel {
+pub struct Channel {
     mean: f64,
     variance: f64,
     inverse: f64,
     slope: f64,
-    centre: f32,
-    scale: f32,
-    shift: f32,
+    pub centre: f32,
+    pub scale: f32,
+    pub shift: f32,
 }
 
 impl Channel {
-    fn new(mean: f64, variance: f64, epsilon: f64, weight: f32, bias: f32) -> Channel {
+    pub fn new(mean: f64, variance: f64, epsilon: f64, weight: f32, bias: f32) -> Channel {
         let inverse = 1.0 / (variance + epsilon).sqrt();
         let slope = f64::from(weight) * inverse;
         let centre = mean as f32;
@@ -58,8 +59,8 @@ impl Channel {
         Channel { mean, variance, inverse, slope, centre, scale: slope as f32, shift }
     }
 
-    fn apply(&self, x: f32) -> f32 {
-        (x - self.centre).mul_add(self.scale, self.shift) + 0.0
+    pub fn apply(&self, x: f32) -> f32 {
+        fma(x - self.centre, self.scale, self.shift) + 0.0
     }
 }
 

@@ -10,7 +10,7 @@ fn positions([rows, columns]: [Range<usize>; 2], width: usize) -> Vec<usize> {
 }
 
 /// The positions that each output averages: floor(i size / n) to ceil((i + 1) size / n) - 1 along an axis.
-fn average_windows(outputs: [usize; 2], size: [usize; 2]) -> Vec<Vec<usize>> {
+pub fn average_windows(outputs: [usize; 2], size: [usize; 2]) -> Vec<Vec<usize>> {
     let range = |axis: usize, i: usize| {
         i * size[axis] / outputs[axis]..((i + 1) * size[axis] + outputs[axis] - 1) / outputs[axis]
     };
@@ -57,6 +57,11 @@ fn maximum_windows(request: &Request, size: [usize; 2]) -> Outcome<([usize; 2], 
     let kernel: [usize; 2] = request.sizes("kernel")?;
     let outputs = geometry.results(size, kernel)?;
     require((0..4).all(|side| geometry.padding[side] < kernel[side / 2]), "a window may lie outside of the map")?;
+    Ok((outputs, windows(&geometry, kernel, outputs, size)))
+}
+
+/// The positions that each place of the output looks at.
+pub fn windows(geometry: &Geometry, kernel: [usize; 2], outputs: [usize; 2], size: [usize; 2]) -> Vec<Vec<usize>> {
     let window = |output: usize| {
         let first = geometry.seen(place(output, outputs[1]), [0, 0]);
         let range = |axis: usize| {
@@ -65,13 +70,13 @@ fn maximum_windows(request: &Request, size: [usize; 2]) -> Outcome<([usize; 2], 
         };
         positions([range(0), range(1)], size[1])
     };
-    Ok((outputs, (0..outputs[0] * outputs[1]).map(window).collect()))
+    (0..outputs[0] * outputs[1]).map(window).collect()
 }
 
 /// The position of the largest value: the first of equal values and the last NaN.
-fn largest(plane: &[f32], window: &[usize]) -> usize {
+pub fn largest(plane: impl Fn(usize) -> f32, window: &[usize]) -> usize {
     let larger = |best: usize, &position: &usize| {
-        if plane[position] > plane[best] || plane[position].is_nan() { position } else { best }
+        if plane(position) > plane(best) || plane(position).is_nan() { position } else { best }
     };
     window.iter().fold(window[0], larger)
 }
@@ -82,7 +87,7 @@ pub fn maximum(request: &Request) -> Outcome<Vec<Tensor>> {
     let (outputs, windows) = maximum_windows(request, [height, width])?;
     let mut results = Vec::new();
     for plane in request.f32(0, &shape)?.chunks_exact(height * width) {
-        results.extend(windows.iter().map(|window| plane[largest(plane, window)]));
+        results.extend(windows.iter().map(|window| plane[largest(|position| plane[position], window)]));
     }
     Ok(vec![Tensor::f32("result", &[images, channels, outputs[0], outputs[1]], &results)])
 }
@@ -97,7 +102,7 @@ pub fn maximum_backward(request: &Request) -> Outcome<Vec<Tensor>> {
     for (index, plane) in planes.chunks_exact(height * width).enumerate() {
         let sums = &mut results[index * plane.len()..][..plane.len()];
         for (window, gradient) in windows.iter().zip(&gradient[index * windows.len()..]) {
-            sums[largest(plane, window)] += gradient;
+            sums[largest(|position| plane[position], window)] += gradient;
         }
     }
     Ok(vec![Tensor::f32("gradient", &shape, &results)])

@@ -1,5 +1,6 @@
 //! Cuts of sums, leaves of a batch and the tree over them.
 
+use crate::fused::fma;
 use std::ops::{Add, Range};
 
 pub const LEAF: usize = 8;
@@ -26,7 +27,7 @@ pub fn add_to<T: Copy + Add<Output = T>>(sums: &mut [T], terms: &[T]) {
 /// sum = fma(factor, term, sum) for each element.
 pub fn fma_to(sums: &mut [f32], factor: f32, terms: &[f32]) {
     for (sum, &term) in sums.iter_mut().zip(terms) {
-        *sum = factor.mul_add(term, *sum);
+        *sum = fma(factor, term, *sum);
     }
 }
 

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from in4310repro.data.images import ImageSet
-from in4310repro.data.splits import from_csv
+from in4310repro.data.splits import Split, from_csv
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain
-from in4310repro.runs.config import from_json
+from in4310repro.runs.config import Config, from_json
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.progress import Advance, Progress
 
@@ -92,18 +92,26 @@ def relink(entries: list[Any], start_sha256: str | None = None) -> list[Any]:
     return entries
 
 
+def pixels_of(pixels: Any, config: Config, split: Split) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the hashes of the images that a run reads, and for each part the hash that its fingerprint has.
+
+    An image without a hash, such as one with a new name, gets that of no pixels.
+    """
+    read = {part: split.parts[config.protocol.part_read_as(part)] for part in split.parts}
+    hashes = {part: {each.path: pixels.get(each.path, "0" * 64) for each in read[part]} for part in read}
+    whole = {path: sha256 for each in hashes.values() for path, sha256 in each.items()}
+    digests = {part: b"".join(map(bytes.fromhex, each.values())) for part, each in hashes.items()}
+    return dict(sorted(whole.items())), {part: hashlib.sha256(each).hexdigest() for part, each in digests.items()}
+
+
 def rechain(folder: Path) -> None:
     """Recompute a run's hash chains and its list of pixel hashes after other files were changed, with the manifest."""
     run = RunFolder.open(folder)
     config, split = from_json(run.read_json("config.json"), "config.json"), from_csv(folder / "split.csv", folder)
     if config.is_canonical:
-        pixels, fingerprint = run.read_json("pixels.json"), run.read_json("fingerprint.json")
-        read = {part: split.parts[config.protocol.part_read_as(part)] for part in split.parts}
-        hashes = {part: [pixels[entry.path] for entry in entries] for part, entries in read.items()}
-        of_parts = {part: hashlib.sha256(bytes.fromhex("".join(each))).hexdigest() for part, each in hashes.items()}
-        kept = {entry.path for entries in read.values() for entry in entries}
-        run.write_json("pixels.json", {path: sha256 for path, sha256 in pixels.items() if path in kept})
-        run.write_json("fingerprint.json", fingerprint | {"pixels_sha256": of_parts})
+        kept, of_parts = pixels_of(run.read_json("pixels.json"), config, split)
+        run.write_json("pixels.json", kept)
+        run.write_json("fingerprint.json", run.read_json("fingerprint.json") | {"pixels_sha256": of_parts})
     for setting in config.settings:
         tensors = {each.name: run.read_json(f"{each.name}/tensors.json") for each in config.settings}
         start = chain.starts(config, run.read_json("fingerprint.json"), split, tensors)[setting.name]

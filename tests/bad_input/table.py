@@ -11,6 +11,7 @@ from tests.bad_input import (
     command_line,
     doubts,
     environment,
+    exports,
     images,
     run_folders,
     settings,
@@ -37,6 +38,7 @@ MODULES = (
     environment,
     signals,
     traces,
+    exports,
 )
 ROWS: list[Row] = [row for module in MODULES for row in module.ROWS]
 

@@ -1,8 +1,9 @@
-"""The compiled program, once for all processes of a session."""
+"""The compiled program, once for all processes of a session, and the page's WebAssembly, once for each."""
 
 import pytest
 from filelock import FileLock
 
+from tests.oracle.kernel import Kernel
 from tests.oracle.program import Oracle, build
 
 
@@ -18,3 +19,8 @@ def oracle(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Oracle:
             return build(folder)
         except FileNotFoundError as error:
             pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def kernel() -> Kernel:
+    return Kernel()

@@ -230,11 +230,11 @@ def test_random_convolutions_have_equal_bits(oracle: Oracle, seed: int) -> None:
 SMALL, WIDE = Case(17, 40, (5, 6), 17), Case(2, 513, (4, 7), 16)
 TWINS = {
     "parts of another length": (SMALL, "sums.rs", "p * p <= 2 * n", "p * p <= n"),
-    "no fused products": (SMALL, "sums.rs", "*sum = factor.mul_add(term, *sum);", "*sum = *sum + factor * term;"),
+    "no fused products": (SMALL, "sums.rs", "*sum = fma(factor, term, *sum);", "*sum = fma(factor * term, 1.0, *sum);"),
     "a tree by halves": (SMALL, "sums.rs", "leaves.len().next_power_of_two() / 2", "leaves.len() / 2"),
     "leaves of four images": (SMALL, "sums.rs", "LEAF: usize = 8", "LEAF: usize = 4"),
     "the last bit of a constant": (WIDE, "winograd.rs", "0x1e98802", "0x1e98804"),
-    "another scheme": (WIDE, "winograd.rs", "(n >= 512, [&FOUR, &FOUR])", "(false, [&FOUR, &FOUR])"),
+    "another scheme": (WIDE, "winograd.rs", "(n >= 512, [four, four])", "(false, [four, four])"),
 }
 
 

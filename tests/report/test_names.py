@@ -113,7 +113,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
     return place
 
 
-OWN_FILES = re.compile(r"(figure\d\d\.(svg|json)|run\.json)(#[\w/.%~-]*)?")
+OWN_FILES = re.compile(r"(figure\d\d\.(svg|json)|run\.json|check\.html)(#[\w/.%~-]*)?")
 DRAWN = {"svg", "style", "rect", "text", "line", "path", "circle", "image"}
 # The only HTML on a Markdown page.
 FOLDED = re.compile(r'<details markdown="1">\n<summary>Table and command of figure \d+</summary>\n|</details>\n')
@@ -196,7 +196,7 @@ def test_the_run_itself_keeps_the_paths_that_it_was_made_from(published: Publish
 def test_no_published_file_names_the_home_the_user_the_host_or_a_path_of_the_machine(published: Published) -> None:
     files = [file for file in published.reports.rglob("*") if file.is_file()]
     # Two settings give fourteen figures; all but one have a drawing.
-    assert len(files) == 14 + 13 + 3 + 2
+    assert len(files) == 14 + 13 + 4 + 2
     for file in files:
         assert find_private_parts(file, (USER, str(published.home.parent), str(Path.cwd()))) == []
 

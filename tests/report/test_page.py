@@ -36,7 +36,7 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(
     assert [each.number for each in all_exhibits[:11]] == list(range(1, 12))
     expected = {f"{each.name}.{ending}" for each in all_exhibits for ending in ("svg", "json")}
     expected -= {"figure12.svg"}
-    assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "run.json"}
+    assert {file.name for file in written.iterdir()} == expected | {"report.md", "index.html", "check.html", "run.json"}
     for file in written.glob("*.svg"):
         root = ElementTree.parse(file).getroot()  # noqa: S314
         assert len(root.findall(".//{*}text")) > 5
@@ -221,7 +221,7 @@ def test_the_html_page_stands_alone(written: Path) -> None:
     assert len(html.encode()) < 1_000_000
     assert "http" not in re.sub(r'xmlns="[^"]*"|http-equiv', "", html)
     assert not re.findall(r'src="(?!data:image/jpeg;base64,)', html)
-    assert not re.findall(r'href="(?!#|(?:figure\d\d|run)\.json)', html)
+    assert not re.findall(r'href="(?!#|(?:figure\d\d|run)\.json|check\.html)', html)
 
 
 def test_a_number_of_the_confusion_matrix_leads_to_the_list_of_its_images(written: Path) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from in4310repro.data.splits import Split
-from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions, refuse_other_pixels
+from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions, wrong_in_pixels
 from in4310repro.runs.deviations import parse
 from tests.builders import inside_json, relink
 from tests.runs import made_up
@@ -26,7 +26,6 @@ SHARED = parse("shared-split")
 
 def refuse(made: Records) -> None:
     refuse_contradictions(FOLDER, made.config, made.split, made.histories, made.metrics, made.scores, made.features)
-    refuse_other_pixels(FOLDER, made.config, made.fingerprint, made.split, made.pixels)
     refuse_broken_chains(FOLDER, made.config, made.fingerprint, made.split, made.histories, made.tensors)
 
 
@@ -212,22 +211,6 @@ CONTRADICTIONS: list[tuple[Change, str]] = [
         "features.json: sets.0.modules.conv1.activations name channel 7; there are 3, from 0",
     ),
     (
-        put("fingerprint", "pixels_sha256/test", "0"),
-        f"pixels.json: the hashes of the test images give {made_up.pixels_sha256(CONFIG)['test']}; pixels_sha256 in "
-        "fingerprint.json has 0",
-    ),
-    (without_pixels("sea/0.png"), "pixels.json: sea/0.png is missing"),
-    (
-        lambda made: replace(made, pixels={**made.pixels, "sea/9.png": "0" * 64}),
-        "pixels.json: sea/9.png is no image that the run of config.json reads",
-    ),
-    (
-        lambda made: replace(made, pixels={**made.pixels, "sea/0.png": "0" * 64}),
-        "pixels.json: the hashes of the training images give "
-        f"{digest_of_pixels({'sea/0.png': '0' * 64})}; pixels_sha256 in fingerprint.json has "
-        f"{made_up.pixels_sha256(CONFIG)['training']}",
-    ),
-    (
         put("tensors", "one", []),
         "one/tensors.json: it has 0 rows; epochs is 2 in config.json",
     ),
@@ -270,7 +253,7 @@ def test_the_first_contradiction_is_refused_with_file_key_and_what_is_needed(cha
         lambda made: replace(made, features=None),
         # Images of one's own are as many as there are.
         lambda _: made_up.records(replace(CONFIG, data="photos", scenes=3, orientation="ignored")),
-        lambda _: replace(made_up.records(replace(CONFIG, format=5)), pixels={}),
+        lambda _: made_up.records(replace(CONFIG, format=5)),
         configured(split="0.4/0.25/0.35"),
         softmax((1, 0.00009), (0.5, 0.5), (0.5, 0.49991)),
         put("features", "sets/0/modules/conv1/activations", ACTIVATIONS),
@@ -303,3 +286,34 @@ def test_shares_may_miss_1_by_the_tolerance() -> None:
     refuse(softmax((1, 0.99e-4), (0.5, 0.5), (0.5, 0.5 - 0.99e-4))(made_up.records()))
     with pytest.raises(ValueError, match=r"bay/3\.png adds up to 1\.0001;"):
         refuse(softmax((1, 1.01e-4), (0.5, 0.5), (0.5, 0.5))(made_up.records()))
+
+
+OTHER_PIXELS: list[tuple[Change, str]] = [
+    (
+        put("fingerprint", "pixels_sha256/test", "0"),
+        f"the hashes of the test images give {made_up.pixels_sha256(CONFIG)['test']}; pixels_sha256 in "
+        "fingerprint.json has 0",
+    ),
+    (without_pixels("sea/0.png"), "sea/0.png is missing"),
+    (
+        lambda made: replace(made, pixels={**made.pixels, "sea/9.png": "0" * 64}),
+        "sea/9.png is no image that the run of config.json reads",
+    ),
+    (
+        lambda made: replace(made, pixels={**made.pixels, "sea/0.png": "0" * 64}),
+        "the hashes of the training images give "
+        f"{digest_of_pixels({'sea/0.png': '0' * 64})}; pixels_sha256 in fingerprint.json has "
+        f"{made_up.pixels_sha256(CONFIG)['training']}",
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "sentence"), OTHER_PIXELS, ids=[sentence[:40] for _, sentence in OTHER_PIXELS])
+def test_hashes_of_pixels_are_of_each_image_and_those_of_the_fingerprint(change: Change, sentence: str) -> None:
+    made = change(made_up.records())
+    assert next(wrong_in_pixels(made.pixels, made.config, made.fingerprint, made.split)) == sentence
+
+
+def test_hashes_of_pixels_that_agree_have_no_fault() -> None:
+    made = made_up.records()
+    assert list(wrong_in_pixels(made.pixels, made.config, made.fingerprint, made.split)) == []

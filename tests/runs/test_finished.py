@@ -41,7 +41,7 @@ def test_a_run_holds_what_its_files_hold(tmp_path: Path) -> None:
     found = Records(
         run.config,
         run.fingerprint,
-        run.pixels,
+        run.pixel_hashes(),
         run.split,
         run.histories,
         run.tensors,

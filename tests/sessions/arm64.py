@@ -33,8 +33,8 @@ TORCH = ("torch==2.9.1", "torchvision==0.24.1")
 SHARED = (
     *("annotated-types", "platformdirs", "pydantic", "pydantic-core", "typing-inspection"),
     *("cloudpickle", "filelock", "fsspec", "jaxtyping", "jinja2", "joblib", "markdown-it-py", "markupsafe", "mdurl"),
-    *("mpmath", "narwhals", "networkx", "numpy", "pillow", "pygments", "rich", "safetensors", "scikit-learn", "scipy"),
-    *("sympy", "threadpoolctl", "typing-extensions"),
+    *("mpmath", "narwhals", "networkx", "numpy", "pillow", "pygments", "rfc8785", "rich", "safetensors"),
+    *("scikit-learn", "scipy", "sympy", "threadpoolctl", "typing-extensions"),
     *("wadler-lindig",),
 )
 WHEEL_PLATFORMS = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")

@@ -94,6 +94,16 @@ _LISTED = {
         "docs/causes.md",
         "minutes, Linux",
     ),
+    "exports": Evidence(
+        "exports of a tiny run in every format, and what the validator of each format's community says of them",
+        PRINTED,
+        "a minute",
+    ),
+    "check-page": Evidence(
+        "the page that checks a run, in Chromium and Firefox: times, sizes, and falsified runs that it finds",
+        "docs/check-page.md",
+        "minutes, both browsers",
+    ),
     "mistakes": Evidence(
         "known mistakes, each beside the right way", "docs/mistakes.md", "seconds", "tests.mistakes.table"
     ),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from in4310repro.cli import checks, demo, features, machine, options, reports, runs, traces, training
+from in4310repro.cli import checks, demo, export, features, machine, options, reports, runs, traces, training
 from in4310repro.cli.console import (
     INTERNAL,
     INTERRUPTED,
@@ -59,7 +59,7 @@ app = typer.Typer(
 )
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Train and report": (training.train, reports.report),
-    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo),
+    "Check and use a run": (runs.verify, runs.compare, runs.evaluate, runs.predict, demo.demo, export.export),
     "Without a run": (features.features, features.modules, checks.audit, traces.diff, traces.explain),
     "This machine": (machine.doctor,),
     "For maintainers": (reports.ablation, reports.published, machine.fingerprint, machine.cache),

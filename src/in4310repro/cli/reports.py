@@ -52,6 +52,10 @@ def report(
         Path | None, option("Folder to write the report to; default: reports/NAME, the name of the run's folder.", RUN)
     ] = None,
     photographs: Annotated[bool, option("Show images in the figures; otherwise only list them.", RUN)] = True,
+    pixels: Annotated[
+        bool,
+        option("Also write the decoded test images for check.html, which decodes no JPEG or PNG.", RUN, "--pixels"),
+    ] = False,
     data: Data = None,
     imagenet: ImageNet = None,
     cifar10: Cifar10 = None,
@@ -66,6 +70,7 @@ def report(
         in4310repro report                       # the demo's run; writes reports/demo
         in4310repro report runs/mine
         in4310repro report runs/mine --out published --no-photographs
+        in4310repro report runs/mine --pixels    # check.html predicts photographs again from these pixels
     """
     _refuse_former_use(run, out, data)
     chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
@@ -80,16 +85,22 @@ def report(
         configuration = change(finished.config, given, "options")
         active = activate_as_recorded(finished.fingerprint, numerics, device)
         from in4310repro.evaluation.feature_maps import of_run
-        from in4310repro.report import page
+        from in4310repro.report import check_page, page
 
         measured = of_run.write_features(finished, configuration, context_of(active, processes), data)
     if not processes.leads:
         return
     folder = out or _free_folder(measured)
     files = page.write(measured, folder, data, photographs=photographs)
+    check_page.write_images(measured, folder, data)
+    if pixels:
+        files.append(check_page.write_pixels(measured, folder, data, progress()))
     conclude(print_written(files))
     verifies = f"in4310repro verify {shlex.quote(f'{measured.folder}')}{measured.config.network.option}"
-    print_next(f"open {folder / 'index.html'}; {verifies} computes its numbers again")
+    print_next(
+        f"open {folder / 'index.html'}; {verifies} computes its numbers again, and {folder / check_page.PAGE} some of "
+        "them in a browser"
+    )
 
 
 def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -37,7 +38,7 @@ Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; de
 
 
 def verify(
-    run: RunPath,
+    run: Annotated[Path, typer.Argument(help="A run folder, such as runs/demo, or a bundle of one.")],
     data: Data = None,
     numerics: OfRun = None,
     report: Annotated[Path | None, typer.Option(help="Compare the JSON files and pages of this report, too.")] = None,
@@ -53,6 +54,7 @@ def verify(
         in4310repro verify runs/demo --report reports/demo
         in4310repro verify runs/mine --data moved/mine
         in4310repro verify runs/demo --replay 2   # needs a run of train --keep-epochs
+        in4310repro verify bundle.zip             # of export --as bundle
     """
     load_torch()
     from in4310repro.verification import verdict_of_nothing
@@ -60,7 +62,8 @@ def verify(
 
     check_request(replay, draw)
     try:
-        answer = _verify(run, _Request(data, numerics, report, manifest_sha256, replay, draw, model))
+        request = _Request(data, numerics, report, manifest_sha256, replay, draw, model)
+        answer = (_verify_bundle if run.is_file() else _verify)(run, request)
     except (ValueError, OSError):
         print_line(verdict_of_nothing(run))
         raise
@@ -82,6 +85,8 @@ class _Request:
     replay: int | None
     draw: int | None
     model: str | None
+    differences: tuple[str, ...] = ()  # that are known before
+    shown: Callable[[str], str] = str  # returns a text as it is printed
 
 
 @dataclass(frozen=True)
@@ -92,6 +97,36 @@ class _Answer:
     document: dict[str, Any]
     code: int = 0
     error: str = ""  # a line on standard error
+
+
+def _verify_bundle(file: Path, request: _Request) -> _Answer:
+    """Verify the run of a bundle like a folder, its report and images with it; return output that names the bundle.
+
+    Raises:
+        ValueError: the file is no bundle, or as for a folder.
+    """
+    from in4310repro.verification.bundle import bundle_differences, describe_unchecked, unchecked_in_bundle, unpacked
+
+    with unpacked(file) as bundle:
+        data, report = request.data or bundle.images, request.report or bundle.report
+        request = replace(request, data=f"{data}" if data else None, report=report, shown=bundle.shown)
+        answer = _verify(bundle.run, replace(request, differences=tuple(bundle_differences(bundle))))
+        lines, document = answer.lines, answer.document
+        if "proven" in document:
+            listed = unchecked_in_bundle(bundle, data, report)
+            document = document | {"not_checked_in_bundle": listed}
+            lines = [lines[0], f"{file}: {describe_unchecked(listed)}", *lines[1:]]
+        lines, document = [*map(bundle.shown, lines)], _show_all(document, bundle.shown)
+        return _Answer(lines, document, answer.code, bundle.shown(answer.error))
+
+
+def _show_all(value: Any, shown: Callable[[str], str]) -> Any:
+    """Return a JSON value with each text as `shown` returns it."""
+    if isinstance(value, dict):
+        return {key: _show_all(each, shown) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_show_all(each, shown) for each in value]
+    return shown(value) if isinstance(value, str) else value
 
 
 def _verify(run: Path, request: _Request) -> _Answer:
@@ -105,7 +140,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
     from in4310repro.verification import changed_essentials, other_manifest, recorded_files
 
     files = recorded_files(run)
-    committed = other_manifest(files, request.manifest_sha256)
+    committed = [*request.differences, *other_manifest(files, request.manifest_sha256)]
     if essentials := changed_essentials(files):
         return _differing(run, [*committed, *essentials])
     recorded = files.read_json(names.CONFIG)
@@ -199,14 +234,14 @@ def _replayed(
     )
 
     run = opened.folder
-    progress().message(f"{before.lines[0]}; now epochs are trained again")
+    progress().message(f"{request.shown(before.lines[0])}; now epochs are trained again")
     stopped = [f"{before.lines[0]}; the replay did not end", *before.lines[1:]]
     try:
         result = replay(opened, plan, context_of(numerics), request.data)
     except KeyboardInterrupt:
         # Hours of computing: what was found before is printed whatever ends the replay.
         for line in stopped:
-            print_line(line)
+            print_line(request.shown(line))
         raise
     except ValueError as error:
         return _Answer(stopped, before.document, WRONG_INPUT, str(error))

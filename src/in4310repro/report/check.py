@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from in4310repro.report import check_page
 from in4310repro.report.exhibit import RECORD, Exhibit, figure_name
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.page import FIGURE, PAGES, list_drawn_figures, make_drawings, make_pages, make_report_record
@@ -18,6 +19,7 @@ from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_bytes, read_json, regular_file
 from in4310repro.system.schema import differences
+from in4310repro.system.signals import temporary_folder
 
 PHOTOGRAPH = re.compile(rb'src="data:image/jpeg;base64,([A-Za-z0-9+/=]*)"')
 
@@ -65,12 +67,19 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
     except (ValueError, OSError) as error:
         return [*sentences, str(error)]
     texts = make_drawings(all_exhibits, photographs) | make_pages(run, all_exhibits, photographs)
+    texts[check_page.PAGE] = check_page.html().encode()
+    if not run.config.data and (report / check_page.IMAGES).exists():
+        with temporary_folder() as place:
+            check_page.write_images(run, place)
+            texts[check_page.IMAGES] = read_bytes(place / check_page.IMAGES)
     return sentences + [each for name, text in texts.items() for each in _text_differences(report, name, text)]
 
 
 def list_report_files(report: Path) -> set[str]:
     """Return the names of the files that `report_differences` compares."""
-    return {RECORD, *PAGES, *read_json(report / RECORD)["figures"]}
+    record = read_json(report / RECORD)
+    drawn = record["config"]["data"] is None and (report / check_page.IMAGES).exists()
+    return {RECORD, *PAGES, check_page.PAGE, *record["figures"], *([check_page.IMAGES] if drawn else [])}
 
 
 def _read_photographs(report: Path, all_exhibits: Sequence[Exhibit]) -> dict[str, bytes]:

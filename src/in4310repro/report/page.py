@@ -12,7 +12,7 @@ from typing import Any, TypedDict
 from markupsafe import Markup
 
 from in4310repro.metrics import SCALARS
-from in4310repro.report import charts, markup
+from in4310repro.report import charts, check_page, markup
 from in4310repro.report.charts import select_curves
 from in4310repro.report.class_exhibits import TEST
 from in4310repro.report.exhibit import RECORD, Cell, Exhibit, Sentence, figure_source, to_text
@@ -71,7 +71,7 @@ class ReportRecord(RunRecord):
 def write(run: FinishedRun, folder: Path, data: str | None = None, *, photographs: bool = True) -> list[Path]:
     """Write the report of a run into a folder, and return the paths of its two pages.
 
-    The other files of the report are the figures, as JSON and SVG, and `run.json`.
+    The other files of the report are the figures, as JSON and SVG, `run.json`, and the page that checks the run.
 
     Args:
         run: a run with measured feature maps.
@@ -95,6 +95,7 @@ def write(run: FinishedRun, folder: Path, data: str | None = None, *, photograph
     files |= {f"{exhibit.name}.json": json_bytes(exhibit.numbers) for exhibit in all_exhibits}
     files[RECORD] = json_bytes(make_report_record(run, sorted(files)))
     files |= make_pages(run, all_exhibits, pictures)
+    files[check_page.PAGE] = check_page.html().encode()
     remove_earlier_figures(folder, set(files))
     for name, content in files.items():
         write_file(folder / name, content)

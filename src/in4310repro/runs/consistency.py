@@ -50,29 +50,18 @@ def refuse_contradictions(
         _refuse(folder / names.FEATURES, _wrong_in_features(features, config.modules))
 
 
-def refuse_other_pixels(
-    folder: Path, config: Config, fingerprint: Fingerprint, split: Split, pixels: Mapping[str, str]
-) -> None:
-    """Check that `pixels.json` has a hash for each image that the run read, and agrees with `fingerprint.json`.
+def wrong_in_pixels(pixels: Mapping[str, str], config: Config, fingerprint: Fingerprint, split: Split) -> Iterator[str]:
+    """Yield a message if `pixels.json` has not one hash for each image that the run read.
 
-    Up to format 5 there is nothing to check.
-
-    Raises:
-        ValueError: there is a contradiction. The message names the image or the part.
+    Also yield one for each part whose hash in `fingerprint.json` is not that of these hashes.
     """
-    if config.is_canonical:
-        _refuse(folder / names.PIXELS, _wrong_in_pixels(pixels, config, fingerprint, split))
-
-
-def _wrong_in_pixels(
-    pixels: Mapping[str, str], config: Config, fingerprint: Fingerprint, split: Split
-) -> Iterator[str]:
     read_as = {part: config.protocol.part_read_as(part) for part in split.parts}
     paths = {part: [entry.path for entry in split.parts[of]] for part, of in read_as.items()}
     needed = {path for each in paths.values() for path in each}
     if pixels.keys() != needed:
         first = sorted(pixels.keys() ^ needed)[0]
         yield f"{first} is {'missing' if first in needed else f'no image that the run of {names.CONFIG} reads'}"
+        return
     recorded = fingerprint.get("pixels_sha256", {})
     for part, each in paths.items():
         found = sha256_of_hashes(pixels[path] for path in each)

@@ -22,7 +22,7 @@ from in4310repro.models.building import Weights
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
-from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions, refuse_other_pixels
+from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
 from in4310repro.runs.folder import RunFolder, describe_status
 from in4310repro.runs.presets import HEAD_PRESET
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Pixels, RunMetrics
@@ -49,7 +49,6 @@ class FinishedRun:
     files: RunFolder
     config: Config
     fingerprint: Fingerprint
-    pixels: Mapping[str, str]  # sha256 of the decoded pixels of each image by path; none up to format 5
     groups: list[list[str]]  # paths that the split holds on one side, beside files of equal bytes
     split: Split
     histories: Mapping[str, list[HistoryRow]]  # by setting, in the order of their training
@@ -78,7 +77,6 @@ class FinishedRun:
             files=files,
             config=config,
             fingerprint=files.read_record(names.FINGERPRINT, Fingerprint),
-            pixels=files.read_record(names.PIXELS, Pixels) if config.is_canonical else {},
             groups=files.read_record(names.GROUPS, Groups) if config.group == LOOK_ALIKES else [],
             split=from_csv(files.file(names.SPLIT), Path(config.data or ".")),
             histories={n: files.read_record(names.of_setting(n, names.HISTORY), list[HistoryRow]) for n in settings},
@@ -88,7 +86,6 @@ class FinishedRun:
             features=files.read_record(names.FEATURES, FeatureMaps) if measured else None,
         )
         refuse_contradictions(folder, config, run.split, run.histories, metrics, run.scores, run.features)
-        refuse_other_pixels(folder, config, run.fingerprint, run.split, run.pixels)
         refuse_broken_chains(folder, config, run.fingerprint, run.split, run.histories, run.tensors)
         return run
 
@@ -106,6 +103,15 @@ class FinishedRun:
     def training_sha256(self) -> str:
         """Last hash in the hash chain of the selected training setting. It depends on every epoch."""
         return chain.sha256_of(self.tensors[self.metrics["setting"]][-1], self.config)
+
+    def pixel_hashes(self) -> Pixels:
+        """Return the recorded sha256 of each image's decoded pixels by path; none up to format 5.
+
+        Raises:
+            ValueError: the file is missing or damaged.
+        """
+        pixels: Pixels = self.files.read_record(names.PIXELS, Pixels) if self.config.is_canonical else {}
+        return pixels
 
     def selected_network(self) -> torch.nn.Module:
         """Return the network that was selected and scored on the test set, on the CPU.

@@ -115,6 +115,7 @@ PACKAGES = {
     "pypdf": Package("pypdf", "an audit of a PDF"),
     "timm": Package("timm", "timm's networks: --model timm:NAME, and the session zoo"),
     "tensorboard": Package("tensorboard", "train --log-steps tensorboard"),
+    "onnxruntime": Package("onnx onnxruntime onnxscript", "a network as ONNX: export --as onnx"),
     "nox": Package("-e '.[dev]'", "the sessions of a clone, tests among them"),
 }
 

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import io
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -13,6 +14,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -49,8 +52,27 @@ def stopping_signals() -> list[signal.Signals]:
     return [number for number in numbers if number is not None]
 
 
+# Folders that are deleted although the process ends without running cleanup code.
+_temporary: list[Path] = []
+
+
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Yield a new folder, which is deleted at the end of the `with` block, whatever signal ends it."""
+    with TemporaryDirectory(prefix="in4310repro-") as place:
+        # Resolved, as paths in messages are.
+        folder = Path(place).resolve()
+        _temporary.append(folder)
+        try:
+            yield folder
+        finally:
+            _temporary.remove(folder)
+
+
 def leave(*_of_signal: object) -> NoReturn:
-    """Print one line and end the process at once, without running cleanup code."""
+    """Print one line, delete temporary folders, and end the process at once, without running other cleanup code."""
+    for folder in _temporary:
+        shutil.rmtree(folder, ignore_errors=True)
     if not launch.is_silent():
         with contextlib.suppress(OSError):
             os.write(2, f"in4310repro: {describe_interrupt()}\n".encode())

@@ -12,6 +12,7 @@ from in4310repro.data.images import ImageSet, decoder
 from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.runs import names
+from in4310repro.runs.consistency import wrong_in_pixels
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.files import read_bytes
@@ -82,8 +83,12 @@ def decoded_differences(evidence: Evidence) -> Iterator[str]:
     Yield a message for each part of the split whose pixels differ. If equal bits are not required, a
     difference counts only if the decoder has the recorded versions.
     """
+    run = evidence.run
+    if run.config.is_canonical:
+        for fault in wrong_in_pixels(run.pixel_hashes(), run.config, run.fingerprint, run.split):
+            yield f"{run.folder / names.PIXELS}: {fault}"
     for part in ("test", "validation"):
-        yield from pixel_differences(evidence.run, part, evidence.images(part), bitwise=evidence.bitwise)
+        yield from pixel_differences(run, part, evidence.images(part), bitwise=evidence.bitwise)
 
 
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
@@ -107,8 +112,8 @@ def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise:
         if made_by.get(name) != here.get(name)
     ]
     why = f" (another decoder: {', '.join(versions)})" if versions else ""
-    hashes = images.pixel_hashes()
-    if other := [path for path in hashes if run.pixels.get(path, hashes[path]) != hashes[path]]:
+    hashes, saved = images.pixel_hashes(), run.pixel_hashes()
+    if other := [path for path in hashes if saved.get(path, hashes[path]) != hashes[path]]:
         why = f", first of {len(other)} other images {other[0]}{why}"
     yield (
         f"{run.folder / names.FINGERPRINT}: pixels_sha256 of the {part} images is {recorded}; they are decoded to "

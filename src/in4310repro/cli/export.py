@@ -1,0 +1,64 @@
+"""The command `export`, which writes a run in the formats of reviewers, hubs and archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from in4310repro.cli.console import conclude, load_torch, print_line, print_written, progress, trust_network
+from in4310repro.cli.options import Data, OwnNetwork, RunPath
+from in4310repro.export.table import FORMATS, LEFT_OUT, OPTIONS
+
+WHAT_FORMATS_ARE = "; ".join(f"{name}: {each.what}" for name, each in FORMATS.items())
+
+
+def export(
+    run: RunPath,
+    format_: Annotated[str, typer.Option("--as", help=f"{WHAT_FORMATS_ARE}.", autocompletion=lambda: list(FORMATS))],
+    out: Annotated[Path, typer.Option(help="The folder to write to: a new or empty one, or one with other exports.")],
+    verification: Annotated[Path | None, typer.Option(help="What verify RUN --json printed, as a file.")] = None,
+    report: Annotated[Path | None, typer.Option(help="The folder of the run's report.")] = None,
+    data: Data = None,
+    pixels: Annotated[bool, typer.Option(help="Let a bundle hold photographs that the report shows.")] = False,
+    date: Annotated[str | None, typer.Option(help="Day of publication, YYYY-MM-DD; a run records none.")] = None,
+    model: OwnNetwork = None,
+) -> None:
+    """Write a run in a format that reviewers, hubs or archives read; equal input gives equal bytes.
+
+    Examples:
+        in4310repro export runs/demo --as in-toto --out statement
+        in4310repro export runs/demo --as ro-crate --out crate --report reports/demo --date 2026-11-28
+        in4310repro export runs/demo --as model-card --out card --verification verified.json   # of verify --json
+    """
+    load_torch()
+    from in4310repro.export import formats, verified
+    from in4310repro.export.extras import Extras
+    from in4310repro.runs.finished import FinishedRun
+
+    values = {"verification": verification, "report": report, "images": data, "pixels": pixels or None, "date": date}
+    given = {name: value for name, value in values.items() if value is not None}
+    formats.refuse_unused(format_, given)
+    finished = FinishedRun.open(run)
+    trust_network(model, finished.config.model)
+    extras = Extras(
+        verification=None if verification is None else verified.read(verification, finished),
+        report=report,
+        images=None if data is None else Path(data),
+        pixels=pixels,
+        date=date,
+    )
+    files = formats.export(finished, format_, out, extras)
+    written = [file for file in files if file.parent == out]
+    print_written(written)
+    if copies := len(files) - len(written):
+        print_line(f"wrote {copies} copies of files of the run and its report below {out}")
+    document: dict[str, object] = {"wrote": [str(file) for file in files]}
+    if note := formats.describe(format_, files):
+        print_line(note)
+        document["note"] = note
+    for option, name in OPTIONS.items():
+        if name in LEFT_OUT and name in FORMATS[format_].takes and name not in given:
+            progress().message(f"left out, since no {option} was given: {LEFT_OUT[name]}")
+    conclude(document)

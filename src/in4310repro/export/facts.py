@@ -1,0 +1,163 @@
+"""What several formats say of a run: its software, title, files with their sha256, and how to verify it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from in4310repro.export.extras import Extras
+from in4310repro.report import check_page
+from in4310repro.report.check import list_report_files
+from in4310repro.report.exhibit import RECORD
+from in4310repro.report.exhibits import exhibits
+from in4310repro.runs import config as configuration
+from in4310repro.runs import names
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.presets import publishable
+from in4310repro.system.files import file_sha256, regular_file
+
+PACKAGE = "in4310repro"
+RUN, REPORT = "run", "report"  # folders of an export with copies of files
+# Of a run folder, by name; `SETTING/` stands for a setting's folder.
+WHAT_FILES_ARE = {
+    names.CONFIG: "Everything that changes the numbers of the run",
+    names.FINGERPRINT: "Libraries, processor, arithmetic, source, and hashes of the decoded pixels",
+    names.SPLIT: "Each image with its class, sha256 and part",
+    names.PIXELS: "The sha256 of the decoded pixels of each image",
+    names.GROUPS: "Images that the split holds on one side",
+    names.SCORES: "Scores of the selected network on the test images",
+    names.METRICS: "Metrics of the selected network on the test images",
+    names.FEATURES: "Feature maps of the selected network",
+    names.HISTORY: "Losses and metrics of each epoch",
+    names.TENSORS: "Chain of hashes of every tensor after each epoch",
+    names.BEST_WEIGHTS: "Weights of the best epoch",
+    names.LAST_WEIGHTS: "Weights of the last epoch",
+    names.MANIFEST: "The sha256 of each file of the run",
+}
+WHAT_PAGES_ARE = {
+    "index.html": "Report of the run, one page with its figures",
+    "report.md": "Report of the run",
+    check_page.PAGE: "Page that checks the run in a browser",
+    check_page.IMAGES: "Test images for the page that checks the run",
+    RECORD: "Command, configuration, fingerprint, metrics and file hashes",
+}
+MEDIA_TYPES = {
+    ".json": "application/json",
+    ".csv": "text/csv",
+    ".npz": "application/zip",
+    ".zip": "application/zip",
+    ".safetensors": "application/octet-stream",
+    ".html": "text/html",
+    ".md": "text/markdown",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a run or its report.
+
+    Attributes:
+        place: where it is.
+        what: what it holds, in words.
+        sha256: of its bytes.
+    """
+
+    place: Path
+    what: str
+    sha256: str
+
+    @property
+    def media_type(self) -> str:
+        """Its media type, by its suffix."""
+        return MEDIA_TYPES[self.place.suffix]
+
+
+def software() -> Mapping[str, str]:
+    """Return `author`, `license` and `summary` of this package, as it was installed.
+
+    Raises:
+        ValueError: the installation lacks one of them, since it is of an older version.
+    """
+    fields = {"author": "author", "license": "license_expression", "summary": "summary"}
+    installed = metadata.metadata(PACKAGE).json
+    values = {name: str(installed.get(field, "")) for name, field in fields.items()}
+    if missing := [name for name, value in values.items() if not value]:
+        raise ValueError(f"the installation of {PACKAGE} has no {missing[0]}; install it again: pip install -e .")
+    return values
+
+
+def title(run: FinishedRun) -> str:
+    """Return a title of the run, such as "resnet18 on 6 classes of drawn scenes"."""
+    return f"{run.config.model} on {len(run.classes)} classes of {images_name(run)}"
+
+
+def images_name(run: FinishedRun) -> str:
+    """Return the name of the run's images: the publishable name of their folder, or "drawn scenes"."""
+    data = publishable(run.config).data
+    return f"{Path(data).name or data}" if data else "drawn scenes"
+
+
+def selected_weights(run: FinishedRun) -> str:
+    """Return the name of the file with the selected network's weights, below the run folder."""
+    return names.of_setting(run.metrics["setting"], names.BEST_WEIGHTS)
+
+
+def verify_commands(run: FinishedRun, *, copied: bool = False) -> list[str]:
+    """Return the commands that verify the run, with the sha256 that identifies it; the second one replays epochs.
+
+    They verify the copy of the run in an export if there is a complete one, which `copied` says; else a folder `RUN`.
+    """
+    folder = RUN if copied and not _is_private(run, names.CONFIG) else "RUN"
+    option = f"{run.config.network.option} --manifest-sha256 {run.files.manifest_sha256()}"
+    return [f"{PACKAGE} verify {folder}{option}", f"{PACKAGE} verify {folder}{option} --replay 2"]
+
+
+def run_files(run: FinishedRun) -> dict[str, File]:
+    """Return the files of the run by their path below the folder `RUN`.
+
+    Left out is `config.json` where it names a private place: another configuration would not fit the manifest.
+    """
+    listed = {name: sha256 for name, sha256 in run.files.manifest().items() if not _is_private(run, name)}
+    listed[names.MANIFEST] = file_sha256(run.files.file(names.MANIFEST))
+    files = {}
+    for name, sha256 in sorted(listed.items()):
+        setting, _, file = name.rpartition("/")
+        of_setting = f", setting {setting}" if setting else ""
+        files[f"{RUN}/{name}"] = File(run.files.file(name), f"{WHAT_FILES_ARE[file]}{of_setting}", sha256)
+    return files
+
+
+def _is_private(run: FinishedRun, name: str) -> bool:
+    recorded = run.config
+    return name == names.CONFIG and configuration.to_json(recorded) != configuration.to_json(publishable(recorded))
+
+
+def left_out(run: FinishedRun, extras: Extras) -> list[str]:
+    """Return clauses on what an export with copied files lacks, and why."""
+    clauses = []
+    if _is_private(run, names.CONFIG):
+        clauses.append(f"{names.CONFIG}, which names a private folder, so that `verify` needs the original run folder")
+    if extras.report is None:
+        clauses.append("the report: no --report was given")
+    return clauses
+
+
+def report_files(run: FinishedRun, report: Path | None) -> dict[str, File]:
+    """Return the files of a report that `report_differences` accepts by their path below the folder `REPORT`.
+
+    Raises:
+        ValueError: a file is missing.
+    """
+    if report is None:
+        return {}
+    what = WHAT_PAGES_ARE | {
+        f"{each.name}{suffix}": f"Figure {each.number}. {each.title}{more}"
+        for each in exhibits(run)
+        for suffix, more in ((".json", ", its numbers"), (".svg", ""))
+    }
+    places = {name: regular_file(report, name) for name in sorted(list_report_files(report))}
+    return {f"{REPORT}/{name}": File(place, what[name], file_sha256(place)) for name, place in places.items()}

@@ -1,0 +1,78 @@
+"""Export of a finished run in one of the formats of `table.FORMATS`, after checks that all formats share."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Collection
+from datetime import date
+from pathlib import Path
+from types import ModuleType
+
+from in4310repro.export.extras import Extras
+from in4310repro.export.table import FORMATS, OPTIONS
+from in4310repro.report.check import report_differences
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.text import did_you_mean
+from in4310repro.verification.folder import changed_files, files_without_line
+
+
+def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
+    """Write a run in one format into a folder; return the files.
+
+    Equal runs and extras give equal bytes, whenever and wherever they are exported. A file that is there is kept if
+    it has the same bytes, and refused otherwise.
+
+    Args:
+        run: a finished run.
+        name: one of `FORMATS`.
+        to: a new or empty folder, or one with other exports.
+        extras: what the files hold besides the run's records.
+
+    Raises:
+        ValueError: there is no such format; a file of the run was changed since it was written; the report is of
+            another run; the date is none; a file is in the way; or a library that the format needs is missing.
+    """
+    _refuse_unknown(name)
+    if changed := [*changed_files(run.files), *files_without_line(run.files)]:
+        raise ValueError(f"{changed[0]}; an export takes a run as it was written")
+    if extras.report is not None and (different := report_differences(run.folder, extras.report)):
+        raise ValueError(f"{extras.report} is no report of {run.folder} as it is now: {different[0]}")
+    if to.exists() and not to.is_dir():
+        raise ValueError(f"--out {to} is a file; a folder is needed")
+    if extras.date is not None:
+        _refuse_no_date(extras.date)
+    files: list[Path] = _module(name).export(run, to, extras)
+    return files
+
+
+def describe(name: str, files: list[Path]) -> str:
+    """Return a sentence on the files that `export` wrote; empty where a format has nothing to say."""
+    words: str = getattr(_module(name), "describe", lambda _: "")(files)
+    return words
+
+
+def refuse_unused(name: str, given: Collection[str]) -> None:
+    """Raise ValueError if there is no such format, or a field of `Extras` was given that the format does not read."""
+    _refuse_unknown(name)
+    for option, field in OPTIONS.items():
+        if field in given and field not in FORMATS[name].takes:
+            takers = [other for other, each in FORMATS.items() if field in each.takes]
+            raise ValueError(f"--as {name} has no use for {option}; it is for {', '.join(takers)}")
+
+
+def _refuse_unknown(name: str) -> None:
+    if name not in FORMATS:
+        raise ValueError(f"no format {name[:100]!r}; valid are {', '.join(FORMATS)}{did_you_mean(name[:100], FORMATS)}")
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"in4310repro.export.{FORMATS[name].module}")
+
+
+def _refuse_no_date(text: str) -> None:
+    try:
+        valid = date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"--date {text[:100]} is no date; YYYY-MM-DD is valid")

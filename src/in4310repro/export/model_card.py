@@ -1,0 +1,161 @@
+"""Export as a model card of Hugging Face: `README.md` with metrics in its head, intervals, limits, how to verify."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from in4310repro.export import facts, verified
+from in4310repro.export.extras import Extras
+from in4310repro.export.writing import write_files
+from in4310repro.metrics import PER_CLASS, SCALARS
+from in4310repro.report.class_exhibits import test_exhibit
+from in4310repro.report.page import make_record
+from in4310repro.report.verdict import describe_selection_and_test
+from in4310repro.runs.finished import FinishedRun, advise
+from in4310repro.system.text import cells, code, markdown, verbatim
+from in4310repro.verification.check import Circumstances
+from in4310repro.verification.routine import by_what_shows_them, claims
+
+FILE = "README.md"
+BETWEEN = "\n\n"  # paragraphs
+TASK = "image-classification"
+# Names of metrics on the hub; a metric that is not here keeps its name.
+ON_HUB = {"macro_f1": "f1", "mean_class_accuracy": "balanced_accuracy"}
+
+
+def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
+    """Write the card, to be uploaded beside the file of weights that it names.
+
+    Raises:
+        ValueError: a file is in the way.
+    """
+    return write_files(to, {FILE: card(run, extras).encode()})
+
+
+def card(run: FinishedRun, extras: Extras) -> str:
+    """Return the text of the model card; its intervals are those of the report's figure 4."""
+    numbers = test_exhibit(run).numbers
+    sections = {
+        "Results": [*_results(numbers), *describe_selection_and_test(run)],
+        "Training": [f"```\n{verbatim(make_record(run)['command'])}\n```", _preprocessing(run)],
+        "Limits": [_items(_limits(run))],
+        "How to verify": [*_verify(run), *_verification(extras)],
+    }
+    body = "".join(f"\n## {heading}\n\n{BETWEEN.join(parts)}\n" for heading, parts in sections.items())
+    head = yaml.safe_dump(_head(run, numbers["ours"]), sort_keys=False, allow_unicode=True, width=math.inf)
+    return f"---\n{head}---\n\n# {markdown(facts.title(run))}\n{body}"
+
+
+def _head(run: FinishedRun, ours: Mapping[str, Any]) -> dict[str, Any]:
+    metrics = [
+        {"type": ON_HUB.get(name, name), "name": each.label, "value": ours[name]}
+        for name, each in SCALARS.items()
+        if name in ours
+    ]
+    dataset = {"type": facts.images_name(run), "name": facts.images_name(run), "split": "test"}
+    result = {"task": {"type": TASK, "name": "Image classification"}, "dataset": dataset, "metrics": metrics}
+    return {
+        "pipeline_tag": TASK,
+        "tags": [TASK, facts.PACKAGE, "reproducibility"],
+        "metrics": [each["type"] for each in metrics],
+        "model-index": [{"name": facts.title(run), "results": [result]}],
+    }
+
+
+def _results(numbers: Mapping[str, Any]) -> list[str]:
+    """Return two tables: the metrics that are one number, and those of each class, with their 95 % intervals."""
+    ours, intervals = numbers["ours"], numbers["intervals"]
+    scalars = [
+        [each.label, f"{ours[name]:.4f}", _range(intervals.get(name))] for name, each in SCALARS.items() if name in ours
+    ]
+    heading = ["class", "images"]
+    for each in PER_CLASS.values():
+        heading += [each.label, "95 %"]
+    rows = []
+    for place, (label, images) in enumerate(zip(numbers["classes"], numbers["images"], strict=True)):
+        row = [label, str(images)]
+        for name in PER_CLASS:
+            row += [f"{ours[name][place]:.4f}", _range(intervals[name][place] if name in intervals else None)]
+        rows.append(row)
+    of_intervals = (
+        "Intervals are Wilson's for accuracies, and those of a bootstrap of the test images, stratified by class, for "
+        "other metrics. They say how far other images of this kind would move the results, not how far another "
+        "training would."
+    )
+    return [_table(["metric", "value", "95 %"], scalars), _table(heading, rows), of_intervals]
+
+
+def _range(interval: Sequence[float] | None) -> str:
+    return "" if interval is None else f"{interval[0]:.3f} to {interval[1]:.3f}"
+
+
+def _table(heading: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [cells(heading), " | ".join("---" for _ in heading), *map(cells, rows)]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _items(sentences: Iterator[str]) -> str:
+    return "\n".join(f"* {markdown(sentence)}" for sentence in sentences)
+
+
+def _preprocessing(run: FinishedRun) -> str:
+    how = run.config.preprocessing
+    return markdown(
+        f"Images are cropped to their middle, a square of {how.crop_ratio:g} times their short side, resized to "
+        f"{how.size} pixels ({how.interpolation}), divided by 255, and normalized by mean "
+        f"{', '.join(map(str, how.mean))} and standard deviation {', '.join(map(str, how.std))} of red, green and blue."
+    )
+
+
+def _limits(run: FinishedRun) -> Iterator[str]:
+    supports, training = run.metrics["supports"], run.config.protocol.part_read_as("training")
+    yield (
+        f"The network knows {len(run.classes)} classes ({', '.join(run.classes)}) and gives every image to one of them."
+    )
+    yield (
+        f"It was trained on {sum(supports[training].values())} images ({facts.images_name(run)}) and tested on "
+        f"{sum(supports['test'].values())}; the numbers hold for such images."
+    )
+    yield f"The numbers are of one training, of seed {run.config.seed}; another seed makes another network."
+    if not run.config.protocol.is_corrected:
+        yield f"The protocol deviates from a correct one: {run.config.protocol.label}."
+    if advice := advise(run):
+        yield f"As the training said at its end: {advice}."
+    yield "The run records no licence of its images; without one, the card states none for the weights."
+
+
+def _verify(run: FinishedRun) -> list[str]:
+    weights = facts.selected_weights(run)
+    sha256 = run.files.manifest()[weights]
+    first, second = facts.verify_commands(run)
+    fingerprint, versions = run.fingerprint, run.fingerprint["versions"]
+    return [
+        f"The weights are {code(weights)} of the run folder, sha256 `{sha256}`. With the run folder,",
+        f"```\n{verbatim(first)}\n```",
+        "computes its results again from weights, images and seed. Where epochs were kept,",
+        f"```\n{verbatim(second)}\n```",
+        f"also trains epochs again. The run was made by {facts.PACKAGE} {versions[facts.PACKAGE]} with torch "
+        f"{versions['torch']} in {fingerprint['numerics']} arithmetic, numeric class "
+        f"`{fingerprint['numeric_class']}`; its chain of hashes ends with `{run.training_sha256}`.",
+        "The first command leaves as claims:\n\n"
+        + "\n".join(
+            f"* {markdown('; '.join(listed))} ({markdown(shown_by)})"
+            for shown_by, listed in by_what_shows_them(claims(Circumstances.expected(run))).items()
+        ),
+    ]
+
+
+def _verification(extras: Extras) -> list[str]:
+    if extras.verification is None:
+        return [markdown(f"Left out: {verified.LEFT_OUT}.")]
+    result = verified.publishable(extras.verification)
+    again = "\n".join(f"* {markdown(each)}" for each in result["computed_again"])
+    epochs = result.get("epochs_trained_again")
+    replayed = f"\n\nA replay trained again: epochs {', '.join(map(str, epochs))}." if epochs else ""
+    how = markdown(result["agreement"])
+    return [f"A result of the first command was given to this card. It computed again, {how}:\n\n{again}{replayed}"]

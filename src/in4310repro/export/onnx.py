@@ -1,0 +1,139 @@
+"""Export of the selected network as ONNX, with the largest difference of its scores from the recorded ones."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+
+from in4310repro.data.images import ImageSet, evaluation_batches
+from in4310repro.export import facts
+from in4310repro.export.extras import Extras
+from in4310repro.export.writing import write_files
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.machine import install_command
+from in4310repro.system.progress import SILENT
+
+FILE = "model.onnx"
+INPUT, OUTPUT = "images", "softmax"
+NEEDED = ("onnx", "onnxruntime", "onnxscript")
+PROVIDER = "CPUExecutionProvider"
+
+
+def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
+    """Write the network as ONNX: normalized images [image, 3, height, width] to softmax scores [image, class].
+
+    Its metadata hold classes, preprocessing, and by how much the scores of onnxruntime differ from the recorded
+    ones, since another program adds in another order and gives other bits.
+
+    Raises:
+        ValueError: a library is missing, the network cannot be exported, the test images are not there, or a file
+            is in the way.
+    """
+    onnx, runtime = _libraries()
+    model = _convert(run)
+    images = run.test_images(None if extras.images is None else f"{extras.images}", SILENT)
+    scores = _predict(runtime, model.SerializeToString(), images, run)
+    difference = float(np.abs(scores - run.scores.softmax).max())
+    predictions = int((scores.argmax(axis=1) != run.scores.softmax.argmax(axis=1)).sum())
+    onnx.helper.set_model_props(model, _metadata(run, runtime.__version__, difference, predictions))
+    onnx.checker.check_model(model)
+    return write_files(to, {FILE: model.SerializeToString()})
+
+
+def describe(files: list[Path]) -> str:
+    """Return a sentence on how far the scores of an exported network are from the recorded ones."""
+    (file,) = files
+    properties = {each.key: each.value for each in importlib.import_module("onnx").load(f"{file}").metadata_props}
+    return (
+        f"{file} computes with other bits than the run: its scores on {properties['compared_images']} test images "
+        f"differ by up to {float(properties['largest_difference']):.2g} from the recorded ones, and "
+        f"{properties['other_predictions']} predicted classes differ; onnxruntime {properties['onnxruntime']}"
+    )
+
+
+def _libraries() -> tuple[Any, Any]:
+    """Return the modules `onnx` and `onnxruntime`; raise ValueError if one of `NEEDED` is missing."""
+    try:
+        onnx, runtime, _ = map(importlib.import_module, NEEDED)
+    except ImportError as error:
+        raise ValueError(
+            f"--as onnx needs {', '.join(NEEDED)} ({error}); {install_command(NEEDED[1])} installs them"
+        ) from None
+    return onnx, runtime
+
+
+def _convert(run: FinishedRun) -> Any:
+    """Return the selected network with a softmax behind it as a ModelProto without traces of this machine.
+
+    Raises:
+        ValueError: torch cannot export the network.
+    """
+    model = torch.nn.Sequential(run.selected_network(), torch.nn.Softmax(dim=1)).eval()
+    size = run.config.image_size
+    try:
+        with warnings.catch_warnings():
+            # Of torch's exporter about torch itself.
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                model,
+                (torch.zeros(2, 3, size, size),),
+                dynamo=True,
+                verbose=False,
+                input_names=[INPUT],
+                output_names=[OUTPUT],
+                dynamic_shapes=({0: torch.export.Dim("image")},),
+            )
+    except torch.onnx.OnnxExporterError as error:
+        reason = f"{error.__cause__ or error}".strip().splitlines()[0]
+        raise ValueError(f"torch cannot export {run.config.model} as ONNX: {reason}") from None
+    exported = cast("Any", program).model_proto
+    for each in (exported, exported.graph, *exported.functions):
+        _remove_traces(each)
+    return exported
+
+
+def _remove_traces(message: Any) -> None:
+    """Remove what torch's exporter notes of each node and value: file names of this machine among it.
+
+    Args:
+        message: a model, graph, function, node, value or tensor of ONNX; graphs inside of a node are cleaned as well.
+    """
+    message.ClearField("metadata_props")
+    message.ClearField("doc_string")
+    for field in ("node", "input", "output", "value_info", "initializer"):
+        for each in getattr(message, field, ()):
+            # Inputs and outputs of nodes and functions are names.
+            if not isinstance(each, str):
+                _remove_traces(each)
+    for attribute in getattr(message, "attribute", ()):
+        if not isinstance(attribute, str) and attribute.HasField("g"):
+            _remove_traces(attribute.g)
+
+
+def _predict(runtime: Any, model: bytes, images: ImageSet, run: FinishedRun) -> Any:
+    """Return the softmax scores [image, class] that onnxruntime computes."""
+    session = runtime.InferenceSession(model, providers=[PROVIDER])
+    batches = evaluation_batches(images, run.config.evaluation_batch_size)
+    return np.concatenate([session.run([OUTPUT], {INPUT: batch.images.numpy()})[0] for batch in batches])
+
+
+def _metadata(run: FinishedRun, version: str, difference: float, predictions: int) -> dict[str, str]:
+    return {
+        "classes": json.dumps(run.classes),
+        "preprocessing": json.dumps(asdict(run.config.preprocessing)),
+        "weights_sha256": run.metrics["weights_sha256"],
+        "manifest_sha256": run.files.manifest_sha256(),
+        "made_by": f"{facts.PACKAGE}, torch {torch.__version__}",
+        "bits": "other than the run's: another program adds in another order",
+        "onnxruntime": version,
+        "compared_images": str(len(run.scores.labels)),
+        "largest_difference": repr(difference),
+        "other_predictions": str(predictions),
+    }

@@ -1,0 +1,101 @@
+"""The page `check.html`, which checks a run in any browser, and the files with images that it reads."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+
+import safetensors.numpy
+from markupsafe import Markup
+
+from in4310repro.report.markup import read_asset, render
+from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.system import archive
+from in4310repro.system.files import file_sha256, write_file
+from in4310repro.system.progress import SILENT, Progress
+
+PAGE, IMAGES, PIXELS = "check.html", "check-images.zip", "check-pixels.safetensors"
+# The numeric class that the kernel of the page computes. A test compares it with that of the package's own kernels.
+NUMERIC_CLASS = "78c6ac914381"
+# In the order in which they need each other.
+SCRIPTS = (
+    "files",
+    "formats",
+    "hashes",
+    "metrics",
+    "networks",
+    "prediction",
+    "run",
+    "comparing",
+    "records",
+    "results",
+    "steps",
+    "page",
+)
+
+
+def html() -> str:
+    """Return the page, which is the same for every run. Its security policy allows no request."""
+    styles = read_asset("chart.css") + read_asset("page.css") + read_asset("check.css")
+    script = '"use strict";\n' + "".join(read_asset(f"check/{name}.js") for name in SCRIPTS)
+    kernel = (resources.files("in4310repro.report") / "check.wasm").read_bytes()
+    context = {
+        "styles": Markup(styles),  # noqa: S704
+        "styles_sha256": _policy_sha256(styles),
+        "script": Markup(script),  # noqa: S704
+        "script_sha256": _policy_sha256(script),
+        "worker": Markup('"use strict";\n' + read_asset("check/worker.js")),  # noqa: S704
+        "kernel": base64.b64encode(kernel).decode(),
+        "facts": Markup(json.dumps({"numeric_class": NUMERIC_CLASS})),  # noqa: S704
+    }
+    return render("check.html.jinja", context)
+
+
+def _policy_sha256(text: str) -> str:
+    """Return the hash by which a Content-Security-Policy names an inline script or style sheet."""
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def write_images(run: FinishedRun, folder: Path, data: str | None = None) -> Path | None:
+    """Write `check-images.zip`, the test images of a run of drawn scenes; photographs are the reader's own.
+
+    Args:
+        run: a finished run.
+        folder: folder of the report.
+        data: folder that contains the run's images now, if it is not the one in the configuration.
+
+    Returns:
+        The path of the file; None if the images are photographs.
+
+    Raises:
+        ValueError: an image is missing or has changed since the split was made.
+    """
+    if run.config.data:
+        return None
+    root = image_root(run.config.images, data)
+    for entry in run.split.parts["test"]:
+        if file_sha256(root / entry.path) != entry.sha256:
+            raise ValueError(f"image {root / entry.path} has other bytes than when the split was made; restore it")
+    archive.write(folder / IMAGES, {entry.path: root / entry.path for entry in run.split.parts["test"]})
+    return folder / IMAGES
+
+
+def write_pixels(run: FinishedRun, folder: Path, data: str | None = None, progress: Progress = SILENT) -> Path:
+    """Write `check-pixels.safetensors`, the decoded pixels [image, height, width, 3] of the test images.
+
+    Args:
+        run: a finished run.
+        folder: folder of the report.
+        data: folder that contains the run's images now, if it is not the one in the configuration.
+        progress: where to show how many images have been decoded.
+
+    Raises:
+        ValueError: an image is missing or has changed since the split was made.
+    """
+    images = run.test_images(data, progress)
+    # Copied: safetensors takes the bytes at an array's address, and those of a file are not contiguous.
+    pixels = {"pixels": images.take(range(len(images)))}
+    return write_file(folder / PIXELS, safetensors.numpy.save(pixels, {"paths": json.dumps(images.paths)}))

@@ -1,0 +1,308 @@
+// Steps of a check that compute results: metrics from scores, hashes of weights, and scores from images.
+
+async function checkMetrics({ run }, section) {
+  const config = await run.config();
+  const metrics = await run.json("metrics.json");
+  const { labels, rows } = await run.scores();
+  const { classes } = await run.split();
+  rows.forEach((row, image) => {
+    if (!row.every(Number.isFinite)) throw new Fault("scores.npz", `image ${image} has a score that is not finite`);
+    if (!(labels[image] >= 0 && labels[image] < row.length))
+      throw new Fault("scores.npz", `image ${image} has the label ${labels[image]}`);
+  });
+  const byLogits = config.protocol.includes("ap-from-logits");
+  compareMetrics(
+    section,
+    metrics,
+    classes,
+    computeMetrics(labels, rows, rows),
+    name => !(byLogits && RANKING.includes(name)),
+  );
+  if (byLogits)
+    section.unchecked(
+      "metrics.json",
+      RANKING.join(", "),
+      "by the deviation ap-from-logits they rank logits, which scores.npz does not hold; see the predictions below",
+    );
+  if (metrics.unseen) section.unchecked("metrics.json", "unseen", "the run keeps no scores of these images");
+}
+
+/** Compare recorded metrics with computed ones, one line a number. */
+function compareMetrics(section, metrics, classes, computed, wanted) {
+  for (const [name, value] of Object.entries(computed)) {
+    const isNewer = name === "macro_f1" || name === "accuracy";
+    if (!wanted(name) || (isNewer && metrics[name] === undefined)) continue;
+    if (Array.isArray(value)) compareEach(section, "metrics.json", name, classes, metrics[name], value);
+    else compare(section, "metrics.json", name, metrics[name], value);
+  }
+}
+
+async function checkWeights({ run, progress, signal }, section) {
+  const config = await run.config();
+  const by = selectedBy(config);
+  for (const [number, setting] of config.settings.entries()) {
+    signal.throwIfAborted();
+    const name = ofSetting(setting, "best.safetensors");
+    progress(number, config.settings.length, `hashing the tensors of ${name}`);
+    await part(section, name, "tensors", async () => {
+      const { tensors } = await readSafetensors(run.file(name));
+      const hashes = await tensorHashes(await run.file(name).read(), tensors);
+      const rows = await run.json(ofSetting(setting, "history.json"));
+      const best = bestRow(rows, by);
+      const epoch = `epoch ${best.epoch}`;
+      compare(section, name, `sha256 of its tensors, in history.json for ${epoch}`, best.weights_sha256, hashes.all);
+      const entry = (await run.json(ofSetting(setting, "tensors.json")))[rows.indexOf(best)];
+      const wrong = [...new Set([...Object.keys(entry.tensors), ...Object.keys(hashes.each)])].filter(
+        each => entry.tensors[each] !== hashes.each[each],
+      );
+      for (const each of wrong) {
+        section.different(
+          ofSetting(setting, "tensors.json"),
+          `sha256 of ${each} of ${epoch}, from ${name}`,
+          describe(entry.tensors[each]),
+          describe(hashes.each[each]),
+        );
+      }
+      if (!wrong.length)
+        section.equal(
+          ofSetting(setting, "tensors.json"),
+          `sha256 of each tensor of ${epoch}, from ${name}`,
+          "",
+          tensors.size,
+        );
+      const metrics = await run.json("metrics.json");
+      if (metrics.setting === setting.name)
+        compare(
+          section,
+          "metrics.json",
+          `weights_sha256, of the tensors of ${name}`,
+          metrics.weights_sha256,
+          hashes.all,
+        );
+    });
+  }
+}
+
+/** Check the bytes and pixels of each test image, and keep what can be predicted in `state.decoded`, by path. */
+async function checkImages(state, section) {
+  const { run, images, progress, signal } = state;
+  const config = await run.config();
+  const { entries } = await run.split();
+  const test = entries.filter(each => each.part === "test");
+  const recorded = run.has("pixels.json") ? await run.json("pixels.json") : null;
+  state.decoded = new Map();
+  state.reasons = new Map();
+  state.withoutFile = [];
+  const digests = [];
+  let fromPixels = 0;
+  for (const [number, entry] of test.entries()) {
+    signal.throwIfAborted();
+    progress(number, test.length, `reading ${entry.path}`);
+    const decode = await openImage(state, section, config, entry);
+    if (!decode) continue;
+    const { pixels, isFromFile } = await decode();
+    fromPixels += isFromFile;
+    const digest = await sha256(pixels);
+    digests.push(digest);
+    if (recorded)
+      compare(section, "pixels.json", `sha256 of the decoded pixels of ${entry.path}`, recorded[entry.path], digest);
+    state.decoded.set(entry.path, decode);
+  }
+  if (!recorded)
+    section.unchecked(
+      "pixels.json",
+      "decoded pixels of each image",
+      `a run of format ${config.format} has no such file`,
+    );
+  const all = (await run.json("fingerprint.json")).pixels_sha256?.test;
+  if (all && digests.length === test.length) {
+    const bytes = Uint8Array.from(digests.join("").match(/../g), byte => Number.parseInt(byte, 16));
+    compare(section, "fingerprint.json", "sha256 of the decoded pixels of all test images", all, await sha256(bytes));
+  }
+  if (fromPixels) {
+    section.note(
+      `The pixels of ${fromPixels} images come from check-pixels.safetensors. That they are what ` +
+        "these image files show is not checked here: in4310repro verify decodes the files again.",
+    );
+  }
+  const absent = state.withoutFile.length;
+  if (absent) section.unchecked("test images", `sha256 of ${absent} files`, "the files were not given", absent);
+  const byReason = new Map();
+  for (const [path, reason] of state.reasons) byReason.set(reason, [...(byReason.get(reason) ?? []), path]);
+  for (const [reason, paths] of byReason) {
+    const what = paths.length === 1 ? paths[0] : `${paths.length} of ${test.length} images`;
+    section.unchecked("test images", what, reason, paths.length);
+  }
+}
+
+/** Return a function that decodes an image, or null where that is impossible; then `state.reasons` says why. */
+async function openImage({ images, reasons, withoutFile }, section, config, entry) {
+  const candidates = images.candidates(entry.path);
+  const saved = images.pixels.get(entry.path);
+  let reason =
+    "their files were not given: drop check-images.zip, which report writes beside this page for drawn scenes, " +
+    "or the folder of the photographs";
+  for (const [number, file] of candidates.entries()) {
+    const bytes = await file.read();
+    const digest = await sha256(bytes);
+    if (digest !== entry.sha256) {
+      // Of several files of this path, one with the recorded bytes is enough.
+      if (number + 1 < candidates.length) continue;
+      section.different(entry.path, "sha256, from split.csv", entry.sha256, digest);
+      reasons.set(entry.path, "their bytes are not those of split.csv");
+      return null;
+    }
+    section.equal(entry.path, "sha256, from split.csv", digest);
+    const decoded = decodeBmp(bytes);
+    if (typeof decoded === "string")
+      reason = `${decoded}; report --pixels writes check-pixels.safetensors, which this page reads`;
+    else if (
+      decoded.height !== config.image_size ||
+      decoded.width !== config.image_size ||
+      preprocessingOf(config).crop_ratio !== 1
+    ) {
+      reason =
+        `this page does not resize pictures, and they are not squares of ${config.image_size} pixels; ` +
+        "report --pixels writes their pixels";
+    } else return async () => ({ ...decodeBmp(await file.read()), isFromFile: false });
+    break;
+  }
+  if (saved?.side === config.image_size && !candidates.length) withoutFile.push(entry.path);
+  if (saved?.side === config.image_size) return async () => ({ ...(await saved.read()), isFromFile: true });
+  reasons.set(entry.path, reason);
+  return null;
+}
+
+const SCORE_TOLERANCE = 1e-4;
+const LOSS_TOLERANCE = 1e-5;
+
+/** Return why the scores need not be equal to the bit; empty where they must be. */
+async function describeOtherArithmetic(run, facts) {
+  const { numerics, numeric_class: own } = await run.json("fingerprint.json");
+  if (numerics !== "portable")
+    return `fingerprint.json says ${numerics} arithmetic, which repeats its bits only on the same kind of machine`;
+  if (own !== facts.numeric_class)
+    return `fingerprint.json names numeric class ${own}, and this page computes ${facts.numeric_class}`;
+  return "";
+}
+
+async function predictAgain(state, section) {
+  const { run, progress, signal, facts } = state;
+  const config = await run.config();
+  const metrics = await run.json("metrics.json");
+  const scores = await run.scores();
+  const { classes } = await run.split();
+  const name = `${metrics.setting}/best.safetensors`;
+  if (config.protocol.includes("random-flip-at-test")) {
+    section.unchecked(
+      "scores.npz",
+      "scores and loss",
+      "by the deviation random-flip-at-test, images are flipped by a generator that this page does not have",
+    );
+    return;
+  }
+  const { tensors } = await readSafetensors(run.file(name));
+  const operations = withFile(name, () => networkOperations(config.model, tensors, classes.length));
+  if (!operations) {
+    section.unchecked(
+      "scores.npz",
+      "scores and loss",
+      `this page knows the networks ${Object.keys(NETWORKS).join(", ")}; this is ${config.model}`,
+    );
+    return;
+  }
+  const places = scores.paths.map((path, place) => ({ path, place })).filter(({ path }) => state.decoded?.has(path));
+  const results = new Array(scores.paths.length);
+  if (places.length) {
+    const network = {
+      kernel: state.kernel,
+      weights: await run.file(name).read(),
+      tensors,
+      operations,
+      preprocessing: preprocessingOf(config),
+      classes: classes.length,
+    };
+    const images = places.map(({ path, place }) => async () => {
+      const { height, width, pixels } = await state.decoded.get(path)();
+      return { height, width, pixels, label: scores.labels[place] };
+    });
+    let done = 0;
+    progress(0, places.length, "predicting the test images");
+    await predictImages(
+      network,
+      images,
+      result => {
+        results[places[result.place].place] = result;
+        done += 1;
+        progress(done, places.length, `predicted ${done} of ${places.length} images`);
+      },
+      signal,
+    );
+  }
+  const other = await describeOtherArithmetic(run, facts);
+  if (other)
+    section.note(
+      `${other}. So scores are compared within ${SCORE_TOLERANCE} and by the predicted class, ` +
+        `and the loss within ${LOSS_TOLERANCE}.`,
+    );
+  scores.paths.forEach((path, place) =>
+    compareScores(section, path, scores.rows[place], results[place]?.softmax, !other),
+  );
+  const missing = scores.paths.length - places.length;
+  if (missing) {
+    section.unchecked(
+      "scores.npz",
+      `scores of ${missing} images`,
+      "they could not be predicted; see the test images",
+      missing * classes.length,
+    );
+    section.unchecked("metrics.json", "loss", "it is the mean over all test images");
+    return;
+  }
+  const loss = exactSum(results.map(each => each.loss)) / results.length;
+  if (other && Math.abs(loss - metrics.loss) <= LOSS_TOLERANCE * Math.max(1, Math.abs(loss))) {
+    section.close("metrics.json", "loss", describe(metrics.loss), describe(loss));
+  } else compare(section, "metrics.json", "loss", metrics.loss, loss);
+  if (config.protocol.includes("ap-from-logits")) {
+    if (other)
+      section.unchecked("metrics.json", RANKING.join(", "), "they rank logits, of which the run's own bits are needed");
+    else
+      compareMetrics(
+        section,
+        metrics,
+        classes,
+        computeMetrics(
+          scores.labels,
+          scores.rows,
+          results.map(each => each.logits),
+        ),
+        key => RANKING.includes(key),
+      );
+  }
+}
+
+function withFile(file, compute) {
+  try {
+    return compute();
+  } catch (error) {
+    throw error instanceof Fault ? new Fault(error.file || file, error.message) : error;
+  }
+}
+
+/** Compare the scores of one image, by the bits of float32 or within the tolerance of another arithmetic. */
+function compareScores(section, path, recorded, computed, bitwise) {
+  if (!computed) return;
+  const bits = values => new Uint32Array(Float32Array.from(values).buffer);
+  const shown = values => Array.from(values, value => String(Number(value.toPrecision(9)))).join(", ");
+  const [saved, now] = [bits(recorded), bits(computed)];
+  if (saved.length === now.length && saved.every((value, place) => value === now[place])) {
+    section.equal("scores.npz", path, shown(recorded), recorded.length);
+  } else if (
+    !bitwise &&
+    recorded.length === computed.length &&
+    largest(recorded) === largest(computed) &&
+    recorded.every((value, place) => Math.abs(value - computed[place]) <= SCORE_TOLERANCE)
+  )
+    section.close("scores.npz", path, shown(recorded), shown(computed), recorded.length);
+  else section.different("scores.npz", path, shown(recorded), shown(computed));
+}

@@ -1,0 +1,151 @@
+"""`export` writes the same bytes from the same run, nothing private, and refuses what it was not given for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from in4310repro.export import formats
+from in4310repro.export.extras import Extras
+from in4310repro.export.table import FORMATS
+from in4310repro.runs.finished import FinishedRun, image_root
+from tests.conftest import Call, refused
+from tests.export.conftest import Export
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    files = (file for file in folder.rglob("*") if file.is_file())
+    return {file.relative_to(folder).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_copy_of_a_run_elsewhere_gives_the_same_bytes(
+    name: str, extras: Extras, linked_run: Path, export: Export, tmp_path: Path
+) -> None:
+    if name == "onnx":
+        pytest.importorskip("onnxscript", reason="onnxscript is not installed: .[dev]")
+    formats.export(FinishedRun.open(linked_run), name, tmp_path / "second", extras)
+    assert hashes(export(name)) == hashes(tmp_path / "second") != {}
+
+
+# A bundle, which holds every file of the run, refuses such a run.
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "bundle"])
+def test_no_file_names_a_private_folder_of_the_images(
+    name: str, run: FinishedRun, extras: Extras, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "onnx":
+        pytest.importorskip("onnxscript", reason="onnxscript is not installed: .[dev]")
+        extras = replace(extras, images=image_root(run.config.images, None))
+    # A report is of the configuration that the run has on the disk.
+    extras = replace(extras, report=None)
+    monkeypatch.setenv("HOME", "/home/ada")
+    private = replace(run, config=replace(run.config, data="/home/ada/scenes"))
+    files = formats.export(private, name, tmp_path / "out", extras)
+    # The config.json of this run is still that of drawn scenes: a private one is left out, which the files say.
+    assert not any(file.name == "config.json" for file in files)
+    for file in files:
+        content = file.read_bytes()
+        assert b"/home/ada" not in content
+        assert str(run.folder).encode() not in content
+        assert str(tmp_path).encode() not in content
+    if name in ("ro-crate", "codecheck"):
+        text = files[0].read_text(encoding="utf-8")
+        assert "config.json, which names a private folder" in text
+        # There is no complete copy beside the file that this command could verify.
+        assert "in4310repro verify RUN " in text
+
+
+@pytest.mark.parametrize("name", ["in-toto", "ro-crate", "model-card", "codecheck"])
+def test_without_a_verification_the_file_says_that_it_is_left_out(name: str, export: Export) -> None:
+    without, sentence = export(name, date="2026-11-28"), "no result of `in4310repro verify RUN --json` was given"
+    main = next(file for file in without.iterdir() if file.is_file())
+    assert sentence in main.read_text(encoding="utf-8").replace("\\`", "`")
+
+
+def test_an_export_into_its_own_folder_changes_nothing_and_one_beside_others_files_writes_nothing(
+    export: Export, tmp_path: Path
+) -> None:
+    before = hashes(export("croissant"))
+    assert hashes(export("croissant")) == before
+    (tmp_path / "croissant" / "croissant.json").unlink()
+    (tmp_path / "croissant" / "split.csv").write_text("mine", encoding="utf-8")
+    before = hashes(tmp_path / "croissant")
+    with pytest.raises(ValueError, match=r"split\.csv is there with other content; --out takes a new or empty folder"):
+        export("croissant")
+    assert hashes(tmp_path / "croissant") == before
+
+
+def test_a_changed_run_is_refused(own_records: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"best\.safetensors is missing or has other bytes than were written"):
+        formats.export(FinishedRun.open(own_records), "in-toto", tmp_path / "out", Extras())
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_report_of_another_run_is_refused(export: Export, report: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(report, tmp_path / "other"))
+    record = json.loads((other / "run.json").read_text(encoding="utf-8"))
+    (other / "run.json").write_text(json.dumps(record | {"manifest_sha256": "0" * 64}), encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"other is no report of .* as it is now: .*run\.json: manifest_sha256 is 0000"
+    ):
+        export("in-toto", report=other)
+    (other / "run.json").write_text(json.dumps(record | {"figures": ["../verified.json"]}), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other is no report of .* as it is now: .*run\.json: figures"):
+        export("in-toto", report=other)
+    shutil.copy(report / "run.json", other / "run.json")
+    page = (other / "index.html").read_text(encoding="utf-8")
+    (other / "index.html").write_text(page.replace("<title>", "<title>Another ", 1), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"other is no report of .* as it is now: .*index\.html: line"):
+        export("in-toto", report=other)
+    with pytest.raises(ValueError, match=r"holds no report: expected run\.json"):
+        export("in-toto", report=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "parts"),
+    [
+        (("--as", "onx"), ("no format 'onx'", "valid are in-toto,", "did you mean onnx?")),
+        (("--as", "ro-crate"), ("a run records no date; --date YYYY-MM-DD is needed",)),
+        (("--as", "ro-crate", "--date", "28.11.2026"), ("--date 28.11.2026 is no date; YYYY-MM-DD is valid",)),
+        (("--as", "onnx", "--report", "x"), ("--as onnx has no use for --report; it is for in-toto",)),
+        (("--as", "in-toto", "--verification", "differs.json"), ("differs.json lists differences of the run",)),
+        (("--as", "in-toto", "--verification", "other.json"), ("is of the run with manifest sha256 0000",)),
+        (("--as", "in-toto", "--verification", "less.json"), ("less.json lacks bitwise",)),
+        (("--as", "in-toto", "--verification", "absent.json"), ("absent.json is not there",)),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    options: tuple[str, ...], parts: tuple[str, ...], call: Call, run: FinishedRun, verification: Path, tmp_path: Path
+) -> None:
+    document = json.loads(verification.read_text(encoding="utf-8"))
+    (tmp_path / "differs.json").write_text(json.dumps({"differences": ["scores.npz differs"]}), encoding="utf-8")
+    (tmp_path / "other.json").write_text(json.dumps(document | {"manifest_sha256": "0" * 64}), encoding="utf-8")
+    (tmp_path / "less.json").write_text(json.dumps({"differences": []}), encoding="utf-8")
+    refused(call, ("export", f"{run.folder}", "--out", "out", *options), *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unfinished_run_is_refused(call: Call, own_records: Path) -> None:
+    (own_records / "metrics.json").unlink()
+    refused(call, ("export", f"{own_records}", "--as", "in-toto", "--out", "out"), "holds no finished run")
+
+
+def test_the_command_says_that_onnx_has_other_bits_and_by_how_much(call: Call, run: FinishedRun) -> None:
+    pytest.importorskip("onnxscript", reason="onnxscript is not installed: .[dev]")
+    code, printed, _ = call("export", f"{run.folder}", "--as", "onnx", "--out", "out")
+    assert (code, printed.splitlines()[0]) == (0, f"wrote {Path('out', 'model.onnx')}")
+    assert re.search(r"other bits than the run: its scores on 12 test images differ by up to \d\S* from", printed)
+
+
+def test_the_command_says_what_it_wrote_and_what_it_left_out(call: Call, run: FinishedRun, tmp_path: Path) -> None:
+    code, printed, error = call("export", f"{run.folder}", "--as", "in-toto", "--out", "out", "--json")
+    assert (code, json.loads(printed)) == (0, {"wrote": [str(Path("out", "statement.json"))]})
+    assert "left out, since no --verification was given: what verify computes again" in error
+    assert "left out, since no --report was given" in error
+    assert (tmp_path / "out" / "statement.json").is_file()

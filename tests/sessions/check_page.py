@@ -1,0 +1,128 @@
+"""The page check.html in two browsers: a run of the demo, and falsified tiny runs; sizes, times and what is equal.
+
+nox -s evidence -- check-page
+"""
+
+from __future__ import annotations
+
+import gzip
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from in4310repro.report import check_page
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.fingerprint import fingerprint
+from in4310repro.system.numerics import activate
+from tests.report.browsers import ChromiumTab, Tab, chromium, firefox
+from tests.report.test_check_page import CHROMIUM, FALSIFIED, FIREFOX, check_all, linked, write_all
+from tests.sessions.exports import command
+
+DOCS = Path(__file__).parents[2] / "docs"
+JSON, PAGE = DOCS / "check-page.json", DOCS / "check-page.md"
+BEGIN, END = "<!-- browsers: begin -->\n", "<!-- browsers: end -->"
+VERDICT = re.compile(r"(?P<equal>[\d,]+) values are equal to the bit\. .*?(?P<seconds>[\d.]+) seconds\.")
+
+
+@contextmanager
+def chromium_tab(_folder: Path) -> Iterator[Tab]:
+    with chromium(CHROMIUM or "") as browser:
+        yield ChromiumTab(browser.new_page())
+
+
+def firefox_tab(folder: Path) -> Any:
+    return firefox(FIREFOX or "", folder)
+
+
+BROWSERS: dict[str, tuple[str | None, Callable[[Path], Any]]] = {
+    "Chromium": (CHROMIUM, chromium_tab),
+    "Firefox": (FIREFOX, firefox_tab),
+}
+
+
+def is_found(tab: Tab, tiny: Path, work: Path, change: str) -> bool:
+    """Return whether the page names the changed file of a falsified run."""
+    forger = linked(tiny / "runs/tiny", work, activate("portable", "cpu"))
+    shutil.copytree(tiny / "report", work / "report")
+    falsify, file, what = FALSIFIED[change]
+    falsify(forger)
+    wrong = check_all(tab, work).startswith("Something differs in ")
+    return wrong and any(file in each.split(" ")[0] and what in each for each in tab.texts(".differences li"))
+
+
+def measure(browser: str, demo: Path, tiny: Path, place: Path) -> dict[str, Any]:
+    """Check the demo, and each falsified tiny run, in a browser."""
+    executable, start = BROWSERS[browser]
+    if executable is None:
+        sys.exit(f"no {browser}: apt-get install chromium firefox-esr")
+    version = subprocess.run([executable, "--version"], capture_output=True, text=True, check=True).stdout
+    number = re.search(r"[\d.]+", version)
+    with start(place / browser) as tab:
+        verdict = check_all(tab, demo)
+        found = VERDICT.search(verdict)
+        if found is None or number is None or not verdict.startswith("Nothing differs"):
+            sys.exit(f"{browser}: {verdict}")
+        changes = [each for each in FALSIFIED if is_found(tab, tiny, place / browser / each, each)]
+    return {
+        "browser": f"{browser} {number[0].split('.')[0]}",
+        "equal": int(found["equal"].replace(",", "")),
+        "seconds": float(found["seconds"]),
+        "falsified": len(FALSIFIED),
+        "found": len(changes),
+    }
+
+
+def trained(folder: Path, preset: str, *options: str) -> Path:
+    """Train a preset in a folder, and write the page beside the run, as the tests of the page have it."""
+    command(folder, "train", "--preset", preset, "--out", "runs/tiny", "--numerics", "portable", *options)
+    write_all(FinishedRun.open(folder / "runs/tiny"), folder / "report")
+    return folder
+
+
+def table(content: dict[str, Any]) -> str:
+    rows = [
+        f"| {each['browser']} | {each['equal']:,} | {each['seconds']:.1f} | {each['found']} of {each['falsified']} |\n"
+        for each in content["browsers"]
+    ]
+    heading = "| browser | values of the demo that are equal to the bit | seconds | falsified runs found |\n"
+    sizes = (
+        f"\n{content['images']} test images of {content['pixels']} pixels a side. The page has "
+        f"{content['page_bytes']:,} bytes ({content['page_gzipped']:,} gzipped), the kernel in it "
+        f"{content['kernel_bytes']:,} ({content['kernel_gzipped']:,} gzipped).\n"
+    )
+    return f"{heading}| --- | --- | --- | --- |\n{''.join(rows)}{sizes}"
+
+
+def main() -> None:
+    page, kernel = check_page.html().encode(), (resources.files("in4310repro.report") / "check.wasm").read_bytes()
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("demo", "tiny", *BROWSERS):
+            Path(place, name).mkdir()
+        demo, tiny = trained(Path(place, "demo"), "demo", "--epochs", "1"), trained(Path(place, "tiny"), "tiny")
+        content: dict[str, Any] = {
+            "images": len(FinishedRun.open(demo / "runs/tiny").scores.paths),
+            "pixels": FinishedRun.open(demo / "runs/tiny").config.image_size,
+            "page_bytes": len(page),
+            "page_gzipped": len(gzip.compress(page, mtime=0)),
+            "kernel_bytes": len(kernel),
+            "kernel_gzipped": len(gzip.compress(kernel, mtime=0)),
+            "browsers": [measure(browser, demo, tiny, Path(place)) for browser in BROWSERS],
+            "processor": fingerprint(activate("portable", "cpu"))["processor"],
+        }
+    write_file(JSON, json_bytes(content))
+    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}{table(content)}{END}{rest.partition(END)[2]}", encoding="utf-8")
+    if any(each["found"] < each["falsified"] for each in content["browsers"]):
+        sys.exit("a falsified run was not found")
+
+
+if __name__ == "__main__":
+    main()
