@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ import typer
 
 from in4310repro.cli.console import (
     activate_arithmetic,
+    activate_as_recorded,
     conclude,
     context_of,
     keep_if,
@@ -17,20 +19,36 @@ from in4310repro.cli.console import (
     print_line,
     print_text,
     print_written,
+    trust_network,
 )
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
 from in4310repro.models.sources import RESNETS
+from in4310repro.runs import names
 from in4310repro.runs.settings import CHOICES, check_choice
 
 NETWORK = "Network and statistics"
 Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
 ChannelAxis = "NAME=AXIS: channel axis of a module that is refused because the axis is unknown; can be repeated."
 Calls = "pool or keep the calls of a module that runs several times."
+SAMPLE = 200  # images
+Images = f"Images in the sample, default {SAMPLE}; of a run: the first ones, default 10; all, if there are fewer."
+DRAWS = "a run and --pictures FOLDER"
+# Options that have a meaning with a run; its configuration has the others.
+OF_PICTURES = ("run", "pictures", "data", "modules", "channel_axis", "images", "model", "device", "numerics")
 
 
 def features(
-    data: Annotated[str, option("Folder of images, in any layout.", IMAGES)],
-    out: Annotated[Path, option("FILE.json for the result; FILE.csv and FILE.png are written, too.", RUN)],
+    context: typer.Context,
+    run: Annotated[
+        Path | None, typer.Argument(help="A run folder, for --pictures; without it, --data and --out.")
+    ] = None,
+    data: Annotated[
+        str | None, option("Folder of images, in any layout; of a run: its images, if they moved.", IMAGES)
+    ] = None,
+    out: Annotated[
+        Path | None, option("FILE.json for the result; FILE.csv and FILE.png are written, too.", RUN)
+    ] = None,
+    pictures: Annotated[Path | None, option("New folder for pictures of a run's feature maps.", RUN)] = None,
     model: Annotated[str, option(Model, NETWORK, of=RESNETS)] = "resnet18",
     weights: Annotated[str, option(Weights, NETWORK, of=("none", "imagenet"))] = "imagenet",
     modules: Annotated[
@@ -40,7 +58,7 @@ def features(
     precision: Annotated[str, option(choices("precision"), NETWORK, of=CHOICES["precision"])] = "fast",
     calls: Annotated[str, option(Calls, NETWORK, of=CHOICES["calls"])] = "pool",
     channel_axis: Annotated[list[str] | None, option(ChannelAxis, NETWORK, "--channel-axis")] = None,
-    images: Annotated[int, option("Images in the sample; all, if there are fewer.", IMAGES)] = 200,
+    images: Annotated[int | None, option(Images, IMAGES)] = None,
     image_size: Annotated[int, option("Side, pixels.", IMAGES, min=32, max=2**14)] = 224,
     batch_size: Annotated[int, option("Images at a time.", MACHINE, min=1, max=2**20)] = 16,
     eigenvalues: Annotated[int, option("Number of the largest eigenvalues to write.", NETWORK, min=1)] = 15,
@@ -49,13 +67,21 @@ def features(
     numerics: Annotated[str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])] = "native",
     resume: Annotated[bool, option("Continue a measurement that was interrupted.", RUN, "--resume")] = False,
 ) -> None:
-    """Statistics of feature maps over a folder of images, on one process or under torchrun.
+    """Statistics of feature maps over a folder of images, or pictures of a run's feature maps.
 
     Examples:
         in4310repro features --data photos --out maps.json
         in4310repro features --data photos --out maps.json --model vgg16 --modules leaves --samples none
         in4310repro features --data photos --out maps.json --resume
+        in4310repro features runs/demo --pictures maps
     """
+    if run or pictures:
+        _draw(run, pictures, _given(context))
+        return
+    if data is None or out is None:
+        raise ValueError(
+            f"{'--out' if data else '--data'} is missing; give --data FOLDER and --out FILE.json, or {DRAWS}"
+        )
     active = activate_arithmetic(numerics, device)
     from in4310repro.evaluation.feature_maps.measurement import Request, parse_axes
     from in4310repro.evaluation.feature_maps.of_folder import (
@@ -81,7 +107,7 @@ def features(
         samples=None if samples == "none" else samples,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
         calls=calls,  # type: ignore[arg-type]
-        images=images,
+        images=SAMPLE if images is None else images,
         image_size=image_size,
         batch_size=batch_size,
         eigenvalues=eigenvalues,
@@ -106,6 +132,42 @@ def features(
     remove_partial_results(out)
     print_text(to_text(result))
     conclude(print_written(written))
+
+
+def _given(context: typer.Context) -> dict[str, Any]:
+    """Return the values of the options that the user gave, by the names of the parameters."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return {name: context.params[name] for name, source in sources.items() if source and source.name == "COMMANDLINE"}
+
+
+def _draw(run: Path | None, folder: Path | None, given: Mapping[str, Any]) -> None:
+    """Draw the feature maps of a run into a folder, by the options that were given."""
+    if run is None or folder is None:
+        raise ValueError(f"give {DRAWS}; {names.FEATURES} of a run has the statistics of its feature maps")
+    if unused := sorted(set(given) - {*OF_PICTURES, "quiet", "json"}):
+        raise ValueError(
+            f"--{unused[0].replace('_', '-')} has no meaning with --pictures; valid with a run are "
+            + ", ".join(f"--{name.replace('_', '-')}" for name in OF_PICTURES[1:])
+        )
+    load_torch()
+    from in4310repro.evaluation.feature_maps.measurement import parse_axes
+    from in4310repro.evaluation.feature_maps.pictures import PicturesRequest, draw_pictures
+    from in4310repro.runs.finished import FinishedRun
+    from in4310repro.system.processes import join
+
+    request = PicturesRequest(
+        channel_axis=parse_axes(given.get("channel_axis") or ()),
+        **{name: given[name] for name in ("modules", "images", "data") if name in given},
+    )
+    with join("cpu") as processes:
+        if not processes.leads:
+            return
+        finished = FinishedRun.open(run)
+        trust_network(given.get("model"), finished.config.model)
+        active = activate_as_recorded(finished.fingerprint, given.get("numerics"), given.get("device"))
+        *drawn, index = draw_pictures(finished, request, folder, context_of(active))
+    print_line(f"wrote {len(drawn)} pictures, and {index}")
+    conclude({"wrote": [str(index)], "pictures": len(drawn)})
 
 
 CLASSES = 1000

@@ -1,0 +1,205 @@
+"""Pictures of a run's feature maps: one PNG file for each of its first test images and each module, and an index."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from in4310repro.data.images import ImageSet, evaluation_batches, load_images
+from in4310repro.evaluation.feature_maps import tiles
+from in4310repro.evaluation.feature_maps.measurement import parse_modules
+from in4310repro.features import ModuleChoice
+from in4310repro.features.axes import AxisFinder
+from in4310repro.features.hooks import ForwardPass, capture_outputs, check_calls_hooks, choose, evaluation_mode
+from in4310repro.features.tensors import iterate_values, plain_tensor
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
+from in4310repro.system.files import json_bytes, write_file
+from in4310repro.system.progress import Progress
+
+INDEX = "pictures.json"
+LONGEST = 60  # characters of a name of an image or module in the name of a file
+
+
+@dataclass(frozen=True, kw_only=True)
+class PicturesRequest:
+    """Modules and images whose feature maps are drawn."""
+
+    modules: str | None = None  # as `parse_modules` reads it; None: those that the run measured
+    images: int = 10  # the first of the test set; all, if there are fewer
+    channel_axis: Mapping[str, int] = field(default_factory=dict)  # of modules of which nothing else tells it
+    data: str | None = None  # the present folder of the run's images; None: the recorded one
+
+
+@dataclass
+class Maps:
+    """Feature maps of one image, by the title of the module, and why other modules have none."""
+
+    maps: dict[str, Float[Tensor, "channel height width"]] = field(default_factory=dict)
+    not_drawn: dict[str, str] = field(default_factory=dict)
+
+
+def draw_pictures(run: FinishedRun, request: PicturesRequest, to: Path, context: Context) -> list[Path]:
+    """Draw feature maps of a run's selected network for its first test images; return the paths of the written files.
+
+    Each image passes through the network alone, so no batch size matters. The index is written last.
+
+    Args:
+        run: gives network and test images.
+        request: the modules and images.
+        to: a new or empty folder.
+        context: arithmetic and progress of the computation.
+
+    Raises:
+        ValueError: the folder has files; there is no such module; a named module gives no maps of channels, height
+            and width, or maps that are too large; or fewer than one image is requested.
+    """
+    if to.exists() and (not to.is_dir() or any(to.iterdir())):
+        raise ValueError(f"{to} is not an empty folder; --pictures takes a new or empty one")
+    if request.images < 1:
+        raise ValueError(f"{request.images} images are requested; at least 1 is needed")
+    modules = parse_modules(request.modules) if request.modules is not None else list(run.config.features.modules)
+    model = context.numerics.place(run.selected_network())
+    chosen = choose(model, modules)
+    images = _first_images(run, request, context.progress)
+    rows: list[dict[str, Any]] = []
+    not_drawn: dict[str, str] = {}
+    with context.progress.task("drawing feature maps", len(images)) as advance:
+        for number, batch in enumerate(evaluation_batches(images, 1)):
+            made = maps_of(model, chosen, batch.images.to(context.numerics.device), request.channel_axis)
+            _refuse_undrawable(made, modules)
+            # All maps of an image are drawn before one is written: what is refused leaves no file.
+            drawn = list(_draw_image(made, _folder(images, number), images.paths[number]))
+            for row, png in drawn:
+                (to / row["file"]).parent.mkdir(parents=True, exist_ok=True)
+                write_file(to / row["file"], png)
+                rows.append(row)
+            not_drawn |= made.not_drawn
+            advance(1, "")
+    index = write_file(to / INDEX, json_bytes(_index(run, rows, not_drawn)))
+    return [*(to / row["file"] for row in rows), index]
+
+
+def _first_images(run: FinishedRun, request: PicturesRequest, progress: Progress) -> ImageSet:
+    """Return the first test images in the order of the split; no other image is decoded."""
+    split, config = run.split_below(request.data), run.config
+    entries = split.parts["test"][: request.images]
+    how = config.preprocessing
+    return load_images(
+        "test", split.root, entries, config.image_size, preprocessing=how, cache=False, progress=progress
+    )
+
+
+def maps_of(
+    model: nn.Module,
+    modules: Mapping[str, nn.Module],
+    image: Float[Tensor, "1 channel height width"],
+    channel_axis: Mapping[str, int],
+) -> Maps:
+    """Pass one image through a network in eval mode; return copies of the modules' outputs, with channels first.
+
+    The network's modes and hooks are as before afterwards. A module that runs several times has the titles
+    `NAME#0`, `NAME#1` and so on, and a part of a nested output has its path at the end of the title.
+    """
+    check_calls_hooks(model, modules)
+    axes = AxisFinder(model, modules, channel_axis, needed=True)
+    outputs: dict[tuple[str, int, str], Tensor] = {}
+    reasons: dict[str, str] = dict.fromkeys(modules, "it did not run")
+
+    def keep(name: str, call: int, _images: int | None, output: object) -> None:
+        reasons.pop(name, None)
+        with axes.paused():
+            for path, value in iterate_values(output):
+                try:
+                    outputs[name, call, path] = _channels(axes, name, path, value)
+                except ValueError as error:
+                    reasons[f"{name}{path}"] = str(error)
+
+    with evaluation_mode(model), axes.watch(), capture_outputs(model, modules, keep, ForwardPass()):
+        model(image)
+    repeated = {name for name, call, _ in outputs if call}
+    order = {name: place for place, name in enumerate(modules)}
+    keys = sorted(outputs, key=lambda key: (order[key[0]], key[1]))
+    titles = {key: f"{key[0]}{f'#{key[1]}' if key[0] in repeated else ''}{key[2]}" for key in keys}
+    return Maps({titles[key]: outputs[key] for key in keys}, reasons)
+
+
+def _channels(axes: AxisFinder, name: str, path: str, output: object) -> Float[Tensor, "channel height width"]:
+    """Return a copy of the output for the only image.
+
+    Raises:
+        ValueError: the output is not a tensor of image, channel, height and width, or its channel axis is unknown.
+    """
+    values = plain_tensor(output)
+    if values.ndim != 4 or len(values) != 1 or not values.numel():
+        raise ValueError(
+            f"its output has shape {tuple(values.shape)} for one image; image x channel x height x width is drawn"
+        )
+    # Cloned: torchvision's ReLU and residual sum overwrite it in place.
+    return values.movedim(axes.axis_of(name, path, output, values), 1)[0].detach().cpu().float().clone()
+
+
+def _refuse_undrawable(made: Maps, modules: ModuleChoice) -> None:
+    """Raise ValueError if a module that was named gives no map, or if none of a pattern's or of the leaves does."""
+    if isinstance(modules, list) and made.not_drawn:
+        name, why = next(iter(made.not_drawn.items()))
+        raise ValueError(f"module {name!r} cannot be drawn: {why}; leaves draws all modules that can be")
+    if not made.maps:
+        raise ValueError(f"none of the modules {sorted(made.not_drawn)} can be drawn")
+
+
+def _draw_image(made: Maps, folder: str, image: str) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield the entry in the index and the picture of each map."""
+    width = len(str(len(made.maps)))
+    for number, (title, channels) in enumerate(made.maps.items(), 1):
+        finite = channels[channels.isfinite()]
+        row = {
+            "file": f"{folder}/{number:0{width}}-{portable_name(title) or 'network'}.png",
+            "image": image,
+            "module": title,
+            "shape": list(channels.shape),
+            "minimum": float(finite.min()) if len(finite) else None,
+            "maximum": float(finite.max()) if len(finite) else None,
+            "non_positive": float((channels <= 0).double().mean()),
+            "non_finite": channels.numel() - len(finite),
+        }
+        try:
+            yield row, tiles.to_png(channels.numpy())
+        except ValueError as error:
+            raise ValueError(f"module {title!r} cannot be drawn: {error}") from None
+
+
+def portable_name(name: str) -> str:
+    """Return the name with only ASCII letters, digits, `.`, `_` and `-`, for the end of a file's name.
+
+    A number before it makes the file's name unique, also where upper and lower case are one, and no device of Windows.
+
+    Examples:
+        >>> portable_name("buildings/0003"), portable_name("layer1.0.relu#1"), portable_name("été: *?")
+        ('buildings-0003', 'layer1.0.relu-1', 't')
+    """
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)[-LONGEST:].strip("-. ")
+
+
+def _folder(images: ImageSet, number: int) -> str:
+    name = portable_name(images.paths[number].rpartition(".")[0] or images.paths[number])
+    return f"{number + 1:0{max(3, len(str(len(images))))}}" + (f"-{name}" if name else "")
+
+
+def _index(run: FinishedRun, rows: list[dict[str, Any]], not_drawn: Mapping[str, str]) -> dict[str, Any]:
+    label = run.config.protocol.label
+    return {
+        "network": f"{run.config.model} as trained here by setting {run.metrics['setting']}",
+        "weights_sha256": run.metrics["weights_sha256"],
+        **({"label": label} if label else {}),
+        "colours": {name: "#{:02x}{:02x}{:02x}".format(*colour) for name, colour in tiles.COLOURS.items()},
+        "shade": "sqrt(|value| / m), where m is |minimum| below zero and the maximum above, of the whole file",
+        "pictures": rows,
+        "not_drawn": dict(not_drawn),
+    }
