@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from in4310repro.data.images import ImageSet
 from in4310repro.runs.config import Config
+from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.system.context import Context
@@ -44,6 +45,18 @@ def test_two_processes_find_look_alikes_and_fit_a_head_to_the_bytes_of_one(
         shares.train_together(size, config, tmp_path / f"{size}")
     assert shares.hash_run(tmp_path / "1", config) == shares.hash_run(tmp_path / "2", config)
     assert FinishedRun.open(tmp_path / "1").groups == FinishedRun.open(tmp_path / "2").groups != []
+
+
+@pytest.mark.slow
+def test_two_processes_record_test_losses_to_the_bytes_of_one(tmp_path: Path) -> None:
+    config = shares.make_config(shares.NETWORKS["three layers without batch norm"], 20)
+    config = replace(config, epochs=1, protocol=parse("test-loss-each-epoch"))
+    for size in (1, 2):
+        shares.train_together(size, config, tmp_path / f"{size}")
+    one, two = (FinishedRun.open(tmp_path / f"{size}").histories for size in (1, 2))
+    assert {name: [row["test_loss"] for row in rows] for name, rows in one.items()} == {
+        name: [row["test_loss"] for row in rows] for name, rows in two.items()
+    }
 
 
 @pytest.mark.soak

@@ -474,6 +474,15 @@ def test_all_deviations_are_followed_or_named(tab: Tab, tmp_path: Path, numerics
         assert name in unchecked
 
 
+def test_test_losses_of_epochs_are_accused_of_nothing_and_named_as_not_checked(
+    tab: Tab, tmp_path: Path, numerics: Numerics
+) -> None:
+    work = trained(tmp_path, numerics, protocol=deviations.parse("test-loss-each-epoch"))
+    assert check_all(tab, work).startswith("Nothing differs")
+    (row,) = (row for row in rows(tab, "unchecked") if "test loss" in row.what)
+    assert (row.file, row.what) == ("SETTING/history.json", "the test loss of each setting's best epoch")
+
+
 def test_fits_of_a_head_are_checked_as_epochs_are(tab: Tab, tmp_path: Path, numerics: Numerics) -> None:
     config = configure("tiny", None, {"train": "head"})
     work = trained(tmp_path, numerics, train=config.train, settings=config.settings)

@@ -22,6 +22,7 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import (
     CORRECTED,
     CORRECTED_PROTOCOL,
+    HYPOTHESIS,
     PUBLISHED,
     Deviation,
     Protocol,
@@ -41,7 +42,16 @@ from tests.conftest import Replace
 from tests.sessions.soak import find_differing_files
 
 TINY = PRESETS["tiny"]
-EVERY = Protocol(frozenset(Deviation))
+EVERY = Protocol(frozenset(HYPOTHESIS))
+SEVEN = [
+    "shared-split",
+    "warm-start",
+    "random-flip-at-test",
+    "ap-from-logits",
+    "padded-denominator",
+    "batch-norm-in-train-mode",
+    "accumulator-not-reset",
+]
 
 
 def with_deviations(*deviations: Deviation) -> Config:
@@ -53,13 +63,24 @@ def test_every_preset_is_corrected_and_corrected_has_no_deviation() -> None:
     assert (parse(CORRECTED), parse(CORRECTED).label) == (CORRECTED_PROTOCOL, "")
 
 
-def test_published_is_every_deviation_and_each_has_a_name_and_a_label() -> None:
-    assert parse(PUBLISHED) == EVERY
+def test_published_is_the_seven_deviations_of_the_hypothesis_and_each_has_a_name_and_a_label() -> None:
+    assert parse(PUBLISHED) == EVERY == parse(SEVEN)
+    assert parse(PUBLISHED).names == sorted(SEVEN)
     pair = Protocol(frozenset({Deviation.SHARED_SPLIT, Deviation.WARM_START}))
     assert parse("shared-split, warm-start") == parse(["warm-start", "shared-split"]) == pair
     for deviation in Deviation:
         assert deviation.meaning in Protocol(frozenset({deviation})).label
-    assert parse(",".join(Deviation)).label == EVERY.label
+    assert parse(",".join(SEVEN)).label == EVERY.label
+
+
+def test_the_test_loss_of_each_epoch_is_a_deviation_that_published_does_not_include() -> None:
+    name = "test-loss-each-epoch"
+    assert {*Deviation} - {*HYPOTHESIS} == {name}
+    every = parse([*SEVEN, name])
+    assert (every.is_published, every.is_corrected, parse(name).is_corrected) == (False, False, False)
+    assert (str(parse(name)), str(every)) == (name, ",".join(sorted([*SEVEN, name])))
+    assert parse(name).label == "DEVIATION: the test set is scored after every epoch"
+    assert every.label.endswith("the test set is scored after every epoch")
 
 
 def test_a_protocol_is_described_as_the_command_line_takes_it() -> None:
@@ -67,7 +88,7 @@ def test_a_protocol_is_described_as_the_command_line_takes_it() -> None:
         assert str(parse(protocol)) == protocol
 
 
-@pytest.mark.parametrize("deviation", Deviation)
+@pytest.mark.parametrize("deviation", HYPOTHESIS)
 def test_a_former_name_is_refused_with_the_new_one(deviation: Deviation) -> None:
     former = deviation.former_name
     with pytest.raises(ValueError, match=f"no protocol '{former}'; this deviation is called {deviation}"):
@@ -83,12 +104,14 @@ def test_each_answer_changes_with_its_own_deviation_alone() -> None:
         "padded-denominator": lambda protocol: protocol.share_divisor(200),
         "batch-norm-in-train-mode": lambda protocol: protocol.batch_norm_mode,
         "accumulator-not-reset": lambda protocol: protocol.accumulates_sets,
+        "test-loss-each-epoch": lambda protocol: protocol.scores_test_each_epoch,
     }
     for deviation in Deviation:
         active = parse(deviation)
         assert {name for name, ask in answers.items() if ask(active) != ask(CORRECTED_PROTOCOL)} == {deviation}
     assert {each: parse(each).touches("training") for each in Deviation} == {
-        each: each in ("shared-split", "warm-start", "random-flip-at-test") for each in Deviation
+        each: each in ("shared-split", "warm-start", "random-flip-at-test", "test-loss-each-epoch")
+        for each in Deviation
     }
 
 

@@ -33,6 +33,8 @@ from in4310repro.report.markup import (
 Points = list[tuple[float, float]]
 
 MOST_CURVES = 12
+# Of figure 5, by their keys in history.json; a run has the last one by a deviation.
+LOSSES = {"train_loss": "training", "val_loss": "validation", "test_loss": "test"}
 LONGEST_NAME = 40  # letters of a line of the legend
 PLOT = 170  # height of a plot
 
@@ -51,7 +53,7 @@ def draw_panels(number: int, numbers: Mapping[str, Any]) -> list[Panel]:
 def list_points(number: int, numbers: Mapping[str, Any]) -> dict[str, Points]:
     """Return the (x, y) points of each line of figure 5, 6 or 9 to 11, by the line's name."""
     if number == 5:
-        named = {"training": numbers["train_loss"], "validation": numbers["val_loss"]}
+        named = {name: numbers[key] for key, name in LOSSES.items() if key in numbers}
         return {name: list(zip(numbers["epoch"], values, strict=True)) for name, values in named.items()}
     if number == 6:
         curves = numbers["mean_class_accuracy"]

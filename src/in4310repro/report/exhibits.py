@@ -9,6 +9,7 @@ from typing import Any
 from in4310repro.metrics import wilson
 from in4310repro.metrics.scores import top_and_bottom
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
+from in4310repro.report.charts import LOSSES
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
 from in4310repro.report.exhibit import (
     ABSENT,
@@ -33,6 +34,7 @@ _OF_EPOCHS = (
     "Mean cross-entropy per image. The training loss is taken while the weights move and on augmented images, the "
     "validation loss after each epoch."
 )
+_OF_TEST = " The test loss after each epoch is a deviation from the assignment; nothing was selected by it."
 _OF_FITS = (
     "Mean cross-entropy per image. There are no epochs: the last layer is fitted once for each strength of its "
     "penalty, from the strongest to the weakest, and both losses are of the finished fit."
@@ -105,11 +107,9 @@ def _strengths(rows: Sequence[HistoryRow]) -> dict[str, Any]:
 
 
 def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
-    numbers = _strengths(rows) | {
-        "epoch": [row["epoch"] for row in rows],
-        "train_loss": [row["train_loss"] for row in rows],
-        "val_loss": [row["val_loss"] for row in rows],
-    }
+    losses = {key: name for key, name in LOSSES.items() if key in rows[0]}
+    numbers = _strengths(rows) | {"epoch": [row["epoch"] for row in rows]}
+    numbers |= {key: [row[key] for row in rows] for key in losses}  # type: ignore[literal-required]
     each = unit(rows)
     source, places = figure_source(5, numbers), range(len(rows))
     best = min(places, key=lambda place: rows[place]["val_loss"])
@@ -125,14 +125,13 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
         number=5,
         short="Loss",
         title=f"Loss of the selected setting, {setting}",
-        caption=(_OF_EPOCHS if each == "epoch" else _OF_FITS,),
+        caption=((_OF_EPOCHS if each == "epoch" else _OF_FITS) + (_OF_TEST if "test_loss" in losses else ""),),
         numbers=numbers,
         findings=(finding,),
         table=FigureTable(
-            heading=(each, "training", "validation"),
+            heading=(each, *losses.values()),
             rows=tuple(
-                (str(rows[place]["epoch"]), source.at("train_loss", place), source.at("val_loss", place))
-                for place in places
+                (str(rows[place]["epoch"]), *(source.at(key, place) for key in losses)) for place in places
             ),
         ),
     )  # fmt: skip

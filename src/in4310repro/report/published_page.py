@@ -30,7 +30,7 @@ from in4310repro.report.published_numbers import (
 from in4310repro.report.uncertainty import interval_of_mean
 from in4310repro.report.verdict import describe_differences
 from in4310repro.runs import config as configuration
-from in4310repro.runs.deviations import CORRECTED, PUBLISHED_BATCH_SIZE, Deviation
+from in4310repro.runs.deviations import CORRECTED, HYPOTHESIS, PUBLISHED_BATCH_SIZE
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file
 from in4310repro.system.text import publishable_place
@@ -197,7 +197,7 @@ def _context(
         "setting_rows": _setting_rows(numbers),
         "conditions": {subject: sentence for subject, sentence in conditions.items() if subject != "Protocol"},
         "ablations": [_ablation_table(report) for report in ablations],
-        "meaning": {deviation: deviation.meaning for deviation in Deviation},
+        "meaning": {deviation: deviation.meaning for deviation in HYPOTHESIS},
         "batch": PUBLISHED_BATCH_SIZE,
         "commands": [_command(record, name) for name, record in runs.items()],
         "page_command": shlex.join(["in4310repro", "published", *runs]),

@@ -95,6 +95,8 @@ def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
     else:
         what = "training losses; validation metrics and losses of other epochs"
         where = "figure 5 /train_loss; 5 /val_loss and 6 at other epochs"
+        if run.config.protocol.scores_test_each_epoch:
+            what, where = f"{what}; test losses of them", where.replace("val_loss and", "val_loss, /test_loss and")
     if "fit" in units:
         listed["fit"] = Tier("validation metrics of other fits", "figure 6 at other fits", "numerical",
                              f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY)  # fmt: skip
@@ -116,7 +118,7 @@ def make_tier_lookup(run: FinishedRun) -> Callable[[Number], Tier]:
                 return known["validation"]
             name = str(number.keys[1])
             return known["validation" if number.keys[2] == best[name] else unit(run.histories[name])]
-        if number.keys[0] == "val_loss":
+        if number.keys[0] in ("val_loss", "test_loss"):
             return known["validation" if number.keys[1] == best[run.metrics["setting"]] else "losses"]
         by_key = {"original": "printed", "images": "exact", "epoch": "exact", "confusion_matrix": "exact",
                   "train_loss": "losses", "eigenvalues": "numerical"}  # fmt: skip

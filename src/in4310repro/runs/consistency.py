@@ -14,6 +14,7 @@ from in4310repro.metrics import PER_CLASS, ClassMetrics, class_metrics
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import chain, names
 from in4310repro.runs.config import Config
+from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.records import QUANTILES, ActivationFeatures, EpochHashes, FeatureMaps, HistoryRow, RunMetrics
 from in4310repro.runs.selection import select
 from in4310repro.runs.settings import STRENGTHS, ImageSettings
@@ -43,6 +44,7 @@ def refuse_contradictions(
         rows = histories[setting.name]
         faults = _wrong_in_history(rows, config.training.rows_of(setting), len(split.classes), config.select)
         _refuse(folder / setting.name / names.HISTORY, faults)
+        _refuse(folder / setting.name / names.HISTORY, _wrong_test_losses(rows, config.protocol))
         _refuse(folder / setting.name / names.HISTORY, _wrong_strengths(rows, config.training.fits_head(setting)))
     _refuse(folder / names.METRICS, _wrong_in_metrics(metrics, config, split, histories))
     _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
@@ -130,6 +132,13 @@ def _wrong_in_history(rows: Sequence[HistoryRow], epochs: int, classes: int, by:
             yield f"epoch {number} lacks {by}, which select of {names.CONFIG} needs"
         for fault in _wrong_lengths(row, classes):
             yield f"epoch {number}: {fault}"
+
+
+def _wrong_test_losses(rows: Sequence[HistoryRow], protocol: Protocol) -> Iterator[str]:
+    for row in rows:
+        if ("test_loss" in row) != protocol.scores_test_each_epoch:
+            found, needed = ("there", "absent") if "test_loss" in row else ("absent", "needed")
+            yield f"epoch {row['epoch']}: test_loss is {found}; by protocol of {names.CONFIG} it is {needed}"
 
 
 def _wrong_strengths(rows: Sequence[HistoryRow], fitted: bool) -> Iterator[str]:

@@ -46,6 +46,7 @@ class HistoryRow(ClassMetrics):
     epoch: PositiveCount
     train_loss: NonNegative  # mean cross-entropy per image, while the weights move
     val_loss: NonNegative  # mean cross-entropy per image
+    test_loss: NotRequired[NonNegative]  # with the deviation test-loss-each-epoch
     images_per_second: NonNegative
     weights_sha256: Sha256
     strength: NotRequired[Annotated[float, Field(gt=0)]]  # of the fit of a head: scikit-learn's C

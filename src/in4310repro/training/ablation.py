@@ -15,7 +15,7 @@ from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.metrics import ClassMetrics
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config, with_preprocessing
-from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, PUBLISHED, Deviation, Protocol, parse
+from in4310repro.runs.deviations import CORRECTED, CORRECTED_PROTOCOL, HYPOTHESIS, PUBLISHED, Protocol, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import CONFIG
 from in4310repro.runs.presets import command_line_options, publishable
@@ -35,7 +35,7 @@ SHARE, EIGENVALUE = "non-positive share", "largest eigenvalue"
 # Their names in tables: with a shared split, the test images are training images.
 SHOWN = {"test accuracy": "accuracy on its test images", "test mAP": "mAP on its test images"}
 RUNS = Path("runs/ablation")
-EACH_THEN_ALL: tuple[str, ...] = (*Deviation, PUBLISHED)
+EACH_THEN_ALL: tuple[str, ...] = (*HYPOTHESIS, PUBLISHED)
 
 
 class AblationReport(TypedDict):
@@ -170,7 +170,7 @@ def markdown(report: AblationReport) -> str:
         "",
         limits(report),
         "",
-        *(f"* {deviation}: {deviation.meaning}" for deviation in Deviation),
+        *(f"* {deviation}: {deviation.meaning}" for deviation in HYPOTHESIS),
         "",
         f"| | {CORRECTED} | {text.cells(others)} |",
         "| --- |" + " --- |" * len(numbers),

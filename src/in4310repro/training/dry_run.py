@@ -68,7 +68,8 @@ class Rehearsal:
         if self.fitted:
             return self.validation_seconds * sum(map(len, sets.values()))
         training = sum(step.seconds / step.images for step in self.steps.values()) * len(sets["training"])
-        validation = len(config.settings) * self.validation_seconds * len(sets["validation"])
+        scored = len(sets["validation"]) + len(self.plan.test_each_epoch or ())
+        validation = len(config.settings) * self.validation_seconds * scored
         return config.epochs * (training + validation) + self.validation_seconds * len(sets["test"])
 
     @property
@@ -172,6 +173,7 @@ def _train_some_steps(plan: TrainingPlan, setting: OptimizerSetting, context: Co
         model=plan.initial_network(),
         training=subset(plan.sets["training"], (WARM_UP + 1) * config.batch_size, config.seed),
         validation=plan.sets["validation"],
+        test=plan.test_each_epoch,
         config=config,
         setting=setting,
         context=context,

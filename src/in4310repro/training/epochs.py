@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from in4310repro.arithmetic import shares
 from in4310repro.data.images import Batch, ImageSet, training_batches, training_ranges
 from in4310repro.evaluation.prediction import local_share, predict
+from in4310repro.metrics.scores import Scores
 from in4310repro.models import trained_part
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow
@@ -71,6 +72,7 @@ class TrainingInputs:
     model: torch.nn.Module
     training: ImageSet
     validation: ImageSet
+    test: ImageSet | None = None  # whose loss is recorded after each epoch; None: it is not
     config: Config
     setting: OptimizerSetting
     context: Context
@@ -223,20 +225,30 @@ class Epochs:
     def validate(self, train_loss: float, speed: float) -> HistoryRow:
         """Evaluate the network on the validation images; return the losses and metrics of the epoch.
 
+        With the deviation test-loss-each-epoch, the loss on the test images is among them.
+
         Raises:
-            ValueError: the loss is not finite.
+            ValueError: a loss is not finite.
         """
-        task, epoch = self.task, self.position.epoch + 1
-        scores = predict(self.model, task.validation, task.config.evaluation, task.context.silent(), epoch=epoch)
-        self._refuse_non_finite("validation", scores.loss)
-        return HistoryRow(
+        epoch, protocol = self.position.epoch + 1, self.task.config.protocol
+        scores = self._predict("validation", self.task.validation, epoch)
+        row = HistoryRow(
             epoch=epoch,
             train_loss=train_loss,
             val_loss=scores.loss,
-            **scores.metrics(by_logits=task.config.protocol.ranks_logits),  # type: ignore[typeddict-item] # no strength of a fit is in it
+            **scores.metrics(by_logits=protocol.ranks_logits),  # type: ignore[typeddict-item] # no strength of a fit is in it
             images_per_second=speed,
             weights_sha256=tensors_sha256(self.model.state_dict()),
         )
+        if self.task.test is not None:
+            row["test_loss"] = self._predict("test", self.task.test, epoch).loss
+        return row
+
+    def _predict(self, part: str, images: ImageSet, epoch: int) -> Scores:
+        task = self.task
+        scores = predict(self.model, images, task.config.evaluation, task.context.silent(), epoch=epoch)
+        self._refuse_non_finite(part, scores.loss)
+        return scores
 
     def _local_share(self, batch: range) -> range:
         """Return the range of indices of the images in `batch` that this process computes."""

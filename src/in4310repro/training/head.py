@@ -129,7 +129,7 @@ def fit_row(
         epoch=number,
         train_loss=training.loss,
         val_loss=validation.loss,
-        **validation.metrics(by_logits=inputs.config.protocol.ranks_logits),
+        **validation.metrics(by_logits=inputs.config.protocol.ranks_logits),  # type: ignore[typeddict-item] # no test loss is in it
         images_per_second=len(inputs.training) / seconds,
         weights_sha256=tensors_sha256(model.state_dict()),
         strength=strength,

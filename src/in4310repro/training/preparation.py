@@ -146,6 +146,11 @@ class TrainingPlan:
     network: torch.nn.Module  # with the initial weights
     fingerprint: Fingerprint
 
+    @property
+    def test_each_epoch(self) -> ImageSet | None:
+        """The test images, if the protocol scores them after every epoch; else None."""
+        return self.sets["test"] if self.config.protocol.scores_test_each_epoch else None
+
     @functools.cached_property
     def split_csv(self) -> bytes:
         """The split as the bytes of `split.csv`."""

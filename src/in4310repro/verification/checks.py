@@ -46,6 +46,7 @@ from in4310repro.verification.images import (
 )
 from in4310repro.verification.records import best_epoch_differences, metrics_differences, saved_score_differences
 
+TEST_LOSSES = "test losses of epochs other than each setting's best"
 TEST_METRICS = "every value of the test metrics"
 GROUPS = "which images are copies of each other or look alike, and are held on one side of the split"
 OF_EPOCHS = (
@@ -113,6 +114,10 @@ def _groups(circumstances: Circumstances) -> bool:
 
 def _has_epochs(circumstances: Circumstances) -> bool:
     return not all(circumstances.fitted)
+
+
+def _has_test_losses(circumstances: Circumstances) -> bool:
+    return circumstances.run.config.protocol.scores_test_each_epoch
 
 
 def _has_others(circumstances: Circumstances) -> bool:
@@ -249,14 +254,16 @@ CHECKS = (
         name="best epochs",
         files="`SETTING/history.json`, `SETTING/tensors.json`",
         compared_with="the row and the hashes of the best epoch, from `SETTING/best.safetensors` and the validation "
-        "images",
+        "images; the row's test loss, if it has one, from the test images",
         find=of_each_setting(best_epoch_differences),
         computes=(
             Statement("the validation metrics and tensor hashes of each setting's best epoch"),
+            _where(_has_test_losses, "the test loss of each setting's best epoch"),
             Statement("the selection", _selection),
         ),
         leaves=(
             *((REPLAY, _where(_has_epochs, what)) for what in OF_EPOCHS),
+            (REPLAY, _where(_has_test_losses, TEST_LOSSES)),
             (NOT_SHOWN, _where(_has_others, OF_OTHER_SETTINGS)),
         ),
     ),

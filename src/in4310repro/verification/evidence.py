@@ -288,6 +288,14 @@ class SettingEvidence:
         return self._predict("test")
 
     @cached_property
+    def test_loss(self) -> float:
+        """Recomputed loss on the test images after the best epoch; raises ValueError if a score is not finite."""
+        if self.evidence.run.config.protocol.flips_in_evaluation:
+            # Other images are flipped after each epoch than when the selected network is scored.
+            return self._predict("test", self.best_row["epoch"]).loss
+        return self.test_scores.loss
+
+    @cached_property
     def unseen_scores(self) -> Scores | None:
         """Recomputed scores of the images that the run never used.
 

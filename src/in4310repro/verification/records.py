@@ -19,7 +19,7 @@ from in4310repro.verification.check import IN_CLASS, Claim, Finding
 from in4310repro.verification.evidence import SettingEvidence
 from in4310repro.verification.scores import logit_tolerance, logits_of, score_differences, softmax_range
 
-LOSSES = ("loss", "val_loss")
+LOSSES = ("loss", "val_loss", "test_loss")
 # Of what another numeric class computes: a mean of logarithms, whose error is that of the scores divided by them.
 LOSS_TOLERANCE = 1e-5
 OPEN = 1e-3  # of an average precision: a wider range is reported
@@ -151,6 +151,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
         "val_loss": scores.loss,
         **scores.metrics(by_logits=protocol.ranks_logits),
         "weights_sha256": tensors_sha256(setting.stored),
+        **({"test_loss": setting.test_loss} if protocol.scores_test_each_epoch else {}),
     }
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"

@@ -233,7 +233,7 @@ def _load_images(run: FinishedRun, context: Context, data: str | None) -> dict[s
             cache=False,
             progress=context.progress,
         )
-        for part in ("training", "validation")
+        for part in ("training", "validation", *(("test",) if config.protocol.scores_test_each_epoch else ()))
     }
 
 
@@ -269,6 +269,7 @@ class _Training:
                 model=start.model,
                 training=self.images["training"],
                 validation=self.images["validation"],
+                test=self.images.get("test"),
                 config=self.run.config,
                 setting=self.setting,
                 context=self.context,

@@ -133,6 +133,15 @@ async function checkRecords({ run }, section) {
             mean(row[name]),
           );
         }
+        if ((row.test_loss !== undefined) !== config.protocol.includes("test-loss-each-epoch")) {
+          section.different(
+            file,
+            `test_loss of epoch ${row.epoch}`,
+            describe(row.test_loss),
+            "",
+            "it is of a run with the deviation test-loss-each-epoch, and of no other",
+          );
+        }
         if (typeof row[by] !== "number")
           throw new Fault(file, `epoch ${row.epoch} lacks ${by}, by which the run selects`);
       });

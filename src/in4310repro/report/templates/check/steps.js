@@ -17,6 +17,8 @@ async function listUnchecked({ run }, section) {
     section.unchecked("SETTING/last.safetensors", "its tensors", "in4310repro verify --replay trains again");
   }
   section.unchecked("SETTING/history.json", "validation metrics of each setting's best epoch", verify);
+  if ((await run.config()).protocol.includes("test-loss-each-epoch"))
+    section.unchecked("SETTING/history.json", "the test loss of each setting's best epoch", verify);
   section.unchecked("split.csv", "that the seed draws this split", verify);
   section.unchecked(
     "features.json",
