@@ -94,6 +94,11 @@ _LISTED = {
         "docs/causes.md",
         "minutes, Linux",
     ),
+    "depths": Evidence(
+        "mAP and mean class accuracy of ResNets of five depths; `depths RUN...` adds finished runs",
+        "docs/own-network.md",
+        "half an hour",
+    ),
     "exports": Evidence(
         "exports of a tiny run in every format, and what the validator of each format's community says of them",
         PRINTED,
