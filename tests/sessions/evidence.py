@@ -59,6 +59,12 @@ _LISTED = {
     "memory": Evidence(
         "anonymous memory of five commands at 1,000 to 64,000 images", "docs/memory.json", "minutes, Linux"
     ),
+    "memory-limit": Evidence(
+        "memory of each preset beside the assignment's 2 GB; `memory-limit --data FOLDER --imagenet FOLDER "
+        "--cifar10 FOLDER`",
+        "docs/own-network.md",
+        "15 minutes, Linux, the photographs",
+    ),
     "sanitizers": Evidence(
         "tests of kernels, checkpoints, replay and bad input, on kernels that g++'s AddressSanitizer, "
         "UndefinedBehaviorSanitizer and ThreadSanitizer watch; a wrong twin of a kernel has to be reported "
