@@ -83,6 +83,12 @@ _LISTED = {
     "published": Evidence(
         "the page on the published numbers, again from its committed ones", "reports/published.md", "seconds"
     ),
+    "experiment": Evidence(
+        "shared split and warm start, two by two, and the rival reading; `experiment RUN...` adds finished runs",
+        "reports/experiment/experiment.md",
+        "seconds, and a minute a run",
+        "tests.experiment.page",
+    ),
     "labels": Evidence(
         "the share of wrong labels, from a judge's verdicts; `labels FINDINGS RUN`",
         "reports/labels/labels.md",

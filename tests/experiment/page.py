@@ -1,0 +1,217 @@
+"""The page on the experiment, and the program that adds finished runs to it.
+
+    python -m tests.sessions.evidence experiment RUN...
+
+Runs are recognised as cells of predictions.toml by their configuration; what is kept of them goes to cells.json.
+Without runs the page is written again from the committed numbers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from in4310repro.report import evidence
+from in4310repro.report.published_numbers import original
+from in4310repro.runs.deviations import CORRECTED, PUBLISHED, Deviation
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.files import json_bytes, read_json, write_file
+from tests.experiment import cells, counts, levels, precisions
+from tests.experiment.cells import FOLDER, Predictions
+from tests.experiment.effects import measure_effect, parse_contrast
+from tests.experiment.statements import STATEMENTS, printed_as_run
+
+FILE, PAGE, CHART = FOLDER / "cells.json", FOLDER / "experiment.md", FOLDER / "levels.svg"
+TEMPLATE = Path(__file__).with_name("experiment.md.jinja")
+Kept = dict[str, dict[str, dict[str, Any]]]  # network -> cell -> seed -> what is kept of the run
+WIDTHS = SPREADS = (0.25, 0.5, 1.0, 2.0)
+# Cells that stand for readings, with whether the two last tables are looks at the same images.
+READINGS = {"rival": False, "shared": True, "shared-warm": True}
+
+
+def add(kept: Kept, folder: Path, predictions: Predictions) -> None:
+    run = FinishedRun.open(folder)
+    network, cell = cells.cell_of(run.config, predictions)
+    kept.setdefault(network, {}).setdefault(cell, {})[f"{run.config.seed}"] = cells.measure(run)
+
+
+def _runs(kept: Kept) -> list[dict[str, Any]]:
+    return [run for of_network in kept.values() for seeds in of_network.values() for run in seeds.values()]
+
+
+def printed_counts(kept: Kept) -> counts.Counts:
+    """Return the printed numbers of correct images, by the class sizes of any cell's test set."""
+    sizes = _runs(kept)[0]["summary"]["supports"].values()
+    tables = [
+        tuple(round(a * n) for a, n in zip(original()["settings"][name]["class_accuracy"], sizes, strict=True))
+        for name in (*original()["optimizers"], "test")
+    ]
+    return counts.Counts(tuple(sizes), tuple(tables[:3]), tables[3])
+
+
+def expected_levels(kept: Kept, network: str, predictions: Predictions) -> dict[str, list[float]]:
+    """Return the accuracy that each reading expects of the three networks, where its cell was run."""
+    rival = predictions["bayes"]["rival"]
+    found = {"rival": [rival] * 3}
+    for reading in list(READINGS)[1:]:
+        if seeds := kept.get(network, {}).get(reading):
+            levels = [[s["mean_class_accuracy"] for s in run["summary"]["settings"].values()] for run in seeds.values()]
+            found[reading] = [min(float(level), 1 - 1 / 6000) for level in np.mean(levels, axis=0)]
+    return found
+
+
+def compare_counts(printed: counts.Counts, levels: dict[str, list[float]]) -> dict[str, Any]:
+    """Return log10 P(counts) of each reading, of the selected network's 12 counts and of all 24."""
+    chosen = counts.Counts(printed.images, printed.networks[2:], printed.second)
+    rows = []
+    for width in WIDTHS:
+        for spread in SPREADS:
+            found = {
+                reading: [
+                    counts.log10_probability(which, expected[-len(which.networks) :], width, spread, same_images=same)
+                    for which in (chosen, printed)
+                ]
+                for reading, same in READINGS.items()
+                if (expected := levels.get(reading))
+            }
+            rows.append({"width": width, "spread": spread, "log10": found})
+    any_level = [
+        {
+            "spread": spread,
+            "log10": [
+                counts.log10_of_any_level(which, spread, same_images=True)
+                - counts.log10_of_any_level(which, spread, same_images=False)
+                for which in (chosen, printed)
+            ],
+        }
+        for spread in SPREADS
+    ]
+    return {"levels": levels, "rows": rows, "looks_alone": any_level}
+
+
+def chances_and_outcomes(kept: Kept, network: str, predictions: Predictions) -> list[dict[str, Any]]:
+    """Return for each statement and cell the chance that was given, and in how many seeds it holds."""
+    rows = []
+    for statement in predictions["statements"]:
+        for cell, chance in statement[network].items():
+            seeds = kept.get(network, {}).get(cell, {})
+            outcomes = [bool(STATEMENTS[statement["name"]](run["summary"])) for run in seeds.values()]
+            known = cell in predictions["networks"][network]["known"]
+            rows.append({"name": statement["name"], "cell": cell, "chance": chance, "known": known, "holds": outcomes})
+    return rows
+
+
+def brier(rows: list[dict[str, Any]]) -> dict[str, float] | None:
+    """Return the mean squared error of the chances that count, and of always saying one half; None if none counts."""
+    scored = [(row["chance"], float(holds)) for row in rows if not row["known"] for holds in row["holds"][:1]]
+    if not scored:
+        return None
+    return {"statements": len(scored), "ours": float(np.mean([(chance - holds) ** 2 for chance, holds in scored]))}
+
+
+def effects_of(kept: Kept, network: str, predictions: Predictions) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": effect["name"],
+            "of": effect["of"],
+            "expected": effect[network],
+            "found": measure_effect(kept.get(network, {}), parse_contrast(effect["of"], effect["divisor"])),
+        }
+        for effect in predictions["effects"]
+        if network in effect
+    ]
+
+
+def looks_of(kept: Kept) -> list[dict[str, Any]]:
+    """Return for each run how much two looks with random flips at the same test images differ."""
+    rows = []
+    for network, of_network in kept.items():
+        for cell, seeds in of_network.items():
+            for seed, run in seeds.items():
+                sizes = run["summary"]["supports"].values()
+                totals = [[round(a * n) for a, n in zip(v, sizes, strict=True)] for v in run["looks"]["flipped"]]
+                pairs = list(itertools.combinations(totals, 2))
+                equal = [sum(x == y for x, y in zip(a, b, strict=True)) for a, b in pairs]
+                moved = [abs(sum(a) - sum(b)) for a, b in pairs]
+                rows.append({"network": network, "cell": cell, "seed": seed, "equal": equal, "moved": moved})
+    return rows
+
+
+def precisions_of(kept: Kept) -> list[dict[str, Any]]:
+    """Return for each network and cell how the printed average precisions lie among its own."""
+    rows = []
+    for network, of_network in kept.items():
+        for cell, seeds in of_network.items():
+            pairs = precisions.pairs_of(seeds.values())
+            tables = {name: precisions.compare(values, pairs) for name, values in original()["settings"].items()}
+            lower = [each["lower"] for table in tables.values() for each in table if each["lower"] is not None]
+            rows.append({"network": network, "cell": cell, "tables": tables, "lower": lower})
+    return rows
+
+
+def context_of(kept: Kept) -> dict[str, Any]:
+    """Return what the page's template shows; all of it follows from cells.json and predictions.toml."""
+    predictions = cells.read_predictions()
+    printed = printed_counts(kept)
+    networks = {}
+    for network in predictions["networks"]:
+        rows = chances_and_outcomes(kept, network, predictions)
+        networks[network] = {
+            "what": predictions["networks"][network]["what"],
+            "statements": rows,
+            "brier": brier(rows),
+            "effects": effects_of(kept, network, predictions),
+            "cells": {cell: kept.get(network, {}).get(cell, {}) for cell in (*predictions["cells"], PUBLISHED)},
+            "comparison": compare_counts(printed, expected_levels(kept, network, predictions)),
+        }
+    return {
+        "predictions": predictions,
+        "networks": networks,
+        "printed": original(),
+        "printed_counts": printed,
+        "rival": predictions["bayes"]["rival"],
+        "looks": looks_of(kept),
+        "printed_looks": evidence.compare_counts(
+            original()["settings"]["sgd"],
+            original()["settings"]["test"],
+            dict(zip(original()["classes"], printed.images, strict=True)),
+        ),
+        "precisions": precisions_of(kept),
+        "deviations": list(Deviation),
+        "corrected": CORRECTED,
+        "published": PUBLISHED,
+        "command": cells.command_of,
+        "made": sorted({f"format {run['format']}, {run['arithmetic']} arithmetic" for run in _runs(kept)}),
+        "fewest": precisions.FEWEST,
+        "near": precisions.NEAR,
+    }
+
+
+def render(kept: Kept) -> str:
+    environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
+    return environment.from_string(TEMPLATE.read_text("utf-8")).render(context_of(kept)) + "\n"
+
+
+def draw_chart(kept: Kept) -> str:
+    shown = context_of(kept)
+    return levels.draw(shown["networks"], shown["rival"])
+
+
+def main(folders: list[str]) -> None:
+    if not all(check(printed_as_run()) for check in STATEMENTS.values()):
+        raise SystemExit("a statement does not hold of the printed numbers")
+    kept: Kept = read_json(FILE) if FILE.is_file() else {}
+    for folder in folders:
+        add(kept, Path(folder), cells.read_predictions())
+    write_file(FILE, json_bytes(kept))
+    write_file(PAGE, render(kept).encode())
+    write_file(CHART, draw_chart(kept).encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
