@@ -1,10 +1,9 @@
 //! A convolution that has its weights in order, for images of one size.
 
-use crate::convolution::output;
 use crate::depthwise::Depthwise;
 use crate::direct::Direct;
 use crate::fewer::Fewer;
-use crate::maps::{Geometry, Maps};
+use crate::maps::Geometry;
 
 pub struct Shape {
     pub geometry: Geometry,
@@ -38,8 +37,6 @@ impl Shape {
 }
 
 enum Form {
-    /// The other modules' of the program.
-    Plain(Maps),
     Depthwise(Depthwise),
     /// Up to four outputs a group.
     Narrow(Direct<1>),
@@ -55,10 +52,8 @@ pub struct Layer {
 
 impl Layer {
     /// `weights` are [output][channel of the group][tap].
-    pub fn new(shape: Shape, weights: &[f32], is_plain: bool) -> Layer {
-        let form = if is_plain {
-            Form::Plain(in_steps(&shape, weights))
-        } else if shape.groups() > 1 && shape.inputs() == 1 && shape.outputs == shape.channels {
+    pub fn new(shape: Shape, weights: &[f32]) -> Layer {
+        let form = if shape.groups() > 1 && shape.inputs() == 1 && shape.outputs == shape.channels {
             Form::Depthwise(Depthwise::new(&shape, weights))
         } else if let Some(fewer) = Fewer::new(&shape, weights) {
             Form::Fewer(fewer, weights.to_vec())
@@ -73,12 +68,6 @@ impl Layer {
     pub fn apply(&self, maps: &[f32], bias: Option<&[f32]>, results: &mut [f32]) {
         let shape = &self.shape;
         match &self.form {
-            Form::Plain(weight) => {
-                let maps = Maps { images: 1, size: shape.size, channels: shape.channels, values: maps.to_vec() };
-                let bias = bias.map(<[f32]>::to_vec);
-                let output = output(&maps, weight, &bias, &shape.geometry, shape.results);
-                results.copy_from_slice(&output.values);
-            }
             Form::Depthwise(depthwise) => depthwise.apply(shape, maps, bias, results),
             Form::Narrow(direct) => direct.apply(shape, maps, bias, results),
             Form::Wide(direct) => direct.apply(shape, maps, bias, results),
@@ -89,15 +78,4 @@ impl Layer {
             }
         }
     }
-}
-
-/// Weights as maps, an image each output.
-fn in_steps(shape: &Shape, weights: &[f32]) -> Maps {
-    let mut weight = Maps::zeros(shape.outputs, shape.kernel, shape.inputs());
-    for (index, plane) in weights.chunks_exact(shape.taps()).enumerate() {
-        for (tap, &value) in plane.iter().enumerate() {
-            weight.at_mut(index / shape.inputs() * shape.taps() + tap)[index % shape.inputs()] = value;
-        }
-    }
-    weight
 }

@@ -3,40 +3,33 @@
 //! Maps are float32 [height][width][channel]. The weights of a convolution are float32 [output][channel of the group]
 //! [row][column], those of a linear layer [output][feature], as state dicts have them. Pointers are byte offsets in
 //! `memory`; `0` stands for what is left out. Sizes are i32. A code is 0, or what is wrong: 1 a size that is negative, or
-//! is 0 where it cannot be, or padding above 65536; 2 a kernel that is larger than its padded map, or a window outside of
-//! the map; 3 channels or outputs that cannot be divided among the groups; 4 more than memory can address; 5 an unknown
-//! form. A call that finds no memory for what lies between traps.
+//! is 0 where it cannot be; 2 a window outside of the map; 3 more than memory can address; 4 an unknown form. A call that finds
+//! no memory for what lies between traps.
 //!
 //! ```text
 //! allocate(bytes) -> pointer, at a multiple of 64; 0 without memory        free(pointer, bytes)
-//! sha256(pointer, bytes, digest)          the 32 bytes of the digest are written
-//! sha256_begin() -> state                 sha256_more(state, pointer, bytes)      sha256_end(state, digest)
 //! prepare(pixels u8 [height][width][3], height, width, mean f32[3], deviation f32[3], result) -> code
-//! convolution(maps, height, width, channels, weights, outputs, kernel_height, kernel_width, stride_y, stride_x,
-//!             top, bottom, left, right, groups, bias or 0, result) -> code
 //! layer(height, width, channels, weights, outputs, kernel_height, kernel_width, stride_y, stride_x,
-//!       top, bottom, left, right, groups) -> layer, or 0 where convolution gives a code
-//! apply(layer, maps, bias or 0, result)   release(layer)
+//!       top, bottom, left, right, groups) -> layer, or 0 for sizes that cannot be
+//! apply(layer, maps, bias or 0, result)
 //! normalise(maps, positions, channels, weight or 0, bias or 0, mean, variance, epsilon f64, form, other or 0, result) -> code
-//! activate(values, number, form, result) -> code                           add(values, number, other, result) -> code
+//! add(values, number, other, result) -> code
 //! max_pool(maps, height, width, channels, kernel, stride, padding, result) -> code
 //! average_pool(maps, height, width, channels, rows, columns, result) -> code
 //! linear(features, outputs, row, weight, bias or 0, result) -> code
 //! softmax(classes, scores, result) -> code
 //! loss(classes, scores, label) -> f64, NaN for a label that is no class
-//! mean_loss(images, losses f64) -> f64    their exact sum, rounded once, divided by their number
-//! plain(on)                               1: layers made from now on follow the document literally; 0: by SIMD
 //! ```
 //!
 //! `layer` is a convolution that has its weights in order, for as many images of this size as there are; it keeps a copy of them.
-//! Forms: 0 none, 1 ReLU, 2 ReLU6, 3 ReLU of the sum with the other map; `activate` has 1 and 2. The results of `normalise`, `activate` and `add` may lie where an input lies.
+//! Forms: 0 none, 1 ReLU, 2 ReLU6, 3 ReLU of the sum with the other map. The results of `normalise` and `add` may lie where an
+//! input lies.
 
 #![allow(dead_code)] // The modules of the program know gradients too.
 
 mod convolution;
 mod depthwise;
 mod direct;
-mod exact;
 mod fewer;
 mod fused;
 mod lanes;
@@ -46,7 +39,6 @@ mod loss;
 mod maps;
 mod normalisation;
 mod pooling;
-mod sha256;
 mod stream;
 mod sums;
 mod weights;
@@ -56,19 +48,14 @@ use layer::{Layer, Shape};
 use loss::Image;
 use maps::Geometry;
 use normalisation::{Activation, Channel};
-use sha256::Sha256;
 use std::alloc::{alloc, dealloc, Layout};
 use std::slice::{from_raw_parts, from_raw_parts_mut};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 type Code = i32;
 const SIZE: Code = 1;
 const WINDOW: Code = 2;
-const GROUPS: Code = 3;
-const MEMORY: Code = 4;
-const FORM: Code = 5;
-
-static PLAIN: AtomicBool = AtomicBool::new(false);
+const MEMORY: Code = 3;
+const FORM: Code = 4;
 
 /// Sizes that are at least 1, with a product that memory may hold.
 fn sizes<const K: usize>(sizes: [i32; K]) -> Result<[usize; K], Code> {
@@ -107,28 +94,6 @@ unsafe extern "C" fn free(pointer: *mut u8, bytes: usize) {
 }
 
 #[no_mangle]
-unsafe extern "C" fn sha256(pointer: *const u8, bytes: usize, digest: *mut [u8; 32]) {
-    let state = sha256_begin();
-    sha256_more(state, pointer, bytes);
-    sha256_end(state, digest);
-}
-
-#[no_mangle]
-extern "C" fn sha256_begin() -> *mut Sha256 {
-    Box::into_raw(Box::new(Sha256::new()))
-}
-
-#[no_mangle]
-unsafe extern "C" fn sha256_more(state: *mut Sha256, pointer: *const u8, bytes: usize) {
-    (*state).update(some(pointer, bytes).unwrap_or(&[]));
-}
-
-#[no_mangle]
-unsafe extern "C" fn sha256_end(state: *mut Sha256, digest: *mut [u8; 32]) {
-    *digest = Box::from_raw(state).finish();
-}
-
-#[no_mangle]
 unsafe extern "C" fn prepare(
     pixels: *const u8,
     height: i32,
@@ -143,31 +108,6 @@ unsafe extern "C" fn prepare(
             *result.add(place) = (value - mean[place % 3]) / deviation[place % 3];
         }
     }))
-}
-
-#[no_mangle]
-unsafe extern "C" fn convolution(
-    maps: *const f32,
-    height: i32,
-    width: i32,
-    channels: i32,
-    weights: *const f32,
-    outputs: i32,
-    kernel_height: i32,
-    kernel_width: i32,
-    stride_y: i32,
-    stride_x: i32,
-    top: i32,
-    bottom: i32,
-    left: i32,
-    right: i32,
-    groups: i32,
-    bias: *const f32,
-    result: *mut f32,
-) -> Code {
-    let (size, kernel, stride) = ([height, width], [kernel_height, kernel_width], [stride_y, stride_x]);
-    let layer = made(size, [channels, outputs, groups], weights, kernel, stride, [top, bottom, left, right]);
-    code(layer.map(|layer| apply(&layer, maps, bias, result)))
 }
 
 #[no_mangle]
@@ -200,11 +140,6 @@ unsafe extern "C" fn apply(layer: &Layer, maps: *const f32, bias: *const f32, re
     layer.apply(maps, some(bias, outputs), results);
 }
 
-#[no_mangle]
-unsafe extern "C" fn release(layer: *mut Layer) {
-    drop(Box::from_raw(layer));
-}
-
 unsafe fn made(
     size: [i32; 2],
     [channels, outputs, groups]: [i32; 3],
@@ -212,24 +147,21 @@ unsafe fn made(
     kernel: [i32; 2],
     stride: [i32; 2],
     padding: [i32; 4],
-) -> Result<Layer, Code> {
-    let [height, width, channels] = sizes([size[0], size[1], channels])?;
-    let [groups] = sizes([groups])?;
-    let (stride, padding) = (sizes(stride)?, padding.map(|side| side as usize));
-    if padding.iter().any(|&side| side > 1 << 16) {
-        return Err(SIZE);
-    }
-    let [outputs, inputs, rows, columns] = sizes([outputs, (channels / groups) as i32, kernel[0], kernel[1]])?;
-    if channels % groups + outputs % groups > 0 {
-        return Err(GROUPS);
+) -> Option<Layer> {
+    let [height, width, channels] = sizes([size[0], size[1], channels]).ok()?;
+    let [groups] = sizes([groups]).ok()?;
+    let (stride, padding) = (sizes(stride).ok()?, padding.map(|side| side as usize));
+    let [outputs, inputs, rows, columns] = sizes([outputs, (channels / groups) as i32, kernel[0], kernel[1]]).ok()?;
+    if padding.iter().any(|&side| side > 1 << 16) || channels % groups + outputs % groups > 0 {
+        return None;
     }
     let geometry = Geometry { stride, padding, groups };
-    let results = geometry.results([height, width], [rows, columns]).map_err(|_| WINDOW)?;
-    sizes([results[0] as i32, results[1] as i32, outputs as i32])?;
+    let results = geometry.results([height, width], [rows, columns]).ok()?;
+    sizes([results[0] as i32, results[1] as i32, outputs as i32]).ok()?;
     let weights = from_raw_parts(weights, outputs * inputs * rows * columns);
     let (size, kernel) = ([height, width], [rows, columns]);
     let shape = Shape { geometry, size, channels, kernel, results, outputs };
-    Ok(Layer::new(shape, weights, PLAIN.load(Ordering::Relaxed)))
+    Some(Layer::new(shape, weights))
 }
 
 #[no_mangle]
@@ -262,16 +194,6 @@ unsafe extern "C" fn normalise(
             let y = if form == 3 { y + *other.add(place) } else { y };
             *result.add(place) = activation.apply(y);
         }
-        Ok(())
-    }))
-}
-
-#[no_mangle]
-unsafe extern "C" fn activate(values: *const f32, number: i32, form: i32, result: *mut f32) -> Code {
-    code(sizes([number]).and_then(|[number]| {
-        let activation = if form == 1 || form == 2 { activation(form) } else { Err(FORM) }?;
-        // Without this 0, a -0 would remain: LLVM 19 makes `y <= 0 ? 0 : y` to pmax, which compares with <.
-        (0..number).for_each(|place| *result.add(place) = activation.apply(*values.add(place) + 0.0));
         Ok(())
     }))
 }
@@ -367,14 +289,4 @@ unsafe extern "C" fn loss(classes: i32, scores: *const f32, label: i32) -> f64 {
     }
     let scores = from_raw_parts(scores, classes as usize);
     Image::new(scores).loss(scores[label as usize])
-}
-
-#[no_mangle]
-unsafe extern "C" fn mean_loss(images: i32, losses: *const f64) -> f64 {
-    sizes([images]).map_or(f64::NAN, |[images]| exact::exact_sum(from_raw_parts(losses, images)) / images as f64)
-}
-
-#[no_mangle]
-extern "C" fn plain(on: i32) {
-    PLAIN.store(on != 0, Ordering::Relaxed);
 }

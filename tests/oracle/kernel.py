@@ -103,27 +103,20 @@ class Kernel:
             result = torch.frombuffer(self.read(int(words[-1]), 4 * torch.Size(shape).numel()), dtype=torch.float32)
         return result.reshape(shape)
 
-    @contextmanager
-    def plain(self) -> Iterator[None]:
-        """Compute convolutions in the form that follows the document literally."""
-        self.call("plain", 1)
-        yield
-        self.call("plain", 0)
-
     def convolve(
         self, maps: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], ends: Ends, groups: int
     ) -> Tensor:
         """Return the convolution of one image, [1, channel, height, width]."""
-        (top, bottom), (left, right) = ends
         outputs, _, *kernel = weight.shape
         _, channels, *size = maps.shape
         result = [
             (length + sum(end) - taps) // step + 1
             for length, end, taps, step in zip(size, ends, kernel, stride, strict=True)
         ]
-        sizes = (*kernel, *stride, top, bottom, left, right, groups)
-        arguments = rows_of(maps), *size, channels, weight, outputs, *sizes, bias
-        return of_rows(self("convolution", *arguments, shape=(*result, outputs)))
+        with self.written(weight) as (pointer,):
+            sizes = (*kernel, *stride, *ends[0], *ends[1], groups)
+            layer = self.call("layer", *size, channels, pointer, outputs, *sizes)
+        return of_rows(self("apply", layer, rows_of(maps), bias, shape=(*result, outputs)))
 
     def normalise(self, norm: nn.BatchNorm2d, maps: Tensor, form: str = "none", other: Tensor | None = None) -> Tensor:
         """Return the batch norm of one image in evaluation."""
@@ -161,8 +154,9 @@ def _convolved(kernel: Kernel, module: nn.Conv2d, maps: Tensor) -> Tensor:
 
 
 def _activated(kernel: Kernel, module: nn.Module, maps: Tensor) -> Tensor:
-    rows = rows_of(maps)
-    return of_rows(kernel("activate", rows, rows.numel(), 2 if isinstance(module, nn.ReLU6) else 1, shape=rows.shape))
+    """Return the activation of a batch norm that changes nothing."""
+    identity = nn.BatchNorm2d(maps.shape[1], eps=0.0)
+    return kernel.normalise(identity, maps, "relu6" if isinstance(module, nn.ReLU6) else "relu")
 
 
 def _largest(kernel: Kernel, module: nn.MaxPool2d, maps: Tensor) -> Tensor:

@@ -592,6 +592,8 @@ def inside(browser: Any, example: Path) -> Iterator[Any]:
 def test_sums_are_rounded_once(inside: Any) -> None:
     generator = np.random.default_rng(0)
     lists = [[1e100, 1.0, -1e100], [2.0**53, 1.0, 2.0**-60], [2.0**53, 1.0], [0.1] * 10, [1e308, 1e-320, -1e308], []]
+    # The middle between two doubles, and what decides.
+    lists += [[1.0, 2.0**-53, 2.0**-120], [1.0, 2.0**-53], [1.0 + 2.0**-52, 2.0**-53, -(2.0**-120)]]
     lists += [(generator.standard_normal(n) * 10.0 ** generator.integers(-30, 30, n)).tolist() for n in range(1, 40)]
     assert inside.evaluate(f"{json.dumps(lists)}.map(exactSum)") == [math.fsum(each) for each in lists]
     plain = inside.evaluate(f"{json.dumps(lists)}.map(each => each.reduce((sum, value) => sum + value, 0))")
