@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from in4310repro.data.embedded import embedded_catalogue
-from in4310repro.export.bundle import export
+from in4310repro.export import bundle, formats
 from in4310repro.export.extras import Extras
 from in4310repro.report import check_page, page
 from in4310repro.runs.finished import FinishedRun
@@ -38,17 +38,22 @@ def run(own_records: Path) -> FinishedRun:
     return FinishedRun.open(own_records)
 
 
-def contents(run: FinishedRun, to: Path, extras: Extras, **more: object) -> dict[str, bytes]:
+def export(run: FinishedRun, to: Path, extras: Extras) -> Path:
+    (file,) = formats.export(run, "bundle", to, extras)
+    return file
+
+
+def contents(run: FinishedRun, to: Path, extras: Extras) -> dict[str, bytes]:
     """Return the files of a run's bundle, as zipfile reads them."""
-    (file,) = export(run, to, extras, **more)  # type: ignore[arg-type]
-    with zipfile.ZipFile(file) as zipped:
+    with zipfile.ZipFile(export(run, to, extras)) as zipped:
         assert zipped.testzip() is None
         return {name: zipped.read(name) for name in zipped.namelist()}
 
 
 def test_a_bundle_has_the_files_of_the_manifest_with_their_bytes(run: FinishedRun, tmp_path: Path) -> None:
-    held = contents(run, tmp_path / "out", Extras(), parts=())
+    held = contents(run, tmp_path / "out", Extras())
     assert held.pop("README.txt")
+    assert held.pop("statement/statement.json")
     weights = [f"{setting}/best.safetensors" for setting in ("adamw", "rmsprop", "sgd")]
     assert sorted(held) == sorted(f"run/{name}" for name in (*RUN_FILES, *weights))
     for name, content in held.items():
@@ -75,7 +80,7 @@ def test_of_what_the_manifest_does_not_list_only_epochs_that_a_replay_needs_are_
 
 
 def test_equal_runs_have_equal_bundles(run: FinishedRun, tmp_path: Path) -> None:
-    first = export(run, tmp_path / "first", Extras())[0].read_bytes()
+    first = export(run, tmp_path / "first", Extras()).read_bytes()
     # Written anew in another order, with other times and rights, and in a folder of another name.
     for file in sorted(run.folder.rglob("*.*"), reverse=True):
         copy = tmp_path / "another name" / file.relative_to(run.folder)
@@ -84,15 +89,15 @@ def test_equal_runs_have_equal_bundles(run: FinishedRun, tmp_path: Path) -> None
         copy.chmod(0o600)
         os.utime(copy, (10**9, 10**9))
     again = FinishedRun.open(tmp_path / "another name")
-    assert export(again, tmp_path / "second", Extras())[0].read_bytes() == first
+    assert export(again, tmp_path / "second", Extras()).read_bytes() == first
     again.files.write_bytes("sgd/best.safetensors", b"sge")
-    assert export(again, tmp_path / "third", Extras())[0].read_bytes() != first
+    assert export(again, tmp_path / "third", Extras()).read_bytes() != first
 
 
 EXPORT = """import os, sys; from pathlib import Path; os.umask(0o77)
-from in4310repro.export.bundle import export; from in4310repro.export.extras import Extras
+from in4310repro.export.formats import export; from in4310repro.export.extras import Extras
 from in4310repro.runs.finished import FinishedRun
-export(FinishedRun.open(Path(sys.argv[1])), Path(sys.argv[2]), Extras())"""
+export(FinishedRun.open(Path(sys.argv[1])), "bundle", Path(sys.argv[2]), Extras())"""
 
 
 @pytest.mark.process
@@ -101,7 +106,7 @@ def test_another_process_in_another_language_writes_an_equal_bundle(run: Finishe
     language = {"LC_ALL": "C", "TZ": "Asia/Tokyo", "PYTHONHASHSEED": "7", "HOME": "/nowhere"}
     words = [sys.executable, "-c", EXPORT, str(run.folder), str(tmp_path / "second")]
     subprocess.run(words, env=os.environ | language, check=True)
-    first = export(run, tmp_path / "first", Extras())[0].read_bytes()
+    first = export(run, tmp_path / "first", Extras()).read_bytes()
     assert (tmp_path / "second" / "bundle.zip").read_bytes() == first
 
 
@@ -124,7 +129,7 @@ def test_the_readme_names_the_hashes_the_version_and_how_to_check(run: FinishedR
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum: GNU's coreutils have it")
 @pytest.mark.process
 def test_sha256sum_checks_the_lines_of_the_readme(run: FinishedRun, tmp_path: Path) -> None:
-    with zipfile.ZipFile(export(run, tmp_path / "out", Extras())[0]) as zipped:
+    with zipfile.ZipFile(export(run, tmp_path / "out", Extras())) as zipped:
         zipped.extractall(tmp_path / "unpacked")
     done = subprocess.run(["sha256sum", "-c", "README.txt"], cwd=tmp_path / "unpacked", capture_output=True, text=True)
     assert done.returncode == 0
@@ -160,7 +165,7 @@ def test_a_configuration_that_shows_a_place_is_refused(key: str, value: str, run
 def test_a_run_that_was_changed_is_refused(run: FinishedRun, tmp_path: Path) -> None:
     (run.folder / "sgd" / "history.json").write_text("[]")
     with pytest.raises(
-        ValueError, match=r"history\.json is missing or has other bytes.*; a bundle holds a run as it was"
+        ValueError, match=r"history\.json is missing or has other bytes.*; an export takes a run as it was"
     ):
         export(run, tmp_path / "out", Extras())
     (run.folder / "sgd" / "last.safetensors").write_bytes(b"")
@@ -219,19 +224,15 @@ def test_images_are_in_it_only_where_their_folder_is_given(run: FinishedRun, tmp
         export(run, tmp_path / "out", Extras(images=tmp_path))
 
 
-def test_other_formats_are_below_their_folders_without_copies_of_the_run(run: FinishedRun, tmp_path: Path) -> None:
-    def write(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
+def test_other_formats_are_below_their_folders_without_copies_of_the_run(run: FinishedRun) -> None:
+    def made(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
         assert extras == Extras(pixels=True)
-        (to / "deep").mkdir(parents=True)
-        (to / "deep" / "copy.csv").write_bytes((run.folder / "split.csv").read_bytes())
-        (to / "deep" / "own.json").write_bytes(b"{}")
-        return [to / "deep" / "copy.csv", to / "deep" / "own.json"]
+        return {"deep/copy.csv": run.folder / "split.csv", "deep/own.json": b"{}"}
 
-    held = contents(run, tmp_path / "out", Extras(pixels=True), parts=[("statement", write), ("", write)])
+    held = bundle.contents(run, Extras(pixels=True), [("statement/", made), ("", made)])
     assert {name for name in held if not name.startswith("run/")} == {
         *("README.txt", "statement/deep/own.json", "deep/own.json")
     }
-    assert [*(tmp_path / "out").iterdir()] == [tmp_path / "out" / "bundle.zip"]
 
 
 def test_a_bundle_is_written_whole_or_not_at_all(
@@ -247,7 +248,7 @@ def test_a_bundle_is_written_whole_or_not_at_all(
 
 
 def test_a_bundle_that_is_there_is_kept_if_it_is_equal_and_never_replaced(run: FinishedRun, tmp_path: Path) -> None:
-    (file,) = export(run, tmp_path / "out", Extras())
+    file = export(run, tmp_path / "out", Extras())
     before = file.read_bytes(), file.stat().st_mtime_ns
     export(run, tmp_path / "out", Extras())
     assert (file.read_bytes(), file.stat().st_mtime_ns) == before

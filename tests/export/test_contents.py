@@ -21,6 +21,7 @@ from sklearn import metrics as sklearn
 
 from in4310repro.export import facts
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.verification.bundle import bundle_differences, unpacked
 from tests.conftest import Call
 from tests.docs.commands import ROOT
 from tests.export.conftest import Export
@@ -88,7 +89,7 @@ def test_every_file_of_a_crate_is_described_with_its_sha256_and_size(export: Exp
     assert {name for name, each in graph.items() if each["@type"] == "File"} == files.keys()
     for name, file in files.items():
         assert graph[name]["contentSize"] == str(file.stat().st_size)
-        assert graph[name].get("sha256", sha256_by_hashlib(file)) == sha256_by_hashlib(file), name
+        assert graph[name]["sha256"] == sha256_by_hashlib(file), name
     assert {"@id": "report/figure04.svg"} in graph["./"]["hasPart"]
     assert graph["report/figure04.svg"]["name"].startswith("Figure 4. ")
 
@@ -99,6 +100,13 @@ def test_the_run_in_a_crate_is_verified(export: Export, call: Call) -> None:
     (command,) = re.findall(r"`in4310repro (verify run .*?)`", description["description"])
     code, printed, _ = call(*command.replace(" run ", f" {folder / 'run'} ").split(" "))
     assert (code, printed.split(": ")[1].split(",")[0]) == (0, "verified")
+
+
+def test_a_bundle_with_everything_has_the_hashes_that_statement_and_crate_name(export: Export) -> None:
+    with unpacked(export("bundle") / "bundle.zip") as opened:
+        assert {"ro-crate-metadata.json", "statement/statement.json"} == opened.descriptions.keys()
+        assert "verification.json" in opened.names
+        assert bundle_differences(opened) == []
 
 
 def test_the_authors_of_the_software_are_those_of_the_citation(export: Export) -> None:
@@ -230,4 +238,4 @@ def test_every_file_of_a_run_and_report_is_described(run: FinishedRun, report: P
     there = {f"run/{path.relative_to(run.folder).as_posix()}" for path in run.folder.rglob("*") if path.is_file()}
     there |= {f"report/{path.name}" for path in report.iterdir()}
     assert {name for name in there if "/checkpoint/" not in name} == files.keys()
-    assert all(file.what and file.media_type for file in files.values())
+    assert all(file.what and facts.MEDIA_TYPES[file.place.suffix] for file in files.values())

@@ -18,7 +18,7 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.settings import OptimizerSetting
-from tests.builders import relink
+from tests.builders import pixels_of, relink
 
 CLASSES = ("bay", "sea")
 CONFIG = Config(
@@ -63,19 +63,6 @@ def split() -> Split:
         "test": ("bay/3.png", "sea/2.png", "sea/3.png"),
     }
     return Split(Path("images"), CLASSES, {part: tuple(map(entry, paths)) for part, paths in parts.items()})
-
-
-def pixels(config: Config) -> dict[str, str]:
-    """Return the hash of each image that a run reads."""
-    parts = {config.protocol.part_read_as(part) for part in split().parts}
-    return {each.path: digest(f"pixels of {each.path}") for part in parts for each in split().parts[part]}
-
-
-def pixels_sha256(config: Config) -> dict[str, str]:
-    """Return the hash of the hashes of each part's images."""
-    read_as = {part: split().parts[config.protocol.part_read_as(part)] for part in split().parts}
-    of_images = {part: [digest(f"pixels of {each.path}") for each in images] for part, images in read_as.items()}
-    return {part: hashlib.sha256(bytes.fromhex("".join(each))).hexdigest() for part, each in of_images.items()}
 
 
 def history_row(setting: str, epoch: int, accuracy: float) -> dict[str, Any]:
@@ -202,10 +189,12 @@ def records(config: Config = CONFIG) -> Records:
         "device_name": "a processor",
         "git": {"commit": None, "dirty": None},
     }
+    images = [each.path for part in split().parts.values() for each in part]
+    pixels, of_parts = pixels_of({path: digest(f"pixels of {path}") for path in images}, config, split())
     return Records(
         config=config,
-        fingerprint=fingerprint | {"initial_weights_sha256": INITIAL, "pixels_sha256": pixels_sha256(config)},
-        pixels=pixels(config),
+        fingerprint=fingerprint | {"initial_weights_sha256": INITIAL, "pixels_sha256": of_parts},
+        pixels=pixels,
         split=split(),
         histories=histories,
         tensors={each.name: chained(each.name, start_sha256(config, each, INITIAL)) for each in config.settings},

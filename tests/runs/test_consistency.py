@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from in4310repro.data.splits import Split
-from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions, wrong_in_pixels
+from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
 from in4310repro.runs.deviations import parse
 from tests.builders import inside_json, relink
 from tests.runs import made_up
@@ -70,17 +69,6 @@ def relabelled(made: Records) -> Records:
 def of_one_class(made: Records) -> Records:
     parts = {part: tuple(e for e in images if e.label == 0) for part, images in made.split.parts.items()}
     return replace(made, split=Split(made.split.root, ("bay",), parts))
-
-
-def without_pixels(path: str) -> Change:
-    return lambda made: replace(made, pixels={key: value for key, value in made.pixels.items() if key != path})
-
-
-def digest_of_pixels(changed: dict[str, str]) -> str:
-    """Return the hash of the hashes of the training images, some of them changed."""
-    made = made_up.records()
-    hashes = [{**made.pixels, **changed}[each.path] for each in made.split.parts["training"]]
-    return hashlib.sha256(bytes.fromhex("".join(hashes))).hexdigest()
 
 
 def linked(change: Change) -> Change:
@@ -286,34 +274,3 @@ def test_shares_may_miss_1_by_the_tolerance() -> None:
     refuse(softmax((1, 0.99e-4), (0.5, 0.5), (0.5, 0.5 - 0.99e-4))(made_up.records()))
     with pytest.raises(ValueError, match=r"bay/3\.png adds up to 1\.0001;"):
         refuse(softmax((1, 1.01e-4), (0.5, 0.5), (0.5, 0.5))(made_up.records()))
-
-
-OTHER_PIXELS: list[tuple[Change, str]] = [
-    (
-        put("fingerprint", "pixels_sha256/test", "0"),
-        f"the hashes of the test images give {made_up.pixels_sha256(CONFIG)['test']}; pixels_sha256 in "
-        "fingerprint.json has 0",
-    ),
-    (without_pixels("sea/0.png"), "sea/0.png is missing"),
-    (
-        lambda made: replace(made, pixels={**made.pixels, "sea/9.png": "0" * 64}),
-        "sea/9.png is no image that the run of config.json reads",
-    ),
-    (
-        lambda made: replace(made, pixels={**made.pixels, "sea/0.png": "0" * 64}),
-        "the hashes of the training images give "
-        f"{digest_of_pixels({'sea/0.png': '0' * 64})}; pixels_sha256 in fingerprint.json has "
-        f"{made_up.pixels_sha256(CONFIG)['training']}",
-    ),
-]
-
-
-@pytest.mark.parametrize(("change", "sentence"), OTHER_PIXELS, ids=[sentence[:40] for _, sentence in OTHER_PIXELS])
-def test_hashes_of_pixels_are_of_each_image_and_those_of_the_fingerprint(change: Change, sentence: str) -> None:
-    made = change(made_up.records())
-    assert next(wrong_in_pixels(made.pixels, made.config, made.fingerprint, made.split)) == sentence
-
-
-def test_hashes_of_pixels_that_agree_have_no_fault() -> None:
-    made = made_up.records()
-    assert list(wrong_in_pixels(made.pixels, made.config, made.fingerprint, made.split)) == []

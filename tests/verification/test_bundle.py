@@ -10,12 +10,12 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
 
 from in4310repro.data.embedded import embedded_catalogue
-from in4310repro.export.bundle import export
+from in4310repro.export.bundle import contents
 from in4310repro.export.extras import Extras
 from in4310repro.report import page
 from in4310repro.runs.finished import FinishedRun
@@ -28,28 +28,22 @@ from tests.conftest import Call, refused
 SUBJECTS = ("metrics.json", "run/scores.npz", "report/index.html")
 
 
-def write_statement(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
-    """Write an in-toto statement with the three ways in which a subject can be named, and a signature beside it."""
+def statement(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
+    """Return an in-toto statement with the three ways in which a subject can be named, and a signature beside it."""
     assert extras.report
     files = (run.folder / "metrics.json", run.folder / "scores.npz", extras.report / "index.html")
     subjects = [
         {"name": name, "digest": {"sha256": file_sha256(file)}} for name, file in zip(SUBJECTS, files, strict=True)
     ]
-    to.mkdir()
-    statement = {"_type": "https://in-toto.io/Statement/v1", "subject": subjects, "predicate": {"note": "said"}}
-    (to / "statement.json").write_bytes(json_bytes(statement))
-    (to / "statement.json.sig").write_bytes(b"signed")
-    return [to / "statement.json", to / "statement.json.sig"]
+    content = {"_type": "https://in-toto.io/Statement/v1", "subject": subjects, "predicate": {"note": "said"}}
+    return {"statement.json": json_bytes(content), "statement.json.sig": b"signed"}
 
 
-def write_crate(run: FinishedRun, to: Path, _extras: Extras) -> list[Path]:
-    """Write the metadata of an RO-Crate, and a copy of the file that it describes."""
-    (to / "run").mkdir()
-    (to / "run" / "split.csv").write_bytes((run.folder / "split.csv").read_bytes())
-    described = {"@id": "run/split.csv", "@type": "File", "sha256": file_sha256(to / "run" / "split.csv")}
-    (to / "ro-crate-metadata.json").write_bytes(json_bytes({"@graph": [{"@id": "./"}, described]}))
-    (to / "verification.json").write_bytes(b"{}")
-    return [to / "run" / "split.csv", to / "ro-crate-metadata.json", to / "verification.json"]
+def crate(run: FinishedRun, _extras: Extras) -> dict[str, bytes]:
+    """Return the metadata of an RO-Crate, which describes a file of the run, and a file beside it."""
+    described = {"@id": "run/split.csv", "@type": "File", "sha256": file_sha256(run.folder / "split.csv")}
+    metadata = json_bytes({"@graph": [{"@id": "./"}, described]})
+    return {"ro-crate-metadata.json": metadata, "verification.json": b"{}"}
 
 
 def scenes() -> Path:
@@ -63,8 +57,9 @@ def bundle(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     place, run = tmp_path_factory.mktemp("bundle"), FinishedRun.open(finished_run)
     page.write(run, place / "report")
     (place / "report" / "check-pixels.safetensors").write_bytes(bytes(18))
-    parts = [("statement", write_statement), ("", write_crate)]
-    return export(run, place, Extras(report=place / "report", images=scenes()), parts)[0]
+    extras, parts = Extras(report=place / "report", images=scenes()), [("statement/", statement), ("", crate)]
+    archive.write(place / "bundle.zip", contents(run, extras, parts))
+    return place / "bundle.zip"
 
 
 @pytest.fixture
@@ -202,6 +197,41 @@ def test_hashes_of_readme_and_statement_are_compared(
         differences = bundle_differences(opened)
     assert [any(each in difference for difference in differences) for each in words] == [True] * len(words)
     assert all(f"{tmp_path / 'b.zip'}/" in difference for difference in differences)
+
+
+ANOTHER_FORM: list[Any] = [
+    *(None, 7, "", "sha256", {}, [], ["x"], ["sha256"], [None], [7], [True], [[]], [["@id"]], [{}], [[{}]]),
+    *([{"@id": "x", "name": "x", "sha256": sha256, "digest": sha256}] for sha256 in (None, 7, ["x"], {"x": 1})),
+    *([{"@id": name, "name": name, "sha256": "0", "digest": {"sha256": "0"}}] for name in (None, 7, ["x"], {"x": 1})),
+    [{"@id": "x", "name": "x", "sha256": ["x"], "digest": {"sha256": ["x"]}}],
+    [{"@type": "File", "sha256": "0", "digest": {"sha256": "0"}}],
+]
+
+
+@pytest.mark.parametrize("value", ANOTHER_FORM, ids=str)
+@pytest.mark.parametrize(
+    ("name", "key"), [("ro-crate-metadata.json", "@graph"), ("statement/statement.json", "subject")]
+)
+def test_a_list_of_files_in_another_form_is_a_difference(
+    name: str, key: str, value: Any, small: Path, tmp_path: Path
+) -> None:
+    forged = rewrite(small, tmp_path / "b.zip", {name: lambda data: json_bytes({**json.loads(data), key: value})})
+    with unpacked(forged) as opened:
+        assert bundle_differences(opened) == [f"{forged}/{name} has no list of files, each with its name and sha256"]
+
+
+@pytest.mark.parametrize("value", [None, 7, [], {}], ids=str)
+def test_another_form_of_a_predicate_or_type_is_compared_with_nothing_and_that_of_a_hash_is_a_difference(
+    value: Any, small: Path, tmp_path: Path
+) -> None:
+    def differences(**changed: Any) -> list[str]:
+        changes = {"statement/statement.json": lambda data: json_bytes({**json.loads(data), **changed})}
+        with unpacked(rewrite(small, tmp_path / "b.zip", changes)) as opened:
+            return bundle_differences(opened)
+
+    assert differences(predicate=value) == differences(_type=value, subject=value) == []
+    (difference,) = differences(predicate={"chain_sha256": value})
+    assert "/statement/statement.json: chain_sha256 is no text; the run has " in difference
 
 
 @pytest.fixture(scope="module")

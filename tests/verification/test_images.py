@@ -29,6 +29,7 @@ from in4310repro.verification.images import (
     pixel_differences,
     scene_differences,
     split_differences,
+    wrong_in_pixels,
 )
 from tests.verification.given import evidence_of
 
@@ -148,6 +149,27 @@ def test_a_hash_of_pixels_is_the_same_without_a_file(test_images: ImageSet) -> N
     other = test_images.pixels.copy()
     other[3, 0, 0, 0] ^= 1
     assert replace(test_images, cached=None, pixels=other).pixels_sha256() != test_images.pixels_sha256()
+
+
+def test_recorded_hashes_of_pixels_are_of_each_image_and_those_of_the_fingerprint(run: FinishedRun) -> None:
+    assert [*wrong_in_pixels(run)] == []
+    hashes, paths = run.pixel_hashes(), [entry.path for entry in run.split.parts["training"]]
+    changed = hashes | {paths[0]: "0" * 64}
+    given = hashlib.sha256(bytes.fromhex("".join(changed[path] for path in paths))).hexdigest()
+    recorded = run.fingerprint["pixels_sha256"]["training"]
+    for pixels, fault in (
+        ({path: sha256 for path, sha256 in hashes.items() if path != paths[0]}, f"{paths[0]} is missing"),
+        (hashes | {"sea/none.bmp": "0" * 64}, "sea/none.bmp is no image that the run of config.json reads"),
+        (
+            changed,
+            f"the hashes of the training images give {given}; pixels_sha256 in fingerprint.json has {recorded}",
+        ),
+    ):
+        run.files.write_json("pixels.json", pixels)
+        assert [*wrong_in_pixels(run)] == [f"{run.folder / 'pixels.json'}: {fault}"]
+    run.files.write_json("pixels.json", hashes)
+    (sentence,) = wrong_in_pixels(with_fingerprint(run, pixels_sha256=run.fingerprint["pixels_sha256"] | {"test": "0"}))
+    assert re.search(r"the test images give [0-9a-f]{64}; pixels_sha256 in fingerprint\.json has 0$", sentence)
 
 
 @pytest.mark.parametrize("bitwise", [True, False])

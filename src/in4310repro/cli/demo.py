@@ -8,7 +8,6 @@ import inspect
 import io
 import os
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -35,6 +34,7 @@ from in4310repro.cli.options import Data
 from in4310repro.cli.reports import report
 from in4310repro.cli.runs import verify
 from in4310repro.cli.training import train
+from in4310repro.system.signals import temporary_folder
 from in4310repro.system.text import visible
 
 # rich is imported where it draws.
@@ -171,9 +171,7 @@ def demo(
         _train_and_report()
         return
     load_torch()
-    with tempfile.TemporaryDirectory(prefix="in4310repro-") as place:
-        # Resolved, as paths in messages are.
-        folder = Path(place).resolve()
+    with temporary_folder() as folder:
         original = run or (RUN if _is_finished(RUN) else _train_tiny(folder))
         attempts = list(_attempts(original, folder, data))
     name = f"{run or RUN}" if original in (run, RUN) else "a tiny run, trained for this"

@@ -10,7 +10,6 @@ import yaml
 
 from in4310repro.export import facts, verified
 from in4310repro.export.extras import Extras
-from in4310repro.export.writing import write_files
 from in4310repro.report.exhibit import RECORD
 from in4310repro.report.page import make_record
 from in4310repro.runs import names
@@ -39,18 +38,14 @@ TO_ADD = """\
 """
 
 
-def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
-    """Write `codecheck.yml` beside a copy of the run and, where it is given, of its report.
-
-    Raises:
-        ValueError: the report is of another run, or a file is in the way.
-    """
+def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
+    """Return `codecheck.yml` beside a copy of the run and, where it is given, of its report."""
     files = facts.run_files(run) | facts.report_files(run, extras.report)
     configuration = yaml.safe_dump(
         _configuration(run, extras, files), sort_keys=False, allow_unicode=True, width=math.inf
     )
     text = f"%YAML 1.1\n---\n{TO_ADD}{configuration}"
-    return write_files(to, {FILE: text.encode(), **{name: file.place for name, file in files.items()}})
+    return {FILE: text.encode(), **{name: file.place for name, file in files.items()}}
 
 
 def _configuration(run: FinishedRun, extras: Extras, files: dict[str, facts.File]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from typing import Any
 from in4310repro.data.splits import PARTS
 from in4310repro.export import facts
 from in4310repro.export.extras import Extras
-from in4310repro.export.writing import write_files
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes
@@ -67,19 +66,15 @@ MEDIA_TYPES = {
     ".tiff": "image/tiff",
     ".webp": "image/webp",
 }
-SPLIT, IMAGES = "split.csv", "image-files"
+IMAGES = "image-files"
 
 
-def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
-    """Write `croissant.json` and a copy of `split.csv`; the images are where the JSON file is put.
-
-    Raises:
-        ValueError: a file is in the way.
-    """
-    return write_files(to, {FILE: json_bytes(dataset(run, extras)), SPLIT: run.files.file(names.SPLIT)})
+def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
+    """Return `croissant.json` and a copy of `split.csv`; the images are where the JSON file is put."""
+    return {FILE: json_bytes(_dataset(run, extras)), names.SPLIT: run.files.file(names.SPLIT)}
 
 
-def dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
+def _dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
     """Return the metadata of the images as JSON-LD, with a record set of the split."""
     images = facts.images_name(run)
     supports = {part: len(run.split.parts[part]) for part in PARTS}
@@ -99,9 +94,9 @@ def dataset(run: FinishedRun, extras: Extras) -> dict[str, Any]:
         "distribution": [
             {
                 "@type": "cr:FileObject",
-                "@id": SPLIT,
-                "name": SPLIT,
-                "contentUrl": SPLIT,
+                "@id": names.SPLIT,
+                "name": names.SPLIT,
+                "contentUrl": names.SPLIT,
                 "encodingFormat": "text/csv",
                 "sha256": run.files.manifest()[names.SPLIT],
             },
@@ -143,7 +138,7 @@ def _split_records() -> dict[str, Any]:
                 "name": name,
                 "description": what,
                 "dataType": "sc:Text",
-                "source": {"fileObject": {"@id": SPLIT}, "extract": {"column": name}},
+                "source": {"fileObject": {"@id": names.SPLIT}, "extract": {"column": name}},
                 **({"references": {"field": {"@id": "parts/name"}}} if name == "part" else {}),
             }
             for name, what in columns.items()

@@ -12,8 +12,8 @@ from in4310repro.report import check_page
 from in4310repro.report.check import list_report_files
 from in4310repro.report.exhibit import RECORD
 from in4310repro.report.exhibits import exhibits
-from in4310repro.runs import config as configuration
 from in4310repro.runs import names
+from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import publishable
 from in4310repro.system.files import file_sha256, regular_file
@@ -70,11 +70,6 @@ class File:
     what: str
     sha256: str
 
-    @property
-    def media_type(self) -> str:
-        """Its media type, by its suffix."""
-        return MEDIA_TYPES[self.place.suffix]
-
 
 def software() -> Mapping[str, str]:
     """Return `author`, `license` and `summary` of this package, as it was installed.
@@ -111,7 +106,7 @@ def verify_commands(run: FinishedRun, *, copied: bool = False) -> list[str]:
 
     They verify the copy of the run in an export if there is a complete one, which `copied` says; else a folder `RUN`.
     """
-    folder = RUN if copied and not _is_private(run, names.CONFIG) else "RUN"
+    folder = RUN if copied and not private_places(run.config) else "RUN"
     option = f"{run.config.network.option} --manifest-sha256 {run.files.manifest_sha256()}"
     return [f"{PACKAGE} verify {folder}{option}", f"{PACKAGE} verify {folder}{option} --replay 2"]
 
@@ -121,8 +116,9 @@ def run_files(run: FinishedRun) -> dict[str, File]:
 
     Left out is `config.json` where it names a private place: another configuration would not fit the manifest.
     """
-    listed = {name: sha256 for name, sha256 in run.files.manifest().items() if not _is_private(run, name)}
-    listed[names.MANIFEST] = file_sha256(run.files.file(names.MANIFEST))
+    listed = run.files.manifest() | {names.MANIFEST: file_sha256(run.files.file(names.MANIFEST))}
+    if private_places(run.config):
+        del listed[names.CONFIG]
     files = {}
     for name, sha256 in sorted(listed.items()):
         setting, _, file = name.rpartition("/")
@@ -131,15 +127,16 @@ def run_files(run: FinishedRun) -> dict[str, File]:
     return files
 
 
-def _is_private(run: FinishedRun, name: str) -> bool:
-    recorded = run.config
-    return name == names.CONFIG and configuration.to_json(recorded) != configuration.to_json(publishable(recorded))
+def private_places(config: Config) -> dict[str, str]:
+    """Return the options that name a place on somebody's machine, each with a name that can be published instead."""
+    shown = to_json(publishable(config))
+    return {name: shown[name] for name, value in to_json(config).items() if value != shown[name]}
 
 
 def left_out(run: FinishedRun, extras: Extras) -> list[str]:
     """Return clauses on what an export with copied files lacks, and why."""
     clauses = []
-    if _is_private(run, names.CONFIG):
+    if private_places(run.config):
         clauses.append(f"{names.CONFIG}, which names a private folder, so that `verify` needs the original run folder")
     if extras.report is None:
         clauses.append("the report: no --report was given")

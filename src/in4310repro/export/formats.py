@@ -10,10 +10,11 @@ from types import ModuleType
 
 from in4310repro.export.extras import Extras
 from in4310repro.export.table import FORMATS, OPTIONS
+from in4310repro.export.writing import write_archive, write_files
 from in4310repro.report.check import report_differences
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.text import did_you_mean
-from in4310repro.verification.folder import changed_files, files_without_line
+from in4310repro.verification.folder import altered_files
 
 
 def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
@@ -30,10 +31,11 @@ def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
 
     Raises:
         ValueError: there is no such format; a file of the run was changed since it was written; the report is of
-            another run; the date is none; a file is in the way; or a library that the format needs is missing.
+            another run; the date is none; a file is in the way; or the format lacks something (see its `contents`).
+        OSError: a file cannot be read or written.
     """
     _refuse_unknown(name)
-    if changed := [*changed_files(run.files), *files_without_line(run.files)]:
+    if changed := altered_files(run.files):
         raise ValueError(f"{changed[0]}; an export takes a run as it was written")
     if extras.report is not None and (different := report_differences(run.folder, extras.report)):
         raise ValueError(f"{extras.report} is no report of {run.folder} as it is now: {different[0]}")
@@ -41,8 +43,9 @@ def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
         raise ValueError(f"--out {to} is a file; a folder is needed")
     if extras.date is not None:
         _refuse_no_date(extras.date)
-    files: list[Path] = _module(name).export(run, to, extras)
-    return files
+    contents = _module(name).contents(run, extras)
+    zip_name = FORMATS[name].zip_name
+    return write_archive(to / zip_name, contents) if zip_name else write_files(to, contents)
 
 
 def describe(name: str, files: list[Path]) -> str:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from in4310repro.export import facts, verified
 from in4310repro.export.extras import Extras
-from in4310repro.export.writing import write_files
 from in4310repro.metrics import class_metrics
 from in4310repro.report import check_page
 from in4310repro.report.page import PAGES, make_record
@@ -21,20 +19,10 @@ PREDICATE = "tag:in4310repro,2026:run/v1"
 FILE = "statement.json"
 
 
-def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
-    """Write the statement as plain JSON, which others' tools sign.
+def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
+    """Return an in-toto Statement v1 as plain JSON, which others' tools sign.
 
-    Raises:
-        ValueError: the report is of another run, or a file is in the way.
-    """
-    return write_files(to, {FILE: json_bytes(statement(run, extras))})
-
-
-def statement(run: FinishedRun, extras: Extras) -> dict[str, Any]:
-    """Return an in-toto Statement v1; its subjects are the selected weights, the scores, the split and the report.
-
-    Raises:
-        ValueError: the report is of another run.
+    Its subjects are the selected weights, the scores, the split, the metrics and the report.
     """
     subjects = (facts.selected_weights(run), names.SCORES, names.SPLIT, names.METRICS)
     files = {name: file.sha256 for name, file in facts.run_files(run).items()}
@@ -45,12 +33,13 @@ def statement(run: FinishedRun, extras: Extras) -> dict[str, Any]:
         for page in (*PAGES, check_page.PAGE)
         if (name := f"{facts.REPORT}/{page}") in of_report
     }
-    return {
+    statement = {
         "_type": STATEMENT,
         "subject": [{"name": name, "digest": {"sha256": sha256}} for name, sha256 in listed.items()],
         "predicateType": PREDICATE,
         "predicate": _predicate(run, extras),
     }
+    return {FILE: json_bytes(statement)}
 
 
 def _predicate(run: FinishedRun, extras: Extras) -> dict[str, Any]:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from in4310repro.export import facts, verified
 from in4310repro.export.extras import Extras
-from in4310repro.export.writing import write_files
 from in4310repro.metrics import PER_CLASS, SCALARS
 from in4310repro.report.class_exhibits import test_exhibit
 from in4310repro.report.page import make_record
@@ -28,17 +26,11 @@ TASK = "image-classification"
 ON_HUB = {"macro_f1": "f1", "mean_class_accuracy": "balanced_accuracy"}
 
 
-def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
-    """Write the card, to be uploaded beside the file of weights that it names.
+def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
+    """Return the card, to be uploaded beside the file of weights that it names.
 
-    Raises:
-        ValueError: a file is in the way.
+    Its intervals are those of the report's figure 4.
     """
-    return write_files(to, {FILE: card(run, extras).encode()})
-
-
-def card(run: FinishedRun, extras: Extras) -> str:
-    """Return the text of the model card; its intervals are those of the report's figure 4."""
     numbers = test_exhibit(run).numbers
     sections = {
         "Results": [*_results(numbers), *describe_selection_and_test(run)],
@@ -48,7 +40,7 @@ def card(run: FinishedRun, extras: Extras) -> str:
     }
     body = "".join(f"\n## {heading}\n\n{BETWEEN.join(parts)}\n" for heading, parts in sections.items())
     head = yaml.safe_dump(_head(run, numbers["ours"]), sort_keys=False, allow_unicode=True, width=math.inf)
-    return f"---\n{head}---\n\n# {markdown(facts.title(run))}\n{body}"
+    return {FILE: f"---\n{head}---\n\n# {markdown(facts.title(run))}\n{body}".encode()}
 
 
 def _head(run: FinishedRun, ours: Mapping[str, Any]) -> dict[str, Any]:

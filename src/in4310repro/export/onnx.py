@@ -15,7 +15,6 @@ import torch
 from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.export import facts
 from in4310repro.export.extras import Extras
-from in4310repro.export.writing import write_files
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.machine import install_command
 from in4310repro.system.progress import SILENT
@@ -26,15 +25,14 @@ NEEDED = ("onnx", "onnxruntime", "onnxscript")
 PROVIDER = "CPUExecutionProvider"
 
 
-def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
-    """Write the network as ONNX: normalized images [image, 3, height, width] to softmax scores [image, class].
+def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
+    """Return the network as ONNX: normalized images [image, 3, height, width] to softmax scores [image, class].
 
     Its metadata hold classes, preprocessing, and by how much the scores of onnxruntime differ from the recorded
     ones, since another program adds in another order and gives other bits.
 
     Raises:
-        ValueError: a library is missing, the network cannot be exported, the test images are not there, or a file
-            is in the way.
+        ValueError: a library is missing, the network cannot be exported, or the test images are not there.
     """
     onnx, runtime = _libraries()
     model = _convert(run)
@@ -44,7 +42,7 @@ def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
     predictions = int((scores.argmax(axis=1) != run.scores.softmax.argmax(axis=1)).sum())
     onnx.helper.set_model_props(model, _metadata(run, runtime.__version__, difference, predictions))
     onnx.checker.check_model(model)
-    return write_files(to, {FILE: model.SerializeToString()})
+    return {FILE: model.SerializeToString()}
 
 
 def describe(files: list[Path]) -> str:

@@ -2,31 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from in4310repro.export import facts, verified
 from in4310repro.export.extras import Extras
-from in4310repro.export.facts import File
-from in4310repro.export.writing import write_files
 from in4310repro.report.page import make_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes
+from in4310repro.verification.bundle import CRATE, VERIFICATION
 
 VERSION = "https://w3id.org/ro/crate/1.1"
-FILE = "ro-crate-metadata.json"
-VERIFICATION = "verification.json"
 AUTHORS, SOFTWARE, TRAINING, NO_LICENCE = "#authors", "#software", "#training", "#no-licence"
+GIVEN = "What `verify` computed again, and what remains a claim"
 Entity = dict[str, Any]
 
 
-def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
-    """Write the crate: its metadata, a copy of the run and, where they are given, of the report and the verification.
+def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
+    """Return the crate: its metadata, a copy of the run and, where they are given, of the report and the verification.
 
     Raises:
-        ValueError: no date is given, which a crate must have; the report is of another run; or a file is in the way.
+        ValueError: no date is given, which a crate must have.
     """
     if extras.date is None:
         raise ValueError(
@@ -35,9 +34,11 @@ def export(run: FinishedRun, to: Path, extras: Extras) -> list[Path]:
     files = facts.run_files(run) | facts.report_files(run, extras.report)
     given = {} if extras.verification is None else {VERIFICATION: json_bytes(verified.publishable(extras.verification))}
     crate = {"@context": [f"{VERSION}/context", {"sha256": "https://schema.org/sha256"}]}
-    entities = [*_head(run, extras, [*files, *given]), *_folders(files), *_files(files), *_given(given)]
-    metadata = json_bytes(crate | {"@graph": [*entities, *_made_by(run, files)]})
-    return write_files(to, {FILE: metadata, **given, **{name: file.place for name, file in files.items()}})
+    described = [_file(name, each.what, each.place.stat().st_size, each.sha256) for name, each in files.items()]
+    described += [_file(name, GIVEN, len(each), hashlib.sha256(each).hexdigest()) for name, each in given.items()]
+    entities = [*_head(run, extras, [*files, *given]), *_folders(files), *described, *_made_by(run, files)]
+    metadata = json_bytes(crate | {"@graph": entities})
+    return {CRATE: metadata, **given, **{name: file.place for name, file in files.items()}}
 
 
 def _references(identifiers: Iterable[str]) -> list[Entity]:
@@ -61,7 +62,7 @@ def _head(run: FinishedRun, extras: Extras, files: list[str]) -> list[Entity]:
         "hasPart": _references([*files, *_folder_names(files)]),
         "mentions": {"@id": TRAINING},
     }
-    descriptor = {"@id": FILE, "@type": "CreativeWork", "conformsTo": {"@id": VERSION}, "about": {"@id": "./"}}
+    descriptor = {"@id": CRATE, "@type": "CreativeWork", "conformsTo": {"@id": VERSION}, "about": {"@id": "./"}}
     licence = {
         "@id": NO_LICENCE,
         "@type": "CreativeWork",
@@ -89,32 +90,15 @@ def _folders(files: Iterable[str]) -> list[Entity]:
     ]
 
 
-def _files(files: dict[str, File]) -> list[Entity]:
-    return [
-        {
-            "@id": name,
-            "@type": "File",
-            "name": file.what,
-            "contentSize": str(file.place.stat().st_size),
-            "encodingFormat": file.media_type,
-            "sha256": file.sha256,
-        }
-        for name, file in files.items()
-    ]
-
-
-def _given(contents: dict[str, bytes]) -> list[Entity]:
-    what = "What `verify` computed again, and what remains a claim"
-    return [
-        {
-            "@id": name,
-            "@type": "File",
-            "name": what,
-            "contentSize": str(len(content)),
-            "encodingFormat": facts.MEDIA_TYPES[".json"],
-        }
-        for name, content in contents.items()
-    ]
+def _file(name: str, what: str, size: int, sha256: str) -> Entity:
+    return {
+        "@id": name,
+        "@type": "File",
+        "name": what,
+        "contentSize": str(size),
+        "encodingFormat": facts.MEDIA_TYPES[PurePath(name).suffix],
+        "sha256": sha256,
+    }
 
 
 def _made_by(run: FinishedRun, files: Iterable[str]) -> list[Entity]:

@@ -9,14 +9,16 @@ class Format(NamedTuple):
     """A format of an export.
 
     Attributes:
-        module: the module with its function `export`, and `describe` where there is something to say of the files.
+        module: the module with its function `contents`, and `describe` where there is something to say of the files.
         what: what it is, for the help.
         takes: fields of `Extras` that it reads.
+        zip_name: the zip file that holds the files; empty where they are written beside each other.
     """
 
     module: str
     what: str
     takes: tuple[str, ...]
+    zip_name: str = ""
 
 
 FORMATS = {
@@ -31,6 +33,7 @@ FORMATS = {
         module="bundle",
         what="all of it in one zip, for a deposit",
         takes=("verification", "report", "images", "pixels", "date"),
+        zip_name="bundle.zip",
     ),
     "onnx": Format(module="onnx", what="the selected network for other runtimes", takes=("images",)),
 }

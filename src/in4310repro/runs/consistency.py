@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from in4310repro.data.images import sha256_of_hashes
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.metrics import PER_CLASS, ClassMetrics, class_metrics
 from in4310repro.metrics.scores import Scores
@@ -50,28 +49,6 @@ def refuse_contradictions(
     _refuse(folder / names.SCORES, _wrong_in_scores(scores, split))
     if features is not None:
         _refuse(folder / names.FEATURES, _wrong_in_features(features, config.modules))
-
-
-def wrong_in_pixels(pixels: Mapping[str, str], config: Config, fingerprint: Fingerprint, split: Split) -> Iterator[str]:
-    """Yield a message if `pixels.json` has not one hash for each image that the run read.
-
-    Also yield one for each part whose hash in `fingerprint.json` is not that of these hashes.
-    """
-    read_as = {part: config.protocol.part_read_as(part) for part in split.parts}
-    paths = {part: [entry.path for entry in split.parts[of]] for part, of in read_as.items()}
-    needed = {path for each in paths.values() for path in each}
-    if pixels.keys() != needed:
-        first = sorted(pixels.keys() ^ needed)[0]
-        yield f"{first} is {'missing' if first in needed else f'no image that the run of {names.CONFIG} reads'}"
-        return
-    recorded = fingerprint.get("pixels_sha256", {})
-    for part, each in paths.items():
-        found = sha256_of_hashes(pixels[path] for path in each)
-        if recorded.get(part) != found:
-            yield (
-                f"the hashes of the {part} images give {found}; pixels_sha256 in {names.FINGERPRINT} has "
-                f"{recorded.get(part)}"
-            )
 
 
 def refuse_broken_chains(

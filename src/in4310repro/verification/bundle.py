@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from in4310repro.system.files import describe as describe_error
 from in4310repro.system.files import file_sha256, read_json, read_text, regular_file
 from in4310repro.system.signals import temporary_folder
 from in4310repro.system.unpacking import unpack
-from in4310repro.verification.folder import SHOWN, Unchecked
+from in4310repro.verification.folder import Unchecked, first_of
 
 README = "README.txt"
 # Of an RO-Crate, whose root is that of the bundle, so that it describes files that are there already.
@@ -26,6 +27,7 @@ OTHER_FILES, OTHER_FOLDERS = (README, CRATE, VERIFICATION), (REPORT, STATEMENT, 
 SHA256_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as sha256sum writes it
 IN_TOTO = "https://in-toto.io/Statement/"
 BESIDE_HASHES, UNKNOWN = "what it says beside sha256", "unknown file"
+Pairs = list[tuple[Any, Any]]  # name and sha256 of each file that a JSON value is about
 # What is not compared, by file or folder.
 KINDS = {README: BESIDE_HASHES, CRATE: BESIDE_HASHES, VERIFICATION: "a claim", REPORT: "report", IMAGES: "image"}
 
@@ -52,6 +54,21 @@ class Bundle:
     def images(self) -> Path | None:
         """Folder of the run's images; None if the bundle has none."""
         return self._folder(IMAGES)
+
+    @cached_property
+    def descriptions(self) -> dict[str, Any]:
+        """The JSON of the RO-Crate and of each in-toto statement by its file; None of a crate that is no JSON."""
+        described = {}
+        for name in self.names:
+            if name == CRATE or (name.startswith(f"{STATEMENT}/") and name.endswith(".json")):
+                try:
+                    content = read_json(self.folder / name)
+                except ValueError:
+                    content = None
+                kind = content.get("_type") if isinstance(content, Mapping) else None
+                if name == CRATE or (isinstance(kind, str) and kind.startswith(IN_TOTO)):
+                    described[name] = content
+        return described
 
     def _folder(self, name: str) -> Path | None:
         place = self.folder / name
@@ -111,18 +128,18 @@ def bundle_differences(bundle: Bundle) -> list[str]:
     if f"{RUN}/{names.MANIFEST}" not in dict(hashes):
         return [f"{bundle.file}/{README} does not name the sha256 of {RUN}/{names.MANIFEST}"]
     differences = [each for name, sha256 in hashes for each in _hash_differences(bundle, README, name, sha256)]
-    for source, named in _named_hashes(bundle).items():
+    for source, content in bundle.descriptions.items():
+        named = _pairs(content, _of_crate if source == CRATE else _of_statement)
         if not named:
             differences.append(f"{bundle.file}/{source} has no list of files, each with its name and sha256")
         differences += [each for name, sha256 in named for each in _hash_differences(bundle, source, name, sha256)]
         if source != CRATE:
-            differences += _predicate_differences(bundle, source)
+            differences += _predicate_differences(bundle, source, content.get("predicate"))
     return differences
 
 
-def _predicate_differences(bundle: Bundle, source: str) -> Iterator[str]:
+def _predicate_differences(bundle: Bundle, source: str, predicate: object) -> Iterator[str]:
     """Yield a message for each hash of the whole run in a statement's predicate that the run does not have."""
-    predicate = read_json(bundle.folder / source).get("predicate")
     try:
         run = FinishedRun.open(bundle.run)
     except (ValueError, OSError):
@@ -130,39 +147,27 @@ def _predicate_differences(bundle: Bundle, source: str) -> Iterator[str]:
         return
     hashes = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
     for name, value in hashes.items():
-        if isinstance(predicate, Mapping) and predicate.get(name, value) != value:
-            yield f"{bundle.file}/{source}: {name} is {str(predicate[name])[:100]}; the run has {value}"
+        said = predicate.get(name, value) if isinstance(predicate, Mapping) else value
+        if said != value:
+            words = said[:100] if isinstance(said, str) else "no text"
+            yield f"{bundle.file}/{source}: {name} is {words}; the run has {value}"
 
 
-def _named_hashes(bundle: Bundle) -> dict[str, list[tuple[str, str]]]:
-    """Return names and sha256 of the files that each in-toto statement, and the RO-Crate, is about."""
-    found = {}
-    for name in bundle.names:
-        if name == CRATE or (name.startswith(f"{STATEMENT}/") and name.endswith(".json")):
-            try:
-                content = read_json(bundle.folder / name)
-            except ValueError:
-                content = None
-            if name == CRATE:
-                found[name] = _pairs(
-                    content,
-                    lambda crate: [
-                        (e["@id"], e["sha256"]) for e in crate["@graph"] if "sha256" in e or e.get("@type") == "File"
-                    ],
-                )
-            elif isinstance(content, Mapping) and str(content.get("_type")).startswith(IN_TOTO):
-                found[name] = _pairs(
-                    content, lambda made: [(e["name"], e["digest"]["sha256"]) for e in made["subject"]]
-                )
-    return found
+def _of_crate(crate: Any) -> Pairs:
+    return [(e["@id"], e["sha256"]) for e in crate["@graph"] if "sha256" in e or e.get("@type") == "File"]
 
 
-def _pairs(content: Any, read: Callable[[Any], list[tuple[Any, Any]]]) -> list[tuple[str, str]]:
-    """Return what `read` finds in a JSON value as texts; nothing where the value has another form."""
+def _of_statement(statement: Any) -> Pairs:
+    return [(e["name"], e["digest"]["sha256"]) for e in statement["subject"]]
+
+
+def _pairs(content: Any, read: Callable[[Any], Pairs]) -> list[tuple[str, str]]:
+    """Return what `read` finds in a JSON value if it is texts; nothing where the value has another form."""
     try:
-        return [(str(name), str(sha256)) for name, sha256 in read(content)]
-    except (KeyError, TypeError):
+        pairs = read(content)
+    except (AttributeError, KeyError, TypeError):
         return []
+    return pairs if all(isinstance(each, str) for pair in pairs for each in pair) else []
 
 
 def _hash_differences(bundle: Bundle, source: str, name: str, sha256: str) -> Iterator[str]:
@@ -184,19 +189,17 @@ def unchecked_in_bundle(bundle: Bundle, data: object, report: Path | None) -> li
     """
     split = from_csv(bundle.run / names.SPLIT, bundle.folder)
     checked = {f"{IMAGES}/{entry.path}" for entry in split.catalogue().entries} if data == bundle.images else set()
-    statements = _named_hashes(bundle)
     listed = []
     for name in bundle.names:
         folder = name.partition("/")[0]
         if folder == RUN or name in checked or (folder == REPORT and report == bundle.report):
             continue
-        kind = BESIDE_HASHES if name in statements else KINDS.get(folder, UNKNOWN)
+        kind = BESIDE_HASHES if name in bundle.descriptions else KINDS.get(folder, UNKNOWN)
         listed.append(Unchecked(path=name, kind=kind))
     return listed
 
 
 def describe_unchecked(listed: list[Unchecked]) -> str:
     """Return a sentence on the files of a bundle that were not checked."""
-    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
-    places = [f"{each['path']} ({each['kind']})" for each in listed[:SHOWN]]
-    return f"not checked: {', '.join(places)}{more}"
+    places = [f"{each['path']} ({each['kind']})" for each in listed]
+    return f"not checked: {first_of(places)}"

@@ -28,7 +28,7 @@ from in4310repro.verification.files import (
     preset_findings,
     weights_differences,
 )
-from in4310repro.verification.folder import changed_files, files_without_line, wrong_in_manifest
+from in4310repro.verification.folder import altered_files, wrong_in_manifest
 from in4310repro.verification.heads import (
     LOSS_TOLERANCE,
     SOFTMAX_PER_STRENGTH,
@@ -71,10 +71,6 @@ def _where(applies: Callable[[Circumstances], bool], what: str) -> Statement:
 
 def _of_run(find: Callable[[FinishedRun], Iterable[Finding]]) -> Callable[[Evidence], Iterable[Finding]]:
     return lambda evidence: find(evidence.run)
-
-
-def _file_differences(evidence: Evidence) -> list[str]:
-    return [*changed_files(evidence.files), *files_without_line(evidence.files)]
 
 
 def _memory_differences(evidence: Evidence) -> Iterator[str]:
@@ -139,7 +135,7 @@ CHECKS = (
         name="changed files",
         files="every file, `manifest.json`",
         compared_with="the sha256 that the manifest names; the bytes that a run writes for such a manifest",
-        find=_file_differences,
+        find=lambda evidence: altered_files(evidence.files),
     ),
     Check(
         name="listed files",

@@ -6,7 +6,7 @@ import os
 import re
 import stat
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypedDict
 
@@ -71,6 +71,11 @@ def other_manifest(files: RunFolder, sha256: str | None) -> list[str]:
     except (ValueError, OSError) as error:
         return [str(error)]
     return [] if now == sha256 else [f"{files.folder / names.MANIFEST} has the sha256 {now}, and not {sha256}"]
+
+
+def altered_files(files: RunFolder) -> list[str]:
+    """Return a message for each difference between a run's files and its manifest, in either direction."""
+    return [*changed_files(files), *files_without_line(files)]
 
 
 def files_without_line(files: RunFolder) -> list[str]:
@@ -155,7 +160,7 @@ def changed_essentials(files: RunFolder) -> list[str]:
     essential = [files.folder / name for name in ESSENTIAL]
     if changed_files(files, ESSENTIAL) or not files.manifest().keys() >= {names.CONFIG, names.FINGERPRINT}:
         missing = [f"{file} is not there" for file in essential if not file.exists()]
-        return list(dict.fromkeys([*changed_files(files), *files_without_line(files)])) or missing
+        return list(dict.fromkeys(altered_files(files))) or missing
     try:
         files.read_record(names.FINGERPRINT, Fingerprint)
         recorded = files.read_json(names.CONFIG)
@@ -165,7 +170,7 @@ def changed_essentials(files: RunFolder) -> list[str]:
     return []
 
 
-SHOWN = 10  # names of unknown files in a sentence
+SHOWN = 10  # names of files in a sentence
 LINK, EMPTY, UNREADABLE, SPECIAL, UNKNOWN = (
     "link",
     "empty folder",
@@ -217,10 +222,15 @@ def describe(listed: Collection[Unchecked]) -> str:
         for each in listed
         if each["kind"] not in OF_TRAINING
     ]
-    more = f" and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else ""
     parts = [f"{', '.join(known)} (a training leaves them)"] if known else []
-    parts += [f"unknown: {', '.join(unknown[:SHOWN])}{more}"] if unknown else []
+    parts += [f"unknown: {first_of(unknown)}"] if unknown else []
     return f"not checked: {'; '.join(parts)}" if parts else ""
+
+
+def first_of(listed: Sequence[str]) -> str:
+    """Return the first texts of a list, and how many more there are, as in "a, b and 3 more"."""
+    more = f" and {len(listed) - SHOWN} more" if len(listed) > SHOWN else ""
+    return f"{', '.join(listed[:SHOWN])}{more}"
 
 
 def _place(each: Unchecked) -> str:

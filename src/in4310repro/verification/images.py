@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator
 
 from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.folders import catalogue
-from in4310repro.data.images import ImageSet, decoder
+from in4310repro.data.images import ImageSet, decoder, sha256_of_hashes
 from in4310repro.data.splits import Split, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.runs import names
-from in4310repro.runs.consistency import wrong_in_pixels
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.settings import LOOK_ALIKES
 from in4310repro.system.files import read_bytes
@@ -85,10 +84,31 @@ def decoded_differences(evidence: Evidence) -> Iterator[str]:
     """
     run = evidence.run
     if run.config.is_canonical:
-        for fault in wrong_in_pixels(run.pixel_hashes(), run.config, run.fingerprint, run.split):
-            yield f"{run.folder / names.PIXELS}: {fault}"
+        yield from wrong_in_pixels(run)
     for part in ("test", "validation"):
         yield from pixel_differences(run, part, evidence.images(part), bitwise=evidence.bitwise)
+
+
+def wrong_in_pixels(run: FinishedRun) -> Iterator[str]:
+    """Yield a message if `pixels.json` has not one hash for each image that the run read.
+
+    Also yield one for each part whose hash in `fingerprint.json` is not that of these hashes.
+    """
+    file, pixels, recorded = run.folder / names.PIXELS, run.pixel_hashes(), run.fingerprint.get("pixels_sha256", {})
+    read_as = {part: run.config.protocol.part_read_as(part) for part in run.split.parts}
+    paths = {part: [entry.path for entry in run.split.parts[of]] for part, of in read_as.items()}
+    needed = {path for each in paths.values() for path in each}
+    if pixels.keys() != needed:
+        first = sorted(pixels.keys() ^ needed)[0]
+        yield f"{file}: {first} is {'missing' if first in needed else f'no image that the run of {names.CONFIG} reads'}"
+        return
+    for part, each in paths.items():
+        found = sha256_of_hashes(pixels[path] for path in each)
+        if recorded.get(part) != found:
+            yield (
+                f"{file}: the hashes of the {part} images give {found}; pixels_sha256 in {names.FINGERPRINT} has "
+                f"{recorded.get(part)}"
+            )
 
 
 def pixel_differences(run: FinishedRun, part: str, images: ImageSet, *, bitwise: bool) -> Iterator[str]:
