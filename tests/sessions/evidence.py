@@ -99,6 +99,12 @@ _LISTED = {
         "reports/training-images/training-images.md",
         "the photographs, and trainings on them",
     ),
+    "feature-maps": Evidence(
+        "how spectra and non-positive shares depend on images, depth and weights; `feature-maps RUN... --data FOLDER "
+        "--imagenet FOLDER --cifar10 FOLDER`",
+        "reports/feature-maps/feature-maps.md",
+        "the images and runs on them; a minute a network",
+    ),
     "claims": Evidence("where each number of the pages comes from", "docs/claims.md", "seconds", "tests.docs.claims"),
     "causes": Evidence(
         "more than twenty planted causes of different bits, and what `diff` and `explain` say of each; and of twenty "

@@ -1,0 +1,62 @@
+"""All measurements of one network, as a JSON value."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from in4310repro.data.images import ImageSet
+from in4310repro.system.progress import Progress
+from in4310repro.system.tensors import tensors_sha256
+from tests.sessions.feature_maps import changes
+from tests.sessions.feature_maps.images import IMAGES, MORE_IMAGES, SCENES, THREE, Folders, draw, image_sets
+from tests.sessions.feature_maps.measurement import measure_ranks, measure_spectra
+from tests.sessions.feature_maps.networks import Subject
+
+# To be increased when other numbers are measured, so that all networks are measured again.
+VERSION = 1
+
+
+def identity(subject: Subject) -> str:
+    """Return a hash of what a network's measurements depend on: weights, scenes, facts and what is measured."""
+    digest = hashlib.sha256(json.dumps(subject.facts, sort_keys=True).encode())
+    digest.update(f"{VERSION} {IMAGES} {MORE_IMAGES} {tensors_sha256(subject.model.state_dict())}".encode())
+    for entry in (*subject.scenes, *subject.trained_on):
+        digest.update(entry.sha256.encode())
+    return digest.hexdigest()
+
+
+def study(subject: Subject, folders: Folders, progress: Progress) -> dict[str, Any]:
+    """Return the measurements of one network: facts, numbers by set and module, and shares after changes."""
+    numbers: dict[str, Any] = {"name": subject.name, **subject.facts, "size": subject.size}
+    numbers["identity"] = identity(subject)
+    scenes = draw(subject, folders, SCENES, IMAGES, subject.size)
+    with progress.task(subject.name, 1) as advance:
+        numbers["signs"] = study_signs(subject, scenes)
+        if subject.measures_spectra:
+            numbers["sets"] = {
+                name: measure_spectra(subject.model, images, subject.modules)
+                for name, images in image_sets(subject, folders)
+            }
+            numbers["more"] = {
+                name: measure_ranks(
+                    subject.model, draw(subject, folders, name, MORE_IMAGES, subject.size), subject.modules
+                )
+                for name in THREE
+            }
+        advance(1, "")
+    return numbers
+
+
+def study_signs(subject: Subject, scenes: ImageSet) -> dict[str, Any]:
+    """Return the share of values <= 0 of each convolution after each change."""
+    model, norms = subject.model, subject.norms
+    signs: dict[str, Any] = {"changes": changes.measure_changes(model, scenes, norms, subject.initial)}
+    for name, shares in changes.measure_changes_before(model, scenes, subject.blocks).items():
+        signs["changes"][name] |= shares
+    first = subject.modules[0]
+    signs["not normalised"] = changes.measure_unnormalised(model.get_submodule(first), scenes)
+    if subject.initial is not None:
+        signs["moved"] = changes.compare_moved(model, scenes, norms)
+    return signs

@@ -1,0 +1,312 @@
+"""The study of feature maps: its numbers against plain NumPy, its changes on small networks, and its page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from jaxtyping import Float64
+from numpy.typing import NDArray
+from torch import nn
+from torchvision.models import resnet18
+
+from in4310repro.data.images import ImageSet
+from in4310repro.models.network import open_network
+from in4310repro.runs.folder import RunFolder
+from in4310repro.system.files import read_json
+from tests.sessions.feature_maps import changes, measurement, spectra, statements
+from tests.sessions.feature_maps.changes import Piece
+from tests.sessions.feature_maps.images import CIFAR, SCENES, THREE, scale_up
+from tests.sessions.feature_maps.networks import (
+    LITE_MODULES,
+    LITE_NORMS,
+    RESNET_BLOCKS,
+    RESNET_NORMS,
+    Run,
+    has_ended,
+    subjects_of_run,
+)
+from tests.sessions.feature_maps.page import FOLDER, NUMBERS, PAGE, page, with_interval
+
+
+def eigenvalues_by_numpy(rows: Float64[np.ndarray, "image channel"]) -> NDArray[np.float64]:
+    values: NDArray[np.float64] = np.linalg.eigvalsh(np.cov(rows, rowvar=False, ddof=0))[::-1]
+    return values
+
+
+def effective_rank_by_numpy(eigenvalues: NDArray[np.float64]) -> float:
+    entropy = 0.0
+    for value in eigenvalues:
+        if value > 1e-12:
+            share = value / sum(eigenvalues)
+            entropy -= share * np.log(share)
+    return float(np.exp(entropy))
+
+
+def without_one(rows: Float64[np.ndarray, "image channel"]) -> list[NDArray[np.float64]]:
+    return [eigenvalues_by_numpy(np.delete(rows, image, axis=0)) for image in range(len(rows))]
+
+
+def error_by_jackknife(values: NDArray[np.float64]) -> float:
+    """Return sqrt((n - 1) / n * sum of (value - mean)^2) of values with one image left out at a time."""
+    return float(np.sqrt((len(values) - 1) / len(values) * ((values - values.mean()) ** 2).sum()))
+
+
+@pytest.mark.parametrize("shape", [(200, 5), (60, 90)], ids=["more-images", "more-channels"])
+@pytest.mark.parametrize("name", list(spectra.QUANTITIES))
+def test_errors_agree_with_those_of_leaving_out_one_image_at_a_time(shape: tuple[int, int], name: str) -> None:
+    rows = np.random.default_rng(0).normal(1e3, 1, shape) * np.geomspace(1, 0.1 if shape[1] == 5 else 1e-3, shape[1])
+    value, error = spectra.with_errors(rows)[name]
+    quantity = spectra.QUANTITIES[name]
+    assert value == pytest.approx(quantity(eigenvalues_by_numpy(rows).clip(min=0))[0], rel=1e-6)
+    expected = error_by_jackknife(np.array([quantity(each.clip(min=0))[0] for each in without_one(rows)]))
+    # The two differ by terms of the order 1/n. The infinitesimal one is wider where leading eigenvalues are close.
+    assert 0.95 <= error / expected <= (1.05 if shape[1] == 5 else 1.25)
+    # A wrong twin: the standard deviation over images, not divided by the square root of their number.
+    assert error * np.sqrt(shape[0]) != pytest.approx(expected, rel=0.5)
+
+
+def test_the_error_of_the_total_variance_is_that_of_a_mean_of_squares() -> None:
+    rows = np.random.default_rng(2).normal(size=(40, 3))
+    squares = ((rows - rows.mean(axis=0)) ** 2).sum(axis=1)
+    expected = [squares.mean(), squares.std(ddof=1) / np.sqrt(40)]
+    assert spectra.with_errors(rows)["total_variance"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_effective_rank_is_the_exponential_of_the_entropy_of_shares() -> None:
+    eigenvalues = eigenvalues_by_numpy(np.random.default_rng(1).normal(size=(50, 8)) * np.arange(1, 9))
+    rank, _ = spectra.effective_rank(eigenvalues)
+    assert rank == pytest.approx(effective_rank_by_numpy(eigenvalues), rel=1e-12)
+    assert spectra.effective_rank(np.array([2.0, 2.0, 2.0, 0.0]))[0] == pytest.approx(3)
+    # Wrong twins: an entropy in bits, eigenvalues that are not divided by their sum, and the participation ratio.
+    shares = eigenvalues / eigenvalues.sum()
+    assert np.exp(-(shares * np.log2(shares)).sum()) != pytest.approx(rank, rel=0.05)
+    assert np.exp(-(eigenvalues * np.log(eigenvalues)).sum()) != pytest.approx(rank, rel=0.05)
+    assert spectra.participation_ratio(eigenvalues)[0] != pytest.approx(rank, rel=0.05)
+
+
+@pytest.mark.parametrize("name", list(spectra.QUANTITIES))
+def test_derivatives_are_those_of_small_differences(name: str) -> None:
+    values, quantity = np.array([3.0, 1.0, 0.5]), spectra.QUANTITIES[name]
+    for place, derivative in enumerate(quantity(values)[1]):
+        step = 1e-6 * np.eye(3)[place]
+        numeric = (quantity(values + step)[0] - quantity(values - step)[0]) / 2e-6
+        assert derivative == pytest.approx(numeric, rel=1e-5, abs=1e-8)
+
+
+def test_participation_ratio_and_first_share_of_a_case_by_hand() -> None:
+    eigenvalues = np.array([3.0, 1.0])
+    assert spectra.participation_ratio(eigenvalues)[0] == pytest.approx(16 / 10)
+    assert spectra.first_share(eigenvalues)[0] == pytest.approx(0.75)
+
+
+def test_intervals_hold_the_effective_rank_of_the_distribution() -> None:
+    generator, scales, held = np.random.default_rng(3), np.array([3.0, 2, 1, 1, 0.5]), []
+    for _ in range(300):
+        rank, error = spectra.with_errors(generator.normal(size=(200, 5)) * scales)["effective_rank"]
+        held.append(abs(rank - effective_rank_by_numpy(scales**2)) <= spectra.DEVIATIONS * error)
+    # 0.95 is meant; 300 samples have a standard deviation of 0.013, and 200 images a rank that is a little too low.
+    assert 0.9 <= np.mean(held) <= 0.99
+
+
+def test_equal_rows_and_few_rows_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 or more"):
+        spectra.with_errors(np.ones((10, 3)))
+    with pytest.raises(ValueError, match="3 rows"):
+        spectra.with_errors(np.eye(3))
+
+
+def test_a_difference_counts_only_beyond_the_interval() -> None:
+    assert spectra.differ([1.0, 0.1], [1.2, 0.1]) == 0
+    assert spectra.differ([1.0, 0.1], [1.4, 0.1]) == 1
+    assert spectra.differ([1.4, 0.1], [1.0, 0.1]) == -1
+
+
+@pytest.fixture(scope="module")
+def images() -> ImageSet:
+    pixels = np.random.default_rng(4).integers(0, 256, (12, 32, 32, 3), dtype=np.uint8)
+    names = tuple(f"{number}" for number in range(12))
+    return ImageSet("drawn", names, names, np.zeros(12, np.int64), pixels)
+
+
+@pytest.fixture(scope="module")
+def network(images: ImageSet) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(5)
+        model: nn.Module = resnet18(num_classes=6)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.bias, 0.1, 0.1)
+                module.momentum = 1  # the running statistics are those of the last batch
+    with torch.no_grad():
+        model(torch.cat(list(measurement.batches(images))))
+    return model.eval()
+
+
+def test_rows_and_shares_are_those_that_the_statistics_have(network: nn.Module, images: ImageSet) -> None:
+    for result, rows, shares in measurement.measure(network, images, list(RESNET_NORMS)).values():
+        np.testing.assert_allclose(rows.mean(axis=0), result.mean, atol=1e-6)
+        np.testing.assert_allclose(np.cov(rows, rowvar=False, ddof=0), result.covariance, atol=1e-5)
+        assert shares.mean() == pytest.approx(result.non_positive, rel=1e-12)
+
+
+@pytest.fixture(scope="module")
+def piece(network: nn.Module, images: ImageSet) -> Piece:
+    name = "layer4.1.conv1"
+    inputs = measurement.inputs_of(network, images, [name])[name]
+    norm = network.get_submodule("layer4.1.bn1")
+    return Piece(network.get_submodule(name), norm, inputs, torch.ones(512, 512, 3, 3))  # type: ignore[arg-type]
+
+
+def test_inputs_are_what_the_convolution_reads(network: nn.Module, images: ImageSet, piece: Piece) -> None:
+    expected = measurement.measure(network, images, ["layer4.1.conv1"])["layer4.1.conv1"].result.non_positive
+    assert changes.CHANGES["as it is"](piece) == pytest.approx(expected, abs=1e-3)
+    assert (piece.inputs >= 0).all()
+
+
+def test_outputs_of_a_centred_input_have_a_mean_of_zero() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(6)
+        convolution, inputs = nn.Conv2d(8, 5, 1, bias=False), torch.rand(20, 8, 4, 4)
+    centred = inputs - inputs.mean(dim=(0, 2, 3), keepdim=True)
+    result = measurement.statistics_of(convolution, centred)
+    np.testing.assert_allclose(result.mean, 0, atol=1e-7)
+    found = changes.centre_input(Piece(convolution, nn.BatchNorm2d(5), inputs, None))
+    assert found == pytest.approx(result.non_positive, abs=1e-3)
+    # A wrong twin: each image's own mean is subtracted, so that images no longer differ.
+    own = inputs - inputs.mean(dim=(2, 3), keepdim=True)
+    assert np.ptp(measurement.statistics_of(convolution, own).covariance.numpy() - result.covariance.numpy()) > 1e-4
+
+
+def test_centred_weights_give_nothing_on_a_constant_input(piece: Piece) -> None:
+    weight = piece.convolution.weight.data
+    centred = changes.with_weight(piece, weight - weight.mean(dim=(1, 2, 3), keepdim=True))
+    outputs = centred(torch.ones(1, 512, 3, 3))[:, :, 1, 1]
+    torch.testing.assert_close(outputs, torch.zeros(1, 512), rtol=0, atol=1e-4)
+    assert torch.equal(piece.convolution.weight.data, weight)
+
+
+def test_initial_weights_that_are_positive_leave_nothing_below_zero(piece: Piece) -> None:
+    assert changes.restore_initial(piece) == pytest.approx(0, abs=0.01)
+    assert changes.restore_initial(piece._replace(initial=None)) is None
+
+
+def test_changes_of_a_batch_norm_are_those_of_its_formula(piece: Piece) -> None:
+    with torch.no_grad():
+        outputs, norm = piece.convolution(piece.inputs), piece.norm
+        zero, own_mean = torch.zeros(512), norm.get_buffer("running_mean")
+        for bias, mean, change in (
+            (norm.bias, own_mean, "after batch norm"),
+            (zero, own_mean, "after batch norm with bias 0"),
+            (norm.bias, zero, "after batch norm that subtracts no mean"),
+        ):
+            scale = (norm.weight / (norm.get_buffer("running_var") + norm.eps).sqrt())[:, None, None]
+            values = (outputs - mean[:, None, None]) * scale + bias[:, None, None]
+            assert changes.CHANGES[change](piece) == pytest.approx(float((values <= 0).double().mean()), abs=1e-3)
+
+
+def test_without_the_relu_before_it_a_convolution_reads_negative_values_and_no_other_layer_changes(
+    network: nn.Module, images: ImageSet
+) -> None:
+    found = changes.measure_changes_before(network, images, {"layer4.1.conv1": RESNET_BLOCKS["layer4.1.conv1"]})
+    assert set(found["layer4.1.conv1"]) == set(changes.BEFORE)
+    changed = resnet18(num_classes=6)
+    changed.load_state_dict(network.state_dict())
+    changes.leave_out_relu(changed.layer4[0])
+    names = ["layer4.0.conv2", "layer4.1.conv1"]
+    before, after = (measurement.inputs_of(model, images, names) for model in (network, changed))
+    assert torch.equal(before[names[0]], after[names[0]])
+    assert torch.equal(before[names[1]], after[names[1]].relu())
+    assert (after[names[1]] < 0).any()
+
+
+def test_the_biases_that_end_both_branches_are_set_to_zero() -> None:
+    model = resnet18(num_classes=6)
+    block = model.layer4[0]
+    for norm in (block.bn1, block.bn2, block.downsample[1]):
+        nn.init.ones_(norm.bias)
+    changes.zero_biases(block)
+    assert [bool(norm.bias.any()) for norm in (block.bn1, block.bn2, block.downsample[1])] == [True, False, False]
+
+
+def test_moved_outputs_have_other_shares_and_the_same_scores(network: nn.Module, images: ImageSet) -> None:
+    found = changes.compare_moved(network, images, RESNET_NORMS)
+    for what, share in (("to a mean of 0", 0.5), ("as printed", changes.PRINTED_SHARE)):
+        assert found[what]["same class"] == found[what]["images"] == len(images)
+        assert found[what]["largest difference of scores"] < 1e-4
+        assert list(found[what]["shares"].values()) == pytest.approx([share] * 5, abs=0.1)
+
+
+def test_images_through_fewer_pixels_keep_their_size_and_lose_detail(images: ImageSet) -> None:
+    larger = scale_up(images, 64)
+    assert larger.pixels.shape == (12, 64, 64, 3)
+    assert (
+        np.abs(np.diff(larger.pixels.astype(int), axis=2)).mean()
+        < np.abs(np.diff(images.pixels.astype(int), axis=2)).mean()
+    )
+
+
+def test_modules_of_lite_are_convolutions_with_their_batch_norms() -> None:
+    model = open_network("efficientnet_lite0").build(6, 0, None)
+    assert set(LITE_MODULES) < set(LITE_NORMS)
+    for convolution, norm in LITE_NORMS.items():
+        assert isinstance(model.get_submodule(convolution), nn.Conv2d)
+        assert model.get_submodule(norm).num_features == model.get_submodule(convolution).out_channels
+
+
+def made_up(ranks: Mapping[str, list[float]]) -> dict[str, Any]:
+    def of(values: list[float]) -> dict[str, Any]:
+        return {f"m{place}": {"effective_rank": [value, 0.1]} for place, value in enumerate(values)}
+
+    return {"kind": "trained", "sets": {name: of(values) for name, values in ranks.items()}}
+
+
+def test_statements_can_hold_and_fail() -> None:
+    network = made_up({SCENES: [1, 2, 3], CIFAR: [1.1, 3, 2], "ImageNet": [2, 3, 4]})
+    assert list(statements.rank_differs(SCENES, CIFAR)(network)) == [False, True, True]
+    assert list(statements.rises("effective_rank")(network)) == [name != CIFAR for name in THREE]
+    assert statements.verdict([True, True]) == "holds, 2 of 2"
+    assert statements.verdict([True, False]) == "in part, 1 of 2"
+    assert statements.verdict([False, False]) == "**fails**, 0 of 2"
+    assert statements.verdict([]) == "-"
+
+
+def test_an_interval_is_that_of_the_widest() -> None:
+    assert with_interval([[1.0, 0.1], [2.0, 0.5]], ".2f") == "1.00 to 2.00 ± 0.98"
+    assert with_interval([[0.5, 0.01]], ".1f", 100) == "50.0 ± 2.0"
+
+
+def test_the_page_on_feature_maps_is_what_its_numbers_give() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(read_json(NUMBERS))
+
+
+def test_the_page_shows_the_figures_that_are_there() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert {file.name for file in Path(FOLDER).glob("*.svg")} == {
+        name for name in ("ranks.svg", "shares.svg", "changes.svg") if f"]({name})" in text
+    }
+
+
+def test_networks_of_a_run_are_measured_on_scenes_that_it_did_not_read(
+    finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    run = Run.open(finished_run, copied_scenes(tmp_path / "scenes"))
+    initial, *trained = subjects_of_run(run)
+    assert [each.facts["setting"] for each in trained] == list(run.best) == ["adamw", "rmsprop", "sgd"]
+    read = {entry.path for part in ("training", "validation") for entry in run.split.parts[part]}
+    assert {entry.path for entry in initial.scenes}.isdisjoint(read)
+    assert [each.facts["setting"] for each in trained if each.measures_spectra] == [run.selected]
+    assert trained[0].initial is initial.model
+    before, after = (each.model.get_parameter("conv1.weight") for each in (initial, trained[0]))
+    assert not torch.equal(before, after)
+
+
+def test_a_setting_in_training_is_not_measured(finished_run: Path) -> None:
+    files = RunFolder.open(finished_run)
+    assert has_ended(files, "adamw", 2)
+    assert not has_ended(files, "adamw", 3)
+    assert not has_ended(files, "absent", 2)
