@@ -104,6 +104,7 @@ _LISTED = {
         "--imagenet FOLDER --cifar10 FOLDER`",
         "reports/feature-maps/feature-maps.md",
         "the images and runs on them; a minute a network",
+        "tests.sessions.feature_maps.command",
     ),
     "claims": Evidence("where each number of the pages comes from", "docs/claims.md", "seconds", "tests.docs.claims"),
     "causes": Evidence(

@@ -78,7 +78,7 @@ def plot_ranks(axes: Axes, measured: Sequence[Network]) -> None:
             [mean - min(low for low, _ in of) for mean, of in zip(means, ends, strict=True)],
             [max(high for _, high in of) - mean for mean, of in zip(means, ends, strict=True)],
         ]
-        style = {"color": colour, "marker": mark, "linestyle": line, "markersize": 4, "linewidth": 1}
+        style: dict[str, Any] = {"color": colour, "marker": mark, "linestyle": line, "markersize": 4, "linewidth": 1}
         axes.errorbar(spots, means, yerr=bars, label=name, capsize=2, **style)
     label_depth(axes, modules)
 

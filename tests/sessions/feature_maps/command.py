@@ -1,6 +1,6 @@
 """Feature maps of networks from scratch and from ImageNet weights, on three image sets and after changes.
 
-    python -m tests.sessions.feature_maps RUN... --data mandatory1/data --imagenet imagenet-sample-images
+    nox -s evidence -- feature-maps RUN... --data mandatory1/data --imagenet imagenet-sample-images
         --cifar10 CIFAR-10-images/test
 
 Of a run that is still in training, the settings that have ended are measured. Writes `reports/feature-maps`, without
@@ -33,14 +33,16 @@ def main(runs: Sequence[Path], data: Path, folders: Folders) -> None:
     header = {"images": IMAGES, "more_images": MORE_IMAGES, "printed": original, "corrected_run": ours}
     networks: list[dict[str, Any]] = []
     for subject in subjects(runs, data):
-        networks.append(known.get(identity(subject)) or study(subject, folders, Progress()))
-        write_file(NUMBERS, json_bytes(header | {"networks": networks}))
+        networks.append(known.pop(identity(subject), None) or study(subject, folders, Progress()))
+        # With those of before that may still be asked for, so that an interrupted call loses none.
+        write_file(NUMBERS, json_bytes(header | {"networks": [*networks, *known.values()]}))
+    write_file(NUMBERS, json_bytes(header | {"networks": networks}))
     write_page()
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="*", type=Path)
+    parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--imagenet", type=Path, required=True)
     parser.add_argument("--cifar10", type=Path, required=True)
