@@ -25,7 +25,7 @@ SUFFIXES = (".md", ".png", ".svg", ".json", ".toml")
 # Those of this project, and none that a run in this checkout wrote.
 REPORTS = (
     *("bench", "ablation", "ablation-course", "course", "photographs", "photographs-head"),
-    *("feature-maps", "labels", "training-images", "published", "published.md"),
+    *("experiment", "feature-maps", "labels", "training-images", "published", "published.md"),
 )
 
 

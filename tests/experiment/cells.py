@@ -81,8 +81,8 @@ def cell_of(config: Config, predictions: Predictions) -> tuple[str, str]:
     )
 
 
-def measure(run: FinishedRun) -> Cell:
-    """Return what the experiment keeps of a run; its selected network predicts the test images again.
+def measure(run: FinishedRun, data: str) -> Cell:
+    """Return what the experiment keeps of a run; its selected network predicts the test images in `data` again.
 
     Raises:
         ValueError: the run has other classes than the report, or an image is missing.
@@ -98,7 +98,7 @@ def measure(run: FinishedRun) -> Cell:
             name: [[row["class_accuracy"], row["average_precision"]] for row in rows]
             for name, rows in run.histories.items()
         },
-        "looks": _look_again(run),
+        "looks": _look_again(run, data),
         "arithmetic": run.fingerprint["numerics"],
         "numeric_class": run.fingerprint["numeric_class"],
         "format": run.config.format,
@@ -106,10 +106,10 @@ def measure(run: FinishedRun) -> Cell:
     }
 
 
-def _look_again(run: FinishedRun) -> dict[str, Any]:
+def _look_again(run: FinishedRun, data: str) -> dict[str, Any]:
     """Return class accuracies of looks with random flips, and average precision by logits, on the test images."""
     context = Context(activate(run.config.numerics, run.config.device))
-    images, model = run.test_images(None, context.progress), context.numerics.place(run.selected_network())
+    images, model = run.test_images(data, context.progress), context.numerics.place(run.selected_network())
     plain = replace(run.config, protocol=Protocol(run.config.protocol.deviations - {Deviation.RANDOM_FLIP_AT_TEST}))
     flipping = replace(run.config, protocol=parse("random-flip-at-test"))
     straight = predict(model, images, plain.evaluation, context)

@@ -1,6 +1,6 @@
 """The page on the experiment, and the program that adds finished runs to it.
 
-    python -m tests.sessions.evidence experiment RUN...
+    python -m tests.sessions.evidence experiment RUN... --data mandatory1/data
 
 Runs are recognised as cells of predictions.toml by their configuration; what is kept of them goes to cells.json.
 Without runs the page is written again from the committed numbers.
@@ -8,8 +8,8 @@ Without runs the page is written again from the committed numbers.
 
 from __future__ import annotations
 
+import argparse
 import itertools
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,10 @@ WIDTHS = SPREADS = (0.25, 0.5, 1.0, 2.0)
 READINGS = {"rival": False, "shared": True, "shared-warm": True}
 
 
-def add(kept: Kept, folder: Path, predictions: Predictions) -> None:
+def add(kept: Kept, folder: Path, data: str, predictions: Predictions) -> None:
     run = FinishedRun.open(folder)
     network, cell = cells.cell_of(run.config, predictions)
-    kept.setdefault(network, {}).setdefault(cell, {})[f"{run.config.seed}"] = cells.measure(run)
+    kept.setdefault(network, {}).setdefault(cell, {})[f"{run.config.seed}"] = cells.measure(run, data)
 
 
 def _runs(kept: Kept) -> list[dict[str, Any]]:
@@ -202,16 +202,20 @@ def draw_chart(kept: Kept) -> str:
     return levels.draw(shown["networks"], shown["rival"])
 
 
-def main(folders: list[str]) -> None:
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path, help="finished runs")
+    parser.add_argument("--data", default="mandatory1/data", help="folder of the photographs")
+    given = parser.parse_args()
     if not all(check(printed_as_run()) for check in STATEMENTS.values()):
         raise SystemExit("a statement does not hold of the printed numbers")
     kept: Kept = read_json(FILE) if FILE.is_file() else {}
-    for folder in folders:
-        add(kept, Path(folder), cells.read_predictions())
+    for folder in given.runs:
+        add(kept, folder, given.data, cells.read_predictions())
     write_file(FILE, json_bytes(kept))
     write_file(PAGE, render(kept).encode())
     write_file(CHART, draw_chart(kept).encode())
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
