@@ -15,6 +15,7 @@ from typing import Any
 
 import jinja2
 import numpy as np
+from scipy.special import logsumexp
 
 from in4310repro.report import evidence
 from in4310repro.report.published_numbers import original
@@ -26,7 +27,8 @@ from tests.experiment.cells import FOLDER, Predictions
 from tests.experiment.effects import measure_effect, parse_contrast
 from tests.experiment.statements import STATEMENTS, printed_as_run
 
-FILE, PAGE, CHART = FOLDER / "cells.json", FOLDER / "experiment.md", FOLDER / "levels.svg"
+FILE, COUNTS = FOLDER / "cells.json", FOLDER / "counts.json"
+PAGE, CHART = FOLDER / "experiment.md", FOLDER / "levels.svg"
 TEMPLATE = Path(__file__).with_name("experiment.md.jinja")
 Kept = dict[str, dict[str, dict[str, Any]]]  # network -> cell -> seed -> what is kept of the run
 WIDTHS = SPREADS = (0.25, 0.5, 1.0, 2.0)
@@ -60,38 +62,67 @@ def expected_levels(kept: Kept, network: str, predictions: Predictions) -> dict[
     found = {"rival": [rival] * 3}
     for reading in list(READINGS)[1:]:
         if seeds := kept.get(network, {}).get(reading):
-            levels = [[s["mean_class_accuracy"] for s in run["summary"]["settings"].values()] for run in seeds.values()]
-            found[reading] = [min(float(level), 1 - 1 / 6000) for level in np.mean(levels, axis=0)]
+            reached = [levels.levels_of(run["summary"])[:3] for run in seeds.values()]
+            found[reading] = [min(float(level), levels.HIGHEST) for level in np.mean(reached, axis=0)]
     return found
 
 
-def compare_counts(printed: counts.Counts, levels: dict[str, list[float]]) -> dict[str, Any]:
-    """Return log10 P(counts) of each reading, of the selected network's 12 counts and of all 24."""
+def compare_counts(printed: counts.Counts, expected: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Return log10 P(counts) of each reading and prior, of the selected network's 12 counts and of all 24."""
     chosen = counts.Counts(printed.images, printed.networks[2:], printed.second)
-    rows = []
-    for width in WIDTHS:
-        for spread in SPREADS:
-            found = {
+    return [
+        {
+            "width": width,
+            "spread": spread,
+            "log10": {
                 reading: [
-                    counts.log10_probability(which, expected[-len(which.networks) :], width, spread, same_images=same)
+                    counts.log10_probability(
+                        which, accuracies[-len(which.networks) :], width, spread, same_images=READINGS[reading]
+                    )
                     for which in (chosen, printed)
                 ]
-                for reading, same in READINGS.items()
-                if (expected := levels.get(reading))
-            }
-            rows.append({"width": width, "spread": spread, "log10": found})
-    any_level = [
-        {
-            "spread": spread,
-            "log10": [
-                counts.log10_of_any_level(which, spread, same_images=True)
-                - counts.log10_of_any_level(which, spread, same_images=False)
-                for which in (chosen, printed)
-            ],
+                for reading, accuracies in expected.items()
+            },
         }
+        for width in WIDTHS
         for spread in SPREADS
     ]
-    return {"levels": levels, "rows": rows, "looks_alone": any_level}
+
+
+def compare_looks(printed: counts.Counts) -> list[float]:
+    """Return, for each spread, how many times more probable the last network's 12 counts are as two looks."""
+    chosen = counts.Counts(printed.images, printed.networks[2:], printed.second)
+    both = [
+        [counts.log10_of_any_level(chosen, spread, same_images=same) for same in (True, False)] for spread in SPREADS
+    ]
+    return [10 ** (looks - sets) for looks, sets in both]
+
+
+def compute_counts(kept: Kept, predictions: Predictions) -> dict[str, Any]:
+    """Return the content of counts.json, which takes a minute."""
+    printed = printed_counts(kept)
+    expected = {network: expected_levels(kept, network, predictions) for network in predictions["networks"]}
+    return {
+        "looks": compare_looks(printed),
+        **{network: {"levels": of, "rows": compare_counts(printed, of)} for network, of in expected.items()},
+    }
+
+
+def bayes_factors(rows: list[dict[str, Any]], reading: str, which: int) -> dict[str, float]:
+    """Return log10 of the Bayes factor of a reading against the rival: lowest, highest, and averaged over priors.
+
+    The average is of probabilities, with each prior equally probable.
+    """
+    ours, rival = (np.array([row["log10"][name][which] for row in rows]) for name in (reading, "rival"))
+    averages = [logsumexp(values * np.log(10)) / np.log(10) for values in (ours, rival)]
+    factors = ours - rival
+    return {
+        "low": float(factors.min()),
+        "high": float(factors.max()),
+        "average": float(averages[0] - averages[1]),
+        "for": int((factors > 1).sum()),
+        "against": int((factors < -1).sum()),
+    }
 
 
 def chances_and_outcomes(kept: Kept, network: str, predictions: Predictions) -> list[dict[str, Any]]:
@@ -106,12 +137,34 @@ def chances_and_outcomes(kept: Kept, network: str, predictions: Predictions) -> 
     return rows
 
 
-def brier(rows: list[dict[str, Any]]) -> dict[str, float] | None:
-    """Return the mean squared error of the chances that count, and of always saying one half; None if none counts."""
-    scored = [(row["chance"], float(holds)) for row in rows if not row["known"] for holds in row["holds"][:1]]
-    if not scored:
-        return None
-    return {"statements": len(scored), "ours": float(np.mean([(chance - holds) ** 2 for chance, holds in scored]))}
+def count_statements(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how many statements hold of the first seed of each cell that was run."""
+    found: dict[str, int] = {}
+    for row in rows:
+        if row["holds"]:
+            found[row["cell"]] = found.get(row["cell"], 0) + row["holds"][0]
+    return found
+
+
+def is_surprise(row: dict[str, Any]) -> bool:
+    """Return whether a statement that counts came out as we gave it 10 % or less."""
+    if not row["holds"] or row["known"]:
+        return False
+    chance: float = row["chance"] if row["holds"][0] else 1 - row["chance"]
+    return chance <= 0.1
+
+
+def brier(rows: list[dict[str, Any]], low: float = 0, high: float = 1) -> dict[str, float] | None:
+    """Return number and mean squared error of the chances between `low` and `high` that count; None if none does.
+
+    The first seed of a cell counts, and no cell of which an earlier run was known.
+    """
+    scored = [
+        (row["chance"] - row["holds"][0]) ** 2
+        for row in rows
+        if row["holds"] and not row["known"] and low <= row["chance"] <= high
+    ]
+    return {"statements": len(scored), "error": float(np.mean(scored))} if scored else None
 
 
 def effects_of(kept: Kept, network: str, predictions: Predictions) -> list[dict[str, Any]]:
@@ -121,6 +174,7 @@ def effects_of(kept: Kept, network: str, predictions: Predictions) -> list[dict[
             "of": effect["of"],
             "expected": effect[network],
             "found": measure_effect(kept.get(network, {}), parse_contrast(effect["of"], effect["divisor"])),
+            "known": any(cell in effect["of"].split() for cell in predictions["networks"][network]["known"]),
         }
         for effect in predictions["effects"]
         if network in effect
@@ -149,31 +203,35 @@ def precisions_of(kept: Kept) -> list[dict[str, Any]]:
         for cell, seeds in of_network.items():
             pairs = precisions.pairs_of(seeds.values())
             tables = {name: precisions.compare(values, pairs) for name, values in original()["settings"].items()}
-            lower = [each["lower"] for table in tables.values() for each in table if each["lower"] is not None]
-            rows.append({"network": network, "cell": cell, "tables": tables, "lower": lower})
+            lower = sorted(each["lower"] for table in tables.values() for each in table if each["lower"] is not None)
+            rows.append({"network": network, "cell": cell, "lower": lower})
     return rows
 
 
 def context_of(kept: Kept) -> dict[str, Any]:
     """Return what the page's template shows; all of it follows from cells.json and predictions.toml."""
     predictions = cells.read_predictions()
-    printed = printed_counts(kept)
+    printed, computed = printed_counts(kept), read_json(COUNTS)
     networks = {}
     for network in predictions["networks"]:
         rows = chances_and_outcomes(kept, network, predictions)
         networks[network] = {
             "what": predictions["networks"][network]["what"],
             "statements": rows,
+            "counted": count_statements(rows),
+            "surprises": [row for row in rows if is_surprise(row)],
             "brier": brier(rows),
+            "open": brier(rows, 0.05, 0.95),
             "effects": effects_of(kept, network, predictions),
             "cells": {cell: kept.get(network, {}).get(cell, {}) for cell in (*predictions["cells"], PUBLISHED)},
-            "comparison": compare_counts(printed, expected_levels(kept, network, predictions)),
+            "comparison": computed[network],
         }
     return {
         "predictions": predictions,
         "networks": networks,
         "printed": original(),
-        "printed_counts": printed,
+        "two_looks": computed["looks"],
+        "factors": bayes_factors,
         "rival": predictions["bayes"]["rival"],
         "looks": looks_of(kept),
         "printed_looks": evidence.compare_counts(
@@ -188,6 +246,7 @@ def context_of(kept: Kept) -> dict[str, Any]:
         "command": cells.command_of,
         "made": sorted({f"format {run['format']}, {run['arithmetic']} arithmetic" for run in _runs(kept)}),
         "fewest": precisions.FEWEST,
+        "beside": precisions.BESIDE,
         "near": precisions.NEAR,
     }
 
@@ -213,6 +272,7 @@ def main() -> None:
     for folder in given.runs:
         add(kept, folder, given.data, cells.read_predictions())
     write_file(FILE, json_bytes(kept))
+    write_file(COUNTS, json_bytes(compute_counts(kept, cells.read_predictions())))
     write_file(PAGE, render(kept).encode())
     write_file(CHART, draw_chart(kept).encode())
 

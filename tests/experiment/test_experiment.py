@@ -13,7 +13,7 @@ from in4310repro.runs.deviations import parse
 from in4310repro.runs.presets import configure
 from in4310repro.system.files import read_json
 from tests.experiment import cells, page, precisions
-from tests.experiment.effects import contrast, measure_effect, of_seeds, parse_contrast
+from tests.experiment.effects import contrast, in_log_odds, measure_effect, of_seeds, parse_contrast
 from tests.experiment.statements import STATEMENTS, printed_as_run
 
 PREDICTIONS = cells.read_predictions()
@@ -54,7 +54,8 @@ def test_a_run_that_is_no_cell_is_refused(change: dict[str, Any]) -> None:
 
 
 def make_cell(correct: np.ndarray, sizes: dict[str, int], images: str = "a") -> cells.Cell:
-    return {"summary": {"supports": sizes}, "test": {"paths_sha256": images, "correct": cells.pack(correct)}}
+    summary = {"supports": sizes, "test": {"mean_class_accuracy": float(correct.mean())}}
+    return {"summary": summary, "test": {"paths_sha256": images, "correct": cells.pack(correct)}}
 
 
 def draw(seed: int, images: int = 90) -> np.ndarray:
@@ -123,14 +124,48 @@ def test_images_are_kept_in_the_order_of_their_paths() -> None:
 
 
 def test_a_printed_precision_is_placed_among_pairs_of_about_its_accuracy() -> None:
-    near = [[0.9, precision] for precision in np.linspace(0.8, 0.99, 39)]
-    far = [[0.5, 0.1]] * 100
+    precision = np.linspace(0.8, 0.99, 39)
+    near = np.stack([0.9 + np.tile([-1e-3, 0, 1e-3], 13), precision], axis=1).tolist()
+    far = [[0.5 + side, 0.1] for side in [-1e-3, 1e-3] * 50]
     printed = {"class_accuracy": [0.9, 0.5], "average_precision": [0.895, 0.1]}
     found = precisions.compare(printed, np.array(near + far))  # type: ignore[arg-type]
     assert found[0]["near"] == 39
     assert found[0]["lower"] == pytest.approx(0.5, abs=0.02)
     assert found[1]["lower"] == 0.5  # all are equal to it
     assert precisions.compare(printed, np.array(near[:20]))[0]["lower"] is None  # type: ignore[arg-type]
+
+
+def test_a_printed_precision_is_not_placed_among_pairs_of_lower_accuracy_alone() -> None:
+    pairs = np.array([[0.89, precision] for precision in np.linspace(0.8, 0.99, 39)])
+    printed = {"class_accuracy": [0.9], "average_precision": [0.9]}
+    assert precisions.compare(printed, pairs)[0] == {"near": 39, "lower": None}  # type: ignore[arg-type]
+
+
+def test_an_average_bayes_factor_is_of_probabilities_and_not_of_logarithms() -> None:
+    rows = [{"log10": {"rival": [-3.0], "shared": [-1.0]}}, {"log10": {"rival": [-1.0], "shared": [-3.0]}}]
+    found = page.bayes_factors(rows, "shared", 0)
+    assert (found["low"], found["high"], found["for"], found["against"]) == (-2, 2, 1, 1)
+    assert found["average"] == pytest.approx(0, abs=1e-12)
+    rows[0]["log10"]["shared"] = [-0.0]
+    # (1 + 1e-3) / (1e-3 + 1e-1), and not the mean of +3 and -2.
+    assert page.bayes_factors(rows, "shared", 0)["average"] == pytest.approx(np.log10(1.001 / 0.101), abs=1e-12)
+
+
+def test_an_effect_in_log_odds_is_a_contrast_of_logits() -> None:
+    rows = {name: {"summary": {"test": {"mean_class_accuracy": value}}} for name, value in {"a": 0.9, "b": 0.5}.items()}
+    assert in_log_odds(rows, parse_contrast("a - b", 1)) == pytest.approx(np.log(9))
+
+
+def test_chances_are_scored_by_the_first_seed_of_cells_of_which_nothing_was_known() -> None:
+    rows = [
+        {"chance": 0.2, "known": False, "holds": [True, False]},
+        {"chance": 0.99, "known": False, "holds": [True]},
+        {"chance": 0.5, "known": True, "holds": [False]},
+        {"chance": 0.5, "known": False, "holds": []},
+    ]
+    assert page.brier(rows) == {"statements": 2, "error": pytest.approx((0.64 + 0.0001) / 2)}
+    assert page.brier(rows, 0.05, 0.95) == {"statements": 1, "error": pytest.approx(0.64)}
+    assert page.brier(rows[2:]) is None
 
 
 def test_the_printed_counts_are_those_that_the_audit_infers() -> None:
@@ -152,3 +187,15 @@ def test_a_cell_that_was_not_run_has_no_outcome_on_the_page() -> None:
         ran = bool(kept.get(network, {}).get(name))
         assert all(bool(row["holds"]) == ran for row in rows if row["cell"] == name)
     assert original()["chosen"] == "sgd"
+
+
+def test_statements_are_counted_by_cell_and_surprises_are_those_of_small_chances() -> None:
+    rows = [
+        {"cell": "a", "chance": 0.05, "known": False, "holds": [True, False]},
+        {"cell": "a", "chance": 0.95, "known": False, "holds": [True]},
+        {"cell": "a", "chance": 0.95, "known": False, "holds": [False]},
+        {"cell": "b", "chance": 0.05, "known": True, "holds": [True]},
+        {"cell": "c", "chance": 0.05, "known": False, "holds": []},
+    ]
+    assert page.count_statements(rows) == {"a": 2, "b": 1}
+    assert [page.is_surprise(row) for row in rows] == [True, False, True, False, False]
