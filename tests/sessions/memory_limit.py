@@ -29,7 +29,7 @@ NUMBERS, PAGE, NAME = ROOT / "docs/memory-limit.json", ROOT / "docs/own-network.
 LIMIT = 2e9  # bytes
 ARITHMETIC = ("portable", "native")
 SAID = re.compile(r"memory(?: of .+)?: ([\d.]+ [kMGT]?B)")
-HEADING = ("preset", "network", "px", "batch", "arithmetic", "printed", "anonymous", "below 2 GB")
+HEADING = ("preset", "network", "px", "batch", "arithmetic", "printed", "anonymous", "anonymous below 2 GB")
 
 
 def list_words(preset: str, images: Mapping[str, str], **options: object) -> list[str]:

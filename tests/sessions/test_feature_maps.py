@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +19,21 @@ from in4310repro.data.images import ImageSet
 from in4310repro.models.network import open_network
 from in4310repro.runs.folder import RunFolder
 from in4310repro.system.files import read_json
-from tests.sessions.feature_maps import changes, measurement, spectra, statements
+from tests.sessions.feature_maps import changes, figures, measurement, spectra, statements
 from tests.sessions.feature_maps.changes import Piece
-from tests.sessions.feature_maps.images import CIFAR, SCENES, THREE, scale_up
+from tests.sessions.feature_maps.images import CIFAR, REDUCED, SCENES, THREE, scale_up
 from tests.sessions.feature_maps.networks import (
     LITE_MODULES,
     LITE_NORMS,
     RESNET_BLOCKS,
     RESNET_NORMS,
     Run,
+    Subject,
     has_ended,
+    merge,
     subjects_of_run,
 )
-from tests.sessions.feature_maps.page import FOLDER, NUMBERS, PAGE, page, with_interval
+from tests.sessions.feature_maps.page import FOLDER, LAST, NUMBERS, PAGE, Numbers, page, with_interval
 
 
 def eigenvalues_by_numpy(rows: Float64[np.ndarray, "image channel"]) -> NDArray[np.float64]:
@@ -113,6 +116,35 @@ def test_intervals_hold_the_effective_rank_of_the_distribution() -> None:
     assert 0.9 <= np.mean(held) <= 0.99
 
 
+def between_by_sums(rows: Float64[np.ndarray, "image channel"], labels: NDArray[np.int64]) -> float:
+    """Return sum_c n_c |m_c - m|^2 / sum_i |x_i - m|^2, with the mean m and the class means m_c."""
+    mean, between, total = rows.mean(axis=0), 0.0, 0.0
+    for row, label in zip(rows, labels, strict=True):
+        between += float(((rows[labels == label].mean(axis=0) - mean) ** 2).sum())
+        total += float(((row - mean) ** 2).sum())
+    return between / total
+
+
+def test_the_share_between_classes_is_that_of_the_squares_of_their_means() -> None:
+    generator, labels = np.random.default_rng(7), np.repeat(np.arange(3), (10, 20, 30))
+    rows = generator.normal(size=(60, 4)) + generator.normal(size=(3, 4))[labels]
+    found = spectra.split_by_class(rows, labels)
+    assert found["between"] == pytest.approx(between_by_sums(rows, labels), rel=1e-9)
+    within = sum(np.cov(rows[labels == label], rowvar=False, ddof=0) * (labels == label).sum() for label in range(3))
+    assert found["rank_within"] == pytest.approx(effective_rank_by_numpy(np.linalg.eigvalsh(within)), rel=1e-9)
+    # A wrong twin: class means that are not weighted by the number of their images.
+    means = np.array([rows[labels == label].mean(axis=0) for label in range(3)])
+    unweighted = means.var(axis=0).sum() / rows.var(axis=0).sum()
+    assert found["between"] != pytest.approx(unweighted, rel=0.01)
+
+
+def test_one_class_has_no_variance_between_classes() -> None:
+    rows = np.random.default_rng(8).normal(size=(9, 3))
+    found = spectra.split_by_class(rows, np.zeros(9, np.int64))
+    assert found["between"] == pytest.approx(0, abs=1e-12)
+    assert found["rank_within"] == pytest.approx(spectra.with_errors(rows)["effective_rank"][0])
+
+
 def test_equal_rows_and_few_rows_are_refused() -> None:
     with pytest.raises(ValueError, match="4 or more"):
         spectra.with_errors(np.ones((10, 3)))
@@ -152,6 +184,13 @@ def test_rows_and_shares_are_those_that_the_statistics_have(network: nn.Module, 
         np.testing.assert_allclose(rows.mean(axis=0), result.mean, atol=1e-6)
         np.testing.assert_allclose(np.cov(rows, rowvar=False, ddof=0), result.covariance, atol=1e-5)
         assert shares.mean() == pytest.approx(result.non_positive, rel=1e-12)
+
+
+def test_the_largest_eigenvalues_are_kept_in_descending_order(network: nn.Module, images: ImageSet) -> None:
+    measured = measurement.measure(network, images, ["layer1.1.conv1"])["layer1.1.conv1"]
+    kept = measurement.measure_spectra(network, images, ["layer1.1.conv1"])["layer1.1.conv1"]["eigenvalues"]
+    assert len(kept) == spectra.LARGEST
+    np.testing.assert_allclose(kept, eigenvalues_by_numpy(measured.rows)[: len(kept)], atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -275,6 +314,168 @@ def test_statements_can_hold_and_fail() -> None:
     assert statements.verdict([]) == "-"
 
 
+def through_32_px(before: float, after: float) -> dict[str, Any]:
+    return made_up({"ImageNet": [before], REDUCED["ImageNet"]: [after], CIFAR: [2.0], SCENES: [2.0]})
+
+
+@pytest.mark.parametrize(
+    ("after", "way", "halves"),
+    [(3.0, 0.5, True), (3.1, 0.45, False), (0.9, 1.55, False), (1.5, 1.25, True), (5.0, -0.5, False)],
+    ids=["half", "less-than-half", "far-beyond", "beyond", "away"],
+)
+def test_a_difference_halves_on_either_side_of_cifar(after: float, way: float, halves: bool) -> None:
+    network = through_32_px(4.0, after)
+    assert list(statements.ways(network, "ImageNet").values()) == pytest.approx([way])
+    assert list(statements.difference_halves("ImageNet")(network)) == [halves]
+
+
+def test_sets_that_do_not_differ_have_no_way_to_go() -> None:
+    assert statements.ways(through_32_px(2.1, 2.0), "ImageNet") == {}
+    assert list(statements.difference_halves("ImageNet")(through_32_px(2.1, 2.0))) == []
+
+
+def signs(kind: str, shares: Mapping[str, float], mean_weight: float = 0.0) -> dict[str, Any]:
+    """Return a network whose convolutions have shares, as they are and after batch norm."""
+    changed = {
+        name: {"as it is": share, "after batch norm": share, "mean weight": mean_weight, "its weights centred": 0.5}
+        for name, share in shares.items()
+    }
+    return {"kind": kind, "signs": {"changes": changed}}
+
+
+def test_a_mean_weight_tells_the_side_of_a_half_in_every_kind_of_network() -> None:
+    for kind in statements.KINDS:
+        network = signs(kind, {"first": 0.1, "below": 0.4, "above": 0.6, "near": 0.52}, mean_weight=0.01)
+        assert list(statements.mean_weight_tells_the_side(network)) == [True, False]
+
+
+def test_the_last_module_is_the_last_of_the_five_and_not_the_networks_last_convolution() -> None:
+    network = signs("imagenet", {"stem.0": 0.5, "blocks.12.expand.0": 0.52, "blocks.12.project.0": 0.9, "last.0": 0.9})
+    assert list(statements.in_depth(network)) == ["stem.0", "blocks.12.expand.0"]
+    assert list(statements.last_cuts_more(network)) == [False]
+    higher = signs("imagenet", {"stem.0": 0.5, "blocks.12.expand.0": 0.54, "last.0": 0.1})
+    assert list(statements.last_cuts_more(higher)) == [True]
+
+
+@pytest.mark.parametrize(("last", "above"), [(0.54, True), (0.52, False), (0.4, False)])
+def test_before_and_after_batch_norm_three_points_make_a_difference(last: float, above: bool) -> None:
+    modules = {name: {"non_positive": [share, 1e-6]} for name, share in (("m0", 0.5), ("m1", 0.9), ("m2", last))}
+    network = {"kind": "trained", "sets": dict.fromkeys(THREE, modules)}
+    assert list(statements.last_is_above_first("non_positive")(network)) == [above] * 3
+    assert list(statements.last_cuts_more(signs("trained", {"m0": 0.5, "m1": 0.9, "m2": last}))) == [above]
+
+
+def test_centred_weights_are_tried_on_shares_that_are_not_near_a_half() -> None:
+    network = signs("trained", {"first": 0.1, "low": 0.4, "near": 0.52})
+    assert list(statements.nearer("its weights centred")(network)) == [True]
+    network["signs"]["changes"]["low"]["its weights centred"] = 0.7
+    assert list(statements.nearer("its weights centred")(network)) == [False]
+
+
+def trained(protocol: str, setting: str, share: float, **changed: object) -> dict[str, Any]:
+    facts = {"protocol": protocol, "setting": setting, "after": None, "seed": 0, "training_images": 9, "epochs": 2}
+    return {**signs("trained", {LAST: share}), **facts, "name": setting, "also": [], **changed}
+
+
+def numbers_of(*networks: dict[str, Any]) -> Numbers:
+    shares = {"conv1": 40.0, LAST: 70.0}
+    return Numbers(
+        {
+            "networks": list(networks),
+            "images": 200,
+            "more_images": 1000,
+            "printed": shares,
+            "corrected_run": {"conv1": 42.0, LAST: 20.0},
+        }
+    )
+
+
+def test_a_warm_start_continues_a_training_and_is_not_one_of_its_own() -> None:
+    first, second = trained("published", "adamw", 0.3), trained("published", "rmsprop", 0.4, after="adamw")
+    assert numbers_of(first, second).runs() == (
+        "2 networks of 1 training, seed 0; `published`: adamw, rmsprop after adamw"
+    )
+    other = trained("corrected", "adamw", 0.3, seed=1)
+    assert numbers_of(first, other).runs().startswith("2 networks of 2 trainings, seeds 0, 1; ")
+
+
+def test_optimizers_are_compared_within_a_protocol_and_from_fresh_starts_alone() -> None:
+    first, warm = trained("published", "adamw", 0.3), trained("published", "rmsprop", 0.4, after="adamw")
+    other = trained("corrected", "sgd", 0.5)
+    assert "not compared" in numbers_of(first, warm, other).optimizers()
+    shared = {**first, "also": [{**other, "setting": "adamw"}]}
+    assert numbers_of(shared, warm, other).optimizers() == (
+        "Of settings with a fresh start, with the number of networks: "
+        "corrected, 9 images, 2 epochs: adamw 30.0 % (1), sgd 50.0 % (1)."
+    )
+
+
+def test_departures_are_distances_from_the_printed_shares() -> None:
+    assert numbers_of().departures(["conv1"]) == "2.0"
+    assert numbers_of().departures(["conv1", LAST]) == "2.0 to 50.0"
+
+
+def test_the_example_of_upscaling_is_the_module_in_which_two_sets_are_furthest_apart() -> None:
+    network = {**made_up({SCENES: [9.0, 2.0, 1.0], CIFAR: [3.0, 1.9, 9.0]}), "kind": "imagenet"}
+    assert numbers_of(network).furthest(SCENES) == "m2"
+
+
+def test_more_images_give_less_and_more() -> None:
+    network = made_up({name: [2.0, 4.0] for name in THREE})
+    network["more"] = {name: {"m0": 1.0 if name == CIFAR else 2.0, "m1": 6.0} for name in THREE}
+    network["more"][SCENES]["m1"] = 6.4
+    assert numbers_of(network).limit() == (
+        "0.50 (m0, CIFAR-10, ResNet-18, trained) to 1.60 times as much (m1, scenes, ResNet-18, trained)"
+    )
+
+
+def test_the_page_says_other_things_of_other_networks() -> None:
+    numbers = read_json(NUMBERS)
+    [alone] = [each for each in numbers["networks"] if "sets" in each and each["kind"] == "trained"][:1]
+    kept = [each for each in numbers["networks"] if each["kind"] != "trained"]
+    for module in alone["sets"][SCENES].values():
+        module["effective_rank"] = [9.0, 1e3]
+    changed = {**alone, "also": [], "after": None}
+    text = page(numbers | {"networks": [*kept, changed]})
+    assert "1 network of 1 training" in text
+    assert "none differs" in text
+    assert "optimizers are not compared" in text
+
+
+def test_networks_with_equal_weights_are_measured_once_with_the_facts_of_both() -> None:
+    first, second, third = (subject_of(seed, spectra_too) for seed, spectra_too in ((0, False), (0, True), (1, False)))
+    merged = merge([first, second, third])
+    assert [each.measures_spectra for each in merged] == [True, False]
+    assert [each.also for each in merged] == [(second.facts,), ()]
+
+
+def subject_of(seed: int, has_spectra: bool) -> Subject:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = nn.Conv2d(3, 4, 3)
+    preprocessing = open_network("efficientnet_lite0").imagenet_preprocessing()
+    return Subject(
+        name="drawn",
+        model=model,
+        modules=(),
+        norms={},
+        size=8,
+        preprocessing=preprocessing,
+        root="",
+        classes=(),
+        scenes=(),
+        facts={"spectra": has_spectra},
+    )
+
+
+def test_marks_side_by_side_do_not_overlap_and_lie_around_the_tick() -> None:
+    for count in (1, 2, 12):
+        spots = figures.offsets(count)
+        assert sum(spots) == pytest.approx(0)
+        assert max(spots) - min(spots) < 0.75
+        assert all(first < second for first, second in pairwise(spots))
+
+
 def test_an_interval_is_that_of_the_widest() -> None:
     assert with_interval([[1.0, 0.1], [2.0, 0.5]], ".2f") == "1.00 to 2.00 ± 0.98"
     assert with_interval([[0.5, 0.01]], ".1f", 100) == "50.0 ± 2.0"
@@ -287,7 +488,7 @@ def test_the_page_on_feature_maps_is_what_its_numbers_give() -> None:
 def test_the_page_shows_the_figures_that_are_there() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert {file.name for file in Path(FOLDER).glob("*.svg")} == {
-        name for name in ("ranks.svg", "shares.svg", "changes.svg") if f"]({name})" in text
+        name for name in ("spectra.svg", "shares.svg", "changes.svg") if f"]({name})" in text
     }
 
 

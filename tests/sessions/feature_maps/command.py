@@ -33,7 +33,9 @@ def main(runs: Sequence[Path], data: Path, folders: Folders) -> None:
     header = {"images": IMAGES, "more_images": MORE_IMAGES, "printed": original, "corrected_run": ours}
     networks: list[dict[str, Any]] = []
     for subject in subjects(runs, data):
-        networks.append(known.pop(identity(subject), None) or study(subject, folders, Progress()))
+        measured = known.pop(identity(subject), None) or study(subject, folders, Progress())
+        # Not in the identity: which other runs have the network does not change its numbers.
+        networks.append({**measured, "also": list(subject.also)})
         # With those of before that may still be asked for, so that an interrupted call loses none.
         write_file(NUMBERS, json_bytes(header | {"networks": [*networks, *known.values()]}))
     write_file(NUMBERS, json_bytes(header | {"networks": networks}))

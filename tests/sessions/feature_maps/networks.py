@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,6 +49,7 @@ class Subject:
     trained_on: tuple[Entry, ...] = ()
     initial: nn.Module | None = None  # the network before training
     facts: Mapping[str, Any]
+    also: tuple[Mapping[str, Any], ...] = ()  # facts of networks of other runs with equal weights
 
     @property
     def measures_spectra(self) -> bool:
@@ -88,15 +89,23 @@ def has_ended(files: RunFolder, setting: str, epochs: int) -> bool:
     return (files.folder / file).exists() and len(files.read_json(file)) == epochs
 
 
-def subjects(runs: Sequence[Path], data: Path) -> Iterator[Subject]:
-    """Yield EfficientNet-Lite0, then the networks of each run; networks with equal weights once."""
-    yield lite_subject(catalogue(data))
-    seen: set[str] = set()
-    for folder in runs:
-        for subject in subjects_of_run(Run.open(folder, data)):
-            if (sha256 := tensors_sha256(subject.model.state_dict())) not in seen:
-                seen.add(sha256)
-                yield subject
+def subjects(runs: Sequence[Path], data: Path) -> list[Subject]:
+    """Return EfficientNet-Lite0, then the networks of each run; networks with equal weights once."""
+    of_runs = [subject for folder in runs for subject in subjects_of_run(Run.open(folder, data))]
+    return [lite_subject(catalogue(data)), *merge(of_runs)]
+
+
+def merge(listed: Sequence[Subject]) -> list[Subject]:
+    """Return the first of the networks with equal weights, with spectra if any of them has, and the others' facts."""
+    found: dict[str, Subject] = {}
+    for subject in listed:
+        sha256 = tensors_sha256(subject.model.state_dict())
+        if first := found.get(sha256):
+            facts = {**first.facts, "spectra": first.measures_spectra or subject.measures_spectra}
+            found[sha256] = replace(first, facts=facts, also=(*first.also, subject.facts))
+        else:
+            found[sha256] = subject
+    return list(found.values())
 
 
 def subjects_of_run(run: Run) -> Iterator[Subject]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import jinja2
 
 from in4310repro.system.files import read_json, write_file
 from tests.sessions.feature_maps import figures, statements
-from tests.sessions.feature_maps.images import CIFAR, IMAGENET, ONE_CLASS, REDUCED, SCENES, THREE, TRAINED_ON
+from tests.sessions.feature_maps.images import CIFAR, IMAGENET, REDUCED, SCENES, THREE, TRAINED_ON
 from tests.sessions.feature_maps.networks import LITE_PROJECTIONS
 from tests.sessions.feature_maps.spectra import DEVIATIONS
 from tests.sessions.feature_maps.statements import KINDS, Network, classes_of, modules_of
@@ -45,6 +46,14 @@ def with_interval(values: Sequence[Sequence[float]], form: str, scale: float = 1
     return f"{spread([scale * value for value, _ in values], form)} ± {scale * widest:{form}}"
 
 
+def protocol_of(network: Network) -> str:
+    return f"{network['protocol']}, {network['training_images']} images, {network['epochs']} epochs"
+
+
+def count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"
+
+
 class Numbers:
     """The measured networks, and what a page says of them."""
 
@@ -52,6 +61,7 @@ class Numbers:
         self.networks: list[Network] = numbers["networks"]
         self.images, self.more_images = numbers["images"], numbers["more_images"]
         self.corrected_run: dict[str, float] = numbers["corrected_run"]
+        self.printed: dict[str, float] = numbers["printed"]
 
     def of(self, kind: str) -> list[Network]:
         return figures.of_kind(self.networks, kind)
@@ -63,9 +73,6 @@ class Numbers:
         found = [network["sets"][images][module][quantity] for network in self.of(kind)]
         return with_interval(found, form, scale)
 
-    def more(self, kind: str, images: str, module: str) -> str:
-        return spread([network["more"][images][module] for network in self.of(kind)], ".1f")
-
     def value(self, kind: str, images: str, module: str, quantity: str, scale: float = 1, form: str = ".1f") -> str:
         found = [network["sets"][images][module][quantity][0] for network in self.of(kind)]
         return spread([scale * value for value in found], form)
@@ -76,13 +83,63 @@ class Numbers:
         return spread([100 * changed[name][what] for changed in found for name in names], ".1f")
 
     def runs(self) -> str:
-        """Return which runs the networks from scratch are of."""
+        """Return how many networks and trainings there are from scratch, and their protocols, settings and seeds."""
         trained = [network for network in self.networks if network["kind"] == "trained"]
-        runs = list(dict.fromkeys(network["run"] for network in trained))
+        settings: dict[str, dict[str, None]] = {}
+        for facts, _ in self._occurrences():
+            settings.setdefault(facts["protocol"], {})[figures.name_setting(facts)] = None
         seeds = sorted({network["seed"] for network in trained})
-        named = ", ".join(f"`{run}`" for run in runs)
         listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
-        return f"{listed}; {len(trained)} trained network{'s' * (len(trained) > 1)}, of {named}"
+        named = "; ".join(f"`{protocol}`: {', '.join(of)}" for protocol, of in settings.items())
+        trainings = sum(not network["after"] for network in trained)
+        return f"{count(trained, 'network')} of {count(range(trainings), 'training')}, {listed}; {named}"
+
+    def _occurrences(self) -> Iterator[tuple[Mapping[str, Any], Network]]:
+        """Yield the facts of each trained network, once for every run that has it, with its numbers."""
+        for network in self.networks:
+            if network["kind"] == "trained":
+                yield from ((facts, network) for facts in (network, *network["also"]))
+
+    def after_training(self) -> str:
+        """Return effective ranks and total variances in the last module, of each network with spectra."""
+        listed = []
+        for network in self.of("trained"):
+            of = {name: network["sets"][name][LAST] for name in (*THREE, TRAINED_ON)}
+            ranks = ", ".join(f"{of[name]['effective_rank'][0]:.1f}" for name in THREE)
+            first, second = (f"{of[name]['total_variance'][0]:,.0f}" for name in (SCENES, TRAINED_ON))
+            listed.append(f"{network['name']}: {ranks}; {first} and {second}")
+        return "; ".join(listed)
+
+    def selected(self) -> str:
+        return "; ".join(network["name"] for network in self.of("trained"))
+
+    def count(self, kind: str) -> str:
+        """Return how many networks of a kind have spectra, in words."""
+        return count(self.of(kind), "network")
+
+    def ways(self, kind: str, images: str) -> str:
+        """Return how far reducing a set to 32 px moves effective ranks to CIFAR-10's, in percent of the difference."""
+        found = [100 * way for network in self.of(kind) for way in statements.ways(network, images).values()]
+        return f"{spread(found, '.0f')} % ({len(found)})" if found else "none differs"
+
+    def furthest(self, images: str) -> str:
+        """Return the module of EfficientNet-Lite0 in which a set differs most from CIFAR-10, in effective rank."""
+
+        def distance(module: str) -> float:
+            return abs(math.log(self._rank(images, module) / self._rank(CIFAR, module)))
+
+        return max(self.modules("imagenet"), key=distance)
+
+    def _rank(self, images: str, module: str) -> float:
+        rank: float = self.of("imagenet")[0]["sets"][images][module]["effective_rank"][0]
+        return rank
+
+    def by_class(self, kind: str, module: str, what: str, scale: float = 1, form: str = ".1f") -> str:
+        return spread([scale * network["by_class"][module][what] for network in self.of(kind)], form)
+
+    def departures(self, names: Sequence[str]) -> str:
+        """Return by how many points shares of the corrected run differ from the printed ones."""
+        return spread([abs(self.corrected_run[name] - self.printed[name]) for name in names], ".1f")
 
     columns = tuple(COLUMNS)
 
@@ -111,15 +168,18 @@ class Numbers:
         return f"{100 * max(changes):.1f}"
 
     def limit(self) -> str:
-        """Return the largest ratio of the effective rank of more images to that of fewer, with its place."""
+        """Return the range of ratios of the effective rank of more images to that of fewer, with the ends' places."""
         ratios = [
-            (network["more"][images][module] / network["sets"][images][module]["effective_rank"][0], module, images)
+            (
+                network["more"][images][module] / network["sets"][images][module]["effective_rank"][0],
+                f"{module}, {images}, {KINDS[network['kind']]}",
+            )
             for network in self.networks
             for images in THREE
             for module in modules_of(network)
         ]
-        ratio, module, images = max(ratios)
-        return f"{ratio:.2f} times as much ({module}, {images})"
+        (low, first), (high, last) = min(ratios), max(ratios)
+        return f"{low:.2f} ({first}) to {high:.2f} times as much ({last})"
 
     @property
     def fan_in(self) -> int:
@@ -127,32 +187,29 @@ class Numbers:
         return 512 * 3 * 3
 
     def optimizers(self) -> str:
-        """Return the range of the last module's share by optimizer, of settings with a fresh start."""
-        fresh: dict[str, list[float]] = {}
-        for network in self.networks:
-            if network["kind"] == "trained" and not network["after"]:
-                share = network["signs"]["changes"][LAST]["as it is"]
-                fresh.setdefault(network["setting"], []).append(100 * share)
-        listed = "; ".join(f"{setting} {spread(of, '.1f')} % ({len(of)})" for setting, of in fresh.items())
-        if len(fresh) < 2:
-            return f"Only {listed} has a fresh start in these runs, so that optimizers cannot be compared."
-        return f"Of settings with a fresh start, with the number of networks: {listed}."
+        """Return the last module's share by optimizer, of settings with a fresh start in the same protocol."""
+        fresh: dict[str, dict[str, list[float]]] = {}
+        for facts, network in self._occurrences():
+            if not facts["after"]:
+                share = 100 * network["signs"]["changes"][LAST]["as it is"]
+                fresh.setdefault(protocol_of(facts), {}).setdefault(facts["setting"], []).append(share)
+        compared = []
+        for protocol, of in fresh.items():
+            if len(of) > 1:
+                named = [f"{setting} {spread(shares, '.1f')} % ({len(shares)})" for setting, shares in of.items()]
+                compared.append(f"{protocol}: {', '.join(named)}")
+        if not compared:
+            return "No protocol has two settings with a fresh start here: optimizers are not compared."
+        return f"Of settings with a fresh start, with the number of networks: {'; '.join(compared)}."
 
     def one_class(self, kind: str, module: str) -> str:
-        """Return the lowest and the highest effective rank of one class of scenes."""
-        return spread([rank for rank, _ in self._classes(kind, module)], ".1f")
-
-    def classes(self, kind: str, module: str) -> str:
-        """Return the same with the names of the two classes."""
-        (low, first), (high, last) = min(ranks := self._classes(kind, module)), max(ranks)
-        return f"{low:.1f} ({first}) to {high:.1f} ({last})"
-
-    def _classes(self, kind: str, module: str) -> list[tuple[float, str]]:
-        return [
-            (network["sets"][name][module]["effective_rank"][0], name.removeprefix(ONE_CLASS))
+        """Return the lowest and the highest effective rank of one class of scenes, over classes and networks."""
+        found = [
+            network["sets"][name][module]["effective_rank"][0]
             for network in self.of(kind)
             for name in classes_of(network)
         ]
+        return spread(found, ".1f")
 
     def change(self, kind: str, name: str, what: str, form: str = ".1f", scale: float = 100) -> str:
         found = [network["signs"]["changes"][name] for network in self.networks if network["kind"] == kind]
@@ -161,22 +218,18 @@ class Numbers:
     def groups(self) -> list[dict[str, Any]]:
         """Return a row of the table of changes for each protocol and setting, over its seeds."""
         grouped: dict[tuple[Any, ...], list[Network]] = {}
-        for network in self.networks:
-            if network["kind"] == "initial":
-                grouped.setdefault(("before training", "", ""), []).append(network)
-            elif network["kind"] == "trained":
-                images = f"{network['protocol']}, {network['training_images']} images, {network['epochs']} epochs"
-                start = f" after {network['after']}" if network["after"] else ""
-                grouped.setdefault((images, network["setting"], start), []).append(network)
+        grouped[("before training", "")] = [network for network in self.networks if network["kind"] == "initial"]
+        for facts, network in self._occurrences():
+            grouped.setdefault((protocol_of(facts), figures.name_setting(facts)), []).append(network)
         return [
             {
                 "images": images,
-                "setting": f"{setting}{start}",
+                "setting": setting,
                 "seeds": ", ".join(sorted({f"{network['seed']}" for network in of})),
                 "cells": {heading: self._cell(of, key) for heading, key in COLUMNS.items()},
                 "weight": spread([1e3 * each["signs"]["changes"][LAST]["mean weight"] for each in of], ".2f"),
             }
-            for (images, setting, start), of in grouped.items()
+            for (images, setting), of in grouped.items()
         ]
 
     def _cell(self, networks: Sequence[Network], key: str) -> str:
@@ -194,10 +247,11 @@ def page(numbers: dict[str, Any]) -> str:
     spectra, shares, causes = statements.OF_SPECTRA, statements.OF_SHARES, statements.OF_CAUSES
     named = {
         "differs": spectra[0],
-        "upscaled": spectra[3],
-        "upscaled_scenes": spectra[4],
+        "rises": spectra[7],
         "more_below": shares[1],
         "cut": shares[2],
+        "input_nearer": causes[3],
+        "weights_nearer": causes[4],
         "free": causes[-1],
     }
     names = {"scenes": SCENES, "imagenet": IMAGENET, "cifar": CIFAR, "reduced": REDUCED, "trained_on": TRAINED_ON}
@@ -221,7 +275,7 @@ def draw(numbers: dict[str, Any]) -> dict[str, bytes]:
     """Return the figures as SVG, by file name."""
     networks = numbers["networks"]
     return {
-        "ranks.svg": figures.draw_ranks(networks),
+        "spectra.svg": figures.draw_spectra(networks),
         "shares.svg": figures.draw_shares(networks, numbers["printed"]),
         "changes.svg": figures.draw_changes(networks),
     }

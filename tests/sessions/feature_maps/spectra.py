@@ -13,13 +13,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float64
+from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 
 from in4310repro.features import FeatureResult
 
 # Of a standard normal distribution: 95 % of it lies within so many deviations.
 DEVIATIONS = 1.96
+LARGEST = 15  # eigenvalues, as many as the assignment asks for
 Eigenvalues = NDArray[np.float64]
 
 
@@ -95,7 +96,18 @@ def describe(
     numbers["non_positive"] = [result.non_positive, float(shares.std(ddof=1)) / math.sqrt(len(shares))]
     numbers["norm_of_mean"] = float(result.mean.norm())
     numbers["channels"] = len(result.mean)
+    numbers["eigenvalues"] = [float(value) for value in eigenvalues[:LARGEST]]
     return numbers
+
+
+def split_by_class(rows: Float64[np.ndarray, "image channel"], labels: Int64[np.ndarray, " image"]) -> dict[str, float]:
+    """Return the share of the total variance between class means, and the effective rank without these means."""
+    within = rows.copy()
+    for label in np.unique(labels):
+        within[labels == label] -= rows[labels == label].mean(axis=0)
+    total = ((rows - rows.mean(axis=0)) ** 2).sum()
+    values = np.linalg.svd(within, compute_uv=False) ** 2
+    return {"between": float(1 - (within**2).sum() / total), "rank_within": effective_rank(values)[0]}
 
 
 def differ(first: list[float], second: list[float]) -> int:

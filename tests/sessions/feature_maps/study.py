@@ -6,16 +6,19 @@ import hashlib
 import json
 from typing import Any
 
+import numpy as np
+
 from in4310repro.data.images import ImageSet
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
 from tests.sessions.feature_maps import changes
 from tests.sessions.feature_maps.images import IMAGES, MORE_IMAGES, SCENES, THREE, Folders, draw, image_sets
-from tests.sessions.feature_maps.measurement import measure_ranks, measure_spectra
+from tests.sessions.feature_maps.measurement import measure, measure_ranks, measure_spectra
 from tests.sessions.feature_maps.networks import Subject
+from tests.sessions.feature_maps.spectra import split_by_class
 
 # To be increased when other numbers are measured, so that all networks are measured again.
-VERSION = 1
+VERSION = 2
 
 
 def identity(subject: Subject) -> str:
@@ -38,6 +41,10 @@ def study(subject: Subject, folders: Folders, progress: Progress) -> dict[str, A
             numbers["sets"] = {
                 name: measure_spectra(subject.model, images, subject.modules)
                 for name, images in image_sets(subject, folders)
+            }
+            numbers["by_class"] = {
+                name: split_by_class(measured.rows, np.asarray(scenes.labels))
+                for name, measured in measure(subject.model, scenes, subject.modules).items()
             }
             numbers["more"] = {
                 name: measure_ranks(

@@ -30,7 +30,7 @@ def to_png(channels: Float32[np.ndarray, "channel height width"]) -> bytes:
     """Return the channels of one image's feature map as a PNG file, in a grid in row-major order.
 
     Each value is a square of equal pixels, and tiles are one pixel apart. Values <= 0 are blue, positive ones from
-    brown to white. The shade is sqrt(|value| / m), where m is the magnitude of the lowest or of the highest finite
+    brown to yellow. The shade is sqrt(|value| / m), where m is the magnitude of the lowest or of the highest finite
     value of the whole map, so that a colour means the same value in each channel.
 
     Raises:
