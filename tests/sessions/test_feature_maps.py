@@ -21,7 +21,7 @@ from in4310repro.runs.folder import RunFolder
 from in4310repro.system.files import read_json
 from tests.sessions.feature_maps import changes, figures, measurement, spectra, statements
 from tests.sessions.feature_maps.changes import Piece
-from tests.sessions.feature_maps.images import CIFAR, REDUCED, SCENES, THREE, scale_up
+from tests.sessions.feature_maps.images import CIFAR, REDUCED, SCENES, THREE, TRAINED_ON, scale_up
 from tests.sessions.feature_maps.networks import (
     LITE_MODULES,
     LITE_NORMS,
@@ -418,6 +418,20 @@ def test_departures_are_distances_from_the_printed_shares() -> None:
 def test_the_example_of_upscaling_is_the_module_in_which_two_sets_are_furthest_apart() -> None:
     network = {**made_up({SCENES: [9.0, 2.0, 1.0], CIFAR: [3.0, 1.9, 9.0]}), "kind": "imagenet"}
     assert numbers_of(network).furthest(SCENES) == "m2"
+
+
+def test_ranks_and_variances_after_training_are_those_of_each_network() -> None:
+    network: dict[str, Any] = {"kind": "trained", "name": "a run, sgd", "sets": {}}
+    for name, rank, variance in (
+        (SCENES, 1.0, 10.0),
+        ("ImageNet", 2.0, 0.0),
+        (CIFAR, 3.0, 0.0),
+        (TRAINED_ON, 4.0, 20.0),
+    ):
+        network["sets"][name] = {LAST: {"effective_rank": [rank, 0.1], "total_variance": [variance, 0.1]}}
+    assert numbers_of(network).after_training() == (
+        "1.0, 2.0, 3.0 (a run, sgd; total variance of scenes 10, of those of its training 20)"
+    )
 
 
 def test_more_images_give_less_and_more() -> None:

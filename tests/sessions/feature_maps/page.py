@@ -107,7 +107,8 @@ class Numbers:
             of = {name: network["sets"][name][LAST] for name in (*THREE, TRAINED_ON)}
             ranks = ", ".join(f"{of[name]['effective_rank'][0]:.1f}" for name in THREE)
             first, second = (f"{of[name]['total_variance'][0]:,.0f}" for name in (SCENES, TRAINED_ON))
-            listed.append(f"{network['name']}: {ranks}; {first} and {second}")
+            variances = f"total variance of scenes {first}, of those of its training {second}"
+            listed.append(f"{ranks} ({network['name']}; {variances})")
         return "; ".join(listed)
 
     def selected(self) -> str:
