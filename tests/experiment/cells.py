@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
-from in4310repro.report import page
-from in4310repro.report.published_numbers import RunSummary, original, summarize
+from in4310repro.report.published_numbers import original, summarize
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import PUBLISHED, Deviation, Protocol, parse
 from in4310repro.runs.finished import FinishedRun
@@ -24,7 +23,6 @@ from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
 
 FOLDER = Path(__file__).parents[2] / "reports/experiment"
-SPLIT = "12034/2000/3000"
 LOOKS = 6  # with random flips, drawn anew for each
 Predictions = dict[str, Any]
 Cell = dict[str, Any]  # what is kept of a run
@@ -65,7 +63,7 @@ def cell_of(config: Config, predictions: Predictions) -> tuple[str, str]:
             preset = PRESETS[options["preset"]]
             expected = {
                 "protocol": parse(options["protocol"]),
-                "split": options.get("split", SPLIT),
+                "split": options.get("split", preset.split),
                 "epochs": int(options.get("epochs", preset.epochs)),
                 "model": preset.model,
                 "weights": options.get("weights", preset.weights),
@@ -89,10 +87,8 @@ def measure(run: FinishedRun, data: str) -> Cell:
     """
     if run.classes != original()["classes"]:
         raise ValueError(f"{run.folder} has classes {run.classes}; expected {original()['classes']}")
-    summary: RunSummary = summarize(run)
-    record = page.make_record(run)
     return {
-        "summary": summary,
+        "summary": summarize(run),
         "test": {"paths_sha256": _sha256_of_paths(run.scores), "correct": pack(correct_images(run.scores))},
         "history": {
             name: [[row["class_accuracy"], row["average_precision"]] for row in rows]
@@ -102,7 +98,7 @@ def measure(run: FinishedRun, data: str) -> Cell:
         "arithmetic": run.fingerprint["numerics"],
         "numeric_class": run.fingerprint["numeric_class"],
         "format": run.config.format,
-        "files_sha256": record["files_sha256"],
+        "files_sha256": run.files.manifest(),
     }
 
 

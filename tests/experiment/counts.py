@@ -44,6 +44,10 @@ class Counts:
     networks: tuple[tuple[int, ...], ...]  # network -> class -> correct images
     second: tuple[int, ...]  # class -> correct images of the last network's second table
 
+    def last_network(self) -> Counts:
+        """Return the counts of the last network alone."""
+        return Counts(self.images, self.networks[-1:], self.second)
+
 
 def log_two_looks(first: int, second: int, images: int, logits: Array, change: float) -> Array:
     """Return log P(first, second | accuracy, f = `change`) of two looks at the same images, at logits of accuracy."""
@@ -105,7 +109,8 @@ def _log_by_levels(counts: Counts, spread: float, change: float | None) -> Array
         factors, scale = [], 0.0
         for network, correct in enumerate(counts.networks):
             second = counts.second[place] if network == len(counts.networks) - 1 else None
-            at = _log_mixed(correct[place], second, images, part, change)(LEVELS[:, None] + part * nodes)
+            tabulated = _log_mixed(correct[place], second, images, part, change)
+            at = np.interp(LEVELS[:, None] + part * nodes, FINE, tabulated)
             factors.append(np.exp(at - at.max()))
             scale += at.max()
         mixed = np.einsum(formula, *factors, weights, optimize=True)
@@ -113,27 +118,16 @@ def _log_by_levels(counts: Counts, spread: float, change: float | None) -> Array
     return total
 
 
-class _Interpolation:
-    """A function of a logit, known on `FINE`."""
-
-    def __init__(self, values: Array) -> None:
-        self.values = values
-
-    def __call__(self, logits: Array) -> Array:
-        found: Array = np.interp(logits, FINE, self.values)
-        return found
-
-
 @lru_cache(maxsize=2000)
-def _log_mixed(first: int, second: int | None, images: int, part: float, change: float | None) -> _Interpolation:
-    """Return log P(count | level + difficulty of the class), integrated over what one network has of its own."""
+def _log_mixed(first: int, second: int | None, images: int, part: float, change: float | None) -> Array:
+    """Return log P(count | level + difficulty of the class) on `FINE`, integrated over a network's own part."""
     if second is None:
         tabulated = _log_binomial(first, images, FINE)
     elif change is None:
         tabulated = log_two_sets(first, second, images, FINE)
     else:
         tabulated = log_two_looks(first, second, images, FINE, change)
-    return _Interpolation(_smooth(np.maximum(tabulated, -700), part))
+    return _smooth(np.maximum(tabulated, -700), part)
 
 
 def centre_of(accuracy: float, spread: float) -> float:

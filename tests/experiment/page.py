@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from scipy.special import logsumexp
 
 from in4310repro.report import evidence
 from in4310repro.report.published_numbers import original
-from in4310repro.runs.deviations import CORRECTED, PUBLISHED, Deviation
+from in4310repro.runs.deviations import PUBLISHED
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file
 from tests.experiment import cells, counts, levels, precisions
@@ -42,13 +43,17 @@ def add(kept: Kept, folder: Path, data: str, predictions: Predictions) -> None:
     kept.setdefault(network, {}).setdefault(cell, {})[f"{run.config.seed}"] = cells.measure(run, data)
 
 
-def _runs(kept: Kept) -> list[dict[str, Any]]:
-    return [run for of_network in kept.values() for seeds in of_network.values() for run in seeds.values()]
+def _runs(kept: Kept) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+    """Yield network, cell and seed of each run, and what is kept of it."""
+    for network, of_network in kept.items():
+        for cell, seeds in of_network.items():
+            for seed, run in seeds.items():
+                yield network, cell, seed, run
 
 
 def printed_counts(kept: Kept) -> counts.Counts:
     """Return the printed numbers of correct images, by the class sizes of any cell's test set."""
-    sizes = _runs(kept)[0]["summary"]["supports"].values()
+    sizes = next(_runs(kept))[-1]["summary"]["supports"].values()
     tables = [
         tuple(round(a * n) for a, n in zip(original()["settings"][name]["class_accuracy"], sizes, strict=True))
         for name in (*original()["optimizers"], "test")
@@ -69,7 +74,6 @@ def expected_levels(kept: Kept, network: str, predictions: Predictions) -> dict[
 
 def compare_counts(printed: counts.Counts, expected: dict[str, list[float]]) -> list[dict[str, Any]]:
     """Return log10 P(counts) of each reading and prior, of the selected network's 12 counts and of all 24."""
-    chosen = counts.Counts(printed.images, printed.networks[2:], printed.second)
     return [
         {
             "width": width,
@@ -79,7 +83,7 @@ def compare_counts(printed: counts.Counts, expected: dict[str, list[float]]) -> 
                     counts.log10_probability(
                         which, accuracies[-len(which.networks) :], width, spread, same_images=READINGS[reading]
                     )
-                    for which in (chosen, printed)
+                    for which in (printed.last_network(), printed)
                 ]
                 for reading, accuracies in expected.items()
             },
@@ -91,11 +95,15 @@ def compare_counts(printed: counts.Counts, expected: dict[str, list[float]]) -> 
 
 def compare_looks(printed: counts.Counts) -> list[float]:
     """Return, for each spread, how many times more probable the last network's 12 counts are as two looks."""
-    chosen = counts.Counts(printed.images, printed.networks[2:], printed.second)
-    both = [
-        [counts.log10_of_any_level(chosen, spread, same_images=same) for same in (True, False)] for spread in SPREADS
+    chosen = printed.last_network()
+    return [
+        10
+        ** (
+            counts.log10_of_any_level(chosen, spread, same_images=True)
+            - counts.log10_of_any_level(chosen, spread, same_images=False)
+        )
+        for spread in SPREADS
     ]
-    return [10 ** (looks - sets) for looks, sets in both]
 
 
 def compute_counts(kept: Kept, predictions: Predictions) -> dict[str, Any]:
@@ -184,15 +192,13 @@ def effects_of(kept: Kept, network: str, predictions: Predictions) -> list[dict[
 def looks_of(kept: Kept) -> list[dict[str, Any]]:
     """Return for each run how much two looks with random flips at the same test images differ."""
     rows = []
-    for network, of_network in kept.items():
-        for cell, seeds in of_network.items():
-            for seed, run in seeds.items():
-                sizes = run["summary"]["supports"].values()
-                totals = [[round(a * n) for a, n in zip(v, sizes, strict=True)] for v in run["looks"]["flipped"]]
-                pairs = list(itertools.combinations(totals, 2))
-                equal = [sum(x == y for x, y in zip(a, b, strict=True)) for a, b in pairs]
-                moved = [abs(sum(a) - sum(b)) for a, b in pairs]
-                rows.append({"network": network, "cell": cell, "seed": seed, "equal": equal, "moved": moved})
+    for network, cell, seed, run in _runs(kept):
+        looks: list[Any] = [{"class_accuracy": accuracies} for accuracies in run["looks"]["flipped"]]
+        found = [
+            evidence.compare_counts(*pair, run["summary"]["supports"]) for pair in itertools.combinations(looks, 2)
+        ]
+        equal, moved = [each for each, _ in found], [abs(difference) for _, difference in found]
+        rows.append({"network": network, "cell": cell, "seed": seed, "equal": equal, "moved": moved})
     return rows
 
 
@@ -240,11 +246,8 @@ def context_of(kept: Kept) -> dict[str, Any]:
             dict(zip(original()["classes"], printed.images, strict=True)),
         ),
         "precisions": precisions_of(kept),
-        "deviations": list(Deviation),
-        "corrected": CORRECTED,
-        "published": PUBLISHED,
         "command": cells.command_of,
-        "made": sorted({f"format {run['format']}, {run['arithmetic']} arithmetic" for run in _runs(kept)}),
+        "made": sorted({f"format {run['format']}, {run['arithmetic']} arithmetic" for *_, run in _runs(kept)}),
         "fewest": precisions.FEWEST,
         "beside": precisions.BESIDE,
         "near": precisions.NEAR,

@@ -188,7 +188,7 @@ def test_rows_and_shares_are_those_that_the_statistics_have(network: nn.Module, 
 
 def test_the_largest_eigenvalues_are_kept_in_descending_order(network: nn.Module, images: ImageSet) -> None:
     measured = measurement.measure(network, images, ["layer1.1.conv1"])["layer1.1.conv1"]
-    kept = measurement.measure_spectra(network, images, ["layer1.1.conv1"])["layer1.1.conv1"]["eigenvalues"]
+    kept = spectra.describe(*measured)["eigenvalues"]
     assert len(kept) == spectra.LARGEST
     np.testing.assert_allclose(kept, eigenvalues_by_numpy(measured.rows)[: len(kept)], atol=1e-6)
 
@@ -212,13 +212,16 @@ def test_outputs_of_a_centred_input_have_a_mean_of_zero() -> None:
         torch.manual_seed(6)
         convolution, inputs = nn.Conv2d(8, 5, 1, bias=False), torch.rand(20, 8, 4, 4)
     centred = inputs - inputs.mean(dim=(0, 2, 3), keepdim=True)
-    result = measurement.statistics_of(convolution, centred)
+    result = measurement.statistics_of(convolution, centred, "positions")
     np.testing.assert_allclose(result.mean, 0, atol=1e-7)
     found = changes.centre_input(Piece(convolution, nn.BatchNorm2d(5), inputs, None))
     assert found == pytest.approx(result.non_positive, abs=1e-3)
     # A wrong twin: each image's own mean is subtracted, so that images no longer differ.
     own = inputs - inputs.mean(dim=(2, 3), keepdim=True)
-    assert np.ptp(measurement.statistics_of(convolution, own).covariance.numpy() - result.covariance.numpy()) > 1e-4
+    assert (
+        np.ptp(measurement.statistics_of(convolution, own, "positions").covariance.numpy() - result.covariance.numpy())
+        > 1e-4
+    )
 
 
 def test_centred_weights_give_nothing_on_a_constant_input(piece: Piece) -> None:

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from in4310repro.data.images import ImageSet
-from in4310repro.features import FeatureResult, FeatureStatistics
-from tests.sessions.feature_maps.measurement import BATCH, batches, inputs_of, measure, share_of, statistics_of
+from in4310repro.features import FeatureResult
+from tests.sessions.feature_maps.measurement import batches, inputs_of, measure, share_of, statistics_of
 
 PRINTED_SHARE = 0.743  # of layer4.1.conv1, by the original report
 
@@ -130,7 +130,7 @@ def measure_changes(
         weight = None if initial is None else initial.get_submodule(name).weight.data
         piece = Piece(model.get_submodule(name), model.get_submodule(norm), inputs.pop(name), weight)  # type: ignore[arg-type]
         shares = {change: share for change, of in CHANGES.items() if (share := of(piece)) is not None}
-        shares |= describe_channels(statistics_of(piece.convolution, piece.inputs))
+        shares |= describe_channels(statistics_of(piece.convolution, piece.inputs, "positions"))
         shares["values <= 0 of its input"] = float((piece.inputs <= 0).double().mean())
         shares["mean weight"] = float(piece.convolution.weight.data.double().mean())
         found[name] = shares
@@ -190,9 +190,5 @@ def measure_unnormalised(convolution: nn.Module, images: ImageSet) -> dict[str, 
     """Return share and effective rank of the first convolution on pixels / 255, not normalised."""
     mean, std = (torch.tensor(each)[:, None, None] for each in (images.preprocessing.mean, images.preprocessing.std))
     pixels = torch.cat([batch * std + mean for batch in batches(images)])
-    model = nn.Sequential(convolution)
-    with FeatureStatistics(model, ["0"], samples="images", precision="exact") as found:
-        for part in torch.split(pixels, BATCH):
-            model(part)
-    result = found.result()["0"]
+    result = statistics_of(convolution, pixels, "images")
     return {"non_positive": result.non_positive, "effective_rank": result.spectrum.effective_rank()}

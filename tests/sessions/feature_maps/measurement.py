@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from in4310repro.data.images import ImageSet, evaluation_batches
 from in4310repro.features import FeatureResult, FeatureStatistics
-from tests.sessions.feature_maps.spectra import describe
 
 BATCH = 50  # images
 
@@ -52,19 +51,6 @@ def measure(model: nn.Module, images: ImageSet, modules: Sequence[str]) -> dict[
     return {name: Measured(result, *parts[name]) for name, result in statistics.result().items()}
 
 
-def measure_spectra(model: nn.Module, images: ImageSet, modules: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return the numbers of each module on a set of images; see `spectra.describe`."""
-    return {name: describe(*measured) for name, measured in measure(model, images, modules).items()}
-
-
-def measure_ranks(model: nn.Module, images: ImageSet, modules: Sequence[str]) -> dict[str, float]:
-    """Return the effective rank of each module on a set of images."""
-    with FeatureStatistics(model, modules, samples="images", precision="exact") as statistics:
-        for batch in batches(images):
-            model(batch)
-    return {name: result.spectrum.effective_rank() for name, result in statistics.result().items()}
-
-
 def inputs_of(model: nn.Module, images: ImageSet, modules: Sequence[str]) -> dict[str, Tensor]:
     """Return the input [image, channel, height, width] of each of the modules, in eval mode."""
     kept: dict[str, list[Tensor]] = {name: [] for name in modules}
@@ -87,10 +73,14 @@ def inputs_of(model: nn.Module, images: ImageSet, modules: Sequence[str]) -> dic
     return {name: torch.cat(parts) for name, parts in kept.items()}
 
 
-def statistics_of(module: nn.Module, inputs: Float[Tensor, "image channel height width"]) -> FeatureResult:
-    """Return the statistics of what one module makes of the given inputs, with every position as a sample."""
+def statistics_of(
+    module: nn.Module,
+    inputs: Float[Tensor, "image channel height width"],
+    samples: Literal["images", "positions"] | None,
+) -> FeatureResult:
+    """Return the statistics of what one module makes of the given inputs; without samples, counts alone."""
     model = nn.Sequential(module)
-    with FeatureStatistics(model, ["0"], samples="positions", precision="exact") as statistics:
+    with FeatureStatistics(model, ["0"], samples=samples, precision="exact") as statistics:
         for part in torch.split(inputs, BATCH):
             model(part)
     return statistics.result()["0"]
@@ -98,8 +88,4 @@ def statistics_of(module: nn.Module, inputs: Float[Tensor, "image channel height
 
 def share_of(module: nn.Module, inputs: Float[Tensor, "image channel height width"]) -> float:
     """Return the share of values <= 0 in what one module makes of the given inputs."""
-    model = nn.Sequential(module)
-    with FeatureStatistics(model, ["0"]) as statistics:
-        for part in torch.split(inputs, BATCH):
-            model(part)
-    return statistics.result()["0"].non_positive
+    return statistics_of(module, inputs, None).non_positive

@@ -255,7 +255,7 @@ def page(numbers: dict[str, Any]) -> str:
         "weights_nearer": causes[4],
         "free": causes[-1],
     }
-    names = {"scenes": SCENES, "imagenet": IMAGENET, "cifar": CIFAR, "reduced": REDUCED, "trained_on": TRAINED_ON}
+    names = {"scenes": SCENES, "imagenet": IMAGENET, "cifar": CIFAR, "reduced": REDUCED}
     return (
         template.render(
             n=Numbers(numbers),

@@ -7,15 +7,16 @@ import json
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int64
 
 from in4310repro.data.images import ImageSet
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
 from tests.sessions.feature_maps import changes
 from tests.sessions.feature_maps.images import IMAGES, MORE_IMAGES, SCENES, THREE, Folders, draw, image_sets
-from tests.sessions.feature_maps.measurement import measure, measure_ranks, measure_spectra
+from tests.sessions.feature_maps.measurement import measure
 from tests.sessions.feature_maps.networks import Subject
-from tests.sessions.feature_maps.spectra import split_by_class
+from tests.sessions.feature_maps.spectra import describe, split_by_class
 
 # To be increased when other numbers are measured, so that all networks are measured again.
 VERSION = 2
@@ -38,22 +39,27 @@ def study(subject: Subject, folders: Folders, progress: Progress) -> dict[str, A
     with progress.task(subject.name, 1) as advance:
         numbers["signs"] = study_signs(subject, scenes)
         if subject.measures_spectra:
-            numbers["sets"] = {
-                name: measure_spectra(subject.model, images, subject.modules)
-                for name, images in image_sets(subject, folders)
-            }
-            numbers["by_class"] = {
-                name: split_by_class(measured.rows, np.asarray(scenes.labels))
-                for name, measured in measure(subject.model, scenes, subject.modules).items()
-            }
-            numbers["more"] = {
-                name: measure_ranks(
-                    subject.model, draw(subject, folders, name, MORE_IMAGES, subject.size), subject.modules
-                )
-                for name in THREE
-            }
+            numbers |= study_spectra(subject, folders, np.asarray(scenes.labels))
         advance(1, "")
     return numbers
+
+
+def study_spectra(subject: Subject, folders: Folders, labels: Int64[np.ndarray, " image"]) -> dict[str, Any]:
+    """Return spectra by set and module, those of scenes by class, and the effective ranks of more images.
+
+    `labels` are those of the scenes.
+    """
+    model, modules = subject.model, subject.modules
+    measured = {name: measure(model, images, modules) for name, images in image_sets(subject, folders)}
+    more = {name: measure(model, draw(subject, folders, name, MORE_IMAGES, subject.size), modules) for name in THREE}
+    return {
+        "sets": {name: {module: describe(*each) for module, each in of.items()} for name, of in measured.items()},
+        "by_class": {name: split_by_class(each.rows, labels) for name, each in measured[SCENES].items()},
+        "more": {
+            name: {module: each.result.spectrum.effective_rank() for module, each in of.items()}
+            for name, of in more.items()
+        },
+    }
 
 
 def study_signs(subject: Subject, scenes: ImageSet) -> dict[str, Any]:
