@@ -22,12 +22,15 @@ from in4310repro.report import evidence
 from in4310repro.report.published_numbers import original
 from in4310repro.runs.deviations import PUBLISHED
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.names import TENSORS
 from in4310repro.system.files import json_bytes, read_json, write_file
 from tests.experiment import cells, counts, levels, precisions
 from tests.experiment.cells import FOLDER, Predictions
 from tests.experiment.effects import measure_effect, parse_contrast
 from tests.experiment.statements import STATEMENTS, printed_as_run
 
+FEATURE_MAPS = FOLDER.parent / "feature-maps/numbers.json"
+PUBLISHED_NUMBERS = FOLDER.parent / "published/numbers.json"
 FILE, COUNTS = FOLDER / "cells.json", FOLDER / "counts.json"
 PAGE, CHART = FOLDER / "experiment.md", FOLDER / "levels.svg"
 TEMPLATE = Path(__file__).with_name("experiment.md.jinja")
@@ -145,13 +148,31 @@ def chances_and_outcomes(kept: Kept, network: str, predictions: Predictions) -> 
     return rows
 
 
-def count_statements(rows: list[dict[str, Any]]) -> dict[str, int]:
-    """Return how many statements hold of the first seed of each cell that was run."""
-    found: dict[str, int] = {}
+def statements_held(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return the names of the statements that hold of the first seed of each cell that was run."""
+    found: dict[str, list[str]] = {}
     for row in rows:
         if row["holds"]:
-            found[row["cell"]] = found.get(row["cell"], 0) + row["holds"][0]
+            found.setdefault(row["cell"], []).extend([row["name"]] if row["holds"][0] else [])
     return found
+
+
+def same_trainings(of_network: dict[str, dict[str, Any]]) -> list[list[str]]:
+    """Return cells and seeds of which every epoch of every setting has the same bits."""
+    found: dict[tuple[str, ...], list[str]] = {}
+    for cell, seeds in of_network.items():
+        for seed, run in seeds.items():
+            epochs = tuple(sha256 for name, sha256 in sorted(run["files_sha256"].items()) if name.endswith(TENSORS))
+            found.setdefault(epochs, []).append(f"`{cell}` of seed {seed}")
+    return [group for group in found.values() if len(group) > 1]
+
+
+def first_shares() -> tuple[float, float]:
+    """Return the lowest and highest share of values <= 0 in conv1 of the ResNet-18s that were measured, in percent."""
+    numbers = read_json(FEATURE_MAPS)
+    measured = [each["signs"]["changes"].get("conv1") for each in numbers["networks"]]
+    shares = [100 * each["as it is"] for each in measured if each] + [numbers["corrected_run"]["conv1"]]
+    return min(shares), max(shares)
 
 
 def is_surprise(row: dict[str, Any]) -> bool:
@@ -224,7 +245,8 @@ def context_of(kept: Kept) -> dict[str, Any]:
         networks[network] = {
             "what": predictions["networks"][network]["what"],
             "statements": rows,
-            "counted": count_statements(rows),
+            "held": statements_held(rows),
+            "same_training": same_trainings(kept.get(network, {})),
             "surprises": [row for row in rows if is_surprise(row)],
             "brier": brier(rows),
             "open": brier(rows, 0.05, 0.95),
@@ -236,6 +258,8 @@ def context_of(kept: Kept) -> dict[str, Any]:
         "predictions": predictions,
         "networks": networks,
         "printed": original(),
+        "consequences": read_json(PUBLISHED_NUMBERS)["consequences"],
+        "first_shares": first_shares(),
         "two_looks": computed["looks"],
         "factors": bayes_factors,
         "rival": predictions["bayes"]["rival"],

@@ -189,13 +189,22 @@ def test_a_cell_that_was_not_run_has_no_outcome_on_the_page() -> None:
     assert original()["chosen"] == "sgd"
 
 
-def test_statements_are_counted_by_cell_and_surprises_are_those_of_small_chances() -> None:
+def test_statements_that_hold_are_named_by_cell_and_surprises_are_those_of_small_chances() -> None:
     rows = [
-        {"cell": "a", "chance": 0.05, "known": False, "holds": [True, False]},
-        {"cell": "a", "chance": 0.95, "known": False, "holds": [True]},
-        {"cell": "a", "chance": 0.95, "known": False, "holds": [False]},
-        {"cell": "b", "chance": 0.05, "known": True, "holds": [True]},
-        {"cell": "c", "chance": 0.05, "known": False, "holds": []},
+        {"name": "one", "cell": "a", "chance": 0.05, "known": False, "holds": [True, False]},
+        {"name": "two", "cell": "a", "chance": 0.95, "known": False, "holds": [True]},
+        {"name": "three", "cell": "a", "chance": 0.95, "known": False, "holds": [False]},
+        {"name": "one", "cell": "b", "chance": 0.05, "known": True, "holds": [False]},
+        {"name": "one", "cell": "c", "chance": 0.05, "known": False, "holds": []},
     ]
-    assert page.count_statements(rows) == {"a": 2, "b": 1}
+    assert page.statements_held(rows) == {"a": ["one", "two"], "b": []}
     assert [page.is_surprise(row) for row in rows] == [True, False, True, False, False]
+
+
+def test_runs_of_which_every_epoch_has_the_same_bits_are_one_training() -> None:
+    def run(*epochs: str, best: str = "") -> dict[str, dict[str, str]]:
+        hashes = {f"{number}/tensors.json": sha256 for number, sha256 in enumerate(epochs)}
+        return {"files_sha256": {**hashes, "0/best.safetensors": best}}
+
+    kept = {"a": {"0": run("x", "y", best="1"), "1": run("x", "z")}, "b": {"0": run("x", "y", best="2")}}
+    assert page.same_trainings(kept) == [["`a` of seed 0", "`b` of seed 0"]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from torchvision.models import resnet18
 
 from in4310repro.data.images import ImageSet
 from in4310repro.models.network import open_network
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import read_json
 from tests.sessions.feature_maps import changes, figures, measurement, spectra, statements
 from tests.sessions.feature_maps.changes import Piece
@@ -27,9 +28,7 @@ from tests.sessions.feature_maps.networks import (
     LITE_NORMS,
     RESNET_BLOCKS,
     RESNET_NORMS,
-    Run,
     Subject,
-    has_ended,
     merge,
     subjects_of_run,
 )
@@ -408,7 +407,7 @@ def test_optimizers_are_compared_within_a_protocol_and_from_fresh_starts_alone()
     assert "not compared" in numbers_of(first, warm, other).optimizers()
     shared = {**first, "also": [{**other, "setting": "adamw"}]}
     assert numbers_of(shared, warm, other).optimizers() == (
-        "Of settings with a fresh start, with the number of networks: "
+        "Of settings with a fresh start in one protocol, with the number of networks: "
         "corrected, 9 images, 2 epochs: adamw 30.0 % (1), sgd 50.0 % (1)."
     )
 
@@ -466,6 +465,11 @@ def test_networks_with_equal_weights_are_measured_once_with_the_facts_of_both() 
     assert [each.also for each in merged] == [(second.facts,), ()]
 
 
+def test_of_one_training_the_network_of_another_epoch_is_not_measured() -> None:
+    first, second, third = (replace(subject_of(seed, False), last_weights=last) for seed, last in enumerate("aab"))
+    assert [each.model for each in merge([first, second, third])] == [first.model, third.model]
+
+
 def subject_of(seed: int, has_spectra: bool) -> Subject:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -512,19 +516,12 @@ def test_the_page_shows_the_figures_that_are_there() -> None:
 def test_networks_of_a_run_are_measured_on_scenes_that_it_did_not_read(
     finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: Path
 ) -> None:
-    run = Run.open(finished_run, copied_scenes(tmp_path / "scenes"))
-    initial, *trained = subjects_of_run(run)
-    assert [each.facts["setting"] for each in trained] == list(run.best) == ["adamw", "rmsprop", "sgd"]
+    run = FinishedRun.open(finished_run)
+    initial, *trained = subjects_of_run(run, copied_scenes(tmp_path / "scenes"))
+    assert [each.facts["setting"] for each in trained] == ["adamw", "rmsprop", "sgd"]
     read = {entry.path for part in ("training", "validation") for entry in run.split.parts[part]}
     assert {entry.path for entry in initial.scenes}.isdisjoint(read)
-    assert [each.facts["setting"] for each in trained if each.measures_spectra] == [run.selected]
+    assert [each.facts["setting"] for each in trained if each.measures_spectra] == [run.metrics["setting"]]
     assert trained[0].initial is initial.model
     before, after = (each.model.get_parameter("conv1.weight") for each in (initial, trained[0]))
     assert not torch.equal(before, after)
-
-
-def test_a_setting_in_training_is_not_measured(finished_run: Path) -> None:
-    files = RunFolder.open(finished_run)
-    assert has_ended(files, "adamw", 2)
-    assert not has_ended(files, "adamw", 3)
-    assert not has_ended(files, "absent", 2)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -46,6 +47,25 @@ def test_what_does_not_fit_is_one_line(
 def test_a_batch_of_feature_maps_that_does_not_fit_is_one_line(call: Call, tmp_path: Path) -> None:
     words = ("features", "--data", str(tmp_path), "--out", "x.json", "--image-size", "16384", "--device", "cpu")
     refused(call, words, "--batch-size 16 at --image-size 16384 takes at least 429 GB of memory")
+
+
+def test_memory_of_mapped_files_grows_by_the_bytes_that_are_read(tmp_path: Path) -> None:
+    before = machine.mapped()
+    if before is None:
+        pytest.skip("only Linux says the memory of mapped files")
+    (tmp_path / "file").write_bytes(bytes(2**26))
+    values = np.memmap(tmp_path / "file", np.uint8, "r")
+    unread = machine.mapped() or 0
+    assert values.sum() == 0
+    read = machine.mapped() or 0
+    assert unread - before < 2**24
+    assert abs(read - unread - 2**26) < 2**24
+
+
+def test_memory_of_mapped_files_is_unknown_where_the_system_does_not_say_it(tmp_path: Path) -> None:
+    assert machine.mapped(tmp_path / "none") is None
+    (tmp_path / "status").write_text("Name:\tpython\n")
+    assert machine.mapped(tmp_path / "status") is None
 
 
 def test_a_training_keeps_more_for_its_gradients_than_it_is_refused_for() -> None:

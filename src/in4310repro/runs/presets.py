@@ -56,7 +56,7 @@ PRESETS = {
         settings=three_settings(1e-3, 1e-3, 0.02),
         feature_images=180,
     ),
-    "course": Config(preset="course", weights="imagenet", numerics="native", settings=three_settings(1e-3, 1e-3, 1e-3)),
+    "course": Config(preset="course", weights="imagenet", settings=three_settings(1e-3, 1e-3, 1e-3)),
     "tiny": Config(
         preset="tiny",
         scenes=8,

@@ -40,6 +40,18 @@ def most_used() -> int | None:
     return most if sys.platform == "darwin" else most * 1024
 
 
+def mapped(status: Path = Path("/proc/self/status")) -> int | None:
+    """Return the bytes of mapped files that this process holds in memory; None if unknown.
+
+    The system can drop them. They count in `most_used`. Only Linux says them.
+    """
+    try:
+        lines = status.read_text(encoding="ascii", errors="replace").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile:")), None)
+
+
 def refuse_beyond_memory(what: str, need: int) -> None:
     """Raise ValueError if a computation that needs at least `need` bytes exceeds this machine's memory.
 

@@ -22,7 +22,7 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.folder import moves_to
 from in4310repro.runs.settings import STRENGTHS, OptimizerSetting
 from in4310repro.system.context import Context
-from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, size_text
+from in4310repro.system.machine import mapped, most_used, nearest, refuse_beyond_disk, size_text
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import checkpoints
@@ -49,6 +49,7 @@ class Rehearsal:
     checkpoint_bytes: Mapping[str, int]  # of each setting
     weights_bytes: int
     memory: int | None  # that this process held at most
+    mapped: int | None  # of mapped files, at its end
     gpu_memory: int = 0
 
     @property
@@ -119,6 +120,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         checkpoint_bytes=checkpoint_bytes,
         weights_bytes=len(tensor_bytes(plan.network.state_dict(), to_metadata(plan.config.preprocessing))),
         memory=most_used(),
+        mapped=mapped(),
         gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
     )
     refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
@@ -204,6 +206,8 @@ def describe(rehearsal: Rehearsal) -> Iterator[str]:
     yield f"disk: {size_text(end)} at the end, up to {size_text(most)} meanwhile; a checkpoint: {each}"
     if rehearsal.memory is not None:
         yield f"memory: {size_text(rehearsal.memory)}, which this dry run held at most"
+    if rehearsal.mapped is not None:
+        yield f"memory of mapped files, which the system can drop: {size_text(rehearsal.mapped)} at the end"
     if rehearsal.gpu_memory:
         yield f"memory of {numerics.device_name}: {size_text(rehearsal.gpu_memory)}"
     if rehearsal.fitted:

@@ -3,8 +3,7 @@
     nox -s evidence -- feature-maps RUN... --data mandatory1/data --imagenet imagenet-sample-images
         --cifar10 CIFAR-10-images/test
 
-Of a run that is still in training, the settings that have ended are measured. Writes `reports/feature-maps`, without
-photographs. Networks that are already in its `numbers.json` are not measured
+Writes `reports/feature-maps`, without photographs. Networks that are already in its `numbers.json` are not measured
 again unless their weights, their scenes or `study.VERSION` have changed.
 """
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from in4310repro.data.folders import Catalogue, Entry, catalogue
 from in4310repro.data.preprocessing import Preprocessing
-from in4310repro.data.splits import Split, from_csv
+from in4310repro.data.splits import from_csv
 from in4310repro.models.network import open_network
 from in4310repro.models.sources import FIVE_MODULES, LITE
 from in4310repro.runs import names
-from in4310repro.runs.config import Config, from_json
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS
 from in4310repro.system.tensors import tensors_sha256
 
@@ -49,7 +48,8 @@ class Subject:
     trained_on: tuple[Entry, ...] = ()
     initial: nn.Module | None = None  # the network before training
     facts: Mapping[str, Any]
-    also: tuple[Mapping[str, Any], ...] = ()  # facts of networks of other runs with equal weights
+    last_weights: str = ""  # sha256 of the weights after the last epoch of its training
+    also: tuple[Mapping[str, Any], ...] = ()  # facts of networks of other runs by the same training
 
     @property
     def measures_spectra(self) -> bool:
@@ -57,49 +57,20 @@ class Subject:
         return bool(self.facts["spectra"])
 
 
-class Run(NamedTuple):
-    """A run's settings that have ended, with their best weights; others may still be in training."""
-
-    name: str
-    config: Config
-    split: Split
-    best: Mapping[str, Mapping[str, Tensor]]  # by setting
-    selected: str  # the last that has ended, while others are in training
-
-    @classmethod
-    def open(cls, folder: Path, data: Path) -> Run:
-        """Read a run's configuration, split and weights, whether or not it is finished.
-
-        Raises:
-            ValueError: no setting has ended, or a file is damaged.
-        """
-        files = RunFolder.open(folder)
-        config = from_json(files.read_json(names.CONFIG), f"{folder / names.CONFIG}")
-        ended = [setting.name for setting in config.settings if has_ended(files, setting.name, config.epochs)]
-        if not ended:
-            raise ValueError(f"no setting of {folder} has ended")
-        best = {name: files.read_tensors(names.of_setting(name, names.BEST_WEIGHTS)) for name in ended}
-        finished = (folder / names.METRICS).exists()
-        selected: str = files.read_json(names.METRICS)["setting"] if finished else ended[-1]
-        return cls(folder.name, config, from_csv(files.file(names.SPLIT), data), best, selected)
-
-
-def has_ended(files: RunFolder, setting: str, epochs: int) -> bool:
-    file = names.of_setting(setting, names.HISTORY)
-    return (files.folder / file).exists() and len(files.read_json(file)) == epochs
-
-
 def subjects(runs: Sequence[Path], data: Path) -> list[Subject]:
-    """Return EfficientNet-Lite0, then the networks of each run; networks with equal weights once."""
-    of_runs = [subject for folder in runs for subject in subjects_of_run(Run.open(folder, data))]
+    """Return EfficientNet-Lite0, then the networks of each run; of one training a single network."""
+    of_runs = [subject for folder in runs for subject in subjects_of_run(FinishedRun.open(folder), data)]
     return [lite_subject(catalogue(data)), *merge(of_runs)]
 
 
 def merge(listed: Sequence[Subject]) -> list[Subject]:
-    """Return the first of the networks with equal weights, with spectra if any of them has, and the others' facts."""
+    """Return the first network of each training, with spectra if another has them, and the others' facts.
+
+    Deviations that only change evaluation select other epochs of the same training.
+    """
     found: dict[str, Subject] = {}
     for subject in listed:
-        sha256 = tensors_sha256(subject.model.state_dict())
+        sha256 = subject.last_weights or tensors_sha256(subject.model.state_dict())
         if first := found.get(sha256):
             facts = {**first.facts, "spectra": first.measures_spectra or subject.measures_spectra}
             found[sha256] = replace(first, facts=facts, also=(*first.also, subject.facts))
@@ -108,17 +79,19 @@ def merge(listed: Sequence[Subject]) -> list[Subject]:
     return list(found.values())
 
 
-def subjects_of_run(run: Run) -> Iterator[Subject]:
+def subjects_of_run(run: FinishedRun, data: Path) -> Iterator[Subject]:
     """Yield the network before training, and that of each setting."""
-    config, split = run.config, run.split
+    config, split, name = run.config, from_csv(run.files.file(names.SPLIT), data), run.folder.name
     trained_on = split.parts[config.protocol.part_read_as("training")]
     read = {entry.sha256 for entry in (*trained_on, *split.parts[config.protocol.part_read_as("validation")])}
     classes, weights = len(split.classes), config.network.read_weights(config.weights)
     initial = config.network.build(classes, config.seed, weights)
-    for setting, best in {INITIAL: None, **run.best}.items():
+    best = {each: run.files.read_tensors(names.of_setting(each, names.BEST_WEIGHTS)) for each in run.histories}
+    for setting in (INITIAL, *best):
+        trained = setting != INITIAL
         yield Subject(
-            name=f"{run.name}, {setting}",
-            model=initial if best is None else config.network.restore(classes, best, f"{run.name}, {setting}"),
+            name=f"{name}, {setting}",
+            model=config.network.restore(classes, best[setting], f"{name}, {setting}") if trained else initial,
             modules=FIVE_MODULES,
             norms=RESNET_NORMS,
             blocks=RESNET_BLOCKS,
@@ -127,25 +100,26 @@ def subjects_of_run(run: Run) -> Iterator[Subject]:
             root=f"{split.root}",
             classes=split.classes,
             scenes=tuple(entry for entry in split.catalogue().entries if entry.sha256 not in read),
-            trained_on=() if best is None else trained_on,
-            initial=None if best is None else initial,
+            trained_on=trained_on if trained else (),
+            initial=initial if trained else None,
+            last_weights=run.tensors[setting][-1]["weights_sha256"] if trained else "",
             facts=facts_of(run, setting, len(trained_on)),
         )
 
 
-def facts_of(run: Run, setting: str, training_images: int) -> dict[str, Any]:
+def facts_of(run: FinishedRun, setting: str, training_images: int) -> dict[str, Any]:
     config, trained = run.config, setting != INITIAL
     settings = [each.name for each in config.settings]
     return {
         "kind": "trained" if trained else INITIAL,
-        "run": run.name,
+        "run": run.folder.name,
         "protocol": f"{config.protocol}",
         "seed": config.seed,
         "setting": setting,
         "after": config.protocol.setting_before(setting, settings) if trained else None,
         "epochs": config.epochs if trained else 0,
         "training_images": training_images if trained else 0,
-        "spectra": setting in (INITIAL, run.selected),
+        "spectra": setting in (INITIAL, run.metrics["setting"]),
     }
 
 

@@ -201,7 +201,7 @@ class Numbers:
                 compared.append(f"{protocol}: {', '.join(named)}")
         if not compared:
             return "No protocol has two settings with a fresh start here: optimizers are not compared."
-        return f"Of settings with a fresh start, with the number of networks: {'; '.join(compared)}."
+        return f"Of settings with a fresh start in one protocol, with the number of networks: {'; '.join(compared)}."
 
     def one_class(self, kind: str, module: str) -> str:
         """Return the lowest and the highest effective rank of one class of scenes, over classes and networks."""
@@ -245,20 +245,11 @@ def page(numbers: dict[str, Any]) -> str:
     """Return the page as Markdown."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)  # noqa: S701
     template = environment.from_string(Path(__file__).with_name("page.md.jinja").read_text("utf-8"))
-    spectra, shares, causes = statements.OF_SPECTRA, statements.OF_SHARES, statements.OF_CAUSES
-    named = {
-        "differs": spectra[0],
-        "rises": spectra[7],
-        "more_below": shares[1],
-        "cut": shares[2],
-        "input_nearer": causes[3],
-        "weights_nearer": causes[4],
-        "free": causes[-1],
-    }
     names = {"scenes": SCENES, "imagenet": IMAGENET, "cifar": CIFAR, "reduced": REDUCED}
     return (
         template.render(
             n=Numbers(numbers),
+            tried=statements,
             kinds=KINDS,
             three=THREE,
             printed=numbers["printed"],
@@ -266,7 +257,6 @@ def page(numbers: dict[str, Any]) -> str:
             zip=zip,
             projections=LITE_PROJECTIONS,
             **names,
-            **named,
         )
         + "\n"
     )

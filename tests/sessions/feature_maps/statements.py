@@ -141,8 +141,26 @@ MODULE, IMAGE_SET, CONVOLUTION, NETWORK = (
     "network and convolution",
     "network",
 )
+# Those that the page quotes by name.
+DIFFERS = Statement("The effective ranks of scenes and CIFAR-10 differ", MODULE, rank_differs(SCENES, CIFAR))
+RISES = Statement("The effective rank rises from each module to the next", IMAGE_SET, rises("effective_rank"))
+MORE_BELOW = Statement(
+    "It is higher in the last module than in the first", IMAGE_SET, last_is_above_first("non_positive")
+)
+CUT = Statement(
+    "After batch norm, on scenes, it is higher in the last module than in the first", NETWORK, last_cuts_more
+)
+INPUT_NEARER = Statement("With its input centred, it is nearer to 50 %", CONVOLUTION, nearer("its input centred"))
+WEIGHTS_NEARER = Statement(
+    "With each channel's weights centred, it is nearer to 50 %", CONVOLUTION, nearer("its weights centred")
+)
+FREE = Statement(
+    "Outputs can be moved to the printed 74.3 % or more with every image in the same class",
+    NETWORK,
+    outputs_move_freely,
+)
 OF_SPECTRA = (
-    Statement("The effective ranks of scenes and CIFAR-10 differ", MODULE, rank_differs(SCENES, CIFAR)),
+    DIFFERS,
     Statement("Those of scenes and ImageNet differ", MODULE, rank_differs(SCENES, IMAGENET)),
     Statement("Those of ImageNet and CIFAR-10 differ", MODULE, rank_differs(IMAGENET, CIFAR)),
     Statement(
@@ -157,17 +175,15 @@ OF_SPECTRA = (
     ),
     Statement("Each class of scenes has a lower effective rank than six classes", MODULE, one_class_is_lower),
     Statement("Scenes of its training have a larger total variance than others", MODULE, trained_on_varies_more),
-    Statement("The effective rank rises from each module to the next", IMAGE_SET, rises("effective_rank")),
+    RISES,
     Statement(
         "The share of the first eigenvalue falls from each module to the next", IMAGE_SET, rises("first_share", -1)
     ),
 )
 OF_SHARES = (
     Statement("The share of values <= 0 rises from each module to the next", IMAGE_SET, rises("non_positive")),
-    Statement("It is higher in the last module than in the first", IMAGE_SET, last_is_above_first("non_positive")),
-    Statement(
-        "After batch norm, on scenes, it is higher in the last module than in the first", NETWORK, last_cuts_more
-    ),
+    MORE_BELOW,
+    CUT,
 )
 OF_CAUSES = (
     Statement(
@@ -181,8 +197,8 @@ OF_CAUSES = (
         mean_weight_tells_the_side,
     ),
     Statement("With its input centred, the share is within 3 points of 50 %", CONVOLUTION, near("its input centred")),
-    Statement("With its input centred, it is nearer to 50 %", CONVOLUTION, nearer("its input centred")),
-    Statement("With each channel's weights centred, it is nearer to 50 %", CONVOLUTION, nearer("its weights centred")),
+    INPUT_NEARER,
+    WEIGHTS_NEARER,
     Statement("With its initial weights, it is within 3 points of 50 %", CONVOLUTION, near("its initial weights")),
     Statement("Without the ReLU before it, it is nearer to 50 %", CONVOLUTION, nearer("no ReLU before it")),
     Statement(
@@ -190,11 +206,7 @@ OF_CAUSES = (
         CONVOLUTION,
         nearer("batch norm's bias 0 before it"),
     ),
-    Statement(
-        "Outputs can be moved to the printed 74.3 % or more with every image in the same class",
-        NETWORK,
-        outputs_move_freely,
-    ),
+    FREE,
 )
 
 
