@@ -359,8 +359,8 @@ def page(data: str) -> str:
     }
     share = first[0]["accuracy"]
     by_chance = 100 * 1.96 * math.sqrt(2 * share * (1 - share) / TEST_IMAGES)
-    native = read_json(PUBLISHED)["corrected"]["test"]["mean_class_accuracy"]
-    values = {"points": points, "leaves_out": fewer, "chance": by_chance, "native": native}
+    corrected = read_json(PUBLISHED)["corrected"]["test"]["mean_class_accuracy"]
+    values = {"points": points, "leaves_out": fewer, "chance": by_chance, "corrected": corrected}
     return template.render(numbers, images=IMAGES, options=options, **values) + "\n"
 
 

@@ -295,5 +295,5 @@ def _changes(base: Mapping[str, float | None], numbers: Mapping[str, float | Non
         describe_change(base["test mAP"], numbers["test mAP"]),
         "-" if unseen is None else f"{unseen:.4f}",
         "." if share == 0 else f"{share:+.2f}",
-        "." if set(ratios) == {1.0} else f"{min(ratios):.2f} to {max(ratios):.2f}",
+        "." if set(ratios) == {1.0} else f"{min(ratios):.3g} to {max(ratios):.3g}",
     )

@@ -193,6 +193,9 @@ def limits(report: AblationReport) -> str:
             "images by chance (95 %), and by more where trainings differ."
         ]
     said.append("With shared-split, and so with published, the test images are those of training.")
+    said.append(
+        "Test results, shares and eigenvalues are of the setting that is selected, which may differ between protocols."
+    )
     if report["config"].get("format", 1) not in configuration.OF_RUNS:
         said.append("The runs are of an older format, which commands of today refuse.")
     return " ".join(said)
