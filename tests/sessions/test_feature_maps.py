@@ -395,10 +395,10 @@ def numbers_of(*networks: dict[str, Any]) -> Numbers:
 def test_a_warm_start_continues_a_training_and_is_not_one_of_its_own() -> None:
     first, second = trained("published", "adamw", 0.3), trained("published", "rmsprop", 0.4, after="adamw")
     assert numbers_of(first, second).runs() == (
-        "2 networks of 1 training, seed 0; `published`: adamw, rmsprop after adamw"
+        "2 networks of 1 training from a fresh start, seed 0; `published`: adamw, rmsprop after adamw"
     )
     other = trained("corrected", "adamw", 0.3, seed=1)
-    assert numbers_of(first, other).runs().startswith("2 networks of 2 trainings, seeds 0, 1; ")
+    assert numbers_of(first, other).runs().startswith("2 networks of 2 trainings from a fresh start, seeds 0, 1; ")
 
 
 def test_optimizers_are_compared_within_a_protocol_and_from_fresh_starts_alone() -> None:

@@ -92,7 +92,8 @@ class Numbers:
         listed = f"seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
         named = "; ".join(f"`{protocol}`: {', '.join(of)}" for protocol, of in settings.items())
         trainings = sum(not network["after"] for network in trained)
-        return f"{count(trained, 'network')} of {count(range(trainings), 'training')} from a fresh start, {listed}; {named}"
+        counted = f"{count(trained, 'network')} of {count(range(trainings), 'training')} from a fresh start"
+        return f"{counted}, {listed}; {named}"
 
     def _occurrences(self) -> Iterator[tuple[Mapping[str, Any], Network]]:
         """Yield the facts of each trained network, once for every run that has it, with its numbers."""
