@@ -82,7 +82,7 @@ def test_the_page_says_the_numbers_of_the_runs_of_the_report_and_of_an_ablation(
     for run in runs:
         assert numbers["runs"][run.folder.name]["files_sha256"] == run.files.manifest()
     assert "--out published-0" in text
-    assert "| shared-split | +0.2500 | . | 0.2500 | -2.00 | 1.50 to 1.50 |" in text
+    assert "| shared-split | +0.2500 | . | 0.2500 | -2.00 | 1.5 to 1.5 |" in text
     assert "| warm-start | . | . | - | . | . |" in text
     pictures = re.findall(r"!\[.*?\]\((.*?)\)", text)
     assert len(pictures) == 3
