@@ -24,6 +24,7 @@ from torch import nn
 
 from in4310repro.report.markup import Panel, axes, file, join, label, legend, linear, mark, path, read_asset
 from in4310repro.system.files import json_bytes, read_json, write_file
+from in4310repro.system.machine import resident
 from in4310repro.system.numerics import generator_for
 
 ROOT = Path(__file__).parents[2]
@@ -103,21 +104,12 @@ def measure_peak(words: list[str], folder: Path) -> int:
             env=environment,
         )
         while process.poll() is None:
-            most = max(most, read_anonymous(process.pid))
+            most = max(most, resident("RssAnon", Path(f"/proc/{process.pid}/status")) or 0)
             time.sleep(BETWEEN)
     # Exit code 1 reports a finding: noise may have near-duplicates.
     if process.returncode not in (0, 1):
         raise SystemExit(f"{' '.join(words)} ended with {process.returncode}:\n{log.read_text()[-2000:]}")
     return most
-
-
-def read_anonymous(process: int) -> int:
-    """Return the bytes of anonymous memory that a process holds now; 0 if it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")), 0)
 
 
 def compute_growth(images: Sequence[int], peaks: Mapping[str, Sequence[int]]) -> dict[str, float]:

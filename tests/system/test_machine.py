@@ -50,22 +50,22 @@ def test_a_batch_of_feature_maps_that_does_not_fit_is_one_line(call: Call, tmp_p
 
 
 def test_memory_of_mapped_files_grows_by_the_bytes_that_are_read(tmp_path: Path) -> None:
-    before = machine.mapped()
+    before = machine.resident("RssFile")
     if before is None:
         pytest.skip("only Linux says the memory of mapped files")
     (tmp_path / "file").write_bytes(bytes(2**26))
     values = np.memmap(tmp_path / "file", np.uint8, "r")
-    unread = machine.mapped() or 0
+    unread = machine.resident("RssFile") or 0
     assert values.sum() == 0
-    read = machine.mapped() or 0
+    read = machine.resident("RssFile") or 0
     assert unread - before < 2**24
     assert abs(read - unread - 2**26) < 2**24
 
 
 def test_memory_of_mapped_files_is_unknown_where_the_system_does_not_say_it(tmp_path: Path) -> None:
-    assert machine.mapped(tmp_path / "none") is None
+    assert machine.resident("RssFile", tmp_path / "none") is None
     (tmp_path / "status").write_text("Name:\tpython\n")
-    assert machine.mapped(tmp_path / "status") is None
+    assert machine.resident("RssFile", tmp_path / "status") is None
 
 
 def test_a_training_keeps_more_for_its_gradients_than_it_is_refused_for() -> None:

@@ -13,7 +13,7 @@ from torch import nn
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
-from in4310repro.system.machine import mapped, most_used
+from in4310repro.system.machine import most_used, resident
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.training import dry_run, experiment
 from in4310repro.training.dry_run import Rehearsal, describe, rehearse
@@ -107,7 +107,7 @@ def test_a_dry_run_writes_nothing_and_says_what_would_be(call: Call, tmp_path: P
     assert said[2].startswith("would write: runs/tiny: config.json, fingerprint.json, split.csv, ")
     assert said[2].endswith("for each of adamw, rmsprop, sgd: history.json, tensors.json, best.safetensors")
     begins = [line.partition(":")[0] for line in said[3:-1]]
-    files = ["memory of mapped files, which the system can drop"] if mapped() is not None else []
+    files = ["memory of mapped files, which the system can drop"] if resident("RssFile") is not None else []
     assert begins == ["disk", "memory", *files, "time"] or most_used() is None
 
 

@@ -40,16 +40,19 @@ def most_used() -> int | None:
     return most if sys.platform == "darwin" else most * 1024
 
 
-def mapped(status: Path = Path("/proc/self/status")) -> int | None:
-    """Return the bytes of mapped files that this process holds in memory; None if unknown.
+def resident(part: str, status: Path = Path("/proc/self/status")) -> int | None:
+    """Return the bytes of a part of a process's memory; None if unknown, as everywhere but on Linux.
 
-    The system can drop them. They count in `most_used`. Only Linux says them.
+    Args:
+        part: a name in the file `status`, such as `RssFile`, the pages of mapped files, which the system can drop, or
+            `RssAnon`, the anonymous pages.
+        status: the file in which Linux describes a process; default: that of this process.
     """
     try:
         lines = status.read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssFile:")), None)
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{part}:")), None)
 
 
 def refuse_beyond_memory(what: str, need: int) -> None:

@@ -22,7 +22,7 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.folder import moves_to
 from in4310repro.runs.settings import STRENGTHS, OptimizerSetting
 from in4310repro.system.context import Context
-from in4310repro.system.machine import mapped, most_used, nearest, refuse_beyond_disk, size_text
+from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, resident, size_text
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import checkpoints
@@ -120,7 +120,7 @@ def rehearse(config: Config, context: Context, folder: Path, *, keep_epochs: boo
         checkpoint_bytes=checkpoint_bytes,
         weights_bytes=len(tensor_bytes(plan.network.state_dict(), to_metadata(plan.config.preprocessing))),
         memory=most_used(),
-        mapped=mapped(),
+        mapped=resident("RssFile"),
         gpu_memory=0 if context.numerics.device == "cpu" else torch.cuda.max_memory_allocated(context.numerics.device),
     )
     refuse_beyond_disk("while it trains the run takes", rehearsal.disk[1], folder)
