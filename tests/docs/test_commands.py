@@ -62,6 +62,18 @@ def test_commands_are_found_in_blocks_and_between_backticks() -> None:
     assert [page.blocks for page in list_pages() if page.name == "README.md"] != [()]
 
 
+def test_a_shown_line_can_be_pasted_into_zsh_and_powershell() -> None:
+    blocks = [block for page in list_pages() for language, block in page.blocks if not language]
+    lines = [line for block in blocks for line in block.splitlines() if _is_command(line)]
+    assert len(lines) > 50
+    # zsh takes a typed # for a word, and PowerShell a comma without quotes for a separator.
+    assert [line for line in lines if re.search(r"\s#|\S,\S", re.sub('"[^"]*"', "", line))] == []
+
+
+def _is_command(line: str) -> bool:
+    return bool([*find_commands(parse_page("x", f"```\n{line}\n```\n"))])
+
+
 def test_every_session_of_nox_that_is_shown_is_there_and_every_one_that_is_there_is_shown() -> None:
     known = set(nox.registry.get())
     shown = set()
@@ -134,7 +146,7 @@ def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: P
     """Return a folder with the files that the documented commands name: runs, images, a network and results."""
     for name in ("demo", "mine", "a", "b"):
         shutil.copytree(finished_run, tmp_path / "runs" / name, copy_function=os.link)
-    for name in ("FOLDER", "other", "photos/mine", "scenes", "imagenet", "cifar10"):
+    for name in ("FOLDER", "other", "photos/mine", "photographs", "imagenet", "cifar10"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         copied_scenes(tmp_path / name)
     for name in ("PHOTO.jpg", "another.jpg"):
@@ -151,6 +163,9 @@ def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: P
             block for each in list_pages() if each.name == page for kind, block in each.blocks if kind == language
         )
         (tmp_path / file).write_text(code, encoding="utf-8")
+    for block in (block for each in list_pages() for kind, block in each.blocks if kind == "toml"):
+        if named := re.match(r"# (\S+\.toml)\n", block):
+            (tmp_path / named.group(1)).write_text(block, encoding="utf-8")
     return tmp_path
 
 
@@ -184,7 +199,7 @@ def test_the_main_command_on_photographs_is_parsed_to_its_configuration(call: Ca
     code, out, error = call("train", *shlex.split(command.partition(" -- ")[2]), "--print-config")
     assert (code, error) == (0, "")
     values = tomllib.loads(out)
-    for name, folder in {"data": "scenes", "imagenet": "imagenet", "cifar10": "cifar10"}.items():
+    for name, folder in {"data": "photographs", "imagenet": "imagenet", "cifar10": "cifar10"}.items():
         assert Path(values[name]) == Path(folder)
         assert (place / values[name]).is_dir()
 

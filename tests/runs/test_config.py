@@ -172,8 +172,9 @@ def test_a_recorded_momentum_that_earlier_versions_ignored_is_still_read() -> No
     assert [setting.momentum for setting in from_json(recorded, "config.json").settings] == [0.9, 0.9, 0.9]
 
 
-def test_a_file_that_begins_with_windows_mark_of_utf8_is_read(tmp_path: Path) -> None:
-    (tmp_path / "mine.toml").write_text("epochs = 7", encoding="utf-8-sig")
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_that_begins_with_a_mark_of_windows_is_read(encoding: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = 7", encoding=encoding)
     assert configure("demo", tmp_path / "mine.toml", {}).epochs == 7
 
 

@@ -63,6 +63,17 @@ def test_the_images_whose_class_the_weights_find_are_counted(place: Path, numeri
     assert found.line("w") == "w name the class of 4 of 6, 0.67 (0.30 to 0.90) images of --imagenet"
 
 
+def test_half_is_expected_of_imagenet_weights_whose_accuracy_nobody_says(
+    place: Path, numerics: Numerics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = config(place)
+    weights = asked.network.read_weights(asked.weights)
+    monkeypatch.setattr(type(asked.network), "imagenet_top_1", lambda _: 0.0)
+    found = preparation.check_weights(replace(asked, weights="imagenet"), weights, Context(numerics))
+    assert found
+    assert found.expected == 0.5
+
+
 def test_weights_that_are_certainly_below_what_is_said_of_them_bring_a_warning() -> None:
     low, unsure = preparation.WeightsCheck(120, 300, 0.75), preparation.WeightsCheck(220, 300, 0.75)
     assert low.line("w").startswith("warning: w name the class of 120 of 300, 0.40 (0.35 to 0.46) images")

@@ -16,7 +16,7 @@ from in4310repro.audit.examine import audit
 from in4310repro.audit.output import audit_json
 from in4310repro.audit.readers import read, show
 from in4310repro.audit.verdicts import Audit, Options
-from in4310repro.system.files import LARGEST_TEXT, json_bytes, read_bytes, reason, strip_advice, write_file
+from in4310repro.system.files import LARGEST_TEXT, decode, json_bytes, read_bytes, reason, strip_advice, write_file
 
 ENDINGS = (".html", ".json")
 IMPOSSIBLE, UNREAD = 1, 2
@@ -128,7 +128,7 @@ def parse_sizes(given: str | None) -> Mapping[str, int]:
 
 def _read_sizes(path: Path) -> list[tuple[str, Any]]:
     try:
-        content = read_bytes(path, LARGEST_TEXT).decode("utf-8-sig")
+        content = decode(read_bytes(path, LARGEST_TEXT))
         if path.suffix.lower() == ".json":
             return list(dict(json.loads(content)).items())
     except (OSError, ValueError, TypeError, RecursionError) as error:

@@ -196,7 +196,7 @@ def train(
         in4310repro train                                    # drawn scenes: about a minute, no download
         in4310repro train --data photos/mine                 # a folder of class folders; writes runs/mine
         in4310repro train --data photos/mine --model resnet50 --epochs 20
-        in4310repro train --preset course --data scenes --imagenet imagenet --cifar10 cifar10
+        in4310repro train --preset course --data photographs --imagenet imagenet --cifar10 cifar10
         in4310repro train --data photos/mine --dry-run       # checks, and estimates of time, disk and memory
         in4310repro train --trace 20                         # what the first steps compute, for diff and compare
         in4310repro train --resume                           # after Ctrl-C; the same bits in the end

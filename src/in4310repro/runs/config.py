@@ -38,7 +38,7 @@ from in4310repro.runs.settings import (
     check_choice,
     obstacle,
 )
-from in4310repro.system.files import LARGEST_TEXT, folder_name, read_bytes, strip_advice
+from in4310repro.system.files import LARGEST_TEXT, decode, folder_name, read_bytes, strip_advice
 from in4310repro.system.machine import EVALUATION_BYTES, TRAINING_BYTES, brief, size_text
 from in4310repro.system.text import did_you_mean
 
@@ -259,8 +259,7 @@ def read_toml(file: Path) -> Values:
     except FileNotFoundError:
         raise ValueError(f"no file {file}; --config takes a TOML file of settings") from None
     try:
-        # A mark of the encoding, as Windows' editor writes it, is no part of the text.
-        values = tomllib.loads(content.decode("utf-8-sig"))
+        values = tomllib.loads(decode(content))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is not TOML: {strip_advice(error)}") from None
     if "preset" in values:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -108,6 +109,15 @@ def read_bytes(path: Path, largest: int = LARGEST) -> bytes:
 def read_text(path: Path) -> str:
     """Return the text of a UTF-8 file; raise the errors of `open_regular`, or UnicodeDecodeError."""
     return read_bytes(path, LARGEST_TEXT).decode()
+
+
+def decode(content: bytes) -> str:
+    """Decode bytes as UTF-16 if they begin with its mark, as PowerShell's `>` may write them, and else as UTF-8.
+
+    Raises:
+        UnicodeDecodeError: the bytes are no such text.
+    """
+    return content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:

@@ -123,7 +123,7 @@ def _choose_preprocessing(config: Config) -> Preprocessing:
 
 
 def _expected(config: Config) -> float:
-    return config.network.imagenet_top_1() if config.weights == "imagenet" else LOWEST
+    return (config.network.imagenet_top_1() or LOWEST) if config.weights == "imagenet" else LOWEST
 
 
 def print_weights_check(config: Config, weights: Weights, context: Context) -> None:
