@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from in4310repro.metrics import Interval
+from in4310repro.system.machine import brief
 
 RECORD = "run.json"
 ABSENT = "-"
@@ -58,11 +59,13 @@ class Source:
 
         Args:
             keys: keys of the number in the file.
-            form: Python format; "share" means two decimals without the leading zero.
+            form: Python format; "share" means two decimals without the leading zero, "brief" three significant digits.
 
         Examples:
             >>> str(Source("figure04.json", {"accuracy": 0.8333}).at("accuracy", form="share"))
             '.83'
+            >>> str(Source("figure09.json", {"largest": 9886.8}).at("largest", form="brief"))
+            '9887'
         """
         value: Any = self.values
         for key in keys:
@@ -72,6 +75,8 @@ class Source:
 
 
 def _text(value: float, form: str) -> str:
+    if form == "brief":
+        return brief(value)
     return f"{value:.2f}".removeprefix("0") if form == "share" else format(value, form)
 
 

