@@ -58,6 +58,9 @@ def test_a_report_is_of_its_preset_and_holds_the_numbers_of_the_golden_file(name
 def test_the_page_of_the_published_protocol_holds_the_numbers_of_the_golden_file() -> None:
     found: dict[str, Any] = json.loads((REPORTS / "published" / "imagenet.json").read_text())
     (published,) = found["published"]
+    cells = json.loads((REPORTS / "experiment" / "cells.json").read_text())["imagenet"]
+    assert cells["separate"]["0"]["summary"]["test"] == found["corrected"]["test"]
+    assert cells["published"]["0"]["summary"]["test"] == published["test"]
     for key in ("mean_class_accuracy", "mean_average_precision"):
         assert found["corrected"]["test"][key] == values()[f"photographs, test images, {key}"]
         assert published["test"][key] == values()[f"photographs-published, test images, {key}"]

@@ -24,8 +24,11 @@ from in4310repro.system.numerics import activate
 
 FOLDER = Path(__file__).parents[2] / "reports/experiment"
 LOOKS = 6  # with random flips, drawn anew for each
+# Settings that no cell changes.
+AS_PRESET = ("settings", "select", "train", "group", "augmentation", "schedule", "warm_up", "crop_ratio", "orientation")
 Predictions = dict[str, Any]
 Cell = dict[str, Any]  # what is kept of a run
+Kept = dict[str, dict[str, dict[str, Cell]]]  # network -> cell -> seed -> what is kept of the run
 
 
 def read_predictions() -> Predictions:
@@ -69,7 +72,10 @@ def cell_of(config: Config, predictions: Predictions) -> tuple[str, str]:
                 "weights": options.get("weights", preset.weights),
                 "image_size": int(options.get("image-size", preset.image_size)),
                 "batch_size": int(options.get("batch-size", preset.batch_size)),
-                "settings": preset.settings,
+                "mean": _channels(options.get("mean")) or preset.mean,
+                "std": _channels(options.get("std")) or preset.std,
+                "interpolation": options.get("interpolation", preset.interpolation),
+                **{name: getattr(preset, name) for name in AS_PRESET},
             }
             if all(getattr(config, name) == value for name, value in expected.items()):
                 return network, cell
@@ -77,6 +83,25 @@ def cell_of(config: Config, predictions: Predictions) -> tuple[str, str]:
         f"a run of {config.model}, weights {config.weights}, {config.image_size} px, {config.epochs} epochs, split "
         f"{config.split}, protocol {config.protocol} is no cell of predictions.toml"
     )
+
+
+def _channels(text: str | None) -> tuple[float, ...]:
+    """Return the numbers of `--mean` or `--std`; nothing if it is not among the options."""
+    return tuple(map(float, text.split(","))) if text else ()
+
+
+def in_order(kept: Kept, predictions: Predictions) -> Kept:
+    """Return what is kept of all runs, in the order of predictions.toml and of the seeds, `published` last."""
+    names = (*predictions["cells"], PUBLISHED)
+    return {
+        network: {
+            cell: {seed: kept[network][cell][seed] for seed in sorted(kept[network][cell], key=int)}
+            for cell in names
+            if cell in kept[network]
+        }
+        for network in predictions["networks"]
+        if network in kept
+    }
 
 
 def measure(run: FinishedRun, data: str) -> Cell:

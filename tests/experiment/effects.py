@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
-from scipy.special import logit
 
 from tests.experiment.cells import Cell, unpack
-from tests.experiment.levels import HIGHEST
 
 Weights = dict[str, float]  # cell -> weight
 
@@ -51,12 +49,6 @@ def contrast(cells: Mapping[str, Cell], weights: Weights) -> tuple[float, float]
     return float(total), math.sqrt(variance)
 
 
-def in_log_odds(cells: Mapping[str, Cell], weights: Weights) -> float:
-    """Return the contrast of the logits of the mean class accuracies; an accuracy of 1 counts as `HIGHEST`."""
-    accuracies = {name: cells[name]["summary"]["test"]["mean_class_accuracy"] for name in weights}
-    return float(sum(weight * logit(min(accuracies[name], HIGHEST)) for name, weight in weights.items()))
-
-
 def of_seeds(values: Sequence[float]) -> list[float] | None:
     """Return the 95 % interval of the mean over seeds by Student's t; None for fewer than two seeds."""
     if len(values) < 2:
@@ -78,14 +70,7 @@ def measure_effect(cells: Mapping[str, Mapping[str, Cell]], weights: Weights) ->
     found = {seed: contrast({name: cells[name][seed] for name in weights}, weights) for seed in seeds}
     values = [value for value, _ in found.values()]
     return {
-        "seeds": {
-            s: {
-                "value": v,
-                "images": [v - 1.96 * e, v + 1.96 * e],
-                "log_odds": in_log_odds({name: cells[name][s] for name in weights}, weights),
-            }
-            for s, (v, e) in found.items()
-        },
+        "seeds": {s: {"value": v, "images": [v - 1.96 * e, v + 1.96 * e]} for s, (v, e) in found.items()},
         "mean": float(np.mean(values)),
         "over_seeds": of_seeds(values),
     }

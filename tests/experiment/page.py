@@ -19,13 +19,13 @@ import numpy as np
 from scipy.special import logsumexp
 
 from in4310repro.report import evidence
-from in4310repro.report.published_numbers import original
+from in4310repro.report.published_numbers import RunSummary, original
 from in4310repro.runs.deviations import PUBLISHED
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import TENSORS
 from in4310repro.system.files import json_bytes, read_json, write_file
 from tests.experiment import cells, counts, levels, precisions
-from tests.experiment.cells import FOLDER, Predictions
+from tests.experiment.cells import FOLDER, Kept, Predictions
 from tests.experiment.effects import measure_effect, parse_contrast
 from tests.experiment.statements import STATEMENTS, printed_as_run
 
@@ -34,10 +34,19 @@ PUBLISHED_NUMBERS = FOLDER.parent / "published/numbers.json"
 FILE, COUNTS = FOLDER / "cells.json", FOLDER / "counts.json"
 PAGE, CHART = FOLDER / "experiment.md", FOLDER / "levels.svg"
 TEMPLATE = Path(__file__).with_name("experiment.md.jinja")
-Kept = dict[str, dict[str, dict[str, Any]]]  # network -> cell -> seed -> what is kept of the run
 WIDTHS = SPREADS = (0.25, 0.5, 1.0, 2.0)
-# Cells that stand for readings, with whether the two last tables are looks at the same images.
-READINGS = {"rival": False, "shared": True, "shared-warm": True}
+# Cells that stand for readings, with whether the two last tables are looks at the same images. `separate`, the
+# assignment's own reading, was added after the first trainings.
+READINGS = {"rival": False, "separate": False, "shared": True, "shared-warm": True}
+# Statements whose outcome in a cell follows from a run that was known, or from how cells are evaluated: the first
+# setting of a warm start starts as without one, and evaluation without flips gives the same images the same scores.
+SETTLED = {
+    ("separate-warm", "first"): ("scratch", "imagenet"),
+    ("shared", "first"): ("scratch", "imagenet"),
+    ("shared", "two-looks"): ("scratch", "imagenet"),
+    ("shared", "level"): ("imagenet",),
+}
+FEWEST_PLACED = 5  # printed pairs, of which a median is given
 
 
 def add(kept: Kept, folder: Path, data: str, predictions: Predictions) -> None:
@@ -65,14 +74,22 @@ def printed_counts(kept: Kept) -> counts.Counts:
 
 
 def expected_levels(kept: Kept, network: str, predictions: Predictions) -> dict[str, list[float]]:
-    """Return the accuracy that each reading expects of the three networks, where its cell was run."""
+    """Return the accuracy that each reading expects of the three networks and of the selected one.
+
+    Readings whose cell was not run are left out.
+    """
     rival = predictions["bayes"]["rival"]
-    found = {"rival": [rival] * 3}
+    found = {"rival": [rival] * 4}
     for reading in list(READINGS)[1:]:
         if seeds := kept.get(network, {}).get(reading):
-            reached = [levels.levels_of(run["summary"])[:3] for run in seeds.values()]
+            reached = [_levels_of(run["summary"]) for run in seeds.values()]
             found[reading] = [min(float(level), levels.HIGHEST) for level in np.mean(reached, axis=0)]
     return found
+
+
+def _levels_of(run: RunSummary) -> list[float]:
+    """Return the mean class accuracy of each setting, and of the selected one, on the protocol's validation."""
+    return [*levels.levels_of(run)[:3], run["settings"][run["selected"]]["mean_class_accuracy"]]
 
 
 def compare_counts(printed: counts.Counts, expected: dict[str, list[float]]) -> list[dict[str, Any]]:
@@ -83,10 +100,8 @@ def compare_counts(printed: counts.Counts, expected: dict[str, list[float]]) -> 
             "spread": spread,
             "log10": {
                 reading: [
-                    counts.log10_probability(
-                        which, accuracies[-len(which.networks) :], width, spread, same_images=READINGS[reading]
-                    )
-                    for which in (printed.last_network(), printed)
+                    counts.log10_probability(which, of_which, width, spread, same_images=READINGS[reading])
+                    for which, of_which in ((printed.last_network(), accuracies[3:]), (printed, accuracies[:3]))
                 ]
                 for reading, accuracies in expected.items()
             },
@@ -144,6 +159,7 @@ def chances_and_outcomes(kept: Kept, network: str, predictions: Predictions) -> 
             seeds = kept.get(network, {}).get(cell, {})
             outcomes = [bool(STATEMENTS[statement["name"]](run["summary"])) for run in seeds.values()]
             known = cell in predictions["networks"][network]["known"]
+            known |= network in SETTLED.get((cell, statement["name"]), ())
             rows.append({"name": statement["name"], "cell": cell, "chance": chance, "known": known, "holds": outcomes})
     return rows
 
@@ -157,14 +173,20 @@ def statements_held(rows: list[dict[str, Any]]) -> dict[str, list[str]]:
     return found
 
 
-def same_trainings(of_network: dict[str, dict[str, Any]]) -> list[list[str]]:
-    """Return cells and seeds of which every epoch of every setting has the same bits."""
-    found: dict[tuple[str, ...], list[str]] = {}
+def same_trainings(of_network: dict[str, dict[str, Any]]) -> dict[tuple[str, ...], list[str]]:
+    """Return the settings of which every epoch has the same bits in several cells, by these cells and seeds."""
+    found: dict[tuple[str, str], list[str]] = {}
     for cell, seeds in of_network.items():
         for seed, run in seeds.items():
-            epochs = tuple(sha256 for name, sha256 in sorted(run["files_sha256"].items()) if name.endswith(TENSORS))
-            found.setdefault(epochs, []).append(f"`{cell}` of seed {seed}")
-    return [group for group in found.values() if len(group) > 1]
+            for name, sha256 in run["files_sha256"].items():
+                if name.endswith(TENSORS):
+                    setting = name.removesuffix(f"/{TENSORS}")
+                    found.setdefault((setting, sha256), []).append(f"`{cell}` of seed {seed}")
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for (setting, _), runs in found.items():
+        if len(runs) > 1:
+            groups.setdefault(tuple(runs), []).append(setting)
+    return groups
 
 
 def first_shares() -> tuple[float, float]:
@@ -231,7 +253,8 @@ def precisions_of(kept: Kept) -> list[dict[str, Any]]:
             pairs = precisions.pairs_of(seeds.values())
             tables = {name: precisions.compare(values, pairs) for name, values in original()["settings"].items()}
             lower = sorted(each["lower"] for table in tables.values() for each in table if each["lower"] is not None)
-            rows.append({"network": network, "cell": cell, "lower": lower})
+            middle = float(np.median(lower)) if len(lower) >= FEWEST_PLACED else None
+            rows.append({"network": network, "cell": cell, "lower": lower, "middle": middle})
     return rows
 
 
@@ -244,6 +267,7 @@ def context_of(kept: Kept) -> dict[str, Any]:
         rows = chances_and_outcomes(kept, network, predictions)
         networks[network] = {
             "what": predictions["networks"][network]["what"],
+            "name": predictions["networks"][network]["what"].split(",")[0],
             "statements": rows,
             "held": statements_held(rows),
             "same_training": same_trainings(kept.get(network, {})),
@@ -257,6 +281,12 @@ def context_of(kept: Kept) -> dict[str, Any]:
     return {
         "predictions": predictions,
         "networks": networks,
+        "all_hold": [
+            f"`{cell}` of {each['name']}"
+            for each in networks.values()
+            for cell, names in each["held"].items()
+            if len(names) == len(STATEMENTS)
+        ],
         "printed": original(),
         "consequences": read_json(PUBLISHED_NUMBERS)["consequences"],
         "first_shares": first_shares(),
@@ -274,6 +304,7 @@ def context_of(kept: Kept) -> dict[str, Any]:
         "made": sorted({f"format {run['format']}, {run['arithmetic']} arithmetic" for *_, run in _runs(kept)}),
         "fewest": precisions.FEWEST,
         "beside": precisions.BESIDE,
+        "fewest_placed": FEWEST_PLACED,
         "near": precisions.NEAR,
     }
 
@@ -298,6 +329,7 @@ def main() -> None:
     kept: Kept = read_json(FILE) if FILE.is_file() else {}
     for folder in given.runs:
         add(kept, folder, given.data, cells.read_predictions())
+    kept = cells.in_order(kept, cells.read_predictions())
     write_file(FILE, json_bytes(kept))
     write_file(COUNTS, json_bytes(compute_counts(kept, cells.read_predictions())))
     write_file(PAGE, render(kept).encode())

@@ -13,7 +13,7 @@ from in4310repro.runs.deviations import parse
 from in4310repro.runs.presets import configure
 from in4310repro.system.files import read_json
 from tests.experiment import cells, page, precisions
-from tests.experiment.effects import contrast, in_log_odds, measure_effect, of_seeds, parse_contrast
+from tests.experiment.effects import contrast, measure_effect, of_seeds, parse_contrast
 from tests.experiment.statements import STATEMENTS, printed_as_run
 
 PREDICTIONS = cells.read_predictions()
@@ -46,7 +46,16 @@ def test_a_run_is_recognised_as_its_cell_by_its_configuration(cell: str) -> None
 
 
 @pytest.mark.parametrize(
-    "change", [{"image_size": 96}, {"protocol": parse("ap-from-logits")}, {"batch_size": 16}, {"epochs": 7}]
+    "change",
+    [
+        {"image_size": 96},
+        {"protocol": parse("ap-from-logits")},
+        {"batch_size": 16},
+        {"epochs": 7},
+        {"std": (0.5, 0.5, 0.5)},
+        {"interpolation": "bicubic"},
+        {"augmentation": "none"},
+    ],
 )
 def test_a_run_that_is_no_cell_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"is no cell of predictions\.toml"):
@@ -151,11 +160,6 @@ def test_an_average_bayes_factor_is_of_probabilities_and_not_of_logarithms() -> 
     assert page.bayes_factors(rows, "shared", 0)["average"] == pytest.approx(np.log10(1.001 / 0.101), abs=1e-12)
 
 
-def test_an_effect_in_log_odds_is_a_contrast_of_logits() -> None:
-    rows = {name: {"summary": {"test": {"mean_class_accuracy": value}}} for name, value in {"a": 0.9, "b": 0.5}.items()}
-    assert in_log_odds(rows, parse_contrast("a - b", 1)) == pytest.approx(np.log(9))
-
-
 def test_chances_are_scored_by_the_first_seed_of_cells_of_which_nothing_was_known() -> None:
     rows = [
         {"chance": 0.2, "known": False, "holds": [True, False]},
@@ -201,10 +205,46 @@ def test_statements_that_hold_are_named_by_cell_and_surprises_are_those_of_small
     assert [page.is_surprise(row) for row in rows] == [True, False, True, False, False]
 
 
-def test_runs_of_which_every_epoch_has_the_same_bits_are_one_training() -> None:
+def test_settings_of_which_every_epoch_has_the_same_bits_are_one_training() -> None:
     def run(*epochs: str, best: str = "") -> dict[str, dict[str, str]]:
-        hashes = {f"{number}/tensors.json": sha256 for number, sha256 in enumerate(epochs)}
-        return {"files_sha256": {**hashes, "0/best.safetensors": best}}
+        hashes = {f"{name}/tensors.json": sha256 for name, sha256 in zip(("adamw", "sgd"), epochs, strict=True)}
+        return {"files_sha256": {**hashes, "adamw/best.safetensors": best}}
 
-    kept = {"a": {"0": run("x", "y", best="1"), "1": run("x", "z")}, "b": {"0": run("x", "y", best="2")}}
-    assert page.same_trainings(kept) == [["`a` of seed 0", "`b` of seed 0"]]
+    kept = {"a": {"0": run("x", "y", best="1"), "1": run("z", "z")}, "b": {"0": run("x", "y", best="2")}}
+    kept["c"] = {"0": run("x", "u")}
+    same = ("`a` of seed 0", "`b` of seed 0")
+    assert page.same_trainings(kept) == {(*same, "`c` of seed 0"): ["adamw"], same: ["sgd"]}
+
+
+def test_settled_outcomes_are_of_cells_and_statements_of_the_predictions_and_not_scored() -> None:
+    kept = read_json(page.FILE)
+    for (cell, name), networks in page.SETTLED.items():
+        for network in networks:
+            rows = page.chances_and_outcomes(kept, network, PREDICTIONS)
+            assert [row["known"] for row in rows if (row["cell"], row["name"]) == (cell, name)] == [True]
+
+
+def test_the_first_setting_of_a_warm_start_is_that_of_the_cell_without_one() -> None:
+    kept = read_json(page.FILE)
+    for of_network in kept.values():
+        first = {cell: seeds["0"]["files_sha256"]["adamw/tensors.json"] for cell, seeds in of_network.items()}
+        for cell in ("separate", "shared"):
+            assert first[cell] == first[f"{cell}-warm"]
+
+
+def test_cells_are_kept_in_the_order_of_the_predictions_and_of_the_seeds() -> None:
+    kept = read_json(page.FILE)
+    assert cells.in_order(kept, PREDICTIONS) == kept
+    for network, of_network in cells.in_order(kept, PREDICTIONS).items():
+        assert list(kept[network]) == list(of_network)
+    mixed: cells.Kept = {"scratch": {"shared": {"10": {}, "2": {}}, "published": {"0": {}}, "separate": {"0": {}}}}
+    ordered = cells.in_order(mixed, PREDICTIONS)["scratch"]
+    assert (list(ordered), list(ordered["shared"])) == (["separate", "shared", "published"], ["2", "10"])
+
+
+def test_the_selected_network_is_expected_at_its_own_level_and_not_at_that_of_the_last() -> None:
+    kept = read_json(page.FILE)
+    for network in kept:
+        levels = page.expected_levels(kept, network, PREDICTIONS)
+        assert all(found[3] >= max(found[:3]) for found in levels.values())
+        assert levels["separate"][3] > levels["separate"][2]  # AdamW was selected
