@@ -106,9 +106,11 @@ def test_report_page_and_golden_file_hold_the_same_numbers(file: dict[str, Any])
     )
     assert record["files_sha256"]["split.csv"] == golden_values["images/sha256 of split.csv"]
     assert record["fingerprint"]["numeric_class"] == file["numeric_class"]
+    all_images = json.loads((REPORTS / "training-images" / "numbers.json").read_text())["curve"]["scratch"]["0"][-1]
+    assert all_images["images"] == sum(golden_values["images/training"])
     for name in ("mean_class_accuracy", "mean_average_precision"):
         fair = golden_values[f"runs/corrected, {name}"]
-        assert record["metrics"][name] == numbers["corrected"]["test"][name] == fair
+        assert record["metrics"][name] == numbers["corrected"]["test"][name] == all_images[name] == fair
         for where, key in (("seen", "test"), ("unseen", "unseen")):
             assert numbers["published"][0][key][name] == golden_values[f"runs/published, {where} images, {name}"]
 

@@ -105,11 +105,31 @@ def train(plan: TrainingPlan, numerics: Numerics, images: int, folder: Path, pro
     }
 
 
-def measure_curve(kind: str, config: Config, progress: Progress) -> None:
+def last_point_from_scratch(config: Config) -> dict[str, Any]:
+    """Return the point of all training images, which is the training by AdamW of the corrected run.
+
+    Raises:
+        SystemExit: the corrected run scored the test set with the network of another setting.
+    """
+    run = read_json(PUBLISHED)["corrected"]
+    (setting,) = config.settings
+    if run["selected"] != setting.name:
+        raise SystemExit(f"{PUBLISHED}: the corrected run selected {run['selected']}; expected {setting.name}")
+    of_setting, test = run["settings"][setting.name], run["test"]
+    shown = ("class_accuracy", "average_precision", "mean_class_accuracy", "mean_average_precision")
+    return {
+        "images": IMAGES[-1],
+        "row": of_setting["epoch"],
+        "validation": of_setting["mean_class_accuracy"],
+        **{name: test[name] for name in shown},
+    }
+
+
+def measure_curve(kind: str, config: Config, numbers: Sequence[int], progress: Progress) -> None:
     """Train with each number of training images not yet measured for the seed, and store the results."""
     numerics = activate(config.numerics, config.device)
     plan: TrainingPlan | None = None
-    for images in IMAGES:
+    for images in numbers:
         rows = read_number("curve", kind, f"{config.seed}", default=[])
         if images in [row["images"] for row in rows]:
             continue
@@ -359,18 +379,24 @@ def page(data: str) -> str:
     }
     share = first[0]["accuracy"]
     by_chance = 100 * 1.96 * math.sqrt(2 * share * (1 - share) / TEST_IMAGES)
-    corrected = read_json(PUBLISHED)["corrected"]["test"]["mean_class_accuracy"]
-    values = {"points": points, "leaves_out": fewer, "chance": by_chance, "corrected": corrected}
+    shown = [of[what] for of in worth for what in (ALL, "without doubted ones")]
+    left_out = sum(TEST_IMAGES - each["undoubted"]["images"] for each in shown)
+    right = sum(each["correct"] - each["undoubted"]["correct"] for each in shown)
+    doubted = "all" if not right else f"{left_out - right} of {left_out}"
+    values = {"points": points, "leaves_out": fewer, "chance": by_chance, "wrong": doubted}
     return template.render(numbers, images=IMAGES, options=options, **values) + "\n"
 
 
 def main(data: str, findings: Path, parts: Collection[str]) -> None:
     progress = Progress()
     if "scratch" in parts:
-        measure_curve("scratch", scratch_config(data), progress)
+        config, fewer = scratch_config(data), IMAGES[:-1]
+        measure_curve("scratch", config, fewer, progress)
+        trained = read_number("curve", "scratch", f"{config.seed}")[: len(fewer)]
+        keep([*trained, last_point_from_scratch(config)], "curve", "scratch", f"{config.seed}")
     for seed in SEEDS:
         if "head" in parts:
-            measure_curve("head", head_config(data, seed), progress)
+            measure_curve("head", head_config(data, seed), IMAGES, progress)
         if "worth" in parts:
             measure_worth(data, seed, read_json(findings), progress)
     if "page" in parts:
