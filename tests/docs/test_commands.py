@@ -62,7 +62,7 @@ def test_commands_are_found_in_blocks_and_between_backticks() -> None:
     assert [page.blocks for page in list_pages() if page.name == "README.md"] != [()]
 
 
-def test_a_shown_line_can_be_pasted_into_zsh_and_powershell() -> None:
+def test_a_shown_line_has_no_comment_and_no_comma_without_quotes() -> None:
     blocks = [block for page in list_pages() for language, block in page.blocks if not language]
     lines = [line for block in blocks for line in block.splitlines() if _is_command(line)]
     assert len(lines) > 50

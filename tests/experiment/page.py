@@ -208,7 +208,7 @@ def is_surprise(row: dict[str, Any]) -> bool:
 def brier(rows: list[dict[str, Any]], low: float = 0, high: float = 1) -> dict[str, float] | None:
     """Return number and mean squared error of the chances between `low` and `high` that count; None if none does.
 
-    The first seed of a cell counts, and no cell of which an earlier run was known.
+    The first seed of a cell counts, and no outcome that was known or settled.
     """
     scored = [
         (row["chance"] - row["holds"][0]) ** 2
@@ -225,7 +225,10 @@ def effects_of(kept: Kept, network: str, predictions: Predictions) -> list[dict[
             "of": effect["of"],
             "expected": effect[network],
             "found": measure_effect(kept.get(network, {}), parse_contrast(effect["of"], effect["divisor"])),
-            "known": any(cell in effect["of"].split() for cell in predictions["networks"][network]["known"]),
+            "known": any(
+                cell in predictions["networks"][network]["known"] or network in SETTLED.get((cell, "level"), ())
+                for cell in effect["of"].split()[::2]
+            ),
         }
         for effect in predictions["effects"]
         if network in effect
@@ -288,6 +291,7 @@ def context_of(kept: Kept) -> dict[str, Any]:
             if len(names) == len(STATEMENTS)
         ],
         "printed": original(),
+        "optimizers": dict(zip(original()["optimizers"], levels.COLUMNS, strict=False)),
         "consequences": read_json(PUBLISHED_NUMBERS)["consequences"],
         "first_shares": first_shares(),
         "two_looks": computed["looks"],

@@ -12,9 +12,9 @@ from in4310repro.report.published_numbers import original
 from in4310repro.runs.deviations import parse
 from in4310repro.runs.presets import configure
 from in4310repro.system.files import read_json
-from tests.experiment import cells, page, precisions
+from tests.experiment import cells, counts, page, precisions
 from tests.experiment.effects import contrast, measure_effect, of_seeds, parse_contrast
-from tests.experiment.statements import STATEMENTS, printed_as_run
+from tests.experiment.statements import PRINTED_LEVEL, STATEMENTS, printed_as_run
 
 PREDICTIONS = cells.read_predictions()
 SCRATCH = {"weights": "none", "image_size": 64, "batch_size": 32, "split": "12034/2000/3000"}
@@ -216,12 +216,39 @@ def test_settings_of_which_every_epoch_has_the_same_bits_are_one_training() -> N
     assert page.same_trainings(kept) == {(*same, "`c` of seed 0"): ["adamw"], same: ["sgd"]}
 
 
-def test_settled_outcomes_are_of_cells_and_statements_of_the_predictions_and_not_scored() -> None:
+def test_settled_outcomes_follow_from_other_runs_or_from_the_same_images_and_are_not_scored() -> None:
     kept = read_json(page.FILE)
-    for (cell, name), networks in page.SETTLED.items():
-        for network in networks:
-            rows = page.chances_and_outcomes(kept, network, PREDICTIONS)
-            assert [row["known"] for row in rows if (row["cell"], row["name"]) == (cell, name)] == [True]
+    for network, of_network in kept.items():
+        summaries = {cell: seeds["0"]["summary"] for cell, seeds in of_network.items()}
+        first = {cell: STATEMENTS["first"](summary) for cell, summary in summaries.items()}
+        assert (first["separate-warm"], first["shared"]) == (first["separate"], first["published"])
+        shared = summaries["shared"]
+        assert shared["test"]["class_accuracy"] == shared["settings"][shared["selected"]]["class_accuracy"]
+        if network in page.SETTLED["shared", "level"]:
+            # The first setting of `published` is the same training, and selection can only raise its level.
+            assert summaries["published"]["settings"]["adamw"]["mean_class_accuracy"] > PRINTED_LEVEL
+        rows = page.chances_and_outcomes(kept, network, PREDICTIONS)
+        for (cell, name), networks in page.SETTLED.items():
+            known = [row["known"] for row in rows if (row["cell"], row["name"]) == (cell, name)]
+            assert known == [network in networks]
+    assert {cell for cell, _ in page.SETTLED} == {"separate-warm", "shared"}
+    assert {name for _, name in page.SETTLED} == {"first", "two-looks", "level"}
+
+
+def test_the_file_of_counts_has_the_levels_of_the_cells_and_the_probabilities_of_these() -> None:
+    kept, computed = read_json(page.FILE), read_json(page.COUNTS)
+    printed = page.printed_counts(kept)
+    for network in kept:
+        levels = page.expected_levels(kept, network, PREDICTIONS)
+        assert computed[network]["levels"] == levels
+        row = computed[network]["rows"][-1]
+        for reading, (ours, all_) in row["log10"].items():
+            prior = {"width": row["width"], "spread": row["spread"], "same_images": page.READINGS[reading]}
+            for value, which, expected in (
+                (ours, printed.last_network(), levels[reading][3:]),
+                (all_, printed, levels[reading][:3]),
+            ):
+                assert value == pytest.approx(counts.log10_probability(which, expected, **prior), abs=1e-9)
 
 
 def test_the_first_setting_of_a_warm_start_is_that_of_the_cell_without_one() -> None:

@@ -1,6 +1,6 @@
 """The value of training images: accuracy by their number, and without doubtful images, copies or look-alikes.
 
-    python -m tests.sessions.training_images --data mandatory1/data --findings doubts.json
+    nox -s evidence -- training-images --data mandatory1/data --findings doubts.json
 
 FINDINGS is the file that `data check --weights runs/photographs-head --out` wrote. Writes `reports/training-images`,
 without photographs; numbers that are already in its `numbers.json` are not computed again.

@@ -181,7 +181,7 @@ def published(
     """Compare the supposed protocol with the corrected one and with what is printed, on one page.
 
     Examples:
-        in4310repro published runs/corrected runs/published-0 runs/published-1
+        in4310repro published runs/corrected runs/published runs/published-1
         in4310repro published runs/photographs runs/photographs-published --from-imagenet
     """
     load_torch()

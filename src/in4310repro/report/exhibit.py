@@ -59,7 +59,8 @@ class Source:
 
         Args:
             keys: keys of the number in the file.
-            form: Python format; "share" means two decimals without the leading zero, "brief" three significant digits.
+            form: Python format; "share" means two decimals without the leading zero, "brief" three significant digits,
+                or an integer from 100 up to a million.
 
         Examples:
             >>> str(Source("figure04.json", {"accuracy": 0.8333}).at("accuracy", form="share"))
