@@ -158,11 +158,14 @@ def place(finished_run: Path, copied_scenes: Callable[[Path], Path], tmp_path: P
         (tmp_path / name).write_text(lines, encoding="utf-8")
     (tmp_path / "b.csv").write_text("class,accuracy\ncat,0.5\ndog,0.75\n", encoding="utf-8")
     (tmp_path / "c.json").write_text('{"accuracy": {"cat": 0.5, "dog": 0.75}}', encoding="utf-8")
-    for page, language, file in (("own-network.md", "python", "mynets.py"), ("runs.md", "toml", "constant.toml")):
-        (code,) = (
-            block for each in list_pages() if each.name == page for kind, block in each.blocks if kind == language
-        )
-        (tmp_path / file).write_text(code, encoding="utf-8")
+    (code,) = (
+        block
+        for page in list_pages()
+        if page.name == "own-network.md"
+        for kind, block in page.blocks
+        if kind == "python"
+    )
+    (tmp_path / "mynets.py").write_text(code, encoding="utf-8")
     for block in (block for each in list_pages() for kind, block in each.blocks if kind == "toml"):
         if named := re.match(r"# (\S+\.toml)\n", block):
             (tmp_path / named.group(1)).write_text(block, encoding="utf-8")

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from in4310repro.data.preprocessing import channels
 from in4310repro.evaluation.prediction import predict
 from in4310repro.metrics.scores import Scores
 from in4310repro.report.published_numbers import original, summarize
@@ -72,8 +73,8 @@ def cell_of(config: Config, predictions: Predictions) -> tuple[str, str]:
                 "weights": options.get("weights", preset.weights),
                 "image_size": int(options.get("image-size", preset.image_size)),
                 "batch_size": int(options.get("batch-size", preset.batch_size)),
-                "mean": _channels(options.get("mean")) or preset.mean,
-                "std": _channels(options.get("std")) or preset.std,
+                "mean": channels(options["mean"], "mean") if "mean" in options else preset.mean,
+                "std": channels(options["std"], "std") if "std" in options else preset.std,
                 "interpolation": options.get("interpolation", preset.interpolation),
                 **{name: getattr(preset, name) for name in AS_PRESET},
             }
@@ -83,11 +84,6 @@ def cell_of(config: Config, predictions: Predictions) -> tuple[str, str]:
         f"a run of {config.model}, weights {config.weights}, {config.image_size} px, {config.epochs} epochs, split "
         f"{config.split}, protocol {config.protocol} is no cell of predictions.toml"
     )
-
-
-def _channels(text: str | None) -> tuple[float, ...]:
-    """Return the numbers of `--mean` or `--std`; nothing if it is not among the options."""
-    return tuple(map(float, text.split(","))) if text else ()
 
 
 def in_order(kept: Kept, predictions: Predictions) -> Kept:

@@ -63,7 +63,7 @@ def panel(title: str, runs: Mapping[str, Mapping[str, Any]], rival: float) -> ma
 def draw(networks: Mapping[str, Mapping[str, Any]], rival: float) -> str:
     """Return the chart as an SVG file, with a panel for each network of which a cell was run."""
     panels = [
-        panel(each["what"].partition(",")[0], each["cells"], rival)
+        panel(each["name"], each["cells"], rival)
         for each in networks.values()
         if any(seeds for name, seeds in each["cells"].items() if name != PUBLISHED)
     ]

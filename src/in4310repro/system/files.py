@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 LARGEST_TEXT = 2**28  # bytes of a file of JSON, TOML or CSV
 LARGEST = 2**32  # bytes of any file that is read whole
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 LONGEST_NAME = 60  # characters of a folder's name; file systems take 255 bytes
 DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _HELD: dict[Path, FileLock] = {}  # by path of the lock's file
@@ -111,13 +112,18 @@ def read_text(path: Path) -> str:
     return read_bytes(path, LARGEST_TEXT).decode()
 
 
+def marked_encoding(content: bytes) -> str | None:
+    """Return the encoding whose mark a text begins with, as programs of Windows write it; None without a mark."""
+    return next((encoding for mark, encoding in MARKS if content.startswith(mark)), None)
+
+
 def decode(content: bytes) -> str:
     """Decode bytes as UTF-16 if they begin with its mark, as PowerShell's `>` may write them, and else as UTF-8.
 
     Raises:
         UnicodeDecodeError: the bytes are no such text.
     """
-    return content.decode("utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+    return content.decode(marked_encoding(content) or "utf-8")
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object], size: int | None = None) -> None:
