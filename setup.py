@@ -6,6 +6,7 @@ no Python ABI is in their names, and one for another platform is built by naming
     CC=aarch64-linux-gnu-gcc CXX=aarch64-linux-gnu-g++ python setup.py build_ext --inplace --plat-name linux-aarch64
 """
 
+import copy
 import hashlib
 import sysconfig
 from pathlib import Path
@@ -57,8 +58,7 @@ class PlainLibraries(build_ext):
         """Chooses the flags by the platform, which is known only now."""
         self.distribution.ext_modules = libraries(self.plat_name or self.get_finalized_command("build").plat_name)
         super().finalize_options()
-        # One after the other, whatever is asked: libraries for several processors have object files of the same names.
-        self.parallel = None
+        self.parallel = self.parallel or True  # one a processor
 
     def get_ext_filename(self, fullname: str) -> str:
         """Return the file name of a library, without the version of Python."""
@@ -67,7 +67,10 @@ class PlainLibraries(build_ext):
     def build_extension(self, ext: Extension) -> None:
         """Build one; on Windows with clang, since Microsoft's compiler has no vector types."""
         if self.compiler.compiler_type != "msvc":
-            super().build_extension(ext)
+            # Libraries for several processors have object files of the same names, and are built at once.
+            own = copy.copy(self)
+            own.build_temp = str(Path(self.build_temp, ext.name))
+            super(PlainLibraries, own).build_extension(ext)
             return
         file = Path(self.get_ext_fullpath(ext.name))
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -98,17 +98,26 @@ def test_clang_builds_where_the_compiler_of_the_platform_is_microsofts(
         assert self_test() == reference
 
 
-@pytest.mark.parametrize("said", [None, 3])
-def test_libraries_are_compiled_one_after_the_other_since_they_share_names_of_object_files(
-    said: int | None, extensions: Callable[[str], list[Any]]
+@pytest.mark.parametrize(("said", "workers"), [(None, True), (3, 3)])
+def test_libraries_are_compiled_at_once_with_object_files_of_their_own(
+    said: int | None,
+    workers: int,
+    extensions: Callable[[str], list[Any]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sources = [source for each in extensions("linux-x86_64") for source in each.sources]
     assert len(set(sources)) < len(sources)
-    distribution: Any = importlib.import_module("setuptools").Distribution
-    command = runpy.run_path("setup.py")["PlainLibraries"](distribution())
+    module = runpy.run_path("setup.py")
+    folders: list[str] = []
+    monkeypatch.setattr(module["build_ext"], "build_extension", lambda self, _: folders.append(self.build_temp))
+    command = module["PlainLibraries"](importlib.import_module("setuptools").Distribution())
     command.parallel = said
     command.ensure_finalized()
-    assert command.parallel is None
+    assert command.parallel == workers
+    command.compiler = SimpleNamespace(compiler_type="unix")
+    for each in command.distribution.ext_modules:
+        command.build_extension(each)
+    assert len(set(folders)) == len(folders) == len(command.distribution.ext_modules) > 1
 
 
 def test_contraction_is_off_behind_all_other_flags(extensions: Callable[[str], list[Any]]) -> None:

@@ -22,6 +22,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import activate
+from in4310repro.system.text import shell_command
 
 FOLDER = Path(__file__).parents[2] / "reports/experiment"
 LOOKS = 6  # with random flips, drawn anew for each
@@ -52,7 +53,7 @@ def command_of(network: str, cell: str, seed: int, predictions: Predictions) -> 
         "cifar10": "CIFAR-10-images/test",
         "out": f"runs/{network}/{cell}" + (f"-{seed}" if seed else ""),
     }
-    return shlex.join(["in4310repro", "train", *(word for name in options for word in (f"--{name}", options[name]))])
+    return shell_command(["in4310repro", "train", *(word for name in options for word in (f"--{name}", options[name]))])
 
 
 def cell_of(config: Config, predictions: Predictions) -> tuple[str, str]:

@@ -71,9 +71,10 @@ def test_a_run_by_another_rule_is_refused(change: dict[str, object], finished_ru
         depths.row_of(replace(run, config=replace(run.config, model="alexnet")))
 
 
-@pytest.mark.slow
-@pytest.mark.long(120)
-@pytest.mark.parametrize("model", ["resnet18", "resnet152"])
+@pytest.mark.parametrize(
+    "model",
+    [pytest.param("resnet18", marks=pytest.mark.slow), pytest.param("resnet152", marks=pytest.mark.soak)],
+)
 def test_a_network_of_this_depth_is_trained_reported_drawn_and_verified(model: str, call: Call, tmp_path: Path) -> None:
     size = "--scenes 12 --split 42/12/18 --image-size 64 --epochs 1 --batch-size 8"
     options = f"--model {model} --select mean_average_precision --protocol test-loss-each-epoch {size} --out runs/one"

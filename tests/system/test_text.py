@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import shlex
+import shutil
+import subprocess
 
 import pytest
 from markdown_it import MarkdownIt
@@ -12,7 +16,7 @@ from rich.console import Console
 
 from in4310repro.cli.console import print_error, print_line, print_text
 from in4310repro.system.progress import Progress
-from in4310repro.system.text import cells, code, markdown, visible
+from in4310repro.system.text import cells, code, markdown, shell_command, shell_word, visible
 
 NAMES = (
     *("a|b", "a\\|b", "ends in \\", "<img src=x onerror=alert(1)>", "<script>", "</td>", "<!-- x", "<https://x.y>"),
@@ -51,6 +55,22 @@ def test_a_name_in_a_table_is_one_cell(name: str) -> None:
     tokens = inline(f"| a | b |\n| --- | --- |\n| {cells([name, name])} |\n")
     assert "".join(token.content for token in tokens) == f"ab{visible(name)}{visible(name)}"
     assert {token.type for token in tokens} <= SHOWN
+
+
+@pytest.mark.process
+def test_a_command_line_is_split_into_the_words_that_it_was_made_of() -> None:
+    words = [*NAMES, "", "0.5,0.5", "@file", "two words", "it's", 'a "b"', "!x", "C:\\x y\\z", "a,$b"]
+    assert shlex.split(shell_command(words)) == words
+    if shutil.which("sh"):
+        said = subprocess.run(["sh", "-c", f"printf '%s\\0' {shell_command(words)}"], capture_output=True, check=True)
+        assert os.fsdecode(said.stdout).split("\0")[:-1] == words
+
+
+def test_what_powershell_takes_for_an_operator_is_in_double_quotes() -> None:
+    for word in ("0.5,0.5,0.5", "@file", "two words", "a;b", "(2)", "it's"):
+        assert shell_word(word) == f'"{word}"'
+    # What it would replace inside them, a POSIX shell too, is in single quotes, and stands for itself in both.
+    assert [shell_word(word) for word in ("$x", "a`b")] == ["'$x'", "'a`b'"]
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.strip()], ids=ascii)

@@ -214,7 +214,7 @@ def set_order() -> Training:
 
 def object_order() -> Training:
     # So many that two processes hardly ever begin with the same two; a tuple mixes the hashes of what it holds.
-    crops = [object() for _ in range(64)]
+    crops = [object() for _ in range(4096)]
     order = sorted(crops, key=lambda each: hash((each, each)))
     return training(read=[batch(crops.index(each)) for each in order[:6]])
 

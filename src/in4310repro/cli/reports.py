@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,6 +37,7 @@ from in4310repro.cli.options import (
     with_overrides,
 )
 from in4310repro.runs import presets
+from in4310repro.system.text import shell_word
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
@@ -96,7 +96,7 @@ def report(
     if pixels:
         files.append(check_page.write_pixels(measured, folder, data, progress()))
     conclude(print_written(files))
-    verifies = f"in4310repro verify {shlex.quote(f'{measured.folder}')}{measured.config.network.option}"
+    verifies = f"in4310repro verify {shell_word(f'{measured.folder}')}{measured.config.network.option}"
     print_next(
         f"open {folder / 'index.html'}; {verifies} computes its numbers again, and {folder / check_page.PAGE} some of "
         "them in a browser"
@@ -111,12 +111,12 @@ def _refuse_former_use(run: Path | None, out: Path | None, data: str | None) -> 
     if out and (of_runs or all((out / name).is_file() for name in (names.CONFIG, names.MANIFEST))):
         raise ValueError(
             f"--out {out} names a run, and --out is what report writes; the run is the argument: "
-            f"in4310repro report {shlex.quote(f'{out}')} [--out FOLDER]"
+            f"in4310repro report {shell_word(f'{out}')} [--out FOLDER]"
         )
     if data and not run:
         made = Path("runs") / next(presets.default_names(DEFAULT_RUN.name, data))
         raise ValueError(
-            f"--data {data} without a run; the run is the argument: in4310repro report {shlex.quote(made.as_posix())}, "
+            f"--data {data} without a run; the run is the argument: in4310repro report {shell_word(made.as_posix())}, "
             "where --data says where its images are now"
         )
 

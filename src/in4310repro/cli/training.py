@@ -43,6 +43,7 @@ from in4310repro.runs.config import Config, read_toml
 from in4310repro.runs.presets import HEAD_PRESET, PRESETS
 from in4310repro.runs.settings import CHOICES
 from in4310repro.system import launch, machine
+from in4310repro.system.text import shell_command
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
@@ -229,7 +230,7 @@ def train(
         return
     _print_outcome(run)
     words = ["report", f"{run.folder}", *shlex.split(run.config.network.option)]
-    print_next(f"in4310repro {shlex.join(words)}")
+    print_next(f"in4310repro {shell_command(words)}")
     if next_command:
         from in4310repro.system.files import json_bytes, write_file
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.sources import RESNETS, SOURCES, TRUSTED, Facts, Source, valid_names
-from in4310repro.system.text import as_function, did_you_mean
+from in4310repro.system.text import as_function, did_you_mean, shell_word
 
 if TYPE_CHECKING:
     import torch
@@ -57,7 +56,7 @@ class Network:
     @property
     def option(self) -> str:
         """Command-line option that allows the user's own network code to run; empty for networks of libraries."""
-        return f" --model {shlex.quote(self.name)}" if self.source.named_by_user else ""
+        return f" --model {shell_word(self.name)}" if self.source.named_by_user else ""
 
     @property
     def foreign(self) -> bool:

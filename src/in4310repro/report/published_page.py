@@ -33,7 +33,7 @@ from in4310repro.runs import config as configuration
 from in4310repro.runs.deviations import CORRECTED, HYPOTHESIS, PUBLISHED_BATCH_SIZE
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import json_bytes, read_json, write_file
-from in4310repro.system.text import publishable_place
+from in4310repro.system.text import publishable_place, shell_command, shell_word
 from in4310repro.training.ablation import AblationReport, limits, read_report
 from in4310repro.training.ablation import change as describe_change
 
@@ -200,7 +200,7 @@ def _context(
         "meaning": {deviation: deviation.meaning for deviation in HYPOTHESIS},
         "batch": PUBLISHED_BATCH_SIZE,
         "commands": [_command(record, name) for name, record in runs.items()],
-        "page_command": shlex.join(["in4310repro", "published", *runs]),
+        "page_command": shell_command(["in4310repro", "published", *runs]),
         "first": _first_setting(numbers, found),
         "run_config": config,
         "run_format": corrected["config"].get("format", 1),
@@ -209,7 +209,7 @@ def _context(
         "imagenet": found,
         "imagenet_commands": _imagenet_commands(found) if found else [],
         "likelihood": evidence.format_probabilities,
-        "audit_command": shlex.join(["in4310repro", "audit", f"{publishable_place(reports.as_posix())}/{PRINTED}"]),
+        "audit_command": shell_command(["in4310repro", "audit", f"{publishable_place(reports.as_posix())}/{PRINTED}"]),
     }
 
 
@@ -222,7 +222,7 @@ def _standard_error(run: RunSummary) -> float:
 
 def _imagenet_commands(found: evidence.Evidence) -> list[str]:
     runs = found["runs"]
-    page_command = shlex.join(["in4310repro", "published", *runs, "--from-imagenet"])
+    page_command = shell_command(["in4310repro", "published", *runs, "--from-imagenet"])
     return [*(_command(record, name) for name, record in runs.items()), page_command]
 
 
@@ -231,8 +231,8 @@ def _command(record: RunRecord, name: str) -> str:
     before, separator, options = record["command"].partition(" -- ")
     if not separator:
         words = shlex.split(before.partition(" && ")[0])[2:]
-        options = shlex.join(words[2:] if words[0] == "--out" else words)
-    return f"in4310repro train {options} --out {shlex.quote(name)}"
+        options = shell_command(words[2:] if words[0] == "--out" else words)
+    return f"in4310repro train {options} --out {shell_word(name)}"
 
 
 def _first_setting(numbers: PublishedNumbers, found: evidence.Evidence | None) -> dict[str, str]:

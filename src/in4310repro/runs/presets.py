@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import re
-import shlex
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from fractions import Fraction
@@ -19,7 +18,7 @@ from in4310repro.models.sources import LITE
 from in4310repro.runs.config import FIVE_MODULES, FORMAT, Config, change, read_toml, to_json
 from in4310repro.runs.settings import FITS_HEAD, ONLY_IN_FILES, OptimizerSetting
 from in4310repro.system.files import LONGEST_NAME
-from in4310repro.system.text import did_you_mean, publishable_place
+from in4310repro.system.text import did_you_mean, publishable_place, shell_word
 
 SHARES = "preset"  # a split by the shares of the preset, of as many images as there are
 
@@ -232,7 +231,7 @@ def reproducing_command(config: Config, chosen: Collection[str] = ()) -> str:
         chosen: names of options that a training chooses by itself, which are omitted.
     """
     config = publishable(config)
-    run = shlex.quote(f"runs/{next(default_names(config.preset, config.data))}")
+    run = shell_word(f"runs/{next(default_names(config.preset, config.data))}")
     # Given explicitly, since by default another name is chosen if a run of other images has this one.
     out = f" --out {run}" if config.data else ""
     trains = f"in4310repro train{out} {command_line_options(config, chosen)}"
@@ -243,7 +242,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     """Return the command-line options that turn the preset into this configuration.
 
     Some values can be set only in a TOML file. Their names are given in parentheses after `--config FILE`. Paths
-    are made publishable (see `publishable`), and values are quoted for a POSIX shell.
+    are made publishable (see `publishable`), and values are quoted (see `shell_word`).
 
     Args:
         config: the configuration of a finished or a new run.
@@ -251,7 +250,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
     """
     config = publishable(config)
     base = PRESETS.get(config.preset, Config(preset=config.preset))
-    words, in_file = [f"--preset {shlex.quote(config.preset)}"], []
+    words, in_file = [f"--preset {shell_word(config.preset)}"], []
     for name in (field.name for field in fields(Config)):
         value = getattr(config, name)
         if name in (*chosen, "format") or value in (None, getattr(base, name)) or (name, value) == ("split", SHARES):
@@ -261,7 +260,7 @@ def command_line_options(config: Config, chosen: Collection[str] = ()) -> str:
             continue
         if isinstance(value, tuple):
             value = ",".join(map(str, value))
-        words.append(f"--{name.replace('_', '-')} {shlex.quote(str(value))}")
+        words.append(f"--{name.replace('_', '-')} {shell_word(str(value))}")
     if in_file:
         words.append(f"--config FILE (with {', '.join(in_file)})")
     return " ".join(words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shlex
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path, PureWindowsPath
@@ -108,6 +109,24 @@ def code(text: str) -> Markdown:
 def verbatim(text: str) -> Markdown:
     """Return the text with invisible characters escaped, as a line for a fenced code block."""
     return Markdown(visible(text))
+
+
+def shell_word(word: str) -> str:
+    """Return a word of a command line as POSIX shells and PowerShell read it.
+
+    Examples:
+        >>> print(shell_word("runs/mine"), shell_word("0.5,0.5"), shell_word("two words"), shell_word("$5"))
+        runs/mine "0.5,0.5" "two words" '$5'
+    """
+    # PowerShell takes a comma for a separator and a first @ for an array; both shells read these inside double quotes.
+    quoted = shlex.quote(word)
+    plain = quoted == word and "," not in word and not word.startswith("@")
+    return quoted if plain or re.search(r'["$`\\!]|^$', word) else f'"{word}"'
+
+
+def shell_command(words: Iterable[str]) -> str:
+    """Return words as one command line (see `shell_word`)."""
+    return " ".join(map(shell_word, words))
 
 
 def publishable_place(place: str) -> str:

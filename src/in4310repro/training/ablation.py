@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -106,9 +105,9 @@ def describe_command(config: Config, runs: Path, protocols: Sequence[str]) -> st
     """
     options = [command_line_options(config)]
     if tuple(protocols) != EACH_THEN_ALL:
-        options.append(f"--deviations {shlex.quote(','.join(protocols))}")
+        options.append(f"--deviations {text.shell_word(','.join(protocols))}")
     if runs != RUNS and not runs.is_absolute():
-        options.append(f"--runs {shlex.quote(text.publishable_place(runs.as_posix()))}")
+        options.append(f"--runs {text.shell_word(text.publishable_place(runs.as_posix()))}")
     return f"in4310repro ablation {' '.join(options)}"
 
 
