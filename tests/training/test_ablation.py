@@ -98,7 +98,8 @@ def test_on_images_that_it_never_read_its_network_is_no_better(experiment: Any) 
 @pytest.mark.slow
 def test_the_page_has_a_row_per_number_a_column_per_protocol_and_its_command(written: Path, report: Any) -> None:
     text = (written / "ablation.md").read_text()
-    assert f"`in4310repro ablation {command_line_options(CONFIG)} --deviations {','.join(PROTOCOLS)}`" in text
+    deviations = f'"{",".join(PROTOCOLS)}"'
+    assert f"`in4310repro ablation {command_line_options(CONFIG)} --deviations {deviations}`" in text
     rows = [line for line in text.splitlines() if line.startswith("| ")]
     assert len(rows) == len(report["numbers"][CORRECTED]) + 2
     assert {row.count(" |") for row in rows[:1] + rows[2:]} == {len(PROTOCOLS) + 2}
