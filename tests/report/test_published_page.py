@@ -222,7 +222,7 @@ def test_the_page_holds_no_path_of_the_machine_and_its_commands_are_quoted(
         assert str(tmp_path).encode() not in file.read_bytes()
     text = (tmp_path / "reports" / "published.md").read_text()
     assert 'in4310repro published "corrected; touch x" "published-0; touch x" "published-1; touch x"' in text
-    assert "--data 'my data' --weights 'my weights'" in text
+    assert '--data "my data" --weights "my weights"' in text
     assert '--out "corrected; touch x"' in text
 
 
