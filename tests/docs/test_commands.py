@@ -66,8 +66,11 @@ def test_a_shown_line_has_no_comment_and_no_comma_without_quotes() -> None:
     blocks = [block for page in list_pages() for language, block in page.blocks if not language]
     lines = [line for block in blocks for line in block.splitlines() if _is_command(line)]
     assert len(lines) > 50
+    reports = "\n".join(file.read_text(encoding="utf-8") for file in (ROOT / "reports").rglob("*.md"))
+    made_by = re.findall(r"(?:^|`)(in4310repro [^`\n]+)", reports, re.MULTILINE)
+    assert len(made_by) > 50
     # zsh takes a typed # for a word, and PowerShell a comma without quotes for a separator.
-    assert [line for line in lines if re.search(r"\s#|\S,\S", re.sub('"[^"]*"', "", line))] == []
+    assert [line for line in (*lines, *made_by) if re.search(r"\s#|\S,\S", re.sub('"[^"]*"', "", line))] == []
 
 
 def _is_command(line: str) -> bool:
