@@ -73,7 +73,10 @@ def test_a_run_by_another_rule_is_refused(change: dict[str, object], finished_ru
 
 @pytest.mark.parametrize(
     "model",
-    [pytest.param("resnet18", marks=pytest.mark.slow), pytest.param("resnet152", marks=pytest.mark.soak)],
+    [
+        pytest.param("resnet18", marks=pytest.mark.slow),
+        pytest.param("resnet152", marks=[pytest.mark.soak, pytest.mark.long(120)]),
+    ],
 )
 def test_a_network_of_this_depth_is_trained_reported_drawn_and_verified(model: str, call: Call, tmp_path: Path) -> None:
     size = "--scenes 12 --split 42/12/18 --image-size 64 --epochs 1 --batch-size 8"

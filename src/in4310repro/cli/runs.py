@@ -24,6 +24,7 @@ from in4310repro.cli.console import (
     trust_network,
 )
 from in4310repro.cli.options import Data, Device, OfRun, OnDevice, OwnNetwork, RunPath
+from in4310repro.system.text import shell_command
 
 if TYPE_CHECKING:
     from in4310repro.runs.finished import FinishedRun
@@ -73,7 +74,8 @@ def verify(
         print_error(answer.error)
     conclude(answer.document, answer.code)
     if replay is None:
-        print_next(f"hand on this sha256; in4310repro verify {run} --manifest-sha256 SHA256 compares it")
+        again = shell_command(["in4310repro", "verify", f"{run}", "--manifest-sha256", "SHA256"])
+        print_next(f"hand on this sha256; {again} compares it")
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from in4310repro.data.images import training_ranges
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import RunFolder
+from in4310repro.system.text import shell_command
 from in4310repro.trace import Comparison, TraceFile, compare, read_trace
 from in4310repro.verification.compare import first_different_epoch
 
@@ -83,7 +84,8 @@ def describe_first_tensor(first: FinishedRun, second: FinishedRun) -> list[str]:
     if comparison.equal:
         last = comparison.growth[-1].step
         return [f"setting {setting}, by traces: both runs are equal until after step {last}; {how}"]
-    shown = f"`in4310repro diff {comparison.places[0]} {comparison.places[1]}` shows how the difference grows."
+    diff = shell_command(["in4310repro", "diff", *map(str, comparison.places)])
+    shown = f"`{diff}` shows how the difference grows."
     return [f"setting {setting}, by traces: {_describe(comparison)} {shown}"]
 
 
