@@ -79,8 +79,9 @@ def rewrite(bundle: Path, file: Path, changes: Mapping[str, Callable[[bytes], by
 
 
 def flip(data: bytes) -> bytes:
-    """Return the bytes with the last bit of the middle one changed."""
-    place = len(data) // 2
+    """Return the bytes with the last bit of the middle one changed, of a page before its first photograph."""
+    # A page is made again with the photographs that are in it.
+    place = len(data.partition(b"data:image/jpeg")[0]) // 2
     return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
 
 
