@@ -21,6 +21,7 @@ from in4310repro.data.splits import parse_sizes, stratified_split
 from in4310repro.report.page import may_write
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS, configure, default_names, with_counts
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.progress import Progress
@@ -100,6 +101,52 @@ def test_own_images_are_trained_and_reported_under_their_name_beside_no_numbers_
     for text in (page, html):
         assert "mine: networks trained and tested on images of 3 classes" in text
         assert not [word for word in ("riginal", "0.9882", "98.8", "cenes in six") if word in text]
+
+
+YEARS = ("cat/2023", "cat/2024", "dog/2023", "dog/2024")
+HEAD = ("--preset", "tiny", "--train", "head", "--out", "run", "--data", "mine")
+CHOICE = "class_folders"
+
+
+def test_a_folder_of_which_nothing_tells_the_classes_is_not_trained(call: Call, tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "mine", dict.fromkeys(YEARS, 6))
+    said = "--class-folders outermost has cat 12, dog 12; --class-folders innermost has 2023 12, 2024 12"
+    for code, words in ((1, ("data", "check", "mine")), (2, ("train", *HEAD))):
+        ended, printed, error = call(*words)
+        assert (ended, said in printed + error) == (code, True)
+    assert not Path("run").exists()
+    code, printed, _ = call("data", "check", "mine", "--class-folders", "innermost")
+    assert (code, "24 images: 2023 12, 2024 12" in printed) == (0, True)
+
+
+@pytest.mark.parametrize("chosen", ["outermost", "innermost"])
+def test_a_run_keeps_the_classes_that_were_chosen_for_it(chosen: str, call: Call, tmp_path: Path) -> None:
+    write_class_folders(tmp_path / "mine", dict.fromkeys(YEARS, 6))
+    classes = ["cat", "dog"] if chosen == "outermost" else ["2023", "2024"]
+    code, printed, progress = call("train", *HEAD, "--class-folders", chosen)
+    run = FinishedRun.open(Path("run"))
+    assert (code, run.classes, run.config.class_folders) == (0, classes, chosen)
+    assert f"24 images of 2 classes, split 12/6/6: {classes[0]} 12, {classes[1]} 12" in progress
+    row = run.histories["head"][run.metrics["epoch"] - 1]
+    assert f"wrote run: head, C = {row['strength']:g}; on test images" in printed
+    if chosen == "innermost":
+        # As a version wrote it that always took the folder that an image is in.
+        recorded = run.files.read_json("config.json")
+        RunFolder.reopen(Path("run")).write_json("config.json", {k: recorded[k] for k in recorded if k != CHOICE})
+    for words in (
+        ("train", *HEAD, "--resume"),
+        ("verify", "run"),
+        ("evaluate", "run", "--data", "mine"),
+        ("data", "check", "mine", "--split", "run/split.csv"),
+    ):
+        code, printed, error = call(*words)
+        assert code == 0, printed + error
+    again = FinishedRun.open(Path("run"))
+    assert (again.split, again.metrics) == (run.split, run.metrics)
+    code, _, error = call("evaluate", "run", "--data", "mine", "--class-folders", "outermost")
+    assert (code, "['cat', 'dog'], which the network" in error) == ((0, False) if chosen == "outermost" else (2, True))
+    code, _, error = call("evaluate", "run", "--class-folders", "outermost")
+    assert (code, "--class-folders goes with --data" in error) == (2, True)
 
 
 def test_the_same_name_elsewhere_is_other_data_and_gets_a_number(

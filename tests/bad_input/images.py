@@ -114,6 +114,14 @@ def beside_the_classes(box: Sandbox) -> None:
     (root / "cat/0.png").rename(root / "loose.png")
 
 
+def years_in_classes(box: Sandbox) -> None:
+    box.photos(classes=("cat/2023", "cat/2024", "dog/2023", "dog/2024"))
+
+
+def classes_beside_a_part(box: Sandbox) -> None:
+    box.photos(classes=("cat", "dog", "test/cat", "test/dog"))
+
+
 def an_empty_class(box: Sandbox) -> None:
     (box.photos() / "bird").mkdir()
 
@@ -161,6 +169,13 @@ ROWS = [
     row("the name of the folder is empty", "train --preset tiny --data ''", 2, "data"),
     row("there is one class alone", TRAIN, 2, "photos", "at least 2", make=only_one_class),
     row("an image lies beside the class folders", TRAIN, 2, "loose.png", "ROOT/CLASS/IMAGE", make=beside_the_classes),
+    row("nothing tells whether classes or years are the classes", TRAIN, 2, "photos", "outermost has cat 18, dog 18",
+        "innermost has 2023 18, 2024 18", make=years_in_classes),
+    row("a folder of tests is beside classes", TRAIN, 2, "photos", "outermost has cat 9, dog 9, test 18",
+        "innermost has cat 18, dog 18", make=classes_beside_a_part),
+    row("a choice of class folders is unknown", f"{TRAIN} --class-folders inner", 2, "'inner'", "outermost, innermost",
+        make=photos),
+    row("class folders are chosen without a folder", "train --preset tiny --class-folders innermost", 2, "--data"),
     row("a class folder is empty", TRAIN, 2, "photos/bird", "no images", make=an_empty_class),
     row("a class has two images", "train --preset tiny --data photos --split 5/3/3", 2, "dog", "2 images",
         make=a_small_class),
@@ -192,6 +207,8 @@ ROWS = [
     row("the CIFAR-10 folder is empty", "train --preset tiny --cifar10 empty", 2, "empty", make=comparison),
     row("a checked folder is not there", "data check nowhere", 2, "nowhere"),
     row("a checked class is empty", CHECK, 1, "bird has no images", "18 images: cat 9, dog 9", make=an_empty_class),
+    row("nothing tells the classes of a checked folder", CHECK, 1, "outermost has cat 18, dog 18", "36 images",
+        make=years_in_classes),
     row("a checked folder has one class", CHECK, 1, "at least 2 are needed", "9 images", make=only_one_class),
     row("a checked image lies beside the classes", CHECK, 1, "loose.png", "17 images", make=beside_the_classes),
     row("a checked image has one pixel", CHECK, 0, "cat/x.png (1 x 1 pixels)", make=a_single_pixel),

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import sys
 
 import pytest
@@ -30,35 +31,59 @@ def test_a_part_says_which_it_is_and_how_long_the_whole_takes_yet() -> None:
     for number in range(2):
         part = whole.part(number, 2, f"setting {number + 1} of 2")
         for epoch in range(2):
-            with part.part(epoch, 2).task(f"epoch {epoch + 1}", 8) as advance:
+            with part.part(epoch, 2, unit="epoch").task(f"epoch {epoch + 1}", 8) as advance:
                 advance(0, "")
                 for _ in range(2):
                     clock.now += 6
                     advance(4, "loss 1")
     # 8 halves of an epoch, 6 s each.
     assert lines_of(shown) == [
-        "setting 1 of 2, epoch 1: 4/8, 6 s left, 42 s in all, loss 1",
-        "setting 1 of 2, epoch 1: 8/8, 0 s left, 36 s in all, loss 1",
-        "setting 1 of 2, epoch 2: 4/8, 6 s left, 30 s in all, loss 1",
-        "setting 1 of 2, epoch 2: 8/8, 0 s left, 24 s in all, loss 1",
-        "setting 2 of 2, epoch 1: 4/8, 6 s left, 18 s in all, loss 1",
-        "setting 2 of 2, epoch 1: 8/8, 0 s left, 12 s in all, loss 1",
-        "setting 2 of 2, epoch 2: 4/8, 6 s left, 6 s in all, loss 1",
-        "setting 2 of 2, epoch 2: 8/8, 0 s left, 0 s in all, loss 1",
+        "setting 1 of 2, epoch 1: 4/8, epoch 6 s, all 42 s left, loss 1",
+        "setting 1 of 2, epoch 1: 8/8, epoch 0 s, all 36 s left, loss 1",
+        "setting 1 of 2, epoch 2: 4/8, epoch 6 s, all 30 s left, loss 1",
+        "setting 1 of 2, epoch 2: 8/8, epoch 0 s, all 24 s left, loss 1",
+        "setting 2 of 2, epoch 1: 4/8, epoch 6 s, all 18 s left, loss 1",
+        "setting 2 of 2, epoch 1: 8/8, epoch 0 s, all 12 s left, loss 1",
+        "setting 2 of 2, epoch 2: 4/8, epoch 6 s, all 6 s left, loss 1",
+        "setting 2 of 2, epoch 2: 8/8, epoch 0 s, all 0 s left, loss 1",
     ]
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_part_that_slows_down_never_takes_longer_than_the_whole(terminal: bool) -> None:
+    clock, shown = Time(), io.StringIO()
+    console = Console(file=shown, width=200, force_terminal=terminal, color_system=None)
+    setting = Progress(console, now=clock.read).whole().part(0, 1)
+    with setting.task("features", 1) as advance:
+        clock.now += 10
+        advance(1, "")
+    for epoch, seconds in ((0, 1), (1, 30)):
+        with setting.part(epoch, 2, unit="epoch").task("images", 4) as advance:
+            advance(0, "")
+            for _ in range(4):
+                clock.now += seconds
+                advance(1, "")
+    text = shown.getvalue()
+    if not terminal:
+        assert "features: 1/1, 0 s left" in text
+        # 7 of 8 quarters took 94 s.
+        assert "epoch 13 s, all 13 s left" in text
+    left = [tuple(map(int, each)) for each in re.findall(r"epoch (\d+) s, all (\d+) s left", text)]
+    assert left
+    assert all(of_part <= of_all for of_part, of_all in left)
 
 
 def test_what_an_earlier_process_did_takes_no_time_of_this_one() -> None:
     clock = Time()
     shown = io.StringIO()
-    part = Progress(Console(file=shown, width=200), now=clock.read).whole().part(1, 2)
+    part = Progress(Console(file=shown, width=200), now=clock.read).whole().part(1, 2, unit="part")
     with part.task("the second of two", 10) as advance:
         # Resumed in the middle: three quarters are done.
         advance(5, "")
         clock.now += 8
         advance(4, "")
     # 20 % of the whole in 8 s, and 5 % are left.
-    assert lines_of(shown) == ["the second of two: 9/10, 1 s left, 2 s in all"]
+    assert lines_of(shown) == ["the second of two: 9/10, part 2 s, all 2 s left"]
 
 
 def test_a_task_that_is_part_of_nothing_says_nothing_of_a_whole() -> None:

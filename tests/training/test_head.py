@@ -179,7 +179,7 @@ def test_a_fit_that_was_interrupted_goes_on_and_ends_with_the_same_files(
     strengths: list[float] = []
 
     def note(line: str) -> None:
-        if found := re.match(r"strength (.*?):", line):
+        if found := re.match(r"C = (.*?):", line):
             strengths.append(float(found[1]))
             if len(strengths) == 3:
                 raise KeyboardInterrupt

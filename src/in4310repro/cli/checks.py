@@ -22,9 +22,9 @@ from in4310repro.cli.console import (
     progress,
 )
 from in4310repro.cli.help_pages import Command, Group
-from in4310repro.cli.options import JsonOut, Model, option, with_output
+from in4310repro.cli.options import ClassFolders, JsonOut, Model, option, with_output
 from in4310repro.models.sources import RESNETS
-from in4310repro.runs.settings import CHOICES
+from in4310repro.runs.settings import CHOICES, check_choice
 
 
 def audit(
@@ -133,6 +133,7 @@ def check(
     folder: Annotated[Path, typer.Argument(help="A folder of class folders.")],
     split: Annotated[Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts.")] = None,
     out: JsonOut = None,
+    class_folders: ClassFolders = None,
     weights: Annotated[
         str | None, option("Run folder or weights file of the network whose features find doubtful labels.", FEATURES)
     ] = None,
@@ -158,6 +159,8 @@ def check(
         in4310repro data check photos/mine --split runs/mine/split.csv --out findings.json
         in4310repro data check photos/mine --weights runs/mine --page doubts.html
     """
+    if class_folders:
+        check_choice("class_folders", class_folders)
     options: dict[str, object] = {"model": model, "image_size": image_size, "mean": mean, "std": std}
     options |= {"interpolation": interpolation, "crop_ratio": crop_ratio}
     given = {name: value for name, value in options.items() if value is not None}
@@ -167,12 +170,12 @@ def check(
             raise ValueError(f"--{needless.replace('_', '-')} goes with --weights, which names a run or a file")
         from in4310repro.data import check
 
-        findings = check.check(folder, split, progress())
+        findings = check.check(folder, split, progress(), class_folders)
         print_findings(check.render(findings), findings.to_json(), out, wrong=findings.wrong)
         return
     if not photographs and page is None:
         raise ValueError("--no-photographs goes with --page, which shows them")
-    _check_with(weights, given, folder, split, seed, out, page, photographs)
+    _check_with(weights, given, folder, split, class_folders, seed, out, page, photographs)
 
 
 def _check_with(
@@ -180,6 +183,7 @@ def _check_with(
     options: Mapping[str, object],
     folder: Path,
     split: Path | None,
+    class_folders: str | None,
     seed: int,
     out: Path | None,
     page: Path | None,
@@ -191,7 +195,6 @@ def _check_with(
 
     from in4310repro.data import check
     from in4310repro.data.comparison import sample_positions
-    from in4310repro.data.folders import survey
     from in4310repro.data.splits import from_csv
     from in4310repro.evaluation.doubts import examination
     from in4310repro.evaluation.doubts.features import features_of, open_source, plane
@@ -209,7 +212,7 @@ def _check_with(
         numerics = activate_for(source.config)
     else:
         numerics = activate_as_recorded(source.fingerprint, None, None)
-    surveyed = survey(folder, progress())
+    surveyed = check.survey_with(listed, folder, progress(), class_folders)
     images, found = surveyed.images, check.examine_tree(surveyed, listed, progress())
     try:
         entries = examination.readable(images, found, seed)

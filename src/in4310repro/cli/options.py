@@ -94,6 +94,15 @@ def choices(name: str) -> str:
     return f"{', '.join(others)} or {last}."
 
 
+ClassFolders = Annotated[
+    str | None,
+    option(
+        f"Folders of --data that are the classes: {choices('class_folders')[:-1]} (the folder of each image); default: "
+        "as they tell.",
+        IMAGES,
+        of=CHOICES["class_folders"],
+    ),
+]
 ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
 Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
 Precision = Annotated[
@@ -113,6 +122,7 @@ class Overrides:
     """Options of all commands that train; each is named after a field of `config.Config`."""
 
     data: Annotated[str | None, option("Folder of class folders; default: the embedded scenes.", IMAGES)]
+    class_folders: ClassFolders
     scenes: Annotated[int | None, option("Embedded scenes of each class.", IMAGES)]
     image_size: Annotated[int | None, option("Side of the square input, pixels.", IMAGES)]
     mean: Annotated[str | None, option("Mean of red, green and blue: 0.5,0.5,0.5; default: from the weights.", IMAGES)]

@@ -23,7 +23,7 @@ from in4310repro.cli.console import (
     progress,
     trust_network,
 )
-from in4310repro.cli.options import Data, Device, OfRun, OnDevice, OwnNetwork, RunPath
+from in4310repro.cli.options import ClassFolders, Data, Device, OfRun, OnDevice, OwnNetwork, RunPath
 from in4310repro.system.text import shell_command
 
 if TYPE_CHECKING:
@@ -288,6 +288,7 @@ def compare(first: RunPath, second: RunPath) -> None:
 def evaluate(
     run: RunPath,
     data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the run's test set.")] = None,
+    class_folders: ClassFolders = None,
     out: Annotated[
         Path | None, typer.Option(help="JSON file for the result, or a .csv file of every image and its scores.")
     ] = None,
@@ -302,6 +303,8 @@ def evaluate(
         in4310repro evaluate runs/demo --json    # with the confusion matrix
         in4310repro evaluate runs/mine --data photos/other --out each.csv
     """
+    if class_folders and not data:
+        raise ValueError("--class-folders goes with --data, which names a folder; a run's test set has its classes")
     load_torch()
     from in4310repro.runs.finished import open_run
     from in4310repro.system.processes import join
@@ -312,7 +315,7 @@ def evaluate(
         from in4310repro.evaluation import evaluation
         from in4310repro.system.files import json_bytes, write_file
 
-        measured, scores = evaluation.evaluate(finished, context_of(active, processes), data)
+        measured, scores = evaluation.evaluate(finished, context_of(active, processes), data, class_folders)
     if not processes.leads:
         return
     print_text(evaluation.to_text(measured))

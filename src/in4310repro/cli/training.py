@@ -286,7 +286,9 @@ def _print_outcome(run: FinishedRun) -> None:
     from in4310repro.runs.finished import advise
 
     metrics = run.metrics
-    print_line(f"wrote {run.folder}: {metrics['setting']}, epoch {metrics['epoch']}; on test images {line(metrics)}")
+    row = run.histories[metrics["setting"]][metrics["epoch"] - 1]
+    chosen = f"C = {row['strength']:g}" if "strength" in row else f"epoch {row['epoch']}"
+    print_line(f"wrote {run.folder}: {metrics['setting']}, {chosen}; on test images {line(metrics)}")
     if advice := advise(run):
         print_line(advice)
         if presets.HEAD_PRESET in advice and not machine.has_weights():

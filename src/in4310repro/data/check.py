@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import Image
 
+from in4310repro.data.class_folders import chosen_in
 from in4310repro.data.folders import Catalogue, Survey, skipped_files, survey
 from in4310repro.data.near_duplicates import (
     ENOUGH,
@@ -51,7 +52,7 @@ class Findings:
     """Contents of an image folder, and the faults found in it; paths are relative to the folder."""
 
     faults: list[str]  # of the tree, for which training refuses it, as sentences
-    nested: list[str]  # class folders in class folders, as sentences
+    nested: list[str]  # folders in class folders that hold images themselves, as sentences
     images: dict[str, int]  # class -> number of images that can be read
     sizes: dict[str, int]  # "width x height" in pixels -> number of images, the most frequent first
     not_square: int  # images
@@ -91,7 +92,9 @@ class _ReadImage:
     degenerate: str  # why it shows nothing; empty where it may show something
 
 
-def check(root: Path, split: Path | None = None, progress: Progress = SILENT) -> Findings:
+def check(
+    root: Path, split: Path | None = None, progress: Progress = SILENT, class_folders: str | None = None
+) -> Findings:
     """Look for faults in a tree with one folder per class; if a split is given, compare the tree with the split.
 
     An image counts as unreadable if training would refuse it (see `reading.read_rgb`). Near-duplicates are
@@ -108,12 +111,18 @@ def check(root: Path, split: Path | None = None, progress: Progress = SILENT) ->
         root: the folder of class folders.
         split: the `split.csv` of a run that trained on this folder; None: no comparison.
         progress: where to show how many images have been read.
+        class_folders: which folders are the classes, see `survey_with`.
 
     Raises:
         ValueError: the folder does not exist, or the split is corrupt.
     """
     listed = from_csv(split, root) if split else None
-    return examine_tree(survey(root, progress), listed, progress)
+    return examine_tree(survey_with(listed, root, progress, class_folders), listed, progress)
+
+
+def survey_with(listed: Split | None, root: Path, progress: Progress, class_folders: str | None) -> Survey:
+    """Survey an image tree; where `class_folders` is None, its folders are read as those of the split were."""
+    return survey(root, progress, class_folders or (chosen_in(listed.catalogue().labels()) if listed else None))
 
 
 def examine_tree(surveyed: Survey, listed: Split | None = None, progress: Progress = SILENT) -> Findings:
@@ -135,7 +144,7 @@ def examine(
     """Check images and a split that have already been read. For `orientation` see `reading.read_rgb`."""
     root = images.root
     readable, unreadable = _read(images, progress, orientation)
-    labels = {entry.path: images.classes[entry.label] for entry in images.entries}
+    labels = images.labels()
     identical, alike = _identical_groups(images), _near_duplicate_groups(readable)
     near_duplicates = _drop_identical(images, alike)
     turned = _find_turned(root, readable, alike, orientation)
@@ -169,13 +178,10 @@ def examine(
 
 
 def _nested(images: Catalogue) -> list[str]:
-    """Return an error message for each class folder that lies inside another class folder."""
-    folders = {PurePosixPath(entry.path).parent for entry in images.entries}
+    """Return a message for each folder that lies inside another folder with images."""
+    folders = {PurePosixPath(path).parent: name for path, name in images.labels().items()}
     pairs = ((folder, around) for folder in folders for around in folder.parents if around in folders)
-    return sorted(
-        f"{folder} lies in {around}: its images are of class {folder.name}, not {around.name}"
-        for folder, around in pairs
-    )
+    return sorted(f"{folder} lies in {around}: its images are of class {folders[folder]}" for folder, around in pairs)
 
 
 def _group_by_value(values: Mapping[str, str], paths: Sequence[str]) -> dict[str, Group]:
@@ -311,7 +317,7 @@ def render(findings: Findings) -> str:
         f"modes {', '.join(f'{mode}: {number}' for mode, number in findings.modes.items()) or 'none'}",
     ]
     if findings.nested:
-        lines += list_examples("class folders lie in class folders", findings.nested)
+        lines += list_examples("folders lie in class folders", findings.nested)
     if findings.oriented:
         turns = (f"{path} ({_turn(orientation)})" for path, orientation in findings.oriented.items())
         lines += list_examples("pictures carry an orientation; it was applied", [*turns])

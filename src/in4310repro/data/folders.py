@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
+from in4310repro.data.class_folders import SECOND, Reading, read
 from in4310repro.system.files import file_sha256, reason, relative_path
 from in4310repro.system.machine import install_command
 from in4310repro.system.progress import SILENT, Progress
@@ -22,9 +23,11 @@ HEIF = (".heic", ".heif") if importlib.util.find_spec("pillow_heif") else ()
 SUFFIXES = (".bmp", ".gif", *HEIF, ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 SHOWN = 3  # files that a message names
 AT_ONCE = 64  # files that a thread hashes at a time
-# Name of Kaggle's folder of unlabelled images.
-UNLABELLED = ("seg_pred",)
+# Names, in any capitals, of Kaggle's folder of unlabelled images, and of what macOS adds to archives.
+UNLABELLED = "seg_pred"
+SKIPPED = (UNLABELLED, "__macosx")
 Report = Callable[[str], None]  # takes a fault of a tree, as a sentence
+Read = Callable[[Sequence[str]], Reading]  # gives the classes of images by their paths
 Outcome = TypeVar("Outcome")
 
 
@@ -50,6 +53,10 @@ class Catalogue:
         counts = Counter(entry.label for entry in self.entries)
         return {name: counts[label] for label, name in enumerate(self.classes)}
 
+    def labels(self) -> dict[str, str]:
+        """Return the class name of each image by its path."""
+        return {entry.path: self.classes[entry.label] for entry in self.entries}
+
 
 @dataclass(frozen=True)
 class Survey:
@@ -64,7 +71,7 @@ def _refuse(fault: str) -> None:
     raise ValueError(fault)
 
 
-def survey(root: Path, progress: Progress = SILENT) -> Survey:
+def survey(root: Path, progress: Progress = SILENT, class_folders: str | None = None) -> Survey:
     """List and hash the images of a tree as `catalogue` does, but collect all faults instead of raising the first.
 
     Images outside class folders are omitted. So are images whose names cannot be written into the files of a run.
@@ -73,7 +80,8 @@ def survey(root: Path, progress: Progress = SILENT) -> Survey:
         ValueError: the folder does not exist.
     """
     faults: list[str] = []
-    paths, classes = _list_images(root, progress, faults.append)
+    labels = _list_images(root, progress, faults.append, class_folders)
+    paths = list(labels)
     hashes: dict[str, str] = {}
     unreadable: dict[str, str] = {}
     for path, outcome in zip(paths, _hashes(root, paths, progress, _sha256_or_reason), strict=True):
@@ -82,7 +90,7 @@ def survey(root: Path, progress: Progress = SILENT) -> Survey:
             unreadable[path] = why
         else:
             hashes[path] = sha256
-    return Survey(_catalogue(root, classes, hashes), list(dict.fromkeys(faults)), unreadable)
+    return Survey(_catalogue(root, labels, hashes), list(dict.fromkeys(faults)), unreadable)
 
 
 def _sha256_or_reason(file: Path) -> tuple[str, str]:
@@ -95,19 +103,25 @@ def _sha256_or_reason(file: Path) -> tuple[str, str]:
         return "", f"{error}"
 
 
-def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
-    """List and hash the images of a tree whose innermost folders are named after the classes.
+def catalogue(
+    root: Path, progress: Progress = SILENT, class_folders: str | None = None, reader: Read | None = None
+) -> Catalogue:
+    """List and hash the images of a tree of class folders.
 
-    Class folders may lie inside other folders: Kaggle's `seg_train/seg_train/sea` and `seg_test/seg_test/sea`
-    both have images of class sea. Files without the suffix of an image are skipped.
+    The outermost folders are the classes, whose images are at any depth. Parts of a download are left out: Kaggle's
+    `seg_train/seg_train/sea` and `seg_test/seg_test/sea` both have images of class sea (see `class_folders.read`).
+    Files without the suffix of an image are skipped.
 
     Args:
         root: the folder that paths are relative to.
-        progress: where to show how many images have been hashed.
+        progress: where to show how many images have been hashed, and which folders are no classes.
+        class_folders: an entry of `class_folders.CLASS_FOLDERS`, which decides; None: the folders tell.
+        reader: takes the place of `class_folders.read` if `class_folders` is None.
 
     Raises:
-        ValueError: no such folder, images outside class folders, a class folder without images, fewer than two
-            classes, or two names that differ by Unicode normalisation alone. `Sea` and `sea` are two classes.
+        ValueError: no such folder, images outside class folders, a folder without images, fewer than two classes,
+            nothing tells which folders are the classes, or two names that differ by Unicode normalisation alone.
+            `Sea` and `sea` are two classes.
 
     Examples:
         >>> import tempfile
@@ -121,39 +135,41 @@ def catalogue(root: Path, progress: Progress = SILENT) -> Catalogue:
         >>> images.classes, [(entry.path, entry.label) for entry in images.entries]
         (('forest', 'sea'), [('forest/1.png', 0), ('sea/1.png', 1)])
     """
-    paths, classes = _list_images(root, progress, _refuse)
-    return _catalogue(root, classes, dict(zip(paths, _hashes(root, paths, progress, file_sha256), strict=True)))
+    labels = _list_images(root, progress, _refuse, class_folders, reader)
+    paths = list(labels)
+    return _catalogue(root, labels, dict(zip(paths, _hashes(root, paths, progress, file_sha256), strict=True)))
 
 
-def _list_images(root: Path, progress: Progress, report: Report) -> tuple[list[str], tuple[str, ...]]:
-    """Return the paths of images in class folders, and the classes; pass each fault to `report`."""
+def _list_images(
+    root: Path, progress: Progress, report: Report, class_folders: str | None, reader: Read | None = None
+) -> dict[str, str]:
+    """Return the class of each image in a class folder, by its path in sorted order; pass each fault to `report`."""
     paths = image_paths(root, report)
     if skipped := skipped_files(root):
         progress.message(describe_skipped(root, skipped))
-    if without_class := [path for path in paths if "/" not in path]:
-        report(
-            f"{root} has {len(without_class)} images outside class folders, such as {without_class[0]}; "
-            "ROOT/CLASS/IMAGE is valid"
-        )
-        paths = [path for path in paths if "/" in path]
-    _report_empty_folders(root, paths, report)
-    classes = tuple(sorted({_class_of(path) for path in paths}))
+    reading = reader(paths) if reader and not class_folders else read(paths, class_folders)
+    for note in reading.notes:
+        progress.message(f"{root}: {note}")
+    if outside := [path for path in paths if path not in reading.classes]:
+        valid = "ROOT/FOLDER/CLASS/IMAGE" if class_folders == SECOND else "ROOT/CLASS/IMAGE"
+        report(f"{root} has {len(outside)} images outside class folders, such as {outside[0]}; {valid} is valid")
+    if reading.doubt:
+        report(f"{root}: {reading.doubt}")
+    _report_folders(root, paths, progress, report)
+    classes = sorted({*reading.classes.values()})
     _report_equal_names("class folders", classes, report)
-    _report_equal_names("files", paths, report)
+    _report_equal_names("files", reading.classes, report)
     if len(classes) < 2:
         report(f"{root} has {len(classes)} class folders with images; at least 2 are needed")
-    return paths, classes
+    return reading.classes
 
 
-def _catalogue(root: Path, classes: tuple[str, ...], hashes: Mapping[str, str]) -> Catalogue:
-    """Return the catalogue of images, given their sha256 by path."""
-    labels = {name: label for label, name in enumerate(classes)}
-    entries = tuple(Entry(path, labels[_class_of(path)], sha256) for path, sha256 in hashes.items())
+def _catalogue(root: Path, labels: Mapping[str, str], hashes: Mapping[str, str]) -> Catalogue:
+    """Return the catalogue of images, given their classes and their sha256 by path."""
+    classes = tuple(sorted({*labels.values()}))
+    numbers = {name: number for number, name in enumerate(classes)}
+    entries = tuple(Entry(path, numbers[labels[path]], sha256) for path, sha256 in hashes.items())
     return Catalogue(root, classes, entries)
-
-
-def _class_of(path: str) -> str:
-    return path.rsplit("/", 2)[-2]
 
 
 def _hashes(
@@ -179,8 +195,7 @@ def image_files(root: Path) -> list[Path]:
 def image_paths(root: Path, report: Report = _refuse) -> list[str]:
     """Return the sorted relative paths of image files (see `SUFFIXES`) below a folder, with forward slashes.
 
-    Hidden files, hidden folders and Kaggle's folder of images without labels are skipped. Links to folders
-    are followed.
+    Hidden files, hidden folders and those of `SKIPPED` are skipped. Links to folders are followed.
 
     Args:
         root: the folder.
@@ -253,8 +268,8 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
 def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
     """Yield `root` and each folder below it, in sorted order, with the names of the files inside.
 
-    Hidden folders and Kaggle's folder of images without labels are skipped. `report` gets a message about each
-    folder that cannot be listed, and about each link to a folder that contains the link.
+    Hidden folders and those of `SKIPPED` are skipped. `report` gets a message about each folder that cannot be
+    listed, and about each link to a folder that contains the link.
     """
 
     def report_unlisted(error: OSError) -> None:
@@ -267,15 +282,17 @@ def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
             report(f"{folder} is a link to a folder around it; remove it")
             folders.clear()
             continue
-        folders[:] = sorted(inner for inner in folders if inner[0] != "." and inner not in UNLABELLED)
+        folders[:] = sorted(inner for inner in folders if inner[0] != "." and inner.casefold() not in SKIPPED)
         yield folder, files
 
 
-def _report_empty_folders(root: Path, paths: Sequence[str], report: Report) -> None:
-    """Report class folders without images, so that a missing class is noticed."""
+def _report_folders(root: Path, paths: Sequence[str], progress: Progress, report: Report) -> None:
+    """Report folders without images, so that a missing class is noticed; say which folders are skipped."""
     filled = {path.rpartition("/")[0] for path in paths}
     filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
     for folder, _ in _walk(root, _ignore):
+        if (folder / UNLABELLED).is_dir():
+            progress.message(f"{folder / UNLABELLED} is skipped: its images have no classes")
         if folder != root and _below(root, folder) not in filled:
             report(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
 

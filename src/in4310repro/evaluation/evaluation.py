@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
+from in4310repro.data.class_folders import read_as
 from in4310repro.data.folders import Entry, catalogue, image_files
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.evaluation.prediction import gather_rows, local_share, predict, refuse_too_large
@@ -18,6 +19,7 @@ from in4310repro.metrics import SCALARS, ClassMetrics, Details
 from in4310repro.metrics.scores import Scores, csv_of
 from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.settings import check_choice
 from in4310repro.system.context import Context
 from in4310repro.system.files import file_sha256, json_bytes
 from in4310repro.system.progress import Progress
@@ -36,22 +38,30 @@ class Evaluation(ClassMetrics, Details):
 
 
 def evaluate(
-    run: FinishedRun, context: Context, data: str | None = None, *, protocol: Protocol | None = None
+    run: FinishedRun,
+    context: Context,
+    data: str | None = None,
+    class_folders: str | None = None,
+    *,
+    protocol: Protocol | None = None,
 ) -> tuple[Evaluation, Scores]:
     """Return the metrics of a run's selected network, and the scores from which they are computed.
 
     Args:
         run: the run, from which network, classes, image size and test set are taken.
         context: arithmetic, progress and processes of the computation.
-        data: a folder with one subfolder per class, for all or some of the run's classes; None for the test
-            set.
+        data: a folder of class folders, for all or some of the run's classes; None for the test set.
+        class_folders: which of its folders are the classes (see `class_folders.read`); None: those that the run knows.
         protocol: the protocol by which the metrics are computed; None for the run's.
 
     Raises:
         ValueError: the folder has a class that the run does not have, or images are missing.
     """
     refuse_too_large(run.config, context.numerics)
-    images = _images_of_folder(run, data, context.progress) if data else run.test_images(None, context.progress)
+    if data:
+        images = _images_of_folder(run, data, class_folders, context.progress)
+    else:
+        images = run.test_images(None, context.progress)
     model = context.numerics.place(run.selected_network())
     scores = predict(model, images, run.config.evaluation, context)
     measured = {
@@ -93,8 +103,11 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _images_of_folder(run: FinishedRun, data: str, progress: Progress) -> ImageSet:
-    images = catalogue(Path(data), progress)
+def _images_of_folder(run: FinishedRun, data: str, class_folders: str | None, progress: Progress) -> ImageSet:
+    if class_folders:
+        check_choice("class_folders", class_folders)
+    split = run.split.catalogue().labels()
+    images = catalogue(Path(data), progress, class_folders, lambda paths: read_as(split, paths))
     if unknown := [name for name in images.classes if name not in run.classes]:
         raise ValueError(
             f"{data} has the classes {unknown}, which the network of {run.folder} does not know; valid are "

@@ -71,6 +71,7 @@ class Config:
     preset: str
     format: int = FORMAT  # of the run's files; no option, since an older run keeps its own
     data: str | None = None  # folder of class folders; None draws the embedded scenes
+    class_folders: str | None = None  # which folders below data are the classes; None: as they tell
     scenes: int = 0  # embedded scenes of each class
     model: str = "resnet18"
     weights: str = "none"  # none, imagenet or a file
@@ -133,6 +134,7 @@ class Config:
         """The options about images, their split and their preprocessing."""
         return ImageSettings(
             data=self.data,
+            class_folders=self.class_folders,
             scenes=self.scenes,
             image_size=self.image_size,
             preprocessing=self.preprocessing,
@@ -244,6 +246,8 @@ def to_json(config: Config, number: int | None = None) -> Values:
     # Left out at its default, so that older versions read such configurations, and older runs can continue.
     if config.select == DEFAULT_SELECTION:
         del values["select"]
+    if config.class_folders is None:
+        del values["class_folders"]
     del values["format"]
     return {"format": number} | values | {"protocol": config.protocol.names}
 

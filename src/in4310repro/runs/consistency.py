@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
+from in4310repro.data.class_folders import INNERMOST, read
 from in4310repro.data.splits import Split, parse_sizes
 from in4310repro.metrics import PER_CLASS, ClassMetrics, class_metrics
 from in4310repro.metrics.scores import Scores
@@ -82,9 +83,13 @@ def _wrong_in_split(split: Split, settings: ImageSettings) -> Iterator[str]:
     for path, times in Counter(entry.path for entry in entries).items():
         if times > 1:
             yield f"path {path} stands in {times} rows; one is valid"
-    for entry in entries:
-        if split.classes[entry.label] != PurePosixPath(entry.path).parent.name:
-            yield f"class {split.classes[entry.label]} of {entry.path} is not the folder of the image"
+    labels = split.catalogue().labels()
+    # Older versions took the folder that an image is in, and recorded no choice.
+    choices = (settings.class_folders,) if settings.class_folders else (None, INNERMOST)
+    expected = (read(labels, chosen).classes for chosen in choices)
+    wrong = ([path for path, label in labels.items() if label != each.get(path)] for each in expected)
+    for path in min(wrong, key=len):
+        yield f"class {labels[path]} of {path} is not the folder of the image"
     if len(split.classes) < 2:
         yield f"class is {split.classes[0]} everywhere; at least 2 classes are needed"
     if not settings.data and len(entries) != settings.scenes * len(split.classes):

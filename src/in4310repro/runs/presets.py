@@ -117,6 +117,10 @@ def configure(preset: str, file: Path | None, overrides: Mapping[str, Any]) -> C
         config = replace(config, train=part, settings=settings)
     config = change(config, changes, str(file)) if file else config
     config = change(config, overrides, "options")
+    if config.class_folders and not config.data:
+        raise ValueError(
+            f"class_folders is {config.class_folders}, and no --data names a folder: drawn scenes have their classes"
+        )
     if config.data and "split" not in chosen_values:
         config = replace(config, split=SHARES)
     if config.weights != "none":

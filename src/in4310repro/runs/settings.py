@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from in4310repro.data.class_folders import CLASS_FOLDERS
 from in4310repro.data.preprocessing import INTERPOLATIONS, ORIENTATIONS, SIZES, Preprocessing
 from in4310repro.metrics.table import SCALARS
 from in4310repro.models.network import ALL, FROM, HEAD
@@ -76,6 +77,7 @@ IDENTICAL, LOOK_ALIKES = "identical", "look-alikes"
 # The valid values of every option that takes one of a few.
 CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": (*OPTIMIZERS, FITS_HEAD),
+    "class_folders": CLASS_FOLDERS,
     "group": (IDENTICAL, LOOK_ALIKES),
     "augmentation": ("none", "flip", "flip-shift"),
     "schedule": ("constant", "cosine"),
@@ -135,6 +137,7 @@ class ImageSettings:
     """Options about images, their split and their preprocessing."""
 
     data: str | None  # folder of class folders; None draws the embedded scenes
+    class_folders: str | None  # which folders below data are the classes; None: as they tell
     scenes: int  # embedded scenes of each class
     image_size: int  # pixels
     preprocessing: Preprocessing

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, Any
 
 from in4310repro.system import signals
-from in4310repro.system.text import visible
+from in4310repro.system.text import duration_text, visible
 
 # rich is imported where something is shown: `--help` shows no progress.
 if TYPE_CHECKING:
@@ -25,13 +25,13 @@ SECONDS_BETWEEN_LINES = 5.0
 
 @dataclass
 class Clock:
-    """Estimator of the seconds left of a task with several parts."""
+    """Estimator of the time that a task with several parts takes."""
 
     now: Callable[[], float]
     start: tuple[float, float] | None = None
 
-    def seconds_left(self, share: float) -> float | None:
-        """Return the estimated seconds until the whole task is finished, given the fraction `share` that is done.
+    def seconds_for(self, share: float) -> float | None:
+        """Return the seconds that one whole task takes at the speed until now; `share` of it is done.
 
         The result is None if nothing has been done since this method was first called.
         """
@@ -39,7 +39,7 @@ class Clock:
         # What a resumed training did before took none of this time.
         self.start = self.start or (now, share)
         began, first = self.start
-        return (now - began) / (share - first) * (1 - share) if share > first else None
+        return (now - began) / (share - first) if share > first else None
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,7 @@ class Part:
     title: str = ""
     begin: float = 0.0  # share of the whole that comes before
     length: float = 1.0  # share of the whole
+    unit: str = ""  # name of a part that is one task; empty if it may have several
 
 
 @dataclass(frozen=True)
@@ -64,16 +65,17 @@ class Progress:
         """Return a display for a task with several parts, which shows the time left for all parts together."""
         return self if self.console is None else replace(self, stretch=Part(Clock(self.now)))
 
-    def part(self, index: int, count: int, title: str = "") -> Progress:
+    def part(self, index: int, count: int, title: str = "", unit: str = "") -> Progress:
         """Return a display for one of several equal parts of a task; the index starts at 0.
 
-        A part can be divided again. If `whole` was not called before, the display itself is returned.
+        A part that is one task has a `unit`, such as epoch, and shows the time left of itself and of all parts. Any
+        other part can be divided again. If `whole` was not called before, the display itself is returned.
         """
         if (outer := self.stretch) is None:
             return self
         begin, length = outer.begin + outer.length * index / count, outer.length / count
         title = ", ".join(filter(None, (outer.title, title)))
-        return replace(self, stretch=Part(outer.clock, title, begin, length))
+        return replace(self, stretch=Part(outer.clock, title, begin, length, unit))
 
     @contextmanager
     def task(self, title: str, total: int) -> Iterator[Advance]:
@@ -81,6 +83,7 @@ class Progress:
 
         Call it with the number of items finished since its last call, and a text to show.
         """
+        left = self._time_left(total)
         if self.stretch and self.stretch.title:
             title = f"{self.stretch.title}, {title}"
         title = visible(title)
@@ -88,12 +91,11 @@ class Progress:
             yield lambda _done, _detail: None
         elif self.console.is_terminal:
             with _bars(self.console) as bars:
-                bar = bars.add_task(title, total=total, whole="", detail="")
-                yield self._telling(
-                    total, lambda done, whole, detail: bars.update(bar, advance=done, whole=whole, detail=detail)
-                )
+                bar = bars.add_task(title, total=total, left="", detail="")
+                yield lambda done, detail: bars.update(bar, advance=done, left=left(done), detail=visible(detail))
         else:
-            yield self._telling(total, _plain_lines(self.console, title, total, self.now))
+            show = _plain_lines(self.console, title, total, self.now)
+            yield lambda done, detail: show(done, left(done), visible(detail))
 
     @contextmanager
     def steps(self, title: str) -> Iterator[Callable[[str], None]]:
@@ -122,24 +124,25 @@ class Progress:
         with self.console.status(as_line(title)) as status:
             yield lambda step: status.update(as_line(f"{title}: {visible(step)}"))
 
-    def _telling(self, total: int, show: Callable[[int, str, str], None]) -> Advance:
-        """Return a function that reports progress by calling `show`.
+    def _time_left(self, total: int) -> Callable[[int], str]:
+        """Return a function that takes the number of items finished since its last call, and returns the time left.
 
-        If the time left for the whole task is known, it is reported too.
+        One clock measures a part and the whole, so that a part never takes longer than the whole.
         """
+        part = self.stretch if self.stretch and self.stretch.unit else Part(Clock(self.now, (self.now(), 0.0)))
         finished = 0
 
-        def advance(done: int, detail: str) -> None:
+        def left(done: int) -> str:
             nonlocal finished
             finished += done
-            left = None
-            if self.stretch:
-                left = self.stretch.clock.seconds_left(
-                    self.stretch.begin + self.stretch.length * finished / max(total, 1)
-                )
-            show(done, "" if left is None else f"{left:.0f} s in all", visible(detail))
+            share = part.begin + part.length * finished / max(total, 1)
+            seconds = part.clock.seconds_for(share)
+            if seconds is None:
+                return ""
+            of_part, of_all = (duration_text(max(seconds * (end - share), 0)) for end in (part.begin + part.length, 1))
+            return f"{part.unit} {of_part}, all {of_all} left" if part.unit else f"{of_part} left"
 
-        return advance
+        return left
 
     def message(self, line: str) -> None:
         """Print one line, without interpreting markup in it."""
@@ -190,13 +193,13 @@ def show_import(progress: Progress, library: str) -> Iterator[None]:
 
 
 def _bars(console: Console) -> Bars:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    title, whole, detail = (
+    title, left, detail = (
         TextColumn(field, markup=False)
-        for field in ("{task.description}", "{task.fields[whole]}", "{task.fields[detail]}")
+        for field in ("{task.description}", "{task.fields[left]}", "{task.fields[detail]}")
     )
-    columns = (title, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), whole, detail)
+    columns = (title, BarColumn(), MofNCompleteColumn(), left, detail)
     # A bar that is done says nothing that the lines after it do not.
     return Progress(*columns, console=console, transient=True)
 
@@ -205,20 +208,16 @@ def _plain_lines(
     console: Console, title: str, total: int, clock: Callable[[], float]
 ) -> Callable[[int, str, str], None]:
     """Return a function that prints progress as plain lines: one every few seconds, and one at the end."""
-    start = shown = clock()
-    finished = 0
+    shown, finished = clock(), 0
 
-    def advance(done: int, whole: str, detail: str) -> None:
+    def advance(done: int, left: str, detail: str) -> None:
         nonlocal shown, finished
         finished += done
         now = clock()
         if finished < total and now - shown < SECONDS_BETWEEN_LINES:
             return
         shown = now
-        left = (now - start) / max(finished, 1) * (total - finished)
-        print_plain(
-            console, ", ".join(filter(None, (f"{title}: {finished}/{total}", f"{left:.0f} s left", whole, detail)))
-        )
+        print_plain(console, ", ".join(filter(None, (f"{title}: {finished}/{total}", left, detail))))
 
     return advance
 

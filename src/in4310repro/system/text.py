@@ -145,3 +145,15 @@ def publishable_place(place: str) -> str:
     if path.anchor or ".." in path.parts or user in path.parts:
         place = path.name
     return place if place not in ("", "..", user) and place.isprintable() else UNNAMED
+
+
+def duration_text(seconds: float) -> str:
+    """Return a duration as text in seconds, minutes or hours.
+
+    Examples:
+        >>> duration_text(7.4), duration_text(300), duration_text(9000)
+        ('7 s', '5.0 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -25,6 +25,7 @@ from in4310repro.system.context import Context
 from in4310repro.system.machine import most_used, nearest, refuse_beyond_disk, resident, size_text
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.tensors import tensor_bytes
+from in4310repro.system.text import duration_text
 from in4310repro.training import checkpoints
 from in4310repro.training.epochs import Epochs, Step, TrainingInputs
 from in4310repro.training.preparation import TrainingPlan, plan_training
@@ -211,24 +212,12 @@ def describe(rehearsal: Rehearsal) -> Iterator[str]:
     if rehearsal.gpu_memory:
         yield f"memory of {numerics.device_name}: {size_text(rehearsal.gpu_memory)}"
     if rehearsal.fitted:
-        seconds = _duration_text(rehearsal.seconds)
+        seconds = duration_text(rehearsal.seconds)
         yield f"time: features of all images: about {seconds} here; then {len(STRENGTHS)} fits"
     else:
         rates = ", ".join(f"{name} {step.seconds:.3g} s" for name, step in rehearsal.steps.items())
         yield (
             f"time: a step: {rates}; {rehearsal.steps_per_epoch} steps an epoch, {config.epochs} epochs of "
-            f"{len(config.settings)} settings: about {_duration_text(rehearsal.seconds)} here"
+            f"{len(config.settings)} settings: about {duration_text(rehearsal.seconds)} here"
         )
     yield "nothing was written but the cache of decoded images; the same command without --dry-run trains"
-
-
-def _duration_text(seconds: float) -> str:
-    """Return a duration as text in seconds, minutes or hours.
-
-    Examples:
-        >>> _duration_text(7.4), _duration_text(300), _duration_text(9000)
-        ('7 s', '5.0 min', '2.5 h')
-    """
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -195,7 +195,7 @@ class Epochs:
         total = torch.tensor(position.loss, dtype=torch.float64, device=self.task.context.numerics.device)
         start, images_done, speed = time.perf_counter(), 0, 0.0
         self.start_epoch()
-        progress = self.task.context.progress.part(position.epoch, config.epochs)
+        progress = self.task.context.progress.part(position.epoch, config.epochs, unit="epoch")
         with progress.task(self.title, len(images)) as advance:
             advance(min(position.batch * config.batch_size, len(images)), "")
             before = time.perf_counter()

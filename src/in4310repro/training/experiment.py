@@ -33,6 +33,7 @@ from in4310repro.training.run_opening import (
     finished_history,
     keeps_epochs,
     log_formats,
+    recorded_class_folders,
     resume_run,
     start_run,
     with_recorded_format,
@@ -72,15 +73,17 @@ def train(
             epochs; there is no run to resume, or it was begun with other inputs; or steps are to be traced, but
             the training ends before them or uses several processes.
     """
+    class_folders = None
     if resume:
         refuse_without_run(folder)
         config = with_recorded_format(config, folder, context.progress)
+        class_folders = recorded_class_folders(folder)
     context = _with_shared_arithmetic(context)
     formats = log_formats(folder, log_steps, resume=resume)
     refuse_several_processes(trace, context.processes)
-    context.processes.broadcast_json([config.orientation, config.format])
+    context.processes.broadcast_json([config.orientation, config.format, config.class_folders, class_folders])
 
-    plan = plan_training(config, context)
+    plan = plan_training(config, context, class_folders)
     _refuse_unequal_processes(plan, context)
 
     refuse_steps_beyond(trace, len(plan.sets["training"]), plan.config)
@@ -112,9 +115,9 @@ def follow(config: Config, context: Context) -> None:
     """
     context = _with_shared_arithmetic(context.silent())
     # The run folder, which only the first process reads, may be an older one.
-    orientation, number = context.processes.broadcast_json()
-    config = replace(config, orientation=orientation, format=number)
-    plan = plan_training(config, context)
+    orientation, number, recorded, class_folders = context.processes.broadcast_json()
+    config = replace(config, orientation=orientation, format=number, class_folders=recorded)
+    plan = plan_training(config, context, class_folders)
     _refuse_unequal_processes(plan, context)
     # Until all settings are trained.
     while name := context.processes.broadcast_json():

@@ -68,7 +68,7 @@ def fit(task: Task) -> list[HistoryRow]:
                     row = fit_row(task, model, features, number, strength)
                     record.write(position, row, model, {})
                     task.context.progress.message(
-                        f"strength {strength:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
+                        f"C = {strength:g}: loss {row['train_loss']:.3f} training, {row['val_loss']:.3f} "
                         f"validation; {metrics.line(row)}"
                     )
                     if interrupted():

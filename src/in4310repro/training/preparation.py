@@ -15,6 +15,7 @@ import torch
 
 from in4310repro.data.cache import cache_folder
 from in4310repro.data.check import Group
+from in4310repro.data.class_folders import describe_counts
 from in4310repro.data.comparison import Sample, imagenet
 from in4310repro.data.embedded import embedded_catalogue, embedded_folder
 from in4310repro.data.folders import Catalogue, catalogue
@@ -31,7 +32,7 @@ from in4310repro.metrics import wilson
 from in4310repro.models import trained_part
 from in4310repro.models.building import Weights
 from in4310repro.runs.config import FIVE_MODULES, Config, with_preprocessing
-from in4310repro.runs.presets import SHARES, with_counts
+from in4310repro.runs.presets import with_counts
 from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
@@ -175,11 +176,16 @@ class TrainingPlan:
         return self.network_with(self.network.state_dict(), "the initial weights")
 
 
-def plan_training(config: Config, context: Context) -> TrainingPlan:
+def plan_training(config: Config, context: Context, class_folders: str | None = None) -> TrainingPlan:
     """Check the data, weights and network of a training run, decode all its images, and return its plan.
 
     In the plan's configuration, options that were left to the weights or the network are filled in. The test
     images are decoded too, so that an unreadable one is reported before the training and not after it.
+
+    Args:
+        config: every option that changes the run's results.
+        context: arithmetic, progress and processes of the training.
+        class_folders: which folders were the classes of a run that is resumed; None: as the configuration says.
 
     Raises:
         ValueError: the network is unknown, or has no portable arithmetic; an optimizer has no portable
@@ -188,7 +194,7 @@ def plan_training(config: Config, context: Context) -> TrainingPlan:
             the split.
     """
     _refuse_impossible(config, context.numerics)
-    config, images = _load_catalogue(config, context.progress)
+    config, images = _load_catalogue(config, context.progress, class_folders or config.class_folders)
     split = _split(images, config.images)
     config, network = _open_network(config, len(images.classes), context)
     groups = _find_groups(images, network, config, context)
@@ -216,20 +222,22 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
         comparison_sets(config.features)
 
 
-def _load_catalogue(config: Config, progress: Progress) -> tuple[Config, Catalogue]:
-    """Return the configuration and the catalogue of its images.
+def _load_catalogue(config: Config, progress: Progress, class_folders: str | None) -> tuple[Config, Catalogue]:
+    """Return the configuration and the catalogue of its images, and show their classes.
 
     If no split was given for the images, it is filled in as image counts in the proportions of the preset.
     """
     if config.data:
-        images = catalogue(Path(config.data), progress)
+        images = catalogue(Path(config.data), progress, class_folders)
     elif config.scenes:
         images = embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
     else:
         raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
-    if config.split == SHARES:
-        config = with_counts(config, len(images.entries))
-        progress.message(f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}")
+    config = with_counts(config, len(images.entries))
+    progress.message(
+        f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}: "
+        f"{describe_counts(images.labels().values())}"
+    )
     return config, images
 
 

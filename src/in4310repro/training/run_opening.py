@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from in4310repro.data.class_folders import chosen_in
+from in4310repro.data.splits import from_csv
 from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
@@ -25,7 +27,7 @@ from in4310repro.training.step_log import formats_of, refuse_missing_library
 
 
 def with_recorded_format(config: Config, folder: Path, progress: Progress) -> Config:
-    """Return the configuration with the format of the run, and with the EXIF orientation that the run has recorded.
+    """Return the configuration with format and EXIF orientation of the run, and its class folders if none are named.
 
     Raises:
         ValueError: the run's configuration is damaged or has an unsupported format.
@@ -33,7 +35,14 @@ def with_recorded_format(config: Config, folder: Path, progress: Progress) -> Co
     _, recorded = _recorded_config(RunFolder.open(folder))
     if recorded.orientation != config.orientation:
         progress.message(f"{folder} was begun with EXIF orientation {recorded.orientation}, and goes on so")
-    return replace(config, orientation=recorded.orientation, format=recorded.format)
+    class_folders = config.class_folders or recorded.class_folders
+    return replace(config, orientation=recorded.orientation, format=recorded.format, class_folders=class_folders)
+
+
+def recorded_class_folders(folder: Path) -> str | None:
+    """Return which folders were the classes of a run, by its split: older versions read other ones."""
+    files = RunFolder.open(folder)
+    return chosen_in(from_csv(files.file(names.SPLIT), folder).catalogue().labels())
 
 
 def log_formats(folder: Path, requested: str | None, *, resume: bool) -> frozenset[str]:

@@ -12,7 +12,7 @@ from in4310repro.runs import names
 from in4310repro.runs.config import to_json
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import SPEED
-from in4310repro.runs.selection import best_epoch
+from in4310repro.runs.selection import best_epoch, unit
 from in4310repro.system.schema import differences
 from in4310repro.system.tensors import tensor_hashes
 from in4310repro.verification import changed_files, wrong_in_manifest
@@ -107,7 +107,7 @@ def _setting_mismatches(first: FinishedRun, second: FinishedRun, name: str) -> I
     weights, the numbers of epochs and the recorded hashes.
     """
     if found := _different_epoch(first, second, name):
-        yield f"setting {name} differs from epoch {found[0]} on {found[1]}"
+        yield f"setting {name} differs from {unit(first.histories[name])} {found[0]} on {found[1]}"
         return
     rows = (first.histories[name], second.histories[name])
     best_weights = names.of_setting(name, names.BEST_WEIGHTS)

@@ -6,6 +6,7 @@ import copy
 import re
 from collections.abc import Callable, Iterator
 
+from in4310repro.data.class_folders import chosen_in
 from in4310repro.data.embedded import differences_from_drawn
 from in4310repro.data.folders import catalogue
 from in4310repro.data.images import ImageSet, decoder, sha256_of_hashes
@@ -64,7 +65,8 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
     """
     split = evidence.split
     try:
-        now = {entry.path: entry.sha256 for entry in catalogue(split.root, evidence.context.progress).entries}
+        images = catalogue(split.root, evidence.context.progress, chosen_in(split.catalogue().labels()))
+        now = {entry.path: entry.sha256 for entry in images.entries}
     except ValueError as error:
         yield f"the images are not those of the run: {error}"
         return
