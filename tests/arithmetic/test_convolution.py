@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from in4310repro.arithmetic.products import convolution
 from tests.arithmetic.formulas import Floats, assert_same_bits_everywhere, fused, part_of, root_mean_square
 from tests.arithmetic.shapes import (
     NAMES,
@@ -295,13 +294,6 @@ def test_only_the_gradients_that_are_wanted_are_computed() -> None:
         by_ours(case, *inputs).backward(gradient)  # type: ignore[no-untyped-call]
         assert [values.grad is not None for values in inputs] == [place == wanted for place in range(3)]
         assert torch.equal(inputs[wanted].grad, all_gradients[wanted])  # type: ignore[arg-type]
-
-
-def test_a_second_derivative_is_refused() -> None:
-    maps, weight = torch.ones(1, 2, 3, 3, requires_grad=True), torch.ones(2, 2, 3, 3, requires_grad=True)
-    (gradient,) = torch.autograd.grad(convolution(maps, weight).square().sum(), maps, create_graph=True)
-    with pytest.raises(RuntimeError, match="no second derivatives"):
-        gradient.sum().backward()  # type: ignore[no-untyped-call]
 
 
 def test_denormal_weights_stay() -> None:

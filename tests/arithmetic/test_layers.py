@@ -12,9 +12,8 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models import mobilenetv2, resnet
 
-from in4310repro.arithmetic import functions, layers, networks, portable
+from in4310repro.arithmetic import layers, networks, portable
 from in4310repro.arithmetic.functions import batch_norm
-from in4310repro.arithmetic.pooling import fork
 from in4310repro.arithmetic.same import Conv2dSame
 from tests.arithmetic.formulas import record_calls
 
@@ -286,28 +285,6 @@ def test_what_is_no_batch_norm_of_ours_is_called_by_itself() -> None:
     with torch.no_grad(), record_calls() as calls:
         networks.normalise(model[0], model[1], draw(2, 3, 4, 4))
     assert [call[4] for call in calls if call[0] == "normalise"] == [0]
-
-
-def test_a_second_derivative_of_a_single_gradient_is_refused() -> None:
-    maps = draw(1, 2, 3, 3).requires_grad_()
-    first, second = fork(maps)
-    (gradient,) = torch.autograd.grad((first * second).sum(), maps, create_graph=True)
-    assert torch.equal(gradient.detach(), 2 * maps.detach())
-    with pytest.raises(
-        RuntimeError, match=r"^portable arithmetic has no second derivatives; compute them in native arithmetic$"
-    ):
-        gradient.sum().backward()  # type: ignore[no-untyped-call]
-
-
-def test_only_gradients_of_gradients_are_recorded() -> None:
-    maps = draw(1, 2, 3, 3).requires_grad_()
-    functions.batch_norm(maps, None, None, None, None, training=True).sum().backward()  # type: ignore[no-untyped-call]
-    assert maps.grad is not None
-    assert not maps.grad.requires_grad
-    labels = torch.tensor([0, 1])
-    scores = draw(2, 3).requires_grad_()
-    (gradient,) = torch.autograd.grad(functions.cross_entropy(scores, labels), scores, create_graph=True)
-    assert gradient.requires_grad
 
 
 class Own(nn.Module):

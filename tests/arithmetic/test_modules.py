@@ -243,25 +243,6 @@ def test_a_prepared_model_can_be_copied_and_saved() -> None:
     assert len({sha256(train(each, *batch(), steps=1)) for each in models}) == 1
 
 
-def test_a_penalty_on_gradients_is_refused_and_not_taken_for_a_constant() -> None:
-    model, (images, labels) = portable(network("resnet18")).train(), batch(2)
-    loss = cross_entropy(model(images), labels)
-    gradients = torch.autograd.grad(loss, list(model.parameters()), create_graph=True)
-    for gradient in gradients:
-        with pytest.raises(RuntimeError, match="portable arithmetic has no second derivatives"):
-            (loss + gradient.square().sum()).backward(retain_graph=True)  # type: ignore[no-untyped-call]
-
-
-def test_gradients_that_may_be_differentiated_have_the_same_bits() -> None:
-    model, (images, labels) = portable(network("mobilenet_v2")).train(), batch(2)
-    parameters = list(model.parameters())
-    loss = cross_entropy(model(images), labels)
-    first, second = (
-        torch.autograd.grad(loss, parameters, create_graph=create, retain_graph=True) for create in (True, False)
-    )
-    assert sha256([value.detach() for value in first]) == sha256(list(second))
-
-
 def test_a_forward_of_an_objects_own_is_called_and_refused_before() -> None:
     model, calls = portable(network("resnet18")).eval(), []
     norm = model.get_submodule("layer1.0.bn1")

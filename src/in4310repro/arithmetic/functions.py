@@ -1,7 +1,7 @@
 """Batch norm, cross-entropy and softmax by the compiled kernels; batch norm and cross-entropy have gradients.
 
 Maps are float32 [image, channel, height, width]; results lie in channels_last memory. Formulas in docs/arithmetic.md.
-Second derivatives, which autograd would silently compute wrongly, raise an error.
+Second derivatives and those of forward mode, which autograd would silently compute wrongly, raise an error.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch._C import _are_functorch_transforms_active
 
 from in4310repro.arithmetic import buffers, library, shares, tree
 
@@ -20,42 +21,60 @@ SUM_RELU = 3
 Gradients = TypeVar("Gradients", bound=tuple[Any, ...] | Tensor | None)
 
 
+class Function(torch.autograd.Function):
+    """Base class of the package's functions of autograd, which can be differentiated once, in reverse mode."""
+
+    @classmethod
+    def apply(cls, *arguments: Any) -> Any:
+        """Apply the function; inside of torch.func, raise an error that names it."""
+        if _are_functorch_transforms_active():
+            raise ValueError(
+                f"{cls.__name__.strip('_')} inside of torch.func; valid is outside of it; {library.NATIVE}"
+            )
+        return super().apply(*arguments)  # type: ignore[no-untyped-call]
+
+
 def first_only(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """Wrap an autograd.Function's backward() so that computing second derivatives raises an error.
 
     torch's `once_differentiable` raises an error only if the gradient passed to backward() requires a gradient.
     If that gradient requires none, a loss term computed from gradients with `create_graph=True` would silently
-    not be differentiated.
+    not be differentiated. Here, what backward() returns depends on that gradient and on all saved tensors: among them
+    has to be each input that the gradients depend on.
     """
 
     def differentiated(ctx: Any, *gradients: Tensor | None) -> Gradients:
+        name = backward.__qualname__.partition(".")[0].strip("_")
+        for gradient in gradients:
+            if gradient is not None:
+                library.refuse_transforms(f"the gradient given to {name}", gradient)
         # Gradients are recorded here only with create_graph=True.
         if not torch.is_grad_enabled():
             return backward(ctx, *gradients)
+        if getattr(ctx, "batch", shares.WHOLE).is_shared:
+            raise RuntimeError(f"{name} with create_graph=True in several processes; valid is one; {library.NATIVE}")
         with torch.no_grad():
             results = backward(ctx, *gradients)
-        if isinstance(results, tuple):
-            return tuple(map(_undifferentiable, results))  # type: ignore[return-value]
-        refusing: Gradients = _undifferentiable(results)
+        given = [value for value in (*gradients, *ctx.saved_tensors) if value is not None and value.requires_grad]
+
+        def refuse(result: Any) -> Any:
+            return None if result is None else _Refusal.apply(name, result.detach(), *given)  # type: ignore[no-untyped-call]
+
+        refusing: Gradients = tuple(map(refuse, results)) if isinstance(results, tuple) else refuse(results)  # type: ignore[assignment]
         return refusing
 
     return differentiated
 
 
-def _undifferentiable(value: Tensor | None) -> Any:
-    if value is None:
-        return None
-    return _Refusal.apply(value.detach().requires_grad_())  # type: ignore[no-untyped-call]
-
-
 class _Refusal(torch.autograd.Function):
     @staticmethod
-    def forward(_ctx: Any, value: Tensor) -> Tensor:
+    def forward(ctx: Any, name: str, value: Tensor, *_given: Tensor) -> Tensor:
+        ctx.name = name
         return value.view_as(value)
 
     @staticmethod
-    def backward(_ctx: Any, *_gradients: Tensor) -> Tensor:
-        raise RuntimeError("portable arithmetic has no second derivatives; compute them in native arithmetic")
+    def backward(ctx: Any, *_gradients: Tensor) -> Tensor:
+        raise RuntimeError(f"portable arithmetic has no second derivatives of {ctx.name}; {library.NATIVE}")
 
 
 def batch_norm(
@@ -91,7 +110,7 @@ def batch_norm(
         ValueError: dtypes or shapes are wrong, the activation is unknown, or each channel has only one value in
             training.
     """
-    maps = check_maps("maps", maps)
+    maps = check_maps("maps", maps).contiguous(memory_format=torch.channels_last)
     weight, bias, other, settings = check_norm(
         tuple(maps.shape),
         running_mean,
@@ -105,9 +124,9 @@ def batch_norm(
         other=other,
     )
     if torch.is_grad_enabled():
-        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, settings)  # type: ignore[no-untyped-call]
+        result: Tensor = _BatchNorm.apply(maps, weight, bias, other, settings)
         return result
-    return normalise(maps.contiguous(memory_format=torch.channels_last), weight, bias, other, settings)[0]
+    return normalise(maps, weight, bias, other, settings)[0]
 
 
 class Settings(NamedTuple):
@@ -243,12 +262,11 @@ def normalise_backward(
     return of_maps, None if weight is None else of_weight, None if bias is None else of_bias, of_other
 
 
-class _BatchNorm(torch.autograd.Function):
+class _BatchNorm(Function):
     @staticmethod
     def forward(
         ctx: Any, maps: Tensor, weight: Tensor | None, bias: Tensor | None, other: Tensor | None, settings: Settings
     ) -> Tensor:
-        maps = maps.contiguous(memory_format=torch.channels_last)
         result, statistics = normalise(maps, weight, bias, other, settings)
         ctx.settings, ctx.batch = settings, shares.current()
         ctx.save_for_backward(maps, weight, bias, None if other is None else result, statistics)
@@ -272,7 +290,7 @@ def cross_entropy(scores: Tensor, labels: Tensor) -> Tensor:
     """
     scores, labels = _scores_and_labels(scores, labels)
     if torch.is_grad_enabled() and scores.requires_grad:
-        result: Tensor = _CrossEntropy.apply(scores, labels)  # type: ignore[no-untyped-call]
+        result: Tensor = _CrossEntropy.apply(scores, labels)
         return result
     return _cross_entropy(scores, labels, None)
 
@@ -285,18 +303,18 @@ def _cross_entropy(scores: Tensor, labels: Tensor, gradient: Tensor | None) -> T
     return tree.quotients(batch.total(rows), whole).reshape(())
 
 
-class _CrossEntropy(torch.autograd.Function):
+class _CrossEntropy(Function):
     @staticmethod
     def forward(ctx: Any, scores: Tensor, labels: Tensor) -> Tensor:
         gradient = _empty(*scores.shape)
         loss = _cross_entropy(scores, labels, gradient)
-        ctx.save_for_backward(gradient)
+        ctx.save_for_backward(gradient, scores)
         return loss
 
     @staticmethod
     @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        (of_scores,) = ctx.saved_tensors
+        of_scores, _scores = ctx.saved_tensors
         # A product with 1 is skipped because it would flush denormals if torch is set to do so.
         return of_scores if gradient.item() == 1 else of_scores * gradient, None
 

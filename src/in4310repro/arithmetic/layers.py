@@ -7,9 +7,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch._C import _are_functorch_transforms_active
 from torch.nn import functional
 
-from in4310repro.arithmetic import functions, pooling, products, same
+from in4310repro.arithmetic import functions, library, pooling, products, same
 
 # Maps, weight, bias, stride, padding and groups.
 Arguments = tuple[Tensor, Tensor, Tensor | None, products.Pair, products.Padding, int]
@@ -67,6 +68,8 @@ class BatchNorm2d(nn.BatchNorm2d):
         """Return the arguments of functions.batch_norm after the maps, for a pass that begins now: it is counted."""
         momentum = self.momentum
         if self.training and self.track_running_stats and (batches := self.num_batches_tracked) is not None:
+            if _are_functorch_transforms_active():
+                raise ValueError(f"batch norm counts no batches inside of torch.func; {library.NATIVE}")
             batches.add_(1)
             momentum = 1 / int(batches) if momentum is None else momentum
         moved = not self.training or self.track_running_stats

@@ -16,7 +16,9 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch._C._functorch import is_functorch_wrapped_tensor
+from torch._C import _are_functorch_transforms_active
+from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
+from torch.autograd import forward_ad
 
 from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, in_memory, parse
 
@@ -151,6 +153,7 @@ SIGNATURES = parse(DECLARATIONS, {"Shape": Shape})
 
 
 SETS = ("avx512", "avx2", "base")  # the widest first
+NATIVE = "compute it in native arithmetic, by a model that portable() has not changed"
 NO_MEMORY = 1  # of enum Status in vectors.hpp
 
 T = TypeVar("T")
@@ -211,6 +214,10 @@ class Library:
         Raises:
             ValueError: a tensor does not fit the function's declaration.
         """
+        if _are_functorch_transforms_active():
+            for value in arguments:
+                if isinstance(value, Tensor):
+                    refuse_transforms(function, value)
         passed, _kept = self.signatures[function].bind(arguments)
         return int(self.functions[function](*passed) or 0)
 
@@ -314,19 +321,15 @@ def as_plain(what: str, values: Tensor) -> Tensor:
     """Return the values as a plain strided tensor in CPU memory; gradients pass through.
 
     A subclass that keeps its values in memory, such as torchvision's images, becomes a plain tensor. Nested
-    tensors, tensors inside of torch.func, and subclasses with their own `__torch_dispatch__` are refused.
+    tensors, tensors inside of torch.func or with a tangent (forward-mode differentiation), and subclasses with their
+    own `__torch_dispatch__` are refused.
 
     Raises:
         ValueError: the values are not dense or not in CPU memory, or the type of tensor is refused.
     """
     if is_plain(values, values.dtype):
         return values
-    wrapped = is_functorch_wrapped_tensor(values)
-    if wrapped or values.is_nested or type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__:
-        kind = type(values).__name__
-        if wrapped or values.is_nested:
-            kind = "a tensor inside of torch.func" if wrapped else "a nested tensor"
-        raise ValueError(f"{what}: {kind}; valid is a dense torch.Tensor on the CPU, outside of torch.func")
+    refuse_transforms(what, values)
     if values.layout is not torch.strided or not values.is_cpu:
         raise ValueError(f"{what}: {values.layout} on {values.device}; valid are dense values on the CPU")
     if type(values) not in PLAIN:
@@ -337,9 +340,30 @@ def as_plain(what: str, values: Tensor) -> Tensor:
     return values.resolve_neg() if values.is_neg() else values
 
 
+def refuse_transforms(what: str, values: Tensor) -> None:
+    """Raise ValueError if a tensor stands for other values, or for more values, than those in its memory."""
+    kind = ""
+    if _is_wrapped(values):
+        kind = "a tensor inside of torch.func"
+    elif values.is_nested:
+        kind = "a nested tensor"
+    elif type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__ or torch._is_functional_tensor(values):
+        kind = "a functional tensor" if type(values) is Tensor else type(values).__name__
+    elif forward_ad._current_level >= 0 and forward_ad.unpack_dual(values).tangent is not None:  # type: ignore[no-untyped-call]
+        kind = "a tensor with a tangent of forward-mode differentiation"
+    if kind:
+        raise ValueError(f"{what}: {kind}; valid is a dense torch.Tensor on the CPU, outside of torch.func; {NATIVE}")
+
+
 def is_plain(values: Tensor, dtype: torch.dtype) -> bool:
     """Return whether values are in the usual form, so that `as_plain` has nothing to do."""
-    return not (values.is_nested or is_functorch_wrapped_tensor(values)) and address(values, dtype) != 0
+    transformed = values.is_nested or _is_wrapped(values) or forward_ad._current_level >= 0
+    return not transformed and address(values, dtype) != 0
+
+
+def _is_wrapped(values: Tensor) -> bool:
+    # The second kind are the gradients of `is_grads_batched=True`.
+    return is_functorch_wrapped_tensor(values) or is_legacy_batchedtensor(values)
 
 
 def check(what: str, values: Tensor, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:

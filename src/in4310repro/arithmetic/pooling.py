@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import buffers, library
-from in4310repro.arithmetic.functions import check_maps, first_only
+from in4310repro.arithmetic.functions import Function, check_maps, first_only
 
 Pair = tuple[int, int]
 
@@ -22,7 +22,7 @@ def adaptive_average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
     if min(size) < 1:
         raise ValueError(f"a map cannot be pooled to {size}; valid are two numbers from 1")
     if torch.is_grad_enabled():
-        result: Tensor = _AveragePool.apply(maps, size)  # type: ignore[no-untyped-call]
+        result: Tensor = _AveragePool.apply(maps, size)
         return result
     return _average_pool(maps, size)
 
@@ -33,7 +33,7 @@ def _average_pool(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return result
 
 
-class _AveragePool(torch.autograd.Function):
+class _AveragePool(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.shape, ctx.size = maps.shape, size
@@ -58,7 +58,7 @@ def max_pool(maps: Tensor, kernel: Pair, stride: Pair, padding: Pair, round_up: 
     rows, columns = (_windows(*side, round_up) for side in sides)
     sizes = (*maps.shape, rows, columns, *kernel, *stride, *padding)
     if torch.is_grad_enabled():
-        result: Tensor = _MaxPool.apply(maps, sizes)  # type: ignore[no-untyped-call]
+        result: Tensor = _MaxPool.apply(maps, sizes)
         return result
     return _max_pool(maps, sizes, None)
 
@@ -85,7 +85,7 @@ def _max_pool(maps: Tensor, sizes: tuple[int, ...], places: Tensor | None) -> Te
     return result
 
 
-class _MaxPool(torch.autograd.Function):
+class _MaxPool(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, sizes: tuple[int, ...]) -> Tensor:
         # 32-bit indices stored as floats; no arithmetic is done on them.
@@ -111,7 +111,7 @@ def fork(maps: Tensor) -> tuple[Tensor, Tensor]:
     if not (torch.is_grad_enabled() and maps.requires_grad):
         return maps, maps
     maps = check_maps("maps", maps)
-    first, second = _Fork.apply(maps)  # type: ignore[no-untyped-call]
+    first, second = _Fork.apply(maps)
     return first, second
 
 
@@ -120,7 +120,7 @@ def add(first: Tensor, second: Tensor) -> Tensor:
     first = check_maps("first maps", first)
     second = library.check("second maps", second, torch.float32, first.shape)
     if torch.is_grad_enabled():
-        result: Tensor = _Sum.apply(first, second)  # type: ignore[no-untyped-call]
+        result: Tensor = _Sum.apply(first, second)
         return result
     return _add(first, second)
 
@@ -131,26 +131,24 @@ def _add(first: Tensor, second: Tensor) -> Tensor:
     return result
 
 
-class _Sum(torch.autograd.Function):
+class _Sum(Function):
     @staticmethod
     def forward(_ctx: Any, first: Tensor, second: Tensor) -> Tensor:
         return _add(first, second)
 
     @staticmethod
-    @first_only
     def backward(_ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
         return gradient, gradient
 
 
-class _Fork(torch.autograd.Function):
+class _Fork(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         return maps.view_as(maps), maps.view_as(maps)
 
     @staticmethod
-    @first_only
     def backward(_ctx: Any, first: Tensor | None, second: Tensor | None) -> Tensor | None:
         if first is None or second is None:
             return second if first is None else first
-        return _add(first, second)
+        return add(first, second)

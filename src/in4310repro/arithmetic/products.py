@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from in4310repro.arithmetic import buffers, functions, library, products, shares, tree
-from in4310repro.arithmetic.functions import first_only
+from in4310repro.arithmetic.functions import Function, first_only
 from in4310repro.arithmetic.library import Shape
 
 Pair = tuple[int, int]
@@ -77,7 +77,7 @@ def convolution(
     """
     shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
     if torch.is_grad_enabled():
-        result: Tensor = _Convolution.apply(maps, weight, bias, shape)  # type: ignore[no-untyped-call]
+        result: Tensor = _Convolution.apply(maps, weight, bias, shape)
         return result
     return _forward(maps, weight, bias, shape)
 
@@ -141,9 +141,7 @@ def normalised_convolution(
     """
     shape, maps, weight, bias = _check(maps, weight, bias, stride, padding, groups)
     scale, shift, other, settings = functions.check_norm(_result_sizes(shape), **norm)
-    result: Tensor = _NormalisedConvolution.apply(  # type: ignore[no-untyped-call]
-        maps, weight, bias, scale, shift, other, shape, settings
-    )
+    result: Tensor = _NormalisedConvolution.apply(maps, weight, bias, scale, shift, other, shape, settings)
     return result
 
 
@@ -154,7 +152,7 @@ def _check(
     ends = tuple(tuple(each) if isinstance(each, Sequence) else each for each in padding)
     sizes, kernel = tuple(maps.shape), tuple(weight.shape)
     shape = _shape(sizes, kernel, tuple(stride), ends, groups)
-    maps = library.check("maps", maps, torch.float32, sizes)
+    maps = library.check("maps", maps, torch.float32, sizes).contiguous(memory_format=torch.channels_last)
     weight = library.check("weight", weight, torch.float32, kernel)
     if bias is not None:
         bias = library.check("bias", bias, torch.float32, kernel[:1])
@@ -173,10 +171,9 @@ def _forward(
     return result
 
 
-class _Convolution(torch.autograd.Function):
+class _Convolution(Function):
     @staticmethod
     def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, shape: Shape) -> Tensor:
-        maps = maps.contiguous(memory_format=torch.channels_last)
         ctx.save_for_backward(maps, weight)
         ctx.shape, ctx.weight, ctx.batch = shape, weight, shares.current()
         return _forward(maps, weight, bias, shape)
@@ -188,7 +185,7 @@ class _Convolution(torch.autograd.Function):
         return *_gradients(ctx, maps, weight, _rows(gradient)), None
 
 
-class _NormalisedConvolution(torch.autograd.Function):
+class _NormalisedConvolution(Function):
     @staticmethod
     def forward(
         ctx: Any,
@@ -201,17 +198,16 @@ class _NormalisedConvolution(torch.autograd.Function):
         shape: Shape,
         settings: functions.Settings,
     ) -> Tensor:
-        maps = maps.contiguous(memory_format=torch.channels_last)
         between = _forward(maps, weight, bias, shape)
         result, statistics = functions.normalise(between, scale, shift, other, settings)
         ctx.shape, ctx.settings, ctx.weight, ctx.batch = shape, settings, weight, shares.current()
-        ctx.save_for_backward(maps, weight, between, scale, shift, None if other is None else result, statistics)
+        ctx.save_for_backward(maps, weight, bias, between, scale, shift, None if other is None else result, statistics)
         return result
 
     @staticmethod
     @first_only
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        maps, weight, *saved = ctx.saved_tensors
+        maps, weight, _bias, *saved = ctx.saved_tensors
         of_between, *others = functions.normalise_backward(ctx.batch, gradient, saved, ctx.settings)
         return *_gradients(ctx, maps, weight, of_between), *others, None, None
 
@@ -284,7 +280,7 @@ def linear(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if bias is not None:
         bias = library.check("bias", bias, torch.float32, weight.shape[:1])
     if torch.is_grad_enabled():
-        result: Tensor = _Linear.apply(rows, weight, bias)  # type: ignore[no-untyped-call]
+        result: Tensor = _Linear.apply(rows, weight, bias)
         return result
     return _linear(rows, weight, bias)
 
@@ -295,7 +291,7 @@ def _linear(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return result
 
 
-class _Linear(torch.autograd.Function):
+class _Linear(Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.weight, ctx.batch = weight, shares.current()

@@ -227,7 +227,7 @@ def address(value: Any, dtype: torch.dtype) -> int:
         and (value.is_contiguous(memory_format=CHANNELS_LAST) if value.ndim == 4 else value.is_contiguous())
         and not value.is_neg()
         and not value.storage_offset()
-        and value.nbytes <= value.untyped_storage().nbytes()
+        and value.numel() * dtype.itemsize <= value.untyped_storage().nbytes()
     )
     # 0 is also the address of zeros without memory, see `in_memory`.
     return value.data_ptr() if usual else 0
@@ -251,6 +251,8 @@ def in_memory(what: str, values: Tensor, *, read_only: bool = True) -> Tensor:
         if read_only:
             return values.clone()
         raise ValueError(f"{what}: zeros of shape {tuple(values.shape)} without memory; valid are values in memory")
+    if torch._is_functional_tensor(values):
+        raise ValueError(f"{what}: a tensor of torch.func.functionalize, without memory; valid are values in memory")
     extent = values.numel()
     if extent and not values.is_contiguous():
         extent = 1 + sum((size - 1) * step for size, step in zip(values.shape, values.stride(), strict=True))

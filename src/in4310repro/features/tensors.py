@@ -154,7 +154,8 @@ def plain_tensor(output: object) -> Tensor:
     if type(output) not in (Tensor, nn.Parameter):
         with torch._C.DisableTorchFunctionSubclass():
             output = output.as_subclass(Tensor)
-    return in_memory("its output", output)
+    # Without the tangent that forward-mode differentiation gives it.
+    return in_memory("its output", output.detach())
 
 
 def is_unbatched(module: nn.Module, ndim: int) -> bool:
