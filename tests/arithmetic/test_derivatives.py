@@ -17,6 +17,9 @@ from in4310repro.arithmetic.pooling import fork
 from tests.arithmetic.test_modules import batch, network, sha256
 from tests.arithmetic.test_views import FACES, MAPS, RUNNING, WEIGHT, values
 
+# torch compiles a part of its forward mode when it is first used.
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
+
 Compute = Callable[..., Any]
 by_torch: Any = torch.autograd.functional
 
@@ -135,8 +138,6 @@ def refused_or_computed(way: Compute, compute: Compute, given: Tensor) -> Tensor
     return found
 
 
-# torch compiles a part of its forward mode when it is first used.
-@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated:DeprecationWarning")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", CASES)
 def test_a_derivative_of_any_kind_is_right_or_refused(name: str, way: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torchvision.models import mobilenetv2, resnet
 
 from in4310repro.arithmetic import layers, networks, portable
@@ -84,6 +85,160 @@ def test_a_layer_gives_torchs_results_gradients_and_state(
     for place, (value, truth) in enumerate(zip(found[1], found[0], strict=True)):
         assert value.shape == truth.shape
         assert float((value - truth).abs().max()) <= 2e-5 * max(float(truth.abs().max()), 1.0), place
+
+
+def numbers(*shape: int, dtype: torch.dtype = torch.float32) -> nn.Parameter:
+    return nn.Parameter(draw(*shape, seed=3).to(dtype))
+
+
+# Attribute -> values that it is given after portable().
+CHANGES: dict[str, list[Any]] = {
+    "stride": [1, 2, [2, 1], (1,), None],
+    "padding": [0, 1, (0, 1), [1, 0], "same", "valid", "full"],
+    "dilation": [1, 2, (1, 2)],
+    "padding_mode": ["reflect", "circular", "replicate"],
+    "groups": [1, 2, 4],
+    "kernel_size": [2, (2, 3), [3, 1], (2, 2)],
+    "weight": [numbers(4, 4, 5, 1), numbers(4, 2, 3, 3), numbers(4, 4, 2, 2), numbers(6, 36), numbers(4), None],
+    "bias": [numbers(4), numbers(3), numbers(4, dtype=torch.float64), None],
+    "eps": [0.5],
+    "momentum": [0.75, 1, None],
+    "track_running_stats": [False],
+    "running_mean": [torch.ones(4), torch.ones(3), None],
+    "running_var": [torch.full((4,), 2.0), None],
+    "num_batches_tracked": [torch.tensor(3), None],
+    "output_size": [1, (2, 3), [3, 2], (None, 2)],
+    "ceil_mode": [True],
+    "return_indices": [True],
+    "inplace": [True, False],
+    "min_val": [-1.0, 0],
+    "max_val": [0.5, 6],
+    "p": [0.5, 0.0],
+    "training": [True, False],
+    # Only read by torch where a layer is made.
+    **{name: [7] for name in ("in_channels", "out_channels", "in_features", "out_features", "num_features")},
+    **{name: [(1, 1)] for name in ("output_padding",)},
+    **{name: [True, False] for name in ("transposed", "affine")},
+}
+HOSTS = {
+    "Conv2d": nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU6()),
+    "Conv2d, same": nn.Sequential(nn.Conv2d(4, 4, 3, padding="same"), nn.ReLU()),
+    "Conv2dSame": nn.Sequential(Conv2dSame(4, 4, 3), nn.BatchNorm2d(4), nn.ReLU()),
+    "pooling": nn.Sequential(nn.MaxPool2d(3, 2, 1), nn.BatchNorm2d(4), nn.ReLU6(True), nn.AdaptiveAvgPool2d(3)),
+    "linear": nn.Sequential(nn.AdaptiveAvgPool2d(3), nn.Flatten(), nn.Dropout(0.0), nn.Linear(36, 6), nn.ReLU()),
+    "block": resnet.BasicBlock(4, 4),
+}
+
+
+def attributes(module: nn.Module) -> set[str]:
+    """Return the names of everything that can be assigned to a layer."""
+    own = {name for name in vars(module) if not name.startswith("_")} | {*getattr(module, "__constants__", ())}
+    return own | {*dict(module.named_parameters(recurse=False)), *dict(module.named_buffers(recurse=False))}
+
+
+def outcomes(model: nn.Module, maps: Tensor) -> list[Tensor] | Exception:
+    """Return the result with gradients, that without, and the state, or the error."""
+    try:
+        found = [model(maps.clone())]
+        with torch.no_grad():
+            found.append(model(maps.clone()))
+        return [each.detach().double() for each in (*found, *model.state_dict().values())]
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        return error
+
+
+def assert_as_torch_or_refused(host: nn.Module, training: bool, change: Callable[[nn.Module], object]) -> bool:
+    """Change a network after portable() and one of torch's in float64; return whether they computed something."""
+    maps = draw(3, 4, 7, 6)
+    ours, exact = portable(drawn(copy.deepcopy(host))).train(training), drawn(copy.deepcopy(host)).train(training)
+    change(ours)
+    change(exact)
+    found, truth = outcomes(ours, maps), outcomes(exact.double(), maps.double())
+    if isinstance(found, Exception):
+        assert isinstance(truth, Exception) or isinstance(found, ValueError), found
+        return False
+    assert not isinstance(truth, Exception), truth
+    for one, other in zip(found, truth, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+    return True
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
+def test_an_attribute_that_is_changed_after_portable_counts_or_is_refused(name: str, training: bool) -> None:
+    for place, layer in HOSTS[name].named_modules():
+        if next(layer.children(), None) is not None or isinstance(layer, nn.Flatten):
+            continue
+        computed = set()
+        for attribute in attributes(layer):
+            for value in CHANGES[attribute]:
+
+                def change(
+                    model: nn.Module, place: str = place, attribute: str = attribute, value: Any = value
+                ) -> None:
+                    setattr(model.get_submodule(place), attribute, copy.deepcopy(value))
+
+                try:
+                    if assert_as_torch_or_refused(HOSTS[name], training, change):
+                        computed.add(attribute)
+                except AssertionError as error:
+                    raise AssertionError(f"{place}.{attribute} = {value}: {error}") from error
+        assert computed
+
+
+def replaced(name: str) -> Callable[[nn.Module], object]:
+    """Return a function that replaces a method of a module object by one that doubles its result."""
+
+    def replace(module: nn.Module) -> None:
+        method = getattr(module, name)
+        setattr(module, name, lambda *given: 2 * method(*given))
+
+    return replace
+
+
+class Doubled(nn.Module):
+    def forward(self, weight: Tensor) -> Tensor:
+        return 2 * weight
+
+
+MODIFIERS: dict[str, Callable[[Any], object]] = {
+    "forward": replaced("forward"),
+    "_conv_forward": replaced("_conv_forward"),
+    "hook": lambda module: module.register_forward_hook(lambda _module, _given, result: 2 * result),
+    "hook before": lambda module: module.register_forward_pre_hook(lambda _module, given: (2 * given[0],)),
+    "parametrization": lambda module: nn.utils.parametrize.register_parametrization(module, "weight", Doubled()),
+    "weight norm": nn.utils.parametrizations.weight_norm,
+    "pruning": lambda module: prune.custom_from_mask(module, "weight", module.weight > 0),  # type: ignore[no-untyped-call]
+    "kept weights": lambda module: module.requires_grad_(False),
+}
+
+
+@pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
+@pytest.mark.parametrize("modifier", MODIFIERS)
+@pytest.mark.parametrize("name", HOSTS)
+def test_what_is_put_on_a_layer_after_portable_counts_or_is_refused(name: str, modifier: str, training: bool) -> None:
+    for place, layer in HOSTS[name].named_modules():
+        if (modifier == "_conv_forward" and not isinstance(layer, nn.Conv2d)) or (
+            (modifier in ("parametrization", "weight norm", "pruning") and getattr(layer, "weight", None) is None)
+            or (modifier == "weight norm" and isinstance(layer, nn.BatchNorm2d))
+        ):
+            continue
+        computed = assert_as_torch_or_refused(
+            HOSTS[name],
+            training,
+            lambda model: MODIFIERS[modifier](model.get_submodule(place)),  # noqa: B023 - called at once
+        )
+        assert computed == (modifier != "_conv_forward"), place
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_a_forward_of_torchvision_that_is_replaced_after_portable_is_called(name: str) -> None:
+    model = portable(getattr(torchvision.models, name)(num_classes=2)).eval()
+    maps = draw(1, 3, 32, 32)
+    expected = 2 * model(maps)
+    replaced("_forward_impl")(model)
+    assert torch.equal(model(maps), expected)
 
 
 @pytest.mark.parametrize("inplace", [False, True])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -135,3 +136,15 @@ def test_other_images_than_those_of_the_share_and_computed_weights_are_refused()
     assert shares.current() is shares.WHOLE
     with pytest.raises(ValueError, match=r"^a weight is computed from other tensors, .*; train in one process$"):
         share.weight_gradient(torch.zeros(2, requires_grad=True) * 2, 12, lambda *_: None)
+
+
+def test_a_batch_is_that_of_its_block_and_thread_alone() -> None:
+    first, second = shares.Whole(), shares.Whole()
+    with ThreadPoolExecutor(1) as pool:
+        with first, second, second:
+            assert shares.current() is second
+            assert pool.submit(shares.current).result() is shares.WHOLE
+            pool.submit(first.__enter__).result()
+            assert shares.current() is second
+        assert shares.current() is shares.WHOLE
+        assert pool.submit(shares.current).result() is first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
@@ -35,14 +35,21 @@ class Conv2d(nn.Conv2d):
         return products.convolve_and_normalise(*self._arguments(maps), norm.coefficients(), activation)
 
     def _arguments(self, maps: Tensor) -> Arguments:
-        return maps, self.weight, self.bias, pair(self.stride), _padding(self), self.groups
+        _refuse(convolution_reason(self))
+        return maps, self.weight, self.bias, pair(self.stride), self._padding(maps), self.groups
+
+    def _padding(self, _maps: Tensor) -> products.Padding:
+        if isinstance(self.padding, str):
+            rows, columns = self.weight.shape[2:]
+            return (rows // 2, columns // 2) if self.padding == "same" else (0, 0)
+        return pair(self.padding)
 
 
 class Conv2dSame(Conv2d, same.Conv2dSame):
     """same.Conv2dSame, computed by products.convolution, which pads without a copy of the maps."""
 
-    def _arguments(self, maps: Tensor) -> Arguments:
-        return maps, self.weight, self.bias, pair(self.stride), self.ends(maps), self.groups
+    def _padding(self, maps: Tensor) -> products.Padding:
+        return self.ends(maps)
 
 
 class Linear(nn.Linear):
@@ -79,8 +86,7 @@ class BatchNorm2d(nn.BatchNorm2d):
             "weight": self.weight,
             "bias": self.bias,
             "training": self.training or self.running_mean is None,
-            # Unused without running statistics.
-            "momentum": math.nan if momentum is None else momentum,
+            "momentum": 0.0 if momentum is None else momentum,
             "epsilon": self.eps,
             "activation": activation,
             "other": other,
@@ -101,7 +107,7 @@ class AdaptiveAvgPool2d(nn.AdaptiveAvgPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Average maps [image, channel, height, width] over windows; the result has the layer's output size."""
-        sizes = self.output_size if isinstance(self.output_size, tuple) else (self.output_size, self.output_size)
+        sizes = (self.output_size,) * 2 if isinstance(self.output_size, int | None) else self.output_size
         height, width = (
             size if wanted is None else wanted for wanted, size in zip(sizes, input.shape[2:], strict=True)
         )
@@ -113,8 +119,10 @@ class MaxPool2d(nn.MaxPool2d):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return the maximum in each window of maps [image, channel, height, width]."""
+        _refuse(max_pool_reason(self))
+        stride: Any = self.stride  # None stands for the window, though torch's type does not say so
         kernel, padding = pair(self.kernel_size), pair(self.padding)
-        return pooling.max_pool(input, kernel, pair(self.stride), padding, self.ceil_mode)
+        return pooling.max_pool(input, kernel, kernel if stride is None else pair(stride), padding, self.ceil_mode)
 
 
 class ReLU(nn.ReLU):
@@ -130,6 +138,7 @@ class ReLU6(nn.ReLU6):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         """Return min(max(x, 0), 6) element by element, with 0 instead of -0."""
+        _refuse(relu6_reason(self))
         # Torch's relu6 has a gradient at NaN that depends on the place in a vector of the processor. What is written in
         # place is not needed for the gradient: torch's ReLU keeps its result.
         if self.inplace:
@@ -159,16 +168,55 @@ class Dropout(nn.Dropout):
         return input
 
 
-def pair(sizes: int | tuple[int, ...]) -> tuple[int, int]:
+def pair(sizes: int | Sequence[int]) -> tuple[int, int]:
     """Return `sizes` as a pair (rows, columns); a single number is used for both rows and columns."""
-    rows, columns = (sizes, sizes) if isinstance(sizes, int) else sizes
+    rows, columns = (sizes,) * 2 if isinstance(sizes, int) else (*sizes, *sizes) if len(sizes) == 1 else sizes
     return rows, columns
 
 
-def _padding(module: nn.Conv2d) -> tuple[int, int]:
-    """Return the padding as a pair (rows, columns); each number is added at both ends of its axis."""
-    if module.padding == "valid":
-        return 0, 0
+def _refuse(reason: str | None) -> None:
+    """Raise ValueError if there is a reason: attributes can be changed after `portable` has checked them."""
+    if reason:
+        raise ValueError(f"no portable arithmetic for {reason}; otherwise {library.NATIVE}")
+
+
+def convolution_reason(module: nn.Conv2d) -> str | None:
+    """Return the reason why the kernels cannot compute a convolution with its present attributes; None if they can."""
+    kind = "Conv2dSame" if isinstance(module, same.Conv2dSame) else "Conv2d"
+    if "_conv_forward" in vars(module):
+        return f"{kind} with a _conv_forward() of its own"
+    if module.padding_mode != "zeros":
+        return f"{kind} with padding_mode={module.padding_mode!r}; valid is 'zeros'"
+    if pair(module.dilation) != (1, 1):
+        return f"{kind} with dilation={module.dilation}; valid is 1"
+    if kind == "Conv2dSame":
+        return None if module.padding in (0, (0, 0)) else f"{kind} with padding={module.padding!r}; valid is 0"
     if isinstance(module.padding, str):
-        return module.kernel_size[0] // 2, module.kernel_size[1] // 2
-    return pair(module.padding)
+        return _padding_reason(module)
+    return None
+
+
+def _padding_reason(module: nn.Conv2d) -> str | None:
+    given = f"Conv2d with padding={module.padding!r}"
+    if module.padding not in ("same", "valid"):
+        return f"{given}; valid are 'same', 'valid' and numbers"
+    sizes = tuple(module.weight.shape[2:])
+    if module.padding == "same" and any(size % 2 == 0 for size in sizes):
+        return f"{given} and an even kernel {sizes}; valid are numbers"
+    if module.padding == "same" and pair(module.stride) != (1, 1):
+        return f"{given} and stride={module.stride}; valid are numbers"
+    return None
+
+
+def max_pool_reason(module: nn.MaxPool2d) -> str | None:
+    """Return the reason why the kernels cannot compute maximum pooling with its present attributes, or None."""
+    if pair(module.dilation) != (1, 1) or module.return_indices:
+        return "MaxPool2d with dilation or return_indices; valid are 1 and False"
+    return None
+
+
+def relu6_reason(module: nn.ReLU6) -> str | None:
+    """Return the reason why a ReLU6 is none with its present attributes, or None."""
+    if module.min_val == 0 and module.max_val == 6:
+        return None
+    return f"ReLU6 with min_val={module.min_val} and max_val={module.max_val}; valid are 0 and 6"

@@ -7,15 +7,20 @@ these modules makes them separate functions; the bits are equal in both cases.
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torchvision
 from torch import Tensor, nn
+from torch._dynamo import trace_rules
 from torchvision.models import mobilenetv2, resnet
 
 from in4310repro.arithmetic import layers, library, pooling, same
 from in4310repro.arithmetic.layers import BatchNorm2d, Conv2d, Conv2dSame, ReLU, ReLU6
+
+# torch.compile calls what this package computes as it is, and compiles the rest.
+trace_rules.add("in4310repro.arithmetic")
 
 
 class Sequential(nn.Sequential):
@@ -78,7 +83,7 @@ class Bottleneck(resnet.Bottleneck):  # type: ignore[misc]
 class ResNet(resnet.ResNet):  # type: ignore[misc]
     """torchvision's ResNet with batch norm and ReLU in one pass."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _forward_impl(self, x: Tensor) -> Tensor:
         """Return scores [image, class] for images [image, channel, height, width]."""
         maps = self.maxpool(convolve(self.conv1, self.bn1, self.relu, x))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -102,7 +107,7 @@ class InvertedResidual(mobilenetv2.InvertedResidual):  # type: ignore[misc]
 class MobileNetV2(mobilenetv2.MobileNetV2):  # type: ignore[misc]
     """torchvision's MobileNetV2, with the final pooling computed by the kernels."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _forward_impl(self, x: Tensor) -> Tensor:
         """Return scores [image, class] for images [image, channel, height, width]."""
         maps = pooling.adaptive_average_pool(self.features(x), (1, 1))
         scores: Tensor = self.classifier(torch.flatten(maps, 1))
@@ -147,7 +152,7 @@ def _can_fuse(convolution: nn.Module, norm: nn.Module, other: Tensor | None = No
 
 
 def _fusible(norm: nn.Module, relu: nn.Module, other: Tensor | None = None) -> bool:
-    follows = type(relu) is ReLU or (type(relu) is ReLU6 and other is None)
+    follows = type(relu) is ReLU or (type(relu) is ReLU6 and other is None and not layers.relu6_reason(relu))
     return type(norm) is BatchNorm2d and follows and not _is_observed(norm) and not _is_observed(relu)
 
 
@@ -183,6 +188,12 @@ EXCHANGED: dict[type[nn.Module], type[nn.Module]] = {
     resnet.ResNet: ResNet,
     mobilenetv2.InvertedResidual: InvertedResidual,
     mobilenetv2.MobileNetV2: MobileNetV2,
+}
+# Of layers whose attributes decide whether the kernels can compute them.
+REASONS: dict[tuple[type[nn.Module], ...], Callable[[Any], str | None]] = {
+    (nn.Conv2d, Conv2d, same.Conv2dSame, Conv2dSame): layers.convolution_reason,
+    (nn.MaxPool2d, layers.MaxPool2d): layers.max_pool_reason,
+    (nn.ReLU6, ReLU6): layers.relu6_reason,
 }
 KEPT = (nn.Flatten, nn.Identity)
 
@@ -224,10 +235,9 @@ def _reason(module: nn.Module) -> str | None:
         return f"{kind.__name__} with {wrong[0].dtype} on {wrong[0].device}; valid is torch.float32 on the CPU"
     if "forward" in vars(module):
         return f"{kind.__name__} with a forward() of its own"
-    if isinstance(module, nn.Conv2d) and kind in (nn.Conv2d, layers.Conv2d):
-        return _reason_of_convolution(module)
-    if isinstance(module, nn.MaxPool2d) and (layers.pair(module.dilation) != (1, 1) or module.return_indices):
-        return "MaxPool2d with dilation or return_indices; valid are 1 and False"
+    for kinds, reason in REASONS.items():
+        if kind in kinds and (found := reason(module)):
+            return found
     if kind in EXCHANGED or kind in EXCHANGED.values() or kind in KEPT:
         return None
     calls_others = next(module.children(), None) is not None and next(module.parameters(recurse=False), None) is None
@@ -236,13 +246,3 @@ def _reason(module: nn.Module) -> str | None:
 
 def _foreign(value: Tensor) -> bool:
     return value.device.type != "cpu" or (value.is_floating_point() and value.dtype != torch.float32)
-
-
-def _reason_of_convolution(module: nn.Conv2d) -> str | None:
-    if module.padding_mode != "zeros":
-        return f"Conv2d with padding_mode={module.padding_mode!r}; valid is 'zeros'"
-    if tuple(module.dilation) != (1, 1):
-        return f"Conv2d with dilation={module.dilation}; valid is 1"
-    if module.padding == "same" and any(size % 2 == 0 for size in module.kernel_size):
-        return f"Conv2d with padding='same' and an even kernel {module.kernel_size}; valid are numbers"
-    return None

@@ -19,6 +19,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -40,16 +41,12 @@ class Whole:
 
     is_shared = False  # with other processes
 
-    def __init__(self) -> None:
-        self._before: Whole | None = None
-
     def __enter__(self) -> Self:
-        self._before = _Current.batch
-        _Current.batch = self
+        _entered.set((*_entered.get(), self))
         return self
 
     def __exit__(self, *_: object) -> None:
-        _Current.batch = self._before or WHOLE
+        _entered.set(_entered.get()[:-1])
 
     def finish(self) -> None:
         """After the backward pass, wait until all gradients are complete. A single process does not have to wait."""
@@ -129,7 +126,6 @@ class Share(Whole):
     is_shared = True
 
     def __init__(self, batch: int, connection: Connection) -> None:
-        super().__init__()
         self.batch = batch
         self.connection = connection
         self.own = tree.share(batch, connection.rank, connection.size)
@@ -275,16 +271,16 @@ class _Bucket:
 WHOLE = Whole()
 
 
-class _Current:
-    batch: Whole = WHOLE
+# The batches of the `with` blocks around what runs now; every thread and task has its own.
+_entered: ContextVar[tuple[Whole, ...]] = ContextVar("entered", default=(WHOLE,))
 
 
 def current() -> Whole:
     """Return the batch of the innermost `with` block that was entered with a `Whole` or a `Share`.
 
-    Outside of such blocks, return a batch whose images are all in this process.
+    Outside of such blocks, and in threads that one starts, return a batch whose images are all in this process.
     """
-    return _Current.batch
+    return _entered.get()[-1]
 
 
 def all_gather_bytes(data: bytes, group: dist.ProcessGroup | None) -> list[bytes]:
