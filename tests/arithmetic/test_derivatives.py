@@ -114,7 +114,8 @@ WAYS: dict[str, Compute] = {
     "jvp": lambda compute, given: by_torch.jvp(compute, given, given.cos())[1],
     "tangent": tangent_of,
     "tangent under no_grad": torch.no_grad()(tangent_of),
-    "tangent in inference mode": torch.inference_mode()(tangent_of),
+    "tangent of inference mode": torch.inference_mode()(tangent_of),
+    "tangent in inference mode": lambda compute, given: tangent_of(torch.inference_mode()(compute), given),
     "tangent of the gradient": tangent_of_gradient,
     "batched gradients": batched_gradients,
     "func.grad of func.grad": lambda compute, given: torch.func.grad(

@@ -298,3 +298,36 @@ def test_frozen_batch_norm_gives_torchs_gradients() -> None:
         module(images).square().sum().backward()
     for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")
+@pytest.mark.parametrize("dynamic", [None, True])
+def test_a_compiled_network_has_the_bits_of_the_kernels(dynamic: bool | None) -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.norm, self.relu = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU6()
+            self.head = nn.Sequential(nn.MaxPool2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 6))
+
+        def forward(self, images: Tensor) -> Tensor:
+            scores: Tensor = self.head(2 * self.relu(self.norm(self.first(images))))
+            return scores
+
+    def step(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return cross_entropy(model(images), labels)
+
+    torch.compiler.reset()
+    plain = portable(Own())
+    model = copy.deepcopy(plain)
+    compiled = torch.compile(step, backend="eager", dynamic=dynamic)
+    try:
+        for images, side in ((2, 20), (3, 20), (3, 24)):
+            found, expected = compiled(model, *batch(images, side)), step(plain, *batch(images, side))
+            assert torch.equal(found, expected)
+            for loss in (found, expected):
+                loss.backward()  # type: ignore[no-untyped-call]
+    finally:
+        torch.compiler.reset()
+    for ours, theirs in zip(model.parameters(), plain.parameters(), strict=True):
+        assert ours.grad is not None
+        assert torch.equal(ours.grad, theirs.grad)  # type: ignore[arg-type]

@@ -403,6 +403,26 @@ def test_what_a_kernel_cannot_read_is_refused_or_computed_as_torch_does(name: st
             assert_near(found.detach(), expected.detach(), strange)
 
 
+@pytest.mark.parametrize("name", FACES)
+def test_within_functionalize_a_function_is_computed_or_refused(name: str) -> None:
+    ours, _, tensors = FACES[name]
+    for gradients in (True, False):
+        for given in (tensors, [torch._to_functional_tensor(each) for each in tensors]):
+            found: list[Any] = []
+
+            def compute(_: Tensor, given: list[Tensor] = given, found: list[Any] = found) -> Tensor:
+                found.append(ours(*given))
+                return _
+
+            # Where torch gives tensors no memory: to read or write it would end the process.
+            try:
+                with torch.set_grad_enabled(gradients), warnings.catch_warnings(action="ignore"):
+                    torch.func.functionalize(compute)(MAPS)
+            except REFUSALS:
+                continue
+            assert torch.equal(found[0], ours(*tensors))
+
+
 def test_inside_of_vmap_a_kernel_is_refused() -> None:
     with pytest.raises(ValueError, match=r"scores: a tensor inside of torch\.func"):
         torch.vmap(lambda scores: arithmetic.softmax(scores))(torch.ones(2, 3, 4))

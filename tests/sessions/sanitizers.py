@@ -131,7 +131,13 @@ def list_extensions() -> list[Any]:
     """Return the extensions that setup.py builds for the instruction set in use."""
     with contextlib.chdir(ROOT):
         found = runpy.run_path("setup.py")["libraries"](sysconfig.get_platform())
-    return [each for each in found if each.name.endswith(f"_{arithmetic.instruction_set()}")]
+    # The kernel of traces has none for AVX-512.
+    used = {arithmetic.instruction_set(), "avx2" if arithmetic.instruction_set() == "avx512" else None}
+    return [
+        each
+        for each in found
+        if each.name.rpartition("_")[2] in (used if ".trace." in each.name else {arithmetic.instruction_set()})
+    ]
 
 
 def compile_to(file: Path, watch: Watch, flags: Sequence[str], sources: Sequence[str], links: Sequence[str]) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch._C import _are_functorch_transforms_active
 from torch._C._functorch import is_functorch_wrapped_tensor, is_legacy_batchedtensor
 from torch.autograd import forward_ad
+from torch.compiler import is_compiling
 
 from in4310repro.arithmetic.signatures import PLAIN, Argument, Signature, address, in_memory, parse
 
@@ -349,7 +350,7 @@ def refuse_transforms(what: str, values: Tensor) -> None:
         kind = "a nested tensor"
     elif type(values).__torch_dispatch__ is not Tensor.__torch_dispatch__ or torch._is_functional_tensor(values):
         kind = "a functional tensor" if type(values) is Tensor else type(values).__name__
-    elif forward_ad._current_level >= 0 and forward_ad.unpack_dual(values).tangent is not None:  # type: ignore[no-untyped-call]
+    elif _has_tangent(values):
         kind = "a tensor with a tangent of forward-mode differentiation"
     if kind:
         raise ValueError(f"{what}: {kind}; valid is a dense torch.Tensor on the CPU, outside of torch.func; {NATIVE}")
@@ -357,8 +358,27 @@ def refuse_transforms(what: str, values: Tensor) -> None:
 
 def is_plain(values: Tensor, dtype: torch.dtype) -> bool:
     """Return whether values are in the usual form, so that `as_plain` has nothing to do."""
+    if is_compiling():
+        # Nothing has read memory before. Networks are left uncompiled from the start, see `networks`.
+        leave_uncompiled()
     transformed = values.is_nested or _is_wrapped(values) or forward_ad._current_level >= 0
     return not transformed and address(values, dtype) != 0
+
+
+def _has_tangent(values: Tensor) -> bool:
+    if forward_ad._current_level < 0:
+        return False
+    # In inference mode torch shows no tangent.
+    with torch.inference_mode(False):
+        return forward_ad.unpack_dual(values).tangent is not None  # type: ignore[no-untyped-call]
+
+
+def leave_uncompiled() -> None:
+    """Make torch.compile call what this package computes as it is, and compile the rest."""
+    # torchvision, which `networks` needs, imports it too. Without that the import would take seconds.
+    from torch._dynamo import trace_rules
+
+    trace_rules.add("in4310repro.arithmetic")
 
 
 def _is_wrapped(values: Tensor) -> bool:

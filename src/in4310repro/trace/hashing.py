@@ -238,7 +238,7 @@ def _is_in_order(shape: Sequence[int], strides: Sequence[int]) -> bool:
 
 def _refused_kind(values: Tensor) -> str:
     """Return the kind of a tensor that cannot be hashed, such as nested; empty if it can be hashed."""
-    if torch._C._functorch.is_functorch_wrapped_tensor(values):
+    if torch._C._functorch.is_functorch_wrapped_tensor(values) or torch._is_functional_tensor(values):
         return "inside of torch.func"
     if values.is_nested:
         return "nested"
@@ -270,7 +270,7 @@ def _measure_by_kernel(tensors: Sequence[Tensor]) -> list[Digest]:
     rows = _call(tensors)
     # The values of narrow types are summed up as float32.
     narrow = [i for i, each in enumerate(tensors) if each.dtype in _NARROW]
-    widened = _call([tensors[i].float() for i in narrow]) if narrow else []
+    widened = _call([_plain(tensors[i].float(), "a tensor as float32") for i in narrow]) if narrow else []
     for i, (_, largest, squares, not_finite) in zip(narrow, widened, strict=True):
         rows[i] = (rows[i][0], largest, squares, not_finite)
     return [
@@ -332,9 +332,23 @@ def _measure_by_torch(values: Tensor) -> Row:
 
 def _words(values: Tensor) -> Tensor:
     """Return the bytes of a contiguous tensor as int32 values, padded with zeros."""
-    words = torch.zeros(-(-values.nbytes // 4), dtype=torch.int32, device=values.device)
+    words = _in_memory(torch.zeros(-(-values.nbytes // 4), dtype=torch.int32, device=values.device))
     words.view(torch.uint8)[: values.nbytes] = values.reshape(-1).view(torch.uint8)
     return words
+
+
+def _in_memory(made: Tensor) -> Tensor:
+    """Return a tensor that torch made, after checking that no mode of torch made one without values instead.
+
+    Raises:
+        ValueError: it has none, and to read them would end the process.
+    """
+    if type(made) is not Tensor or torch._is_functional_tensor(made):
+        raise ValueError(
+            "torch computes no values here (torch.func.functionalize, FakeTensorMode), which hashes of tensors need "
+            "unless the compiled kernel reads float32; trace outside of it"
+        )
+    return made
 
 
 def _summary(values: Tensor) -> tuple[float, float, int]:
@@ -350,7 +364,7 @@ def _summary_row(values: Tensor) -> Tensor:
 
     It has the largest magnitude and the norm of the finite values, and the number of infinite or NaN values.
     """
-    numbers = values.double().reshape(-1)
+    numbers = _in_memory(values.to(torch.float64, copy=True)).reshape(-1)
     finite = numbers.isfinite()
     kept = torch.where(finite, numbers, 0).abs()
     largest = torch.cat([kept, kept.new_zeros(1)]).amax()
