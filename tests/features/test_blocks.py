@@ -282,9 +282,19 @@ def test_a_rank_that_does_not_exist_is_refused() -> None:
         batches(10, 4, rank=2, world_size=2)
 
 
-def test_a_first_image_inside_a_block_is_refused() -> None:
-    with pytest.raises(ValueError, match="first_image is 10; it can be 0 or a multiple of 64"):
-        FeatureStatistics(MODEL, ["0"], first_image=10)
+@pytest.mark.parametrize("first", [10, -64, 2**70 + 1])
+def test_a_first_image_inside_a_block_is_refused(first: int) -> None:
+    with pytest.raises(ValueError, match=f"first_image is {first}; it can be 0 or a multiple of 64"):
+        FeatureStatistics(MODEL, ["0"], first_image=first)
+
+
+@pytest.mark.parametrize("samples", [None, "images", "positions", "flat"])
+def test_images_of_any_index_are_measured_saved_and_merged(samples: Samples | None) -> None:
+    parts = [measure(samples, [range(BLOCK)], first) for first in (2**32, 2**70, np.int64(BLOCK).item())]
+    parts[0].merge(*parts[1:])
+    again = parts[0].fresh()
+    again.load_state_dict(parts[0].state_dict())
+    assert again.result()["0"].images == 3 * BLOCK
 
 
 def test_blocks_that_are_complete_are_leaves_of_the_tree_and_pairs_are_merged() -> None:

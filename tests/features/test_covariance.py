@@ -141,7 +141,9 @@ def test_correction_1_divides_by_one_less() -> None:
     maps = correlated_maps(0.0)
     model = nn.Sequential(nn.Identity())
     expected = np.cov(rows_by_numpy(maps, "images").T)
-    assert error_of(measure(model, "0", maps, samples="images", correction=1).covariance, expected) <= 1e-6
+    result = measure(model, "0", maps, samples="images", correction=1)
+    assert error_of(result.covariance, expected) <= 1e-6
+    np.testing.assert_allclose(result.eigenvalues(5).numpy(), np.linalg.eigvalsh(expected)[:-6:-1], rtol=1e-6)
 
 
 def test_mean_is_numpys_mean() -> None:

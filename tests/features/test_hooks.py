@@ -6,6 +6,7 @@ import pickle
 import re
 import weakref
 from concurrent.futures import ThreadPoolExecutor
+from itertools import permutations
 from typing import Any, Literal
 
 import pytest
@@ -59,6 +60,49 @@ def test_mode_gradients_generators_and_pickling_are_as_before(tangled: Tangled, 
     assert torch.is_grad_enabled()
     assert torch.equal(torch.get_rng_state(), generator)
     pickle.dumps(tangled)
+
+
+@pytest.mark.parametrize("order", [*permutations(range(3))])
+def test_statistics_that_overlap_measure_in_evaluation_mode_and_leave_all_modes_as_they_were(
+    order: tuple[int, ...],
+) -> None:
+    shared, model = nn.BatchNorm2d(1), nn.Sequential(nn.BatchNorm2d(1), nn.Dropout())
+    model.append(shared)
+    model[1].eval()
+    before, weights = traces(model), copy.deepcopy(model.state_dict())
+    parts: list[nn.Module] = [model, shared, nn.Sequential(shared)]
+    opened = [FeatureStatistics(part, [""]) for part in parts]
+    for statistics in opened:
+        statistics.__enter__()
+    for ended, place in enumerate(order):
+        assert not torch.is_grad_enabled()
+        for still in order[ended:]:
+            assert not any(module.training for module in parts[still].modules())
+            parts[still](torch.ones(2, 1, 1, 1))
+        opened[place].__exit__(None, None, None)
+    assert traces(model) == before
+    assert torch.is_grad_enabled()
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+
+
+def test_a_mode_that_the_caller_sets_inside_stays_and_one_that_an_error_leaves_half_set_does_not() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Sequential(nn.Identity())).eval()
+    first, second = (FeatureStatistics(model, ["0"]) for _ in range(2))
+    with first:
+        model[1].train()
+        second.__enter__()
+        assert not any(module.training for module in model.modules())
+    second.__exit__(None, None, None)
+    assert [module.training for module in model.modules()] == [False, False, True, True]
+
+    def fail() -> None:
+        model[1].train(mode=False)
+        raise MemoryError
+
+    model.eval = fail  # type: ignore[method-assign,assignment]
+    with pytest.raises(MemoryError):
+        first.fresh().__enter__()
+    assert [module.training for module in model.modules()] == [False, False, True, True]
 
 
 def test_a_bad_name_is_refused_with_the_good_ones_and_places_no_hook(tangled: Tangled) -> None:

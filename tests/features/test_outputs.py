@@ -211,6 +211,60 @@ def test_statistics_that_leave_out_something_else_do_not_merge() -> None:
     assert one.result()["0[0]"].images == 4
 
 
+@dataclass
+class Named:
+    part: object
+
+
+class Alike:
+    """A key of which several print alike."""
+
+    def __repr__(self) -> str:
+        return "key"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "title"),
+    [
+        ([lambda x: {0: x, "0": -x}], "[0]"),
+        ([lambda x: {0: x}, lambda x: {"0": -x}], "[0]"),
+        ([lambda x: (x, {None: [x], "None": [-x]})], "[1][None][0]"),
+        ([lambda x: {True: x, "True": -x}], "[True]"),
+        ([lambda x: {"a][b": x, "a": {"b": -x}}], "[a][b]"),
+        ([lambda x: {"a].part[b": x, "a": Named({"b": -x})}], "[a].part[b]"),
+        ([lambda x: {Alike(): x, Alike(): -x}], "[key]"),
+    ],
+)
+def test_parts_of_an_output_that_print_alike_are_refused_and_not_pooled(
+    outputs: list[Callable[[Tensor], object]], title: str
+) -> None:
+    model = nn.Sequential(Made(lambda x: outputs[min(len(seen), len(outputs) - 1)](x)))
+    seen: list[None] = []
+    with FeatureStatistics(model, ["0"]):
+        for _ in outputs[1:]:
+            model(IMAGES)
+            seen.append(None)
+        with pytest.raises(ValueError, match=rf"^module '0'{re.escape(title)}: .* pooled.*; leave_out=.* leaves it"):
+            model(IMAGES)
+    with FeatureStatistics(model, ["0"], leave_out=[f"0{title}"]):
+        model(IMAGES)
+
+
+def test_a_part_of_an_output_and_a_module_of_one_name_are_refused_and_not_pooled() -> None:
+    class Outer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.part = nn.Identity()
+
+        def forward(self, images: Tensor) -> Named:
+            return Named(-self.part(images))
+
+    model = nn.ModuleDict({"a": Outer()})
+    message = r"'a.part' names the output of module 'a.part', and .part of module 'a': they would be pooled"
+    with FeatureStatistics(model, ["a", "a.part"]), pytest.raises(ValueError, match=message):
+        model["a"](IMAGES)
+
+
 def made_by(program: str) -> tuple[nn.Module, nn.Module]:
     """Return a model, and the same model after torch.jit, torch.export, torch.fx or quantization."""
     model = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 3)).eval()

@@ -257,6 +257,20 @@ def test_channels_that_change_are_refused() -> None:
         others[0].merge(others[1])
 
 
+@pytest.mark.parametrize("first", [0, 2**31, 2**32 - BLOCK])
+def test_top_images_have_their_index_up_to_32_bits_and_none_above(first: int) -> None:
+    model = nn.Sequential(nn.Identity())
+    maps = torch.arange(float(BLOCK)).reshape(BLOCK, 1, 1, 1)
+    with FeatureStatistics(model, ["0"], top_images=2, first_image=first) as statistics:
+        model(maps)
+        if first + BLOCK == 2**32:
+            with pytest.raises(ValueError, match="image 4294967296; top images are those of images below 4294967296"):
+                model(maps[:1])
+    assert as_lists(statistics.result()["0"].top_images)[0] == [[first + BLOCK - 1, first + BLOCK - 2]]
+    with pytest.raises(ValueError, match="first_image is 4294967296; with top_images it can be below 4294967296"):
+        FeatureStatistics(model, ["0"], top_images=1, first_image=2**32)
+
+
 def test_images_are_needed_on_axis_0_whatever_the_samples() -> None:
     model = nn.Sequential(nn.Flatten(0, 1))
     message = r"axis 0 must be the 2 images of the batch; samples=None and top_images=0 counts its values"

@@ -118,8 +118,11 @@ class BlockMoments:
             ValueError: the numbers of channels differ.
         """
         self._check_channels(other.row_width)
+        # A copy: the old nodes may be those of a shallow copy of this object.
+        nodes = dict(self._nodes)
         for node, moments in other.nodes().items():
-            insert(self._nodes, node, moments)
+            insert(nodes, node, moments)
+        self._nodes = nodes
 
     def state(self) -> dict[str, Tensor]:
         """Return the tensors that `restore` needs, named `node.LEVEL.INDEX.NAME` and `open.BLOCK.NAME`."""

@@ -82,9 +82,11 @@ def gather(statistics: FeatureStatistics, group: dist.ProcessGroup | None = None
         >>> shards[0].result()["0"].images, shards[0].result()["0"].non_positive
         (100, 0.5)
     """
-    this_rank = dist.get_rank(group)
+    this_rank, others = dist.get_rank(group), []
     for rank, state in enumerate(all_gather_bytes(save(statistics.state_dict()), group)):
         if rank != this_rank:
             other = statistics.fresh()
             other.load_state_dict(load(state))
-            statistics.merge(other)
+            others.append(other)
+    # All at once, so that an error leaves none of them in.
+    statistics.merge(*others)

@@ -1,11 +1,13 @@
 """Forward hooks on chosen modules, which pass on each output with its module, call number and batch size."""
 
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -135,17 +137,62 @@ def is_compiled(model: nn.Module) -> bool:
     return any(hasattr(part, "_orig_mod") or part._compiled_call_impl is not None for part in model.modules())
 
 
+@dataclass
+class _Held:
+    """Mode that a module or a thread gets back after the last of the blocks that switched it off."""
+
+    before: bool
+    given: bool | None = None  # by the blocks; None until they have
+    blocks: set[object] = field(default_factory=set)
+
+
+# A module has the mode `training`, a thread that of recording gradients.
+Owner = nn.Module | threading.Thread
+_held: WeakKeyDictionary[Owner, _Held] = WeakKeyDictionary()
+
+
+def _mode(owner: Owner) -> bool:
+    return owner.training if isinstance(owner, nn.Module) else torch.is_grad_enabled()
+
+
+def _keep_switch(owner: Owner, held: _Held) -> None:
+    """Where the caller has switched the mode inside of the blocks, let it stay after them."""
+    if held.given is not None and _mode(owner) != held.given:
+        held.before = _mode(owner)
+
+
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Run the `with` block in evaluation mode and without gradients, then restore each module's mode."""
-    modes = [(module, module.training) for module in model.modules()]
+    """Run the `with` block in evaluation mode and without gradients, then restore the mode of each module.
+
+    Blocks can overlap, on one model or on models that share modules, and end in any order. A module keeps evaluation
+    mode until the last of them ends. It then has the mode from before the first, or the one that the caller has
+    switched it to since.
+    """
+    owners: list[Owner] = [*model.modules(), threading.current_thread()]
+    block = object()
     try:
+        for owner in owners:
+            held = _held.setdefault(owner, _Held(_mode(owner)))
+            held.blocks.add(block)
+            _keep_switch(owner, held)
         model.eval()
-        with torch.no_grad():
-            yield
+        torch.set_grad_enabled(False)
+        for owner in owners:
+            _held[owner].given = _mode(owner)
+        yield
     finally:
-        for module, training in modes:
-            module.training = training
+        for owner in owners:
+            if (of_owner := _held.get(owner)) is None:
+                continue
+            of_owner.blocks.discard(block)
+            if of_owner.blocks:
+                continue
+            _keep_switch(owner, _held.pop(owner))
+            if isinstance(owner, nn.Module):
+                owner.training = of_owner.before
+            else:
+                torch.set_grad_enabled(of_owner.before)
 
 
 @dataclass
@@ -157,8 +204,10 @@ class ForwardPass:
     calls: Counter[str] = field(default_factory=Counter)  # of each module so far in the pass
     certain: bool = True  # the output of the model does not have to agree with the batch size
     running: bool = False
-    measured: bool = False  # at least one module has measured the images of the pass
-    aborted: bool = False  # a pass ended in an error after a module had measured its images
+    # Each is set before what it says, and cleared after: an interrupt at any point leaves it set.
+    changed: bool = False  # a result has images that it, or the results of other modules, may have in part
+    failed: bool = False  # an output of this pass was not measured
+    aborted: bool = False  # a pass, or a measurement outside of a pass, ended while `changed`
 
     def begin(self, model: nn.Module, args: tuple[object, ...], kwargs: dict[str, object]) -> None:
         """Record the number of images of a forward pass; called before the model runs."""
@@ -174,7 +223,8 @@ class ForwardPass:
             self.batch_size, self.certain = count_images(args, kwargs), is_certain(args, kwargs)
         else:
             self.batch_size, self.certain = check_count(self.count(*args, **kwargs)), True
-        self.running, self.measured = True, False
+        self.aborted |= self.changed
+        self.failed, self.running = False, True
 
     def end(self, _module: nn.Module, _args: tuple[object, ...], output: object) -> None:
         """End a forward pass; called after the model has run.
@@ -183,11 +233,12 @@ class ForwardPass:
         """
         if self.batch_size is not None and not self.certain:
             check_output(self.batch_size, output)
-        self.running = False
+        # The model can have caught the error of a hook.
+        self.aborted |= self.failed
+        self.changed = self.running = False
 
     def clean_up(self, *_: object) -> None:
         """Reset the state after a forward pass; called even after an error."""
-        self.aborted |= self.running and self.measured
         self.calls.clear()
         self.batch_size, self.running = None, False
 
@@ -198,8 +249,13 @@ class ForwardPass:
             call = self.calls[name]
             if self.running:
                 self.calls[name] += 1
+            else:
+                self.aborted |= self.changed
+            failed, self.failed = self.failed, True
             consume(name, call, self.batch_size, output)
-            self.measured = True
+            self.failed = failed
+            if not self.running:
+                self.changed = False
 
         # torch.compile would trace the statistics; disabled, they break its graph and stay exact.
         disable: Callable[[Hook], Hook] = torch.compiler.disable

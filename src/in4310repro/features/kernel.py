@@ -115,8 +115,9 @@ class Kernel:
 
     def histogram(self, values: Float32[Tensor, "..."], counts: Int64[Tensor, " bin"]) -> None:
         """Add the number of values in each histogram bin to `counts`."""
-        values = _in_one_row(values)
-        self.library.call("histogram", values.numel(), values, counts)
+        # The kernel counts in 32 bits.
+        for part in torch.split(_in_one_row(values), 2**31):
+            self.library.call("histogram", part.numel(), part, counts)
 
     def peaks(self, maps: Float32[Tensor, "image channel height width"]) -> Float32[Tensor, "image channel"]:
         """Return each channel's largest finite value in each image; -inf if no value is finite.

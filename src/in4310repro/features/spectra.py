@@ -95,8 +95,8 @@ class FlatMaps:
         """Number of values in a flattened map; None before the first map."""
         return next((batch.shape[1] for batch in self._batches.values()), None)
 
-    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
-        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of the copied values.
+    def check(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> None:
+        """Check that copies of the maps of images first_image, first_image + 1, ... fit.
 
         Raises:
             ValueError: the copies would take more memory than `max_bytes`.
@@ -107,12 +107,20 @@ class FlatMaps:
                 f'samples="flat" keeps every map, {total} bytes by image {first_image}; the limit is '
                 f"{self._max_bytes}: measure fewer images"
             )
+
+    def add(self, first_image: int, maps: Float[Tensor, "image channel height width"]) -> Counts:
+        """Store a copy of the maps of images first_image, first_image + 1, ...; return counts of the copied values.
+
+        Raises:
+            ValueError: the copies would take more memory than `max_bytes`.
+        """
+        self.check(first_image, maps)
         self._batches[first_image] = maps.flatten(start_dim=1).clone()
         return count(maps)
 
     def merge(self, other: "FlatMaps") -> None:
         """Add the maps of `other`. The two must not have an image in common."""
-        self._batches |= other._batches
+        self._batches = self._batches | other._batches
 
     def maps(self) -> Float[Tensor, "image value"]:
         """Return all maps, flattened, in the order of the images."""

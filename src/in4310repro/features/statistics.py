@@ -1,6 +1,7 @@
 """Statistics of the feature maps of any module of a model, computed in hooks during forward passes."""
 
 import copy
+import operator
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from in4310repro.features.activations import INDICES
 from in4310repro.features.axes import AxisFinder
 from in4310repro.features.blocks import BLOCK
 from in4310repro.features.covariance import Precision
@@ -28,13 +30,15 @@ from in4310repro.features.stream import Settings, StateMetadata, Stream, pack, t
 from in4310repro.features.tensors import ImageCounter, images_of_samples, images_of_values, iterate_values, plain_tensor
 
 StreamKey = tuple[str, int, str]  # module, call in a forward pass, path in a nested output
+Source = tuple[str, str]  # module, and the path with keys by `repr`
 
 
 class FeatureStatistics:
     """Counts, mean, covariance and spectrum of module outputs over all images that a model processes.
 
     Inside the `with` block the model is in evaluation mode and no gradients are recorded; hooks consume each
-    output before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is unchanged.
+    output before the next layer can overwrite it, and keep nothing but sums. Afterwards the model is unchanged: each
+    module has its mode from before, or the one that the caller has switched it to inside.
 
     Args:
         model: the model that the caller will run. Its images are counted in the first argument that holds a
@@ -47,12 +51,13 @@ class FeatureStatistics:
             "flat": the flattened maps are samples; only the spectrum is computed, and every map is kept. None:
             counts only.
         precision: "fast": float32 products of shifted data, float64 sums of them. "exact": float64 throughout.
-        correction: the covariance divides by rows - correction.
+        correction: the covariance divides by rows - correction; 1 gives that of `numpy.cov`.
         calls: a module that runs several times in a forward pass has its calls pooled under its name ("pool"), or
             each under `name#0`, `name#1`, ... ("keep").
         on_non_finite: "count" excludes samples with nan or inf and counts them; "raise" raises ValueError at
             once, on a GPU in `result()`.
-        first_image: index of the first image, a multiple of 64; for shards that are merged later.
+        first_image: index of the first image, a multiple of 64; for shards that are merged later. Top images need
+            indices below 2^32.
         channel_axis: the axis of the channels, by names of modules or of parts of outputs such as `attention[1]`.
             It is needed only if the axis is not known. Layers define their axis, and other modules have the axis
             of the layers before them. Inputs of the model are assumed to have channels on axis 1 (images) or on
@@ -110,8 +115,10 @@ class FeatureStatistics:
             histogram=histogram,
             top_images=top_images,
         )
-        if first_image < 0 or first_image % BLOCK:
+        if not hasattr(first_image, "__index__") or first_image < 0 or first_image % BLOCK:
             raise ValueError(f"first_image is {first_image}; it can be 0 or a multiple of {BLOCK}")
+        if top_images and first_image >= INDICES:
+            raise ValueError(f"first_image is {first_image}; with top_images it can be below {INDICES}")
         self._model = model
         # A compiled model wraps the one whose names the caller knows.
         original = getattr(model, "_orig_mod", model)
@@ -120,7 +127,7 @@ class FeatureStatistics:
         check_calls_hooks(original, self._modules)
         self._count_images = count_images
         self._all_must_run = not isinstance(modules, str | re.Pattern)
-        self._first_image = first_image
+        self._first_image = operator.index(first_image)
         self._channel_axes = dict(channel_axis or {})
         cut = samples in ("images", "positions") or top_images > 0
         self._axes = AxisFinder(model, self._modules, self._channel_axes, needed=cut)
@@ -128,6 +135,7 @@ class FeatureStatistics:
 
     def _reset(self) -> None:
         self._streams: dict[StreamKey, Stream] = {}
+        self._sources: dict[str, Source] = {}  # by the name in the result
         self._thread: int | None = None
         self._forward = ForwardPass(self._count_images)
         self._hooks: ExitStack | None = None
@@ -163,12 +171,16 @@ class FeatureStatistics:
                 return self._measure(name, call, images, output)
 
     def _measure(self, name: str, call: int, images: int | None, output: object) -> None:
-        found, module = False, self._modules[name]
-        for path, value in iterate_values(output):
-            found = True
+        paths, module = set[str](), self._modules[name]
+        for (path, value), (exact, _) in zip(iterate_values(output), iterate_values(output, "", repr), strict=True):
+            repeated = path in paths
+            paths.add(path)
             if path and self._leave_out.includes(f"{name}{path}"):
                 continue
             try:
+                if repeated:
+                    raise ValueError("two parts of its output have this name, and would be pooled")
+                _name_source(self._sources, self._title(name, call, path), (name, exact))
                 values = plain_tensor(value)
                 if self._settings.samples is None and not self._settings.top_images:
                     axis, image_count = 1, images_of_values(module, values, images, told=self._count_images is not None)
@@ -180,22 +192,24 @@ class FeatureStatistics:
                 first_call = 0 if self._settings.calls == "pool" else call
                 if first := self._streams.get((name, first_call, path)):
                     first.check_width(values, axis)
+                stream = self._streams.get((name, call, path)) or Stream(self._settings, self._first_image)
             except ValueError as error:
                 hint = f"leave_out={[name + path]} leaves it out"
                 raise ValueError(f"module {name!r}{path}: {error}; {hint}") from error
             try:
-                self._stream((name, call, path)).update(values, axis, image_count)
+                stream.check(values, axis, image_count)
+                self._forward.changed = True
+                self._streams[name, call, path] = stream
+                stream.update(values, axis, image_count)
             except ValueError as error:
                 raise ValueError(f"module {name!r}{path}: {error}") from error
-        if not found and output not in ((), [], {}):
+        if not paths and output not in ((), [], {}):
             text = f"its output is of type {type(output).__name__} and holds no tensor"
             raise ValueError(f"module {name!r}: {text}; leave_out={[name]} leaves it out")
 
-    def _stream(self, key: StreamKey) -> Stream:
-        """Return the stream with this key; create it on first use."""
-        if key not in self._streams:
-            self._streams[key] = Stream(self._settings, self._first_image)
-        return self._streams[key]
+    def _title(self, name: str, call: int, path: str) -> str:
+        """Return the name of an output in the result."""
+        return f"{name}{f'#{call}' if self._settings.calls == 'keep' else ''}{path}"
 
     def result(self) -> dict[str, FeatureResult]:
         """Return the statistics of all measured outputs, by name.
@@ -207,16 +221,14 @@ class FeatureStatistics:
 
         Raises:
             ValueError: a requested module never ran, there are non-finite values and `on_non_finite` is "raise", or
-                an error aborted a forward pass after some modules, but not all, had measured its images.
+                an error or interrupt ended a forward pass when its images were measured in part.
         """
         self._check_not_aborted()
         self._check_ran()
         groups: dict[str, list[Stream]] = {}
         position = {name: index for index, name in enumerate(self._modules)}
         for key in sorted(self._streams, key=lambda key: (position[key[0]], *key[1:])):
-            name, call, path = key
-            number = f"#{call}" if self._settings.calls == "keep" else ""
-            groups.setdefault(f"{name}{number}{path}", []).append(self._streams[key])
+            groups.setdefault(self._title(*key), []).append(self._streams[key])
         results = {}
         for title, streams in groups.items():
             try:
@@ -226,7 +238,7 @@ class FeatureStatistics:
         return results
 
     def _check_not_aborted(self) -> None:
-        if self._forward.aborted or (self._forward.running and self._forward.measured):
+        if self._forward.aborted or self._forward.changed:
             raise ValueError(
                 "a forward pass was aborted: some modules measured its images and others did not; measure again, "
                 "or continue from an earlier state_dict"
@@ -252,20 +264,29 @@ class FeatureStatistics:
         new._reset()
         return new
 
-    def merge(self, other: "FeatureStatistics") -> None:
-        """Add the images that `other` has measured; the result has the same bits in any order of merging.
+    def merge(self, *others: "FeatureStatistics") -> None:
+        """Add the images that `others` have measured; the result has the same bits in any order of merging.
+
+        After an error, none of their images are added.
 
         Raises:
-            ValueError: modules or settings differ, an image was measured by both, or a forward pass was aborted.
+            ValueError: modules or settings differ, an image was measured twice, or a forward pass was aborted.
         """
-        if self._describe() != other._describe():
-            raise ValueError(
-                f"two statistics have {_differing(self._describe(), other._describe())}; they must be equal"
-            )
-        for statistics in (self, other):
-            statistics._check_not_aborted()
-        for key, stream in sorted(other._streams.items()):
-            self._stream(key).merge(stream)
+        self._check_not_aborted()
+        streams, sources = dict(self._streams), dict(self._sources)
+        for other in others:
+            if self._describe() != other._describe():
+                raise ValueError(
+                    f"two statistics have {_differing(self._describe(), other._describe())}; they must be equal"
+                )
+            other._check_not_aborted()
+            for title, source in other._sources.items():
+                _name_source(sources, title, source)
+            for key, stream in sorted(other._streams.items()):
+                merged = streams[key].copy() if key in streams else Stream(self._settings, self._first_image)
+                merged.merge(stream)
+                streams[key] = merged
+        self._streams, self._sources = streams, sources
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything measured so far as a dict of tensors that safetensors can save.
@@ -296,18 +317,23 @@ class FeatureStatistics:
         if metadata["settings"] != self._describe():
             differing = _differing(self._describe(), metadata["settings"])
             raise ValueError(f"these statistics and the state have {differing}; they must be equal")
-        try:
-            for index, entry in enumerate(metadata["streams"]):
-                stream = self._stream((entry["module"], entry["call"], entry["path"]))
-                stream.restore(entry["state"], tensors_of_stream(tensors, index))
-        except BaseException:
-            self._streams.clear()
-            raise
+        streams: dict[StreamKey, Stream] = {}
+        for index, entry in enumerate(metadata["streams"]):
+            stream = streams[entry["module"], entry["call"], entry["path"]] = Stream(self._settings, self._first_image)
+            stream.restore(entry["state"], tensors_of_stream(tensors, index))
+        self._streams = streams
 
     def _describe(self) -> dict[str, object]:
         """Return the settings that two statistics must have in common before they can be merged."""
         described = self._settings.describe() | {"modules": sorted(self._modules), "channel_axis": self._channel_axes}
         return described | ({"leave_out": self._leave_out.describe()} if self._leave_out else {})
+
+
+def _name_source(sources: dict[str, Source], title: str, source: Source) -> None:
+    """Record the source of an output in `sources`; raise ValueError if its title already names another one."""
+    if (known := sources.setdefault(title, source)) != source:
+        one, other = (f"{path or 'the output'} of module {module!r}" for module, path in (known, source))
+        raise ValueError(f"{title!r} names {one}, and {other}: they would be pooled, so one needs another name")
 
 
 def _differing(own: Mapping[str, object], others: Mapping[str, object]) -> str:

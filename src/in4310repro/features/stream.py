@@ -1,5 +1,6 @@
 """Statistics of one output tensor of one module, updated batch by batch, with their settings and saved state."""
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -10,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from in4310repro.features.activations import PREFIX, Activations
+from in4310repro.features.activations import INDICES, PREFIX, Activations
 from in4310repro.features.blocks import BlockMoments
 from in4310repro.features.covariance import Precision
 from in4310repro.features.kernel import Counts, count
@@ -72,7 +73,7 @@ class StreamState(TypedDict):
 class Stream:
     """Statistics of one output tensor over all images so far; image numbers start at `first_image`.
 
-    Only `update`, `merge` and `restore` change its attributes.
+    Only `update`, `merge` and `restore` change its attributes. An error in one of them leaves it useless.
     """
 
     def __init__(self, settings: Settings, first_image: int) -> None:
@@ -112,23 +113,37 @@ class Stream:
                     f"{now} {unit}, and {before} before; they cannot be pooled: measure another module{hint}"
                 )
 
+    def check(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
+        """Check that an output of `images` images can be added, before anything is changed.
+
+        Raises:
+            ValueError: float64 values are out of range, the images were measured already, flattened maps take too
+                much memory, or images have indices that top images cannot hold.
+        """
+        stop = self._next_image + images
+        append_range(self.image_ranges, range(self._next_image, stop))
+        if self._settings.top_images and stop > INDICES:
+            raise ValueError(f"image {stop - 1}; top images are those of images below {INDICES}: top_images=0 is valid")
+        self.activations.check(output)
+        if self.accumulator is not None:
+            maps = view_as_maps(output, axis)
+            check_range(maps)
+            if isinstance(self.accumulator, FlatMaps):
+                self.accumulator.check(self._next_image, maps)
+
     def update(self, output: Float[Tensor, "..."], axis: int, images: int) -> None:
-        """Add an output of `images` images, with channels on `axis`, to the statistics.
+        """Add an output of `images` images, with channels on `axis`, to the statistics; `check` has passed it.
 
         Axis 0 of the output must be the images. If only values are counted, axis 0 may be anything.
 
         Raises:
-            ValueError: float64 values are out of range, the images were measured already, or a value is not
-                finite while `on_non_finite` is "raise". On a GPU, `FeatureStatistics.result` checks for such
-                values instead.
+            ValueError: a value is not finite while `on_non_finite` is "raise". On a GPU, `FeatureStatistics.result`
+                checks for such values instead.
         """
-        image_ranges = append_range(self.image_ranges, range(self._next_image, self._next_image + images))
-        self.activations.check(output)
         if self.accumulator is None:
             counts = count(output)
         else:
             maps = view_as_maps(output, axis)
-            check_range(maps)
             counts = self.accumulator.add(self._next_image, maps) if maps.numel() else Counts()
             self.sample_count += len(maps) * (math.prod(maps.shape[2:]) if self._settings.samples == "positions" else 1)
         self.activations.count(output)
@@ -137,8 +152,15 @@ class Stream:
         self.counts += counts
         if self._settings.on_non_finite == "raise" and not output.is_cuda and counts.non_finite:
             raise ValueError(f"{counts.non_finite} of {counts.values} values are not finite")
-        self.image_ranges = image_ranges
-        self._next_image += images
+        stop = self._next_image + images
+        self.image_ranges = append_range(self.image_ranges, range(self._next_image, stop))
+        self._next_image = stop
+
+    def copy(self) -> "Stream":
+        """Return a copy to merge others into, which replaces this stream. The two share their tensors."""
+        new = copy.copy(self)
+        new.accumulator, new.activations = copy.copy(self.accumulator), copy.copy(self.activations)
+        return new
 
     def merge(self, other: "Stream") -> None:
         """Add the images of another stream with equal settings.

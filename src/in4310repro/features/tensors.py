@@ -95,15 +95,16 @@ def _is_one_image(part: object) -> bool:
 CONSTANTS = (type(None), bool, int, float, complex, str, bytes)
 
 
-def children(value: object) -> list[tuple[str, object]] | None:
+def children(value: object, show: Callable[[object], str] = str) -> list[tuple[str, object]] | None:
     """Return the elements of a container as pairs (path, element); None if `value` is not a container.
 
-    A path is `[key]` in a mapping, `.field` in a dataclass, and `[0]`, `[1]`, ... in a list or tuple.
+    A path is `[key]` in a mapping, `.field` in a dataclass, and `[0]`, `[1]`, ... in a list or tuple. Keys are
+    printed by `show`.
     """
     if isinstance(value, Tensor | PackedSequence):
         return None
     if isinstance(value, Mapping):
-        return [(f"[{key}]", part) for key, part in value.items()]
+        return [(f"[{show(key)}]", part) for key, part in value.items()]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
     if isinstance(value, tuple | list):
@@ -111,15 +112,16 @@ def children(value: object) -> list[tuple[str, object]] | None:
     return None
 
 
-def iterate_values(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+def iterate_values(value: object, path: str = "", show: Callable[[object], str] = str) -> Iterator[tuple[str, object]]:
     """Yield pairs (path, value) of all values nested in `value`, except containers, None, numbers and strings.
 
-    Paths are strings such as "[0]", "[hidden][1]" or ".logits"; the path is "" if `value` is not a container.
+    Paths are strings such as "[0]", "[hidden][1]" or ".logits"; the path is "" if `value` is not a container. Keys
+    of mappings are printed by `show`: the keys 0 and "0" have one path by `str`, and two by `repr`.
     """
-    parts = children(value)
+    parts = children(value, show)
     if parts is not None:
         for step, part in parts:
-            yield from iterate_values(part, path + step)
+            yield from iterate_values(part, path + step, show)
     elif not isinstance(value, CONSTANTS):
         yield path, value
 

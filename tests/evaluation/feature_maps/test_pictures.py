@@ -139,6 +139,19 @@ def test_a_channel_is_a_tile_where_channels_are_last_too() -> None:
     assert made.not_drawn == {"unused": "it did not run"}
 
 
+class Alike(nn.Module):
+    """A module whose output has two parts of one printed name."""
+
+    def forward(self, image: Tensor) -> dict[object, Tensor]:
+        return {0: image, "0": -image}
+
+
+def test_maps_of_one_name_are_refused() -> None:
+    model = Alike()
+    with pytest.raises(ValueError, match=r"^two outputs are named '\[0\]'; a picture needs a name of its own$"):
+        maps_of(model, {"": model}, image_of_noise(), {})
+
+
 @pytest.mark.parametrize("name", ["con", "AUX.b", "a:b?*", "nul.", "../up", "\N{LATIN SMALL LETTER E WITH ACUTE}", ""])
 def test_an_image_or_a_module_of_any_name_has_a_file_that_windows_takes(name: str) -> None:
     file = PureWindowsPath(f"1-{portable_name(name)}.png")

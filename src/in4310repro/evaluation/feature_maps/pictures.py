@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,16 +107,22 @@ def maps_of(
 
     The network's modes and hooks are as before afterwards. A module that runs several times has the titles
     `NAME#0`, `NAME#1` and so on, and a part of a nested output has its path at the end of the title.
+
+    Raises:
+        ValueError: two outputs have the same title.
     """
     check_calls_hooks(model, modules)
     axes = AxisFinder(model, modules, channel_axis, needed=True)
     outputs: dict[tuple[str, int, str], Tensor] = {}
     reasons: dict[str, str] = dict.fromkeys(modules, "it did not run")
+    alike: list[str] = []
 
     def keep(name: str, call: int, _images: int | None, output: object) -> None:
         reasons.pop(name, None)
         with axes.paused():
             for path, value in iterate_values(output):
+                if (name, call, path) in outputs:
+                    alike.append(f"{name}{path}")
                 try:
                     outputs[name, call, path] = _channels(axes, name, path, value)
                 except ValueError as error:
@@ -127,6 +134,9 @@ def maps_of(
     order = {name: place for place, name in enumerate(modules)}
     keys = sorted(outputs, key=lambda key: (order[key[0]], key[1]))
     titles = {key: f"{key[0]}{f'#{key[1]}' if key[0] in repeated else ''}{key[2]}" for key in keys}
+    alike += [title for title, number in Counter(titles.values()).items() if number > 1]
+    if alike:
+        raise ValueError(f"two outputs are named {alike[0]!r}; a picture needs a name of its own")
     return Maps({titles[key]: outputs[key] for key in keys}, reasons)
 
 
