@@ -93,7 +93,7 @@ def test_an_older_run_verifies_without_orientation_and_says_so(older: Older, num
 
 def test_a_newer_run_says_its_orientation_and_verifies(newer: Path, numerics: Numerics) -> None:
     recorded = RunFolder.open(newer).read_json("config.json")
-    assert (recorded["format"], recorded["orientation"]) == (6, "exif")
+    assert (recorded["format"], recorded["orientation"]) == (7, "exif")
     found = verify(newer, Context(numerics))
     assert found.differences == []
     assert not any("EXIF" in note for note in found.notes)

@@ -272,15 +272,15 @@ def test_bad_usage_is_one_line(call: Call, words: str, parts: tuple[str, ...]) -
     refused(call, tuple(words.split()), *parts)
 
 
-@pytest.mark.parametrize("number", [1, 2, 7])
+@pytest.mark.parametrize("number", [1, 2, 8])
 def test_a_run_of_another_format_is_refused_by_every_command_that_reads_one(
     number: int, call: Call, own_records: Path
 ) -> None:
     text = (own_records / "config.json").read_text()
-    RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 6', f'"format": {number}').encode())
+    RunFolder.open(own_records).write_bytes("config.json", text.replace('"format": 7', f'"format": {number}').encode())
     run = str(own_records)
     for words in (("verify", run), ("compare", run, run), ("evaluate", run), ("published", run, run), ("report", run)):
-        refused(call, words, f"config.json is of format {number} and this version reads formats 3, 4, 5 and 6; train")
+        refused(call, words, f"config.json is of format {number} and this version reads formats 3, 4, 5, 6 and 7; ")
     resumed = ("train", "--preset", "tiny", "--out", run, "--resume")
     refused(call, resumed, f"is of format {number} and this version reads")
 

@@ -44,7 +44,7 @@ def test_a_protocol_is_the_sorted_list_of_its_deviations(tmp_path: Path) -> None
 def test_a_configuration_of_another_format_is_refused_in_one_sentence(number: int | None) -> None:
     content = {name: value for name, value in to_json(PRESETS["tiny"]).items() if name != "format"}
     with pytest.raises(
-        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads formats 2, 3, 4, 5 and 6"
+        ValueError, match=rf"^a/config\.json is of format {number or 1} and this version reads formats 2, .*, 6 and 7; "
     ):
         from_json(content if number is None else content | {"format": number}, "a/config.json")
 
@@ -53,7 +53,7 @@ def test_a_run_of_format_2_is_refused_and_its_configuration_in_a_report_is_read(
     content = to_json(replace(PRESETS["tiny"], orientation=IGNORED)) | {"format": 2}
     assert from_json(content, "reports/x/run.json") == replace(PRESETS["tiny"], orientation=IGNORED, format=2)
     with pytest.raises(
-        ValueError, match=r"^a/config\.json is of format 2 and this version reads formats 3, 4, 5 and 6; "
+        ValueError, match=r"^a/config\.json is of format 2 and this version reads formats 3, 4, 5, 6 and 7; "
     ):
         check_format(content, "a/config.json")
 
@@ -69,7 +69,7 @@ def test_a_configuration_of_an_older_format_ignores_the_orientation_and_has_no_k
     # Continued by this version, it stays what it was.
     assert to_json(older) == content | {"format": number}
     assert to_json(replace(PRESETS["tiny"], orientation=IGNORED)) == content | {"format": 4}
-    with pytest.raises(ValueError, match=rf"format {number} has no setting orientation; format 6 has"):
+    with pytest.raises(ValueError, match=rf"format {number} has no setting orientation; format 7 has"):
         from_json(content | {"format": number, "orientation": "exif"}, "config.json")
 
 
@@ -157,6 +157,10 @@ def test_overrides_win_over_the_file_and_the_file_over_the_preset(tmp_path: Path
             'train = "head"\n[[settings]]\nname = "b"\noptimizer = "L-BFGS"\nmomentum = 0.5',
             "setting b: momentum is 0.5, and L-BFGS has none",
         ),
+        (
+            'train = "head"\n[[settings]]\nname = "b"\noptimizer = "L-BFGS"\nlearning_rate = 0.5',
+            "setting b: learning_rate is 0.5, and L-BFGS has none",
+        ),
     ],
     ids=lambda value: value[:40],
 )
@@ -169,7 +173,10 @@ def test_a_wrong_value_is_refused_with_the_valid_ones(text: str, message: str, t
 def test_a_recorded_momentum_that_earlier_versions_ignored_is_still_read() -> None:
     recorded = to_json(PRESETS["tiny"])
     recorded["settings"] = [setting | {"momentum": 0.9} for setting in recorded["settings"]]
-    assert [setting.momentum for setting in from_json(recorded, "config.json").settings] == [0.9, 0.9, 0.9]
+    older = from_json(recorded | {"format": 6}, "config.json")
+    assert [setting.momentum for setting in older.settings] == [0.9, 0.9, 0.9]
+    with pytest.raises(ValueError, match=r"config\.json: setting adamw: momentum is 0\.9, and AdamW has none"):
+        from_json(recorded, "config.json")
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])

@@ -78,7 +78,7 @@ def test_only_the_protocol_is_another_in_the_configuration_of_the_same_format(
 ) -> None:
     ours, corrected = read(run.folder, "config.json"), read(finished_run, "config.json")
     assert ours | {"protocol": []} == corrected
-    assert (ours["protocol"], ours["format"]) == ([NAME], 6)
+    assert (ours["protocol"], ours["format"]) == ([NAME], 7)
 
 
 def test_the_loss_is_the_mean_cross_entropy_of_the_test_images_and_not_of_others(run: FinishedRun) -> None:

@@ -17,6 +17,7 @@ from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.runs.finished import FinishedRun, image_root
 from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.selection import best_epoch
+from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
@@ -47,6 +48,18 @@ def test_a_run_folder_holds_the_files_of_the_contract(finished_run: Path) -> Non
 
 def test_what_ran_is_written_into_the_run(finished_run: Path) -> None:
     assert FinishedRun.open(finished_run).config == TINY
+
+
+def test_a_training_from_python_refuses_what_an_optimizer_does_not_use(tmp_path: Path, numerics: Numerics) -> None:
+    for setting, name in (
+        (replace(TINY.settings[1], momentum=0.9), "momentum"),
+        (OptimizerSetting(name="head", optimizer="L-BFGS", train="head", weight_decay=0.1), "weight_decay"),
+    ):
+        for number in (6, 7):
+            config = replace(TINY, settings=(setting,), format=number)
+            with pytest.raises(ValueError, match=f"setting {setting.name}: {name} is .* has none"):
+                experiment.train(config, Context(numerics), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_every_image_is_in_one_part_and_scores_cover_the_test_part(finished_run: Path) -> None:

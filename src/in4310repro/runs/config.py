@@ -45,9 +45,9 @@ from in4310repro.system.text import did_you_mean
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 # Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
 # EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785), and
-# pixels.json has the hash of every decoded image.
-FORMAT, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 6, 6, 4, 4
-OF_RUNS = (3, 4, 5, FORMAT)  # formats of runs that are read
+# pixels.json has the hash of every decoded image; with 7, no setting has a value that its optimizer does not use.
+FORMAT, EVERY_VALUE_USED, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 7, 7, 6, 4, 4
+OF_RUNS = (3, 4, 5, 6, FORMAT)  # formats of runs that are read
 OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
 SECONDS_PER_YEAR = 31_557_600
 LARGEST_FLOAT = 1e30
@@ -280,11 +280,11 @@ def change(config: Config, changes: Mapping[str, Any], source: str) -> Config:
         source: the origin of the values, for error messages.
 
     Raises:
-        ValueError: a name is unknown, a value has a wrong type or is out of range, or a momentum is given for an
-            optimizer that has none. The message about a wrong name or type states the source.
+        ValueError: a name is unknown, a value has a wrong type or is out of range, or an optimizer does not use it.
+            The message about a wrong name or type states the source.
     """
     changed = _replace(config, changes, source)
-    changed.training.refuse_unused_momentum()
+    changed.training.refuse_unused_values()
     return changed
 
 
@@ -354,7 +354,7 @@ def validate(config: Config) -> Config:
     """Return the configuration, after checking that every value is in its range.
 
     Raises:
-        ValueError: a value is out of range; the message names it and the valid values.
+        ValueError: a value is out of range, or its optimizer does not use it; the message names it.
     """
     folder_name(config.preset, "preset")
     for name, (lowest, highest) in RANGES.items():
@@ -375,6 +375,8 @@ def validate(config: Config) -> Config:
         )
     refuse_invalid(config.preprocessing)
     config.training.check()
+    if config.written_format >= EVERY_VALUE_USED:
+        config.training.refuse_unused_values()
     return config
 
 

@@ -132,6 +132,20 @@ class OptimizerSetting:
     head_learning_rate: float | None = None  # of the head, the weights that depend on the classes; None: as the rest
 
 
+def _users(name: str) -> list[str]:
+    """Return the optimizers that use a value of a setting; the fit of a head uses none."""
+    return [each.name for each in OPTIMIZERS.values() if name != "momentum" or each.has_momentum]
+
+
+def unused_values(setting: OptimizerSetting) -> list[str]:
+    """Return the names of a setting's values that its optimizer does not use, except those that have their default."""
+    return [
+        name
+        for name in ("learning_rate", "weight_decay", "momentum")
+        if setting.optimizer not in _users(name) and getattr(setting, name) != getattr(OptimizerSetting, name)
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ImageSettings:
     """Options about images, their split and their preprocessing."""
@@ -188,17 +202,16 @@ class TrainingSettings:
         for setting in self.settings:
             self._check_part(setting)
 
-    def refuse_unused_momentum(self) -> None:
-        """Raise ValueError if a setting gives a momentum to an optimizer that does not use one.
+    def refuse_unused_values(self) -> None:
+        """Raise ValueError if a setting has a value that its optimizer does not use.
 
-        `check` does not refuse such a momentum, since runs of earlier versions may have recorded one.
+        `check` does not refuse it, since runs up to format 6 may have recorded one.
         """
-        valid = [name for name, each in OPTIMIZERS.items() if each.has_momentum]
         for setting in self.settings:
-            if setting.momentum and setting.optimizer not in valid:
+            for name in unused_values(setting):
                 raise ValueError(
-                    f"setting {setting.name}: momentum is {setting.momentum:g}, and {setting.optimizer} has none; "
-                    f"leave it out, or take {' or '.join(valid)}, which has one"
+                    f"setting {setting.name}: {name} is {getattr(setting, name):g}, and {setting.optimizer} has none; "
+                    f"leave it out, or take {' or '.join(_users(name))}, which has one"
                 )
 
     def _check_part(self, setting: OptimizerSetting) -> None:

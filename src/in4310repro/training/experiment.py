@@ -78,6 +78,9 @@ def train(
         refuse_without_run(folder)
         config = with_recorded_format(config, folder, context.progress)
         class_folders = recorded_class_folders(folder)
+    else:
+        config.training.refuse_unused_values()
+    configuration.validate(config)
     context = _with_shared_arithmetic(context)
     formats = log_formats(folder, log_steps, resume=resume)
     refuse_several_processes(trace, context.processes)
