@@ -11,7 +11,7 @@ from tests.bad_input.table import replaced
 
 PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
 SHOWN = {
-    REPLAY: "`verify --replay`, for the epochs of the selected setting that it trains again",
+    REPLAY: "`verify --replay`, for the epochs that it trains again",
     NOT_SHOWN: "nothing in a run",
     ELSEWHERE: "`verify` where the files are available",
     IN_CLASS: "`verify` in the run's numeric class",

@@ -166,6 +166,33 @@ def with_an_absent_file(data: bytes) -> bytes:
     return json_bytes({**crate, "@graph": [*crate["@graph"], {"@id": "report/none.html", "@type": "File"}]})
 
 
+def selecting(**values: Any) -> Callable[[bytes], bytes]:
+    """Return a change that puts these values into the selection of a statement's predicate."""
+    return lambda data: json_bytes({**json.loads(data), "predicate": {"selected": values}})
+
+
+def of_type(*types: str) -> Callable[[bytes], bytes]:
+    return lambda data: data.replace(b'"File"', json.dumps(types).encode()).replace(b"run/split.csv", b"run/none.csv")
+
+
+def beside_sha256(key: str, algorithm: str, value: str) -> Callable[[bytes], bytes]:
+    """Return a change that puts another hash beside each right sha256 of a list of files."""
+
+    def change(data: bytes) -> bytes:
+        content = json.loads(data)
+        for entry in content[key]:
+            inside = entry.get("digest", entry)
+            if "sha256" in inside:
+                inside[algorithm] = value
+        return json_bytes(content)
+
+    return change
+
+
+def mentioning(key: str, value: object) -> Callable[[bytes], bytes]:
+    return lambda data: json_bytes({**json.loads(data), key: value})
+
+
 def without_subjects(data: bytes) -> bytes:
     return json_bytes({**json.loads(data), "subject": [{"name": "x"}]})
 
@@ -180,6 +207,26 @@ def without_subjects(data: bytes) -> bytes:
         ("README.txt", lambda data: data.replace(b"  run/", b" run/"), ["does not name the sha256 of run/manifest"]),
         ("README.txt", lambda data: data + b"0" * 64 + b"  run/x\n", ["names run/x, which the bundle does not hold"]),
         ("README.txt", lambda _data: b"\xff", ["README.txt is not UTF-8"]),
+        (
+            "README.txt",
+            lambda data: data + b"A" * 64 + b" *run/split.csv\n",
+            ["has a hash and no file's name behind it"],
+        ),
+        ("README.txt", lambda data: data + b"The weights have " + b"0" * 64, ["'The weights have 0000"]),
+        ("statement/statement.json", selecting(weights_sha256="0" * 64), ["selected.weights_sha256 is 0000"]),
+        ("statement/statement.json", selecting(setting="sgd", epoch=9), ["selected.setting is sgd", "epoch is 9"]),
+        ("statement/statement.json", beside_sha256("subject", "sha512", "0"), ["another sha512 than statement/"]),
+        ("statement/statement.json", beside_sha256("subject", "crc", "0"), ["names a crc of run/metrics.json"]),
+        ("statement/statement.json", mentioning("note", {"x": ["0" * 64]}), ["which is no hash of the bundle"]),
+        ("ro-crate-metadata.json", of_type("File"), ["names run/none.csv, which the bundle does not hold"]),
+        ("ro-crate-metadata.json", of_type("x", "https://schema.org/MediaObject"), ["names run/none.csv"]),
+        ("ro-crate-metadata.json", beside_sha256("@graph", "sha512", "0" * 128), ["another sha512 than ro-crate"]),
+        ("ro-crate-metadata.json", beside_sha256("@graph", "contentSize", "1"), ["another contentSize than ro-cr"]),
+        (
+            "ro-crate-metadata.json",
+            mentioning("hasPart", [{"@id": "./run/none"}]),
+            ["names run/none, which the bundle"],
+        ),
         ("README.txt", lambda data: b"0" * 64 + b"  run/manifest.json\n" + data, ["manifest.json has another sha256"]),
         ("statement/statement.json", other_run, ["chain_sha256 is 0000", "manifest_sha256 is 1111"]),
         ("ro-crate-metadata.json", with_an_absent_file, ["ro-crate-metadata.json has no list of files"]),

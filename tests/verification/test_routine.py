@@ -32,7 +32,7 @@ def test_an_untouched_run_is_verified_to_the_bit_and_says_what_it_leaves_as_a_cl
     assert verdict_of_agreement(finished_run, verified) == f"{finished_run}: verified, no difference, bit for bit"
     *claimed, matches, last = last_lines(finished_run, verified)
     assert verified.not_checked == []
-    for words in ("training losses", "learning rate", "equal initial weights", "images per second", "no other run"):
+    for words in ("training losses", "learning rate", "each setting began", "images per second", "no other run"):
         assert any(words in line and line.startswith("claimed and not computed again") for line in claimed)
     assert matches == "every file matches the manifest; whoever changes a file can rewrite the manifest too"
     assert ": computed again, bit for bit: the split from the images and the seed, " in last

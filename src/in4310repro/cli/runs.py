@@ -31,10 +31,12 @@ if TYPE_CHECKING:
     from in4310repro.system.numerics import Numerics
     from in4310repro.verification import Verification
     from in4310repro.verification.replay.of_run import Plan
+    from in4310repro.verification.replay.of_run import Replay as ReplayOfSetting
 
 Replay = Annotated[
     int | None, typer.Option(help="Train the first, last and selected epoch again, and this many random ones.")
 ]
+Setting = Annotated[str | None, typer.Option(help="Setting to replay, or all of them; default: the selected one.")]
 Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.")]
 
 
@@ -46,6 +48,7 @@ def verify(
     manifest_sha256: Annotated[str | None, typer.Option(help="The sha256 that verify printed, to compare.")] = None,
     replay: Replay = None,
     draw: Draw = None,
+    setting: Setting = None,
     model: OwnNetwork = None,
 ) -> None:
     """Compute again what follows from a run's weights, images and seed, and compare; exit code 1 on a difference.
@@ -55,15 +58,16 @@ def verify(
         in4310repro verify runs/demo --report reports/demo
         in4310repro verify runs/mine --data moved/mine
         in4310repro verify runs/demo --replay 2   # needs a run of train --keep-epochs
+        in4310repro verify runs/demo --replay 18 --setting all
         in4310repro verify bundle.zip             # of export --as bundle
     """
     load_torch()
     from in4310repro.verification import verdict_of_nothing
     from in4310repro.verification.replay.of_run import check_request
 
-    check_request(replay, draw)
+    check_request(replay, draw, setting)
     try:
-        request = _Request(data, numerics, report, manifest_sha256, replay, draw, model)
+        request = _Request(data, numerics, report, manifest_sha256, replay, draw, setting, model)
         answer = (_verify_bundle if run.is_file() else _verify)(run, request)
     except (ValueError, OSError):
         print_line(verdict_of_nothing(run))
@@ -86,6 +90,7 @@ class _Request:
     manifest_sha256: str | None
     replay: int | None
     draw: int | None
+    setting: str | None
     model: str | None
     differences: tuple[str, ...] = ()  # that are known before
     shown: Callable[[str], str] = str  # returns a text as it is printed
@@ -155,7 +160,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
     report = request.report
     try:
         opened = None if request.replay is None else _open(run)
-        plan = _plan(opened, active, request.replay or 0, request.draw) if opened else None
+        plans = _plan(opened, active, request) if opened else []
         verified = verification.verify(run, context_of(active), request.data, opened)
         of_report = report_differences(run, report) if report and not verified.differences else []
     except ValueError as error:
@@ -166,7 +171,7 @@ def _verify(run: Path, request: _Request) -> _Answer:
     if differences := [*committed, *verified.differences, *of_report]:
         return _differing(run, differences)
     answer = _agreeing(run, verified, report)
-    return answer if not opened or not plan else _replayed(opened, active, plan, request, verified, answer)
+    return answer if not opened or not plans else _replayed(opened, active, plans, request, verified, answer)
 
 
 def _differing(run: Path, differences: list[str]) -> _Answer:
@@ -198,29 +203,35 @@ def _open(run: Path) -> FinishedRun | None:
         return None
 
 
-def _plan(run: FinishedRun, numerics: Numerics, draws: int, seed: int | None) -> Plan:
-    """Return the plan of the epochs to train again.
+def _plan(run: FinishedRun, numerics: Numerics, request: _Request) -> list[Plan]:
+    """Return for each setting to replay the plan of its epochs to train again.
 
     Show a message if fewer epochs than requested can be repeated.
 
     Raises:
-        ValueError: the arithmetic differs from that of the run, the selected setting has no epochs, or a
+        ValueError: the arithmetic differs from that of the run, there is no such setting or it has no epochs, or a
             training step is too large for this machine.
     """
     from in4310repro.verification.replay.epoch import describe_missing_epochs
-    from in4310repro.verification.replay.of_run import describe_cap, plan_replay
+    from in4310repro.verification.replay.of_run import describe_cap, plan_replays
 
-    plan = plan_replay(run, draws, seed, numerics)
-    if fewer := describe_cap(plan, draws):
-        progress().message(fewer)
-    if missing := describe_missing_epochs(run, plan.setting, plan.epochs):
-        # Now, and not after hours; what can be trained again may be evidence all the same.
-        progress().message(f"{missing}; only the others are trained again")
-    return plan
+    plans = plan_replays(run, request.replay or 0, request.draw, numerics, request.setting)
+    for plan in plans:
+        if fewer := describe_cap(plan, request.replay or 0):
+            progress().message(fewer)
+        if missing := describe_missing_epochs(run, plan.setting, plan.epochs):
+            # Now, and not after hours; what can be trained again may be evidence all the same.
+            progress().message(f"{missing}; only the others are trained again")
+    return plans
 
 
 def _replayed(
-    opened: FinishedRun, numerics: Numerics, plan: Plan, request: _Request, verified: Verification, before: _Answer
+    opened: FinishedRun,
+    numerics: Numerics,
+    plans: list[Plan],
+    request: _Request,
+    verified: Verification,
+    before: _Answer,
 ) -> _Answer:
     """Train epochs again; return the output and exit code of the whole verification.
 
@@ -233,34 +244,51 @@ def _replayed(
         missing_line,
         replay,
         result_lines,
+        verdict_of_replay,
     )
 
     run = opened.folder
     progress().message(f"{request.shown(before.lines[0])}; now epochs are trained again")
-    stopped = [f"{before.lines[0]}; the replay did not end", *before.lines[1:]]
+    results: list[ReplayOfSetting] = []
     try:
-        result = replay(opened, plan, context_of(numerics), request.data)
-    except KeyboardInterrupt:
+        # One by one, so that those before an error are there.
+        results.extend(replay(opened, plan, context_of(numerics), request.data) for plan in plans)
+    except (KeyboardInterrupt, ValueError) as error:
         # Hours of computing: what was found before is printed whatever ends the replay.
-        for line in stopped:
+        stopped = _stopped(run, before, results)
+        if isinstance(error, ValueError):
+            return replace(stopped, error=str(error))
+        for line in stopped.lines:
             print_line(request.shown(line))
         raise
-    except ValueError as error:
-        return _Answer(stopped, before.document, WRONG_INPUT, str(error))
-    trained = ", ".join(map(str, result.replayed)) or "none"
-    verdict = verdict_of_agreement(run, verified, f"; of {plan.setting} trained again: epoch {trained}")
-    if result.missing:
-        verdict += f", and not epoch {', '.join(map(str, result.missing))}"
-    if result.differences:
-        verdict = verdict_of_differences(run, len(result.differences))
-    fewer = describe_cap(plan, request.replay or 0)
-    lines = [verdict, *before.lines[1:], *(f"difference: {each}" for each in result.differences)]
-    lines += [*([fewer] if fewer else []), *(difference_lines if result.differences else result_lines)(result)]
-    document = before.document | {"differences": result.differences, "replayed": result.replayed}
-    document |= {"first_tensors": result.first_tensors}
-    document |= {"drawn": result.plan.drawn, "draw": result.plan.seed, "missing": result.missing}
-    code = DIFFERENCE if result.differences else WRONG_INPUT if result.missing else 0
-    return _Answer(lines, document, code, missing_line(result) if result.missing else "")
+    fewer = [line for plan in plans if (line := describe_cap(plan, request.replay or 0))]
+    differences = [each for result in results for each in result.differences]
+    missing = "; ".join(filter(None, map(missing_line, results)))
+    # With one setting its epochs stand beside the rest, as before others could be replayed.
+    replays = {result.plan.setting: result.to_json() for result in results}
+    of_replay = {**(results[0].to_json() if len(results) == 1 else {}), "replays": replays}
+    if differences:
+        lines = [verdict_of_differences(run, len(differences)), *before.lines[1:]]
+        lines += [*(f"difference: {each}" for each in differences), *fewer, *difference_lines(*results)]
+        return _Answer(lines, {**before.document, "differences": differences, **of_replay}, DIFFERENCE, missing)
+    verified = verified.with_replay({result.plan.setting: result.replayed for result in results})
+    after = _agreeing(run, verified, request.report)
+    lines = [verdict_of_agreement(run, verified, verdict_of_replay(results)), *after.lines[1:]]
+    document = {**after.document, **of_replay}
+    return _Answer([*lines, *fewer, *result_lines(*results)], document, WRONG_INPUT if missing else 0, missing)
+
+
+def _stopped(run: Path, before: _Answer, results: list[ReplayOfSetting]) -> _Answer:
+    """Return the output of a verification whose replay did not end, with the settings that were replayed."""
+    from in4310repro.verification import verdict_of_differences
+    from in4310repro.verification.replay.of_run import verdict_of_replay
+
+    differences = [each for result in results for each in result.differences]
+    verdict = verdict_of_differences(run, len(differences)) if differences else before.lines[0]
+    lines = [f"{verdict}{verdict_of_replay(results)}; the replay did not end", *before.lines[1:]]
+    lines += [f"difference: {each}" for each in differences]
+    document = {**before.document, "differences": differences}
+    return _Answer(lines, document, DIFFERENCE if differences else WRONG_INPUT)
 
 
 def compare(first: RunPath, second: RunPath) -> None:

@@ -147,7 +147,13 @@ def _verification(extras: Extras) -> list[str]:
         return [markdown(f"Left out: {verified.LEFT_OUT}.")]
     result = verified.publishable(extras.verification)
     again = "\n".join(f"* {markdown(each)}" for each in result["computed_again"])
-    epochs = result.get("epochs_trained_again")
-    replayed = f"\n\nA replay trained again: epochs {', '.join(map(str, epochs))}." if epochs else ""
+    # A document of an earlier version does not name the setting.
+    replays = result.get("settings_trained_again", {"": result})
+    listed = [
+        f"epochs {', '.join(map(str, each['epochs_trained_again']))}{markdown(f' of {name}') if name else ''}"
+        for name, each in replays.items()
+        if each.get("epochs_trained_again")
+    ]
+    replayed = f"\n\nA replay trained again: {'; '.join(listed)}." if listed else ""
     how = markdown(result["agreement"])
     return [f"A result of the first command was given to this card. It computed again, {how}:\n\n{again}{replayed}"]

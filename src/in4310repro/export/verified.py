@@ -23,8 +23,21 @@ class Claimed(TypedDict):
     shown_by: Text
 
 
+class OfReplay(TypedDict):
+    """The epochs of a setting that `--replay` trained again."""
+
+    replayed: list[PositiveCount]
+    first_tensors: Any
+    drawn: list[PositiveCount]
+    draw: Count
+    missing: dict[str, str]  # why an epoch was not trained again
+
+
 class Document(TypedDict):
-    """What `verify RUN --json` prints where nothing differs; the keys from `replayed` on are those of `--replay`."""
+    """What `verify RUN --json` prints where nothing differs; the keys from `replays` on are those of `--replay`.
+
+    Of a replay of one setting, its values are also keys of the document.
+    """
 
     differences: list[str]
     bitwise: bool
@@ -35,11 +48,12 @@ class Document(TypedDict):
     manifest_sha256: Sha256
     not_checked_in_report: NotRequired[list[dict[str, str]]]
     not_checked_in_bundle: NotRequired[list[dict[str, str]]]
+    replays: NotRequired[dict[Text, OfReplay]]  # by setting
     replayed: NotRequired[list[PositiveCount]]
     first_tensors: NotRequired[Any]
     drawn: NotRequired[list[PositiveCount]]
     draw: NotRequired[Count]
-    missing: NotRequired[dict[str, str]]  # why an epoch was not trained again
+    missing: NotRequired[dict[str, str]]
 
 
 def read(file: Path, run: FinishedRun) -> Mapping[str, Any]:
@@ -63,15 +77,22 @@ def publishable(document: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a verification computed again and left as a claim, without its notes, which can name folders.
 
     Keys: `agreement` (how exactly values had to agree), `computed_again`, `claimed` (what -> what would show it), and
-    of a replay `epochs_trained_again`, `epochs_not_trained_again` (epoch -> why), `drawn_epochs` and `seed_of_draw`.
+    of a replay `epochs_trained_again`, `epochs_not_trained_again`, `drawn_epochs` and `seed_of_draw`; these also by
+    setting in `settings_trained_again`.
     """
     kept = {
         "agreement": BITWISE if document["bitwise"] else NUMERICAL,
         "computed_again": document["proven"],
         "claimed": {each["what"]: each["shown_by"] for each in document["claimed"]},
     }
-    of_replay = {"replayed": "epochs_trained_again", "drawn": "drawn_epochs", "draw": "seed_of_draw"}
+    if "replayed" in document:
+        kept |= _of_replay(document)
+    replays = {setting: _of_replay(each) for setting, each in document.get("replays", {}).items()}
+    return kept | ({"settings_trained_again": replays} if replays else {})
+
+
+def _of_replay(values: Mapping[str, Any]) -> dict[str, Any]:
+    named = {"replayed": "epochs_trained_again", "drawn": "drawn_epochs", "draw": "seed_of_draw"}
     # The reasons can name folders.
-    missing = {"epochs_not_trained_again": [int(each) for each in document.get("missing", ())]}
-    kept |= {name: document[key] for key, name in of_replay.items() if key in document}
-    return kept | (missing if "replayed" in document else {})
+    missing = {"epochs_not_trained_again": [int(each) for each in values.get("missing", ())]}
+    return {name: values[key] for key, name in named.items() if key in values} | missing

@@ -68,6 +68,10 @@ class Network:
         """True for the five ResNets of the original report; see `Source.is_resnet`."""
         return self.source.is_resnet
 
+    def code_sha256(self) -> str:
+        """Return the sha256 of the file that holds the user's function; empty for networks of libraries."""
+        return self.source.code_sha256()
+
     def trust(self) -> None:
         """Allow the network's code to run, because the user has named it."""
         if self.source.named_by_user:

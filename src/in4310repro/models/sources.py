@@ -14,10 +14,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from in4310repro.data.preprocessing import INTERPOLATIONS, Preprocessing
 from in4310repro.system import machine
+from in4310repro.system.files import file_sha256
 from in4310repro.system.text import as_function
 
 if TYPE_CHECKING:
@@ -80,6 +82,10 @@ class Source(ABC):
         Raises:
             ValueError: the constructor is not found or fails.
         """
+
+    def code_sha256(self) -> str:
+        """Return the sha256 of the file that holds the user's function; empty if the code is a library's."""
+        return ""
 
     @property
     def is_resnet(self) -> bool:
@@ -351,20 +357,29 @@ class Functions(Source):
                 f"the network {self.name} is code, which is run only where you name it yourself: --model {self.name}"
             )
 
-    def create(self, classes: int) -> object:
-        """Import the user's function and call it with num_classes=classes to create the network."""
-        module, _, function = self.name.partition(":")
+    def code_sha256(self) -> str:
+        """Return the sha256 of the module's file as it is now; empty if it has none, such as one typed by hand."""
+        file = Path(getattr(self._module(), "__file__", None) or "")
+        return file_sha256(file) if file.is_file() else ""
+
+    def _module(self) -> ModuleType:
+        module = self.name.partition(":")[0]
         # So that modules in the current folder are found, as in an interactive Python.
         if "" not in sys.path:
             sys.path.insert(0, "")
         try:
-            imported = importlib.import_module(module)
+            return importlib.import_module(module)
         except ImportError as error:
             near = as_function(self.name)
             meant = f"; did you mean {near}?" if near != self.name else ""
             raise ValueError(
                 f"{self.name} cannot be imported: {error}; it is looked for in this folder and in Python's{meant}"
             ) from None
+
+    def create(self, classes: int) -> object:
+        """Import the user's function and call it with num_classes=classes to create the network."""
+        module, _, function = self.name.partition(":")
+        imported = self._module()
         if not hasattr(imported, function):
             close = difflib.get_close_matches(function, [each for each in vars(imported) if each[0] != "_"], 1)
             raise ValueError(

@@ -45,8 +45,9 @@ from in4310repro.system.text import did_you_mean
 Values = dict[str, Any]  # of a configuration, by name, as JSON and TOML hold them
 # Of config.json. With 3, tensors.json became a chain; with 4, weights say how images are prepared for them; with 5, the
 # EXIF orientation is applied, which older runs ignored; with 6, hashes are over canonical JSON (RFC 8785), and
-# pixels.json has the hash of every decoded image; with 7, no setting has a value that its optimizer does not use.
-FORMAT, EVERY_VALUE_USED, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 7, 7, 6, 4, 4
+# pixels.json has the hash of every decoded image; with 7, no setting has a value that its optimizer does not use, and
+# fingerprint.json has the hash of the file of the user's own network.
+FORMAT, EVERY_VALUE_USED, CODE, CANONICAL, LAST_WITHOUT_ORIENTATION, WEIGHTS_SAY = 7, 7, 7, 6, 4, 4
 OF_RUNS = (3, 4, 5, 6, FORMAT)  # formats of runs that are read
 OF_REPORTS = (2, *OF_RUNS)  # and of configurations by themselves, as reports hold them
 SECONDS_PER_YEAR = 31_557_600
@@ -113,6 +114,11 @@ class Config:
     def is_canonical(self) -> bool:
         """True if the run's hashes are over canonical JSON, and it records the hash of every decoded image."""
         return self.written_format >= CANONICAL
+
+    @property
+    def records_code(self) -> bool:
+        """True if the run records the hash of the file of the user's own network."""
+        return self.written_format >= CODE
 
     @property
     def network(self) -> Network:

@@ -36,6 +36,7 @@ class Fingerprint(TypedDict):
     device_name: Text
     git: GitState
     initial_weights_sha256: NotRequired[Sha256]  # of a run
+    code_sha256: NotRequired[Sha256]  # of a run, from format 7 on: of the file of the user's network
     decoder: NotRequired[dict[Text, Text]]  # of a run: versions of what decoded its images
     pixels_sha256: NotRequired[dict[Text, Sha256]]  # of a run: of the decoded pixels of each part
     feature_kernel: NotRequired[Text]  # where feature maps were measured

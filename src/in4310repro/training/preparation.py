@@ -201,7 +201,7 @@ def plan_training(config: Config, context: Context, class_folders: str | None = 
     if groups:
         split = _split(images, config.images, groups)
     sets = _load_parts(split, config.images, context.progress)
-    current = _fingerprint(network, sets, context.numerics)
+    current = _fingerprint(config, network, sets, context.numerics)
     return TrainingPlan(config=config, groups=groups, split=split, sets=sets, network=network, fingerprint=current)
 
 
@@ -271,8 +271,12 @@ def _split(images: Catalogue, settings: ImageSettings, groups: Sequence[Group] =
     return stratified_split(images, parse_sizes(settings.split, len(images.entries)), settings.seed, groups)
 
 
-def _fingerprint(network: torch.nn.Module, sets: Mapping[str, ImageSet], numerics: Numerics) -> Fingerprint:
+def _fingerprint(
+    config: Config, network: torch.nn.Module, sets: Mapping[str, ImageSet], numerics: Numerics
+) -> Fingerprint:
     current = fingerprint(numerics)
+    if config.records_code and (sha256 := config.network.code_sha256()):
+        current["code_sha256"] = sha256
     current["initial_weights_sha256"] = tensors_sha256(network.state_dict())
     current["decoder"] = decoder()
     current["pixels_sha256"] = {part: images.pixels_sha256() for part, images in sets.items()}

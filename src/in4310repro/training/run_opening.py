@@ -158,7 +158,7 @@ def _refuse_other_start(files: RunFolder, current: Fingerprint) -> None:
     recorded: Fingerprint = files.read_record(names.FINGERPRINT, Fingerprint)
     # Runs from before the pixels were hashed have no hash to compare.
     pixels = {"pixels_sha256"} & recorded.keys()
-    for name in ("numeric_class", "versions", "initial_weights_sha256", *pixels):
+    for name in ("numeric_class", "versions", "initial_weights_sha256", "code_sha256", *pixels):
         if recorded.get(name) != current.get(name):
             raise ValueError(
                 f"{files.folder} was begun with {name} {recorded.get(name)} and now it is {current.get(name)}, so that "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.data.splits import from_csv
-from in4310repro.runs import names
+from in4310repro.runs import chain, names
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.files import describe as describe_error
 from in4310repro.system.files import file_sha256, read_json, read_text, regular_file
@@ -27,7 +29,11 @@ OTHER_FILES, OTHER_FOLDERS = (README, CRATE, VERIFICATION), (REPORT, STATEMENT, 
 SHA256_LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")  # as sha256sum writes it
 IN_TOTO = "https://in-toto.io/Statement/"
 BESIDE_HASHES, UNKNOWN = "what it says beside sha256", "unknown file"
-Pairs = list[tuple[Any, Any]]  # name and sha256 of each file that a JSON value is about
+SIZE = "contentSize"  # of a file in an RO-Crate, in bytes
+ALGORITHMS = ("sha256", "sha512", "sha384", "sha224", "sha1", "md5")
+HEX = re.compile(r"[0-9a-fA-F]{64,}")
+FILE_TYPES = ("File", "MediaObject")  # of an RO-Crate, whose context makes them one
+Digests = list[tuple[Any, dict[str, Any]]]  # name and digests, by algorithm, of each file that a JSON value is about
 # What is not compared, by file or folder.
 KINDS = {README: BESIDE_HASHES, CRATE: BESIDE_HASHES, VERIFICATION: "a claim", REPORT: "report", IMAGES: "image"}
 
@@ -114,69 +120,136 @@ def _refusal(name: str) -> str:
 
 
 def bundle_differences(bundle: Bundle) -> list[str]:
-    """Return a message for each sha256 in README, in-toto statements and RO-Crate that no file of the bundle has.
+    """Return a message for each hash in README, in-toto statements and RO-Crate that is not that of what it names.
 
-    A README without the hash of the run's manifest is a difference, too.
+    A README without the hash of the run's manifest is a difference, too, and so is a hash that names nothing.
     """
     if README not in bundle.names:
         return [f"{bundle.file} holds no {README}"]
     try:
-        lines = map(SHA256_LINE.fullmatch, read_text(bundle.folder / README).splitlines())
+        lines = read_text(bundle.folder / README).splitlines()
     except UnicodeDecodeError:
         return [f"{bundle.file}/{README} is not UTF-8"]
-    hashes = [(line[2], line[1]) for line in lines if line]
+    matches = {line: SHA256_LINE.fullmatch(line) for line in lines}
+    hashes = [(match[2], match[1]) for match in matches.values() if match]
     if f"{RUN}/{names.MANIFEST}" not in dict(hashes):
         return [f"{bundle.file}/{README} does not name the sha256 of {RUN}/{names.MANIFEST}"]
-    differences = [each for name, sha256 in hashes for each in _hash_differences(bundle, README, name, sha256)]
-    for source, content in bundle.descriptions.items():
-        named = _pairs(content, _of_crate if source == CRATE else _of_statement)
-        if not named:
-            differences.append(f"{bundle.file}/{source} has no list of files, each with its name and sha256")
-        differences += [each for name, sha256 in named for each in _hash_differences(bundle, source, name, sha256)]
-        if source != CRATE:
-            differences += _predicate_differences(bundle, source, content.get("predicate"))
-    return differences
-
-
-def _predicate_differences(bundle: Bundle, source: str, predicate: object) -> Iterator[str]:
-    """Yield a message for each hash of the whole run in a statement's predicate that the run does not have."""
+    differences = [each for name, found in hashes for each in _hash_differences(bundle, README, name, sha256=found)]
+    differences += [
+        f"{bundle.file}/{README}: {line[:200]!r} has a hash and no file's name behind it, as sha256sum writes it"
+        for line, match in matches.items()
+        if not match and HEX.search(line)
+    ]
     try:
         run = FinishedRun.open(bundle.run)
     except (ValueError, OSError):
         # Which `verify` says of the run.
-        return
-    hashes = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
-    for name, value in hashes.items():
-        said = predicate.get(name, value) if isinstance(predicate, Mapping) else value
-        if said != value:
-            words = said[:100] if isinstance(said, str) else "no text"
-            yield f"{bundle.file}/{source}: {name} is {words}; the run has {value}"
+        run = None
+    for source, content in bundle.descriptions.items():
+        named = _digests(content, _of_crate if source == CRATE else _of_statement)
+        if not named:
+            differences.append(f"{bundle.file}/{source} has no list of files, each with its name and sha256")
+        differences += [each for name, found in named for each in _hash_differences(bundle, source, name, **found)]
+        if run and source != CRATE:
+            differences += _predicate_differences(bundle, source, content.get("predicate"), run)
+        if run:
+            differences += _unknown_hashes(bundle, source, content, named, run)
+    return differences
 
 
-def _of_crate(crate: Any) -> Pairs:
-    return [(e["@id"], e["sha256"]) for e in crate["@graph"] if "sha256" in e or e.get("@type") == "File"]
+def _predicate_differences(bundle: Bundle, source: str, predicate: object, run: FinishedRun) -> Iterator[str]:
+    """Yield a message for each hash of the run in a statement's predicate, and for its selection, if it is another."""
+    said = predicate if isinstance(predicate, Mapping) else {}
+    of_run = {"manifest_sha256": run.files.manifest_sha256(), "chain_sha256": run.training_sha256}
+    selected = {name: run.metrics[name] for name in ("setting", "epoch", "weights_sha256")}
+    yield from _other_values(bundle, source, "", said, of_run)
+    if "selected" in said:
+        inner = said["selected"] if isinstance(said["selected"], Mapping) else {}
+        yield from _other_values(bundle, source, "selected.", {**dict.fromkeys(selected), **inner}, selected)
 
 
-def _of_statement(statement: Any) -> Pairs:
-    return [(e["name"], e["digest"]["sha256"]) for e in statement["subject"]]
+def _other_values(
+    bundle: Bundle, source: str, place: str, said: Mapping[str, Any], needed: Mapping[str, Any]
+) -> Iterator[str]:
+    for name, value in needed.items():
+        if (found := said.get(name, value)) != value or type(found) is not type(value):
+            words = f"{found}"[:100] if isinstance(found, type(value)) else "no text"
+            yield f"{bundle.file}/{source}: {place}{name} is {words}; the run has {value}"
 
 
-def _pairs(content: Any, read: Callable[[Any], Pairs]) -> list[tuple[str, str]]:
+def _unknown_hashes(bundle: Bundle, source: str, content: Any, named: Digests, run: FinishedRun) -> Iterator[str]:
+    """Yield a message for each text of 64 or more hex digits in a JSON value that is no hash of the bundle or its run.
+
+    Hashes of the run are also those that its files hold, such as of weights and images.
+    """
+    texts = [read_text(run.folder / name) for name in run.files.manifest() if name.endswith((".json", ".csv"))]
+    known = {each for text in texts for each in HEX.findall(text)} | {*run.files.manifest().values()}
+    known |= {file_sha256(regular_file(bundle.folder, name)) for name in bundle.names}
+    known |= {run.files.manifest_sha256(), *(chain.sha256_of(each[-1], run.config) for each in run.tensors.values())}
+    known |= {value for _, digests in named for value in digests.values()}
+    for found in dict.fromkeys(HEX.findall(json.dumps(content))):
+        if found not in known:
+            yield f"{bundle.file}/{source} names {found[:200]}, which is no hash of the bundle or of its run"
+    for place in dict.fromkeys(_places(content)):
+        if not any(name == place or name.startswith(f"{place.rstrip('/')}/") for name in bundle.names):
+            yield f"{bundle.file}/{source} names {place[:200]}, which the bundle does not hold"
+
+
+def _places(content: Any) -> Iterator[str]:
+    """Yield each `@id` anywhere in a JSON value that is a place in the folders of a bundle."""
+    if isinstance(content, dict | list):
+        for each in content.values() if isinstance(content, dict) else content:
+            yield from _places(each)
+    place = content.get("@id") if isinstance(content, dict) else None
+    if isinstance(place, str) and place.removeprefix("./").partition("/")[0] in (RUN, *OTHER_FOLDERS):
+        yield place.removeprefix("./")
+
+
+def _of_crate(crate: Any) -> Digests:
+    files = [each for each in crate["@graph"] if "sha256" in each or _is_file(each.get("@type"))]
+    measures = ({name: each[name] for name in (SIZE, *ALGORITHMS) if name in each} for each in files)
+    return [(each["@id"], {"sha256": each["sha256"], **found}) for each, found in zip(files, measures, strict=True)]
+
+
+def _is_file(types: Any) -> bool:
+    """Return whether an entry of an RO-Crate with these types is a file; a type may be a whole address."""
+    listed = types if isinstance(types, list) else [types]
+    return any(isinstance(each, str) and re.split(r"[/:#]", each)[-1] in FILE_TYPES for each in listed)
+
+
+def _of_statement(statement: Any) -> Digests:
+    return [(entry["name"], {"sha256": entry["digest"]["sha256"], **entry["digest"]}) for entry in statement["subject"]]
+
+
+def _digests(content: Any, read: Callable[[Any], Digests]) -> Digests:
     """Return what `read` finds in a JSON value if it is texts; nothing where the value has another form."""
     try:
-        pairs = read(content)
+        named = read(content)
     except (AttributeError, KeyError, TypeError):
         return []
-    return pairs if all(isinstance(each, str) for pair in pairs for each in pair) else []
+    return named if all(isinstance(each, str) for name, found in named for each in (name, *found.values())) else []
 
 
-def _hash_differences(bundle: Bundle, source: str, name: str, sha256: str) -> Iterator[str]:
-    """Yield a message if no file of this name, in the bundle or in its run, has the hash that `source` names."""
+def _hash_differences(bundle: Bundle, source: str, name: str, **digests: str) -> Iterator[str]:
+    """Yield a message if no file of this name, in the bundle or in its run, has the hashes that `source` names."""
     present = [each for each in (name, f"{RUN}/{name}") if each in bundle.names]
     if not present:
         yield f"{bundle.file}/{source} names {name[:200]}, which the bundle does not hold"
-    elif all(file_sha256(regular_file(bundle.folder, each)) != sha256 for each in present):
-        yield f"{bundle.file}/{present[0]} has another sha256 than {source} names"
+        return
+    files = [regular_file(bundle.folder, each) for each in present]
+    for algorithm, digest in digests.items():
+        if algorithm not in (SIZE, *ALGORITHMS):
+            valid = ", ".join(ALGORITHMS)
+            yield f"{bundle.file}/{source} names a {algorithm[:100]} of {present[0]}; of hashes, {valid} are compared"
+        elif all(_measure(file, algorithm) != digest for file in files):
+            yield f"{bundle.file}/{present[0]} has another {algorithm} than {source} names"
+
+
+def _measure(file: Path, algorithm: str) -> str:
+    if algorithm == SIZE:
+        return f"{file.stat().st_size}"
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, algorithm).hexdigest()
 
 
 def unchecked_in_bundle(bundle: Bundle, data: object, report: Path | None) -> list[Unchecked]:

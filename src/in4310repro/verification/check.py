@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.models.network import FROM
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.verification.evidence import Evidence, SettingEvidence
 
-REPLAY = "shown by verify --replay, for the epochs of the selected setting that it trains again"
+IMAGENET_CLASSES = 1000  # the fewest of published ImageNet weights; their head fits no run with fewer
+REPLAY = "shown by verify --replay, for the epochs that it trains again, of the selected setting or those of --setting"
 NOT_SHOWN = "shown by nothing in a run"
 ELSEWHERE = "shown by verify where the files are available"
 IN_CLASS = "shown by verify in arithmetic of the run's numeric class"
@@ -43,9 +45,11 @@ class Circumstances:
     start: bool  # the weights that training began from are drawn or available
     bitwise: bool = True  # equal bits are required
     fits_repeat: bool = False  # every fit of a head, made again, has the bits of the run's
-    open_precisions: bool = False  # close scores leave average precisions open
+    found: tuple[Claim, ...] = ()  # by the checks themselves, such as average precisions that close scores leave open
+    replayed: Mapping[str, Collection[int]] = field(default_factory=dict)  # setting -> epochs trained again, equal
     feature_tier: str = ""  # how far feature maps may differ, as words after them
     absent: tuple[str, ...] = ()  # image sets of the feature maps that are unavailable
+    bodies_compared: bool = True  # what precedes a fitted head was compared with the weights before training
 
     @classmethod
     def expected(cls, run: FinishedRun) -> Circumstances:
@@ -56,7 +60,8 @@ class Circumstances:
         """
         sets = run.features["sets"][1:] if run.features is not None else []
         absent = tuple(images["name"] for images in sets if images["name"] not in (PHOTOGRAPHS, DIGITS))
-        return cls(run=run, start=run.config.weights == "none", absent=absent)
+        start = run.config.weights == "none"
+        return cls(run=run, start=start, absent=absent, bodies_compared=start or draws_head(run))
 
     @property
     def weights(self) -> str:
@@ -69,11 +74,31 @@ class Circumstances:
         """One bool per training setting: True if its last layer was fitted, False if it was trained by epochs."""
         return [self.run.config.training.fits_head(setting) for setting in self.run.config.settings]
 
+    def finds(self, shown_by: str) -> bool:
+        """Return whether a check has left a claim that `shown_by` would confirm."""
+        return any(claim.shown_by == shown_by for claim in self.found)
+
     @property
-    def from_a_layer(self) -> bool:
-        """True if any training setting trains only the layers from a named layer to the last one."""
-        config = self.run.config
-        return any(config.training.trained_part(setting).startswith(FROM) for setting in config.settings)
+    def open_epochs(self) -> dict[str, list[int]]:
+        """For each setting that is trained by epochs: the epochs that were not trained again."""
+        training = self.run.config.training
+        return {
+            setting.name: [n for n in range(1, training.epochs + 1) if n not in self.replayed.get(setting.name, ())]
+            for setting in training.settings
+            if not training.fits_head(setting)
+        }
+
+    @property
+    def from_a_layer(self) -> list[OptimizerSetting]:
+        """The settings that train only the layers from a named layer to the last one."""
+        training = self.run.config.training
+        return [setting for setting in training.settings if training.trained_part(setting).startswith(FROM)]
+
+
+def draws_head(run: FinishedRun) -> bool:
+    """Return whether a run's initial head was drawn from the seed for certain, even if the weights are unavailable."""
+    weights = run.config.weights
+    return weights == "none" or (weights == "imagenet" and len(run.classes) < IMAGENET_CLASSES)
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 from in4310repro.evaluation.prediction import refuse_too_large
 from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.runs.settings import LOOK_ALIKES
+from in4310repro.runs.selection import best_epoch
+from in4310repro.runs.settings import LOOK_ALIKES, unused_values
 from in4310repro.verification.check import (
     ELSEWHERE,
     IN_CLASS,
@@ -46,19 +47,23 @@ from in4310repro.verification.images import (
 )
 from in4310repro.verification.records import best_epoch_differences, metrics_differences, saved_score_differences
 
+WITHOUT_EFFECT = (
+    "format, preset, device, numerics, precision, evaluation_batch_size, checkpoint_steps and folders in config.json, "
+    "where no result depends on them"
+)
+WITHOUT_EPOCHS = "batch_size, epochs, augmentation, schedule and warm_up in config.json, which no fit of a head uses"
+FROZEN = "that nothing has moved before the layer from which a setting trains"
 TEST_LOSSES = "test losses of epochs other than each setting's best"
 TEST_METRICS = "every value of the test metrics"
 GROUPS = "which images are copies of each other or look alike, and are held on one side of the split"
+OF_ROWS = "validation rows and tensor hashes of epochs other than each setting's best"
 OF_EPOCHS = (
-    "training losses",
-    "validation rows and tensor hashes of epochs other than each setting's best",
+    "training losses and hashes of optimizer states",
     "the optimizer's settings: its kind, learning rate, weight decay, momentum, batch size, augmentation, schedule and "
     "warm-up",
-    "that the setting began from the weights that the run records",
 )
-OF_OTHER_SETTINGS = (
-    "losses, other epochs, the optimizer's settings and equal initial weights of settings that were not selected"
-)
+START = "that each setting began from the weights that the run records"
+TRAINING_PIXELS = "hashes of the pixels of training images"
 WITHIN_TOLERANCES = (
     f"losses within {LOSS_TOLERANCE:g}, scores within {SOFTMAX_PER_STRENGTH:g} times the strength and "
     f"{SOFTMAX_TOLERANCE:g}, metrics as far as these leave them open"
@@ -85,7 +90,7 @@ def _initial_weights(circumstances: Circumstances) -> list[str]:
 
 
 def _metrics(circumstances: Circumstances) -> list[str]:
-    still_open = ", average precisions as far as close scores allow" if circumstances.open_precisions else ""
+    still_open = ", average precisions as far as close scores allow" if circumstances.finds(IN_CLASS) else ""
     return [f"{TEST_METRICS}{still_open}"]
 
 
@@ -95,29 +100,93 @@ def _selection(circumstances: Circumstances) -> list[str]:
 
 def _fits(circumstances: Circumstances) -> list[str]:
     tier = "to the bit" if circumstances.fits_repeat else WITHIN_TOLERANCES
-    words = f"every fit of the head ({tier}), and that nothing else has moved"
-    return [words] if any(circumstances.fitted) else []
+    moved = ", and that nothing else has moved" if circumstances.bodies_compared else ""
+    return [f"every fit of the head ({tier}){moved}"] if any(circumstances.fitted) else []
+
+
+def _bodies(circumstances: Circumstances) -> list[str]:
+    claim = "that nothing but the heads that were fitted has moved"
+    return [] if circumstances.bodies_compared or not any(circumstances.fitted) else [claim]
+
+
+def _frozen_claims(circumstances: Circumstances) -> list[str]:
+    training = circumstances.run.config.training
+    unknown = any(not circumstances.start and not training.setting_before(each) for each in circumstances.from_a_layer)
+    return [FROZEN] if unknown else []
 
 
 def _frozen(circumstances: Circumstances) -> bool:
-    starts_warm = circumstances.run.config.protocol.starts_warm
-    return circumstances.start and circumstances.from_a_layer and not starts_warm
+    return bool(circumstances.from_a_layer) and not _frozen_claims(circumstances)
 
 
 def _groups(circumstances: Circumstances) -> bool:
     return circumstances.run.config.group == LOOK_ALIKES
 
 
-def _has_epochs(circumstances: Circumstances) -> bool:
-    return not all(circumstances.fitted)
+def _of_open(what: str, left: Callable[[Circumstances], Mapping[str, Collection[int]]]) -> Statement:
+    """Return a statement about the epochs that `left` gives for each setting; without any it does not apply.
+
+    The settings and epochs are named where a replay has trained some of the run's epochs again.
+    """
+
+    def words(circumstances: Circumstances) -> list[str]:
+        epochs = {name: each for name, each in left(circumstances).items() if each}
+        of = f" ({'; '.join(_describe_epochs(circumstances, *each) for each in epochs.items())})"
+        return [f"{what}{of if circumstances.replayed else ''}"] if epochs else []
+
+    return Statement(what, words)
+
+
+def _describe_epochs(circumstances: Circumstances, setting: str, epochs: Collection[int]) -> str:
+    every = len(epochs) == circumstances.run.config.epochs
+    return f"setting {setting}" if every else f"setting {setting}, epoch {', '.join(map(str, sorted(epochs)))}"
+
+
+def _open_epochs(circumstances: Circumstances) -> Mapping[str, list[int]]:
+    return circumstances.open_epochs
+
+
+def _open_starts(circumstances: Circumstances) -> Mapping[str, list[int]]:
+    return {name: epochs if 1 in epochs else [] for name, epochs in circumstances.open_epochs.items()}
+
+
+def _open_rows(circumstances: Circumstances) -> Mapping[str, list[int]]:
+    run = circumstances.run
+    return {
+        name: [epoch for epoch in epochs if epoch != best_epoch(run.histories[name], run.config.select)["epoch"]]
+        for name, epochs in circumstances.open_epochs.items()
+    }
+
+
+def _open_test_losses(circumstances: Circumstances) -> Mapping[str, list[int]]:
+    return _open_rows(circumstances) if _has_test_losses(circumstances) else {}
+
+
+def _trained_again(circumstances: Circumstances) -> list[str]:
+    again = {name: epochs for name, epochs in circumstances.replayed.items() if epochs}
+    return [f"the training of {_describe_epochs(circumstances, *each)}" for each in again.items()]
 
 
 def _has_test_losses(circumstances: Circumstances) -> bool:
     return circumstances.run.config.protocol.scores_test_each_epoch
 
 
-def _has_others(circumstances: Circumstances) -> bool:
-    return _has_epochs(circumstances) and len(circumstances.fitted) > 1
+def _training_pixels(circumstances: Circumstances) -> list[str]:
+    decoded = any(circumstances.fitted) or any(circumstances.replayed.values())
+    return [] if decoded or not circumstances.run.fingerprint.get("pixels_sha256") else [TRAINING_PIXELS]
+
+
+def _own_code(circumstances: Circumstances) -> list[str]:
+    network = circumstances.run.config.network
+    return [f"what the code of {network.name} computes; its code is not in the run"] if network.option else []
+
+
+def _unused(circumstances: Circumstances) -> list[str]:
+    return [
+        f"{name} {getattr(setting, name):g} of setting {setting.name}, which {setting.optimizer} does not use"
+        for setting in circumstances.run.config.settings
+        for name in unused_values(setting)
+    ]
 
 
 def _feature_maps(circumstances: Circumstances) -> list[str]:
@@ -172,7 +241,8 @@ CHECKS = (
             Statement("the initial weights from the seed, or from weights that are available", _initial_weights),
         ),
         leaves=(
-            (NOT_SHOWN, Statement("images per second, processor, device, libraries and source")),
+            (NOT_SHOWN, Statement("images per second, processor, device, threads, libraries and source")),
+            (NOT_SHOWN, Statement("what the code of MODULE:FUNCTION computes; its code is not in the run", _own_code)),
             (
                 ELSEWHERE,
                 Statement(
@@ -187,7 +257,11 @@ CHECKS = (
         files="`config.json`",
         compared_with="the presets by name; what differs from the preset is a note",
         find=_of_run(preset_findings),
-        leaves=((NOT_SHOWN, Statement("that no setting, no seed and no other run was left out")),),
+        leaves=(
+            (NOT_SHOWN, Statement("that no setting, no seed and no other run was left out")),
+            (NOT_SHOWN, Statement(WITHOUT_EFFECT)),
+            (NOT_SHOWN, _where(lambda each: all(each.fitted), WITHOUT_EPOCHS)),
+        ),
     ),
     Check(
         name="drawn scenes",
@@ -221,6 +295,7 @@ CHECKS = (
         files="`fingerprint.json`, `pixels.json`",
         compared_with="the decoded pixels of test and validation images",
         find=decoded_differences,
+        leaves=((REPLAY, Statement(TRAINING_PIXELS, _training_pixels)),),
     ),
     Check(
         name="weights",
@@ -256,11 +331,14 @@ CHECKS = (
             Statement("the validation metrics and tensor hashes of each setting's best epoch"),
             _where(_has_test_losses, "the test loss of each setting's best epoch"),
             Statement("the selection", _selection),
+            Statement("the training of the epochs that `--replay` trains again", _trained_again),
         ),
         leaves=(
-            *((REPLAY, _where(_has_epochs, what)) for what in OF_EPOCHS),
-            (REPLAY, _where(_has_test_losses, TEST_LOSSES)),
-            (NOT_SHOWN, _where(_has_others, OF_OTHER_SETTINGS)),
+            *((REPLAY, _of_open(what, _open_epochs)) for what in OF_EPOCHS),
+            (REPLAY, _of_open(OF_ROWS, _open_rows)),
+            (REPLAY, _of_open(START, _open_starts)),
+            (REPLAY, _of_open(TEST_LOSSES, _open_test_losses)),
+            (NOT_SHOWN, Statement("up to format 6: a value of a setting that its optimizer does not use", _unused)),
         ),
     ),
     Check(
@@ -270,6 +348,7 @@ CHECKS = (
         find=of_each_setting(fit_differences),
         computes=(Statement("every fit of the head, and that nothing else has moved", _fits),),
         leaves=(
+            (ELSEWHERE, Statement("that nothing but the heads that were fitted has moved", _bodies)),
             (
                 NOT_SHOWN,
                 _where(
@@ -281,9 +360,11 @@ CHECKS = (
     Check(
         name="frozen layers",
         files="`SETTING/best.safetensors`",
-        compared_with="the initial weights before the layer from which a setting trains, where they are available",
+        compared_with="the weights from which a setting began, before the layer from which it trains, where they are "
+        "available",
         find=of_each_setting(frozen_differences),
-        computes=(_where(_frozen, "that nothing has moved before the layer from which a setting trains"),),
+        computes=(_where(_frozen, FROZEN),),
+        leaves=((ELSEWHERE, Statement(FROZEN, _frozen_claims)),),
     ),
     Check(
         name="feature maps",

@@ -82,6 +82,7 @@ class Evidence:
         data: the present folder of the run's images, if they moved.
         opened: the run, if it has been read from the folder already.
         decoded: the images that `images` returned, by part.
+        bodies_compared: False once what precedes a fitted head could not be compared with the weights before training.
     """
 
     folder: Path
@@ -89,6 +90,7 @@ class Evidence:
     data: str | None = None
     opened: FinishedRun | None = None
     decoded: dict[str, ImageSet] = field(default_factory=dict)
+    bodies_compared: bool = True
 
     @cached_property
     def files(self) -> RunFolder:

@@ -14,7 +14,9 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.records import ActivationFeatures, FeatureMaps, ImageSetFeatures, ModuleFeatures
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.schema import differences
+from in4310repro.verification.check import Finding
 from in4310repro.verification.evidence import Evidence, requires_bits
+from in4310repro.verification.files import class_differences
 from in4310repro.verification.records import sentence
 
 # Of the largest eigenvalue. LAPACK's last bits depend on its version and the processor, 1e-12 (as in the golden
@@ -50,7 +52,7 @@ def feature_tier(features: FeatureMaps | None, numerics: Numerics) -> str:
     return ""
 
 
-def feature_differences(evidence: Evidence) -> Iterator[str]:
+def feature_differences(evidence: Evidence) -> Iterator[Finding]:
     """Yield a message for each value of features.json that differs from the one measured again.
 
     If equal bits are required, all values must be equal, except that eigenvalues may differ by up to
@@ -65,6 +67,7 @@ def feature_differences(evidence: Evidence) -> Iterator[str]:
     if features is None:
         return
     place, config = f"{run.folder / names.FEATURES}", replace(run.config, precision=features["precision"])
+    yield from class_differences(f"{place}: fingerprint", features["fingerprint"], evidence.context.numerics)
     for position, valid in SET_NAMES.items():
         if (name := features["sets"][position]["name"]) not in valid:
             yield f"{place}: sets.{position}.name is {name}; expected {' or '.join(valid)}"

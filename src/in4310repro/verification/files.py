@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import reprlib
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from in4310repro.data.preprocessing import IGNORED, Preprocessing, to_metadata, without_size
@@ -44,10 +47,24 @@ def form_differences(run: FinishedRun) -> Iterator[str]:
     configuration = _as_far_as(written, to_json(run.config, written["format"]))
     if other := [key for key in written if json_bytes(written[key]) != json_bytes(configuration[key])]:
         yield f"{run.folder / names.CONFIG}: {other[0]} is {written[other[0]]}; a run writes {configuration[other[0]]}"
-    scores = run.files.file(names.SCORES)
-    needed = len(array_bytes(run.files.read_arrays(names.SCORES)))
-    if scores.stat().st_size != needed:
-        yield f"{scores} has {scores.stat().st_size} bytes; its arrays make {needed}"
+    yield from _scores_form(run)
+
+
+def _scores_form(run: FinishedRun) -> Iterator[str]:
+    scores, arrays = run.files.file(names.SCORES), run.scores
+    needed = array_bytes(
+        {"paths": np.array(arrays.paths), "labels": arrays.labels, "softmax": arrays.softmax.copy("C")}
+    )
+    found = read_bytes(scores)
+    if len(found) != len(needed):
+        yield f"{scores} has {len(found)} bytes; its arrays make {len(needed)}"
+        return
+    with zipfile.ZipFile(io.BytesIO(found)) as archive, zipfile.ZipFile(io.BytesIO(needed)) as written:
+        listed = [entry.filename for entry in written.infolist()]
+        if [entry.filename for entry in archive.infolist()] != listed:
+            yield f"{scores} has its arrays in another order than {', '.join(listed)}"
+        elif other := [name for name in listed if archive.read(name) != written.read(name)]:
+            yield f"{scores}: {other[0]} has other bytes than a run writes for its values"
 
 
 def _as_far_as(written: Any, needed: Any) -> Any:
@@ -85,6 +102,12 @@ def weights_differences(setting: SettingEvidence) -> Iterator[str]:
     for each in (file, *last):
         yield from weights_form(each, run.config.preprocessing, older=older)
     yield from tensors_form(file, stored, setting.network)
+    for each in last:
+        recorded = run.tensors[setting.name][-1]["weights_sha256"]
+        tensors = run.files.read_tensors(names.of_setting(setting.name, names.LAST_WEIGHTS))
+        yield from tensors_form(each, tensors, setting.network)
+        if (found := tensors_sha256(tensors)) != recorded:
+            yield f"{each} holds weights with sha256 {found}; {names.TENSORS} has {recorded} after the last epoch"
 
 
 def tensors_form(file: Path, stored: Mapping[str, torch.Tensor], network: torch.nn.Module) -> Iterator[str]:
@@ -143,7 +166,8 @@ def fingerprint_differences(evidence: Evidence) -> Iterator[Finding]:
     file, recorded, asked = run.folder / names.FINGERPRINT, run.fingerprint, run.config.numerics
     if asked not in ("auto", recorded["numerics"]):
         yield f"{file}: numerics is {recorded['numerics']}; {names.CONFIG} has {asked}"
-    yield from _class_differences(f"{file}", recorded, evidence.context.numerics)
+    yield from class_differences(f"{file}", recorded, evidence.context.numerics)
+    yield from _code_differences(f"{file}", run)
     yield from _start_differences(f"{file}", evidence)
 
 
@@ -165,7 +189,18 @@ def _start_differences(place: str, evidence: Evidence) -> Iterator[str]:
             yield f"{place}: initial_weights_sha256 is {sha256}; {config.weights} weights that are here have {now}"
 
 
-def _class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[Finding]:
+def _code_differences(place: str, run: FinishedRun) -> Iterator[str]:
+    network, recorded = run.config.network, run.fingerprint.get("code_sha256", "")
+    now = network.code_sha256() if run.config.records_code else ""
+    if recorded != now:
+        yield (
+            f"{place}: code_sha256 is {recorded or 'absent'}; the file of {network.name} here has "
+            f"{now or 'none to be recorded'}"
+        )
+
+
+def class_differences(place: str, recorded: Fingerprint, numerics: Numerics) -> Iterator[Finding]:
+    """Yield a message if the arithmetic that a fingerprint names is not that of its probe, or of this version."""
     named = recorded["numeric_class"]
     if recorded["numerics"] == "native":
         computed = native_class(recorded["probe"], recorded.get("threads", 0), recorded["device_name"])

@@ -20,7 +20,7 @@ from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import head
 from in4310repro.training.epochs import TrainingInputs
-from in4310repro.verification.check import Finding, Note
+from in4310repro.verification.check import Finding, Note, draws_head
 from in4310repro.verification.evidence import SettingEvidence
 from in4310repro.verification.records import sentence
 
@@ -54,7 +54,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
     """
     if setting.evidence.run.config.training.fits_head(setting.setting):
-        yield from _body_differences(setting)
+        yield from _body_findings(setting)
         yield from HeadFits(setting).findings()
 
 
@@ -198,37 +198,57 @@ def _describe_other_bits(place: object, saved: Scores, fitted: Scores, protocol:
 def frozen_differences(setting: SettingEvidence) -> Iterator[str]:
     """Yield a message if a frozen tensor has changed, in a setting that trains only the last layers.
 
-    Nothing is compared if the initial weights are unavailable, or if each setting starts from the weights of the
-    previous one.
+    It is compared with the weights from which the setting began: those before training, or the last ones of the
+    setting before. Nothing is compared if the former are unavailable.
     """
-    evidence, config = setting.evidence, setting.evidence.run.config
-    part = config.training.trained_part(setting.setting)
-    if not part.startswith(FROM) or config.protocol.starts_warm or not evidence.start_at_hand:
+    evidence, training = setting.evidence, setting.evidence.run.config.training
+    part, previous = training.trained_part(setting.setting), training.setting_before(setting.setting)
+    if not part.startswith(FROM) or not (previous or evidence.start_at_hand):
         return
-    model = evidence.initial_network
+    model = evidence.drawn_network if previous else evidence.initial_network
     frozen = trained_part.frozen_modules(model, part)
     names_of_frozen = {name for name, module in model.named_modules() if any(module is each for each in frozen)}
     still = {name for name in setting.stored if name.rpartition(".")[0] in names_of_frozen}
-    yield from _moved_tensors(setting, still)
+    files = evidence.run.files
+    before = files.read_tensors(names.of_setting(previous, names.LAST_WEIGHTS)) if previous else model.state_dict()
+    yield from _moved_tensors(setting, still, before)
 
 
-def _moved_tensors(setting: SettingEvidence, still: Container[str]) -> Iterator[str]:
-    """Yield a message on the first tensor named in `still` that differs from its initial value."""
-    before, stored = setting.evidence.initial_network.state_dict(), setting.stored
+def _moved_tensors(
+    setting: SettingEvidence, still: Container[str], before: Mapping[str, torch.Tensor]
+) -> Iterator[str]:
+    """Yield a message on the first tensor named in `still` that differs from its value before training."""
+    stored = setting.stored
     # In the order of the network, since that of a file that was read changes from time to time.
-    moved = [name for name in before if name in still and not torch.equal(stored[name], before[name])]
+    ordered = setting.evidence.drawn_network.state_dict()
+    moved = [name for name in ordered if name in still and not torch.equal(stored[name], before[name])]
     place = setting.file(names.BEST_WEIGHTS)
     yield from (f"{place}: {name} is not that of the weights before training" for name in moved[:1])
 
 
-def _body_differences(setting: SettingEvidence) -> Iterator[str]:
-    """Yield a message for the first tensor outside the head (last layer) that differs from the initial weights."""
+def _body_findings(setting: SettingEvidence) -> Iterator[Finding]:
+    """Yield a message for the first tensor outside the head (last layer) that differs from the initial weights.
+
+    Without these weights their recorded hash decides, if the head was drawn: then it is that of the stored tensors
+    with the drawn head. A head that may have been read with the weights leaves a claim.
+    """
     evidence, run = setting.evidence, setting.evidence.run
     names_of_head, drawn = run.config.network.head(), evidence.drawn_network.state_dict()
     before = {name: drawn[name] if name in names_of_head else value for name, value in setting.stored.items()}
-    if tensors_sha256(before) != run.fingerprint.get("initial_weights_sha256") and evidence.start_at_hand:
+    found, recorded = tensors_sha256(before), run.fingerprint.get("initial_weights_sha256")
+    if found == recorded:
+        return
+    if evidence.start_at_hand:
         # If the weights file has the same number of classes, even the head was read from it.
-        yield from _moved_tensors(setting, setting.stored.keys() - names_of_head)
+        initial = evidence.initial_network.state_dict()
+        yield from _moved_tensors(setting, setting.stored.keys() - names_of_head, initial)
+    elif draws_head(run):
+        yield (
+            f"{setting.file(names.BEST_WEIGHTS)}: its tensors before training, which are those with the head that seed "
+            f"{run.config.seed} draws, have sha256 {found}; initial_weights_sha256 in {names.FINGERPRINT} is {recorded}"
+        )
+    else:
+        evidence.bodies_compared = False
 
 
 def metric_differences(place: str, row: HistoryRow, scores: Scores, protocol: Protocol) -> Iterator[str]:

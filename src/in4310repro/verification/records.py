@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -156,11 +157,33 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
     yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
+    yield from _row_contradictions(setting)
     yield from _tensor_differences(setting)
     if not bitwise:
         of_row = f"the average precision by setting {setting.name} on validation images"
         for sentence in open_precisions(of_row, row["average_precision"], run.classes, scores, protocol):
             yield Claim(sentence, IN_CLASS)
+
+
+def _row_contradictions(setting: SettingEvidence) -> Iterator[str]:
+    """Yield a message for each metric of an epoch that does not follow from the same row's values of the classes."""
+    run = setting.evidence.run
+    counts = run.split.supports()[run.config.protocol.part_read_as("validation")]
+    images = [counts[name] for name in run.classes]
+    for row in run.histories[setting.name]:
+        values: dict[str, Any] = dict(row)
+        place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
+        for name, metric in metrics.METRICS.items():
+            if name in values and metric.reads in metrics.METRICS:
+                yield from _unequal(place, name, values[name], metric.function(values[metric.reads]))
+        if "accuracy" in values:
+            right = [share * count for share, count in zip(row["class_accuracy"], images, strict=True)]
+            yield from _unequal(place, "accuracy", values["accuracy"], math.fsum(right) / sum(images))
+
+
+def _unequal(place: str, key: str, saved: float, computed: float) -> Iterator[str]:
+    if not abs(saved - computed) <= ROUNDING:
+        yield f"{place}: {key} is {saved}; the row's values of the classes give {computed}"
 
 
 def _tensor_differences(setting: SettingEvidence) -> Iterator[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ def claims(circumstances: Circumstances) -> list[Claim]:
         for shown_by, each in check.leaves
         for words in each.words(circumstances)
     ]
-    return sorted(listed, key=lambda claim: SHOWN_BY.index(claim.shown_by))
+    return sorted([*listed, *circumstances.found], key=lambda claim: SHOWN_BY.index(claim.shown_by))
 
 
 def by_what_shows_them(listed: Iterable[Claim]) -> dict[str, list[str]]:
@@ -58,10 +58,24 @@ class Verification:
     notes: list[str] = field(default_factory=list)  # what is no difference and worth a look
     not_checked: list[Unchecked] = field(default_factory=list)  # what lies in the folder and was compared with nothing
     manifest_sha256: str = ""  # of `RunFolder.manifest_sha256`; empty where it cannot be read
+    circumstances: Circumstances | None = None  # which decide what was confirmed; None where anything differs
 
     def to_json(self) -> dict[str, Any]:
-        """Return all fields as JSON values by name, with `computed_again` under the name `proven`."""
-        return {"proven" if key == "computed_again" else key: value for key, value in asdict(self).items()}
+        """Return all fields but `circumstances` as JSON values, with `computed_again` under the name `proven`."""
+        values = asdict(replace(self, circumstances=None))
+        del values["circumstances"]
+        return {"proven" if key == "computed_again" else key: value for key, value in values.items()}
+
+    def with_replay(self, epochs: Mapping[str, Collection[int]]) -> Verification:
+        """Return what is confirmed and what is not after these epochs of settings were trained again, with equal bits.
+
+        Raises:
+            ValueError: the verification found differences.
+        """
+        if self.circumstances is None:
+            raise ValueError("the verification found differences; nothing is confirmed by a replay")
+        now = replace(self.circumstances, replayed=epochs)
+        return replace(self, circumstances=now, computed_again=computed_again(now), claimed=claims(now))
 
 
 def verify(folder: Path, context: Context, data: str | None = None, opened: FinishedRun | None = None) -> Verification:
@@ -88,25 +102,26 @@ def verify(folder: Path, context: Context, data: str | None = None, opened: Fini
     if differences := [finding for finding in found if isinstance(finding, str)]:
         return Verification(differences=list(dict.fromkeys(differences)))
     run, files = evidence.run, evidence.files
-    open_precisions = [finding for finding in found if isinstance(finding, Claim)]
     circumstances = Circumstances(
         run=run,
         start=evidence.start_at_hand,
         bitwise=evidence.bitwise,
-        fits_repeat=evidence.bitwise and not findings["head fits"],
-        open_precisions=bool(open_precisions),
+        fits_repeat=evidence.bitwise and not any(isinstance(each, Note) for each in findings["head fits"]),
+        found=tuple(finding for finding in found if isinstance(finding, Claim)),
         feature_tier=feature_tier(run.features, context.numerics),
         absent=absent_sets(evidence),
+        bodies_compared=evidence.bodies_compared,
     )
     epochs = {each.name: run.config.epochs for each in run.config.settings}
     return Verification(
         differences=[],
         bitwise=evidence.bitwise,
         computed_again=computed_again(circumstances),
-        claimed=[*claims(circumstances), *open_precisions],
+        claimed=claims(circumstances),
         notes=[finding.sentence for finding in found if isinstance(finding, Note)],
         not_checked=unchecked_in_run(folder, {*files.manifest(), names.MANIFEST}, epochs),
         manifest_sha256=files.manifest_sha256(),
+        circumstances=circumstances,
     )
 
 

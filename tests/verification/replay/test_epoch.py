@@ -427,7 +427,7 @@ def test_the_chances_of_a_draw_stand_beside_what_was_trained_again() -> None:
 
 def test_no_chance_is_printed_where_every_epoch_was_trained_again() -> None:
     whole = replace(OF_TWENTY, plan=make_plan("adamw", 5, 2, 2, 5))
-    assert result_lines(whole)[2] == "every epoch was trained again"
+    assert result_lines(whole)[2] == "every epoch of adamw was trained again"
 
 
 def test_epochs_that_are_missing_are_listed_once_for_each_reason_and_take_the_chances_away() -> None:

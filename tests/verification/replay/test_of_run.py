@@ -33,9 +33,11 @@ from in4310repro.verification.replay.of_run import (
     difference_lines,
     make_plan,
     plan_replay,
+    plan_replays,
     replay,
     result_lines,
 )
+from in4310repro.verification.routine import Verification, verify
 from tests.builders import rechain
 from tests.conftest import Call, Replace, refused
 from tests.runs.made_up import canonical_sha256
@@ -82,9 +84,89 @@ def test_a_replay_prints_what_was_trained_again_what_it_is_worth_and_what_it_doe
     assert "drawn by --draw 7: " in replay_line
     assert replay_line.endswith("are equal, bit for bit, in portable arithmetic")
     assert hash_line == f"the hash that commits to the training of sgd: {run.training_sha256}"
-    assert odds == "every epoch was trained again" if others == 1 else f"K = 1: m = 1: {100 // others} %" in odds
+    assert odds == "every epoch of sgd was trained again" if others == 1 else f"K = 1: m = 1: {100 // others} %" in odds
     for word in ("not drawn", "a seed chosen", "hidden", "poisoned labels", "looked at"):
         assert word in not_shown
+
+
+SMALL = "tests.sessions.soak:small_network"
+
+
+def small_run(folder: Path, numerics: Numerics, settings: slice, epochs: int = 3, **changes: Any) -> FinishedRun:
+    """Train a network that takes no time, with kept epochs."""
+    open_network(SMALL).trust()
+    config = replace(TINY, model=SMALL, modules=("0",), settings=TINY.settings[settings], epochs=epochs, **changes)
+    return experiment.train(config, Context(numerics), folder, keep_epochs=True)
+
+
+def claimed_by(verified: Verification, *words: str) -> list[str]:
+    return [claim.what for claim in verified.claimed if any(word in claim.what for word in words)]
+
+
+OF_TRAINING = (
+    "training losses",
+    "validation rows",
+    "optimizer's settings",
+    "began from the weights",
+    "pixels of train",
+)
+
+
+@pytest.mark.parametrize("setting", [None, "adamw", "all"])
+def test_what_a_replay_trained_again_is_no_claim_any_more(
+    setting: str | None, numerics: Numerics, tmp_path: Path, call: Call
+) -> None:
+    run = small_run(tmp_path / "run", numerics, slice(3))
+    again = {*run.histories} if setting == "all" else {setting or run.metrics["setting"]}
+    options = ["--setting", setting] if setting else []
+    code, printed, _ = call("verify", "run", "--replay", "9", *options, "--json", "--model", SMALL)
+    document = json.loads(printed)
+    assert (code, document["replays"].keys()) == (0, again)
+    assert all(each["replayed"] == [1, 2, 3] for each in document["replays"].values())
+    claims = [each["what"] for each in document["claimed"] if any(word in each["what"] for word in OF_TRAINING)]
+    assert len(claims) == (0 if setting == "all" else 4)
+    for name in run.histories:
+        assert all((f"setting {name}" in each) == (name not in again) for each in claims)
+        assert (f"the training of setting {name}" in document["proven"]) == (name in again)
+
+
+def test_epochs_that_were_not_trained_again_stay_claims(numerics: Numerics, tmp_path: Path) -> None:
+    run = small_run(tmp_path / "run", numerics, slice(2, 3), epochs=5)
+    verified = verify(run.folder, Context(numerics))
+    assert len(claimed_by(verified, *OF_TRAINING)) == len(OF_TRAINING)
+    # The state before epoch 4 is not there.
+    kept_epoch = run.folder / "sgd/epochs/000003.safetensors"
+    kept_epoch.unlink()
+    result = replay(run, plan_replay(run, 5, 0, numerics), Context(numerics))
+    assert (result.differences, result.replayed) == ([], [1, 2, 3, 5])
+    after = verified.with_replay({"sgd": result.replayed})
+    best = run.metrics["epoch"]
+    assert claimed_by(after, *OF_TRAINING) == [
+        "training losses and hashes of optimizer states (setting sgd, epoch 4)",
+        next(each for each in claimed_by(verified, "optimizer's settings")) + " (setting sgd, epoch 4)",
+        *(
+            ["validation rows and tensor hashes of epochs other than each setting's best (setting sgd, epoch 4)"]
+            * (best != 4)
+        ),
+    ]
+    assert "the training of setting sgd, epoch 1, 2, 3, 5" in after.computed_again
+    first = verified.with_replay({"sgd": [2, 3, 4, 5]})
+    assert claimed_by(first, "began") == [
+        "that each setting began from the weights that the run records (setting sgd, epoch 1)"
+    ]
+    assert claimed_by(verified.with_replay({"sgd": [1, 2, 3, 4, 5]}), *OF_TRAINING) == []
+
+
+def test_a_setting_that_there_is_not_and_one_whose_head_was_fitted_are_refused(
+    kept_run: Path, numerics: Numerics
+) -> None:
+    run = FinishedRun.open(kept_run)
+    with pytest.raises(ValueError, match=r"--setting sdg: .* has no such setting; sgd, all are valid"):
+        plan_replays(run, 0, 0, numerics, "sdg")
+    fitted = replace(run, config=replace(run.config, train="head"))
+    for setting in (None, "sgd", "all"):
+        with pytest.raises(ValueError, match="was fitted and has no epochs"):
+            plan_replays(fitted, 0, 0, numerics, setting)
 
 
 def test_the_hash_of_a_training_follows_from_the_files_by_the_formula_of_the_docs(kept_run: Path) -> None:
@@ -285,6 +367,7 @@ def test_a_difference_in_native_arithmetic_is_no_proof_and_said_so() -> None:
     ("words", "parts"),
     [
         (("--draw", "3"), ("--draw 3", "--replay is not given")),
+        (("--setting", "all"), ("--setting all", "--replay is not given")),
         (("--replay", "-1"), ("--replay", "-1")),
         (("--replay", "1", "--draw", "-1"), ("--draw", "-1")),
         (("--replay", "x"), ("--replay", "valid integer")),

@@ -1,4 +1,4 @@
-"""Replay of a run: choose epochs of the selected setting, and train them again from the states that the run saved."""
+"""Replay of a run: choose epochs of its settings, and train them again from the states that the run saved."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.evaluation.prediction import refuse_too_large
+from in4310repro.runs import chain
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import best_epoch
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, generator_for
@@ -46,10 +49,11 @@ class Plan:
         return sorted((*self.known, *self.drawn))
 
 
-def check_request(draws: int | None, seed: int | None) -> None:
-    """Raise ValueError if `--replay` or `--draw` is negative, or `--draw` is given without `--replay`."""
-    if draws is None and seed is not None:
-        raise ValueError(f"--draw {seed} says which epochs --replay K trains again, and --replay is not given")
+def check_request(draws: int | None, seed: int | None, setting: str | None = None) -> None:
+    """Raise ValueError if `--replay` or `--draw` is negative, or an option of `--replay` is given without it."""
+    for option, given in (("--draw", seed), ("--setting", setting)):
+        if draws is None and given is not None:
+            raise ValueError(f"{option} {given} says which epochs --replay K trains again, and --replay is not given")
     for option, value in (("--replay", draws), ("--draw", seed)):
         if value is not None and value < 0:
             raise ValueError(f"{option} {value}; expected at least 0")
@@ -137,33 +141,61 @@ class Replay:
     differences: list[str] = field(default_factory=list)  # as sentences
     first_tensors: list[str] = field(default_factory=list)  # sentences on traces of epochs that differ
 
+    def to_json(self) -> dict[str, Any]:
+        """Return the epochs that were trained again and those that were not, as JSON values."""
+        drawn = {"drawn": self.plan.drawn, "draw": self.plan.seed}
+        return {"replayed": self.replayed, "first_tensors": self.first_tensors, **drawn, "missing": self.missing}
+
+
+EVERY = "all"  # settings that have epochs, as the value of --setting
+
 
 def plan_replay(run: FinishedRun, draws: int, seed: int | None, numerics: Numerics) -> Plan:
-    """Choose the epochs of the selected setting to train again.
+    """Choose the epochs of the selected setting to train again; see `plan_replays`."""
+    return plan_replays(run, draws, seed, numerics)[0]
+
+
+def plan_replays(
+    run: FinishedRun, draws: int, seed: int | None, numerics: Numerics, setting: str | None = None
+) -> list[Plan]:
+    """Choose the epochs to train again, of one setting or of each that has epochs.
 
     Args:
         run: the finished run.
-        draws: number of random epochs, besides the first, the last and the selected one.
+        draws: number of random epochs of each setting, besides the first, the last and the best one.
         seed: seed of the random choice; None draws a random seed.
         numerics: the arithmetic of this process.
+        setting: name of the setting; None for the selected one, `EVERY` for all.
 
     Raises:
-        ValueError: the selected setting has no epochs; the arithmetic of this process is not that of the run; or
-            a training step is too large for this machine.
+        ValueError: there is no such setting, or it has no epochs; the arithmetic of this process is not that of the
+            run; or a training step is too large for this machine.
     """
-    if run.config.training.fits_head(run.config.training.setting(run.metrics["setting"])):
-        raise ValueError(
-            f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again"
-        )
     seed = secrets.randbelow(LARGEST_SEED) if seed is None else seed
-    plan = make_plan(run.metrics["setting"], run.config.epochs, run.metrics["epoch"], draws, seed)
+    chosen = _settings_with_epochs(run, setting or run.metrics["setting"])
+    best = {name: best_epoch(run.histories[name], run.config.select)["epoch"] for name in chosen}
+    plans = [make_plan(name, run.config.epochs, best[name], draws, seed) for name in chosen]
     _refuse_other_arithmetic(run, numerics)
     refuse_too_large(run.config, numerics, training=True)
-    return plan
+    return plans
+
+
+def _settings_with_epochs(run: FinishedRun, chosen: str) -> list[str]:
+    training = run.config.training
+    trained = [each.name for each in training.settings if not training.fits_head(each)]
+    if chosen != EVERY and chosen not in run.histories:
+        valid = ", ".join((*trained, EVERY))
+        raise ValueError(f"--setting {chosen}: {run.folder} has no such setting; {valid} are valid")
+    if found := [name for name in trained if chosen in (EVERY, name)]:
+        return found
+    others = f"; --setting {' or '.join(trained)} has epochs" if trained else ""
+    raise ValueError(
+        f"the head of {run.folder} was fitted and has no epochs; verify without --replay fits it again{others}"
+    )
 
 
 def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = None) -> Replay:
-    """Train the planned epochs of the selected setting again, and compare their results with the run's.
+    """Train the planned epochs of a setting again, and compare their results with the run's.
 
     Each epoch starts from the saved state of the epoch before, which must have the recorded hashes. The first
     epoch starts from the initial weights, which are made again, or from the last weights of an earlier setting,
@@ -185,7 +217,7 @@ def replay(run: FinishedRun, plan: Plan, context: Context, data: str | None = No
     again = _Training(run, setting, _load_images(run, context, data), context)
     result = Replay(
         plan=plan,
-        training_sha256=run.training_sha256,
+        training_sha256=chain.sha256_of(run.tensors[plan.setting][-1], run.config),
         portable=context.numerics.portable,
         first_epoch_from=run.config.training.setting_before(setting),
         differences=[*again.pixel_differences()],
@@ -293,8 +325,12 @@ NOT_SHOWN = (
 )
 
 
-def result_lines(result: Replay) -> list[str]:
-    """Return the output lines of a replay that found no differences."""
+def result_lines(*results: Replay) -> list[str]:
+    """Return the output lines of replays that found no differences."""
+    return [*(line for each in results for line in _result_lines(each)), NOT_SHOWN]
+
+
+def _result_lines(result: Replay) -> list[str]:
     plan = result.plan
     drawn = f"drawn by --draw {plan.seed}: {_listed(plan.drawn)}" if plan.drawn else "none was drawn"
     lines = [
@@ -308,11 +344,20 @@ def result_lines(result: Replay) -> list[str]:
             f"warm start: epoch 1 began with the last weights of {result.first_epoch_from} as this run holds them; "
             "where they come from was not trained again"
         )
-    return [*lines, *_chance_lines(result), NOT_SHOWN]
+    return [*lines, *_chance_lines(result)]
 
 
-def difference_lines(result: Replay) -> list[str]:
-    """Return the last output lines of a replay that found differences.
+def verdict_of_replay(results: Iterable[Replay]) -> str:
+    """Return a clause for the first line of output, with the epochs of each setting that were trained again."""
+    clauses = []
+    for result in results:
+        missing = f", and not epoch {_listed(result.missing)}" if result.missing else ""
+        clauses.append(f"; of {result.plan.setting} trained again: epoch {_listed(result.replayed) or 'none'}{missing}")
+    return "".join(clauses)
+
+
+def difference_lines(*results: Replay) -> list[str]:
+    """Return the last output lines of replays that found differences.
 
     The first of these lines name the first differing tensors, if traces show them. The final line says whether
     the differences disprove the run.
@@ -320,11 +365,15 @@ def difference_lines(result: Replay) -> list[str]:
     worth = (
         "portable arithmetic has a fixed order of operations, so this training is not the one that the run records, or "
         "one of the machines computes otherwise"
-        if result.portable
+        if results[0].portable
         else "native arithmetic is known to repeat on one machine only, so this is a reason to look and no proof"
     )
-    drawn = _listed(result.plan.drawn) or "none"
-    return [*result.first_tensors, f"{worth} (drawn by --draw {result.plan.seed}: {drawn})"]
+    drawn = "; ".join(
+        f"{f'{result.plan.setting} ' if len(results) > 1 else ''}{_listed(result.plan.drawn) or 'none'}"
+        for result in results
+    )
+    tensors = [each for result in results for each in result.first_tensors]
+    return [*tensors, f"{worth} (drawn by --draw {results[0].plan.seed}: {drawn})"]
 
 
 def missing_line(result: Replay) -> str:
@@ -358,7 +407,7 @@ def _chance_lines(result: Replay) -> list[str]:
     if result.missing:
         return []
     if len(plan.drawn) == plan.others:
-        return ["every epoch was trained again"]
+        return [f"every epoch of {plan.setting} was trained again"]
     odds = ", ".join(f"m = {false}: {percent(chance)}" for false, chance in chances(plan))
     return [
         f"of m false epochs among the other {plan.others} at least one is found with 1 - C(N - m, K) / C(N, K), "
