@@ -93,7 +93,7 @@ def test_measurements_of_runs_are_json(
 ) -> None:
     root = copied_scenes(tmp_path / "scenes")
     evaluated = read_document(call, "evaluate", str(finished_run), "--data", str(root))
-    assert evaluated["images"] == 48
+    assert [evaluated[name] for name in ("images", "trained_on", "chose_fit")] == [12, 24, 12]
     images = read_document(call, "predict", str(finished_run), "scenes/sea")["images"]
     lines = call("predict", str(finished_run), "scenes/sea")[1].splitlines()[1:]
     assert [line.split(",")[:2] for line in lines] == [[each["path"], each["predicted"]] for each in images]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 
 from in4310repro.evaluation.evaluation import evaluate, label, to_text
-from in4310repro.metrics import class_metrics
+from in4310repro.metrics import METRICS, class_metrics
 from in4310repro.runs.deviations import CORRECTED_PROTOCOL, parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.system.context import Context
@@ -87,10 +89,128 @@ def test_a_folder_of_some_classes_is_measured_on_those(
     out = tmp_path / "each.csv"
     assert call("evaluate", str(run.folder), "--data", str(own), "--out", str(out))[0] == 0
     header, *listed = list(csv.reader(out.read_text(encoding="utf-8").splitlines()))
-    assert header == ["path", "class", "predicted", *run.classes]
+    assert header == ["path", "class", "predicted", "seen", *run.classes]
     assert [row[1] for row in listed] == [run.classes[label] for label in scores.labels]
     assert [row[2] for row in listed] == [run.classes[label] for label in scores.softmax.argmax(axis=1)]
-    assert np.array_equal(np.array([row[3:] for row in listed], np.float32), scores.softmax)
+    assert np.array_equal(np.array([row[4:] for row in listed], np.float32), scores.softmax)
+
+
+MEAN = "mean class accuracy"
+SAID = "25 of 50 were trained on, 12 chose the fit; on the 13 others: mean class accuracy"
+
+
+def save_as(file: Path, to: Path) -> None:
+    """Write the same pixels into a file of another name and format, with other bytes."""
+    to.parent.mkdir(parents=True, exist_ok=True)
+    Image.open(file).save(to.with_suffix(".png"))
+
+
+@pytest.fixture
+def mixed(run: FinishedRun, copied_scenes: Callable[[Path], Path], tmp_path: Path) -> Path:
+    """Return the images of the run under other names, most with other bytes, and one training and one test image twice.
+
+    One training image carries another label.
+    """
+    scenes, folder = copied_scenes(tmp_path / "scenes"), tmp_path / "mixed"
+    for part, entries in run.split.parts.items():
+        for number, entry in enumerate(entries):
+            save_as(scenes / entry.path, folder / run.classes[entry.label] / f"{part[1:3]}{number}")
+        twice, other = entries[0], run.classes[entries[0].label - 1]
+        if part != "validation":
+            save_as(scenes / twice.path, folder / other / part)
+        (folder / other / f"{part}.bmp").write_bytes((scenes / twice.path).read_bytes())
+        (folder / run.classes[twice.label] / f"{part[1:3]}0.png").unlink()
+    return folder
+
+
+def test_seen_images_are_recognised_by_their_content_and_are_in_no_number(
+    run: FinishedRun, numerics: Numerics, mixed: Path, call: Call, tmp_path: Path
+) -> None:
+    code, printed, _ = call("evaluate", str(run.folder), "--data", str(mixed), "--out", "each.csv")
+    assert (code, printed.splitlines()[1].startswith(SAID)) == (0, True)
+    rows = list(csv.DictReader((tmp_path / "each.csv").read_text(encoding="utf-8").splitlines()))
+    measured, scores = evaluate(run, Context(numerics), str(mixed))
+    assert [measured[name] for name in ("images", "trained_on", "chose_fit", "copies")] == [13, 25, 12, 1]
+    # What is left are the test images, of which one is there twice with a wrong label.
+    of_test = {entry.sha256: entry for entry in run.split.parts["test"]}
+    new = [row for row in rows if not row["seen"]]
+    assert sorted(scores.paths) == sorted(row["path"] for row in new)
+    right = [[row["predicted"] == name for row in new if row["class"] == name] for name in run.classes]
+    assert measured["class_accuracy"] == [sum(each) / len(each) for each in right]
+    logs = [-math.log(float(row[row["class"]])) for row in new]
+    assert measured["loss"] == pytest.approx(sum(logs) / 13, rel=1e-5)
+    assert (sum(map(sum, measured["confusion_matrix"])), len(of_test)) == (13, 12)
+    assert json.loads(call("evaluate", str(run.folder), "--data", str(mixed), "--json")[1]) == measured
+
+
+def test_without_new_images_there_is_no_number(run: FinishedRun, numerics: Numerics, mixed: Path, call: Call) -> None:
+    for entry in evaluate(run, Context(numerics), str(mixed))[1].paths:
+        (mixed / entry).unlink()
+    code, printed, _ = call("evaluate", str(run.folder), "--data", str(mixed))
+    assert (code, printed.splitlines()[1:]) == (
+        0,
+        ["25 of 37 were trained on, 12 chose the fit: none is left to measure"],
+    )
+    document = json.loads(call("evaluate", str(run.folder), "--data", str(mixed), "--json")[1])
+    assert {document[name] for name in METRICS} == {document["loss"], document["confusion_matrix"]} == {None}
+    # With a shared split the test images were trained on, and the others never used.
+    shared = replace(run, config=replace(run.config, protocol=parse("shared-split")))
+    assert to_text(evaluate(shared, Context(numerics))[0]).splitlines()[1:] == [
+        "12 of 12 were trained on, 0 chose the fit: none is left to measure",
+        "DEVIATION: training, validation and test read the same images",
+    ]
+    measured, _ = evaluate(shared, Context(numerics), str(mixed))
+    assert [measured[name] for name in ("images", "trained_on", "chose_fit")] == [37, 0, 0]
+
+
+def test_near_duplicates_of_seen_images_are_counted_where_those_are_at_hand(
+    run: FinishedRun, numerics: Numerics, copied_scenes: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    scenes, folder = copied_scenes(tmp_path / "scenes"), tmp_path / "other"
+    first, second = run.split.parts["training"][0], run.split.parts["test"][-1]
+    for entry in (first, second):
+        to = folder / entry.path
+        to.parent.mkdir(parents=True)
+        # Brighter by one level of 255.
+        Image.open(scenes / entry.path).point(lambda value: min(value + 1, 255)).save(to)
+    measured, _ = evaluate(run, Context(numerics), str(folder))
+    assert (measured["images"], measured["trained_on"], measured["near_duplicates"]) == (2, 0, [first.path])
+    alone = evaluate(run, Context(numerics), str(scenes))[1]
+    place = alone.paths.index(second.path)
+    right = float(alone.softmax[place].argmax() == second.label)
+    assert measured["mean_class_accuracy_without_near_duplicates"] == right
+    lines = to_text(measured).splitlines()
+    assert lines[1].startswith("none of 2 was trained on or chose the fit: mean class accuracy")
+    named = f"1 of the 2, such as {first.path}"
+    assert lines[-1] == f"near-duplicates of seen images: {named}; without them {MEAN} {right:.4f}"
+    assert lines[-2].endswith(": the means are of the other classes")
+    away = replace(run, config=replace(run.config, data="nowhere"))
+    measured, _ = evaluate(away, Context(numerics), str(folder))
+    assert measured["near_duplicates"] is None
+    (note,) = measured["notes"]
+    assert note.endswith(f": not looked for, since the training image {first.path} is not at hand")
+
+
+def test_what_cannot_be_recognised_is_said(run: FinishedRun, numerics: Numerics, mixed: Path) -> None:
+    older = replace(run, config=replace(run.config, format=5, weights="runs/a/sgd/best.safetensors"))
+    measured, _ = evaluate(older, Context(numerics), str(mixed))
+    # The files of equal bytes alone.
+    assert (measured["trained_on"], measured["chose_fit"]) == (1, 1)
+    assert measured["notes"] == [
+        "seen images with other bytes are not recognised, since the run has no pixels.json",
+        "the run started from the weights runs/a/sgd/best.safetensors, and the images that these have seen are unknown",
+    ]
+
+
+def test_a_prediction_says_which_images_were_seen(run: FinishedRun, call: Call, mixed: Path) -> None:
+    document = json.loads(call("predict", str(run.folder), str(mixed), "--json")[1])
+    (of_training,) = [each for each in document["images"] if each["path"].endswith("/training.png")]
+    assert Counter(each["seen"] for each in document["images"]) == {"trained on": 25, "chose the fit": 12, "": 13}
+    code, printed, error = call("predict", str(run.folder), of_training["path"])
+    assert (code, printed.splitlines()[1].split(",")[2]) == (0, of_training["seen"]) == (0, "trained on")
+    assert error.splitlines()[-1] == "this image was trained on"
+    error = call("predict", str(run.folder), str(mixed), "--out", "each.csv")[2]
+    assert error.splitlines()[-1].startswith("25 of 50 were trained on, 12 chose the fit: ")
 
 
 def test_images_beyond_the_memory_are_refused_before_anything_is_loaded(finished_run: Path, numerics: Numerics) -> None:
@@ -108,6 +228,9 @@ def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, nume
         "setting": "sgd",
         "data": "other",
         "images": 13,
+        "trained_on": 1,
+        "chose_fit": 2,
+        "notes": ["weights are of unknown images"],
         "classes": ["bay", "evergreen"],
         "all_classes": ["bay", "dune", "evergreen"],
         "confusion_matrix": [[2, 0, 1], [0, 0, 0], [0, 0, 10]],
@@ -123,12 +246,14 @@ def test_a_summary_has_a_row_for_each_class_with_images(finished_run: Path, nume
         "expected_calibration_error": 0.125,
     }
     assert to_text(made_up).splitlines() == [
-        "other: 13 images, network of setting sgd",
-        "mean class accuracy 0.8333, mAP 0.8594, macro F1 0.6250, accuracy 0.9231, "
-        "loss 0.2500, expected calibration error 0.1250",
+        "other: 16 images, network of setting sgd",
+        "1 of 16 was trained on, 2 chose the fit; on the 13 others: mean class accuracy 0.8333, mAP 0.8594, macro F1 "
+        "0.6250, accuracy 0.9231, loss 0.2500, expected calibration error 0.1250",
         "class      images  accuracy  precision      F1      AP",
         "bay             3    0.6667     1.0000  0.8000  0.7500",
         "evergreen      10    1.0000     0.9091       -  0.9688",
+        "no image of dune: the means are of the other classes",
+        "weights are of unknown images",
     ]
 
 
@@ -156,9 +281,9 @@ def test_a_csv_has_a_row_for_each_image_and_reads_back_equal(run: FinishedRun, c
     # The single file is one of the folder's.
     assert call("predict", str(run.folder), str(single), str(tmp_path / "mine"), "--out", str(out))[0] == 0
     header, *rows = list(csv.reader(out.read_text(encoding="utf-8").splitlines()))
-    assert header == ["path", "predicted", *run.classes]
+    assert header == ["path", "predicted", "seen", *run.classes]
     assert [row[0] for row in rows] == [f"{tmp_path / 'mine' / 'deep'}/{number}, a.png" for number in range(3)]
-    assert np.array_equal(np.array([row[2:] for row in rows], np.float32), run.scores.softmax[:3])
+    assert np.array_equal(np.array([row[3:] for row in rows], np.float32), run.scores.softmax[:3])
 
 
 def test_json_and_standard_output_hold_the_same(run: FinishedRun, call: Call, tmp_path: Path) -> None:
@@ -167,7 +292,7 @@ def test_json_and_standard_output_hold_the_same(run: FinishedRun, call: Call, tm
     assert call("predict", str(run.folder), image, "--out", str(out))[0] == 0
     content = json.loads(out.read_text(encoding="utf-8"))
     code, printed, _ = call("predict", str(run.folder), image)
-    ((_, predicted, *scores),) = list(csv.reader(printed.splitlines()[1:]))
+    ((_, predicted, _, *scores),) = list(csv.reader(printed.splitlines()[1:]))
     assert (code, content["classes"], len(content["images"])) == (0, run.classes, 1)
     assert content["images"][0]["predicted"] == predicted
     assert np.array_equal(np.array(content["images"][0]["scores"], np.float32), np.array(scores, np.float32))

@@ -324,7 +324,9 @@ def evaluate(
     numerics: OfRun = None,
     model: OwnNetwork = None,
 ) -> None:
-    """Measure a run's selected network on its test set, or on every image of another folder.
+    """Measure a run's selected network on its test set, or on the images of another folder that are new to it.
+
+    Images that were trained on or chose the fit are recognised by content, counted, and left out of every number.
 
     Examples:
         in4310repro evaluate runs/demo
@@ -343,13 +345,14 @@ def evaluate(
         from in4310repro.evaluation import evaluation
         from in4310repro.system.files import json_bytes, write_file
 
-        measured, scores = evaluation.evaluate(finished, context_of(active, processes), data, class_folders)
+        examined = evaluation.examine(finished, context_of(active, processes), data, class_folders)
     if not processes.leads:
         return
+    measured = examined.measured
     print_text(evaluation.to_text(measured))
     if out:
         csv = out.suffix == ".csv"
-        write_file(out, scores.to_csv(finished.classes).encode() if csv else json_bytes(measured))
+        write_file(out, examined.to_csv().encode() if csv else json_bytes(measured))
         print_line(f"wrote {out}")
     conclude(measured)
 
@@ -383,6 +386,8 @@ def predict(
         labelled = label(finished, context_of(active, processes), images)
     if not processes.leads:
         return
+    if said := labelled.describe_seen():
+        progress().message(said)
     if out:
         print_line(f"wrote {write_file(out, labelled.content(out.suffix))}: {len(labelled.paths)} images")
         conclude({"wrote": [str(out)], "images": len(labelled.paths)})

@@ -288,7 +288,11 @@ def _print_outcome(run: FinishedRun) -> None:
     metrics = run.metrics
     row = run.histories[metrics["setting"]][metrics["epoch"] - 1]
     chosen = f"C = {row['strength']:g}" if "strength" in row else f"epoch {row['epoch']}"
-    print_line(f"wrote {run.folder}: {metrics['setting']}, {chosen}; on test images {line(metrics)}")
+    result = f"on test images {line(metrics)}"
+    if unseen := metrics.get("unseen"):
+        images = f"on {unseen['images']} images that it never used {line(unseen)}"
+        result = f"{images}; on test images, on which it was trained, {line(metrics)}"
+    print_line(f"wrote {run.folder}: {metrics['setting']}, {chosen}; {result}")
     if advice := advise(run):
         print_line(advice)
         if presets.HEAD_PRESET in advice and not machine.has_weights():

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from in4310repro.data.class_folders import chosen_in
-from in4310repro.data.folders import Catalogue, Survey, skipped_files, survey
+from in4310repro.data.folders import Catalogue, Entry, Survey, skipped_files, survey
 from in4310repro.data.near_duplicates import (
     ENOUGH,
     ORIENTATION_NAMES,
@@ -175,6 +175,21 @@ def examine(
         split_differences=split_differences(images, listed) if listed else [],
         with_split=listed is not None,
     )
+
+
+def near_duplicates_of(
+    images: Sequence[Entry], others: Sequence[Entry], progress: Progress = SILENT, orientation: str = APPLIED
+) -> set[str]:
+    """Return the paths of images that are near-duplicates, also turned ones, of other images.
+
+    Chains of similar images count, as in `check`. The paths are absolute; unreadable images are omitted.
+    """
+    readable, _ = _read(Catalogue(Path(), ("",), (*images, *others)), progress, orientation)
+    alike = _near_duplicate_groups(readable)
+    groups = alike + _add_near_duplicates(_find_turned(Path(), readable, alike, orientation), alike)
+    compared = {entry.path for entry in others}
+    linked = {path for group in groups if not compared.isdisjoint(group) for path in group}
+    return linked & {entry.path for entry in images}
 
 
 def _nested(images: Catalogue) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,27 +16,52 @@ from jaxtyping import Float32
 from in4310repro.data.class_folders import read_as
 from in4310repro.data.folders import Entry, catalogue, image_files
 from in4310repro.data.images import ImageSet, load_images
+from in4310repro.evaluation import seen
 from in4310repro.evaluation.prediction import gather_rows, local_share, predict, refuse_too_large
-from in4310repro.metrics import SCALARS, ClassMetrics, Details
+from in4310repro.metrics import METRICS, SCALARS, ClassMetrics, Details
 from in4310repro.metrics.scores import Scores, csv_of
 from in4310repro.runs.deviations import Protocol
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.settings import check_choice
 from in4310repro.system.context import Context
 from in4310repro.system.files import file_sha256, json_bytes
+from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
 from in4310repro.system.text import publishable_place
 
 
 class Evaluation(ClassMetrics, Details):
-    """Metrics of a run's selected network on a set of images; `class_accuracy` is the recall of each class."""
+    """Metrics of a run's selected network on images that are new to it; `class_accuracy` is the recall of each class.
+
+    New are images that were neither trained on nor chose the fit. Without any, every metric is None.
+    """
 
     setting: str
     data: str  # the name of the folder, or "test set"
-    images: int
+    images: int  # of the metrics
+    trained_on: int  # images beside them, which are in no metric
+    chose_fit: int  # likewise
+    copies: int  # of the new images, those that repeat the pixels of another one
+    near_duplicates: list[str] | None  # new images that resemble seen ones; None where these were not looked for
+    mean_class_accuracy_without_near_duplicates: float | None  # None where nothing, or everything, is left out
+    notes: list[str]  # sentences on what could not be recognised, and the label of a deviation
     classes: list[str]  # those with images, in the order of class accuracy and average precision
     all_classes: list[str]  # the run's, in the order of the confusion matrix, precision and F1
     loss: float
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Scores that a run's selected network gives to images, with what each was to the run, and the metrics."""
+
+    measured: Evaluation  # of the new images
+    scores: Scores  # of every image
+    new: Scores
+    roles: list[str]  # of every image, as `seen.roles_of` returns them
+
+    def to_csv(self) -> str:
+        """Return CSV with a row per image: path, class, predicted class, what it was to the run, and its scores."""
+        return self.scores.to_csv(self.measured["all_classes"], {"seen": self.roles})
 
 
 def evaluate(
@@ -45,7 +72,24 @@ def evaluate(
     *,
     protocol: Protocol | None = None,
 ) -> tuple[Evaluation, Scores]:
-    """Return the metrics of a run's selected network, and the scores from which they are computed.
+    """Return the metrics of a run's selected network on images that are new to it, and the scores behind them.
+
+    Images that were trained on or chose the fit are recognised by the bytes of their files and by their pixels, and
+    are in neither. See `examine` for the arguments and for what is raised.
+    """
+    examined = examine(run, context, data, class_folders, protocol=protocol)
+    return examined.measured, examined.new
+
+
+def examine(
+    run: FinishedRun,
+    context: Context,
+    data: str | None = None,
+    class_folders: str | None = None,
+    *,
+    protocol: Protocol | None = None,
+) -> Examined:
+    """Return the scores of images, what each of them was to the run, and the metrics of those that are new to it.
 
     Args:
         run: the run, from which network, classes, image size and test set are taken.
@@ -58,27 +102,64 @@ def evaluate(
         ValueError: the folder has a class that the run does not have, or images are missing.
     """
     refuse_too_large(run.config, context.numerics)
-    if data:
-        images = _images_of_folder(run, data, class_folders, context.progress)
-    else:
-        images = run.test_images(None, context.progress)
+    entries = _entries_of_folder(run, data, class_folders, context.progress) if data else ()
+    images = _load(run, data, entries, context.progress) if data else run.test_images(None, context.progress)
+    roles = seen.roles_of(images, seen.read_contents(run))
     model = context.numerics.place(run.selected_network())
     scores = predict(model, images, run.config.evaluation, context)
+    places = [place for place, role in enumerate(roles) if role == seen.NEW]
+    new, hashes = _take(scores, places, context.numerics), list(images.pixel_hashes().values())
+    similar, why = None, "in4310repro data check --split finds those of a test set"
+    if data and places and context.processes.leads:
+        similar, why = seen.find_near_duplicates(run, Path(data), entries, roles, context.progress)
+    distinct = [place for place in places if images.paths[place] not in (similar or ())]
+    without = _take(scores, distinct, context.numerics).metrics(every_class=False) if similar and distinct else None
+    notes = [run.config.protocol.label, *seen.unrecognised(run)]
+    if places and similar is None:
+        notes.append(f"near-duplicates of seen images: not looked for, since {why}")
     measured = {
         "setting": run.metrics["setting"],
         "data": publishable_place(data) if data else "test set",
-        "images": len(images),
-        "classes": [run.classes[label] for label in sorted(set(scores.labels.tolist()))],
+        "images": len(places),
+        "trained_on": roles.count(seen.TRAINED),
+        "chose_fit": roles.count(seen.CHOSE),
+        "copies": len(places) - len({hashes[place] for place in places}),
+        "near_duplicates": similar,
+        "mean_class_accuracy_without_near_duplicates": without and without["mean_class_accuracy"],
+        "notes": list(filter(None, notes)),
+        "classes": [run.classes[label] for label in sorted(set(new.labels.tolist()))],
         "all_classes": run.classes,
-        "loss": scores.loss,
-        **scores.metrics(by_logits=(protocol or run.config.protocol).ranks_logits, every_class=False),
-        **scores.details(),
+        **_metrics(new, by_logits=(protocol or run.config.protocol).ranks_logits),
     }
-    return cast("Evaluation", measured), scores
+    return Examined(cast("Evaluation", measured), scores, new, roles)
+
+
+def _metrics(scores: Scores, *, by_logits: bool) -> dict[str, Any]:
+    """Return the loss and all metrics by name; without images, each is None."""
+    if not scores.paths:
+        return dict.fromkeys(("loss", *METRICS, *Details.__annotations__))
+    metrics = scores.metrics(by_logits=by_logits, every_class=False)
+    return {"loss": scores.loss, **metrics, **scores.details()}
+
+
+def _take(scores: Scores, places: Sequence[int], numerics: Numerics) -> Scores:
+    """Return the scores of the images at some places; their loss is the mean of their own."""
+    if len(places) == len(scores.paths) or scores.logits is None:
+        return scores
+    labels, logits = scores.labels[[*places]], scores.logits[[*places]]
+    losses = numerics.losses(torch.from_numpy(logits), torch.from_numpy(labels)).tolist() if places else []
+    paths = tuple(scores.paths[place] for place in places)
+    loss = math.fsum(losses) / len(losses) if losses else math.nan
+    return Scores(paths, labels, scores.softmax[[*places]], loss, logits)
 
 
 def to_text(measured: Evaluation) -> str:
-    """Return the mean metrics as text, then a table with the metrics of each class."""
+    """Return the mean metrics as text, then a table with the metrics of each class, and what limits them."""
+    counts = (measured["trained_on"], measured["chose_fit"], measured["images"])
+    lines = [f"{measured['data']}: {sum(counts)} images, network of setting {measured['setting']}"]
+    said = seen.describe_roles(*counts)
+    if not measured["images"]:
+        return "\n".join([*lines, f"{said}: none is left to measure", *measured["notes"]])
     totals = [sum(row) for row in measured["confusion_matrix"]]
     numbers = {
         **{each.label: measured[name] for name, each in SCALARS.items()},  # type: ignore[literal-required]
@@ -86,9 +167,8 @@ def to_text(measured: Evaluation) -> str:
         "expected calibration error": measured["expected_calibration_error"],
     }
     width = max(map(len, ("class", *measured["classes"])))
-    lines = [
-        f"{measured['data']}: {measured['images']} images, network of setting {measured['setting']}",
-        f"{', '.join(f'{name} {value:.4f}' for name, value in numbers.items())}",
+    lines += [
+        f"{said}: {', '.join(f'{name} {value:.4f}' for name, value in numbers.items())}",
         f"{'class':<{width}}  images  accuracy  precision      F1      AP",
     ]
     for place, name in enumerate(measured["classes"]):
@@ -96,14 +176,27 @@ def to_text(measured: Evaluation) -> str:
         recall, area = measured["class_accuracy"][place], measured["average_precision"][place]
         precision, f1 = _share(measured["precision"][label]), _share(measured["f1"][label])
         lines.append(f"{name:<{width}}  {totals[label]:>6}  {recall:>8.4f}  {precision:>9}  {f1:>6}  {area:.4f}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_limits(measured), *measured["notes"]])
+
+
+def _limits(measured: Evaluation) -> Iterator[str]:
+    """Yield a sentence on classes without images, one on copies, and one on near-duplicates of seen images."""
+    if absent := [name for name in measured["all_classes"] if name not in measured["classes"]]:
+        yield f"no image of {', '.join(absent)}: the means are of the other classes"
+    if measured["copies"]:
+        yield f"repeating the pixels of another: {measured['copies']} of the {measured['images']}"
+    similar, without = measured["near_duplicates"], measured["mean_class_accuracy_without_near_duplicates"]
+    if similar is not None:
+        named = f", such as {similar[0]}" if similar else ""
+        rest = f"; without them mean class accuracy {without:.4f}" if without is not None else ""
+        yield f"near-duplicates of seen images: {len(similar)} of the {measured['images']}{named}{rest}"
 
 
 def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.4f}"
 
 
-def _images_of_folder(run: FinishedRun, data: str, class_folders: str | None, progress: Progress) -> ImageSet:
+def _entries_of_folder(run: FinishedRun, data: str, class_folders: str | None, progress: Progress) -> tuple[Entry, ...]:
     if class_folders:
         check_choice("class_folders", class_folders)
     split = run.split.catalogue().labels()
@@ -114,9 +207,26 @@ def _images_of_folder(run: FinishedRun, data: str, class_folders: str | None, pr
             f"{run.classes}"
         )
     labels = [run.classes.index(name) for name in images.classes]
-    entries = [replace(entry, label=labels[entry.label]) for entry in images.entries]
+    return tuple(replace(entry, label=labels[entry.label]) for entry in images.entries)
+
+
+def _load(
+    run: FinishedRun,
+    root: str,
+    entries: Sequence[Entry],
+    progress: Progress,
+    name: str = "images",
+    *,
+    cache: bool = True,
+) -> ImageSet:
     return load_images(
-        "images", images.root, entries, run.config.image_size, preprocessing=run.config.preprocessing, progress=progress
+        name,
+        Path(root),
+        entries,
+        run.config.image_size,
+        preprocessing=run.config.preprocessing,
+        cache=cache,
+        progress=progress,
     )
 
 
@@ -125,10 +235,11 @@ AT_ONCE = 1024  # images that are decoded at a time
 
 @dataclass(frozen=True)
 class Labelled:
-    """Softmax scores that a network gives to images, with the paths of the images."""
+    """Softmax scores that a network gives to images, with their paths and what each image was to the run."""
 
     classes: list[str]
     paths: list[str]  # as they were given; below a folder, the folder and the path in it
+    roles: list[str]  # as `seen.roles_of` returns them
     softmax: Float32[np.ndarray, "image class"]
 
     def predicted(self) -> list[str]:
@@ -138,9 +249,24 @@ class Labelled:
         """
         return [self.classes[index] for index in self.softmax.argmax(axis=1)]
 
+    def describe_seen(self) -> str:
+        """Return a sentence on the images that were trained on or chose the fit; empty if there are none."""
+        places = [place for place, role in enumerate(self.roles) if role != seen.NEW]
+        if not places:
+            return ""
+        if len(self.paths) == 1:
+            return f"this image {'was ' if self.roles == [seen.TRAINED] else ''}{self.roles[0]}"
+        trained, chose = map(self.roles.count, (seen.TRAINED, seen.CHOSE))
+        counts = seen.describe_roles(trained, chose, len(self.roles) - len(places)).partition(";")[0]
+        return f"{counts}: {self.paths[places[0]]}{' and others' if places[1:] else ''}"
+
     def to_csv(self) -> str:
-        """Return CSV with a row per image: path, predicted class, and each class's score with all digits of float32."""
-        return csv_of({"path": self.paths, "predicted": self.predicted()}, self.classes, self.softmax)
+        """Return CSV with a row per image: path, predicted class, what it was to the run, and each class's score.
+
+        Scores have all digits of float32.
+        """
+        words = {"path": self.paths, "predicted": self.predicted(), "seen": self.roles}
+        return csv_of(words, self.classes, self.softmax)
 
     def content(self, form: str) -> bytes:
         """Return the content of a file with the path, predicted class and scores of each image.
@@ -150,14 +276,15 @@ class Labelled:
         return self.to_csv().encode() if form == ".csv" else json_bytes(self.to_json())
 
     def to_json(self) -> dict[str, Any]:
-        """Return JSON values: the classes, and the path, predicted class and scores of each image."""
-        rows = zip(self.paths, self.predicted(), self.softmax.tolist(), strict=True)
-        images = [{"path": path, "predicted": label, "scores": scores} for path, label, scores in rows]
+        """Return JSON values: the classes, and for each image path, predicted class, what it was to the run, scores."""
+        names = ("path", "predicted", "seen", "scores")
+        rows = zip(self.paths, self.predicted(), self.roles, self.softmax.tolist(), strict=True)
+        images = [dict(zip(names, row, strict=True)) for row in rows]
         return {"classes": self.classes, "images": images}
 
 
 def label(run: FinishedRun, context: Context, places: Sequence[Path], *, at_once: int = AT_ONCE) -> Labelled:
-    """Return the scores that a run's selected network gives to images.
+    """Return the scores that a run's selected network gives to images, and what each image was to the run.
 
     Args:
         run: the run, from which network, classes and image size are taken.
@@ -172,22 +299,16 @@ def label(run: FinishedRun, context: Context, places: Sequence[Path], *, at_once
     files = list(dict.fromkeys(file for place in places for file in _files(place)))
     model = context.numerics.place(run.selected_network())
     own = local_share(len(files), context.processes)
-    scores = []
+    contents, roles, scores = seen.read_contents(run), list[str](), []
     for start in own[::at_once]:
         entries = [Entry(f"{file}", 0, file_sha256(file)) for file in files[start : min(start + at_once, own.stop)]]
         name = f"images {start + 1} to {start + len(entries)} of {len(files)}"
-        images = load_images(
-            name,
-            Path(),
-            entries,
-            run.config.image_size,
-            preprocessing=run.config.preprocessing,
-            cache=False,
-            progress=context.progress,
-        )
+        images = _load(run, "", entries, context.progress, name, cache=False)
+        roles += seen.roles_of(images, contents)
         scores.append(torch.from_numpy(predict(model, images, run.config.evaluation, context.alone()).softmax))
     softmax = gather_rows(scores, context.processes).numpy()
-    return Labelled(run.classes, [file.as_posix() for file in files], softmax)
+    gathered = [role for each in context.processes.gather(json.dumps(roles).encode()) for role in json.loads(each)]
+    return Labelled(run.classes, [file.as_posix() for file in files], gathered, softmax)
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -58,6 +58,8 @@ def _predicate(run: FinishedRun, extras: Extras) -> dict[str, Any]:
         "git": fingerprint["git"],
         "verify": facts.verify_commands(run),
     }
+    if unseen := run.metrics.get("unseen"):
+        predicate["unseen_metrics"] = class_metrics(unseen)
     if extras.verification is None:
         return predicate | {"left_out": [verified.LEFT_OUT]}
     return predicate | {"verification": verified.publishable(extras.verification)}

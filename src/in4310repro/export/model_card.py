@@ -33,7 +33,7 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     """
     numbers = test_exhibit(run).numbers
     sections = {
-        "Results": [*_results(numbers), *describe_selection_and_test(run)],
+        "Results": [*_unseen_results(run), *_results(numbers), *describe_selection_and_test(run)],
         "Training": [f"```\n{verbatim(make_record(run)['command'])}\n```", _preprocessing(run)],
         "Limits": [_items(_limits(run))],
         "How to verify": [*_verify(run), *_verification(extras)],
@@ -44,12 +44,14 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
 
 
 def _head(run: FinishedRun, ours: Mapping[str, Any]) -> dict[str, Any]:
+    unseen: Mapping[str, Any] | None = run.metrics.get("unseen")
+    ours, part = (unseen, "unseen") if unseen else (ours, "test")
     metrics = [
         {"type": ON_HUB.get(name, name), "name": each.label, "value": ours[name]}
         for name, each in SCALARS.items()
         if name in ours
     ]
-    dataset = {"type": facts.images_name(run), "name": facts.images_name(run), "split": "test"}
+    dataset = {"type": facts.images_name(run), "name": facts.images_name(run), "split": part}
     result = {"task": {"type": TASK, "name": "Image classification"}, "dataset": dataset, "metrics": metrics}
     return {
         "pipeline_tag": TASK,
@@ -57,6 +59,16 @@ def _head(run: FinishedRun, ours: Mapping[str, Any]) -> dict[str, Any]:
         "metrics": [each["type"] for each in metrics],
         "model-index": [{"name": facts.title(run), "results": [result]}],
     }
+
+
+def _unseen_results(run: FinishedRun) -> list[str]:
+    """Return a table of the metrics on images that the run never used, where it was trained on the test images."""
+    unseen: Mapping[str, Any] | None = run.metrics.get("unseen")
+    if not unseen:
+        return []
+    rows = [[each.label, f"{unseen[name]:.4f}"] for name, each in SCALARS.items() if name in unseen]
+    before = f"On {unseen['images']} images that the run never used:"
+    return [before, _table(["metric", "value"], rows), "On the test images, on which it was trained:"]
 
 
 def _results(numbers: Mapping[str, Any]) -> list[str]:

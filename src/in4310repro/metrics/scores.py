@@ -55,11 +55,11 @@ class Scores:
         """Return calibration, confusion matrix, precision and F1, as `metrics.details` does."""
         return metrics.details(torch.from_numpy(self.labels), torch.from_numpy(self.softmax))
 
-    def to_csv(self, classes: Sequence[str]) -> str:
-        """Return CSV with a row per image: path, class, predicted class, and the score of each class."""
+    def to_csv(self, classes: Sequence[str], more: Mapping[str, Sequence[str]]) -> str:
+        """Return CSV with a row per image: path, class, predicted class, columns `more`, and each class's score."""
         named = {"class": self.labels, "predicted": self.softmax.argmax(axis=1)}
         words = {name: [classes[label] for label in labels] for name, labels in named.items()}
-        return csv_of({"path": self.paths, **words}, classes, self.softmax)
+        return csv_of({"path": self.paths, **words, **more}, classes, self.softmax)
 
 
 def csv_of(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from typing_extensions import TypedDict
 
-from in4310repro.evaluation.evaluation import evaluate
+from in4310repro.evaluation.evaluation import examine
 from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.metrics import ClassMetrics
 from in4310repro.runs import config as configuration
@@ -84,7 +84,7 @@ def ablation(
         config = with_preprocessing(config, run.config.preprocessing)
         metrics: ClassMetrics = run.metrics
         if active.touches("scores") and trained_with.is_corrected:
-            metrics, _ = evaluate(run, context, protocol=active)
+            metrics = examine(run, context).scores.metrics(by_logits=active.ranks_logits)
         features = of_run.measure_run(run, replace(config, protocol=active), context)
         measured[protocol] = headline_numbers(run, metrics, features)
     report = AblationReport(
