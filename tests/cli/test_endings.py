@@ -1,5 +1,6 @@
 """Commands that end by an error: one line of output, and an exit code for each type of error."""
 
+import json
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from in4310repro.system.signals import stopping_signals
+from tests.builders import write_class_folders
 from tests.conftest import Call, Replace
 
 BEGUN = """
@@ -159,10 +161,9 @@ def test_a_closed_pipe_is_no_difference_and_nothing_to_speak_of(call: Call, repl
 
 
 @pytest.mark.process
-def test_output_that_nobody_reads_changes_no_exit_code(own_records: Path) -> None:
-    """`verify` of a damaged run ends with 1 even if `head -1` closes the pipe early."""
+def test_a_result_that_nobody_reads_ends_as_by_sigpipe_and_a_difference_with_1(own_records: Path) -> None:
     (own_records / "config.json").write_text("[]")
-    for words, code in ((("verify", str(own_records)), 1), (("train", "--help"), 0), ((), 0)):
+    for words, code in ((("verify", str(own_records)), 1), (("train", "--help"), 141), ((), 141)):
         reader, writer = os.pipe()
         os.close(reader)
         process = subprocess.Popen((*COMMAND, *words), stdout=writer, stderr=subprocess.PIPE, text=True)
@@ -223,7 +224,86 @@ def test_a_signal_amid_a_call_that_never_returns_ends_the_process_too() -> None:
 
 @pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_output_that_cannot_be_written_is_an_error_and_no_success() -> None:
-    with Path("/dev/full").open("w") as full:
-        process = subprocess.Popen((*COMMAND, "--help"), stdout=full, stderr=subprocess.PIPE, text=True)
-    assert ended(process) == (2, ["in4310repro: no space is left on the disk"])
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [(">&-", "it is closed"), (">/dev/full", "no space is left on the disk")],
+    ids=["closed", "full"],
+)
+def test_a_result_that_cannot_be_printed_is_no_success_and_what_is_written_is_there(
+    place: str, reason: str, tmp_path: Path
+) -> None:
+    write_class_folders(tmp_path / "mine", {"a": 2, "b": 2})
+
+    def run(*words: str) -> tuple[int, list[str]]:
+        shell = ("sh", "-c", f'"$@" {place}', "sh")
+        return ended(subprocess.Popen((*shell, *COMMAND, *words), stderr=subprocess.PIPE, text=True, cwd=tmp_path))
+
+    line = f"in4310repro: standard output: {reason}; what was to be printed there is lost"
+    for words in (("--help",), ("--version",), ("cache", "--json"), ("data", "check", "mine", "--out", "found.json")):
+        code, (*_, last) = run(*words)
+        assert (code, last) == (2, line), words
+    assert json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))["unreadable"] == {}
+    assert run("--show-completion", "bash") == (2, [f"in4310repro: {reason}"])
+    assert run("cache", "--quiet") == (0, [])
+
+
+REFUSED = """
+compare nowhere nowhere
+evaluate {run} --data nowhere
+evaluate {run} --out mine
+evaluate {run} --device gpu
+predict {run} nowhere.png
+predict {run} mine --out scores.xlsx
+verify nowhere
+verify {run} --report nowhere
+verify {run} --replay -1
+verify {run} --draw 1
+report {run} --numerics x
+report {run} --imagenet nowhere
+export {run} --as card --out new
+export {run} --as in-toto --out new --verification nowhere
+export {run} --as ro-crate --out new
+features --data nowhere --out maps.json
+features --data mine --out maps.json --samples x
+modules
+diff nowhere nowhere
+explain nothing
+published nowhere nowhere
+ablation --deviations sum
+demo --break nowhere
+data check mine --weights nowhere
+fingerprint --device gpu
+train --data nowhere
+train --weights nowhere
+train --split 1/2/3
+train --resume --out nowhere
+train --log-steps x
+train --preset course
+"""
+
+
+@pytest.mark.process
+def test_what_is_wrong_with_the_words_of_a_command_is_said_without_torch(own_records: Path, tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / "torch.py").write_text("raise SystemExit('torch is loaded')", encoding="utf-8")
+    write_class_folders(tmp_path / "mine", {"a": 2, "b": 2})
+    script = """
+import contextlib, io, sys
+from in4310repro import cli
+for line in sys.stdin:
+    error = io.StringIO()
+    with contextlib.redirect_stderr(error), contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        cli.main(line.split())
+    print(line.strip(), "|", *error.getvalue().splitlines())
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path / "without"), *sys.path])}
+    lines = REFUSED.strip().format(run=own_records)
+    ended_by = subprocess.run(
+        (sys.executable, "-c", script),
+        input=lines, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for line, said in zip(lines.splitlines(), ended_by.stdout.splitlines(), strict=True):
+        words, _, error = said.partition(" | ")
+        assert (words, "in4310repro: " in error) == (line, True), said
+        assert "loading" not in error
+        assert "torch is loaded" not in error

@@ -13,7 +13,7 @@ import pytest
 
 from in4310repro.export import formats
 from in4310repro.export.extras import Extras
-from in4310repro.export.table import FORMATS
+from in4310repro.export.table import FORMATS, unused
 from in4310repro.runs.finished import FinishedRun, image_root
 from tests.conftest import Call, refused
 from tests.export.conftest import Export
@@ -113,7 +113,7 @@ def test_a_report_of_another_run_is_refused(export: Export, report: Path, tmp_pa
         (("--as", "onx"), ("no format 'onx'", "valid are in-toto,", "did you mean onnx?")),
         (("--as", "ro-crate"), ("a run records no date; --date YYYY-MM-DD is needed",)),
         (("--as", "ro-crate", "--date", "28.11.2026"), ("--date 28.11.2026 is no date; YYYY-MM-DD is valid",)),
-        (("--as", "onnx", "--report", "x"), ("--as onnx has no use for --report; it is for in-toto",)),
+        (("--as", "onnx", "--report", "x"), ("x holds no report: expected run.json",)),
         (("--as", "in-toto", "--verification", "differs.json"), ("differs.json lists differences of the run",)),
         (("--as", "in-toto", "--verification", "other.json"), ("is of the run with manifest sha256 0000",)),
         (("--as", "in-toto", "--verification", "less.json"), ("less.json lacks bitwise",)),
@@ -149,3 +149,18 @@ def test_the_command_says_what_it_wrote_and_what_it_left_out(call: Call, run: Fi
     assert "left out, since no --verification was given: what verify computes again" in error
     assert "left out, since no --report was given" in error
     assert (tmp_path / "out" / "statement.json").is_file()
+
+
+def test_an_option_that_a_format_does_not_use_is_named_and_changes_nothing(
+    call: Call, run: FinishedRun, tmp_path: Path
+) -> None:
+    for name in FORMATS:
+        if name == "onnx":
+            pytest.importorskip("onnxscript", reason="onnxscript is not installed: .[dev]")
+        words = ("export", f"{run.folder}", "--as", name)
+        code, printed, error = call(*words, "--out", name, "--date", "2026-11-30", "--pixels", "--json")
+        needless = unused(name, ("date", "pixels"))
+        assert (code, json.loads(printed).get("not_used", [])) == (0, needless)
+        assert (f"--as {name} does not use {', '.join(needless)}" in error) == bool(needless)
+    assert call(*words[:3], "codecheck", "--out", "again")[0] == 0
+    assert (tmp_path / "again/codecheck.yml").read_bytes() == (tmp_path / "codecheck/codecheck.yml").read_bytes()

@@ -17,8 +17,8 @@ from in4310repro.data.splits import check_contents
 from in4310repro.models.network import open_network
 from in4310repro.runs import names
 from in4310repro.runs.config import to_json
-from in4310repro.runs.finished import FinishedRun, advise, finished_files, image_root, open_run
-from in4310repro.runs.folder import RunFolder
+from in4310repro.runs.finished import FinishedRun, advise, image_root, open_run
+from in4310repro.runs.folder import RunFolder, finished_files
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.files import file_sha256
 from in4310repro.system.processes import ALONE, Processes

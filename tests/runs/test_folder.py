@@ -17,8 +17,7 @@ import pytest
 import torch
 
 from in4310repro.runs import names
-from in4310repro.runs.finished import finished_files
-from in4310repro.runs.folder import RunFolder, array_bytes, read_arrays, write_status
+from in4310repro.runs.folder import RunFolder, array_bytes, finished_files, read_arrays, write_status
 from in4310repro.system.files import json_bytes, write_atomically
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.verification.folder import describe, recorded_files, unchecked_in_run

@@ -16,7 +16,9 @@ from in4310repro.cli.console import (
     INTERRUPTED,
     OUTPUT,
     WRONG_INPUT,
+    begin_output,
     choose_output,
+    lost,
     print_document,
     print_error,
     print_line,
@@ -142,6 +144,7 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
         words: the arguments of the command; None for the arguments with which the process was started.
     """
     signals.kept, launch.record = signals.keep_nothing, launch.record_nothing
+    begin_output()
     if os.environ.get(f"_{PROGRAM.upper()}_COMPLETE"):
         # The shell asks for what may come next; typer answers and exits.
         _know_shells()
@@ -152,8 +155,9 @@ def run(interrupted: Callable[[], bool], words: Sequence[str] | None = None) -> 
         # Without standalone mode a command's exit code comes back as the value.
         code = app(words, prog_name=PROGRAM, standalone_mode=False) or 0
         # Buffered lines that cannot be written are an error now, and not when the interpreter ends.
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        sys.stdout.flush()
+        if lost:
+            code, message = code or lost[0][0], lost[0][1]
     except BaseException as error:
         ended_by = error
         # An error may be only what another process's end does to this one.

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import (
     WRONG_INPUT,
     activate_as_recorded,
@@ -130,8 +131,10 @@ def scenes(
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="A folder of class folders.")],
-    split: Annotated[Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts.")] = None,
+    folder: Annotated[Path, typer.Argument(help="A folder of class folders."), before.FOLDER],
+    split: Annotated[
+        Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts."), before.FILE
+    ] = None,
     out: JsonOut = None,
     class_folders: ClassFolders = None,
     weights: Annotated[
@@ -146,7 +149,9 @@ def check(
     ] = None,
     crop_ratio: Annotated[float | None, option("If a weights file lacks it.", FEATURES)] = None,
     seed: Annotated[int, option("Seed of the folds.", FEATURES, min=0, max=2**63 - 1)] = 0,
-    page: Annotated[Path | None, option("HTML file to show pairs, doubtful labels and confusions.", FEATURES)] = None,
+    page: Annotated[
+        Path | None, option("HTML file to show pairs, doubtful labels and confusions.", FEATURES), before.TO_FILE
+    ] = None,
     photographs: Annotated[bool, option("Show pictures on the page, else only names.", FEATURES)] = True,
 ) -> None:
     """Find faults of the folder, unreadable images, conflicting labels, leaks (exit code 1 for any), and copies.
@@ -190,6 +195,12 @@ def _check_with(
     photographs: bool,
 ) -> None:
     """Check an image folder, and find doubtful labels with the features of a network."""
+    if Path(weights).is_dir():
+        before.check_run(Path(weights))
+    elif weights == "none" or "model" not in options:
+        raise ValueError(
+            f"--weights {weights!r} is no run folder; give one, or imagenet or a file together with --model NAME"
+        )
     load_torch()
     import numpy as np
 
@@ -202,10 +213,6 @@ def _check_with(
     from in4310repro.report.photographs import Photograph
     from in4310repro.system.files import json_bytes, write_file
 
-    # They are written last: what cannot be is refused before features are computed.
-    for file in (page, out):
-        if file and file.is_dir():
-            raise ValueError(f"{file} is a folder; a regular file is needed")
     source = open_source(weights, options)
     listed = from_csv(split, folder) if split else None
     if source.fingerprint is None:

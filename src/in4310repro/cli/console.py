@@ -17,6 +17,7 @@ import typer
 
 from in4310repro.models.network import open_network
 from in4310repro.system import launch, signals
+from in4310repro.system.files import reason
 from in4310repro.system.progress import SILENT, Progress, show_import, write_line
 from in4310repro.system.text import visible
 
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     from in4310repro.system.processes import Processes
 
 DIFFERENCE, WRONG_INPUT, INTERNAL, INTERRUPTED = 1, 2, 70, signals.INTERRUPTED
+UNREAD = 141  # as of a process that SIGPIPE ends
+# How standard output was lost, as an exit code and a line: the files of a command are written nevertheless.
+lost: list[tuple[int, str]] = []
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,13 @@ def choose_output(*, quiet: bool, json: bool) -> None:
     OUTPUT.set(replace(before, quiet=before.quiet or quiet, json=before.json or json))
 
 
+def begin_output() -> None:
+    """Forget what was lost before; if standard output was closed, let whatever prints there fail, libraries too."""
+    lost.clear()
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_RDONLY), "w")
+
+
 def print_line(line: str) -> None:
     """Print one line on standard output, with invisible characters and line breaks escaped."""
     print_text(visible(line))
@@ -56,7 +67,7 @@ def print_line(line: str) -> None:
 def print_text(text: str) -> None:
     """Print lines of text on standard output, with invisible characters escaped."""
     if not (OUTPUT.get().quiet or OUTPUT.get().json or launch.is_silent()):
-        _write(sys.stdout, "\n".join(map(visible, text.split("\n"))))
+        write_result("\n".join(map(visible, text.split("\n"))))
 
 
 def print_error(message: str) -> None:
@@ -94,6 +105,17 @@ def _has_ascii(encoding: str) -> bool:
         return False
 
 
+def write_result(text: str) -> None:
+    """Write lines on standard output. If that fails, note it in `lost` and go on."""
+    if lost:
+        return
+    try:
+        if not write_line(sys.stdout, text):
+            lost.append((UNREAD, ""))
+    except OSError as error:
+        lost.append((WRONG_INPUT, f"standard output: {reason(error)}; what was to be printed there is lost"))
+
+
 def _write(stream: TextIO | None, text: str) -> None:
     if stream is not None:
         write_line(stream, text)
@@ -104,7 +126,7 @@ def print_document(document: Any) -> None:
     if OUTPUT.get().json and not launch.is_silent():
         from in4310repro.system.files import json_bytes
 
-        _write(sys.stdout, json_bytes(document).decode().rstrip("\n"))
+        write_result(json_bytes(document).decode().rstrip("\n"))
 
 
 def conclude(document: Any, code: int = 0) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.checks import audit
 from in4310repro.cli.checks import check as data_check
 from in4310repro.cli.console import (
@@ -153,6 +154,7 @@ def demo(
     run: Annotated[
         Path | None,
         typer.Argument(help="With --break: a finished run; default: runs/demo, or a tiny one that is trained for it."),
+        before.RUN,
     ] = None,
     falsify: Annotated[
         bool, typer.Option("--break", help="Falsify a copy of a run in three ways and show what finds each.")

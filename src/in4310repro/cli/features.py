@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import (
     activate_arithmetic,
     activate_as_recorded,
@@ -22,9 +23,10 @@ from in4310repro.cli.console import (
     trust_network,
 )
 from in4310repro.cli.options import DEVICES, IMAGES, MACHINE, RUN, Device, Model, Weights, choices, option
+from in4310repro.models.network import open_network
 from in4310repro.models.sources import RESNETS
 from in4310repro.runs import names
-from in4310repro.runs.settings import CHOICES, check_choice
+from in4310repro.runs.settings import CHOICES
 
 NETWORK = "Network and statistics"
 Samples = f"{choices('samples')[:-1]} (counts and quantiles alone)."
@@ -40,31 +42,37 @@ OF_PICTURES = ("run", "pictures", "data", "modules", "channel_axis", "images", "
 def features(
     context: typer.Context,
     run: Annotated[
-        Path | None, typer.Argument(help="A run folder, for --pictures; without it, --data and --out.")
+        Path | None, typer.Argument(help="A run folder, for --pictures; without it, --data and --out."), before.RUN
     ] = None,
     data: Annotated[
-        str | None, option("Folder of images, in any layout; of a run: its images, if they moved.", IMAGES)
+        str | None,
+        option("Folder of images, in any layout; of a run: its images, if they moved.", IMAGES),
+        before.FOLDER,
     ] = None,
     out: Annotated[
         Path | None, option("FILE.json for the result; FILE.csv and FILE.png are written, too.", RUN)
     ] = None,
     pictures: Annotated[Path | None, option("New folder for pictures of a run's feature maps.", RUN)] = None,
     model: Annotated[str, option(Model, NETWORK, of=RESNETS)] = "resnet18",
-    weights: Annotated[str, option(Weights, NETWORK, of=("none", "imagenet"))] = "imagenet",
+    weights: Annotated[str, option(Weights, NETWORK, of=("none", "imagenet")), before.WEIGHTS] = "imagenet",
     modules: Annotated[
         str | None, option("NAME,NAME or leaves or /PATTERN/; default: five, see in4310repro modules.", NETWORK)
     ] = None,
-    samples: Annotated[str, option(Samples, NETWORK, of=CHOICES["samples"])] = "images",
-    precision: Annotated[str, option(choices("precision"), NETWORK, of=CHOICES["precision"])] = "fast",
-    calls: Annotated[str, option(Calls, NETWORK, of=CHOICES["calls"])] = "pool",
+    samples: Annotated[str, option(Samples, NETWORK, of=CHOICES["samples"]), before.choice("samples")] = "images",
+    precision: Annotated[
+        str, option(choices("precision"), NETWORK, of=CHOICES["precision"]), before.choice("precision")
+    ] = "fast",
+    calls: Annotated[str, option(Calls, NETWORK, of=CHOICES["calls"]), before.choice("calls")] = "pool",
     channel_axis: Annotated[list[str] | None, option(ChannelAxis, NETWORK, "--channel-axis")] = None,
     images: Annotated[int | None, option(Images, IMAGES)] = None,
     image_size: Annotated[int, option("Side, pixels.", IMAGES, min=32, max=2**14)] = 224,
     batch_size: Annotated[int, option("Images at a time.", MACHINE, min=1, max=2**20)] = 16,
     eigenvalues: Annotated[int, option("Number of the largest eigenvalues to write.", NETWORK, min=1)] = 15,
     seed: Annotated[int, option("Seed of the sample, and of weights none.", IMAGES, min=0, max=2**63 - 1)] = 0,
-    device: Annotated[str, option(Device, MACHINE, of=DEVICES)] = "auto",
-    numerics: Annotated[str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])] = "native",
+    device: Annotated[str, option(Device, MACHINE, of=DEVICES), before.DEVICE] = "auto",
+    numerics: Annotated[
+        str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"]), before.choice("numerics")
+    ] = "native",
     resume: Annotated[bool, option("Continue a measurement that was interrupted.", RUN, "--resume")] = False,
 ) -> None:
     """Statistics of feature maps over a folder of images, or pictures of a run's feature maps.
@@ -82,6 +90,7 @@ def features(
         raise ValueError(
             f"{'--out' if data else '--data'} is missing; give --data FOLDER and --out FILE.json, or {DRAWS}"
         )
+    open_network(model)
     active = activate_arithmetic(numerics, device)
     from in4310repro.evaluation.feature_maps.measurement import Request, parse_axes
     from in4310repro.evaluation.feature_maps.of_folder import (
@@ -97,8 +106,6 @@ def features(
     from in4310repro.system.files import json_bytes, write_file
     from in4310repro.system.fingerprint import fingerprint
 
-    for name, value in (("samples", samples), ("precision", precision), ("calls", calls)):
-        check_choice(name, value)
     request = Request(
         data=data,
         model=model,
@@ -185,17 +192,15 @@ def modules(
         in4310repro modules resnet18
         in4310repro modules --list 'vgg*'
     """
+    if (network is None) == (listed is None):
+        raise ValueError("give a network, such as in4310repro modules resnet18, or --list '*'")
+    opened = open_network(network or RESNETS[0])
     load_torch()
-    from in4310repro.models.network import open_network
-
-    if listed is not None and network is None:
+    if listed is not None:
         rows = _rows(listed, image_size)
         print_text(_table(rows))
         conclude({"networks": rows})
         return
-    if network is None or listed is not None:
-        raise ValueError("give a network, such as in4310repro modules resnet18, or --list '*'")
-    opened = open_network(network)
     opened.trust()
     model = opened.build(CLASSES, seed=0)
     seen = opened.outputs(model, image_size)
@@ -219,7 +224,6 @@ def _rows(pattern: str, image_size: int) -> list[dict[str, Any]]:
     Raises:
         ValueError: no network's name matches.
     """
-    from in4310repro.models.network import open_network
     from in4310repro.models.sources import known_names
 
     names = known_names(pattern)

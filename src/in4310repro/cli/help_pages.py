@@ -5,14 +5,13 @@ The help of a command is the docstring of its function; its section `Examples:` 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from in4310repro.system.progress import write_line
+from in4310repro.cli.console import write_result
 from in4310repro.system.text import did_you_mean
 
 WIDTH = 110  # columns, where the terminal has as many
@@ -104,7 +103,7 @@ def examples(command: Any) -> list[str]:
 
 def _show_help(context: Any, _option: Any, asked: bool) -> None:
     if asked and not context.resilient_parsing:
-        write_line(sys.stdout, context.get_help())
+        write_result(context.get_help())
         context.exit()
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import activate_arithmetic, print_text
 from in4310repro.cli.options import DEVICES, MACHINE, Device, choices, option
 from in4310repro.runs.settings import CHOICES
@@ -75,8 +76,10 @@ def cache(
 
 
 def fingerprint(
-    numerics: Annotated[str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"])] = "auto",
-    device: Annotated[str, option(Device, MACHINE, of=DEVICES)] = "auto",
+    numerics: Annotated[
+        str, option(choices("numerics"), MACHINE, of=CHOICES["numerics"]), before.choice("numerics")
+    ] = "auto",
+    device: Annotated[str, option(Device, MACHINE, of=DEVICES), before.DEVICE] = "auto",
 ) -> None:
     """Print all that could explain another result: libraries, processor, arithmetic, source.
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import choose_output
 from in4310repro.cli.help_pages import OUTPUT
 from in4310repro.models.network import ALL, HEAD
@@ -48,9 +49,10 @@ ChosenPreset = Annotated[
 ]
 ConfigFile = Annotated[Path | None, option("TOML file of settings that replace the preset's.", RUN)]
 Out = Annotated[Path | None, option("The run folder; default: runs/PRESET, or runs/NAME of the folder of --data.", RUN)]
-RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo.")]
-Data = Annotated[str | None, typer.Option(help="Where the run's images are now, if they moved.")]
-JsonOut = Annotated[Path | None, typer.Option(help="JSON file for the result.")]
+RunPath = Annotated[Path, typer.Argument(help="A run folder, such as runs/demo."), before.RUN]
+MOVED = "Where the run's images are now, if they moved."
+Data = Annotated[str | None, typer.Option(help=MOVED), before.FOLDER]
+JsonOut = Annotated[Path | None, typer.Option(help="JSON file for the result."), before.TO_FILE]
 
 Weights = "none, imagenet or a .safetensors or .pth file."
 Device = "auto, cpu or cuda."
@@ -103,18 +105,21 @@ ClassFolders = Annotated[
         of=CHOICES["class_folders"],
     ),
 ]
-ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
-Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
+ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES), before.FOLDER]
+Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES), before.FOLDER]
 Precision = Annotated[
-    str | None, option(f"Precision of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"])
+    str | None,
+    option(f"Precision of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"]),
+    before.choice("precision"),
 ]
-OnDevice = Annotated[str | None, option(Device, MACHINE, of=DEVICES)]
+OnDevice = Annotated[str | None, option(Device, MACHINE, of=DEVICES), before.DEVICE]
 OwnNetwork = Annotated[str | None, typer.Option("--model", help="MODULE:FUNCTION, if the run's network is your code.")]
 OfRun = Annotated[
     str | None,
     typer.Option(
         help=f"{choices('numerics')[:-1]}; default: the run's.", autocompletion=lambda: sorted(CHOICES["numerics"])
     ),
+    before.choice("numerics"),
 ]
 
 
@@ -193,14 +198,16 @@ def with_overrides(command: Command) -> Command:
 
 
 def with_output(command: Command) -> Command:
-    """Add `--quiet` and `--json` to a command, and apply them before it runs."""
+    """Add `--quiet` and `--json` to a command; apply them, and check its words, before it runs."""
+    parameters = parameters_of(command)
 
     def call(options: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         choose_output(**options)
+        before.check_words(parameters, values)
         command(**values)
 
     output = [_keyword("quiet", Quiet, False), _keyword("json", AsJson, False)]
-    return _with_options(command, parameters_of(command), output, call)
+    return _with_options(command, parameters, output, call)
 
 
 def parameters_of(command: Command) -> list[inspect.Parameter]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import (
     activate_arithmetic,
     activate_as_recorded,
@@ -37,6 +38,7 @@ from in4310repro.cli.options import (
     with_overrides,
 )
 from in4310repro.runs import presets
+from in4310repro.runs.deviations import parse
 from in4310repro.system.text import shell_word
 
 if TYPE_CHECKING:
@@ -47,7 +49,9 @@ REPORTS = Path("reports")
 
 
 def report(
-    run: Annotated[Path | None, typer.Argument(help=f"A run folder; default: {DEFAULT_RUN.as_posix()}.")] = None,
+    run: Annotated[
+        Path | None, typer.Argument(help=f"A run folder; default: {DEFAULT_RUN.as_posix()}."), before.RUN
+    ] = None,
     out: Annotated[
         Path | None, option("Folder to write the report to; default: reports/NAME, the name of the run's folder.", RUN)
     ] = None,
@@ -74,6 +78,7 @@ def report(
     """
     _refuse_former_use(run, out, data)
     chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
+    before.check_run(run or DEFAULT_RUN)
     load_torch()
     from in4310repro.runs.config import change
     from in4310repro.runs.finished import open_run
@@ -156,6 +161,9 @@ def ablation(
         in4310repro ablation --deviations shared-split,warm-start
     """
     configuration = presets.configure(preset, config, overrides)
+    for name in deviations.split(",") if deviations else ():
+        parse(name)
+    before.check_training(configuration)
     numerics = activate_arithmetic(configuration.numerics, configuration.device)
     from in4310repro.runs import names
     from in4310repro.training.ablation import EACH_THEN_ALL, ablation
@@ -171,8 +179,12 @@ def ablation(
 
 def published(
     corrected: RunPath,
-    published: Annotated[list[Path], typer.Argument(help="Runs of --protocol published, each with its own seed.")],
-    ablation: Annotated[list[Path] | None, typer.Option(help="An ablation.json; may be given several times.")] = None,
+    published: Annotated[
+        list[Path], typer.Argument(help="Runs of --protocol published, each with its own seed."), before.RUN
+    ],
+    ablation: Annotated[
+        list[Path] | None, typer.Option(help="An ablation.json; may be given several times."), before.FILE
+    ] = None,
     reports: Annotated[Path, typer.Option(help="Where published.md goes.")] = Path("reports"),
     from_imagenet: Annotated[
         bool, typer.Option("--from-imagenet", help="The runs start from ImageNet weights: add them to the page.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import (
     DIFFERENCE,
     WRONG_INPUT,
@@ -23,7 +24,7 @@ from in4310repro.cli.console import (
     progress,
     trust_network,
 )
-from in4310repro.cli.options import ClassFolders, Data, Device, OfRun, OnDevice, OwnNetwork, RunPath
+from in4310repro.cli.options import MOVED, ClassFolders, OfRun, OnDevice, OwnNetwork, RunPath
 from in4310repro.system.text import shell_command
 
 if TYPE_CHECKING:
@@ -33,18 +34,34 @@ if TYPE_CHECKING:
     from in4310repro.verification.replay.of_run import Plan
     from in4310repro.verification.replay.of_run import Replay as ReplayOfSetting
 
+
+def _not_negative(option: str) -> before.Checked:
+    def check(value: int) -> None:
+        if value < 0:
+            raise ValueError(f"{option} {value}; expected at least 0")
+
+    return before.Checked(check)
+
+
 Replay = Annotated[
-    int | None, typer.Option(help="Train the first, last and selected epoch again, and this many random ones.")
+    int | None,
+    typer.Option(help="Train the first, last and selected epoch again, and this many random ones."),
+    _not_negative("--replay"),
+]
+Draw = Annotated[
+    int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed."), _not_negative("--draw")
 ]
 Setting = Annotated[str | None, typer.Option(help="Setting to replay, or all of them; default: the selected one.")]
-Draw = Annotated[int | None, typer.Option(help="Seed of the draw of --replay; default: a new one, printed.")]
 
 
 def verify(
     run: Annotated[Path, typer.Argument(help="A run folder, such as runs/demo, or a bundle of one.")],
-    data: Data = None,
+    # Not checked before: differences that are known without the images are printed nevertheless.
+    data: Annotated[str | None, typer.Option(help=MOVED)] = None,
     numerics: OfRun = None,
-    report: Annotated[Path | None, typer.Option(help="Compare the JSON files and pages of this report, too.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Compare the JSON files and pages of this report, too."), before.REPORT
+    ] = None,
     manifest_sha256: Annotated[str | None, typer.Option(help="The sha256 that verify printed, to compare.")] = None,
     replay: Replay = None,
     draw: Draw = None,
@@ -61,16 +78,19 @@ def verify(
         in4310repro verify runs/demo --replay 18 --setting all
         in4310repro verify bundle.zip             # of export --as bundle
     """
-    load_torch()
-    from in4310repro.verification import verdict_of_nothing
-    from in4310repro.verification.replay.of_run import check_request
+    from in4310repro.runs.folder import RunFolder
 
-    check_request(replay, draw, setting)
+    for name, given in (("--draw", draw), ("--setting", setting)):
+        if replay is None and given is not None:
+            raise ValueError(f"{name} {given} says what --replay K trains again, and --replay is not given")
     try:
+        if not run.is_file():
+            RunFolder.open(run)
+        load_torch()
         request = _Request(data, numerics, report, manifest_sha256, replay, draw, setting, model)
         answer = (_verify_bundle if run.is_file() else _verify)(run, request)
     except (ValueError, OSError):
-        print_line(verdict_of_nothing(run))
+        print_line(f"{run}: neither verified nor refuted; the error says what is missing")
         raise
     for line in answer.lines:
         print_line(line)
@@ -315,10 +335,14 @@ def compare(first: RunPath, second: RunPath) -> None:
 
 def evaluate(
     run: RunPath,
-    data: Annotated[str | None, typer.Option(help="Folder of class folders; default: the run's test set.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Folder of class folders; default: the run's test set."), before.FOLDER
+    ] = None,
     class_folders: ClassFolders = None,
     out: Annotated[
-        Path | None, typer.Option(help="JSON file for the result, or a .csv file of every image and its scores.")
+        Path | None,
+        typer.Option(help="JSON file for the result, or a .csv file of every image and its scores."),
+        before.TO_FILE,
     ] = None,
     device: OnDevice = None,
     numerics: OfRun = None,
@@ -357,11 +381,29 @@ def evaluate(
     conclude(measured)
 
 
+def _are_images(place: Path) -> None:
+    if not place.exists():
+        raise ValueError(f"no image and no folder {place}")
+
+
+def _takes_scores(file: Path) -> None:
+    if file.suffix not in (".csv", ".json"):
+        raise ValueError(f"--out {file}; a name that ends with .csv or .json is valid")
+    before.TO_FILE.check(file)
+
+
+IMAGES_THERE, SCORES_FILE = before.Checked(_are_images), before.Checked(_takes_scores)
+
+
 def predict(
     run: RunPath,
-    images: Annotated[list[Path], typer.Argument(help="Image files, and folders of images at any depth.")],
-    out: Annotated[Path | None, typer.Option(help="A .csv or .json file; default: CSV on standard output.")] = None,
-    device: Annotated[str | None, typer.Option(help=Device)] = None,
+    images: Annotated[
+        list[Path], typer.Argument(help="Image files, and folders of images at any depth."), IMAGES_THERE
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="A .csv or .json file; default: CSV on standard output."), SCORES_FILE
+    ] = None,
+    device: OnDevice = None,
     numerics: OfRun = None,
     model: OwnNetwork = None,
 ) -> None:
@@ -375,8 +417,6 @@ def predict(
     from in4310repro.runs.finished import open_run
     from in4310repro.system.processes import join
 
-    if out and out.suffix not in (".csv", ".json"):
-        raise ValueError(f"--out {out}; a name that ends with .csv or .json is valid")
     with join("cpu") as processes, open_run(run, processes) as finished:
         trust_network(model, finished.config.model)
         active = activate_as_recorded(finished.fingerprint, numerics, device)

@@ -11,13 +11,27 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import DIFFERENCE, conclude, load_torch, print_line, print_text, progress
 
 if TYPE_CHECKING:
     from in4310repro.trace import TraceFile
     from in4310repro.trace.comparison import Growth
 
-TracePath = Annotated[Path, typer.Argument(help="A file that in4310repro.trace.Trace wrote, such as a.trace.")]
+
+def _is_regular(path: Path) -> None:
+    from in4310repro.system.files import open_regular
+
+    # A named pipe would be waited for.
+    with open_regular(path, sys.maxsize):
+        pass
+
+
+TracePath = Annotated[
+    Path,
+    typer.Argument(help="A file that in4310repro.trace.Trace wrote, such as a.trace."),
+    before.Checked(_is_regular),
+]
 
 
 def diff(
@@ -35,14 +49,14 @@ def diff(
         in4310repro diff a.trace b.trace --values
         in4310repro diff a.trace b.trace --figure growth.svg
     """
+    if figure and figure.suffix != ".svg":
+        raise ValueError(f"--figure {figure}; a name that ends with .svg is valid")
     load_torch()
     from in4310repro.report.trace_chart import draw_growth
     from in4310repro.system.files import write_file
     from in4310repro.trace import compare
     from in4310repro.trace.comparison import compare_elements
 
-    if figure and figure.suffix != ".svg":
-        raise ValueError(f"--figure {figure}; a name that ends with .svg is valid")
     comparison = compare(_read(first), _read(second))
     elements = compare_elements(comparison) if values else {}
     print_line(comparison.paragraph())
@@ -62,12 +76,10 @@ def diff(
 
 def _read(path: Path) -> TraceFile:
     """Read a trace from a regular file; refuse a named pipe, which would block."""
-    from in4310repro.system.files import open_regular
     from in4310repro.trace import read_trace
 
-    # A named pipe would be waited for.
-    with open_regular(path, sys.maxsize):
-        return read_trace(path)
+    _is_regular(path)
+    return read_trace(path)
 
 
 def _table(growth: Sequence[Growth], start: int) -> Iterator[str]:
@@ -111,14 +123,14 @@ def explain(
         in4310repro explain train:make --only threads --only "hash seed"
         in4310repro explain runs/demo
     """
-    from in4310repro.trace import causes
-
-    load_torch()
     function, arguments, libraries = training, list[str](), list[str]()
     if Path(training).is_dir():
         function, arguments, libraries = f"{FIRST_STEPS}:first_steps", [str(Path(training).absolute())], [FIRST_STEPS]
     elif ":" not in training:
         raise ValueError(f"{training} is no run folder; MODULE:FUNCTION, such as train:make, or a run folder is valid")
+    load_torch()
+    from in4310repro.trace import causes
+
     with progress().steps(f"running {training}") as shown:
         found = causes.explain(
             function,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from in4310repro.cli import before
 from in4310repro.cli.console import (
     OUTPUT,
     activate_for,
@@ -176,7 +177,7 @@ def train(
     out: Out = None,
     resume: Annotated[bool, option(Resume, RUN, "--resume")] = False,
     keep_epochs: Annotated[bool, option(KeepEpochs, RUN, "--keep-epochs")] = False,
-    log_steps: Annotated[str | None, option(LogSteps, RUN, of=CHOICES["log_steps"])] = None,
+    log_steps: Annotated[str | None, option(LogSteps, RUN, of=CHOICES["log_steps"]), before.choice("log_steps")] = None,
     trace: Annotated[str | None, option(TraceSteps, RUN, metavar="N")] = None,
     dry_run: Annotated[bool, option(DryRun, RUN, "--dry-run")] = False,
     optimizer: Annotated[
@@ -220,6 +221,11 @@ def train(
     _say_what_is_chosen(choice, configuration, overrides)
     if (keep_epochs or log_steps or trace) and all(map(configuration.training.fits_head, configuration.settings)):
         raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
+    before.check_training(configuration, resume=resume)
+    if resume and not launch.restarts() and not launch.is_silent():
+        from in4310repro.runs.folder import refuse_without_run
+
+        refuse_without_run(folder)
     numerics = activate_for(configuration)
     if dry_run:
         _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)

@@ -208,9 +208,23 @@ def image_paths(root: Path, report: Report = _refuse) -> list[str]:
     """
     if not _is_utf8(str(root)):
         raise ValueError(f"folder name {str(root)!r} is not valid UTF-8; rename it")
+    refuse_no_folder(root)
+    return [path for path in sorted(_paths(root, report, images=True)) if _can_be_kept(root, path, report)]
+
+
+def refuse_no_folder(root: Path) -> None:
+    """Raise ValueError if the folder of images does not exist."""
     if not root.is_dir():
         raise ValueError(f"no folder {root}; a folder of images is needed")
-    return [path for path in sorted(_paths(root, report, images=True)) if _can_be_kept(root, path, report)]
+
+
+def count_images(root: Path, class_folders: str | None = None) -> int:
+    """Return the number of images in class folders, without reading them; see `catalogue` for `class_folders`.
+
+    Raises:
+        ValueError: as `catalogue`.
+    """
+    return len(_list_images(root, SILENT, _refuse, class_folders))
 
 
 def _can_be_kept(root: Path, path: str, report: Report) -> bool:

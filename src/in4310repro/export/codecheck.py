@@ -10,10 +10,10 @@ import yaml
 
 from in4310repro.export import facts, verified
 from in4310repro.export.extras import Extras
-from in4310repro.report.exhibit import RECORD
 from in4310repro.report.page import make_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.names import RECORD
 
 VERSION = "https://codecheck.org.uk/spec/config/1.0/"
 FILE = "codecheck.yml"

@@ -10,11 +10,11 @@ from pathlib import Path
 from in4310repro.export.extras import Extras
 from in4310repro.report import check_page
 from in4310repro.report.check import list_report_files
-from in4310repro.report.exhibit import RECORD
 from in4310repro.report.exhibits import exhibits
 from in4310repro.runs import names
 from in4310repro.runs.config import Config, to_json
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.names import RECORD
 from in4310repro.runs.presets import publishable
 from in4310repro.system.files import file_sha256, regular_file
 

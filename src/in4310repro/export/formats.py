@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Collection
-from datetime import date
 from pathlib import Path
 from types import ModuleType
 
 from in4310repro.export.extras import Extras
-from in4310repro.export.table import FORMATS, OPTIONS
+from in4310repro.export.table import FORMATS, refuse_file, refuse_no_date, refuse_unknown
 from in4310repro.export.writing import write_archive, write_files
 from in4310repro.report.check import report_differences
 from in4310repro.runs.finished import FinishedRun
-from in4310repro.system.text import did_you_mean
 from in4310repro.verification.folder import altered_files
 
 
@@ -34,15 +31,14 @@ def export(run: FinishedRun, name: str, to: Path, extras: Extras) -> list[Path]:
             another run; the date is none; a file is in the way; or the format lacks something (see its `contents`).
         OSError: a file cannot be read or written.
     """
-    _refuse_unknown(name)
+    refuse_unknown(name)
     if changed := altered_files(run.files):
         raise ValueError(f"{changed[0]}; an export takes a run as it was written")
     if extras.report is not None and (different := report_differences(run.folder, extras.report)):
         raise ValueError(f"{extras.report} is no report of {run.folder} as it is now: {different[0]}")
-    if to.exists() and not to.is_dir():
-        raise ValueError(f"--out {to} is a file; a folder is needed")
+    refuse_file(to)
     if extras.date is not None:
-        _refuse_no_date(extras.date)
+        refuse_no_date(extras.date)
     contents = _module(name).contents(run, extras)
     zip_name = FORMATS[name].zip_name
     return write_archive(to / zip_name, contents) if zip_name else write_files(to, contents)
@@ -54,28 +50,5 @@ def describe(name: str, files: list[Path]) -> str:
     return words
 
 
-def refuse_unused(name: str, given: Collection[str]) -> None:
-    """Raise ValueError if there is no such format, or a field of `Extras` was given that the format does not read."""
-    _refuse_unknown(name)
-    for option, field in OPTIONS.items():
-        if field in given and field not in FORMATS[name].takes:
-            takers = [other for other, each in FORMATS.items() if field in each.takes]
-            raise ValueError(f"--as {name} has no use for {option}; it is for {', '.join(takers)}")
-
-
-def _refuse_unknown(name: str) -> None:
-    if name not in FORMATS:
-        raise ValueError(f"no format {name[:100]!r}; valid are {', '.join(FORMATS)}{did_you_mean(name[:100], FORMATS)}")
-
-
 def _module(name: str) -> ModuleType:
     return importlib.import_module(f"in4310repro.export.{FORMATS[name].module}")
-
-
-def _refuse_no_date(text: str) -> None:
-    try:
-        valid = date.fromisoformat(text).isoformat() == text
-    except ValueError:
-        valid = False
-    if not valid:
-        raise ValueError(f"--date {text[:100]} is no date; YYYY-MM-DD is valid")

@@ -9,6 +9,7 @@ from typing import Any
 
 from in4310repro.export import facts, verified
 from in4310repro.export.extras import Extras
+from in4310repro.export.table import refuse_dateless
 from in4310repro.report.page import make_record
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
@@ -27,10 +28,7 @@ def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes | Path]:
     Raises:
         ValueError: no date is given, which a crate must have.
     """
-    if extras.date is None:
-        raise ValueError(
-            "an RO-Crate says when it is published, and a run records no date; --date YYYY-MM-DD is needed"
-        )
+    refuse_dateless("ro-crate", extras.date)
     files = facts.run_files(run) | facts.report_files(run, extras.report)
     given = {} if extras.verification is None else {VERIFICATION: json_bytes(verified.publishable(extras.verification))}
     crate = {"@context": [f"{VERSION}/context", {"sha256": "https://schema.org/sha256"}]}

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import date
+from pathlib import Path
 from typing import NamedTuple
+
+from in4310repro.system.text import did_you_mean
 
 
 class Format(NamedTuple):
@@ -46,3 +51,38 @@ OPTIONS = {
     "--date": "date",
 }
 LEFT_OUT = {"verification": "what verify computes again", "report": "the report and its figures"}
+
+
+def refuse_unknown(name: str) -> None:
+    """Raise ValueError if there is no such format."""
+    if name not in FORMATS:
+        raise ValueError(f"no format {name[:100]!r}; valid are {', '.join(FORMATS)}{did_you_mean(name[:100], FORMATS)}")
+
+
+def refuse_no_date(text: str) -> None:
+    """Raise ValueError unless the text is a day as YYYY-MM-DD."""
+    try:
+        valid = date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError(f"--date {text[:100]} is no date; YYYY-MM-DD is valid")
+
+
+def refuse_dateless(name: str, day: str | None) -> None:
+    """Raise ValueError if a format needs a day of publication and none was given."""
+    if name == "ro-crate" and day is None:
+        raise ValueError(
+            "an RO-Crate says when it is published, and a run records no date; --date YYYY-MM-DD is needed"
+        )
+
+
+def refuse_file(out: Path) -> None:
+    """Raise ValueError if a file is where the folder of an export would be."""
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; a folder is needed")
+
+
+def unused(name: str, given: Collection[str]) -> list[str]:
+    """Return the options that filled one of the `given` fields of `Extras`, which the format does not read."""
+    return [option for option, field in OPTIONS.items() if field in given and field not in FORMATS[name].takes]

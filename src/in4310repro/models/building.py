@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from in4310repro.data.preprocessing import DECIDED_BY_WEIGHTS, METADATA, Preprocessing, from_json
-from in4310repro.models.sources import Source
+from in4310repro.models.sources import Source, refuse_no_weights
 from in4310repro.models.weights import Content, State, convert_state, merge_weights, read_content
 from in4310repro.system.numerics import generator_for
 from in4310repro.system.tensors import load_state
-from in4310repro.system.text import did_you_mean
 
 # Modules whose weights are drawn by name; what others hold is what their network's constructor draws.
 DRAWN = (nn.Conv2d, nn.Linear, nn.BatchNorm2d)
@@ -45,10 +44,8 @@ def read_weights(network: Source, weights: str) -> Weights:
         content = network.read_imagenet()
         preprocessing: Preprocessing | None = network.imagenet_preprocessing()
     else:
+        refuse_no_weights(weights)
         file = Path(weights)
-        if not file.exists():
-            near = did_you_mean(weights, ("none", "imagenet"))
-            raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
         content = read_content(file)
         preprocessing = _preprocessing_of(network, file, content)
     return Weights(

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from in4310repro.data.preprocessing import INTERPOLATIONS, Preprocessing
 from in4310repro.system import machine
 from in4310repro.system.files import file_sha256
-from in4310repro.system.text import as_function
+from in4310repro.system.text import as_function, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -39,6 +39,14 @@ HEAD_PRESET = "photographs-head"  # the preset that fits the head of its ImageNe
 TIMM = "timm:"
 # Names of the user's functions that the user has given in this process.
 TRUSTED: set[str] = set()
+
+
+def refuse_no_weights(weights: str) -> None:
+    """Raise ValueError if weights are neither `none` nor `imagenet`, and no file has their name."""
+    known = ("none", "imagenet")
+    if weights not in known and not Path(weights).exists():
+        near = did_you_mean(weights, known)
+        raise ValueError(f"no weights {weights!r}; valid are none, imagenet or a .safetensors or .pth file{near}")
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from in4310repro.report import check_page
-from in4310repro.report.exhibit import RECORD, Exhibit, figure_name
+from in4310repro.report.exhibit import Exhibit, figure_name
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.page import FIGURE, PAGES, list_drawn_figures, make_drawings, make_pages, make_report_record
 from in4310repro.report.photographs import RANKING, list_shown_paths
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.names import RECORD
 from in4310repro.system.files import json_bytes, read_bytes, read_json, regular_file
 from in4310repro.system.schema import differences
 from in4310repro.system.signals import temporary_folder
@@ -39,8 +40,7 @@ def report_differences(run_folder: Path, report: Path) -> list[str]:
     Raises:
         ValueError: the folder holds no report, or the run cannot be read or has no feature maps.
     """
-    if not (report / RECORD).exists():
-        raise ValueError(f"{report} holds no report: expected {RECORD}, which `in4310repro report` writes")
+    names.refuse_no_report(report)
     run = FinishedRun.open(run_folder)
     all_exhibits = exhibits(run)
     figures = {f"{exhibit.name}.json": exhibit.numbers for exhibit in all_exhibits}

@@ -18,7 +18,6 @@ from in4310repro.metrics import (
     wilson,
 )
 from in4310repro.report.exhibit import (
-    RECORD,
     Cell,
     Exhibit,
     FigureTable,
@@ -30,6 +29,7 @@ from in4310repro.report.exhibit import (
 from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.report.uncertainty import DRAWS, bootstrap
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.names import RECORD
 from in4310repro.runs.selection import best_epoch, unit
 from in4310repro.runs.settings import OptimizerSetting
 

@@ -12,7 +12,6 @@ from typing import Any
 from in4310repro.metrics import Interval
 from in4310repro.system.machine import brief
 
-RECORD = "run.json"
 ABSENT = "-"
 SAME = "no difference seen"
 MOST_NAMED = 3

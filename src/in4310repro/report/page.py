@@ -15,7 +15,7 @@ from in4310repro.metrics import SCALARS
 from in4310repro.report import charts, check_page, markup
 from in4310repro.report.charts import select_curves
 from in4310repro.report.class_exhibits import TEST
-from in4310repro.report.exhibit import RECORD, Cell, Exhibit, Sentence, figure_source, to_text
+from in4310repro.report.exhibit import Cell, Exhibit, Sentence, figure_source, to_text
 from in4310repro.report.exhibits import exhibits
 from in4310repro.report.feature_exhibits import ACTIVATIONS
 from in4310repro.report.markup import read_asset, render
@@ -35,6 +35,7 @@ from in4310repro.report.verdict import describe_differences, describe_selection_
 from in4310repro.runs import config as configuration
 from in4310repro.runs import names
 from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.names import RECORD
 from in4310repro.runs.presets import publishable, reproducing_command
 from in4310repro.runs.records import RunMetrics
 from in4310repro.system.files import json_bytes, read_json, write_file

@@ -23,7 +23,7 @@ from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
-from in4310repro.runs.folder import RunFolder, describe_status
+from in4310repro.runs.folder import RunFolder, finished_files
 from in4310repro.runs.presets import HEAD_PRESET
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Pixels, RunMetrics
 from in4310repro.runs.selection import select
@@ -196,18 +196,6 @@ class FinishedRun:
         split = replace(self.split, root=image_root(self.config.images, data))
         check_contents(split)
         return split
-
-
-def finished_files(folder: Path) -> RunFolder:
-    """Return the files of a finished run, without checking their content.
-
-    Raises:
-        ValueError: the folder is not a run, or the run is not finished.
-    """
-    files = RunFolder.open(folder)
-    if not (folder / names.METRICS).exists():
-        raise ValueError(f"{folder} holds no finished run: it has no {names.METRICS}{describe_status(files)}")
-    return files
 
 
 def image_root(images: ImageSettings, data: str | None) -> Path:

@@ -19,10 +19,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from in4310repro.data.preprocessing import Preprocessing, to_metadata
@@ -40,8 +39,11 @@ from in4310repro.system.files import (
     write_file,
 )
 from in4310repro.system.schema import LONGEST, check
-from in4310repro.system.tensors import read_tensors, tensor_bytes
 from in4310repro.system.text import visible
+
+# torch is imported where tensors are: that a folder is no run is said before it is loaded.
+if TYPE_CHECKING:
+    import torch
 
 DEFAULT = Preprocessing()
 NAMED_RUNS = 5
@@ -119,6 +121,8 @@ class RunFolder:
         self, name: str, tensors: Mapping[str, torch.Tensor], preprocessing: Preprocessing = DEFAULT
     ) -> None:
         """Write weights and their preprocessing as a safetensors file, with its manifest entry."""
+        from in4310repro.system.tensors import tensor_bytes
+
         self.write_bytes(name, tensor_bytes(tensors, to_metadata(preprocessing)))
 
     def write_arrays(self, name: str, **arrays: NDArray[Any]) -> None:
@@ -155,6 +159,8 @@ class RunFolder:
         Raises:
             ValueError: the file is missing, is not a regular file, is damaged, or a link leads out of the folder.
         """
+        from in4310repro.system.tensors import read_tensors
+
         return read_tensors(self.file(name))
 
     def read_arrays(self, name: str) -> dict[str, NDArray[Any]]:
@@ -207,6 +213,18 @@ class RunFolder:
         """
         manifest = {name: sha256 for name, sha256 in self.manifest().items() if name != FEATURES}
         return hashlib.sha256(manifest_bytes(manifest)).hexdigest()
+
+
+def finished_files(folder: Path) -> RunFolder:
+    """Return the files of a finished run, without checking their content.
+
+    Raises:
+        ValueError: the folder is not a run, or the run is not finished.
+    """
+    files = RunFolder.open(folder)
+    if not (folder / METRICS).exists():
+        raise ValueError(f"{folder} holds no finished run: it has no {METRICS}{describe_status(files)}")
+    return files
 
 
 def refuse_without_run(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Names of the files in a run folder."""
 
 import re
+from pathlib import Path
 
 CONFIG = "config.json"
 FINGERPRINT = "fingerprint.json"
@@ -25,8 +26,16 @@ KEPT_EPOCHS = "epochs"
 LOGS = "logs"
 STEPS = "steps.csv"  # below it and the folder of a setting
 
+RECORD = "run.json"  # of a report
+
 OF_RUN = (CONFIG, FINGERPRINT, SPLIT, PIXELS, GROUPS, SCORES, METRICS, FEATURES)
 OF_SETTING = (HISTORY, TENSORS, BEST_WEIGHTS, LAST_WEIGHTS)
+
+
+def refuse_no_report(folder: Path) -> None:
+    """Raise ValueError if the folder holds no report."""
+    if not (folder / RECORD).exists():
+        raise ValueError(f"{folder} holds no report: expected {RECORD}, which `in4310repro report` writes")
 
 
 def of_setting(setting: str, name: str) -> str:

@@ -192,6 +192,12 @@ def to_toml(config: Config) -> str:
     return "\n".join(lines)
 
 
+def refuse_without_images(config: Config) -> None:
+    """Raise ValueError if the configuration has neither a folder of images nor scenes to draw."""
+    if not config.data and not config.scenes:
+        raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
+
+
 def with_counts(config: Config, images: int) -> Config:
     """Return the configuration after replacing a split `SHARES` by image counts in the preset's proportions.
 

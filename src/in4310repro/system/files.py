@@ -29,6 +29,7 @@ LONGEST_NAME = 60  # characters of a folder's name; file systems take 255 bytes
 DEVICES_OF_WINDOWS = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))}
 _HELD: dict[Path, FileLock] = {}  # by path of the lock's file
 REASONS = {
+    errno.EBADF: "it is closed",
     errno.ENOSPC: "no space is left on the disk",
     errno.EROFS: "the disk is read-only",
     errno.EACCES: "permission is denied",

@@ -166,6 +166,13 @@ def _native(device: str, note: str = "") -> Numerics:
     )
 
 
+def check_device(device: str) -> None:
+    """Raise ValueError if no machine has the device, whatever its cards are; nothing is imported."""
+    if not re.fullmatch(r"auto|cpu(:0)?|cuda(:(0|[1-9][0-9]{0,2}))?", device, re.ASCII):
+        near = did_you_mean(device, ("auto", "cpu", "cuda"))
+        raise ValueError(f"no device {device!r}; valid are auto, cpu, cuda and cuda:N{near}")
+
+
 def resolve_device(device: str, cards: int) -> str:
     """Return the name of the torch device for a value of `--device`, given the number of CUDA devices.
 
@@ -174,16 +181,11 @@ def resolve_device(device: str, cards: int) -> str:
     """
     import torch
 
+    check_device(device)
     if device == "auto":
         return "cuda" if cards else "cpu"
-    try:
-        asked = torch.device(device)
-        kind = asked.type
-    except RuntimeError:
-        kind = ""
-    if kind not in ("cpu", "cuda"):
-        near = did_you_mean(device, ("auto", "cpu", "cuda"))
-        raise ValueError(f"no device {device!r}; valid are auto, cpu, cuda and cuda:N{near}")
+    asked = torch.device(device)
+    kind = asked.type
     if kind == "cuda" and not cards:
         raise ValueError(f"device {device!r} was asked for and torch {torch.__version__} sees no CUDA device; use cpu")
     if kind == "cuda" and (asked.index or 0) >= cards:

@@ -163,16 +163,24 @@ def print_plain(console: Console, text: str) -> None:
     console.print(Text(_encodable(text, console.encoding)), soft_wrap=True)
 
 
-def write_line(stream: IO[str], text: str) -> None:
-    """Write text and a line break to the stream; ignore a closed pipe."""
+def write_line(stream: IO[str], text: str) -> bool:
+    """Write text and a line break to the stream; return False if it is a pipe that its reader has closed.
+
+    After an error, the stream leads nowhere, so that the rest is not tried, and Python's last flush does not fail.
+
+    Raises:
+        OSError: the stream cannot be written.
+    """
     try:
         stream.write(_encodable(text, getattr(stream, "encoding", None) or "utf-8") + "\n")
         stream.flush()
     except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         # Windows says that the argument is invalid.
         if not isinstance(error, BrokenPipeError) and (os.name != "nt" or error.errno != errno.EINVAL):
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return False
+    return True
 
 
 def _encodable(text: str, encoding: str) -> str:

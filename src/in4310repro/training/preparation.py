@@ -32,7 +32,7 @@ from in4310repro.metrics import wilson
 from in4310repro.models import trained_part
 from in4310repro.models.building import Weights
 from in4310repro.runs.config import FIVE_MODULES, Config, with_preprocessing
-from in4310repro.runs.presets import with_counts
+from in4310repro.runs.presets import refuse_without_images, with_counts
 from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
@@ -227,12 +227,11 @@ def _load_catalogue(config: Config, progress: Progress, class_folders: str | Non
 
     If no split was given for the images, it is filled in as image counts in the proportions of the preset.
     """
+    refuse_without_images(config)
     if config.data:
         images = catalogue(Path(config.data), progress, class_folders)
-    elif config.scenes:
-        images = embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
     else:
-        raise ValueError(f"preset {config.preset} trains on real images: --data FOLDER names their class folders")
+        images = embedded_catalogue(config.scenes, config.image_size, config.seed, progress)
     config = with_counts(config, len(images.entries))
     progress.message(
         f"{len(images.entries)} images of {len(images.classes)} classes, split {config.split}: "

@@ -17,7 +17,6 @@ from in4310repro.verification.routine import (
     last_lines,
     verdict_of_agreement,
     verdict_of_differences,
-    verdict_of_nothing,
     verify,
 )
 from in4310repro.verification.scores import SCORE_TOLERANCE, score_differences
@@ -35,7 +34,6 @@ __all__ = [
     "unchecked_in",
     "verdict_of_agreement",
     "verdict_of_differences",
-    "verdict_of_nothing",
     "verify",
     "wrong_in_manifest",
 ]

@@ -174,11 +174,6 @@ def verdict_of_agreement(folder: Path, verified: Verification, more: str = "") -
     return f"{folder}: verified, no difference, {_tier(verified)}{more}"
 
 
-def verdict_of_nothing(folder: Path) -> str:
-    """Return the first output line of a verification that could not be carried out."""
-    return f"{folder}: neither verified nor refuted; the error says what is missing"
-
-
 def last_lines(folder: Path, verified: Verification, report: Path | None = None) -> Iterator[str]:
     """Yield the output lines that follow the verdict of a verification without differences.
 

@@ -49,11 +49,8 @@ class Plan:
         return sorted((*self.known, *self.drawn))
 
 
-def check_request(draws: int | None, seed: int | None, setting: str | None = None) -> None:
-    """Raise ValueError if `--replay` or `--draw` is negative, or an option of `--replay` is given without it."""
-    for option, given in (("--draw", seed), ("--setting", setting)):
-        if draws is None and given is not None:
-            raise ValueError(f"{option} {given} says which epochs --replay K trains again, and --replay is not given")
+def check_request(draws: int | None, seed: int | None) -> None:
+    """Raise ValueError if `--replay` or `--draw` is negative."""
     for option, value in (("--replay", draws), ("--draw", seed)):
         if value is not None and value < 0:
             raise ValueError(f"{option} {value}; expected at least 0")
