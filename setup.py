@@ -8,6 +8,7 @@ no Python ABI is in their names, and one for another platform is built by naming
 
 import copy
 import hashlib
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -65,7 +66,9 @@ class PlainLibraries(build_ext):
         return str(Path(*fullname.split("."))) + ".so"
 
     def build_extension(self, ext: Extension) -> None:
-        """Build one; on Windows with clang, since Microsoft's compiler has no vector types."""
+        """Name one and build it; on Windows with clang, since Microsoft's compiler has no vector types."""
+        # pip shows it with -v.
+        sys.stdout.write(f"compiling {ext.name} from {len(ext.sources)} source files\n")
         if self.compiler.compiler_type != "msvc":
             # Libraries for several processors have object files of the same names, and are built at once.
             own = copy.copy(self)
@@ -82,6 +85,7 @@ class PlainLibraries(build_ext):
         """Build all; a build that fails leaves no library of an earlier source behind."""
         for file in (*FEATURES.glob("_kernel_*"), *ARITHMETIC.glob("_arithmetic_*"), *TRACE.glob("_trace_*")):
             file.unlink()
+        sys.stdout.write(f"compiling {len(self.extensions)} libraries, which takes minutes on a slow machine\n")
         super().run()
 
 

@@ -46,6 +46,15 @@ IMPORTED = (
 )
 
 
+def pytest_report_header() -> list[str]:
+    """Name what tests compile, for minutes on a slow machine; what they print themselves is captured."""
+    compiled = {
+        "rustc": "tests/oracle compiles the second implementation of the arithmetic (oracle/*.rs)",
+        "clang++": "tests/arithmetic/test_build.py compiles the kernels of portable arithmetic again",
+    }
+    return [f"compiling: {what} with {name}" for name, what in compiled.items() if shutil.which(name)]
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the arithmetic before anything is computed, except in the main process of pytest-xdist."""
     if not config.getoption("numprocesses", None):

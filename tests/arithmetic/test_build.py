@@ -99,11 +99,12 @@ def test_clang_builds_where_the_compiler_of_the_platform_is_microsofts(
 
 
 @pytest.mark.parametrize(("said", "workers"), [(None, True), (3, 3)])
-def test_libraries_are_compiled_at_once_with_object_files_of_their_own(
+def test_libraries_are_named_and_compiled_at_once_with_object_files_of_their_own(
     said: int | None,
     workers: int,
     extensions: Callable[[str], list[Any]],
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     sources = [source for each in extensions("linux-x86_64") for source in each.sources]
     assert len(set(sources)) < len(sources)
@@ -117,6 +118,7 @@ def test_libraries_are_compiled_at_once_with_object_files_of_their_own(
     command.compiler = SimpleNamespace(compiler_type="unix")
     for each in command.distribution.ext_modules:
         command.build_extension(each)
+        assert capsys.readouterr().out == f"compiling {each.name} from {len(each.sources)} source files\n"
     assert len(set(folders)) == len(folders) == len(command.distribution.ext_modules) > 1
 
 

@@ -172,6 +172,16 @@ def test_a_change_that_there_is_not_is_refused_with_the_valid_ones(call: Call) -
     refused(call, ("explain", "train:make", "--only", "moon"), f"no change 'moon'; valid are {names}")
 
 
+def test_the_minutes_of_torch_compile_are_announced(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stop(*_: object, **__: object) -> None:
+        raise ValueError("stopped")
+
+    monkeypatch.setattr("in4310repro.trace.causes.explain", stop)
+    for change, said in (("compile", True), ("threads", False)):
+        error = call("explain", "train:make", "--only", change)[2]
+        assert ("torch.compile compiles the model, which takes minutes" in error) == said
+
+
 def test_a_training_without_a_function_is_refused(call: Call) -> None:
     refused(call, ("explain", "train.py"), "train.py is no run folder; MODULE:FUNCTION, such as train:make")
 

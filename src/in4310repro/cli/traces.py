@@ -128,6 +128,8 @@ def explain(
         function, arguments, libraries = f"{FIRST_STEPS}:first_steps", [str(Path(training).absolute())], [FIRST_STEPS]
     elif ":" not in training:
         raise ValueError(f"{training} is no run folder; MODULE:FUNCTION, such as train:make, or a run folder is valid")
+    if "compile" in (only or ()):
+        progress().message("torch.compile compiles the model, which takes minutes on a slow machine")
     load_torch()
     from in4310repro.trace import causes
 
