@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from in4310repro import arithmetic
-from in4310repro.models.building import construct
+from in4310repro.models.building import construct, initial_state
 from in4310repro.models.sources import FIVE_MODULES, Source
+from in4310repro.system.tensors import load_state
 
 MODULES = 5  # whose feature maps are measured where none are named
 
@@ -127,10 +128,14 @@ def default_modules(model: nn.Module, name: str, side: int, seen: Sequence[Outpu
 # fmt: off
 EQUAL_EVERYWHERE = frozenset({
     "_to_copy", "_unsafe_view", "add", "add_", "alias", "as_strided", "cat", "chunk", "clone", "constant_pad_nd",
-    "contiguous", "copy_", "detach", "empty", "empty_like", "empty_strided", "fill_", "flatten", "hardtanh",
-    "hardtanh_", "lift_fresh", "narrow", "ones", "pad", "permute", "relu", "relu_", "reshape", "resolve_neg", "select",
-    "set_", "slice", "split", "squeeze", "stack", "t", "to", "transpose", "unbind", "unsqueeze", "view", "zero_",
-    "zeros", "zeros_like",
+    "contiguous", "copy_", "detach", "empty", "empty_like", "empty_strided", "fill_", "flatten", "ge", "hardtanh",
+    "hardtanh_", "lift_fresh", "masked_fill", "masked_fill_", "narrow", "ones", "pad", "permute", "relu", "relu6",
+    "relu_", "reshape", "resolve_neg", "select", "set_", "slice", "split", "squeeze", "stack", "t", "to", "transpose",
+    "unbind", "unsqueeze", "view", "view_as", "zero_", "zeros", "zeros_like",
+})
+# What is added to them by their gradients.
+EQUAL_BACKWARD = frozenset({
+    "hardtanh_backward", "new_empty_strided", "select_backward", "slice_backward", "threshold_backward",
 })
 # fmt: on
 
@@ -139,7 +144,8 @@ EQUAL_EVERYWHERE = frozenset({
 def obstacle(network: Source, side: int) -> str:
     """Return a clause that explains why a network cannot run in portable arithmetic; empty if it can.
 
-    Every module needs a kernel, and what the network computes between modules must have the same bits everywhere.
+    Every module needs a kernel, and what the network computes between modules must have the same bits everywhere: in
+    evaluation, of one grey image and of two drawn ones, and in a training step on the latter, with its backward pass.
     The five ResNets are known to fulfil these conditions and are not examined. Results are cached, since the
     command line and a training run both need them.
 
@@ -162,10 +168,33 @@ def obstacle(network: Source, side: int) -> str:
     ]
     if reasons:
         return f"{'; '.join(reasons[:3])}{f' and {len(reasons) - 3} more' if len(reasons) > 3 else ''}"
+    load_state(model, initial_state(model, 0))
+    model = arithmetic.portable(model)
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    images = images.to(memory_format=torch.channels_last)
     with _operations() as seen:
-        pass_one(arithmetic.portable(model), network.name, side)
-    foreign = sorted(seen - EQUAL_EVERYWHERE)
-    return f"its forward() calls {', '.join(foreign)}, whose bits are torch's" if foreign else ""
+        pass_one(model, network.name, side)
+        with torch.inference_mode():
+            model.eval()(images)
+    if foreign := sorted(seen - EQUAL_EVERYWHERE):
+        return f"its forward() calls {', '.join(foreign)}, whose bits are torch's"
+    try:
+        with _operations() as seen, torch.random.fork_rng(devices=[]):
+            _train_on(model, images)
+    except Exception as error:  # code of others
+        return f"its training step fails with {type(error).__name__}: {error}"
+    foreign = sorted(seen - EQUAL_EVERYWHERE - EQUAL_BACKWARD)
+    return f"its training step calls {', '.join(foreign)}, whose bits are torch's" if foreign else ""
+
+
+def _train_on(model: nn.Module, images: Tensor) -> None:
+    """Pass images forward and backward through a network in training mode."""
+    with torch.inference_mode(False), torch.enable_grad():
+        scores = model.train()(images)
+        # What else a network may return in training, its loss refuses.
+        if isinstance(scores, Tensor) and scores.requires_grad:
+            # Numbers that are drawn already: to draw others would be heard.
+            scores.backward(images.flatten()[: scores.numel()].reshape(scores.shape))  # type: ignore[no-untyped-call]
 
 
 @contextlib.contextmanager
