@@ -190,11 +190,12 @@ def test_a_difference_shows_a_value_or_the_first_three_entries() -> None:
         "x: one expected 7 (exact), got 8",
         "x: rows differs in 2 of 4 entries, by up to 6 (exact): [2] expected 3, got 9; [3] expected 4, got 2",
     ]
-    # Arrays are no lists.
+    # Scalars of NumPy are numbers, and large integers have no difference as a float.
     array = {"one": replace(one, value=np.int64(8))}
-    assert compare_value_sets({"one": one}, array, True).differences == [
-        f"x: one expected 7 (exact), got {np.int64(8)!r}"
-    ]
+    assert compare_value_sets({"one": one}, array, True).differences == ["x: one expected 7 (exact), got 8"]
+    large = [Claim(value=[value, 1]) for value in (2**2000, 2**2000 + 1)]
+    (difference,) = compare_value_sets({"one": large[0]}, {"one": large[1]}, True).differences
+    assert difference.startswith("x: one differs in 1 of 2 entries (exact): [0] expected 1148")
 
 
 def test_every_key_of_either_side_is_accounted_for_in_order() -> None:

@@ -70,8 +70,10 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Proje
 @pytest.fixture
 def written(project: Project) -> Project:
     """Return the project after its two golden files were written."""
-    # The second has no file yet while the first is written.
-    assert [project.update(case)[0] for case in ("weights", "spectrum")] == [1, 0]
+    code, text = project.update("weights,spectrum")
+    assert code == 0, text
+    for case in ("weights", "spectrum"):
+        assert f"golden: wrote golden/{case}.json; commit it with environments.json" in text
     return project
 
 
@@ -167,19 +169,37 @@ def test_a_file_that_no_test_asks_for_ends_with_exit_code_1_if_all_tests_ran(wri
 def test_an_update_is_refused_without_a_reason_on_a_dirty_tree_in_ci_and_of_no_case(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, text = project.run("--golden-update", "weights")
-    assert code == 4
-    assert "pytest --golden-update weights --golden-reason" in text
-    assert "--golden-reason with at least two words" in project.update("weights", "because")[1]
-    code, text = project.update("wieghts")
-    assert code == 4
-    assert "no test uses case 'wieghts'; cases used: spectrum, weights" in text
+    def refused(case: str, *reason: str) -> str:
+        code, text = project.run("--golden-update", case, *("--golden-reason", *reason) * bool(reason))
+        assert (code, "weights: " in text, (project.folder / "golden").exists()) == (4, False, False), text
+        return text
+
+    assert "pytest --golden-update weights --golden-reason" in refused("weights")
+    assert "--golden-reason with at least two words" in refused("weights", "because")
+    assert "is the example of the hint" in refused("weights", "why it moved")
+    message = "no test uses case 'wieghts', 'spectra'; cases used: spectrum, weights"
+    assert message in refused("wieghts,weights,spectra", "first values")
+    assert "case '' names a file" in refused("weights,", "first values")
     monkeypatch.setenv("CI", "true")
-    assert "golden: golden files are never written in CI" in project.update("weights")[1]
+    assert "golden: golden files are never written in CI" in refused("weights", "first values")
     monkeypatch.delenv("CI")
     (project.folder / "more.py").write_text("")
-    assert "golden: the tree has changes" in project.update("weights")[1]
-    assert not (project.folder / "golden/weights.json").exists()
+    assert "golden: the tree has changes" in refused("weights", "first values")
+
+
+def test_an_update_that_fails_shows_one_error_and_leaves_no_folder(project: Project) -> None:
+    project.write(
+        "import pytest\n\n@pytest.mark.parametrize('case', ['mixed', 'alike'])\ndef test_it(golden, case):\n"
+        "    golden(case, {'it': [[1, 2], [1, 'a']]} if case == 'mixed' else {1: 0, '1': 0})\n"
+    )
+    # Names that the text of the tests does not hold are known after it ran.
+    code, text = project.run("--golden-update", "mixed", "--golden-update", "other", "--golden-reason", "first values")
+    assert code == 4
+    assert "golden: no test uses case 'other'; cases used: alike, mixed" in text
+    assert "golden: mixed: it[1][1] is a text, and mixed: it[1][0] is a number; a list is of one kind" in text
+    assert "two of the names 1, '1' print alike" in text
+    assert "During handling" not in text
+    assert not (project.folder / "golden").exists()
 
 
 def test_a_case_is_asked_for_once_and_has_the_name_of_a_file(project: Project) -> None:

@@ -6,12 +6,26 @@ import datetime
 import json
 import re
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
-from in4310repro.golden import ENVIRONMENTS, Case, Claim, find_faults, read_environments, renew, update, writing
+from in4310repro.golden import (
+    ENVIRONMENTS,
+    Case,
+    Claim,
+    compare,
+    find_faults,
+    read,
+    read_environments,
+    renew,
+    update,
+    writing,
+)
 from in4310repro.system.files import file_sha256, json_bytes
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import Numerics
@@ -124,6 +138,105 @@ def test_files_are_listed_with_the_others_of_their_environment_and_with_no_other
     ]
     update_case(folder, "y", NEWER)
     assert environments(folder)[1:] == [("b", "portable", "cpu", ["x.json", "y.json"])]
+
+
+def case_of(claim: Claim) -> Case:
+    def case() -> dict[str, Claim]:
+        return {"it": claim}
+
+    return case
+
+
+HELD: list[Any] = [
+    *(7, -0.0, 5e-324, True, None, "", "a\0\ud800\U0001f600", 2**63, 2**64, -(2**2000)),
+    *([], [[], []], [1, 2.5], [2**63, -1], [2**70, 1.5], [None, None], [True, False], [[1, 2], [3, 4]]),
+    *((1, 2), [(1, 2), (3, 4)], {"a": [1, "b"][1], "c": {"d": (1, 2)}}, [{"a": 1}, {"a": "b"}]),
+    *(np.float32(0.1), np.float64(0.1), np.float16(0.1), np.int64(-3), np.uint64(2**64 - 1), np.bool_(1), np.str_("a")),
+    *([np.float32(0.1)], [np.int8(1), np.int8(2)], [np.arange(2), np.arange(2)], [np.float32(0.1), 0.1]),
+    *(np.array(3.0), np.array([["a", "bc"]]), np.array([[0.1, -0.0]], "float16"), np.array([[True]])),
+]
+
+
+@pytest.mark.parametrize("value", HELD, ids=lambda value: f"{value!r}"[:20].encode("ascii", "replace").decode())
+def test_a_value_that_is_written_is_read_and_compares_equal(folder: Path, value: Any) -> None:
+    case = case_of(Claim(value=value))
+    update(folder, "x", {"x": case}, "first values", HERE, {})
+    result = compare("x", read(folder, "x"), case(), HERE, VERSIONS, read_environments(folder))
+    assert result.differences == []
+    assert find_faults(folder, {"x": case}, {}) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([1, "a", 2.5], "x: it[1] is a text, and x: it[0] is a number; a list is of one kind"),
+        ([True, 1], "x: it[1] is a number, and x: it[0] is a truth value; a list is of one kind"),
+        ([None, 1.5], "x: it[1] is a number, and x: it[0] is None; a list is of one kind"),
+        ([[1], [2, 3]], "x: it[1] is a list of 2, each a number, and x: it[0] is a list of 1, each a number"),
+        ([1, [2]], "x: it[1] is a list of 1, each a number, and x: it[0] is a number"),
+        ([0.5, float("nan")], "x: it[1] is nan; finite numbers are valid"),
+        (np.array([[1, np.inf]]), "x: it[0][1] is inf; finite numbers are valid"),
+        ({"a": [{"b": -np.float32("inf")}]}, "x: it['a'][0]['b'] is -inf; finite numbers are valid"),
+        ({"a": {1: 2}}, "x: it['a'] has the key 1; texts are valid keys"),
+        ([10**5000], "x: it[0] is an integer of 16610 bits; up to 14000 are valid"),
+        *(
+            (value, f"is of type {type(value).__name__}; numbers, texts, lists of one kind and NumPy arrays are valid")
+            for value in (b"a", 1j, {1}, range(2), object(), Path(), Decimal(1), HERE, np.complex64(1), np.bytes_(b"a"))
+        ),
+        ([datetime.date(2020, 1, 1)], "x: it[0] is of type date; numbers"),
+        ([np.datetime64("2020-01-01", "ns")], "x: it[0] is of type datetime64; numbers"),
+        *(
+            (torch.ones(1, dtype=getattr(torch, dtype)), "x: it is of type Tensor; numbers")
+            for dtype in ("float32", "bfloat16", "float16", "complex64", "bool")
+        ),
+    ],
+    ids=lambda value: f"{type(value).__name__}",
+)
+def test_a_value_that_would_not_be_read_as_written_is_refused_and_leaves_nothing(
+    folder: Path, value: Any, message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        update(folder, "x", {"x": case_of(Claim(value=value))}, "first values", HERE, {})
+    assert not folder.exists()
+
+
+def test_a_list_in_itself_is_refused(folder: Path) -> None:
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(ValueError, match=r"^x: it is nested too deep$"):
+        update(folder, "x", {"x": case_of(Claim(value=value))}, "first values", HERE, {})
+
+
+def test_a_claim_that_would_not_compare_equal_is_refused(folder: Path) -> None:
+    for tolerance, value in ((-1.0, 0.5), (float("nan"), 0.5), (1.0, 2**2000)):
+        claim = Claim(value=value, tier="bitwise", otherwise="numerical", tolerance=tolerance, reason="made up")
+        with pytest.raises(ValueError, match=r"^x: it .* a golden file"):
+            update(folder, "x", {"x": case_of(claim)}, "first values", HERE, {})
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("error", [OSError, KeyboardInterrupt])
+def test_a_write_that_fails_leaves_files_and_folders_as_before(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    def files() -> dict[Path, bytes]:
+        return {path: path.read_bytes() if path.is_file() else b"" for path in folder.rglob("*")}
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "_list_file", fail)
+        for numerics in (HERE, CARD):
+            with pytest.raises(error):
+                update_case(folder, numerics=numerics)
+            assert not folder.exists()
+    update_case(folder)
+    before = files()
+    monkeypatch.setattr(writing, "_list_file", fail)
+    with pytest.raises(error):
+        update_case(folder, reason="it moved again")
+    assert files() == before
 
 
 @pytest.mark.parametrize("value", ["1", "true", "True", "yes"])

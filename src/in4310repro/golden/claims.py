@@ -7,6 +7,7 @@ our kernels. Processes of one class are expected to compute equal bits.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ class Claim:
     `tolerance` (absolute) for the given `reason`; without that tier it is not compared. `numerical`: it is equal within
     the tolerance everywhere.
 
-    A value is a JSON scalar, a list of scalars of one type, or a NumPy array.
+    A value is a number, a truth value, a text or None, a list of values of one kind, or a NumPy scalar or array.
     """
 
     value: Any
@@ -56,7 +57,7 @@ class Claim:
                 "expected a tolerance and a reason with tier numerical, or with otherwise numerical or statistical, "
                 "and no tolerance with another"
             )
-        if weaker and _dtype_name(np.asarray(self.value)) == "str":
+        if weaker and _dtype_name(_as_array(self.value)) == "str":
             raise ValueError("a text has no tolerance; valid tiers are exact and bitwise")
         if isinstance(self.value, np.ndarray) and not (self.value.size and _dtype_name(self.value) in (*DTYPES, "str")):
             raise ValueError(
@@ -66,9 +67,9 @@ class Claim:
 
     def to_json(self) -> dict[str, Any]:
         """Return the value, with its tier (how exactly it must be reproduced), as a JSON object for golden files."""
-        array = np.asarray(self.value)
+        array = _as_array(self.value)
         return {
-            "value": array.tolist() if isinstance(self.value, np.ndarray) else self.value,
+            "value": _as_json(self.value),
             "dtype": _dtype_name(array),
             "shape": list(array.shape),
             "tier": self.tier,
@@ -76,6 +77,72 @@ class Claim:
             "tolerance": self.tolerance,
             "reason": self.reason,
         }
+
+
+def _as_array(value: Any) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"a value of type {type(value).__name__} that is no array: {error}") from None
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value with lists in place of tuples and arrays, and numbers in place of NumPy's scalars."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, list | tuple):
+        return [_as_json(each) for each in value]
+    return {key: _as_json(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+
+KINDS: dict[str, type | tuple[type, ...]] = {
+    "a truth value": bool,
+    "a number": (int, float),
+    "a text": str,
+    "None": type(None),
+}
+MOST_BITS = 14_000  # of an integer: Python reads up to 4300 digits
+
+
+def check_value(name: str, value: Any) -> str:
+    """Check that a golden file can hold a value; return its kind.
+
+    Args:
+        name: name of the value, for the messages; entries of lists and mappings are named `[0]`, `['key']`.
+        value: the value.
+
+    Raises:
+        ValueError: the value or an entry of it is of another type, not finite, too large, or of another kind or length
+            than the entry before it.
+    """
+    if isinstance(value, np.ndarray | np.generic) and _dtype_name(np.asarray(value)) in (*DTYPES, "str"):
+        value = value.tolist()
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                raise ValueError(f"{name} has the key {key!r}; texts are valid keys")
+            check_value(f"{name}[{key!r}]", each)
+        return "a mapping"
+    if isinstance(value, list | tuple):
+        kinds = [check_value(f"{name}[{place}]", each) for place, each in enumerate(value)]
+        for place, kind in enumerate(kinds):
+            if kind != kinds[0]:
+                raise ValueError(f"{name}[{place}] is {kind}, and {name}[0] is {kinds[0]}; a list is of one kind")
+        return f"a list of {len(kinds)}" + (f", each {kinds[0]}" if kinds else "")
+    return _check_scalar(name, value)
+
+
+def _check_scalar(name: str, value: Any) -> str:
+    kinds = [kind for kind, types in KINDS.items() if isinstance(value, types)]
+    if not kinds:
+        raise ValueError(
+            f"{name} is of type {type(value).__name__}; numbers, texts, lists of one kind and NumPy arrays are valid"
+        )
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{name} is {value}; finite numbers are valid")
+    if isinstance(value, int) and value.bit_length() > MOST_BITS:
+        raise ValueError(f"{name} is an integer of {value.bit_length()} bits; up to {MOST_BITS} are valid")
+    return kinds[0]
 
 
 def _dtype_name(array: np.ndarray) -> str:

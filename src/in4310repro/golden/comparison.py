@@ -198,7 +198,8 @@ def _describe_mismatch(expected: Any, got: Any, comparison: str) -> str:
     pairs = list(zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True))
     # A nan equals nothing, not even itself, and counts as a difference.
     different = [(place, one, other) for place, (one, other) in enumerate(pairs) if one != other]
-    numbers = [abs(one - other) for _, one, other in different if not isinstance(one, str)]
+    numeric = all(np.asarray(value).dtype.kind in "biuf" for value in (expected, got))
+    numbers = [abs(one - other) for _, one, other in different if numeric]
     largest = f", by up to {max(numbers):.3g}" if numbers else ""
     rows = "; ".join(f"[{place}] expected {one!r}, got {other!r}" for place, one, other in different[:SHOWN])
     return f"differs in {len(different)} of {len(pairs)} entries{largest}{comparison}: {rows}"

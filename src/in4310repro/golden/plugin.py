@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +29,7 @@ from in4310repro.golden.folder import (
     read,
     read_environments,
 )
+from in4310repro.golden.requests import check_name, check_request, literal_cases, parse_names
 from in4310repro.golden.writing import update
 from in4310repro.system.numerics import Numerics, activate
 
@@ -88,8 +88,9 @@ class Golden(Protocol):
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the plugin's command-line options and ini settings."""
     group = parser.getgroup("golden")
-    group.addoption("--golden-update", metavar="NAME", help="Write the golden file of this case instead of comparing.")
-    group.addoption("--golden-reason", metavar="WORDS", default="", help="Why its values moved.")
+    names = "Write the golden files of these cases, separated by commas, instead of comparing; can be repeated."
+    group.addoption("--golden-update", metavar="NAME", action="append", default=[], help=names)
+    group.addoption("--golden-reason", metavar="WORDS", default="", help="Why their values moved.")
     parser.addini("golden_folder", "Folder of the golden files, beside this file.", default="golden")
     parser.addini("golden_numerics", "Arithmetic of torch: native, portable or auto.", default="native")
 
@@ -98,14 +99,19 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the fixture for this session.
 
     Raises:
-        UsageError: only one of the options `--golden-update` and `--golden-reason` is given.
+        UsageError: an update lacks a name or a reason, or would be refused whatever the tests compute.
     """
     import pytest
 
-    case, reason = config.getoption("golden_update"), config.getoption("golden_reason")
-    if bool(case) != bool(reason):
-        raise pytest.UsageError(f"an update takes a name and a reason: {PYTEST(case or 'NAME', EXAMPLE)}")
     session = GoldenSession(config)
+    try:
+        # The processes of xdist start after the first one has checked.
+        if not hasattr(config, "workerinput"):
+            check_request(session.names, config.getoption("golden_reason"), session.folder, os.environ)
+    except ValueError as error:
+        raise pytest.UsageError(f"golden: {error}") from None
+    if len(session.names) > 1 and config.getoption("numprocesses", None):
+        raise pytest.UsageError("golden: one process writes several golden files; expected -n 0")
     config.pluginmanager.register(session, "golden session")
     config.pluginmanager.register(_make_fixture(session), "golden fixture")
 
@@ -116,6 +122,8 @@ class GoldenSession:
     def __init__(self, config: pytest.Config) -> None:
         self.config = config
         self.folder = config.rootpath / config.getini("golden_folder")
+        self.names = parse_names(config.getoption("golden_update"))  # of the files to write
+        self.written: list[str] = []
         self.tests: dict[str, str] = {}  # case -> the test that used it
         self.tiers: Counter[str] = Counter()
         self.partial = any(config.getoption(name, None) for name in PARTIAL)
@@ -143,15 +151,18 @@ class GoldenSession:
         import pytest
 
         self._claim_name(case, test)
-        claims = make_claims(values, traits)
-        if self.config.getoption("golden_update") == case:
-            try:
+        claims, refusal = make_claims(values, traits), ""
+        try:
+            if case in self.names:
                 self._update(test, case, claims)
-            except ValueError as error:
-                pytest.fail(f"golden: {error}", pytrace=False)
-            test.user_properties.append((PROPERTY, (case, {WRITTEN: 1})))
-            return
-        comparison = self._compare(test, case, claims)
+                test.user_properties.append((PROPERTY, (case, {WRITTEN: 1})))
+                return
+            comparison = self._compare(test, case, claims)
+        except (ValueError, OSError) as error:
+            refusal = f"golden: {error}"
+        if refusal:
+            # Outside of the handler: there pytest would show both errors.
+            pytest.fail(refusal, pytrace=False)
         test.user_properties.append((PROPERTY, (case, dict(comparison.tiers))))
         if comparison.differences:
             advice = f"if the new values are right: {PYTEST(case, EXAMPLE)}"
@@ -160,8 +171,7 @@ class GoldenSession:
             pytest.skip(f"golden {case}: {missing} bitwise values are of another numeric class or other libraries")
 
     def _claim_name(self, case: str, test: pytest.Item) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,59}", case) or f"{case}.json" == ENVIRONMENTS:
-            raise ValueError(f"case {case[:100]!r} names a file; expected up to 60 letters, digits, - and _")
+        check_name(case)
         if case in self.tests:
             raise ValueError(
                 f"case {case!r} is already used by {self.tests[case]}; expected one case for each test and parameter "
@@ -202,6 +212,20 @@ class GoldenSession:
         if "golden" in getattr(item, "fixturenames", ()):
             item.user_properties.append((PROPERTY, (FIXTURE, {})))
 
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Refuse an update before the tests run if their text shows that none of them uses a name.
+
+        Raises:
+            UsageError: no test uses one of the names.
+        """
+        import pytest
+
+        if not self.names or hasattr(self.config, "workerinput") or self.config.getoption("numprocesses", None):
+            return
+        cases = literal_cases(session.items)
+        if cases is not None and (unknown := [name for name in self.names if name not in cases]):
+            raise pytest.UsageError(describe_unused(unknown, cases))
+
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
         """Record that some tests of the session are deselected."""
         self.partial = self.partial or bool(items)
@@ -219,6 +243,7 @@ class GoldenSession:
             if case != FIXTURE:
                 self.tests.setdefault(case, report.nodeid)
                 self.tiers += Counter(tiers)
+                self.written += [case] * (WRITTEN in tiers)
 
     def orphans(self) -> list[str]:
         """Return the golden files that no test used.
@@ -233,42 +258,48 @@ class GoldenSession:
         return [name for name in list_files(self.folder) if name.removesuffix(".json") not in self.tests]
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Set exit code 1 if golden files are unused, and 4 if no test used the case of `--golden-update`."""
+        """Set exit code 1 if golden files are unused, and 4 if no test used a case of `--golden-update`."""
         if hasattr(self.config, "workerinput"):
             return
-        if self._is_update_unused():
+        if self._unused_names():
             session.exitstatus = 4
         elif session.exitstatus == 0 and self.orphans():
             session.exitstatus = 1
 
-    def _is_update_unused(self) -> bool:
-        case = self.config.getoption("golden_update")
-        return bool(case) and case not in self.tests
+    def _unused_names(self) -> list[str]:
+        return [name for name in self.names if name not in self.tests]
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the number of values compared at each tier, the files written and the unused files."""
-        write, case = terminalreporter.write_line, self.config.getoption("golden_update")
+        write = terminalreporter.write_line
         if self.tiers:
             counts = (f"{self.tiers[tier]} {tier}" for tier in (*TIERS, NOT_COMPARED) if self.tiers[tier])
             write(f"golden values: {', '.join(counts) or 'none compared'}")
-        if self.tiers[WRITTEN]:
+        for case in self.written:
             write(f"golden: wrote {self.folder.name}/{case}.json; commit it with {ENVIRONMENTS}")
-        if self._is_update_unused():
-            write(f"golden: no test uses case {case!r}; cases used: {', '.join(sorted(self.tests)) or 'none'}")
+        if unused := self._unused_names():
+            write(describe_unused(unused, sorted(self.tests)))
         for name in self.orphans():
             write(f"golden: no test uses {self.folder.name}/{name}; remove it or restore its test")
+
+
+def describe_unused(names: Sequence[str], used: Sequence[str]) -> str:
+    """Return a message on the names of an update that no test uses."""
+    return f"golden: no test uses case {', '.join(map(repr, names))}; cases used: {', '.join(used) or 'none'}"
 
 
 def make_claims(values: Any, traits: Mapping[str, Any]) -> dict[str, Claim]:
     """Return claims by name: one for each entry if `values` is a mapping, otherwise a single one named `value`.
 
     Raises:
-        ValueError: tier, tolerance and reason are inconsistent, or a mapping is empty.
+        ValueError: tier, tolerance and reason are inconsistent, a mapping is empty, or two of its names print alike.
     """
     if not isinstance(values, Mapping):
         values = {"value": values}
     if not values:
         raise ValueError("an empty mapping has no values to compare")
+    if len(names := [f"{key}" for key in values]) > len(set(names)):
+        raise ValueError(f"two of the names {', '.join(map(repr, values))} print alike")
     return {f"{k}": v if isinstance(v, Claim) else Claim(value=v, **traits) for k, v in values.items()}
 
 

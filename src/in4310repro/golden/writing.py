@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import json
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from in4310repro.golden.claims import Case
+from in4310repro.golden.claims import Case, Claim, check_value
 from in4310repro.golden.comparison import Comparison, compare_values
 from in4310repro.golden.folder import (
     ENVIRONMENTS,
@@ -54,23 +56,64 @@ def update(
         command: the command to record in the file.
 
     Raises:
-        ValueError: the reason is missing, the case is unknown, the process runs in CI, or the tree has changes
-            outside the golden folder.
+        ValueError: the reason is missing, the case is unknown, the process runs in CI, the tree has changes outside the
+            golden folder, or a value would not be read as it was written. Nothing is written then.
+        OSError: a file cannot be written; files and folders are then as before.
     """
-    _refuse_unguarded(reason, environment, command)
+    refuse_unguarded(reason, environment, command)
     if case not in cases:
         raise ValueError(f"no case {case!r}; valid cases are {', '.join(sorted(cases))}, one at a time")
-    folder.mkdir(exist_ok=True)
     device = "" if numerics.device == "cpu" else f" --device {numerics.device}"
     origin = _make_origin(reason, clean_commit(folder), command(f"{case}{device}", reason))
     if (folder / ENVIRONMENTS).exists():
         # Read it now, so that a damaged list is refused before anything is computed.
         read_environments(folder, command)
-    values = {key: claim.to_json() for key, claim in cases[case]().items()}
+    claims = cases[case]()
+    _refuse_unreadable(case, claims)
+    values = {key: claim.to_json() for key, claim in claims.items()}
     content = _describe_case(case, cases[case]) | origin | _describe_place(numerics, versions) | {"values": values}
-    file = write_file(device_folder(folder, numerics.device_name) / f"{case}.json", json_bytes(content))
-    _list_file(folder, file, content, numerics.mode)
+    file = device_folder(folder, numerics.device_name) / f"{case}.json"
+    with _undo_on_error(file):
+        write_file(file, json_bytes(content))
+        _list_file(folder, file, content, numerics.mode)
     return file
+
+
+def _refuse_unreadable(case: str, claims: Mapping[str, Claim]) -> None:
+    """Raise ValueError if a value would not be read from a golden file as it was written."""
+    for key, claim in claims.items():
+        name = f"{case}: {key}"
+        result = Comparison()
+        try:
+            check_value(name, claim.value)
+        except RecursionError:
+            raise ValueError(f"{name} is nested too deep") from None
+        try:
+            entry = json.loads(json_bytes(claim.to_json()))
+            for same in (True, False):
+                compare_values(case, {key: entry}, {key: claim}, same, result)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise ValueError(f"{name} cannot be held by a golden file: {error}") from None
+        if result.differences:
+            raise ValueError(f"{result.differences[0]}, when it is read again; a golden file cannot hold it")
+
+
+@contextlib.contextmanager
+def _undo_on_error(file: Path) -> Iterator[None]:
+    """If the `with` block raises, restore a file, or remove it together with the folders that were made for it."""
+    before = file.read_bytes() if file.exists() else None
+    missing = [place for place in file.parents if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        if before is None:
+            file.unlink(missing_ok=True)
+        else:
+            write_file(file, before)
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
+        raise
 
 
 def renew(
@@ -101,7 +144,7 @@ def renew(
             compute was changed; the reason is missing; `numerics` is not portable; the process runs
             in CI; or the git tree has changes.
     """
-    _refuse_unguarded(reason, environment, NOX)
+    refuse_unguarded(reason, environment, NOX)
     if not numerics.portable:
         raise ValueError(
             f"the list can only be renewed in portable arithmetic, which other machines can compare: {numerics.note}"
@@ -138,7 +181,8 @@ def renew(
     return [*written, ENVIRONMENTS]
 
 
-def _refuse_unguarded(reason: str, environment: Mapping[str, str], command: Command) -> None:
+def refuse_unguarded(reason: str, environment: Mapping[str, str], command: Command) -> None:
+    """Raise ValueError if the reason of an update has too few words or is that of a hint, or the process runs in CI."""
     words = re.findall(r"\w+", reason.lower())
     if words in (EXAMPLE.split(), EXAMPLE_OF_CLASSES.split()):
         raise ValueError(f"reason {reason!r} is the example of the hint; expected {command.reason} with what changed")
@@ -205,21 +249,23 @@ def clean_commit(folder: Path, *, golden_too: bool = False) -> str:
     """Return the hash of the current commit; raise ValueError if files outside the golden folder have changes.
 
     Args:
-        folder: the folder of golden files.
+        folder: the folder of golden files, which need not exist.
         golden_too: True to refuse changes of golden files too.
 
     Raises:
         ValueError: the tree has changes outside the golden folder, or is not a git checkout.
     """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
+    below = folder.absolute().relative_to(there.absolute()).as_posix()
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", str(there), *words], capture_output=True, text=True, check=False)
         if done.returncode:
             raise ValueError(f"{folder} is not in a git checkout with a commit: {done.stderr.strip()}")
         return done.stdout.strip()
 
     commit = git("rev-parse", "HEAD")
-    changed = git("status", "--porcelain", "--", ":/", *([] if golden_too else [":(exclude)."]))
+    changed = git("status", "--porcelain", "--", ":/", *([] if golden_too else [f":(exclude,literal){below}"]))
     if changed:
         raise ValueError(
             "the tree has changes, and a golden file must be reproducible from a commit, so commit or undo them first: "
