@@ -37,7 +37,7 @@ ROWS = [
     row("the format is unknown", "export runs/tiny --as zip --out e", 2, "'zip'", "in-toto", make=run),
     row("a crate has no date", "export runs/tiny --as ro-crate --out e", 2, "--date YYYY-MM-DD", make=run),
     row("the date is none", "export runs/tiny --as croissant --out e --date 28.11", 2, "28.11", make=run),
-    row("an option is of another format", "export runs/tiny --as onnx --report r --out e", 2, "--report", make=run),
+    row("the report is none", "export runs/tiny --as onnx --report r --out e", 2, "r holds no report", make=run),
     row("the folder is a file", "export runs/tiny --as in-toto --out e", 2, "e is a file",
         make=each_of(run, file("e", "mine"))),
     row("another file is in the way", "export runs/tiny --as in-toto --out e", 2, "statement.json",

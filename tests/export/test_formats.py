@@ -10,10 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 
-from in4310repro.export import formats
+from in4310repro.export import formats, in_toto, model_card
 from in4310repro.export.extras import Extras
 from in4310repro.export.table import FORMATS, unused
+from in4310repro.metrics import class_metrics
+from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun, image_root
 from tests.conftest import Call, refused
 from tests.export.conftest import Export
@@ -149,6 +152,21 @@ def test_the_command_says_what_it_wrote_and_what_it_left_out(call: Call, run: Fi
     assert "left out, since no --verification was given: what verify computes again" in error
     assert "left out, since no --report was given" in error
     assert (tmp_path / "out" / "statement.json").is_file()
+
+
+def test_a_run_that_trained_on_its_test_images_shows_the_result_on_others_first(run: FinishedRun) -> None:
+    unseen = {**class_metrics(run.metrics), "images": 36, "loss": 1.0, "mean_class_accuracy": 0.125}
+    shared = replace(
+        run,
+        config=replace(run.config, protocol=parse("shared-split")),
+        metrics={**run.metrics, "unseen": unseen},  # type: ignore[typeddict-item]
+    )
+    card = model_card.contents(shared, Extras())["README.md"].decode()
+    (result,) = yaml.safe_load(card.split("---")[1])["model-index"][0]["results"]
+    assert (result["dataset"]["split"], result["metrics"][0]["value"]) == ("unseen", 0.125)
+    assert card.index("On 36 images that the run never used:") < card.index("0.1250") < card.index("On the test images")
+    statement = json.loads(in_toto.contents(shared, Extras())["statement.json"])
+    assert statement["predicate"]["unseen_metrics"]["mean_class_accuracy"] == 0.125
 
 
 def test_an_option_that_a_format_does_not_use_is_named_and_changes_nothing(

@@ -94,6 +94,7 @@ def list_modules(root: Path) -> list[Module]:
         Module("training", "training/preparation.py", ("tests/training/test_preparation.py",)),
         *_list_room(root, "evaluation/doubts", "tests/evaluation/doubts", {}),
         Module("evaluation", "evaluation/evaluation.py", ("tests/evaluation/test_evaluation.py",)),
+        Module("evaluation", "evaluation/seen.py", ("tests/evaluation/test_evaluation.py",)),
         *_list_room(root, "golden", "tests", GOLDEN),
         Module("training", "training/checkpoints.py", ("tests/test_checkpoint_files.py",)),
         *_list_room(root, "runs", "tests/runs", RUNS),

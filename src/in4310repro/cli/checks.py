@@ -224,7 +224,9 @@ def _check_with(
     try:
         entries = examination.readable(images, found, seed)
         features = features_of(source, folder, entries, context_of(numerics))
-        doubts = examination.examine(images, found, features, source.described(), listed, seed, progress())
+        known = sum(entry.sha256 in source.labels_known for entry in entries)
+        described = source.described() | {"trained_on": known}
+        doubts = examination.examine(images, found, features, described, listed, seed, progress())
     except ValueError:
         # What was found by then is not lost.
         print_text(check.render(found))
@@ -232,6 +234,8 @@ def _check_with(
             print_line(f"wrote {write_file(out, json_bytes(found.to_json()))}")
         raise
     text = f"{check.render(found)}\n{examination.render(doubts)}"
+    if known:
+        text += f"\nthe network was trained on {known} of these images: it knows their labels, and doubts fewer of them"
     if page:
         files = {entry.path: Photograph(folder / entry.path, entry.sha256) for entry in entries}
         of_classes = np.array([entry.label for entry in entries])

@@ -70,6 +70,8 @@ def test_the_command_prints_writes_and_shows_what_it_found(
     code, printed, _ = call(*words, "--out", "found.json", "--page", "sheet.html")
     assert code == 0
     assert "doubtful labels" in printed
+    said = "the network was trained on 24 of these images: it knows their labels, and doubts fewer of them"
+    assert said in printed.splitlines()
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["doubts"]["features"]["model"] == "resnet18"
     assert sum(map(sum, found["doubts"]["confusion_matrix"])) == 48

@@ -32,6 +32,7 @@ class Source:
     config: Config  # gives preprocessing, image size and batch size
     fingerprint: Mapping[str, Any] | None  # of the run that it is of
     name: str  # of the folder or file, fit to be published
+    labels_known: frozenset[str] = frozenset()  # sha256 of the images by whose labels a run trained more than the head
 
     def described(self) -> dict[str, object]:
         """Return the weights, the model and the preprocessing as a dict to be recorded with the findings."""
@@ -85,7 +86,15 @@ def _of_run(folder: Path, options: Mapping[str, Any]) -> Source:
         run.config.network.trust()
     network = run.selected_network()
     trained_part.last_layer_name(network, run.config.network)
-    return Source(network=network, config=run.config, fingerprint=run.fingerprint, name=publishable_place(f"{folder}"))
+    fitted = run.config.training.fits_head(run.config.training.setting(run.metrics["setting"]))
+    trained = () if fitted else run.split.parts[run.config.protocol.part_read_as("training")]
+    return Source(
+        network=network,
+        config=run.config,
+        fingerprint=run.fingerprint,
+        name=publishable_place(f"{folder}"),
+        labels_known=frozenset(entry.sha256 for entry in trained),
+    )
 
 
 def features_of(
