@@ -1,8 +1,10 @@
 """The command line: one line and exit code 2 for wrong input, 1 for a difference, 130 for an interrupt."""
 
+import errno
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from importlib import metadata
@@ -13,13 +15,17 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
+from in4310repro import verification
 from in4310repro.cli import application
 from in4310repro.cli.options import Overrides
+from in4310repro.report import page
 from in4310repro.runs.folder import RunFolder
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system import machine
 from in4310repro.system.files import json_bytes, write_file
+from in4310repro.verification import routine
 from tests.conftest import Call, Replace, refused
+from tests.processes import held_by_another_process
 
 
 def pictures(root: Path, counts: dict[str, int]) -> Path:
@@ -419,3 +425,81 @@ def test_the_doctor_names_what_stops_the_demo(fault: str, call: Call, monkeypatc
     assert code == 2
     assert text in printed
     assert "the demo can run" not in printed
+
+
+READERS = (
+    ("report", "RUN", "--out", "report"),
+    ("verify", "RUN"),
+    ("evaluate", "RUN"),
+    ("predict", "RUN", "image.png"),
+    ("compare", "RUN", "RUN"),
+    ("export", "RUN", "--as", "model-card", "--out", "card"),
+    ("features", "RUN", "--pictures", "maps"),
+    ("published", "RUN", "RUN"),
+    ("data", "check", "RUN", "--weights", "RUN"),
+    ("demo", "--break", "RUN"),
+)
+
+
+@pytest.mark.process
+def test_every_command_that_reads_a_run_refuses_it_while_another_process_works_on_it(
+    own_records: Path, call: Call
+) -> None:
+    sentence = f"in4310repro: another process works on {own_records}; wait for it"
+    with held_by_another_process(own_records):
+        for words in READERS:
+            code, _, error = call(*(str(own_records) if word == "RUN" else word for word in words))
+            assert (code, error.splitlines()[-1]) == (2, sentence), words
+
+
+def test_a_run_that_another_process_writes_meanwhile_is_not_called_different(
+    own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resumed(*given: Any, **named: Any) -> object:
+        RunFolder.open(own_run).write_json("metrics.json", {})
+        return routine.verify(*given, **named)
+
+    monkeypatch.setattr(verification, "verify", resumed)
+    code, printed, error = call("verify", str(own_run))
+    assert code == 2
+    assert "difference" not in printed
+    assert f"{own_run} was changed by another process while it was read; give the command again" in error
+
+
+@pytest.mark.process
+def test_a_report_locks_its_run_until_it_is_written(own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    write, ended = page.write, list[subprocess.CompletedProcess[str]]()
+
+    def resuming(*given: Any, **named: Any) -> object:
+        imports = "import sys; from pathlib import Path; from in4310repro.system.files import lock"
+        code = f"{imports}; lock(Path(sys.argv[1]))"
+        words = [sys.executable, "-c", code, str(own_run)]
+        ended.append(subprocess.run(words, capture_output=True, text=True, check=False))
+        return write(*given, **named)
+
+    monkeypatch.setattr(page, "write", resuming)
+    assert call("report", str(own_run), "--out", "report")[0] == 0
+    assert f"ValueError: another process works on {own_run}; wait for it" in ended[0].stderr
+    with held_by_another_process(own_run):
+        pass
+
+
+@pytest.mark.parametrize("where", ["beside it", "in it"])
+def test_a_run_in_a_read_only_place_is_reported_elsewhere_and_stays_as_it_is(
+    where: str, own_run: Path, call: Call, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    RunFolder.open(own_run).remove("features.json")
+    before = {file: file.read_bytes() for file in own_run.rglob("*.json")}
+
+    def refuse(*_given: object) -> None:
+        raise OSError(errno.EROFS if where == "in it" else errno.EACCES, "read-only")
+
+    if where == "in it":
+        monkeypatch.setattr(RunFolder, "write_bytes", refuse)
+    else:
+        monkeypatch.setattr("in4310repro.runs.folder.lock", refuse)
+    code, _, error = call("report", str(own_run), "--out", "report")
+    assert code == 0
+    assert f"{own_run} is read-only, so its features.json stays as it is" in error
+    assert {file: file.read_bytes() for file in own_run.rglob("*.json")} == before
+    assert (tmp_path / "report/figure15.json").is_file()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -17,8 +18,16 @@ import pytest
 import torch
 
 from in4310repro.runs import names
-from in4310repro.runs.folder import RunFolder, array_bytes, finished_files, read_arrays, write_status
-from in4310repro.system.files import json_bytes, write_atomically
+from in4310repro.runs.folder import (
+    RunFolder,
+    array_bytes,
+    finished_files,
+    read_arrays,
+    unchanged,
+    write_status,
+    written,
+)
+from in4310repro.system.files import is_locked_here, json_bytes, release, write_atomically
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.verification.folder import describe, recorded_files, unchecked_in_run
 from tests.conftest import Call
@@ -342,3 +351,42 @@ def test_it_is_a_file_of_the_run_and_not_of_its_manifest(unfinished: RunFolder) 
     (unfinished.folder / "status.json").rename(unfinished.folder / "adamw/status.json")
     listed = unchecked_in_run(unfinished.folder, {"config.json", "manifest.json"}, {"adamw": 2})
     assert describe(listed) == "not checked: unknown: adamw/status.json"
+
+
+def test_a_run_that_changes_while_it_is_read_is_refused_whatever_was_found(run: RunFolder) -> None:
+    release(run.folder)
+    with unchanged(run.folder):
+        # Several may read.
+        assert [path.name for path in run.folder.parent.iterdir()] == ["run"]
+    changed = "was changed by another process while it was read"
+    with pytest.raises(ValueError, match=changed), unchanged(run.folder):
+        run.write_json("metrics.json", {"loss": 1})
+    with pytest.raises(ValueError, match=changed), unchanged(run.folder):
+        # As if its files contradicted each other.
+        raise ValueError(run.write_json("metrics.json", {"loss": 2}))
+    with pytest.raises(ValueError, match="contradict"), unchanged(run.folder):
+        raise ValueError("its files contradict each other")
+    link = run.folder.with_name("link")
+    link.symlink_to(run.folder)
+    with held_by_another_process(run.folder):
+        for name in (run.folder, link):
+            with pytest.raises(ValueError, match=r"another process works on .*; wait for it$"), unchanged(name):
+                pass
+            with pytest.raises(ValueError, match=r"another process works on .*; wait for it$"), written(name):
+                pass
+
+
+def test_a_run_that_nobody_can_write_is_read_without_a_lock(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    release(run.folder)
+    with written(run.folder) as locked:
+        assert locked
+        assert is_locked_here(run.folder)
+    assert not is_locked_here(run.folder)
+
+    def refused(_path: Path, _otherwise: str) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("in4310repro.runs.folder.lock", refused)
+    with written(run.folder) as locked:
+        assert not locked
+    assert [path.name for path in run.folder.parent.iterdir()] == ["run"]

@@ -173,9 +173,12 @@ def demo(
         _train_and_report()
         return
     load_torch()
+    from in4310repro.runs.folder import unchanged
+
     with temporary_folder() as folder:
         original = run or (RUN if _is_finished(RUN) else _train_tiny(folder))
-        attempts = list(_attempts(original, folder, data))
+        with unchanged(original):
+            attempts = list(_attempts(original, folder, data))
     name = f"{run or RUN}" if original in (run, RUN) else "a tiny run, trained for this"
     found = sum(each.found for each in attempts)
     summary = f"{found} of {len(attempts)} changes of a copy of {name} were found; the run itself is as it was"

@@ -63,22 +63,25 @@ def export(
     from in4310repro.export import formats, verified
     from in4310repro.export.extras import Extras
     from in4310repro.runs.finished import FinishedRun
+    from in4310repro.runs.folder import written
 
     values = {"verification": verification, "report": report, "images": data, "pixels": pixels or None, "date": date}
     given = {name: value for name, value in values.items() if value is not None}
-    finished = FinishedRun.open(run)
-    trust_network(model, finished.config.model)
-    extras = Extras(
-        verification=None if verification is None else verified.read(verification, finished),
-        report=report,
-        images=None if data is None else Path(data),
-        pixels=pixels,
-        date=date,
-    )
-    files = formats.export(finished, format_, out, extras)
-    written = [file for file in files if file.parent == out]
-    print_written(written)
-    if copies := len(files) - len(written):
+    # Locked where it can be: what is written could not be taken back if the run changed meanwhile.
+    with written(run):
+        finished = FinishedRun.open(run)
+        trust_network(model, finished.config.model)
+        extras = Extras(
+            verification=None if verification is None else verified.read(verification, finished),
+            report=report,
+            images=None if data is None else Path(data),
+            pixels=pixels,
+            date=date,
+        )
+        files = formats.export(finished, format_, out, extras)
+    own = [file for file in files if file.parent == out]
+    print_written(own)
+    if copies := len(files) - len(own):
         print_line(f"wrote {copies} copies of files of the run and its report below {out}")
     document: dict[str, object] = {"wrote": [str(file) for file in files]}
     if note := formats.describe(format_, files):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -82,24 +83,29 @@ def report(
     load_torch()
     from in4310repro.runs.config import change
     from in4310repro.runs.finished import open_run
+    from in4310repro.runs.folder import written
     from in4310repro.system.processes import join
 
-    with join("cpu") as processes, open_run(run or DEFAULT_RUN, processes) as finished:
-        trust_network(model, finished.config.model)
-        given = {name: value for name, value in chosen.items() if value is not None}
-        configuration = change(finished.config, given, "options")
-        active = activate_as_recorded(finished.fingerprint, numerics, device)
-        from in4310repro.evaluation.feature_maps import of_run
-        from in4310repro.report import check_page, page
+    with ExitStack() as until_written:
+        with join("cpu") as processes:
+            locked = not processes.leads or until_written.enter_context(written(run or DEFAULT_RUN))
+            with open_run(run or DEFAULT_RUN, processes) as finished:
+                trust_network(model, finished.config.model)
+                given = {name: value for name, value in chosen.items() if value is not None}
+                configuration = change(finished.config, given, "options")
+                active = activate_as_recorded(finished.fingerprint, numerics, device)
+                from in4310repro.evaluation.feature_maps import of_run
+                from in4310repro.report import check_page, page
 
-        measured = of_run.write_features(finished, configuration, context_of(active, processes), data)
-    if not processes.leads:
-        return
-    folder = out or _free_folder(measured)
-    files = page.write(measured, folder, data, photographs=photographs)
-    check_page.write_images(measured, folder, data)
-    if pixels:
-        files.append(check_page.write_pixels(measured, folder, data, progress()))
+                context = context_of(active, processes)
+                measured = of_run.write_features(finished, configuration, context, data, locked=locked)
+        if not processes.leads:
+            return
+        folder = out or _free_folder(measured)
+        files = page.write(measured, folder, data, photographs=photographs)
+        check_page.write_images(measured, folder, data)
+        if pixels:
+            files.append(check_page.write_pixels(measured, folder, data, progress()))
     conclude(print_written(files))
     verifies = f"in4310repro verify {shell_word(f'{measured.folder}')}{measured.config.network.option}"
     print_next(
@@ -199,7 +205,9 @@ def published(
     load_torch()
     from in4310repro.report import published_page
     from in4310repro.runs.finished import FinishedRun
+    from in4310repro.runs.folder import unchanged
 
-    runs = [FinishedRun.open(folder) for folder in published]
     write = published_page.write_evidence if from_imagenet else published_page.write
-    conclude(print_written(write(FinishedRun.open(corrected), runs, ablation or [], reports)))
+    with unchanged(corrected, *published):
+        opened, *runs = map(FinishedRun.open, (corrected, *published))
+    conclude(print_written(write(opened, runs, ablation or [], reports)))

@@ -78,7 +78,7 @@ def verify(
         in4310repro verify runs/demo --replay 18 --setting all
         in4310repro verify bundle.zip             # of export --as bundle
     """
-    from in4310repro.runs.folder import RunFolder
+    from in4310repro.runs.folder import RunFolder, unchanged
 
     for name, given in (("--draw", draw), ("--setting", setting)):
         if replay is None and given is not None:
@@ -88,7 +88,8 @@ def verify(
             RunFolder.open(run)
         load_torch()
         request = _Request(data, numerics, report, manifest_sha256, replay, draw, setting, model)
-        answer = (_verify_bundle if run.is_file() else _verify)(run, request)
+        with unchanged(run):
+            answer = (_verify_bundle if run.is_file() else _verify)(run, request)
     except (ValueError, OSError):
         print_line(f"{run}: neither verified nor refuted; the error says what is missing")
         raise
@@ -319,13 +320,15 @@ def compare(first: RunPath, second: RunPath) -> None:
     """
     load_torch()
     from in4310repro.runs.finished import FinishedRun
+    from in4310repro.runs.folder import unchanged
     from in4310repro.verification.compare import COMPARED, compare_runs
     from in4310repro.verification.first_difference import describe_first_tensor
 
-    runs = FinishedRun.open(first), FinishedRun.open(second)
-    mismatches = compare_runs(*runs)
-    if mismatches:
-        mismatches += describe_first_tensor(*runs)
+    with unchanged(first, second):
+        runs = FinishedRun.open(first), FinishedRun.open(second)
+        mismatches = compare_runs(*runs)
+        if mismatches:
+            mismatches += describe_first_tensor(*runs)
     for mismatch in mismatches:
         print_line(mismatch)
     if not mismatches:

@@ -13,6 +13,7 @@ from typing import IO
 
 import platformdirs
 
+from in4310repro.system.files import try_lock
 from in4310repro.system.machine import nearest, size_text
 
 CACHED = ("pixels", "scenes", "features")  # folders in that of the cache
@@ -129,7 +130,7 @@ def mark_used(stream: IO[bytes]) -> None:
     # Another user's cache can be read but not modified.
     with suppress(OSError):
         os.utime(stream.fileno() if os.utime in os.supports_fd else stream.name)
-    _try_lock(stream, shared=True)
+    try_lock(stream, shared=True)
 
 
 def claims_folder(file: Path) -> Path:
@@ -148,7 +149,7 @@ def _evict(file: Path) -> bool:
     """Remove a file unless a process uses it; return whether it has been removed."""
     try:
         with file.open("rb") as stream:
-            used = not _try_lock(stream, shared=False)
+            used = not try_lock(stream, shared=False)
     except OSError:
         used = False
     if not used:
@@ -163,22 +164,3 @@ def _allocated(file: Path) -> int:
     except OSError:
         return 0
     return min(status.st_size, getattr(status, "st_blocks", 0) * 512)
-
-
-def _try_lock(stream: IO[bytes], *, shared: bool) -> bool:
-    """Try to lock an open file until it is closed and unmapped; return False if another process prevents this.
-
-    Several processes can hold a `shared` lock at once. On a system without file locks, return True.
-    """
-    try:
-        import fcntl
-    except ImportError:
-        # Windows cannot remove an open file.
-        return True
-    try:
-        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True

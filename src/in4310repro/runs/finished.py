@@ -23,7 +23,7 @@ from in4310repro.runs import chain, names
 from in4310repro.runs import config as configuration
 from in4310repro.runs.config import Config
 from in4310repro.runs.consistency import refuse_broken_chains, refuse_contradictions
-from in4310repro.runs.folder import RunFolder, finished_files
+from in4310repro.runs.folder import RunFolder, finished_files, unchanged
 from in4310repro.runs.presets import HEAD_PRESET
 from in4310repro.runs.records import EpochHashes, FeatureMaps, Groups, HistoryRow, Pixels, RunMetrics
 from in4310repro.runs.selection import select
@@ -228,19 +228,20 @@ def _read_scores(files: RunFolder, loss: float) -> Scores:
 def open_run(folder: Path, processes: Processes) -> Iterator[FinishedRun]:
     """Open a finished run in each of the parallel processes, and yield it for use in a `with` block.
 
-    The first process reads the folder. Each other process gets a temporary copy, and files that it writes there
-    are discarded.
+    The run must not change meanwhile, see `unchanged`. The first process reads the folder. Each other process gets
+    a temporary copy, and files that it writes there are discarded.
 
     Raises:
-        ValueError: the folder is not a finished run, or a file is missing or damaged. Only the
-            first process raises this error.
+        ValueError: the folder is not a finished run, a file is missing or damaged, or another process works on
+            the run. Only the first process raises this error.
     """
     if processes.leads:
-        run = FinishedRun.open(folder)
-        if processes.size > 1:
-            files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _list_needed(run)}
-            processes.broadcast(safetensors.numpy.save(files))
-        yield run
+        with unchanged(folder):
+            run = FinishedRun.open(folder)
+            if processes.size > 1:
+                files = {name: np.frombuffer((folder / name).read_bytes(), np.uint8) for name in _list_needed(run)}
+                processes.broadcast(safetensors.numpy.save(files))
+            yield run
         return
     with TemporaryDirectory() as place:
         for name, content in safetensors.numpy.load(processes.broadcast()).items():
@@ -269,7 +270,8 @@ def advise(run: FinishedRun) -> str:
     supports = run.metrics["supports"]
     of_validation = supports[run.config.protocol.part_read_as("validation")]
     counts = [of_validation[name] for name in run.classes]
-    fewest = min(supports[run.config.protocol.part_read_as("training")].values())
+    training = [*supports[run.config.protocol.part_read_as("training")].values()]
+    fewest = min(training)
     _, row = select(run.histories, run.config.select)
     images = sum(counts)
     correct = round(sum(share * count for share, count in zip(row["class_accuracy"], counts, strict=True)))
@@ -281,10 +283,12 @@ def advise(run: FinishedRun) -> str:
         advice = f"{head}more images or more --epochs"
     lower, upper = wilson(correct, images)
     if lower <= chance:
+        largest = "the largest class" if counts.count(max(counts)) == 1 else "one of the largest classes"
         place = "within its interval: no difference seen" if chance <= upper else "above its interval"
         return (
             f"no better than guessing, for all that {images} validation images tell: {correct} are right "
-            f"({lower:.2f} to {upper:.2f}), and {chance:.2f}, by always saying the largest class, lies {place}; "
+            f"({lower:.2f} to {upper:.2f}), and {chance:.2f}, by always saying {largest}, lies {place}; "
             f"try {advice}"
         )
-    return f"{fewest} training images of the smallest class are few; try {advice}" if fewest < FEW else ""
+    smallest = "the smallest class" if training.count(fewest) == 1 else "each of the smallest classes"
+    return f"{fewest} training images of {smallest} are few; try {advice}" if fewest < FEW else ""

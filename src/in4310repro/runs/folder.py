@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import io
 import itertools
@@ -15,7 +16,7 @@ import math
 import os
 import warnings
 import zipfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -29,13 +30,18 @@ from in4310repro.runs.names import CONFIG, FEATURES, FINGERPRINT, MANIFEST, METR
 from in4310repro.runs.records import Manifest, Status
 from in4310repro.system import signals
 from in4310repro.system.files import (
+    LARGEST_TEXT,
     file_sha256,
+    is_locked_here,
     json_bytes,
     lock,
     path_below,
+    read_bytes,
     read_json,
     refuse_link_out,
+    refuse_locked,
     regular_file,
+    release,
     write_file,
 )
 from in4310repro.system.schema import LONGEST, check
@@ -47,6 +53,7 @@ if TYPE_CHECKING:
 
 DEFAULT = Preprocessing()
 NAMED_RUNS = 5
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True)
@@ -225,6 +232,70 @@ def finished_files(folder: Path) -> RunFolder:
     if not (folder / METRICS).exists():
         raise ValueError(f"{folder} holds no finished run: it has no {METRICS}{describe_status(files)}")
     return files
+
+
+@contextlib.contextmanager
+def written(folder: Path) -> Iterator[bool]:
+    """Lock an existing run for a `with` block that writes into it; yield False if it cannot be locked for writing.
+
+    Reading needs no lock file where nobody can write: a run on a read-only disk is read as by `unchanged`.
+
+    Raises:
+        ValueError: another process works on the run, or the folder is no run.
+    """
+    RunFolder.open(folder)
+    if is_locked_here(folder):
+        yield True
+        return
+    try:
+        lock(folder, "")
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        with unchanged(folder):
+            yield False
+        return
+    try:
+        yield True
+    finally:
+        release(folder)
+
+
+@contextlib.contextmanager
+def unchanged(*folders: Path) -> Iterator[None]:
+    """Refuse runs that another process works on, or has changed by the end of the `with` block.
+
+    What is computed from files of two states of a run looks like damage. Readers do not lock each other out.
+
+    Raises:
+        ValueError: another process works on a run, or has changed it.
+    """
+    read = [folder for folder in folders if not is_locked_here(folder)]
+    before = [_state(folder) for folder in read]
+    try:
+        yield
+    except (ValueError, OSError):
+        _refuse_changed(read, before)
+        raise
+    _refuse_changed(read, before)
+
+
+def _refuse_changed(folders: Sequence[Path], before: Sequence[bytes | None]) -> None:
+    for folder, state in zip(folders, before, strict=True):
+        if _state(folder) != state:
+            raise ValueError(f"{folder} was changed by another process while it was read; give the command again")
+
+
+def _state(folder: Path) -> bytes | None:
+    """Return the manifest of a folder, which changes with every file of a run; None if it has none.
+
+    Raises:
+        ValueError: another process works on the run.
+    """
+    refuse_locked(folder)
+    with contextlib.suppress(ValueError, OSError):
+        return read_bytes(folder / MANIFEST, LARGEST_TEXT)
+    return None
 
 
 def refuse_without_run(folder: Path) -> None:

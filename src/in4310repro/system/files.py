@@ -302,18 +302,22 @@ def regular_file(folder: Path, name: str) -> Path:
     return path
 
 
-def lock(place: Path) -> None:
-    """Lock a folder or file until this process ends.
+def lock(place: Path, otherwise: str = ", or give another --out") -> None:
+    """Lock a folder or file until this process ends or calls `release`.
 
     The lock is a file beside `place`. This lock file is removed when the process ends. A killed process leaves
     the lock file behind, but the lock file then no longer locks anything.
+
+    Args:
+        place: the folder or file.
+        otherwise: what else than to wait can be done if another process has locked it.
 
     Raises:
         ValueError: another process has locked `place`.
         OSError: the lock file cannot be written.
     """
     place.parent.mkdir(parents=True, exist_ok=True)
-    path = place.with_name(f".{place.name}.lock").absolute()
+    path = _lock_file(place)
     if path in _HELD:
         return
     from filelock import FileLock, Timeout
@@ -326,9 +330,55 @@ def lock(place: Path) -> None:
         # FileLock reports an unwritable folder as locked; `touch` then raises the true error. Not called earlier, since
         # without system locks an existing lock file counts as locked.
         path.touch()
-        raise ValueError(f"another process works on {place}; wait for it, or give another --out") from None
+        raise ValueError(f"another process works on {place}; wait for it{otherwise}") from None
     _HELD[path] = held
     atexit.register(_remove, path)
+
+
+def release(place: Path) -> None:
+    """End this process's lock of a folder or file, if it has one."""
+    _remove(_lock_file(place))
+
+
+def is_locked_here(place: Path) -> bool:
+    """Return whether this process has locked a folder or file."""
+    return _lock_file(place) in _HELD
+
+
+def refuse_locked(place: Path) -> None:
+    """Raise ValueError if another process has locked a folder or file.
+
+    Reading needs no lock file of its own: where nobody can write, there is none, and nobody works on `place`.
+    """
+    # A lock of another user can be read.
+    with contextlib.suppress(OSError), open(_lock_file(place), "rb", opener=_open_without_waiting) as stream:
+        if not is_locked_here(place) and not try_lock(stream, shared=True):
+            raise ValueError(f"another process works on {place}; wait for it")
+
+
+def try_lock(stream: IO[bytes], *, shared: bool) -> bool:
+    """Try to lock an open file until it is closed and unmapped; return False if another process prevents this.
+
+    Several processes can hold a `shared` lock at once. On a system without file locks, return True.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        # Windows cannot remove an open file.
+        return True
+    try:
+        fcntl.flock(stream, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _lock_file(place: Path) -> Path:
+    # One for all names of a folder.
+    folder = Path(os.path.realpath(place))
+    return folder.parent / f".{folder.name}.lock"
 
 
 def _is_at_path(held: Any, path: Path) -> bool:
@@ -358,6 +408,8 @@ def _remove(path: Path) -> None:
 
     On Windows, an open file cannot be removed. There, only the release can remove the file.
     """
+    if path not in _HELD:
+        return
     with contextlib.suppress(OSError):
         path.unlink()
     _HELD.pop(path).release()

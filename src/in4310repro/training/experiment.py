@@ -24,6 +24,7 @@ from in4310repro.runs.records import HistoryRow
 from in4310repro.runs.selection import run_metrics, select
 from in4310repro.runs.settings import OptimizerSetting
 from in4310repro.system.context import Context
+from in4310repro.system.files import release
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.training import head, training
 from in4310repro.training.epochs import TrainingInputs, numerics_of_processes
@@ -105,7 +106,9 @@ def train(
         )
     context.processes.broadcast_json(None)
     _score_test_set(files, plan, histories, context)
-    return FinishedRun.open(folder)
+    finished = FinishedRun.open(folder)
+    release(folder)
+    return finished
 
 
 def follow(config: Config, context: Context) -> None:

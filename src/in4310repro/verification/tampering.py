@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,11 @@ class Change:
 def copy_run(run: Path, folder: Path) -> RunFolder:
     """Copy a run without its checkpoints and saved epochs, which only resuming and replaying need."""
     left_out = shutil.ignore_patterns(names.CHECKPOINTS, names.KEPT_EPOCHS)
-    return RunFolder(Path(shutil.copytree(run, folder, ignore=left_out)))
+    copy = Path(shutil.copytree(run, folder, ignore=left_out))
+    for place in (copy, *copy.rglob("*")):
+        # The run may be read-only.
+        place.chmod(place.stat().st_mode | stat.S_IWUSR)
+    return RunFolder(copy)
 
 
 def undo(change: Change, run: Path, copy: RunFolder) -> None:

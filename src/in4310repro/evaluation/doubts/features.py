@@ -19,6 +19,7 @@ from in4310repro.evaluation.embedding import embed
 from in4310repro.models import trained_part
 from in4310repro.runs.config import Config, with_preprocessing
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import unchanged
 from in4310repro.runs.presets import configure
 from in4310repro.system.context import Context
 from in4310repro.system.text import publishable_place
@@ -55,7 +56,8 @@ def open_source(weights: str, options: Mapping[str, Any]) -> Source:
             a linear layer.
     """
     if weights and Path(weights).is_dir():
-        return _of_run(Path(weights), options)
+        with unchanged(Path(weights)):
+            return _of_run(Path(weights), options)
     if weights == "none" or "model" not in options:
         raise ValueError(
             f"--weights {weights!r} is no run folder; give one, or imagenet or a file together with --model NAME"

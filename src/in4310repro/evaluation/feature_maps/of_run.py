@@ -21,6 +21,7 @@ from in4310repro.runs import names
 from in4310repro.runs.config import Config
 from in4310repro.runs.deviations import PUBLISHED_BATCH_SIZE
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.folder import READ_ONLY
 from in4310repro.runs.presets import publishable
 from in4310repro.runs.records import FeatureMaps, ImageSetFeatures, ModuleFeatures
 from in4310repro.runs.settings import FeatureSettings
@@ -68,14 +69,19 @@ def image_sets(
     return [subset(run.test_images(data, progress), settings.images, settings.seed), *comparison_sets(settings)]
 
 
-def write_features(run: FinishedRun, config: Config, context: Context, data: str | None = None) -> FinishedRun:
+def write_features(
+    run: FinishedRun, config: Config, context: Context, data: str | None = None, *, locked: bool = True
+) -> FinishedRun:
     """Measure a run's feature maps, and write them to `features.json` in the run's folder.
+
+    A message says so if the folder is read-only; the feature maps are then returned all the same.
 
     Args:
         run: gives the network and the test images.
         config: gives modules, sample size, precision, comparison folders and deviations.
         context: arithmetic, progress and processes of the computation.
         data: the present folder of the run's images; None if it is still the recorded one.
+        locked: False if this process may not write into the folder, where another process might.
 
     Returns:
         The run with its feature maps.
@@ -85,7 +91,18 @@ def write_features(run: FinishedRun, config: Config, context: Context, data: str
             began.
     """
     features = measure_run(run, config, context, data)
-    run.files.write_json(names.FEATURES, features)
+    try:
+        if locked:
+            run.files.write_json(names.FEATURES, features)
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        locked = False
+    if not locked and features != run.features:
+        context.progress.message(
+            f"{run.folder} is read-only, so its {names.FEATURES} stays as it is; verify --report compares a report "
+            "with that file"
+        )
     return replace(run, features=features)
 
 
