@@ -91,7 +91,7 @@ def test_every_file_of_a_crate_is_described_with_its_sha256_and_size(export: Exp
         assert graph[name]["contentSize"] == str(file.stat().st_size)
         assert graph[name]["sha256"] == sha256_by_hashlib(file), name
     assert {"@id": "report/figure04.svg"} in graph["./"]["hasPart"]
-    assert graph["report/figure04.svg"]["name"].startswith("Figure 4. ")
+    assert "on the test set (figure 4 of the original)" in graph["report/figure04.svg"]["name"]
 
 
 def test_the_run_in_a_crate_is_verified(export: Export, call: Call) -> None:

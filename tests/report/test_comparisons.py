@@ -1,5 +1,6 @@
 """A report's sentences that compare two values claim no more than their intervals allow."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +18,11 @@ from in4310repro.report.exhibit import (
     to_text,
 )
 from in4310repro.report.exhibits import exhibits
+from in4310repro.report.feature_exhibits import activation_exhibit, spectrum_exhibits
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit
+from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.runs.selection import select
 
 
 @pytest.mark.parametrize(
@@ -58,16 +62,47 @@ def test_the_lowest_and_the_highest_stand_with_their_intervals() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([0.9328, 0.9961, 0.9331], "from .93 (a, c) to 1.00 (b)"),  # printed alike: neither is called the lowest
+        ([0.9328, 0.9961, 0.9331], "from .93 (a and c when rounded) to 1.00 (b)"),
         ([0.7, 0.9, 0.8], "from .70 (a) to .90 (b)"),
-        ([0.701, 0.702, 0.703], "all are at .70"),
+        ([0.701, 0.702, 0.703], "all are at .70 when rounded"),
         ([0.7, 0.7, 0.7], "all are at .70"),
-        ([0.7, 0.9, 0.7, 0.7, 0.7], "from .70 (4 of them) to .90 (b)"),
+        ([0.7, 0.9, 0.7, 0.7, 0.7], "from .70 (4 classes) to .90 (b)"),
     ],
 )
 def test_values_without_intervals_get_their_range_and_no_verdict(values: list[float], words: str) -> None:
     source = figure_source(1, {"precision": values})
     assert to_text(describe_extremes("abcde"[: len(values)], source, "precision", intervals=("absent",))) == words
+
+
+LOW, HIGH = [0.0, 0.1], [0.9, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("values", "intervals", "words"),
+    [
+        ([1.0, 0.0, 1.0], [HIGH, LOW, HIGH], "b is lowest at .00 (95 % 0.000 to 0.100); a and c are highest at 1.00 "
+         "(95 % 0.900 to 1.000)"),
+        ([0.0, 0.0, 0.0, 0.0, 1.0], [*[LOW] * 4, HIGH], "4 classes are lowest at .00 (95 % 0.000 to 0.100); e is "
+         "highest at 1.00 (95 % 0.900 to 1.000)"),
+        ([0.996, 1.0, 0.5], [HIGH, [0.95, 1.0], [0.4, 0.6]], "c is lowest at .50 (95 % 0.400 to 0.600); a and b are "
+         "highest at 1.00 when rounded (95 % 0.900 to 1.000 and 0.950 to 1.000)"),
+        ([0.0, 0.0], [LOW, [0.0, 0.2]], "all are at .00 (95 % 0.000 to 0.100 and 0.000 to 0.200)"),
+        ([0.501, 0.504], [[0.4, 0.6]] * 2, "all are at .50 when rounded (95 % 0.400 to 0.600)"),
+        ([0.5] * 6, [[0.4, 0.6], [0.3, 0.7]] * 3, "all are at .50 (95 % intervals within 0.300 to 0.700)"),
+        ([0.1, 0.1, 0.2, 0.3], [[0.0, 0.25]] * 4, "a and b are lowest at .10 (95 % 0.000 to 0.250), their intervals "
+         "overlap that of c; d is highest at .30 (95 % 0.000 to 0.250), its interval overlaps that of c; intervals of "
+         "the lowest and the highest overlap"),
+        ([0.1, 0.2, 0.2, 0.2, 0.2, 0.3], [LOW, *[[0.05, 0.4]] * 4, [0.2, 0.5]], "a is lowest at .10 (95 % 0.000 to "
+         "0.100), its interval overlaps 4 other classes; f is highest at .30 (95 % 0.200 to 0.500), its interval "
+         "overlaps 4 other classes"),
+    ],
+)  # fmt: skip
+def test_all_values_that_are_printed_like_the_lowest_or_the_highest_are_named(
+    values: list[float], intervals: list[list[float]], words: str
+) -> None:
+    source = figure_source(4, {"accuracy": values, "intervals": intervals})
+    names = "abcdef"[: len(values)]
+    assert to_text(describe_extremes(names, source, "accuracy", intervals=("intervals",))) == words
 
 
 def make_run(run: FinishedRun, images: int, right: int, top: float) -> FinishedRun:
@@ -109,6 +144,114 @@ def test_the_most_frequent_mistake_stands_beside_the_next_with_their_intervals(r
     first, second = (each["interval"] for each in real.numbers["frequent_mistakes"])
     common = first[0] <= second[1] and second[0] <= first[1]
     assert ("their intervals overlap" in to_text(real.findings[0])) == common
+
+
+@pytest.mark.parametrize(
+    ("matrix", "words"),
+    [
+        ([[5, 2, 0], [0, 5, 2], [1, 0, 5]], "; the most frequent mistakes are a taken for b, 2 of 7 (95 % 0.08 to "
+         "0.64), and b taken for c, 2 of 7 (95 % 0.08 to 0.64); their intervals overlap"),
+        ([[5, 3, 0], [1, 5, 0], [1, 0, 5]], "; the most frequent mistake is a taken for b, 3 of 8 (95 % 0.14 to "
+         "0.69); the next are b taken for a, 1 of 6 (95 % 0.03 to 0.56), and c taken for a, 1 of 6 (95 % 0.03 to "
+         "0.56); intervals of the most frequent and the next overlap"),
+        ([[5, 1, 1], [1, 5, 0], [1, 0, 5]], "; the most frequent mistakes are 4 pairs of classes with 1 image each"),
+        ([[5, 0, 0], [0, 5, 0], [2, 0, 5]], "; the most frequent mistake is c taken for a, 2 of 7 (95 % 0.08 to 0.64)"),
+        ([[5, 0, 0], [0, 5, 0], [0, 0, 5]], ""),
+    ],
+)  # fmt: skip
+def test_equally_frequent_mistakes_are_named_together(matrix: list[list[int]], words: str, run: FinishedRun) -> None:
+    pairs = [(true, seen) for true in range(3) for seen in range(3) for _ in range(matrix[true][seen])]
+    labels, predicted = map(np.array, zip(*pairs, strict=True))
+    scores = Scores(tuple(map(str, range(len(pairs)))), labels, np.eye(3, dtype=np.float32)[predicted], 1.0)
+    metrics: Any = {**run.metrics, "classes": ["a", "b", "c"]}
+    exhibit = confusion_exhibit(replace(run, scores=scores, metrics=metrics))
+    assert to_text(exhibit.findings[0]) == f"15 of {len(pairs)} images lie on the diagonal{words}"
+
+
+def with_rows(run: FinishedRun, **values: Sequence[tuple[float, float]]) -> FinishedRun:
+    """Return a run whose settings have these validation losses and mean class accuracies, a pair for each epoch."""
+    histories: Any = {
+        name: [
+            {**run.histories[name][0], "epoch": epoch, "val_loss": loss, "mean_class_accuracy": accuracy}
+            for epoch, (loss, accuracy) in enumerate(pairs, start=1)
+        ]
+        for name, pairs in values.items()
+    }
+    selected, row = select(histories, run.config.select)
+    metrics: Any = {**run.metrics, "setting": selected, "epoch": row["epoch"]}
+    settings = tuple(each for each in run.config.settings if each.name in values)
+    config = replace(run.config, settings=settings, epochs=len(next(iter(values.values()))))
+    return replace(run, histories=histories, metrics=metrics, config=config)
+
+
+def test_epochs_and_settings_of_equal_validation_are_named_beside_the_one_that_was_taken(run: FinishedRun) -> None:
+    tied = with_rows(run, adamw=[(0.3, 0.5), (0.2, 0.9), (0.20001, 0.9)], sgd=[(0.4, 0.9), (0.5, 0.1), (0.6, 0.1)])
+    also = "; epoch 3 of adamw and epoch 1 of sgd have the same value, and the first in order was taken."
+    assert describe_selection_and_test(tied)[0].endswith(f"was selected: adamw, epoch 2{also}")
+    figures = exhibits(tied)
+    by_number = {each.number: each for each in figures}
+    assert also in to_text(by_number[6].caption)
+    assert (
+        to_text(by_number[6].findings[0])
+        == "adamw reaches 0.9000 first after epoch 2; sgd reaches 0.9000 after epoch 1"
+    )
+    assert "Weights of epoch 2 of 3, the first of 2 equally good ones by" in to_text(by_number[1].caption)
+    assert "Weights of epoch 1 of 3, the best by" in to_text(by_number[2].caption)
+    loss = to_text(by_number[5].findings[0])
+    assert loss.startswith("The validation loss is lowest, 0.2000 when rounded, after epochs 2 and 3 of 3; ")
+    alone = with_rows(run, adamw=[(0.3, 0.5), (0.2, 0.9)], sgd=[(0.4, 0.8), (0.5, 0.1)])
+    assert describe_selection_and_test(alone)[0].endswith("was selected: adamw, epoch 2.")
+    flat = with_rows(run, adamw=[(0.3, 0.5)] * 5)
+    assert describe_selection_and_test(flat)[0].endswith(
+        "adamw, epoch 1; 4 others have the same value, and the first in order was taken."
+    )
+    (loss,) = [to_text(each.findings[0]) for each in exhibits(flat) if each.number == 5]
+    assert loss.startswith("The validation loss is lowest, 0.3000, after 5 epochs of 5; ")
+
+
+def test_equal_scores_that_a_ranking_cuts_off_are_counted(run: FinishedRun) -> None:
+    images = len(run.scores.labels)
+    flat = replace(run.scores, softmax=np.full((images, 6), 1 / 6, np.float32))
+    for scores, more in ((run.scores, 0), (flat, images - 10)):
+        (caption,) = [to_text(each.caption) for each in exhibits(replace(run, scores=scores)) if each.number == 7]
+        for end in ("highest", "lowest"):
+            assert (f"{more} more images have the last of the {end} scores of sea." in caption) == (more > 0)
+        assert "left" not in caption
+
+
+@pytest.mark.parametrize(
+    ("spectra", "words"),
+    [
+        ({"a": [4.0, 1.0], "b": [4.0, 2.0]}, "a and b have the largest eigenvalue, 4; a falls most, from 4 to 1"),
+        ({"a": [4.001, 1.0], "b": [4.002, 2.0]}, "a and b have the largest eigenvalue, 4.00 when rounded; a falls "
+         "most, from 4.00 to 1"),
+        ({"a": [4.0, 1.0], "b": [2.0, 0.5]}, "a has the largest eigenvalue, 4; a and b fall most, by equal factors"),
+        ({"a": [4.0, 1e-17], "b": [2.0, 0.0], "c": [1.0, 0.9]}, "a has the largest eigenvalue, 4; a and b fall "
+         "most, below 1e-10 of their first"),
+        ({"a": [0.0, 0.0], "b": [0.0, 0.0]}, "a and b have the largest eigenvalue, 0"),
+        ({"a": [2.0], "b": [1.0]}, "a has the largest eigenvalue, 2"),
+    ],
+)  # fmt: skip
+def test_equal_spectra_and_spectra_that_do_not_fall_get_no_winner(spectra: dict[str, list[float]], words: str) -> None:
+    features: Any = {"network": "resnet18", "spectra_mode": "eval"}
+    modules = {name: {"eigenvalues": values} for name, values in spectra.items()}
+    features["sets"] = [{"name": "digits", "images": 9, "modules": modules}]
+    (exhibit,) = spectrum_exhibits(features)
+    assert to_text(exhibit.findings[0]) == f"On these images {words}"
+
+
+def test_modules_of_equal_shares_of_silent_channels_are_named_together() -> None:
+    quantiles = {"0.01": -1.0, "0.5": 0.0, "0.99": 2.0}
+    channels = {"a": (1, 4), "b": (2, 8), "c": (1, 8)}
+    modules = {
+        name: {"channels": all_, "activations": {"quantiles": quantiles, "never_positive": [*range(silent)]}}
+        for name, (silent, all_) in channels.items()
+    }
+    features: Any = {"network": "resnet18", "sets": [{"name": "digits", "images": 9, "modules": modules}]}
+    exhibit = activation_exhibit(features)
+    assert exhibit
+    said = "digits: a and b have the largest share of channels that are never positive, 1 of 4"
+    assert [*map(to_text, exhibit.findings)] == [said]
 
 
 def test_other_settings_are_held_against_the_interval_of_the_selected_one(

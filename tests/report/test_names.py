@@ -116,7 +116,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
 OWN_FILES = re.compile(r"(figure\d\d\.(svg|json)|run\.json|check\.html)(#[\w/.%~-]*)?")
 DRAWN = {"svg", "style", "rect", "text", "line", "path", "circle", "image"}
 # The only HTML on a Markdown page.
-FOLDED = re.compile(r'<details markdown="1">\n<summary>Table and command of figure \d+</summary>\n|</details>\n')
+FOLDED = re.compile(r'<details markdown="1">\n<summary>Table and command</summary>\n|</details>\n')
 INLINE = {"text", "softbreak", "code_inline", "strong_open", "strong_close", "image", "link_open", "link_close"}
 
 

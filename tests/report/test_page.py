@@ -33,6 +33,7 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(
     all_exhibits: list[Exhibit], written: Path
 ) -> None:
     # Those of the published report at least; each of them has a file of its own.
+    assert [each.counterpart for each in all_exhibits] == [*range(1, 12), *[None] * 4]
     assert [each.number for each in all_exhibits[:11]] == list(range(1, 12))
     expected = {f"{each.name}.{ending}" for each in all_exhibits for ending in ("svg", "json")}
     expected -= {"figure12.svg"}
@@ -40,7 +41,7 @@ def test_all_figures_stand_as_numbers_and_all_but_tables_as_a_drawing(
     for file in written.glob("*.svg"):
         root = ElementTree.parse(file).getroot()  # noqa: S314
         assert len(root.findall(".//{*}text")) > 5
-        assert len(root.findall(".//{*}path") + root.findall(".//{*}image") + root.findall(".//{*}circle")) > 0
+        assert any(root.findall(f".//{{*}}{shape}") for shape in ("path", "image", "circle", "rect"))
         assert root.get("aria-label", "").endswith(".")
 
 
@@ -105,8 +106,9 @@ def test_both_pages_show_every_figure_every_finding_and_every_table_row(
 ) -> None:
     markdown, html = (written / "report.md").read_text(), Page(written / "index.html")
     for exhibit in all_exhibits:
-        assert exhibit.number == 12 or f"![Figure {exhibit.number}]({exhibit.name}.svg)" in markdown
-        assert f"Figure {exhibit.number}: {exhibit.title}" in html.text
+        assert exhibit.number == 12 or f"![{exhibit.short}]({exhibit.name}.svg)" in markdown
+        assert f"### {exhibit.heading}\n" in markdown
+        assert exhibit.heading in html.text
         for finding in map(to_text, exhibit.findings):
             assert f"* {finding}." in markdown
             assert finding in html.text or any(finding in label for label in html.labels)
@@ -124,7 +126,7 @@ def test_both_pages_begin_with_the_verdict(written: Path, run: FinishedRun, all_
     assert list(answers) == ["Asked", "Came out", "Caution", "Repeats", "Differs"]
     for question, answer in answers.items():
         assert f"**{question}.** {to_text(answer)}" in markdown.split("\n## ")[0]
-        assert to_text(answer) in html.split("Figure 4:")[0]
+        assert to_text(answer) in html.split("The selected setting")[0]
     for sentence in describe_selection_and_test(run):
         assert sentence in markdown
         assert sentence in html
@@ -192,7 +194,10 @@ def test_a_run_that_may_be_guessing_says_so_on_both_pages_in_the_words_of_the_co
 ) -> None:
     said = advise(run)
     assert said.startswith("no better than guessing")
-    assert f"As the training said at its end: {said}." in Page(written / "index.html").text.split("Figure 4")[0]
+    assert (
+        f"As the training said at its end: {said}."
+        in Page(written / "index.html").text.split("The selected setting")[0]
+    )
     assert said in (written / "report.md").read_text()
 
 
@@ -283,7 +288,7 @@ def test_figure_15_has_quantiles_and_counts_the_channels_that_are_never_positive
             assert sum(activations["powers_of_two"].values()) > 0
             middle = " | ".join(f"{quantiles[share]:.3g}" for share in ("0.01", "0.5", "0.99"))
             rows.append(f"| {images['name']} | {name} | {middle} | {silent} | {channels} |")
-    section = (written / "report.md").read_text().split("### Figure 15")[1].split("\n## ")[0]
+    section = (written / "report.md").read_text().split("### Values of the feature maps")[1].split("\n## ")[0]
     assert [line for line in section.splitlines() if line.startswith("| ") and "conv1" in line] == rows
 
 
@@ -295,13 +300,42 @@ def test_feature_maps_of_an_earlier_version_have_no_figure_15(run: FinishedRun, 
             module.pop("activations")
     page.write(replace(run, features=features), tmp_path, photographs=False)
     assert not (tmp_path / "figure15.json").exists()
-    assert "igure 15" not in (tmp_path / "report.md").read_text()
+    assert "figure15" not in (tmp_path / "report.md").read_text()
 
 
 def test_the_originals_numbers_stand_beside_ours(written: Path) -> None:
     markdown = (written / "report.md").read_text()
     for printed in ("0.9882", "0.9926", "0.8788", "0.9797", "0.9908", "47.0", "74.3"):
         assert printed in markdown
+
+
+def test_no_title_has_a_number_of_ours_and_the_originals_number_stands_beside_its_figure(
+    written: Path, all_exhibits: list[Exhibit], run: FinishedRun
+) -> None:
+    for name in ("report.md", "index.html"):
+        text = unescape((written / name).read_text())
+        assert re.findall(r"(?<!original's )\b[Ff]igures? \d+(?!\d| of the original\))", text) == []
+    assert not any(re.search(r"[Ff]igure", f"{each.title} {each.short}") for each in all_exhibits)
+    # By optimizer, since settings have any order and the original compares optimizers.
+    optimizers = ("SGD", "Adagrad", "AdamW")
+    pairs = zip(run.config.settings, optimizers, strict=True)
+    config = replace(run.config, settings=tuple(replace(each, optimizer=name) for each, name in pairs))
+    first = exhibits(replace(run, config=config))[:3]
+    assert [each.counterpart for each in first] == [3, None, 1]
+    assert ["original" in each.numbers for each in first] == [True, False, True]
+    assert ["no such figure" in to_text(each.caption) for each in first] == [False, True, False]
+
+
+def test_the_originals_photographs_are_drawn_beside_photographs_and_not_beside_drawn_scenes(run: FinishedRun) -> None:
+    of_photographs = replace(run, config=replace(run.config, data="scenes"))
+    for each, drawn in ((run, False), (of_photographs, True)):
+        figures = [figure for figure in exhibits(each) if figure.number in (1, 2, 3, 4, 8)]
+        for figure, svg in zip(figures, page.make_drawings(figures, {}).values(), strict=True):
+            assert (b'class="printed"' in svg) == (b"as printed" in svg) == drawn
+            assert ("Diamonds" in to_text(figure.caption)) == drawn
+            assert ("not comparable with drawn scenes" in to_text(figure.caption)) != drawn
+            assert figure.numbers["original"]
+            assert any("original" in name for name in figure.table.heading)
 
 
 def test_the_originals_means_are_the_means_of_its_classes() -> None:
@@ -318,8 +352,7 @@ def test_absent_sets_are_named_for_what_stands_in_for_them(written: Path) -> Non
     for number, stand_in, absent in ((10, "photographs", "ImageNet"), (11, "digits", "CIFAR-10")):
         figure = json.loads((written / f"figure{number}.json").read_text())
         assert figure["name"] == f"scikit-learn {stand_in}"
-        section = (written / "report.md").read_text().split(f"## Figure {number}")[1].split("\n## ")[0]
-        assert absent not in section.splitlines()[0]
+        section = (written / "report.md").read_text().split(f"(figure {number} of the original)")[1].split("\n### ")[0]
         assert f"no {absent} folder was given" in section
 
 

@@ -152,7 +152,7 @@ def report_files(run: FinishedRun, report: Path | None) -> dict[str, File]:
     if report is None:
         return {}
     what = WHAT_PAGES_ARE | {
-        f"{each.name}{suffix}": f"Figure {each.number}. {each.title}{more}"
+        f"{each.name}{suffix}": f"{each.heading}{more}"
         for each in exhibits(run)
         for suffix, more in ((".json", ", its numbers"), (".svg", ""))
     }

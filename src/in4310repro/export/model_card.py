@@ -29,7 +29,7 @@ ON_HUB = {"macro_f1": "f1", "mean_class_accuracy": "balanced_accuracy"}
 def contents(run: FinishedRun, extras: Extras) -> dict[str, bytes]:
     """Return the card, to be uploaded beside the file of weights that it names.
 
-    Its intervals are those of the report's figure 4.
+    Its intervals are those of the report.
     """
     numbers = test_exhibit(run).numbers
     sections = {

@@ -30,7 +30,7 @@ from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.report.uncertainty import DRAWS, bootstrap
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import RECORD
-from in4310repro.runs.selection import best_epoch, unit
+from in4310repro.runs.selection import best_epochs, unit
 from in4310repro.runs.settings import OptimizerSetting
 
 TEST = 4
@@ -39,7 +39,8 @@ TEST = 4
 def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting) -> Exhibit:
     """Build figure `number` (1 to 3) with the validation metrics of one training setting at its best epoch."""
     rows = run.histories[setting.name]
-    best = best_epoch(rows, run.config.select)
+    best, *ties = best_epochs(rows, run.config.select)
+    which = f"the first of {1 + len(ties)} equally good ones" if ties else "the best"
     numbers = _numbers(run, "validation", best)
     # Matched by optimizer, since the name of a setting is free and the original compares optimizers.
     numbers |= _original(run, setting.optimizer.lower())
@@ -47,7 +48,7 @@ def validation_exhibit(run: FinishedRun, number: int, setting: OptimizerSetting)
         number,
         f"Validation of {setting.name}",
         f"Setting {setting.name}: class accuracy and average precision on validation",
-        (f"Weights of {unit(rows)} {best['epoch']} of {len(rows)}, the best by {SCALARS[run.config.select].label} on "
+        (f"Weights of {unit(rows)} {best['epoch']} of {len(rows)}, {which} by {SCALARS[run.config.select].label} on "
          "validation. Bars are 95 % Wilson intervals; average precisions have none here, since a run keeps no scores "
          "of validation.",),
         numbers,
@@ -153,7 +154,7 @@ def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: di
         title=title,
         caption=(
             *caption,
-            " An axis begins below its lowest value; a dashed line is chance, where the axis reaches it.",
+            " An axis begins at its lowest value or below; a dashed line is chance, where the axis reaches it.",
         ),
         numbers=numbers,
         findings=(

@@ -5,16 +5,18 @@ A sentence that compares values claims no more than their confidence intervals a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from in4310repro.metrics import Interval
 from in4310repro.system.machine import brief
+from in4310repro.system.text import MOST_NAMED, join_names
 
 ABSENT = "-"
 SAME = "no difference seen"
-MOST_NAMED = 3
+ROUNDING = 1e-12  # relative, of sums in another order
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,25 @@ class FigureTable:
 class Exhibit:
     """A figure: number, title, caption, numbers, a finding (sentence) for each panel, and a table."""
 
-    number: int  # 1 to 11 as in the original
+    number: int  # of its files and keys; titles have none
     short: str  # two or three words for a list of figures
     title: str
     caption: Sentence
-    numbers: Mapping[str, Any]  # content of its JSON file, which its picture shows
+    numbers: Mapping[str, Any]  # content of its JSON file
     findings: tuple[Sentence, ...]
     table: FigureTable
+    counterpart: int | None = None  # number of the published report's figure
+    draws_original: bool = True  # False: the published numbers are in the table alone
+
+    @property
+    def heading(self) -> str:
+        """Title, with the number of the published report's figure where it has such a figure."""
+        return f"{self.title} (figure {self.counterpart} of the original)" if self.counterpart else self.title
+
+    @property
+    def drawn(self) -> Mapping[str, Any]:
+        """The numbers that its picture shows."""
+        return {key: value for key, value in self.numbers.items() if key != "original" or self.draws_original}
 
     @property
     def name(self) -> str:
@@ -174,6 +188,30 @@ def describe_overlap(first: Interval, second: Interval) -> str:
     return "; their intervals overlap" if _overlap(first, second) else ""
 
 
+@dataclass(frozen=True)
+class Ties:
+    """All values that are printed like the lowest or the highest: their indices, and whether they are equal.
+
+    Values count as equal if no more than rounding separates them. Others that are printed alike are named together
+    too, with the words "when rounded", since the page does not show which of them is the lowest or the highest.
+    """
+
+    places: list[int]
+    equal: bool
+
+    @classmethod
+    def of(cls, values: Sequence[float], printed: Sequence[Cell], end: float) -> Ties:
+        """Return the ties of `end`, which is one of the values, each of which is printed as in `printed`."""
+        text = str(printed[values.index(end)])
+        places = [place for place, each in enumerate(printed) if str(each) == text]
+        return cls(places, all(math.isclose(values[place], end, rel_tol=ROUNDING) for place in places))
+
+    @property
+    def rounded(self) -> str:
+        """The words " when rounded" if the values are printed alike and differ."""
+        return "" if self.equal else " when rounded"
+
+
 def describe_extremes(
     names: Sequence[str],
     source: Source,
@@ -181,12 +219,12 @@ def describe_extremes(
     intervals: tuple[str, ...] = (),
     form: str = "share",
     unit: str = "",
+    kind: str = "classes",
 ) -> Sentence:
-    """Return a sentence on the lowest and the highest value.
+    """Return a sentence on the lowest and the highest value, with the names of all values that are printed like them.
 
     If the values have intervals, the sentence also names the values whose interval overlaps that of the lowest or
-    of the highest. If they have no intervals, it names all values that are equal to the lowest or the highest
-    when rounded.
+    of the highest.
 
     Args:
         names: names of the values.
@@ -196,49 +234,68 @@ def describe_extremes(
             no such keys, the values have no intervals.
         form: format of the values.
         unit: text after each value.
+        kind: what the names are, in the plural, for a number of them.
     """
     values, known = _look_up(source, keys), _look_up(source, intervals) if intervals else None
     places: Sequence[str | int] = list(names) if isinstance(values, Mapping) else range(len(names))
-    listed = [values[place] for place in places]
-    low, high = (listed.index(end) for end in (min(listed), max(listed)))
     printed = [source.at(*keys, place, form=form) for place in places]
-    if not known:
-        return _describe_range(names, printed, (low, high), unit)
+    listed = [values[place] for place in places]
+    low, high = (Ties.of(listed, printed, end) for end in (min(listed), max(listed)))
 
-    def show(place: int) -> list[Cell]:
-        return [printed[place], unit, " (95 % ", source.at(*intervals, places[place], form=".3f"), ")"]
+    def show(ties: Ties) -> list[Cell]:
+        of_ties = [source.at(*intervals, places[place], form=".3f") for place in ties.places] if known else []
+        return [printed[ties.places[0]], unit, ties.rounded, *_show_intervals(of_ties)]
 
-    if listed[low] == listed[high]:
+    def name(ties: Ties) -> str:
+        return join_names([names[place] for place in ties.places], kind)
+
+    if low.places == high.places:
         return ("all are at ", *show(low))
-
-    def name_overlapping(place: int) -> str:
-        others = [other for other in range(len(names)) if other not in (low, high)]
-        overlapping = [names[other] for other in others if _overlap(known[places[place]], known[places[other]])]
-        those = "that" if len(overlapping) == 1 else "those"
-        return f", its interval overlaps {those} of {_list(overlapping)}" if overlapping else ""
-
-    finding = [f"{names[low]} is lowest at ", *show(low), name_overlapping(low), "; "]
-    finding += [f"{names[high]} is highest at ", *show(high), name_overlapping(high)]
-    return (*finding, describe_overlap(known[places[low]], known[places[high]]))
-
-
-def _describe_range(names: Sequence[str], printed: Sequence[Number], ends: tuple[int, int], unit: str) -> Sentence:
-    """Return a sentence with the lowest and the highest value, as rounded for printing.
-
-    Each is followed by the names of all values that round to it.
-    """
-    lowest, highest = (printed[end] for end in ends)
-    if lowest.text == highest.text:
-        return ("all are at ", lowest, unit)
-    at_lowest, at_highest = (
-        _list([name for name, number in zip(names, printed, strict=True) if number.text == end.text])
-        for end in (lowest, highest)
-    )
-    return ("from ", lowest, f"{unit} ({at_lowest}) to ", highest, f"{unit} ({at_highest})")
+    if not known:
+        ends: list[list[Cell]] = [
+            [printed[ties.places[0]], f"{unit} ({name(ties)}{ties.rounded})"] for ties in (low, high)
+        ]
+        return ("from ", *ends[0], " to ", *ends[1])
+    ranges = [known[place] for place in places]
+    others = [place for place in range(len(names)) if place not in (*low.places, *high.places)]
+    finding: list[Cell] = []
+    for ties, end in ((low, "lowest"), (high, "highest")):
+        overlapping = [names[place] for place in _overlapping(ranges, ties.places, others)]
+        several = len(ties.places) > 1
+        finding += [f"{name(ties)} {'are' if several else 'is'} {end} at ", *show(ties)]
+        finding += [_describe_overlapping(overlapping, kind, several=several), "; " if ties is low else ""]
+    if _overlapping(ranges, low.places, high.places):
+        single = len(low.places) == len(high.places) == 1
+        finding += [f"; {'their intervals' if single else 'intervals of the lowest and the highest'} overlap"]
+    return tuple(finding)
 
 
-def _list(names: Sequence[str]) -> str:
-    return ", ".join(names) if len(names) <= MOST_NAMED else f"{len(names)} of them"
+def _overlapping(ranges: Sequence[Interval], places: Sequence[int], others: Sequence[int]) -> list[int]:
+    """Return those of `others` whose range overlaps that of any of `places`."""
+    return [other for other in others if any(_overlap(ranges[place], ranges[other]) for place in places)]
+
+
+def _describe_overlapping(names: Sequence[str], kind: str, *, several: bool) -> str:
+    """Return a clause that an interval, or one of `several`, overlaps those of the names; "" without names."""
+    if not names:
+        return ""
+    those = "that of " if len(names) == 1 else "those of " if len(names) <= MOST_NAMED else ""
+    verb = "their intervals overlap" if several else "its interval overlaps"
+    return f", {verb} {those}{join_names(names, f'other {kind}')}"
+
+
+def _show_intervals(intervals: Sequence[Number]) -> list[Cell]:
+    """Return the intervals of equal values in brackets: one if all are printed alike, else each, or their range."""
+    shown = [*intervals[:1]] if len({each.text for each in intervals}) == 1 else [*intervals]
+    if not shown:
+        return []
+    if len(shown) > MOST_NAMED:
+        ends = [end for each in shown if isinstance(each.value, list) for end in each.value]
+        return [f" (95 % intervals within {min(ends):.3f} to {max(ends):.3f})"]
+    parts: list[Cell] = []
+    for place, each in enumerate(shown, start=1):
+        parts += [each, ", " if place < len(shown) - 1 else " and " if place < len(shown) else ")"]
+    return [" (95 % ", *parts]
 
 
 def _overlap(first: Interval, second: Interval) -> bool:

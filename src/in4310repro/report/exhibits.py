@@ -6,8 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from in4310repro.metrics import wilson
-from in4310repro.metrics.scores import top_and_bottom
+from in4310repro.metrics.scores import RankedImage, top_and_bottom
 from in4310repro.metrics.table import DEFAULT_SELECTION, SCALARS
 from in4310repro.report.charts import LOSSES
 from in4310repro.report.class_exhibits import TEST, test_exhibit, validation_exhibit
@@ -18,6 +21,7 @@ from in4310repro.report.exhibit import (
     FigureTable,
     Sentence,
     Source,
+    Ties,
     compare_with_interval,
     figure_source,
     fill,
@@ -27,8 +31,10 @@ from in4310repro.report.published_numbers import has_original_classes, original
 from in4310repro.report.score_exhibits import calibration_exhibit, confusion_exhibit, curves_exhibit
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.records import HistoryRow
-from in4310repro.runs.selection import best_epoch, unit
+from in4310repro.runs.selection import best_epoch, best_epochs, describe_ties, unit
+from in4310repro.system.text import MOST_NAMED, join_names
 
+LAST_OF_ORIGINAL = 11
 RANKED = ("glacier", "mountain", "sea")
 _OF_EPOCHS = (
     "Mean cross-entropy per image. The training loss is taken while the weights move and on augmented images, the "
@@ -41,7 +47,7 @@ _OF_FITS = (
 )
 
 
-# Beside validation of ours, in figures 1 to 3.
+# Of the originals beside our validation.
 UNNAMED = "; they are of 3,000 images by its class sizes, and it does not call them validation"
 
 
@@ -52,7 +58,10 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
         ValueError: the run has no measured feature maps.
     """
     if run.features is None:
-        raise ValueError(f"{run.folder} has no measured feature maps; `in4310repro report` measures them")
+        raise ValueError(
+            f"{run.folder} has no measured feature maps; `in4310repro report` measures them, and writes them into a "
+            "run that is not read-only"
+        )
     selected, settings = run.metrics["setting"], enumerate(run.config.settings[:3], start=1)
     test = test_exhibit(run)
     all_exhibits = [
@@ -69,14 +78,25 @@ def exhibits(run: FinishedRun) -> list[Exhibit]:
         *filter(None, [activation_exhibit(run.features)]),
     ]
     if has_original_classes(run.classes):
-        drawn = not run.config.data
-        all_exhibits = [replace(each, caption=(*each.caption, _remark(each, drawn=drawn))) for each in all_exhibits]
+        all_exhibits = [_beside_original(run, each) for each in all_exhibits]
     label = run.config.protocol.label
     return [replace(each, numbers={"label": label, **each.numbers}) if label else each for each in all_exhibits]
 
 
+def _beside_original(run: FinishedRun, exhibit: Exhibit) -> Exhibit:
+    """Return the figure with the number of the published report's figure, and a remark on that in its caption."""
+    counterpart = exhibit.number if TEST <= exhibit.number <= LAST_OF_ORIGINAL else None
+    if exhibit.number < TEST:
+        # The original's have the order of its optimizers.
+        optimizer, optimizers = run.config.settings[exhibit.number - 1].optimizer.lower(), original()["optimizers"]
+        counterpart = optimizers.index(optimizer) + 1 if optimizer in optimizers else None
+    drawn = not run.config.data
+    caption = (*exhibit.caption, _remark(exhibit, drawn=drawn))
+    return replace(exhibit, caption=caption, counterpart=counterpart, draws_original=not drawn)
+
+
 def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
-    """Return a sentence about the published report's figure with the same number, for the caption of `exhibit`.
+    """Return a sentence about the published report's figure, for the caption of `exhibit`.
 
     `drawn` is True if the run's images are drawn scenes instead of photographs.
     """
@@ -87,8 +107,10 @@ def _remark(exhibit: Exhibit, *, drawn: bool) -> str:
         return f" Images of {name}, as in the original's figure {exhibit.number}; it prints no numbers."
     if exhibit.numbers.get("original"):
         chosen = {TEST: f"; it chose {original()['chosen']}", 8: ""}.get(exhibit.number, UNNAMED)
-        comparable = ", of photographs and not comparable with drawn scenes" if drawn else ""
-        return f" Diamonds are what the original prints{comparable}{chosen}."
+        if drawn:
+            prints = "The table has the numbers that the original prints, of photographs and not comparable with drawn"
+            return f" {prints} scenes{chosen}."
+        return f" Diamonds are what the original prints{chosen}."
     return {
         5: " The original draws its curves and prints no numbers.",
         6: " The original draws the curve of its chosen setting and prints no numbers.",
@@ -112,14 +134,17 @@ def _loss_exhibit(rows: Sequence[HistoryRow], setting: str) -> Exhibit:
     numbers |= {key: [row[key] for row in rows] for key in losses}  # type: ignore[literal-required]
     each = unit(rows)
     source, places = figure_source(5, numbers), range(len(rows))
-    best = min(places, key=lambda place: rows[place]["val_loss"])
-    lowest, first, last = (
-        source.at(name, place, form=".2f")
-        for name, place in (("val_loss", best), ("train_loss", 0), ("train_loss", len(rows) - 1))
-    )
-    finding = fill(
-        "The validation loss is lowest, {}, after {} {} of {}; the training loss goes from {} to {}",
-        *(lowest, each, source.at("epoch", best, form="d"), str(len(rows)), first, last),
+    losses_of_validation = [row["val_loss"] for row in rows]
+    printed = [source.at("val_loss", place) for place in places]
+    lowest = Ties.of(losses_of_validation, printed, min(losses_of_validation))
+    which = join_names([f"{rows[place]['epoch']}" for place in lowest.places], f"{each}s")
+    when: Sentence = (f"{f'{each}s ' * (len(lowest.places) <= MOST_NAMED)}{which}",)
+    if len(lowest.places) == 1:
+        when = (f"{each} ", source.at("epoch", lowest.places[0], form="d"))
+    training = (source.at("train_loss", place, form=".2f") for place in (0, len(rows) - 1))
+    finding = (
+        *("The validation loss is lowest, ", printed[lowest.places[0]], f"{lowest.rounded}, after ", *when),
+        *fill(f" of {len(rows)}; the training loss goes from {{}} to {{}}", *training),
     )
     return Exhibit(
         number=5,
@@ -156,9 +181,10 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
     }
     source, finding = figure_source(6, numbers), list[Cell]()
     for name, rows in histories.items():
-        best = best_epoch(rows, run.config.select)["epoch"]
-        value = source.at("mean_class_accuracy", name, best - 1, form="share")
-        finding += [f"{'; ' if finding else ''}{name} reaches ", value, f" after {unit(rows)} {best}"]
+        best, *ties = (row["epoch"] for row in best_epochs(rows, run.config.select))
+        value = source.at("mean_class_accuracy", name, best - 1)
+        first = "first after" if ties else "after"
+        finding += [f"{'; ' if finding else ''}{name} reaches ", value, f" {first} {unit(rows)} {best}"]
     cells: tuple[tuple[Cell, ...], ...] = tuple(
         (
             str(row["epoch"]),
@@ -173,7 +199,10 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
         number=6,
         short=f"Accuracy by {each}",
         title=f"Mean class accuracy on validation after each {each}",
-        caption=(f"All settings; {selected} was selected by {_describe_selection(run, each)}.",),
+        caption=(
+            f"All settings; {selected} was selected by {_describe_selection(run, each)}"
+            f"{describe_ties(histories, run.config.select)}.",
+        ),
         numbers=numbers,
         findings=(tuple(finding), *_compare_with_selected(source, numbers)),
         table=FigureTable(heading=(each, *curves), rows=cells),
@@ -181,7 +210,7 @@ def _accuracy_exhibit(run: FinishedRun, selected: str) -> Exhibit:
 
 
 def _describe_selection(run: FinishedRun, each: str) -> str:
-    """Return a phrase on the rule by which a training setting was selected, for the caption of figure 6.
+    """Return a phrase on the rule by which a training setting was selected, for the caption of a figure.
 
     `each` is the unit of a row in the training history, such as `epoch`.
     """
@@ -229,8 +258,25 @@ def _ranking_exhibit(run: FinishedRun) -> Exhibit:
         number=7,
         short="Highest and lowest scores",
         title=f"Test images with the highest and lowest scores of {', '.join(ranked)}",
-        caption=("Softmax score of the class named at the left, and the true class of each image.",),
+        caption=(
+            "Softmax score of the named class, and the true class of each image. Scores that are printed alike stand "
+            "in the order of their further digits, equal ones by path.",
+            *(_describe_left_out(scores.softmax[:, classes.index(name)], name, numbers[name]) for name in ranked),
+        ),
         numbers=held,
         findings=((f"Of the images with the highest scores of a class, those of that class are {', '.join(right)}",),),
         table=FigureTable(heading=("score of", "end", "place", "score", "true class", "image"), rows=rows),
     )
+
+
+def _describe_left_out(scores: NDArray[np.float32], name: str, sides: Mapping[str, Sequence[RankedImage]]) -> str:
+    """Return a sentence for each end of a ranking that says how many images with its last score are not shown."""
+    sentences = ""
+    for side, images in sides.items():
+        last = images[-1]["score"]
+        left_out = int((scores == last).sum()) - sum(image["score"] == last for image in images)
+        if left_out:
+            end = "highest" if side == "top" else "lowest"
+            more = "1 more image has" if left_out == 1 else f"{left_out} more images have"
+            sentences += f" {more} the last of the {end} scores of {name}."
+    return sentences

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from in4310repro.data.comparison import DIGITS, PHOTOGRAPHS
 from in4310repro.report.exhibit import (
     ABSENT,
+    ROUNDING,
     Cell,
     Exhibit,
     FigureTable,
     Sentence,
     Source,
+    Ties,
     describe_extremes,
     figure_source,
     fill,
 )
 from in4310repro.runs.records import SHOWN, FeatureMaps, ImageSetFeatures
+from in4310repro.system.text import join_names
 
 ACTIVATIONS = 15
 INDEX = "eigenvalue index"
+KIND = "modules"
 ABSENT_SETS = {PHOTOGRAPHS: "ImageNet", DIGITS: "CIFAR-10"}  # the sets that the embedded ones replace
 # Relative to the first eigenvalue. Rounding errors of zero eigenvalues would stretch a logarithmic axis by ten decades.
 SMALLEST_DRAWN = 1e-10
@@ -46,7 +51,7 @@ def sparsity_exhibit(features: FeatureMaps, printed: Mapping[str, float]) -> Exh
         caption=(f"Share of values <= 0 over all channels and positions, averaged over {test['images']} test images; "
                  f"{features['network']}, in eval mode.",),
         numbers=numbers,
-        findings=(("Not positive: ", *describe_extremes(list(ours), source, "ours", form=".1f", unit=" %")),),
+        findings=(("Not positive: ", *describe_extremes([*ours], source, "ours", form=".1f", unit=" %", kind=KIND)),),
         table=FigureTable(
             heading=("module", "ours, %", "original, %") if printed else ("module", "%"), rows=tuple(map(row, ours))
         ),
@@ -87,7 +92,7 @@ def _spectrum_exhibit(
         caption=(
             f"Covariance (divided by n) of the spatial means of each channel over {images['images']} images"
             f"{_describe_pooled(images)}; {features['network']}, in {features['spectra_mode']} mode. "
-            "Figures 9 to 11 have one scale.",
+            "The spectra of the three sets have one scale.",
             *(_describe_omitted(modules)),
             _describe_stand_in(images["name"]),
         ),
@@ -98,15 +103,27 @@ def _spectrum_exhibit(
 
 
 def _describe_spectra(modules: Mapping[str, Sequence[float]], number: int, numbers: Mapping[str, object]) -> Sentence:
-    source = figure_source(number, numbers)
-    largest = max(modules, key=lambda name: modules[name][0])
-    steepest = min(modules, key=lambda name: modules[name][-1] / modules[name][0] if modules[name][0] else 1)
-    return fill(
-        "On these images {} has the largest eigenvalue, {}; {} falls most, from {} to {}",
-        *(largest, source.at("eigenvalues", largest, 0, form="brief")),
-        *(steepest, source.at("eigenvalues", steepest, 0, form="brief")),
-        source.at("eigenvalues", steepest, len(modules[steepest]) - 1, form=".2g"),
-    )
+    source, names = figure_source(number, numbers), list(modules)
+    first = [values[0] for values in modules.values()]
+    printed = [source.at("eigenvalues", name, 0, form="brief") for name in names]
+    largest = Ties.of(first, printed, max(first))
+    have = "has" if len(largest.places) == 1 else "have"
+    named = join_names([names[place] for place in largest.places], KIND)
+    finding = (f"On these images {named} {have} the largest eigenvalue, ", printed[largest.places[0]], largest.rounded)
+    # Below the smallest that is drawn, rounding alone tells them apart.
+    falls = {
+        name: max(values[-1] / values[0], SMALLEST_DRAWN) for name, values in modules.items() if values[-1] < values[0]
+    }
+    steepest = [name for name, ratio in falls.items() if math.isclose(ratio, min(falls.values()), rel_tol=ROUNDING)]
+    if len(steepest) == 1:
+        values = modules[steepest[0]]
+        last = source.at("eigenvalues", steepest[0], len(values) - 1, form=".2g")
+        first_of_it = source.at("eigenvalues", steepest[0], 0, form="brief")
+        return (*finding, *fill("; {} falls most, from {} to {}", steepest[0], first_of_it, last))
+    most = f"; {join_names(steepest, KIND)} fall most, by equal factors" if steepest else ""
+    if steepest and falls[steepest[0]] == SMALLEST_DRAWN:
+        most = most.replace("by equal factors", f"below {SMALLEST_DRAWN:g} of their first")
+    return (*finding, most)
 
 
 def find_drawn_indices(values: Sequence[float]) -> list[int]:
@@ -192,14 +209,16 @@ def _row(source: Source, place: int, name: str) -> tuple[Cell, ...]:
 
 
 def _finding(source: Source, place: int) -> Sentence:
-    """Return a sentence on the module with the largest fraction of channels that are never positive.
+    """Return a sentence on the modules with the largest fraction of channels that are never positive.
 
     The sentence is on the image set at index `place`. If no module has such channels, the sentence says so.
     """
     images = source.values["sets"][place]
-    modules = images["modules"]
-    most = max(modules, key=lambda name: modules[name]["never_positive"] / modules[name]["channels"])
-    if not modules[most]["never_positive"]:
+    shares = {name: Fraction(each["never_positive"], each["channels"]) for name, each in images["modules"].items()}
+    if not any(shares.values()):
         return (f"{images['name']}: every channel is positive somewhere",)
-    counts = (source.at("sets", place, "modules", most, key, form="d") for key in ("never_positive", "channels"))
-    return fill("{}: {} has most channels that are never positive, {} of {}", images["name"], most, *counts)
+    most = [name for name, share in shares.items() if share == max(shares.values())]
+    counts = [source.at("sets", place, "modules", most[0], key, form="d") for key in ("never_positive", "channels")]
+    have = "has" if len(most) == 1 else "have"
+    sentence = f"{{}}: {{}} {have} the largest share of channels that are never positive, {{}} of {{}}"
+    return fill(sentence, images["name"], join_names(most, KIND), *counts)

@@ -125,7 +125,7 @@ def make_drawings(all_exhibits: Sequence[Exhibit], photographs: Mapping[str, byt
     """
     files = {}
     for exhibit in all_exhibits:
-        shown = charts.draw_panels(exhibit.number, exhibit.numbers)
+        shown = charts.draw_panels(exhibit.number, exhibit.drawn)
         if exhibit.number == RANKING and photographs:
             shown = [draw_ranking(exhibit.numbers, photographs)]
         if shown:
@@ -264,7 +264,7 @@ def html_context(run: FinishedRun, all_exhibits: Sequence[Exhibit], photographs:
         photographs: JPEG files by path.
     """
     places, script = Places(make_tier_lookup(run)), read_asset("page.js")
-    drawn = {exhibit.number: charts.draw_panels(exhibit.number, exhibit.numbers) for exhibit in all_exhibits}
+    drawn = {exhibit.number: charts.draw_panels(exhibit.number, exhibit.drawn) for exhibit in all_exhibits}
     return {
         "link": places.link,
         "say": places.say,

@@ -156,7 +156,7 @@ def draw_sparsity(numbers: Mapping[str, Any]) -> list[Panel]:
     """Draw the percentage of values <= 0 of each module as a bar, and the published one as a hollow diamond."""
     rows = Rows(list(numbers["ours"]), len(numbers["ours"]))
     x = linear((0, 100), rows.ends, [(value, f"{value}") for value in range(0, 101, 25)])
-    printed = {name: value for name, value in numbers["original"].items() if name in numbers["ours"]}
+    printed = {name: value for name, value in numbers.get("original", {}).items() if name in numbers["ours"]}
     parts = [label(0, 15, "Values <= 0, %", "title"), _draw_key(drawn=bool(printed)), *_draw_columns(x, rows.bottom)]
     for number, (name, value) in enumerate(numbers["ours"].items()):
         y, start = rows.middle(number), rows.ends[0]

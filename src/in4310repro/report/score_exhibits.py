@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from in4310repro import metrics
 from in4310repro.metrics import Interval, wilson
 from in4310repro.metrics.scores import Scores
+from in4310repro.report.charts import MOST_CURVES
 from in4310repro.report.exhibit import (
     SAME,
     Cell,
@@ -27,6 +28,7 @@ from in4310repro.report.exhibit import (
 )
 from in4310repro.report.uncertainty import precision_recall_curve
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.text import MOST_NAMED
 
 CONFUSION, CURVES, CALIBRATION = 12, 13, 14
 
@@ -56,7 +58,7 @@ def confusion_exhibit(run: FinishedRun) -> Exhibit:
         short="Confusion matrix",
         title="Confusion matrix of the test set",
         caption=("A row for each true class, a column for each predicted one. Precision is the share of a column that "
-                 "is right, F1 its harmonic mean with the class accuracy. A number opens the list of its images.",),
+                 "is right, F1 its harmonic mean with the class accuracy.",),
         numbers=numbers,
         findings=(_mistakes_finding(source, numbers),),
         table=FigureTable(heading=("true class", *classes, "precision", "F1"), rows=rows),
@@ -78,17 +80,18 @@ def _images_by_cell(scores: Scores, classes: Sequence[str]) -> dict[str, dict[st
 
 
 def _frequent_mistakes(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> list[dict[str, Any]]:
-    """Return the two most frequent confusions of a true class with a predicted class.
+    """Return the confusions of a true class with a predicted class that have the most images, and all as frequent ones.
 
-    Each entry has the number of confused images, the number of images of the true class, and the 95 % interval
-    of the ratio of these two numbers.
+    If one is more frequent than all others, the next ones follow. Each entry has the number of confused images, the
+    number of images of the true class, and the 95 % interval of the ratio of these two numbers.
     """
     places = range(len(classes))
     wrong = sorted((-matrix[t][p], t, p) for t in places for p in places if t != p and matrix[t][p])
     return [
         {"true": classes[true], "predicted": classes[predicted], "images": -count, "of": sum(matrix[true]),
          "interval": wilson(-count, sum(matrix[true]))}
-        for count, true, predicted in wrong[:2]
+        for count, true, predicted in wrong
+        if count <= wrong[min(1, len(wrong) - 1)][0]
     ]  # fmt: skip
 
 
@@ -96,15 +99,35 @@ def _mistakes_finding(source: Source, numbers: Mapping[str, Any]) -> Sentence:
     matrix, mistakes = numbers["confusion_matrix"], numbers["frequent_mistakes"]
     right = sum(row[place] for place, row in enumerate(matrix))
     finding: list[Cell] = [f"{right} of {sum(map(sum, matrix))} images lie on the diagonal"]
-    for place, (each, start) in enumerate(
-        zip(mistakes, ("; the most frequent mistake is ", "; the next is "), strict=False)
-    ):
-        finding += [f"{start}{each['true']} taken for {each['predicted']}, ",
-                    source.at("frequent_mistakes", place, "images", form="d"), " of ",
-                    source.at("frequent_mistakes", place, "of", form="d"), " (95 % ",
-                    source.at("frequent_mistakes", place, "interval", form=".2f"), ")"]  # fmt: skip
-    both: list[Interval] = [each["interval"] for each in mistakes]
-    return (*finding, describe_overlap(*both)) if len(both) > 1 else tuple(finding)
+    most = [place for place, each in enumerate(mistakes) if each["images"] == mistakes[0]["images"]]
+    following = list(range(len(most), len(mistakes)))
+    if mistakes:
+        start = "mistake is" if len(most) == 1 else "mistakes are"
+        finding += [f"; the most frequent {start} ", *_describe_mistakes(source, mistakes, most)]
+    if following:
+        start = "is" if len(following) == 1 else "are"
+        finding += [f"; the next {start} ", *_describe_mistakes(source, mistakes, following)]
+    if len(mistakes) == 2:
+        return (*finding, describe_overlap(*(each["interval"] for each in mistakes)))
+    first: list[Interval] = [mistakes[place]["interval"] for place in most]
+    if following and any(describe_overlap(first[0], mistakes[place]["interval"]) for place in following):
+        finding.append("; intervals of the most frequent and the next overlap")
+    return tuple(finding)
+
+
+def _describe_mistakes(source: Source, mistakes: Sequence[Mapping[str, Any]], places: Sequence[int]) -> Iterator[Cell]:
+    """Yield the equally frequent mistakes at these places of the list; of more than three, their number."""
+    if len(places) > MOST_NAMED:
+        yield f"{len(places)} pairs of classes with "
+        yield source.at("frequent_mistakes", places[0], "images", form="d")
+        yield " image each" if mistakes[places[0]]["images"] == 1 else " images each"
+        return
+    for number, place in enumerate(places, start=1):
+        yield f"{mistakes[place]['true']} taken for {mistakes[place]['predicted']}, "
+        yield from (source.at("frequent_mistakes", place, "images", form="d"), " of ")
+        yield from (source.at("frequent_mistakes", place, "of", form="d"), " (95 % ")
+        yield source.at("frequent_mistakes", place, "interval", form=".2f")
+        yield ")" if number == len(places) else "), " if number < len(places) - 1 else "), and "
 
 
 def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Exhibit:
@@ -127,6 +150,11 @@ def curves_exhibit(run: FinishedRun, intervals: Sequence[Interval] | None) -> Ex
     caption = "The area below the steps is the average precision. Chance, dashed, is the share of the class."
     if run.config.protocol.ranks_logits:
         caption = "Curves rank softmax scores, but this protocol's average precision ranks logits, which are not kept."
+    if len(classes) > MOST_CURVES:
+        caption += (
+            f" Drawn are {MOST_CURVES} classes, those of the lowest average precisions and of equal ones the first; "
+            "the table has all."
+        )
     rows = tuple(
         (name, source.at("average_precision", label), source.at("chance", label), *_find_ends(source, name))
         for label, name in enumerate(classes)

@@ -41,7 +41,7 @@ class Tier:
 
 
 def has_activations(run: FinishedRun) -> bool:
-    """Return whether a run measured the feature-map values that figure 15 shows."""
+    """Return whether a run measured the feature-map values that `activation_exhibit` shows."""
     return run.features is not None and activation_exhibit(run.features) is not None
 
 
@@ -60,22 +60,22 @@ def tiers(run: FinishedRun) -> dict[str, Tier]:
     spectrum = SPECTRUM_TOLERANCE[run.features["precision"] if run.features else "exact"]
     scores = bits(f"logits {LOGIT_TOLERANCE:g} of their size")
     return {
-        "exact": Tier("counts of images", "figures 1 to 4 /images, 12 /confusion_matrix, 14 /bins", "exact",
-                      "0" if portable else "0 where no prediction changes", VERIFY),
+        "exact": Tier("counts of images", "figure01 to figure04 /images, figure12 /confusion_matrix, figure14 /bins",
+                      "exact", "0" if portable else "0 where no prediction changes", VERIFY),
         "test": Tier("test metrics, and what follows from the test scores: intervals, ranking, curves, calibration",
-                     "figures 4, 7, 12, 13, 14", "bitwise", scores, VERIFY),
+                     "figure04, figure07, figure12, figure13, figure14", "bitwise", scores, VERIFY),
         "validation": Tier("validation metrics and loss of each setting's best epoch, intervals of these",
-                           "figures 1 to 3; 5 and 6 at that epoch, 6 /accuracy", "bitwise",
+                           "figure01 to figure03; figure05 and figure06 at that epoch, figure06 /accuracy", "bitwise",
                            bits(f"losses {LOSS_TOLERANCE:g} of their size"), VERIFY),
         **_unselected_tiers(run),
-        "shares": Tier("shares of values that are not positive", "figure 8 /ours", "bitwise",
+        "shares": Tier("shares of values that are not positive", "figure08 /ours", "bitwise",
                        bits(f"{SHARE_TOLERANCE:g}"), AT_HAND),
-        **({"activations": Tier("quantiles of values, and channels that are never positive", "figure 15", "bitwise",
+        **({"activations": Tier("quantiles of values, and channels that are never positive", "figure15", "bitwise",
                                 bits(f"quantiles {NEXT_BIN:g} of their size, channels not compared"), AT_HAND)}
            if has_activations(run) else {}),
-        "numerical": Tier("eigenvalues, whose last bits are LAPACK's", "figures 9 to 11 /eigenvalues", "numerical",
+        "numerical": Tier("eigenvalues, whose last bits are LAPACK's", "figure09 to figure11 /eigenvalues", "numerical",
                           f"{spectrum:g} of the largest", AT_HAND),
-        "printed": Tier("the original's", "figures 1 to 4 and 8 /original", "as printed", "not compared",
+        "printed": Tier("the original's", "figure01 to figure04 and figure08 /original", "as printed", "not compared",
                         "its report, by reading"),
     }  # fmt: skip
 
@@ -89,16 +89,16 @@ def _unselected_tiers(run: FinishedRun) -> dict[str, Tier]:
     units = {unit(rows) for rows in run.histories.values()}
     listed: dict[str, Tier] = {}
     if unit(run.histories[run.metrics["setting"]]) == "fit":
-        listed["losses"] = Tier("losses of every fit of the head", "figure 5", "numerical",
+        listed["losses"] = Tier("losses of every fit of the head", "figure05", "numerical",
                                 f"{heads.LOSS_TOLERANCE:g} of their size", VERIFY)  # fmt: skip
-        what, where = "validation metrics of other epochs", "figure 6 at other epochs"
+        what, where = "validation metrics of other epochs", "figure06 at other epochs"
     else:
         what = "training losses; validation metrics and losses of other epochs"
-        where = "figure 5 /train_loss; 5 /val_loss and 6 at other epochs"
+        where = "figure05 /train_loss; figure05 /val_loss and figure06 at other epochs"
         if run.config.protocol.scores_test_each_epoch:
             what, where = f"{what}; test losses of them", where.replace("val_loss and", "val_loss, /test_loss and")
     if "fit" in units:
-        listed["fit"] = Tier("validation metrics of other fits", "figure 6 at other fits", "numerical",
+        listed["fit"] = Tier("validation metrics of other fits", "figure06 at other fits", "numerical",
                              f"what scores within {heads.SOFTMAX_TOLERANCE:g} leave open", VERIFY)  # fmt: skip
     if "epoch" in units:
         listed["epoch"] = Tier(what, where, "claimed", "not compared", REPLAY)

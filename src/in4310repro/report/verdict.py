@@ -20,7 +20,7 @@ from in4310repro.runs.config import Config
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.runs.presets import PRESETS, publishable
 from in4310repro.runs.records import RunMetrics
-from in4310repro.runs.selection import unit
+from in4310repro.runs.selection import describe_ties, unit
 from in4310repro.runs.settings import IDENTICAL, STRENGTHS, OptimizerSetting, TrainingSettings
 from in4310repro.verification.heads import SOFTMAX_TOLERANCE
 
@@ -53,7 +53,7 @@ def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
     by = f"{'highest' if metric.higher_is_better else 'lowest'} {metric.label}"
     selected, settings = run.metrics["setting"], len(run.config.settings)
     each, units = unit(run.histories[selected]), {unit(rows) for rows in run.histories.values()}
-    setting = f"{selected}, {each} {run.metrics['epoch']}"
+    setting = f"{selected}, {each} {run.metrics['epoch']}{describe_ties(run.histories, run.config.select)}"
     rows = "their epochs or fits" if "fit" in units else f"{run.config.epochs} epochs each"
     choice = f"Of {settings} settings and {rows}" if settings > 1 else f"Of all {each}s"
     if run.config.protocol.shares_split:
@@ -157,7 +157,9 @@ def describe_differences(config: Config, metrics: RunMetrics) -> dict[str, str]:
     }
     conditions = {subject: sentence for subject, sentence in conditions.items() if not same.get(subject)}
     if len(config.settings) > 3:
-        conditions["Settings"] = f"{len(config.settings)}; figures 1 to 3 show the first three, figure 6 shows all."
+        conditions["Settings"] = (
+            f"{len(config.settings)}; the first three have a figure of validation each, and one figure shows all."
+        )
     if config.model != course.model:
         conditions["Network"] = f"{config.model}; the original's is {course.model}."
     return conditions

@@ -9,11 +9,18 @@ from in4310repro.metrics.scores import Scores
 from in4310repro.metrics.table import SCALARS
 from in4310repro.runs.config import Config
 from in4310repro.runs.records import HistoryRow, RunMetrics, UnseenMetrics
+from in4310repro.system.text import join_names
 
 
 def best_epoch(rows: Sequence[HistoryRow], by: str) -> HistoryRow:
     """Return the row of the best epoch by a validation metric named in `SCALARS`; ties go to the earlier epoch."""
-    return max(rows, key=lambda row: _goodness(row, by))
+    return best_epochs(rows, by)[0]
+
+
+def best_epochs(rows: Sequence[HistoryRow], by: str) -> list[HistoryRow]:
+    """Return the rows of all epochs with the best value of a validation metric named in `SCALARS`, in order."""
+    best = max(_goodness(row, by) for row in rows)
+    return [row for row in rows if _goodness(row, by) == best]
 
 
 def _goodness(row: HistoryRow, by: str) -> float:
@@ -35,6 +42,21 @@ def select(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> tuple[str,
     best = {name: best_epoch(rows, by) for name, rows in histories.items()}
     selected = max(best, key=lambda name: _goodness(best[name], by))
     return selected, best[selected]
+
+
+def describe_ties(histories: Mapping[str, Sequence[HistoryRow]], by: str) -> str:
+    """Return a clause on other epochs that are as good as the selected one, and why they were not; "" without any."""
+    selected, row = select(histories, by)
+    ties = [
+        f"{unit(rows)} {each['epoch']} of {name}"
+        for name, rows in histories.items()
+        for each in best_epochs(rows, by)
+        if each[by] == row[by] and (name, each["epoch"]) != (selected, row["epoch"])  # type: ignore[literal-required]
+    ]
+    if not ties:
+        return ""
+    named = join_names(ties, "others")
+    return f"; {named} {'has' if len(ties) == 1 else 'have'} the same value, and the first in order was taken"
 
 
 def run_metrics(

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 
 # Controls (ESC among them), signs of direction and joining, halves of surrogate pairs, separators of lines.
@@ -19,6 +19,7 @@ START_OF_BLOCK = re.compile(r"^(?:[#>]|[-+=](?![\w.])|\d{1,9}(?=[.)](?:\s|$)))")
 OUTER_SPACE = re.compile(r"^ +| +$")
 # What stands for a place whose last name cannot be published either.
 UNNAMED = "PATH"
+MOST_NAMED = 3  # of several, in a sentence
 
 
 class Markdown(str):
@@ -37,6 +38,19 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(escape(letter) if unicodedata.category(letter) in INVISIBLE else letter for letter in text)
+
+
+def join_names(names: Sequence[str], kind: str) -> str:
+    """Return up to three names as a phrase; of more names, their number and kind.
+
+    Examples:
+        >>> join_names(["forest", "sea", "street"], "classes"), join_names(list("abcd"), "classes")
+        ('forest, sea and street', '4 classes')
+    """
+    *first, last = names
+    if len(names) > MOST_NAMED:
+        return f"{len(names)} {kind}"
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
