@@ -1,14 +1,41 @@
 """The pages about studies are generated from committed numbers."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from in4310repro import golden
 from in4310repro.report.exhibit import describe_extremes, figure_source, to_text
-from in4310repro.system.files import read_json
+from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.files import file_sha256, read_json
+from in4310repro.system.numerics import Numerics
 from in4310repro.training.ablation import markdown, read_report
-from tests.sessions import labels, training_images
+from tests.golden_cases import FOLDER, finish_run
+from tests.sessions import labels, picture, training_images
+
+
+def test_the_picture_of_a_page_is_of_the_golden_demo() -> None:
+    held = read_json(picture.TEXTS)
+    assert held["sha256"] == file_sha256(picture.PICTURE)
+    assert picture.PICTURE.stat().st_size < 300_000
+    assert held["scores"] == golden.read(FOLDER, "demo_bits")["values"]["scores"]["value"]
+    numbers = {name: each["value"] for name, each in golden.read(FOLDER, "demo_numbers")["values"].items()}
+    shown = dict(pairwise(held["texts"]))
+    assert shown["mean class accuracy"] == f"{numbers['test mean_class_accuracy']:.4f}"
+    assert shown["mAP"] == f"{numbers['test mean_average_precision']:.4f}"
+    selected = max(("adamw", "rmsprop", "sgd"), key=lambda name: numbers[f"{name} best validation"])
+    assert f"The selected setting, {selected}, on the test set (figure 4 of the original)" in held["texts"]
+
+
+@pytest.mark.slow
+@pytest.mark.long(140)
+def test_the_picture_of_a_page_shows_the_texts_of_now(numerics: Numerics) -> None:
+    if not numerics.portable:
+        pytest.skip(f"portable arithmetic is unavailable here: {numerics.note}")
+    run = FinishedRun.open(finish_run("demo"))
+    assert read_json(picture.TEXTS)["texts"] == picture.texts_of(picture.shortened(run))
 
 
 def test_the_page_on_labels_is_what_its_numbers_give() -> None:
@@ -48,7 +75,7 @@ def test_the_comparisons_of_a_committed_report_are_what_its_numbers_give(name: s
     numbers: dict[str, Any] = read_json(folder / f"{figure}.json")
     source = figure_source(number, numbers)
     if number == SPARSITY:
-        found = [describe_extremes(list(numbers["ours"]), source, "ours", form=".1f", unit=" %")]
+        found = [describe_extremes(list(numbers["ours"]), source, "ours", form=".1f", unit=" %", kind="modules")]
     else:
         found = [
             describe_extremes(numbers["classes"], source, "ours", key, intervals=("intervals", key))

@@ -128,6 +128,11 @@ _LISTED = {
         "docs/check-page.md",
         "minutes, both browsers",
     ),
+    "picture": Evidence(
+        "the picture of a report's page, of the golden demo's run; `picture RUN`",
+        "docs/images/report.png",
+        "seconds, a run of the demo, Chromium",
+    ),
     "mistakes": Evidence(
         "known mistakes, each beside the right way", "docs/mistakes.md", "seconds", "tests.mistakes.table"
     ),
