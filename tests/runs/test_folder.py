@@ -353,6 +353,11 @@ def test_it_is_a_file_of_the_run_and_not_of_its_manifest(unfinished: RunFolder) 
     assert describe(listed) == "not checked: unknown: adamw/status.json"
 
 
+def contradict(run: RunFolder) -> None:
+    run.write_json("metrics.json", {"loss": 2})
+    raise ValueError("its files contradict each other")
+
+
 def test_a_run_that_changes_while_it_is_read_is_refused_whatever_was_found(run: RunFolder) -> None:
     release(run.folder)
     with unchanged(run.folder):
@@ -362,10 +367,9 @@ def test_a_run_that_changes_while_it_is_read_is_refused_whatever_was_found(run: 
     with pytest.raises(ValueError, match=changed), unchanged(run.folder):
         run.write_json("metrics.json", {"loss": 1})
     with pytest.raises(ValueError, match=changed), unchanged(run.folder):
-        # As if its files contradicted each other.
-        raise ValueError(run.write_json("metrics.json", {"loss": 2}))
-    with pytest.raises(ValueError, match="contradict"), unchanged(run.folder):
-        raise ValueError("its files contradict each other")
+        contradict(run)
+    with pytest.raises(ValueError, match="its images are missing"), unchanged(run.folder):
+        raise ValueError("its images are missing")
     link = run.folder.with_name("link")
     link.symlink_to(run.folder)
     with held_by_another_process(run.folder):

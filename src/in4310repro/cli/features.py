@@ -159,7 +159,8 @@ def _draw(run: Path | None, folder: Path | None, given: Mapping[str, Any]) -> No
     load_torch()
     from in4310repro.evaluation.feature_maps.measurement import parse_axes
     from in4310repro.evaluation.feature_maps.pictures import PicturesRequest, draw_pictures
-    from in4310repro.runs.finished import open_run
+    from in4310repro.runs.finished import FinishedRun
+    from in4310repro.runs.folder import unchanged
     from in4310repro.system.processes import join
 
     request = PicturesRequest(
@@ -169,7 +170,8 @@ def _draw(run: Path | None, folder: Path | None, given: Mapping[str, Any]) -> No
     with join("cpu") as processes:
         if not processes.leads:
             return
-        with open_run(run, processes) as finished:
+        with unchanged(run):
+            finished = FinishedRun.open(run)
             trust_network(given.get("model"), finished.config.model)
             active = activate_as_recorded(finished.fingerprint, given.get("numerics"), given.get("device"))
             *drawn, index = draw_pictures(finished, request, folder, context_of(active))
