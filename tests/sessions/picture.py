@@ -49,6 +49,8 @@ def texts_of(html: str) -> list[str]:
 
 def draw(html: str) -> bytes:
     """Return a picture of a page as PNG, in few colours."""
+    from playwright.sync_api import FloatRect
+
     from tests.report.browsers import chromium
 
     with temporary_folder() as folder, chromium(shutil.which("chromium") or "chromium") as browser:
@@ -56,7 +58,7 @@ def draw(html: str) -> bytes:
         tab.goto(write_file(folder / "index.html", html.encode()).as_uri())
         end = tab.locator(".matrix").bounding_box()
         assert end
-        shown = {"x": 0, "y": 0, "width": WIDTH, "height": end["y"] + end["height"] + MARGIN}
+        shown = FloatRect(x=0, y=0, width=WIDTH, height=end["y"] + end["height"] + MARGIN)
         drawn = Image.open(io.BytesIO(tab.screenshot(full_page=True, clip=shown)))
     picture = io.BytesIO()
     drawn.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE).save(picture, format="PNG", optimize=True)
