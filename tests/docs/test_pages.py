@@ -25,7 +25,7 @@ COMMANDS = (
 
 def test_the_readme_is_a_screen_and_a_half_and_has_the_two_commands_in_blocks_of_their_own() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= 92
+    assert len(text.splitlines()) <= 90
     assert [block.strip() for _, block in FENCE.findall(text)][:2] == list(COMMANDS)
     assert text.count("![") <= 2
 
@@ -61,7 +61,8 @@ def test_few_pages_are_written_by_hand() -> None:
 
 
 def test_a_page_begins_with_the_question_that_it_answers() -> None:
-    first = {page.name: page.text.split("\n\n")[1] for page in list_pages()}
+    # README begins with what the package is.
+    first = {page.name: page.text.split("\n\n")[1] for page in list_pages() if page.name != "README.md"}
     assert [name for name, paragraph in first.items() if "?" not in paragraph] == []
 
 
