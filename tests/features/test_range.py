@@ -63,8 +63,9 @@ def test_every_entry_of_a_covariance_is_right_for_values_of_every_size(
     maps = maps_of_size(size)
     model = nn.Sequential(nn.Identity())
     result = measure(model, "0", maps, samples, precision)
-    # Of one value among zeros, the small squares of all others are added to its large one, and rounded alike.
-    bound = BOUND[precision] * (4 if size == "sparse" else 1)
+    # Of one value among zeros, the small squares of all others are added to its large one, and rounded alike: torch may
+    # add all 315 to one sum (MKL does on some processors), each with an error of 2^-24 at most.
+    bound = max(BOUND[precision], 315 * 2**-24) if (size, precision) == ("sparse", "fast") else BOUND[precision]
     assert error_of_the_worst_entry(result.covariance, covariance_in_long_doubles(maps, samples)) <= bound
     assert bool(result.eigenvalues().isfinite().all())
 
