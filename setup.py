@@ -68,7 +68,7 @@ class PlainLibraries(build_ext):
     def build_extension(self, ext: Extension) -> None:
         """Name one and build it; on Windows with clang, since Microsoft's compiler has no vector types."""
         # pip shows it with -v.
-        sys.stdout.write(f"compiling {ext.name} from {len(ext.sources)} source files\n")
+        sys.stderr.write(f"compiling {ext.name} from {len(ext.sources)} source files\n")
         if self.compiler.compiler_type != "msvc":
             # Libraries for several processors have object files of the same names, and are built at once.
             own = copy.copy(self)
@@ -85,7 +85,7 @@ class PlainLibraries(build_ext):
         """Build all; a build that fails leaves no library of an earlier source behind."""
         for file in (*FEATURES.glob("_kernel_*"), *ARITHMETIC.glob("_arithmetic_*"), *TRACE.glob("_trace_*")):
             file.unlink()
-        sys.stdout.write(f"compiling {len(self.extensions)} libraries, which takes minutes on a slow machine\n")
+        sys.stderr.write(f"compiling {len(self.extensions)} libraries, which takes minutes on a slow machine\n")
         super().run()
 
 

@@ -118,7 +118,7 @@ def test_libraries_are_named_and_compiled_at_once_with_object_files_of_their_own
     command.compiler = SimpleNamespace(compiler_type="unix")
     for each in command.distribution.ext_modules:
         command.build_extension(each)
-        assert capsys.readouterr().out == f"compiling {each.name} from {len(each.sources)} source files\n"
+        assert capsys.readouterr().err == f"compiling {each.name} from {len(each.sources)} source files\n"
     assert len(set(folders)) == len(folders) == len(command.distribution.ext_modules) > 1
 
 
