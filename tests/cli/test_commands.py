@@ -266,7 +266,7 @@ def test_scenes_are_drawn_into_a_new_folder_only(call: Call, tmp_path: Path) -> 
         ("train --preset tiny --protocol train-mode", ("is called batch-norm-in-train-mode now",)),
         ("train --preset tiny --weights imagnet", ("did you mean imagenet?",)),
         ("train --preset tiny --model resnt18", ("did you mean resnet18?",)),
-        ("features --data x --out y.json --samples image", ("did you mean images?",)),
+        ("features --data . --out y.json --samples image", ("did you mean images?",)),
         ("published nowhere nowhere", ("nowhere is no run folder", "in4310repro train")),
         ("published nowhere", ("Missing argument",)),
         ("compare nowhere nowhere", ("nowhere is no run folder", "in4310repro train")),
