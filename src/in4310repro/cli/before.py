@@ -25,12 +25,13 @@ class Checked:
 def check_words(parameters: Iterable[inspect.Parameter], values: Mapping[str, Any]) -> None:
     """Check the values of a command's parameters, each value of a list by itself; None was not given.
 
+    Options, which come last, are checked first: what is wrong with them is wrong for any run.
     Only rank 0 of several processes checks: others need not have the files of a run, and print nothing.
 
     Raises:
         ValueError: a value is wrong, or a file or folder that it names is missing.
     """
-    for parameter in () if launch.is_silent() else parameters:
+    for parameter in () if launch.is_silent() else reversed([*parameters]):
         value = values.get(parameter.name)
         for each in value if isinstance(value, list) else [value]:
             for checked in getattr(parameter.annotation, "__metadata__", ()):

@@ -24,10 +24,10 @@ from in4310repro.cli.console import (
     trust_network,
 )
 from in4310repro.cli.options import (
+    MOVED,
     RUN,
     Cifar10,
     ConfigFile,
-    Data,
     ImageNet,
     OfRun,
     OnDevice,
@@ -61,7 +61,7 @@ def report(
         bool,
         option("Also write the decoded test images for check.html, which decodes no JPEG or PNG.", RUN, "--pixels"),
     ] = False,
-    data: Data = None,
+    data: Annotated[str | None, typer.Option(help=MOVED)] = None,
     imagenet: ImageNet = None,
     cifar10: Cifar10 = None,
     precision: Precision = None,
@@ -80,6 +80,8 @@ def report(
     _refuse_former_use(run, out, data)
     chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
     before.check_run(run or DEFAULT_RUN)
+    if data:
+        before.FOLDER.check(data)
     load_torch()
     from in4310repro.runs.config import change
     from in4310repro.runs.finished import open_run

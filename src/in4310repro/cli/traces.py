@@ -27,6 +27,11 @@ def _is_regular(path: Path) -> None:
         pass
 
 
+def _is_svg(figure: Path) -> None:
+    if figure.suffix != ".svg":
+        raise ValueError(f"--figure {figure}; a name that ends with .svg is valid")
+
+
 TracePath = Annotated[
     Path,
     typer.Argument(help="A file that in4310repro.trace.Trace wrote, such as a.trace."),
@@ -40,7 +45,9 @@ def diff(
     values: Annotated[
         bool, typer.Option("--values", help="Compare elements of tensors whose values both trainings kept.")
     ] = False,
-    figure: Annotated[Path | None, typer.Option(help="SVG file for a drawing of how the difference grows.")] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="SVG file for a drawing of how the difference grows."), before.Checked(_is_svg)
+    ] = None,
 ) -> None:
     """Say in which tensor two traced trainings first differ, and what may have caused it; exit code 1 if they do.
 
@@ -49,8 +56,6 @@ def diff(
         in4310repro diff a.trace b.trace --values
         in4310repro diff a.trace b.trace --figure growth.svg
     """
-    if figure and figure.suffix != ".svg":
-        raise ValueError(f"--figure {figure}; a name that ends with .svg is valid")
     load_torch()
     from in4310repro.report.trace_chart import draw_growth
     from in4310repro.system.files import write_file
