@@ -11,7 +11,7 @@ from jaxtyping import Float, Float64, Int, Int64
 from in4310repro.metrics.counts import Counts, recall
 from in4310repro.metrics.ranking import Ranking, average_precisions
 from in4310repro.metrics.record import ClassMetrics
-from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS
+from in4310repro.metrics.table import COUNTS, METRICS, RANKING, SCALARS, SCORES
 
 
 def check(
@@ -148,11 +148,12 @@ def summary(
     for each in (scores, ranked):
         check(labels, each, every_class=every_class)
     present = sorted(set(labels.tolist()))
-    return _evaluate(count(labels, scores).of(present), Ranking(labels, ranked, present))
+    counts = count(labels, scores).of(present)
+    return _evaluate(counts, Ranking(labels, ranked, present), Ranking(labels, scores, present))
 
 
-def _evaluate(counts: Counts, ranking: Ranking) -> ClassMetrics:
-    values: dict[str, Any] = {COUNTS: counts, RANKING: ranking}
+def _evaluate(counts: Counts, ranking: Ranking, scores: Ranking) -> ClassMetrics:
+    values: dict[str, Any] = {COUNTS: counts, RANKING: ranking, SCORES: scores}
     for name, metric in METRICS.items():
         values[name] = metric.function(values[metric.reads])
     return class_metrics(values)
@@ -180,12 +181,13 @@ def ends(
 ) -> tuple[ClassMetrics, ClassMetrics]:
     """Return lower and upper bounds of all metrics, given lower and upper bounds of every score.
 
-    Average precision is lowest if each image has its lowest score for its own class and its highest scores
-    for all others, and highest in the opposite case.
+    Metrics computed from scores or their order, such as average precision, are worst if each image has its lowest
+    score for its own class and its highest scores for all others, and best in the opposite case.
 
     Metrics computed from counts rise with the number of correct predictions of a class, and fall with the
     number of images of other classes that are predicted as the class. The lower bounds assume the largest
-    number of such images that the scores allow, and the upper bounds the smallest.
+    number of such images that the scores allow, and the upper bounds the smallest. The bounds of other metrics
+    computed from counts are the ends of their range.
 
     Args:
         labels: the true class of each image, from 0.
@@ -206,8 +208,14 @@ def ends(
     for scores, wrong in ((worst, wrong_at_most), (best, wrong_at_least)):
         counts = count(labels, scores)
         predicted = (torch.tensor(counts.right) + wrong.cpu()).tolist()
-        bounds.append(_evaluate(counts._replace(predicted=predicted), Ranking(labels, scores, classes)))
-    return bounds[0], bounds[1]
+        ranking = Ranking(labels, scores, classes)
+        bounds.append(dict(_evaluate(counts._replace(predicted=predicted), ranking, ranking)))
+    for name, metric in METRICS.items():
+        if not metric.follows_counts:
+            bounds[0][name], bounds[1][name] = metric.lowest, metric.highest
+        elif not metric.higher_is_better:
+            bounds[0][name], bounds[1][name] = bounds[1][name], bounds[0][name]
+    return class_metrics(bounds[0]), class_metrics(bounds[1])
 
 
 def _best_of_others(scores: Float[torch.Tensor, "image label"]) -> Float[torch.Tensor, "image label"]:

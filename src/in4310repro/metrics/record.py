@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NotRequired
+import math
+from typing import TYPE_CHECKING, Annotated, Any, NotRequired
 
+from pydantic import Field
 from typing_extensions import TypedDict
 
 from in4310repro.metrics.table import METRICS, Metric
-from in4310repro.system.schema import Share
 
 if TYPE_CHECKING:
+    from in4310repro.system.schema import Share
 
     class ClassMetrics(TypedDict):
         """Dict of metrics by name; only the keys that the code accesses are declared, and `METRICS` lists all."""
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 else:
 
     def _field(metric: Metric) -> Any:
-        value = list[Share] if metric.per_class else Share
+        ends = {"ge": metric.lowest, "le": metric.highest}
+        number = Annotated[float, Field(**{name: end for name, end in ends.items() if math.isfinite(end)})]
+        value = list[number] if metric.per_class else number
         return value if metric.in_every_run else NotRequired[value]
 
     ClassMetrics = TypedDict("ClassMetrics", {name: _field(each) for name, each in METRICS.items()})

@@ -10,7 +10,9 @@ from typing import Any
 
 from in4310repro.metrics.counts import accuracy, macro_f1, recall
 
-COUNTS, RANKING = "counts", "ranking"  # what a metric that is no mean of another one reads
+# What a metric that is no mean of another one reads: counts of each class; scores, or what ranks images in their place;
+# and scores alone, as a `ranking.Ranking` too.
+COUNTS, RANKING, SCORES = "counts", "ranking", "scores"
 
 
 class Tolerance(enum.Enum):
@@ -18,20 +20,27 @@ class Tolerance(enum.Enum):
 
     NONE = "equal"  # it depends on the predicted classes alone
     ORDER = "as far as close scores leave the order of images open"
+    SCORES = "as far as close scores leave it open"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric that runs record: a number in [0, 1], or one per class."""
+    """A metric that runs record: a number, or one per class.
+
+    One that reads `RANKING` or `SCORES` gets no worse if scores of own classes rise and all others fall.
+    """
 
     name: str  # the key in records
     function: Callable[[Any], Any]  # returns a float, or a list of one for each class
-    reads: str  # the argument of the function: COUNTS, RANKING, or the name of a metric of each class above
+    reads: str  # the argument of the function: COUNTS, RANKING, SCORES, or the name of a metric of each class above
     label: str  # in a sentence
     heading: str  # of a column or row
     tolerance: Tolerance
+    lowest: float = 0.0
+    highest: float = 1.0  # infinity, where there is none
     per_class: bool = False
     higher_is_better: bool = True
+    follows_counts: bool = True  # if it reads counts: no worse with more correct images or fewer of others
     is_share: bool = False  # a share of counted images, whose interval is Wilson's; others have a bootstrap's
     in_every_run: bool = False  # older runs lack the others
 

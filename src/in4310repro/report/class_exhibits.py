@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from in4310repro.metrics import (
-    COUNTS,
     MEANS,
     METRICS,
     PER_CLASS,
@@ -82,7 +81,7 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
 def _add_newer_metrics(run: FinishedRun) -> ClassMetrics:
     """Return the test metrics; if an older version did not record some of them, compute them from the scores."""
     of_scores = {
-        name: value for name, value in run.scores.metrics().items() if METRICS[name].tolerance is Tolerance.NONE
+        name: value for name, value in run.scores.metrics().items() if METRICS[name].tolerance is not Tolerance.ORDER
     }
     return class_metrics(of_scores | {**run.metrics})
 
@@ -171,7 +170,7 @@ def _exhibit(number: int, short: str, title: str, caption: Sentence, numbers: di
 def _describe_scalars(source: Source, numbers: Mapping[str, Any]) -> Iterator[Sentence]:
     """Yield a sentence for each single-number metric that is missing from the table."""
     for key, metric in SCALARS.items():
-        if metric.reads == COUNTS and not metric.is_share and key in numbers["ours"]:
+        if metric.reads not in PER_CLASS and not metric.is_share and key in numbers["ours"]:
             known = key in numbers["intervals"]
             interval = (" (95 % ", source.at("intervals", key, form=".3f"), ")") if known else ()
             yield (f"{metric.title}: ", source.at("ours", key), *interval)

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from in4310repro.metrics import COUNTS, METRICS, RANKING, Counts, Interval, thresholds
+from in4310repro.metrics import COUNTS, METRICS, RANKING, SCORES, Counts, Interval, thresholds
+from in4310repro.metrics.ranking import Ranking
 from in4310repro.metrics.scores import Scores
 from in4310repro.system.numerics import generator_for
 
@@ -42,8 +43,9 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_O
     """
     copies = _draw_copies(scores.labels, scores.softmax.shape[1], seed, draws, at_once)
     areas = _areas(scores, copies, at_once)
-    values: dict[str, Sequence[Any]] = {
+    values: dict[str, Any] = {
         COUNTS: _counts(scores, copies),
+        SCORES: _Drawn(scores, copies),
         **dict.fromkeys((name for name, each in METRICS.items() if each.reads == RANKING), areas),
     }
     for name, metric in METRICS.items():
@@ -56,6 +58,19 @@ def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_O
         for name, each in METRICS.items()
         if not each.is_share
     }
+
+
+class _Drawn:
+    """The labels and scores of each resampled test set, as they are asked for."""
+
+    def __init__(self, scores: Scores, copies: NDArray[np.uint8]) -> None:
+        self._scores, self._copies = scores, copies
+
+    def __iter__(self) -> Iterator[Ranking]:
+        for row in self._copies:
+            drawn = self._scores.labels, self._scores.softmax
+            labels, softmax = (torch.from_numpy(each.repeat(row, axis=0)) for each in drawn)
+            yield Ranking(labels, softmax, list(range(softmax.shape[1])))
 
 
 def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 
 from in4310repro import metrics
-from in4310repro.metrics import Tolerance, class_metrics
+from in4310repro.metrics import ClassMetrics, Metric, Tolerance, class_metrics
 from in4310repro.metrics.scores import Scores
 from in4310repro.runs import names
 from in4310repro.runs.deviations import Protocol
@@ -47,8 +48,8 @@ def record_differences(
         scores: the recomputed scores.
         protocol: the protocol of the run.
         bitwise: whether every value must be equal. If False, losses may differ by `LOSS_TOLERANCE`, relative to
-            the loss if it is above 1, and metrics by their tolerance in `metrics.METRICS`. Average precisions
-            must lie in their `precision_ranges`.
+            the loss if it is above 1, and metrics by their tolerance in `metrics.METRICS`. Those that read scores
+            must lie in their `metric_ranges`.
     """
     for key in dict.fromkeys([*saved, *computed]):
         value, now = saved.get(key), computed.get(key)
@@ -56,18 +57,18 @@ def record_differences(
             # An older run, which says nothing of it.
             continue
         metric = metrics.METRICS.get(key)
-        of_order = metric is not None and metric.tolerance is Tolerance.ORDER
-        if bitwise or not (key in LOSSES or of_order):
+        may_move = metric is not None and metric.tolerance is not Tolerance.NONE
+        if bitwise or not (key in LOSSES or may_move):
             # As text: 1 is not 1.0, and 0.0 has no sign.
             agrees = json.dumps(value) == json.dumps(now)
         elif value is None or now is None:
             agrees = False
         elif metric is None:
             agrees = abs(value - now) <= LOSS_TOLERANCE * max(1, abs(now))
-        elif metric.per_class:
-            agrees = _within_range(value, scores, protocol)
-        else:
+        elif metric.reads in metrics.METRICS:
             agrees = abs(value - metric.function(saved[metric.reads])) <= ROUNDING
+        else:
+            agrees = _within_range(value, metric, scores, protocol)
         if not agrees:
             yield sentence(place, key, value, now)
 
@@ -88,18 +89,22 @@ def sentence(place: str, key: str, saved: Any, computed: Any) -> str:
     return f"{place}: {key} is {then}; computed again it is {now}"
 
 
-def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
-    """Return a pair for each class: the lowest and the highest possible average precision.
+def metric_ranges(scores: Scores, *, by_logits: bool) -> tuple[ClassMetrics, ClassMetrics]:
+    """Return the lowest and the highest values that all metrics can take if scores vary within their tolerance.
 
-    Average precision can take values in this range if the scores vary within their tolerance.
+    If `by_logits`, and if there are logits, these are varied instead, as average precision ranks them.
     """
-    if protocol.ranks_logits and scores.logits is not None:
+    if by_logits and scores.logits is not None:
         logits = logits_of(scores)
         low, high = logits - logit_tolerance(logits), logits + logit_tolerance(logits)
     else:
         low, high = softmax_range(scores)
-    labels = torch.from_numpy(scores.labels)
-    worst, best = metrics.ends(labels, torch.from_numpy(low), torch.from_numpy(high))
+    return metrics.ends(torch.from_numpy(scores.labels), torch.from_numpy(low), torch.from_numpy(high))
+
+
+def precision_ranges(scores: Scores, protocol: Protocol) -> list[tuple[float, float]]:
+    """Return a pair for each class: the lowest and the highest possible average precision."""
+    worst, best = metric_ranges(scores, by_logits=protocol.ranks_logits)
     return list(zip(worst["average_precision"], best["average_precision"], strict=True))
 
 
@@ -125,11 +130,11 @@ def open_precisions(
     ]
 
 
-def _within_range(values: list[float], scores: Scores, protocol: Protocol) -> bool:
-    ranges = precision_ranges(scores, protocol)
-    return len(values) == len(ranges) and all(
-        low - ROUNDING <= value <= high + ROUNDING for value, (low, high) in zip(values, ranges, strict=True)
-    )
+def _within_range(value: Any, metric: Metric, scores: Scores, protocol: Protocol) -> bool:
+    by_logits = protocol.ranks_logits and metric.tolerance is Tolerance.ORDER
+    ranges: tuple[dict[str, Any], ...] = tuple({**each} for each in metric_ranges(scores, by_logits=by_logits))
+    low, values, high = (np.ravel(each) for each in (ranges[0][metric.name], value, ranges[1][metric.name]))
+    return values.shape == low.shape and bool(((low - ROUNDING <= values) & (values <= high + ROUNDING)).all())
 
 
 # Keys of a history row that at most a new training can show; strengths are checked when the run is opened.
