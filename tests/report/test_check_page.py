@@ -8,8 +8,10 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +24,8 @@ from PIL import Image
 from sklearn import metrics as sklearn_metrics
 
 from in4310repro.data.images import load_images
+from in4310repro.data.preprocessing import to_metadata
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.evaluation.prediction import predict
 from in4310repro.report import check_page
 from in4310repro.runs import deviations
@@ -29,8 +33,13 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS, configure
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics, activate
+from in4310repro.system.tensors import tensor_bytes
 from in4310repro.training import experiment
+from tests.forgeries.changes import edit, put, sealed, swap
 from tests.forgeries.forger import Forger
+from tests.forgeries.leaves import altered_runs
+from tests.forgeries.measured import comment, lift, scaled
+from tests.forgeries.numbers import minus_zero, twice
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed; pip install -e '.[dev]'")
 pytest.importorskip("websockets", reason="websockets is not installed; pip install -e '.[dev]'")
@@ -50,7 +59,7 @@ BROWSERS = [
     ),
 ]
 pytestmark = pytest.mark.slow
-SELECTED, BEST = "rmsprop", "rmsprop/best.safetensors"
+SELECTED, BEST, HISTORY = "rmsprop", "rmsprop/best.safetensors", "rmsprop/history.json"
 
 
 @pytest.fixture(scope="module")
@@ -258,6 +267,25 @@ def falsify_supports(forger: Forger) -> None:
     forger.seal()
 
 
+def falsify_metadata(forger: Forger) -> None:
+    said = to_metadata(replace(forger.config().preprocessing, mean=(0.5, 0.5, 0.5)))
+    forger.write("sgd/best.safetensors", tensor_bytes(forger.weights("sgd"), said))
+    forger.seal()
+
+
+def add_unlisted_file(forger: Forger) -> None:
+    forger.write("best/history.json", forger.read("sgd/history.json"))
+
+
+def add_pixels(forger: Forger) -> None:
+    forger.write_json("pixels.json", forger.json("pixels.json") | {"street/9999.bmp": "0" * 64})
+    forger.seal()
+
+
+def reorder_manifest(forger: Forger) -> None:
+    forger.write_json("manifest.json", dict(reversed(forger.json("manifest.json").items())))
+
+
 def test_image_path(forger: Forger) -> str:
     return str(forger.arrays()["paths"][0])
 
@@ -278,7 +306,7 @@ def test_on_a_training_image(forger: Forger) -> None:
 
 test_image_path.__test__ = test_on_a_training_image.__test__ = False  # type: ignore[attr-defined]
 
-FALSIFIED: dict[str, tuple[Callable[[Forger], None], str, str]] = {
+FALSIFIED: dict[str, tuple[Callable[[Forger], object], str, str]] = {
     "a metric": (falsify_metric, "metrics.json", "average_precision of glacier"),
     "a metric and the manifest": (falsify_metric_and_manifest, "metrics.json", "mean_average_precision"),
     "the loss and the manifest": (falsify_loss, "metrics.json", "loss"),
@@ -296,6 +324,52 @@ FALSIFIED: dict[str, tuple[Callable[[Forger], None], str, str]] = {
     "supports": (falsify_supports, "metrics.json", "supports of test"),
     "hashes of pixels": (falsify_pixels, "pixels.json", "decoded pixels"),
     "a training image in the test part": (test_on_a_training_image, "split.csv", "has the sha256 of the"),
+    "a loss as what selects": (put("config.json", "select", "train_loss"), "config.json", "select is train_loss"),
+    "another metric as what selects": (
+        put("config.json", "select", "macro_f1"),
+        "metrics.json",
+        "the best by macro_f1",
+    ),
+    "shares of the split": (put("config.json", "split", ".9/.05/.05"), "config.json", "images of each part"),
+    "the seed": (put("config.json", "seed", 7), "split.csv", "drawn from the seed"),
+    "weights of ImageNet": (put("config.json", "weights", "imagenet"), "features.json", "weights imagenet"),
+    "weights that are a number": (put("config.json", "weights", 7), "config.json", "weights is 7"),
+    "flips at test": (put("config.json", "protocol", ["random-flip-at-test"]), "scores.npz", ".bmp"),
+    "ranks of logits": (put("config.json", "protocol", ["ap-from-logits"]), "metrics.json", "average_precision of"),
+    "a denominator": (
+        put("config.json", "protocol", ["padded-denominator"]),
+        "features.json",
+        "non_positive of sets.0",
+    ),
+    "batch norm": (put("config.json", "protocol", ["batch-norm-in-train-mode"]), "features.json", "spectra_mode"),
+    "an accumulator": (put("config.json", "protocol", ["accumulator-not-reset"]), "features.json", "pooled_images"),
+    "one set": (put("config.json", "protocol", ["shared-split"]), "metrics.json", "unseen"),
+    "preprocessing": (put("config.json", "mean", [0.5, 0.5, 0.5]), BEST, "metadata, from config.json"),
+    "interpolation": (put("config.json", "interpolation", "bicubic"), BEST, "metadata, from config.json"),
+    "preprocessing of the weights": (falsify_metadata, "sgd/best.safetensors", "metadata, from config.json"),
+    "a key of their own": (put("metrics.json", "mean_class_accuracy_ten_crops", 0.99), "metrics.json", "ten_crops"),
+    "a key twice": (sealed(twice), "metrics.json", "has mean_class_accuracy twice"),
+    "a key left out": (edit("config.json", lambda config: config.pop("warm_up")), "config.json", "lacks warm_up"),
+    "1e400": (swap(f"{SELECTED}/history.json", '"train_loss": ', '"train_loss": 1e400, "was": '), HISTORY, "is 1e400"),
+    "7 in a row": (put(f"{SELECTED}/history.json", "0/macro_f1", 7), HISTORY, "macro_f1 is 7"),
+    "7.0 in a row": (put(f"{SELECTED}/history.json", "0/macro_f1", 7.0), HISTORY, "it should be at most 1"),
+    "words in a row": (put(f"{SELECTED}/history.json", "0/val_loss", "very good"), HISTORY, 'val_loss is "very good"'),
+    "0 for 0.0": (put("sgd/history.json", "0/class_accuracy/0", 0), "sgd/history.json", "with a point"),
+    "-0.0 for 0.0": (edit("metrics.json", minus_zero), "metrics.json", "class_accuracy of"),
+    "another notation": (swap("metrics.json", '"loss": ', '"loss":  '), "metrics.json", "as a run writes JSON"),
+    "an escape": (swap("metrics.json", '"sea"', '"s\\u0065a"'), "metrics.json", "as a run writes JSON"),
+    "quotes": (swap("split.csv", "sea,", '"sea",'), "split.csv", "as a run writes CSV"),
+    "an accuracy of no images": (
+        put("adamw/history.json", "0/class_accuracy/1", 0.99),
+        "adamw/history.json",
+        "as shares of",
+    ),
+    "a file that is not listed": (add_unlisted_file, "best/history.json", "the manifest does not list it"),
+    "a superfluous path": (add_pixels, "pixels.json", "street/9999.bmp"),
+    "the order of the manifest": (reorder_manifest, "manifest.json", "not sorted"),
+    "a probe": (put("fingerprint.json", "probe/softmax", "0" * 12), "fingerprint.json", "numeric_class of its probe"),
+    "a comment in the archive": (sealed(comment), "scores.npz", "its arrays make"),
+    "weights times 1,000, called native": (scaled(1000.0, lift), "scores.npz", ".bmp"),
 }
 
 
@@ -319,6 +393,37 @@ def test_a_falsified_run_differs_in_the_file_that_was_changed(tab: Tab, forger: 
     differences = tab.texts(".differences li")
     assert [each for each in differences if file in each.split(" ")[0] and what in each], differences
     assert tab.problems == []
+
+
+def is_named(named: list[Row], file: str, path: str) -> bool:
+    """Return whether the page names a value of a JSON file among what it does not check."""
+    place = re.sub(r"^.*/", "SETTING/", file)
+    path = re.sub(r"^\d+/", "", path) if place.startswith("SETTING/") else path
+    shapes = [what for row in named if row.file == place for what in row.what.split(", ")]
+    patterns = [
+        r".*" if shape == "each value" else re.escape(shape.replace(".", "/")).replace(r"\*", "[^/]+")
+        for shape in shapes
+    ]
+    return any(re.fullmatch(pattern, path) for pattern in patterns)
+
+
+@pytest.mark.parametrize("most", [pytest.param(1, id="one"), pytest.param(10**6, id="all", marks=pytest.mark.soak)])
+def test_every_value_that_is_changed_is_noticed_or_named_as_not_checked(tab: Tab, example: Path, most: int) -> None:
+    page, report = example / "report" / check_page.PAGE, example / "report"
+    check_all(tab, example)
+    named = rows(tab, "unchecked")
+    tried: Counter[tuple[str, str]] = Counter()
+    unnoticed = []
+    for file, path, folder in altered_runs(example / "runs/tiny"):
+        # Of values in the same place of other epochs, images or tensors, `most` are tried.
+        shape = (file.rpartition("/")[2], re.sub(r"\d+|layer[^/]*|[^/]*\.(bmp|weight|bias)", "*", path))
+        if is_named(named, file, path) or tried[shape] >= most:
+            continue
+        tried[shape] += 1
+        if not check(tab, page, folder, report / check_page.IMAGES).startswith("Something differs in "):
+            unnoticed += [] if is_named(rows(tab, "unchecked"), file, path) else [(file, path)]
+    assert len(tried) > 20
+    assert unnoticed == []
 
 
 def test_a_file_that_the_manifest_does_not_list_is_named(tab: Tab, forger: Forger) -> None:
@@ -478,10 +583,15 @@ def links(tab: Tab) -> int:
 
 def test_all_deviations_are_followed_or_named(tab: Tab, tmp_path: Path, numerics: Numerics) -> None:
     changes = {"protocol": deviations.parse("published"), "settings": PRESETS["tiny"].settings[:2]}
-    assert check_all(tab, trained(tmp_path, numerics, **changes)).startswith("Nothing differs")
+    work = trained(tmp_path, numerics, **changes)
+    run = FinishedRun.open(work / "runs/tiny")
+    of_run.write_features(run, run.config, Context(numerics), None)
+    assert check_all(tab, work).startswith("Nothing differs")
     assert links(tab) == 2
+    assert has_loss(tab)
+    assert [row for row in rows(tab, "equal") if row.file == "features.json" and "pooled_images of sets.2" in row.what]
     unchecked = " ".join(row.result for row in rows(tab, "unchecked"))
-    for name in ("shared-split", "random-flip-at-test", "ap-from-logits"):
+    for name in ("shared-split", "ap-from-logits"):
         assert name in unchecked
 
 
@@ -490,8 +600,8 @@ def test_test_losses_of_epochs_are_accused_of_nothing_and_named_as_not_checked(
 ) -> None:
     work = trained(tmp_path, numerics, protocol=deviations.parse("test-loss-each-epoch"))
     assert check_all(tab, work).startswith("Nothing differs")
-    (row,) = (row for row in rows(tab, "unchecked") if "test loss" in row.what)
-    assert (row.file, row.what) == ("SETTING/history.json", "the test loss of each setting's best epoch")
+    (row,) = (row for row in rows(tab, "unchecked") if "test_loss" in row.what.split(", "))
+    assert (row.file, "verify computes it again" in row.result) == ("SETTING/history.json", True)
 
 
 def test_fits_of_a_head_are_checked_as_epochs_are(tab: Tab, tmp_path: Path, numerics: Numerics) -> None:

@@ -7,15 +7,23 @@ import hashlib
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import safetensors.numpy
 from markupsafe import Markup
 
+from in4310repro import arithmetic
+from in4310repro.metrics import METRICS, Tolerance
 from in4310repro.report.markup import read_asset, render
+from in4310repro.runs import forms, names
 from in4310repro.runs.finished import FinishedRun, image_root
+from in4310repro.runs.records import QUANTILES
+from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system import archive
 from in4310repro.system.files import file_sha256, write_file
 from in4310repro.system.progress import SILENT, Progress
+from in4310repro.verification.records import LOSS_TOLERANCE, OPEN
+from in4310repro.verification.scores import LEAST, LOGIT_TOLERANCE, ROUNDING, SCORE_TOLERANCE
 
 PAGE, IMAGES, PIXELS = "check.html", "check-images.zip", "check-pixels.safetensors"
 # The numeric class that the kernel of the page computes. A test compares it with that of the package's own kernels.
@@ -25,12 +33,15 @@ SCRIPTS = (
     "files",
     "formats",
     "hashes",
+    "json",
+    "random",
     "metrics",
     "networks",
     "prediction",
     "run",
     "comparing",
     "records",
+    "splits",
     "results",
     "steps",
     "page",
@@ -49,9 +60,42 @@ def html() -> str:
         "script_sha256": _policy_sha256(script),
         "worker": Markup('"use strict";\n' + read_asset("check/worker.js")),  # noqa: S704
         "kernel": base64.b64encode(kernel).decode(),
-        "facts": Markup(json.dumps({"numeric_class": NUMERIC_CLASS})),  # noqa: S704
+        "facts": Markup(json.dumps(_facts())),  # noqa: S704
     }
     return render("check.html.jinja", context)
+
+
+def _facts() -> dict[str, Any]:
+    """Return what the page knows of runs from this package's own tables."""
+    return {
+        "numeric_class": NUMERIC_CLASS,
+        "version": arithmetic.VERSION,
+        "schemas": forms.schemas(),
+        "of_run": names.OF_RUN,
+        "of_setting": names.OF_SETTING,
+        "strengths": STRENGTHS,
+        "quantiles": QUANTILES,
+        "metrics": [
+            {
+                "name": each.name,
+                "measure": each.function.__name__,
+                "reads": each.reads,
+                "per_class": each.per_class,
+                "in_every_run": each.in_every_run,
+                "lower": not each.higher_is_better,
+                "ranks": each.tolerance is Tolerance.ORDER,
+            }
+            for each in METRICS.values()
+        ],
+        "tolerances": {
+            "score": SCORE_TOLERANCE,
+            "logit": LOGIT_TOLERANCE,
+            "rounding": ROUNDING,
+            "least": LEAST,
+            "loss": LOSS_TOLERANCE,
+            "open": OPEN,
+        },
+    }
 
 
 def _policy_sha256(text: str) -> str:

@@ -30,10 +30,11 @@ NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 PositiveCount = Annotated[int, Field(ge=1, le=LARGEST)]
 LONGEST = 1000  # characters of a text
-Text = Annotated[str, Field(max_length=LONGEST), AfterValidator(_printable)]
+# A format names to other readers what a function checks here.
+Text = Annotated[str, Field(max_length=LONGEST, json_schema_extra={"format": "text"}), AfterValidator(_printable)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 ShortHash = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
-RelativePath = Annotated[str, AfterValidator(relative_path)]
+RelativePath = Annotated[str, Field(json_schema_extra={"format": "path"}), AfterValidator(relative_path)]
 
 
 def check(value: Any, kind: Any, source: str) -> Any:

@@ -1,6 +1,9 @@
 // Comparison of recorded values with computed ones, and parts of a step that fail one by one.
 
-const describe = value => (value === undefined ? "absent" : typeof value === "string" ? value : canonical(value));
+const describe = value => {
+  if (value === undefined) return "absent";
+  return typeof value === "string" ? value : Object.is(value, -0) ? "-0" : canonical(value);
+};
 const same = (one, other) => {
   if (typeof one === "number" || typeof other === "number") return Object.is(one, other);
   if (Array.isArray(one) && Array.isArray(other)) {

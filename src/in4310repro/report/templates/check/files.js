@@ -1,5 +1,8 @@
 // Files that the reader gave, each with its path, its size in bytes and a function that reads a piece of it.
 
+// What this version of the package says of runs: schemas of files, metrics, tolerances.
+const FACTS = JSON.parse(document.getElementById("facts").textContent);
+
 /** An error whose message is a sentence for the reader; `file` is the file that it is about. */
 class Fault extends Error {
   constructor(file, message) {
@@ -78,15 +81,5 @@ async function readText(file) {
     return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(await file.read());
   } catch (error) {
     throw error instanceof Fault ? error : new Fault(file.path, "it is not UTF-8 text");
-  }
-}
-
-/** Return the value in a JSON file. */
-async function readJson(file) {
-  const text = await readText(file);
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new Fault(file.path, `it is not JSON: ${error.message}`);
   }
 }

@@ -63,8 +63,9 @@ async function readNpy(file) {
   if (number * width !== bytes.length - start)
     throw fault(`its shape is ${shape}, and it has ${bytes.length - start} bytes`);
   const data = bytes.slice(start);
-  if (found[1] === "<f4") return { type: "<f4", shape, values: new Float32Array(data.buffer) };
-  if (found[1] === "<i8") return { type: "<i8", shape, values: Array.from(new BigInt64Array(data.buffer), Number) };
+  if (found[1] === "<f4") return { type: "<f4", shape, bytes: bytes.length, values: new Float32Array(data.buffer) };
+  if (found[1] === "<i8")
+    return { type: "<i8", shape, bytes: bytes.length, values: Array.from(new BigInt64Array(data.buffer), Number) };
   const codes = new Uint32Array(data.buffer);
   const letters = width / 4;
   const text = place => {
@@ -72,20 +73,24 @@ async function readNpy(file) {
     const end = own.findLastIndex(code => code !== 0) + 1;
     return Array.from(own.subarray(0, end), code => String.fromCodePoint(code)).join("");
   };
-  return { type: "<U", shape, values: Array.from({ length: number }, (_, place) => text(place)) };
+  return { type: "<U", shape, bytes: bytes.length, values: Array.from({ length: number }, (_, place) => text(place)) };
 }
 
 const BYTES_OF = { F64: 8, F32: 4, F16: 2, BF16: 2, I64: 8, I32: 4, I16: 2, I8: 1, U8: 1, BOOL: 1 };
 
-/** Return {metadata, tensors} of a safetensors file; a tensor is {dtype, shape, start, end}, in bytes of the file. */
+/**
+ * Return {metadata, tensors} of a safetensors file; a tensor is {dtype, shape, start, end}, in bytes of the file.
+ * `isShortest` says whether its header has nothing beside them.
+ */
 async function readSafetensors(file) {
   const fault = what => new Fault(file.path, `it is not a complete safetensors file: ${what}`);
   if (file.size < 8) throw fault(`it has ${file.size} bytes`);
   const length = Number(view(await file.read(0, 8)).getBigUint64(0, true));
   if (length > 1e8 || 8 + length > file.size) throw fault(`its header would have ${length} bytes`);
-  let header;
+  let [text, header] = [];
   try {
-    header = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await file.read(8, 8 + length)));
+    text = new TextDecoder("utf-8", { fatal: true }).decode(await file.read(8, 8 + length));
+    header = JSON.parse(text);
   } catch {
     throw fault("its header is not JSON");
   }
@@ -102,7 +107,9 @@ async function readSafetensors(file) {
     tensors.set(name, { dtype, shape, start: 8 + length + place[0], end: 8 + length + place[1] });
   }
   if (8 + length + end !== file.size) throw fault(`its tensors end at byte ${8 + length + end} of ${file.size}`);
-  return { metadata, tensors };
+  const shortest = JSON.stringify(header);
+  const isShortest = text === shortest.padEnd(shortest.length + (-bytesOf(shortest).length & 7));
+  return { metadata, tensors, isShortest };
 }
 
 /** Return the rows of a CSV text, each a list of fields. A quoted field may hold commas, quotes and line ends. */

@@ -12,17 +12,20 @@ async function sha256(bytes) {
   return hex(await crypto.subtle.digest("SHA-256", bytes));
 }
 
+const bytesOfHex = text => Uint8Array.from(text.match(/../g) ?? [], byte => Number.parseInt(byte, 16));
 const hex = buffer => Array.from(new Uint8Array(buffer), byte => byte.toString(16).padStart(2, "0")).join("");
 
 /** Return a JSON value as text in the canonical form of RFC 8785: sorted keys, no spaces, numbers as ECMAScript's. */
 function canonical(value) {
+  if (typeof value === "bigint") return `${value}`;
   if (value === null || typeof value !== "object") return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   const keys = Object.keys(value).sort();
   return `{${keys.map(key => `${JSON.stringify(key)}:${canonical(value[key])}`).join(",")}}`;
 }
 
-const sha256OfJson = value => sha256(new TextEncoder().encode(canonical(value)));
+const bytesOf = text => new TextEncoder().encode(text);
+const sha256OfJson = value => sha256(bytesOf(canonical(value)));
 
 const TORCH_NAMES = {
   F64: "float64",

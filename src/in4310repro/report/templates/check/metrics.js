@@ -55,6 +55,24 @@ function averagePrecision(relevant, scores) {
   return exactSum(terms) / right;
 }
 
+const total = counts => counts.reduce((sum, count) => sum + count, 0);
+
+// By the name of the package's function. A metric of another function is not computed here.
+const FUNCTIONS = {
+  recall: ({ right, images }) => right.map((each, label) => each / images[label]),
+  average_precisions: ({ labels, scores }) =>
+    Array.from(scores[0].keys(), label =>
+      averagePrecision(
+        labels.map(each => Number(each === label)),
+        scores.map(row => row[label]),
+      ),
+    ),
+  mean,
+  macro_f1: ({ right, images, predicted }) =>
+    mean(right.map((each, label) => (2 * each) / (images[label] + predicted[label]))),
+  accuracy: ({ right, images }) => total(right) / total(images),
+};
+
 /**
  * Return the metrics by name.
  *
@@ -63,32 +81,20 @@ function averagePrecision(relevant, scores) {
  * @param ranked the scores by which average precision ranks images: `rows`, or logits.
  */
 function computeMetrics(labels, rows, ranked) {
-  const classes = Array.from(rows[0].keys());
-  const [right, images, predicted] = [classes.map(() => 0), classes.map(() => 0), classes.map(() => 0)];
+  const [right, images, predicted] = [0, 1, 2].map(() => Array.from(rows[0], () => 0));
   rows.forEach((row, image) => {
     const best = largest(row);
     images[labels[image]] += 1;
     predicted[best] += 1;
     if (best === labels[image]) right[best] += 1;
   });
-  const sum = counts => counts.reduce((total, count) => total + count, 0);
-  const class_accuracy = classes.map(label => right[label] / images[label]);
-  const average_precision = classes.map(label =>
-    averagePrecision(
-      labels.map(each => Number(each === label)),
-      ranked.map(row => row[label]),
-    ),
-  );
-  return {
-    class_accuracy,
-    average_precision,
-    mean_class_accuracy: mean(class_accuracy),
-    mean_average_precision: mean(average_precision),
-    macro_f1: mean(classes.map(label => (2 * right[label]) / (images[label] + predicted[label]))),
-    accuracy: sum(right) / sum(images),
-  };
+  const known = { counts: { right, images, predicted }, ranking: { labels, scores: ranked } };
+  const computed = {};
+  for (const { name, measure, reads } of FACTS.metrics) {
+    const argument = known[reads] ?? computed[reads];
+    if (argument && Object.hasOwn(FUNCTIONS, measure)) computed[name] = FUNCTIONS[measure](argument);
+  }
+  return computed;
 }
 
-const RANKING = ["average_precision", "mean_average_precision"];
-// Older runs lack the last two.
-const SCALARS = ["mean_class_accuracy", "mean_average_precision", "macro_f1", "accuracy"];
+const RANKING = FACTS.metrics.filter(each => each.ranks).map(each => each.name);

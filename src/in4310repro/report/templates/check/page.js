@@ -132,7 +132,7 @@ async function check(signal) {
   place.replaceChildren();
   element("verdict").textContent = "";
   element("verdict").className = "";
-  const state = { progress: showProgress, signal, facts: JSON.parse(element("facts").textContent) };
+  const state = { progress: showProgress, signal };
   const letters = atob(element("kernel").textContent.trim());
   state.kernel = Uint8Array.from(letters, letter => letter.charCodeAt(0));
   state.run = findRun(given);

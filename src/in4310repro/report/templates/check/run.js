@@ -3,7 +3,14 @@
 const PARTS = ["training", "validation", "test"];
 const CONFIG = "config.json";
 // Files of a training that are no results and in no manifest, below the run folder.
-const OF_TRAINING = /^(status\.json|logs\/.*|[^/]+\/(checkpoint|epochs)\/.*)$/;
+const OF_TRAINING =
+  /^(status\.json|logs\/[^/.]+(\/steps\.csv|\/events\.out\.tfevents\.[^/]+|(\.\d+)?\.trace)|[^/]+\/(epochs\/\d{6,}|checkpoint\/\d{6,}-\d{8,}-[0-9a-f]{16})\.safetensors)$/;
+
+/** Whether a path below the run folder is one that a run may write and list in its manifest. */
+function isOfRun(name) {
+  const [file, folder, ...more] = name.split("/").reverse();
+  return !more.length && (folder === undefined ? FACTS.of_run : FACTS.of_setting).includes(file);
+}
 
 const PICTURE = /\.(bmp|gif|heic|heif|jpe?g|png|ppm|tiff?|webp)$/i;
 
@@ -20,10 +27,12 @@ function preprocessingOf(config) {
 
 /** The files of one run, by their path below its folder. A file is read and parsed once. */
 class Run {
-  constructor(root, files) {
+  constructor(root, files, pictures) {
+    this.pictures = pictures;
     this.root = root;
     this.files = files;
     this.parsed = new Map();
+    this.proven = new Set();
   }
 
   has(name) {
@@ -40,8 +49,36 @@ class Run {
     return this.parsed.get(name);
   }
 
-  json(name) {
-    return this.once(name, readJson);
+  async json(name) {
+    return (await this.form(name)).node.value;
+  }
+
+  /** Return {text, node, faults, leaves} of a JSON file: what breaks its schema, and its values as {path, shape}. */
+  form(name) {
+    return this.once(name, async file => {
+      const text = await readText(file);
+      let node;
+      try {
+        node = readNodes(text);
+      } catch (error) {
+        throw new Fault(name, `it is not JSON: ${error.message}`);
+      }
+      const { $defs: definitions, files } = FACTS.schemas;
+      const found = [...examine(node, files[name.split("/").at(-1)], definitions)];
+      // An older run lacks options that are newer.
+      const isOlder = name === CONFIG && node.value?.format < definitions.Config.properties.format.enum.at(-1);
+      const faults = found.filter(({ fault }) => fault && !(isOlder && fault.includes(" lacks ")));
+      return { text, node, faults: faults.map(({ fault }) => fault), leaves: found.filter(({ path }) => path) };
+    });
+  }
+
+  /** Note that a value, with all that is inside of it, follows from what is no record: weights, scores, images, split. */
+  prove(name, ...path) {
+    this.proven.add([name, ...path].join("\0"));
+  }
+
+  isProven(name, path) {
+    return [...path, ""].some((_, length) => this.proven.has([name, ...path.slice(0, length)].join("\0")));
   }
 
   /** The configuration; `format`, `settings` and `protocol` have the types that this page relies on. */
@@ -88,6 +125,9 @@ class Run {
       if (!images || !classes || paths.shape[0] !== images || labels.shape[0] !== images) {
         throw new Fault(file.path, "its arrays are not of the same images");
       }
+      // NumPy writes headers of 30, 20 and 46 bytes for each array, and 22 at the end.
+      const needed = total([...arrays].map(([name, array]) => 96 + 2 * name.length + array.bytes)) + 22;
+      if (file.size !== needed) throw new Fault(file.path, `it has ${file.size} bytes; its arrays make ${needed}`);
       const rows = Array.from({ length: images }, (_, image) =>
         softmax.values.subarray(image * classes, (image + 1) * classes),
       );
@@ -116,8 +156,10 @@ function findRun(given) {
   if (!runs.length) return null;
   const [[root]] = runs;
   // Photographs may lie in a folder of the same name.
-  const own = given.filter(file => file.path.startsWith(root) && !PICTURE.test(file.path));
-  return new Run(root, new Map(own.map(file => [file.path.slice(root.length), file])));
+  const below = given.filter(file => file.path.startsWith(root));
+  const [own, pictures] = [false, true].map(isPicture => below.filter(file => PICTURE.test(file.path) === isPicture));
+  const name = file => file.path.slice(root.length);
+  return new Run(root, new Map(own.map(file => [name(file), file])), pictures.map(name));
 }
 
 /** The images that the reader gave, by path of split.csv, and the decoded pixels of a file of `report --pixels`. */

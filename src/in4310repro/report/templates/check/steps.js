@@ -1,39 +1,57 @@
 // The steps of a check, in order. Each records what is equal, what differs and what is not checked.
 
+const REPLAY = "in4310repro verify --replay trains again";
+const VERIFY = "in4310repro verify computes it again";
+// What would show a value that follows from no weights, scores, images or split here; the first that fits is said.
+const SHOWN_BY = [
+  [/^SETTING\S+ (train_loss|optimizer_sha256)/, REPLAY],
+  [/^SETTING\S+ images_per_second/, "nothing in a run shows it"],
+  [/^SETTING/, `${VERIFY} for the best epoch, and with --replay for others`],
+  [/^config\.json (settings|train|batch_size|epochs|augmentation|schedule|warm_up)/, REPLAY],
+  [
+    /^config\.json (?!weights|protocol|interpolation|crop|group)|^fingerprint\.json (?!init|pix)/,
+    "nothing in a run shows it",
+  ],
+  [/./, VERIFY],
+];
+
+/** Name every value of a record that no step has compared with what follows from weights, scores, images or split. */
 async function listUnchecked({ run }, section) {
-  const verify = "in4310repro verify computes it again";
-  section.unchecked(
-    "SETTING/history.json",
-    "training losses, and all values of epochs other than the best one",
-    "in4310repro verify --replay trains again",
-  );
-  section.unchecked(
-    "SETTING/tensors.json",
-    "optimizer_sha256, and the weights of epochs other than the best one",
-    "in4310repro verify --replay trains again",
-  );
-  section.unchecked("pixels.json, fingerprint.json", "pixels of training and validation images", verify);
-  if ([...run.files.keys()].some(name => name.endsWith("/last.safetensors"))) {
-    section.unchecked("SETTING/last.safetensors", "its tensors", "in4310repro verify --replay trains again");
+  const found = new Map();
+  for (const name of run.files.keys()) {
+    if (!name.endsWith(".json") || !isOfRun(name)) continue;
+    const file = name.replace(/.*\//, "SETTING/");
+    await part(section, name, "values", async () => {
+      for (const { path, shape } of (await run.form(name)).leaves) {
+        if (run.isProven(name, path)) continue;
+        const what = shape.join(".").replace(/^\*\./, "");
+        const [, words] = SHOWN_BY.find(([fits]) => fits.test(`${file} ${what}`));
+        const key = `${file}\n${words}`;
+        if (!found.has(key)) found.set(key, { file, words, shapes: new Set(), values: 0 });
+        found.get(key).shapes.add(what === "*" ? "each value" : what);
+        found.get(key).values += 1;
+      }
+    });
   }
-  section.unchecked("SETTING/history.json", "validation metrics of each setting's best epoch", verify);
-  if ((await run.config()).protocol.includes("test-loss-each-epoch"))
-    section.unchecked("SETTING/history.json", "the test loss of each setting's best epoch", verify);
-  section.unchecked("split.csv", "that the seed draws this split", verify);
-  section.unchecked(
-    "features.json",
-    "statistics of feature maps",
-    run.has("features.json") ? verify : "the run has none",
-  );
-  if (run.has("groups.json")) section.unchecked("groups.json", "which images look alike", verify);
-  section.unchecked("fingerprint.json", "versions, processor and speed", "nothing in a run shows them");
+  for (const { file, words, shapes, values } of found.values())
+    section.unchecked(file, [...shapes].join(", "), words, values);
+  for (const name of run.files.keys())
+    if (name.endsWith("/last.safetensors")) section.unchecked(name, "its tensors", REPLAY);
+  const paths = new Set((await run.split()).entries.map(each => each.path));
+  for (const name of run.pictures) {
+    const suffixes = name.split("/").map((_, place, parts) => parts.slice(place).join("/"));
+    if (!suffixes.some(each => paths.has(each)))
+      section.unchecked(name, "the file", "it is a picture that split.csv does not list");
+  }
   section.unchecked("the run", "that no other setting, seed or run was left out", "nothing in a run shows it");
 }
 
 const STEPS = [
   ["Files and their hashes", checkFiles],
+  ["Keys, types and bytes of the records", checkForms],
   ["The split", checkSplit],
   ["Records that must agree", checkRecords],
+  ["Images, arithmetic and feature maps in the records", checkImagesRead],
   ["Hash chains of the trainings", checkChains],
   ["Metrics, computed again from the scores", checkMetrics],
   ["Weights", checkWeights],
