@@ -223,8 +223,8 @@ def test_equal_scores_that_a_ranking_cuts_off_are_counted(run: FinishedRun) -> N
     ("spectra", "words"),
     [
         ({"a": [4.0, 1.0], "b": [4.0, 2.0]}, "a and b have the largest eigenvalue, 4; a falls most, from 4 to 1"),
-        ({"a": [4.001, 1.0], "b": [4.002, 2.0]}, "a and b have the largest eigenvalue, 4.00 when rounded; a falls "
-         "most, from 4.00 to 1"),
+        ({"a": [4.001, 1.0], "b": [4.002, 2.0]}, "a and b have the largest eigenvalue, 4 when rounded; a falls "
+         "most, from 4 to 1"),
         ({"a": [4.0, 1.0], "b": [2.0, 0.5]}, "a has the largest eigenvalue, 4; a and b fall most, by equal factors"),
         ({"a": [4.0, 1e-17], "b": [2.0, 0.0], "c": [1.0, 0.9]}, "a has the largest eigenvalue, 4; a and b fall "
          "most, below 1e-10 of their first"),
