@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from in4310repro.arithmetic import cross_entropy, portable
+from in4310repro.arithmetic import cross_entropy, portable, shares
 from in4310repro.arithmetic.functions import Function
 from in4310repro.arithmetic.pooling import fork
+from in4310repro.arithmetic.products import convolution
 from tests.arithmetic.test_modules import batch, network, sha256
 from tests.arithmetic.test_views import FACES, MAPS, RUNNING, WEIGHT, values
 
@@ -218,6 +219,18 @@ def test_a_penalty_on_gradients_is_refused_and_not_taken_for_a_constant() -> Non
     for gradient in torch.autograd.grad(loss, [leaf, *model.parameters()], create_graph=True):
         with pytest.raises(RuntimeError, match="portable arithmetic has no second derivatives"):
             (loss + gradient.square().sum()).backward(retain_graph=True)  # type: ignore[no-untyped-call]
+
+
+def test_gradients_of_several_processes_that_may_be_differentiated_are_refused() -> None:
+    # `finish` would store the gradient of the weight, which knows nothing of the graph.
+    class Shared(shares.Whole):
+        is_shared = True
+
+    weight = WEIGHT.clone().requires_grad_()
+    with Shared():
+        loss = convolution(MAPS, weight).sum()
+    with pytest.raises(RuntimeError, match="Convolution with create_graph=True in several processes"):
+        torch.autograd.grad(loss, weight, create_graph=True)
 
 
 def test_gradients_that_may_be_differentiated_have_the_same_bits() -> None:
