@@ -349,7 +349,11 @@ FALSIFIED: dict[str, tuple[Callable[[Forger], object], str, str]] = {
     "preprocessing of the weights": (falsify_metadata, "sgd/best.safetensors", "metadata, from config.json"),
     "a key of their own": (put("metrics.json", "mean_class_accuracy_ten_crops", 0.99), "metrics.json", "ten_crops"),
     "a key twice": (sealed(twice), "metrics.json", "has mean_class_accuracy twice"),
-    "a key left out": (edit("config.json", lambda config: config.pop("warm_up") and None), "config.json", "lacks warm_up"),
+    "a key left out": (
+        edit("config.json", lambda config: config.pop("warm_up") and None),
+        "config.json",
+        "lacks warm_up",
+    ),
     "1e400": (swap(f"{SELECTED}/history.json", '"train_loss": ', '"train_loss": 1e400, "was": '), HISTORY, "is 1e400"),
     "7 in a row": (put(f"{SELECTED}/history.json", "0/macro_f1", 7), HISTORY, "macro_f1 is 7"),
     "7.0 in a row": (put(f"{SELECTED}/history.json", "0/macro_f1", 7.0), HISTORY, "it should be at most 1"),
