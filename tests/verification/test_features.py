@@ -56,7 +56,7 @@ def test_every_invented_number_of_the_feature_maps_is_found(evidence: Evidence) 
             inner, key = inside_json(features, place)
             inner[key] = value
 
-    sentences = [*feature_differences(with_features(evidence, forge))]
+    sentences = [*map(str, feature_differences(with_features(evidence, forge)))]
     named = ["network", "spectra_mode", *(place.replace("/", ".") for place, _ in CHANGES[2:])]
     for place in named:
         *_, key = place.rsplit(".", 2 if place.endswith("eigenvalues.14") else 1)
@@ -104,7 +104,7 @@ def test_an_image_set_has_one_of_the_names_that_tell_what_it_is(evidence: Eviden
     def rename(features: Any) -> None:
         features["sets"][1]["name"] = "ImageNet, all of it"
 
-    (sentence,) = feature_differences(with_features(evidence, rename, measured_network=None))
+    (sentence,) = map(str, feature_differences(with_features(evidence, rename, measured_network=None)))
     assert "sets.1.name is ImageNet, all of it" in sentence
     assert "scikit-learn photographs or ImageNet" in sentence
 
@@ -123,7 +123,7 @@ def test_other_arithmetic_may_bring_three_values_of_a_small_layer_across_a_borde
         counts["2^-2"] += moved
         counts["2^-3"] -= moved
 
-    found = [*feature_differences(with_features(evidence, move))]
+    found = [*map(str, feature_differences(with_features(evidence, move)))]
     assert len(found) == len(named)
     assert all(any(name in sentence for sentence in found) for name in named)
 
