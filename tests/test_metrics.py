@@ -3,18 +3,21 @@
 import importlib
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 import scipy.stats
 import sklearn.metrics
 import torch
+from scipy.special import xlogy
 
 from in4310repro import metrics
-from in4310repro.metrics import average_precision, class_accuracy, class_metrics, summary, wilson
+from in4310repro.metrics import average_precision, class_accuracy, class_metrics, mean_interval, summary, wilson
+from tests.sessions.intervals import bootstrap_of_mean, mover_of_mean
 
 CLASSES = 6
 
@@ -316,3 +319,90 @@ def test_the_normal_interval_is_another_one_and_leaves_what_is_possible() -> Non
     assert share + half > 1 >= wilson(29, 30)[1]
     assert wilson(30, 30) == [pytest.approx(0.8865, abs=1e-4), 1.0]
     assert wilson(0, 30)[0] == 0.0
+
+
+def mean_interval_by_likelihood(correct: Sequence[int], images: Sequence[int]) -> list[float]:
+    """Return the ends for two classes: the most likely rates under a mean are found by search."""
+    (k, other), (n, many) = correct, images
+
+    def misfit(mean: float) -> float:
+        low, high = max(0.0, 2 * mean - 1), min(1.0, 2 * mean)
+
+        def unlikely(p: float) -> float:
+            q = 2 * mean - p
+            return -float(xlogy(k, p) + xlogy(n - k, 1 - p) + xlogy(other, q) + xlogy(many - other, 1 - q))
+
+        p = scipy.optimize.minimize_scalar(unlikely, bounds=(low, high), options={"xatol": 1e-10}).x
+        rates = np.array([p, 2 * mean - p])
+        error = math.sqrt((rates * (1 - rates) / np.maximum(np.array(images) - 1, 1)).sum()) / 2
+        return abs(mean - (k / n + other / many) / 2) - 1.959964 * error
+
+    measured, near = (k / n + other / many) / 2, 1e-9
+    below = scipy.optimize.brentq(misfit, near, measured) if measured > 0 else 0.0
+    return [below, scipy.optimize.brentq(misfit, measured, 1 - near) if measured < 1 else 1.0]
+
+
+@pytest.mark.parametrize(
+    ("correct", "images"),
+    [
+        ([4, 5], [5, 7]),
+        ([1, 30], [1, 40]),
+        ([0, 3], [2, 9]),
+        ([6, 12], [6, 30]),
+        ([1, 0], [1, 1]),
+        ([450, 480], [500] * 2),
+    ],
+)
+def test_the_interval_of_a_mean_is_that_of_the_most_likely_rates(correct: list[int], images: list[int]) -> None:
+    assert mean_interval(correct, images) == pytest.approx(mean_interval_by_likelihood(correct, images), abs=1e-5)
+
+
+def test_the_interval_of_one_class_is_wilsons_of_one_image_less() -> None:
+    share, square = 0.9, 1.959964**2 / 29
+    half = math.sqrt(square * share * (1 - share) + square**2 / 4)
+    ends = [(share + square / 2 - half) / (1 + square), (share + square / 2 + half) / (1 + square)]
+    assert mean_interval([27], [30]) == pytest.approx(ends, abs=1e-6)
+
+
+@pytest.mark.parametrize("images", [[1], [1, 1, 1], [3, 1, 180], [2] * 20, [30] * 3, [3000] * 3])
+def test_the_interval_of_a_mean_holds_it_and_rises_with_every_right_image(images: list[int]) -> None:
+    correct, before = [0] * len(images), mean_interval([0] * len(images), images)
+    assert before[0] == 0 < before[1] < 1
+    for place in [label for label, size in enumerate(images) for _ in range(min(size, 30))]:
+        correct[place] += max(1, images[place] // 30)
+        low, high = mean_interval(correct, images)
+        assert 0 <= low <= sum(k / n for k, n in zip(correct, images, strict=True)) / len(images) <= high <= 1
+        assert [low, high] >= before
+        assert high >= before[1]
+        before = [low, high]
+    assert before[0] < 1 == before[1]
+
+
+def test_the_interval_of_the_mean_of_many_images_is_the_normal_one() -> None:
+    rates = np.array([0.8, 0.9, 0.95])
+    error = math.sqrt((rates * (1 - rates) / 17_000).sum()) / 3
+    expected = [rates.mean() - 1.959964 * error, rates.mean() + 1.959964 * error]
+    assert mean_interval([13_600, 15_300, 16_150], [17_000] * 3) == pytest.approx(expected, abs=1e-4)
+
+
+def test_the_mean_interval_refuses_a_class_without_images() -> None:
+    with pytest.raises(ValueError, match="class 1 has no images"):
+        mean_interval([1, 0], [1, 0])
+
+
+@pytest.mark.parametrize(("classes", "size"), [(2, 3), (6, 5)])
+def test_intervals_of_a_mean_hold_it_and_those_of_mover_and_a_bootstrap_do_not(classes: int, size: int) -> None:
+    generator, images, held = np.random.default_rng(0), np.full(classes, size), np.zeros(3)
+    for _ in range(200):
+        rates = generator.uniform(0.8, 1, classes)
+        correct = generator.binomial(size, rates)
+        ends = (
+            mean_interval(correct.tolist(), images.tolist()),
+            mover_of_mean(correct, images),
+            bootstrap_of_mean(correct, images, generator),
+        )
+        held += [low <= rates.mean() <= high for low, high in ends]
+    ours, mover, bootstrap = held / 200
+    assert ours >= 0.93
+    assert bootstrap < 0.9
+    assert mover < ours - 0.02

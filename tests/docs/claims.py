@@ -32,8 +32,8 @@ and every "N of M" in the text and tables of these pages: it is what the file be
 held are other whole numbers of one or two digits, numbers written as words, and what stands in code, in back quotes and
 in links. Tables that a program writes into a page are held by tests of that program instead.
 
-Intervals are 95 % and hold sampling error alone: those of the reports (a bootstrap), that of labels of the weighted
-shares, for a mean of class accuracies otherwise the one that follows from the Wilson intervals of its classes (MOVER).
+Intervals are 95 % and hold sampling error alone: those of reports and published numbers are
+[explained with runs](runs.md#intervals), that of labels is of the weighted shares.
 """
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from in4310repro.metrics import SCALARS
 from in4310repro.models.sources import RESNETS
-from in4310repro.report.uncertainty import bootstrap
+from in4310repro.report.uncertainty import intervals
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import command_line_options
 from in4310repro.system.files import json_bytes, read_json, write_file
@@ -43,7 +43,7 @@ def row_of(run: FinishedRun) -> dict[str, Any]:
         raise ValueError(f"{run.folder} has the network {config.model}; {', '.join(RESNETS)} are valid")
     if config.select != SHOWN[0] or not config.protocol.is_corrected:
         raise ValueError(f"{run.folder} selects by {config.select}, protocol {config.protocol}; {SHOWN[0]} is needed")
-    intervals = bootstrap(run.scores, config.seed)
+    ranges = intervals(run.scores)
     return {
         "images": "photographs" if config.data else "drawn scenes",
         "model": config.model,
@@ -56,7 +56,7 @@ def row_of(run: FinishedRun) -> dict[str, Any]:
         "test_images": len(run.scores.labels),
         "numeric_class": run.fingerprint["numeric_class"],
         "options": command_line_options(config),
-        **{name: {"value": metrics[name], "interval": list(intervals[name])} for name in SHOWN},  # type: ignore[literal-required]
+        **{name: {"value": metrics[name], "interval": ranges[name]} for name in SHOWN},  # type: ignore[literal-required]
     }
 
 

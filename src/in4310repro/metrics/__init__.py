@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from in4310repro.metrics.counts import NORMAL_QUANTILE, Counts, Interval, wilson
+from in4310repro.metrics.counts import NORMAL_QUANTILE, Counts, Interval, mean_interval, score_interval, wilson
 from in4310repro.metrics.table import (
     COUNTS,
     DEFAULT_SELECTION,
@@ -64,6 +64,8 @@ __all__ = [
     "ends",
     "is_newer",
     "line",
+    "mean_interval",
+    "score_interval",
     "summary",
     "thresholds",
     "wilson",

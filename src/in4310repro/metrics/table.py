@@ -41,7 +41,7 @@ class Metric:
     per_class: bool = False
     higher_is_better: bool = True
     follows_counts: bool = True  # if it reads counts: no worse with more correct images or fewer of others
-    is_share: bool = False  # a share of counted images, whose interval is Wilson's; others have a bootstrap's
+    is_share: bool = False  # a share of counted images, with Wilson's interval; others: `report.uncertainty`
     in_every_run: bool = False  # older runs lack the others
 
     @property

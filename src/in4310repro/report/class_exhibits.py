@@ -26,7 +26,7 @@ from in4310repro.report.exhibit import (
     figure_source,
 )
 from in4310repro.report.published_numbers import has_original_classes, original
-from in4310repro.report.uncertainty import DRAWS, bootstrap
+from in4310repro.report.uncertainty import describe, intervals
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.names import RECORD
 from in4310repro.runs.selection import best_epochs, unit
@@ -58,24 +58,14 @@ def test_exhibit(run: FinishedRun) -> Exhibit:
     """Build figure 4: the metrics of the selected network on the test images."""
     metrics, supports = run.metrics, run.metrics["supports"]["test"]
     numbers = _numbers(run, "test", _add_newer_metrics(run))
-    drawn = bootstrap(run.scores, run.config.seed)
-    numbers["bootstrap"] = {"seed": run.config.seed, "draws": DRAWS}
-    for name, interval in drawn.items():
+    for name, interval in intervals(run.scores).items():
         # A protocol that ranks logits has no interval here, since a run does not keep logits.
         if not run.config.protocol.ranks_logits or METRICS[name].tolerance is not Tolerance.ORDER:
             numbers["intervals"][name] = interval
     numbers |= _original(run, "test")
-    intervals: Sentence = (
-        " Bars are 95 % intervals: Wilson's for accuracies; for average precisions and means over classes those of a "
-        f"bootstrap of the test images, stratified by class, {DRAWS} draws from seed {run.config.seed}. They "
-        "say how far other images of this kind would move the results, not how far another training would.",
-    )
-    if any(low == high for low, high in numbers["intervals"].get("average_precision", [])):
-        intervals += (" An interval of one value says that all draws agree, not that the value is certain.",)
     title = f"The selected setting, {metrics['setting']}, on the test set"
-    return _exhibit(
-        TEST, "Accuracy of each class", title, (*_test_caption(run, sum(supports.values())), *intervals), numbers
-    )
+    caption = (*_test_caption(run, sum(supports.values())), f" Bars are 95 % intervals: {describe()}")
+    return _exhibit(TEST, "Accuracy of each class", title, caption, numbers)
 
 
 def _add_newer_metrics(run: FinishedRun) -> ClassMetrics:

@@ -14,7 +14,7 @@ from typing import TypedDict
 
 from in4310repro.audit.examine import audit
 from in4310repro.audit.verdicts import Audit
-from in4310repro.metrics import ClassMetrics, Interval, wilson
+from in4310repro.metrics import ClassMetrics, Interval, mean_interval, wilson
 from in4310repro.report import evidence, figures, page
 from in4310repro.report.evidence import Consequence, consequences, format_span
 from in4310repro.report.markup import render
@@ -27,7 +27,6 @@ from in4310repro.report.published_numbers import (
     refuse_incomparable,
     summarize,
 )
-from in4310repro.report.uncertainty import interval_of_mean
 from in4310repro.report.verdict import describe_differences
 from in4310repro.runs import config as configuration
 from in4310repro.runs.deviations import CORRECTED, HYPOTHESIS, PUBLISHED_BATCH_SIZE
@@ -166,9 +165,8 @@ def _sizes(supports: Mapping[str, Mapping[str, int]], *parts: str) -> list[int]:
 
 def _intervals(values: ClassMetrics, sizes: Sequence[int]) -> list[Interval]:
     """Return the 95 % interval of each class accuracy and of their mean."""
-    shares = values["class_accuracy"]
-    of_classes = [wilson(round(share * size), size) for share, size in zip(shares, sizes, strict=True)]
-    return [*of_classes, interval_of_mean(shares, of_classes)]
+    correct = [round(share * size) for share, size in zip(values["class_accuracy"], sizes, strict=True)]
+    return [*map(wilson, correct, sizes), mean_interval(correct, sizes)]
 
 
 def _context(

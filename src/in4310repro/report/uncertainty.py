@@ -1,160 +1,137 @@
-"""Uncertainty of test results by a stratified bootstrap over test images, and precision-recall curves."""
+"""Uncertainty of test results: 95 % intervals of metrics that are no shares of images, and precision-recall curves."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from typing_extensions import TypedDict
 
-from in4310repro.metrics import COUNTS, METRICS, RANKING, SCORES, Counts, Interval, thresholds
-from in4310repro.metrics.ranking import Ranking
+from in4310repro.metrics import METRICS, Interval, mean_interval, score_interval, thresholds
 from in4310repro.metrics.scores import Scores
-from in4310repro.system.numerics import generator_for
 
-Number = TypeVar("Number", bound=np.integer[Any])
-
-LEVEL, DRAWS = 0.95, 1000
-AT_ONCE = 2**17
+COVERAGE = "coverage.json"  # how often the intervals hold the true value, by simulation
+PRIOR = 16  # images that vary as a right or wrong one does, by which the variance of a small class is completed
 
 
-def bootstrap(scores: Scores, seed: int, draws: int = DRAWS, at_once: int = AT_ONCE) -> dict[str, Any]:
-    """Return percentile intervals of the test metrics, by resampling the images of each class with replacement.
+class Estimate(NamedTuple):
+    """The value of a metric in [0, 1], and how it would vary if other images were drawn."""
 
-    In a resampled test set, an image may occur several times or not at all, and metrics count it as often as
-    it occurs. An interval leaves out the lowest and the highest 2.5 % of the values of a metric. Frequencies
-    are integers and sums are rounded once, so that the bits do not depend on the platform.
+    value: float
+    influence: NDArray[np.float64]  # derivative of the value by the weight of each image
+    excess: float  # by how much the value is expected to be too high, or too low if it is negative
+
+
+def intervals(scores: Scores) -> dict[str, Any]:
+    """Return the 95 % intervals of the test metrics that are no shares of images, by name; of AP a list by class.
+
+    That of the mean class accuracy is `metrics.mean_interval`. The others are Wilson's, of as many images as give the
+    variance that the influence of the images on the metric shows (the infinitesimal jackknife of Jaeckel, 1972, with
+    the classes as strata). Few images show too little of it: the variance is that of n images as they are and of 16
+    that are right or wrong, where n is the harmonic mean of the sizes of the classes. AP of few images is too high,
+    since each counts as right at its own threshold, and macro F1 too low: one end reaches as much farther.
 
     Args:
         scores: scores of a test set in which every class has an image.
-        seed: seed of the resampling. For given labels and `draws`, the resampled test sets depend on nothing
-            else.
-        draws: number of resampled test sets.
-        at_once: number of entries that a temporary array [test set, image] may have if it has several rows.
-            This bounds the use of memory.
-
-    Returns:
-        The 95 % interval of each metric by name, or a list of intervals by class. Metrics that are
-        proportions of images are left out, since they have Wilson's interval.
     """
-    copies = _draw_copies(scores.labels, scores.softmax.shape[1], seed, draws, at_once)
-    areas = _areas(scores, copies, at_once)
-    values: dict[str, Any] = {
-        COUNTS: _counts(scores, copies),
-        SCORES: _Drawn(scores, copies),
-        **dict.fromkeys((name for name, each in METRICS.items() if each.reads == RANKING), areas),
-    }
-    for name, metric in METRICS.items():
-        if metric.reads != RANKING:
-            values[name] = [metric.function(each) for each in values[metric.reads]]
-    return {
-        name: [_percentile_interval(of_class) for of_class in zip(*values[name], strict=True)]
-        if each.per_class
-        else _percentile_interval(values[name])
-        for name, each in METRICS.items()
-        if not each.is_share
-    }
-
-
-class _Drawn:
-    """The labels and scores of each resampled test set, as they are asked for."""
-
-    def __init__(self, scores: Scores, copies: NDArray[np.uint8]) -> None:
-        self._scores, self._copies = scores, copies
-
-    def __iter__(self) -> Iterator[Ranking]:
-        for row in self._copies:
-            drawn = self._scores.labels, self._scores.softmax
-            labels, softmax = (torch.from_numpy(each.repeat(row, axis=0)) for each in drawn)
-            yield Ranking(labels, softmax, list(range(softmax.shape[1])))
-
-
-def _counts(scores: Scores, copies: NDArray[np.uint8]) -> list[Counts]:
-    """Count images, true positives and predictions of each class in each resampled test set."""
-    predicted = scores.softmax.argmax(axis=1)
-    columns = []
-    for label in range(scores.softmax.shape[1]):
-        masks = (scores.labels == label) & (predicted == label), scores.labels == label, predicted == label
-        columns.append([copies[:, mask].sum(axis=1, dtype=np.int64) for mask in masks])
-    by_draw = np.array(columns).transpose(2, 1, 0).tolist()
-    return [Counts(*each) for each in by_draw]
-
-
-def _areas(scores: Scores, copies: NDArray[np.uint8], at_once: int) -> list[tuple[float, ...]]:
-    """Return the average precision of each class in each resampled test set."""
     classes = range(scores.softmax.shape[1])
-    of_classes = (
-        average_precisions(scores.labels == label, scores.softmax[:, label], copies, at_once) for label in classes
+    confusion = np.zeros((len(classes), len(classes)), np.int64)
+    np.add.at(confusion, (scores.labels, scores.softmax.argmax(axis=1)), 1)
+    sizes, right = confusion.sum(axis=1).tolist(), confusion.diagonal().tolist()
+    ranked = [_average_precision(scores.labels == label, scores.softmax[:, label]) for label in classes]
+    of_mean = mean_interval(right, sizes)
+    return {
+        "average_precision": [_interval(ranked[label], scores.labels, [sizes[label]]) for label in classes],
+        "mean_class_accuracy": of_mean,
+        "mean_average_precision": _interval(_mean(ranked), scores.labels, sizes),
+        # Where all images are right, or all wrong, F1 does not vary.
+        "macro_f1": _interval(_macro_f1(scores, confusion), scores.labels, sizes)
+        if 0 < sum(right) < sum(sizes)
+        else of_mean,
+    }
+
+
+def describe() -> str:
+    """Return which interval each metric has, and how often it held the true value in simulated test sets."""
+    file = resources.files("in4310repro.report") / COVERAGE
+    rows = json.loads(file.read_text(encoding="utf-8"))["rows"]
+    several, single = ([row for row in rows if (max(row["sizes"]) == 1) == alone] for alone in (False, True))
+    classes, sizes = [len(row["sizes"]) for row in several], [size for row in several for size in row["sizes"]]
+    return (
+        "Wilson's for accuracies, a score interval of the mean for the mean class accuracy, and for other metrics "
+        "Wilson's of as many images as give their variance. In simulated test sets of "
+        f"{min(classes)} to {max(classes)} classes with {min(sizes)} to {max(sizes)} images each, whatever the sizes, "
+        f"they held the true value in at least {_lowest(several)}; where every class has a single image, in at least "
+        f"{_lowest(single)}. They say how far other images of this kind would move the results, not how far another "
+        "training would."
     )
-    return list(zip(*of_classes, strict=True))
 
 
-def interval_of_mean(shares: Sequence[float], intervals: Sequence[Interval]) -> Interval:
-    """Return the 95 % interval of a mean of independent proportions, by MOVER (Zou and Donner, 2008).
+def _lowest(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return in how many of the simulated test sets, at least, the interval of each metric held the true value."""
+    lowest = {each.label: min(row[name] for row in rows) for name, each in METRICS.items() if name in rows[0]}
+    return ", ".join(f"{math.floor(100 * share)} % ({label})" for label, share in lowest.items() if label != "accuracy")
 
-    For K proportions p with intervals l to u, the result reaches from mean(p) - sqrt(sum (p - l)^2) / K to
-    mean(p) + sqrt(sum (u - p)^2) / K.
 
-    Examples:
-        >>> [round(end, 3) for end in interval_of_mean([0.9, 0.9], [[0.8, 0.95], [0.8, 0.95]])]
-        [0.829, 0.935]
+def _interval(estimate: Estimate, labels: NDArray[np.int64], sizes: Sequence[int]) -> Interval:
+    """Return the 95 % interval of a metric that is one of a class, or a mean of classes, of the given sizes."""
+    variance = math.fsum(
+        len(each) / max(len(each) - 1, 1) * math.fsum((each - math.fsum(each) / len(each)) ** 2)
+        for each in (estimate.influence[labels == label] for label in np.unique(labels))
+    )
+    size = len(sizes) / math.fsum(1 / each for each in sizes)
+    images, of_share = size * len(sizes), estimate.value * (1 - estimate.value)
+    ratio = variance * images / of_share if of_share > 0 else 0.0
+    effective = images * (size + PRIOR) / (size * ratio + PRIOR)
+    lowest, highest = estimate.value - max(estimate.excess, 0.0), estimate.value - min(estimate.excess, 0.0)
+    return [score_interval(max(lowest, 0.0), effective)[0], score_interval(min(highest, 1.0), effective)[1]]
+
+
+def _mean(estimates: Sequence[Estimate]) -> Estimate:
+    values, influences, excesses = zip(*estimates, strict=True)
+    count = len(estimates)
+    return Estimate(math.fsum(values) / count, sum(influences) / count, math.fsum(excesses) / count)
+
+
+def _average_precision(of_class: NDArray[np.bool_], scores: NDArray[np.float32]) -> Estimate:
+    """Return the average precision of a class, the mean over its images of the precision P at their scores.
+
+    With one more image, P changes by (1 - P) / predicted or -P / predicted at its score and below. Without the image
+    itself, P at its own score is lower by (1 - P) / predicted.
     """
-    mean = math.fsum(shares) / len(shares)
-    below = math.fsum((share - low) ** 2 for share, (low, _) in zip(shares, intervals, strict=True))
-    above = math.fsum((high - share) ** 2 for share, (_, high) in zip(shares, intervals, strict=True))
-    return [mean - math.sqrt(below) / len(shares), mean + math.sqrt(above) / len(shares)]
+    added, right, predicted = (
+        each.numpy() for each in thresholds(torch.from_numpy(of_class), torch.from_numpy(scores))
+    )
+    precision, count = right / predicted, int(right[-1])
+    gains, losses = added * (1 - precision) / predicted, added * precision / predicted
+    from_score = [each[::-1].cumsum()[::-1] for each in (gains, losses)]
+    place = np.unique(-scores, return_inverse=True)[1]
+    influence = np.where(of_class, precision[place] + from_score[0][place], -from_score[1][place]) / count
+    return Estimate(math.fsum(added * precision) / count, influence, math.fsum(gains) / count)
 
 
-def _draw_copies(labels: NDArray[np.int64], classes: int, seed: int, draws: int, at_once: int) -> NDArray[np.uint8]:
-    """Return how often each image occurs in each resampled test set, as an array [draw, image].
+def _macro_f1(scores: Scores, confusion: NDArray[np.int64]) -> Estimate:
+    """Return the macro F1: the mean over classes of 2 x right / (images + predicted).
 
-    A byte is enough for each number. The probability that an image occurs more than 255 times is below 1 / 256!,
-    about 1e-507.
+    The excess is that of the second order: the covariance of an F1 with the number of predicted images, over
+    images + predicted.
     """
-    generator = generator_for(seed, "bootstrap of the test set")
-    copies = np.zeros((draws, len(labels)), np.uint8)
-    for label in range(classes):
-        images = np.flatnonzero(labels == label)
-        # Rows are drawn in order, so that they do not depend on the size of a portion.
-        for rows in _split_rows(copies, len(images), at_once):
-            chosen = images[generator.integers(len(images), size=(len(rows), len(images)))]
-            np.add.at(rows, (np.arange(len(rows))[:, None], chosen), 1)
-    return copies
-
-
-def _split_rows(copies: NDArray[Number], images: int, at_once: int) -> Iterator[NDArray[Number]]:
-    """Yield the rows in blocks of at most `at_once` numbers, so that memory use stays bounded."""
-    count = max(1, at_once // images)
-    return (copies[start : start + count] for start in range(0, len(copies), count))
-
-
-def average_precisions(
-    of_class: NDArray[np.bool_], scores: NDArray[np.float32], copies: NDArray[np.integer[Any]], at_once: int = AT_ONCE
-) -> list[float]:
-    """Return one class's average precision in each resampled test set."""
-    order = np.argsort(-scores, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
-    found: list[float] = []
-    for rows in _split_rows(copies, len(order), at_once):
-        drawn = rows[:, order].astype(np.int64)
-        predicted = drawn.cumsum(axis=1)[:, last]
-        true_positives = (drawn * of_class[order]).cumsum(axis=1)[:, last]
-        added = np.diff(true_positives, axis=1, prepend=0)
-        # Thresholds at which no image of the class is added contribute no area.
-        areas = np.where(added > 0, added * (true_positives / np.maximum(predicted, 1)), 0.0)
-        found += [math.fsum(row[row > 0].tolist()) / int(of_class.sum()) for row in areas]
-    return found
-
-
-def _percentile_interval(values: Sequence[float]) -> Interval:
-    """Return the smallest and largest of the values after dropping the lowest and the highest 2.5 %."""
-    ordered = sorted(values)
-    left_out = round(len(ordered) * (1 - LEVEL) / 2)
-    return [ordered[left_out], ordered[-1 - left_out]]
+    sizes, classes = confusion.sum(axis=1), len(confusion)
+    totals = sizes + confusion.sum(axis=0)
+    f1 = 2 * confusion.diagonal() / totals
+    by_cell = (2 * np.eye(classes) - f1) / totals / classes  # [true class, predicted class]
+    spread = confusion * (sizes[:, None] - confusion) / np.maximum(sizes - 1, 1)[:, None]
+    return Estimate(
+        math.fsum(f1) / classes,
+        by_cell[scores.labels, scores.softmax.argmax(axis=1)],
+        -math.fsum((by_cell * spread / totals).ravel()),
+    )
 
 
 class Curve(TypedDict):
