@@ -1,25 +1,39 @@
-"""Runs with one JSON value changed."""
+"""Runs with one JSON value changed: `verify` finds each, or names what was changed among its claims.
+
+nox -s evidence -- leaves          a run of a small network
+nox -s evidence -- leaves RUN      a finished run, in the arithmetic of its numeric class; --model for its own network
+"""
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import functools
 import hashlib
 import json
 import re
 import shutil
+import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from in4310repro.data.splits import from_csv
+from in4310repro.evaluation.feature_maps import of_run
+from in4310repro.models.network import open_network
 from in4310repro.runs import chain
 from in4310repro.runs import config as configuration
 from in4310repro.runs.deviations import Deviation
+from in4310repro.runs.presets import PRESETS
 from in4310repro.runs.settings import CHOICES
+from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes
+from in4310repro.system.numerics import Numerics, activate
+from in4310repro.training import experiment
+from in4310repro.verification.routine import verify
 from tests.bad_input.sandbox import link_or_copy
 
 MANIFEST = "manifest.json"
@@ -36,7 +50,7 @@ OTHERS: dict[str, tuple[Any, ...]] = {
     "model": ("resnet34",),
     "weights": ("mine.safetensors",),
     "train": ("from:5", "head"),
-    "split": ("25/12/11", "0.5/0.25/0.25"),
+    "split": ("25/12/11",),
     "protocol": tuple([each.value] for each in Deviation),
     "head_learning_rate": (0.25,),
     "commit": ("0" * 40,),
@@ -130,3 +144,77 @@ def _rechain(folder: Path) -> list[str]:
             _write(folder / name, json_bytes(chain.relink(entries[setting.name], start, config)))
             written.append(name)
     return written
+
+
+SMALL = "tests.sessions.soak:small_network"
+MACHINE = "images per second, processor, device, threads, libraries and source"
+OF_MACHINE = "(versions|git|decoder)/.*|processor|capability|threads|device|device_name|feature_kernel"
+NO_EFFECT = "format, preset, device, numerics, precision, evaluation_batch_size, checkpoint_steps and folders"
+# What `verify` cannot find is among its claims: file, path and words of the claim.
+CLAIMED = (
+    (r".*/history.json", r"\d+/images_per_second", MACHINE),
+    (r".*/history.json", r"\d+/train_loss", "training losses and hashes of optimizer states"),
+    (r".*/history.json", r"\d+/.*", "validation rows and tensor hashes of epochs other than each setting's best"),
+    (r".*/tensors.json", r"\d+/optimizer_sha256", "training losses and hashes of optimizer states"),
+    (r".*/tensors.json", r"\d+/.*", "validation rows and tensor hashes of epochs other than each setting's best"),
+    (r"fingerprint.json", OF_MACHINE, MACHINE),
+    (r"features.json", f"fingerprint/({OF_MACHINE})", MACHINE),
+    (r"features.json", "precision", "precision in features.json"),
+    (r"config.json", "format|preset|device|numerics|precision|evaluation_batch_size|checkpoint_steps", NO_EFFECT),
+    (r"config.json", "data|imagenet|cifar10", NO_EFFECT),
+    (r"config.json", r"settings/\d+/.*|batch_size|augmentation|schedule|warm_up", "the optimizer's settings"),
+)
+
+
+def judge(file: str, path: str, folder: Path, context: Context) -> str:
+    """Return how `verify` takes a changed run: "found", the claim that names the change, or "" without either."""
+    try:
+        verified = verify(folder, context)
+    except ValueError:
+        # Neither verified nor refuted: the error says what is missing.
+        return "found"
+    if verified.differences:
+        return "found"
+    claimed = [claim.what for claim in verified.claimed]
+    fitting = (words for name, place, words in CLAIMED if re.fullmatch(name, file) and re.fullmatch(place, path))
+    return next((words for words in fitting if any(words in what for what in claimed)), "")
+
+
+def small_run(folder: Path, numerics: Numerics) -> Path:
+    """Train a network that takes no time by two settings, and measure its feature maps."""
+    open_network(SMALL).trust()
+    config = replace(PRESETS["tiny"], model=SMALL, modules=("0",), settings=PRESETS["tiny"].settings[:2])
+    run = experiment.train(config, Context(numerics), folder)
+    of_run.write_features(run, run.config, Context(numerics))
+    return folder
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="nox -s evidence -- leaves", description=__doc__)
+    parser.add_argument("run", type=Path, nargs="?", help="default: a run of a small network")
+    parser.add_argument("--model", help="MODULE:FUNCTION of the run's own network")
+    arguments = parser.parse_args()
+    numerics = activate("auto", "cpu")
+    if arguments.model:
+        open_network(arguments.model).trust()
+    with tempfile.TemporaryDirectory() as place:
+        run = arguments.run or small_run(Path(place, "run"), numerics)
+        silent = 0
+        for chained in (False, True):
+            verdicts: Counter[str] = Counter()
+            for file, path, folder in altered_runs(run, chained=chained):
+                verdict = judge(file, path, folder, Context(numerics))
+                verdicts[verdict] += 1
+                if not verdict:
+                    sys.stdout.write(f"unnoticed and unlisted: {file}: {path}\n")
+            silent += verdicts[""]
+            of = "the manifest and the chains" if chained else "the manifest"
+            sys.stdout.write(f"{verdicts.total()} values changed, {of} made anew: {verdicts['found']} found\n")
+            named = {words: count for words, count in verdicts.items() if words not in ("found", "")}
+            sys.stdout.writelines(f"  {count} named by the claim: {words}\n" for words, count in named.items())
+    sys.stdout.write(f"unnoticed and unlisted: {silent}\n")
+    sys.exit(bool(silent))
+
+
+if __name__ == "__main__":
+    main()

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from filelock import FileLock
 
 from in4310repro.data.embedded import write_scenes
@@ -17,6 +18,7 @@ from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
+from in4310repro.system.tensors import read_tensors, tensor_bytes
 from tests.bad_input.sandbox import Limits, call, link_or_copy
 from tests.builders import AS_IMAGENET
 from tests.forgeries.forger import SELECTED
@@ -26,6 +28,8 @@ LONG = Limits(work=600.0)  # seconds for a command
 RUN, PHOTOS = "runs/tiny", "photos"
 SCENES, SIZE = 8, 32  # of the tiny preset
 ONE_SETTING, WEIGHTS = "one-setting.toml", "trained.safetensors"
+OF_SEVEN = "of-seven-classes.safetensors"  # so that a head of six is drawn
+CHEAT = "tests.forgeries.cheat:network"
 (SETTING,) = (each for each in PRESETS["tiny"].settings if each.name == SELECTED)
 TOML = f"""[[settings]]
 name = "{SETTING.name}"
@@ -76,6 +80,8 @@ STARTS: dict[str, tuple[str, Callable[[Path], None] | None]] = {
     "kept": (f"--config {ONE_SETTING} --epochs 5 --keep-epochs", None),
     "pretrained": (f"--weights {WEIGHTS} {AS_IMAGENET}", None),
     "head": ("--train head", None),
+    "head of seven": (f"--train head --weights {OF_SEVEN} {AS_IMAGENET}", None),
+    "cheat": (f"--config {ONE_SETTING} --model {CHEAT} --keep-epochs", None),
     "warm": ("--protocol warm-start --seed 2", None),  # selects a setting that began from another one's weights
     "seed 1": ("--seed 1", None),
     "published": ("--protocol published", None),
@@ -120,14 +126,23 @@ def make(name: str, work: Path, start: Callable[[str], Path], numerics: Numerics
     work.mkdir(parents=True)
     (work / ONE_SETTING).write_text(TOML)
     link_or_copy(str(start("tiny") / RUN / f"{SELECTED}/best.safetensors"), str(work / WEIGHTS))
+    (work / OF_SEVEN).write_bytes(with_seven_classes(work / WEIGHTS))
     if draw:
         draw(work / PHOTOS)
     command(f"train --preset tiny --out {RUN} {options}", work)
     run = FinishedRun.open(work / RUN)
+    run.config.network.trust()
     if run.config.weights != "none":
         # Feature maps are of the weights before training, whose path is relative to the working folder.
         return
     of_run.write_features(run, run.config, Context(numerics), str(work / PHOTOS) if draw else None)
+
+
+def with_seven_classes(file: Path) -> bytes:
+    """Return a file of weights as another, with a head of one class more."""
+    state = read_tensors(file)
+    more = {name: torch.cat([state[name], state[name][:1]]) for name in ("fc.weight", "fc.bias")}
+    return tensor_bytes(state | more)
 
 
 def command(words: str, work: Path) -> None:

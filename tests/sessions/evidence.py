@@ -41,6 +41,12 @@ _LISTED = {
         "minutes",
         "tests.forgeries.table",
     ),
+    "leaves": Evidence(
+        "each value of a run's JSON files changed to another valid one: found by `verify`, or named by a claim",
+        PRINTED,
+        "minutes",
+        "tests.forgeries.leaves",
+    ),
     "fuzz": Evidence(
         "2,000 damaged run folders, TOML files, splits and printed results: no traceback, no hang, no file "
         "that was not named",

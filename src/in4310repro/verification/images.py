@@ -79,7 +79,7 @@ def image_differences(evidence: Evidence) -> Iterator[str]:
 
 
 def decoded_differences(evidence: Evidence) -> Iterator[str]:
-    """Compare the pixels of the test and validation images with the recorded hashes.
+    """Compare the pixels of the images with the recorded hashes, those of training only where they are decoded anyway.
 
     Yield a message for each part of the split whose pixels differ. If equal bits are not required, a
     difference counts only if the decoder has the recorded versions.
@@ -87,8 +87,14 @@ def decoded_differences(evidence: Evidence) -> Iterator[str]:
     run = evidence.run
     if run.config.is_canonical:
         yield from wrong_in_pixels(run)
-    for part in ("test", "validation"):
+    for part in ("test", "validation", *(["training"] if decodes_training(run) else [])):
         yield from pixel_differences(run, part, evidence.images(part), bitwise=evidence.bitwise)
+
+
+def decodes_training(run: FinishedRun) -> bool:
+    """Return whether `verify` decodes the training images: to fit heads, or since the test images are the same."""
+    fitted = any(map(run.config.training.fits_head, run.config.settings))
+    return fitted or run.config.protocol.part_read_as("training") == "test"
 
 
 def wrong_in_pixels(run: FinishedRun) -> Iterator[str]:
