@@ -212,7 +212,7 @@ def files_of(setting: str) -> tuple[str, str]:
 def make_worst(row: dict[str, Any]) -> None:
     """Set the accuracies in an epoch's history row to 0."""
     row["class_accuracy"] = [0.0] * len(row["class_accuracy"])
-    row["mean_class_accuracy"] = 0.0
+    row["mean_class_accuracy"] = row["accuracy"] = 0.0
 
 
 _HASHES: dict[tuple[int, int, int], str] = {}

@@ -9,6 +9,7 @@ import torch
 
 from in4310repro.data.images import ImageSet, load_images
 from in4310repro.evaluation.embedding import embed
+from in4310repro.runs import chain
 from in4310repro.runs.selection import best_epoch
 from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system.context import Context
@@ -23,24 +24,46 @@ HEAD = "head"
 HISTORY, BEST = f"{HEAD}/history.json", f"{HEAD}/best.safetensors"
 
 
-def fitted(forger: Forger, part: str, strength: float) -> State:
-    """Return the weights with the last layer fitted to a part of the images (training, validation or test)."""
+def inputs_of(forger: Forger, part: str) -> TrainingInputs:
+    """Return the inputs of a fit to a part of the images (training, validation or test), with the current weights."""
     config, split, state = forger.config(), forger.split(), forger.weights(HEAD)
 
     def images(name: str) -> ImageSet:
         return load_images(name, split.root, split.parts[name], config.image_size, cache=False)
 
-    model = forger.numerics.place(config.network.restore(len(split.classes), state, BEST))
-    inputs = TrainingInputs(
-        model=model,
+    return TrainingInputs(
+        model=forger.numerics.place(config.network.restore(len(split.classes), state, BEST)),
         training=images(part),
         validation=images("validation"),
         config=config,
         setting=config.training.setting(HEAD),
         context=Context(forger.numerics),
     )
-    head.fit_row(inputs, model, head.features_of(inputs, model, cache=False), 1, strength)
-    return {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+
+
+def state_of(model: torch.nn.Module) -> State:
+    return {name: value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
+
+
+def fitted(forger: Forger, part: str, strength: float) -> State:
+    """Return the weights with the last layer fitted to a part of the images (training, validation or test)."""
+    inputs = inputs_of(forger, part)
+    head.fit_row(inputs, inputs.model, head.features_of(inputs, inputs.model, cache=False), 1, strength)
+    return state_of(inputs.model)
+
+
+def fit_all_anew(forger: Forger) -> None:
+    """Fit the head of each strength to the current body, as a training does, and score the best one."""
+    inputs = inputs_of(forger, "training")
+    features, rows, entries, states = head.features_of(inputs, inputs.model, cache=False), [], [], []
+    for epoch, strength in enumerate(STRENGTHS, start=1):
+        rows.append(head.fit_row(inputs, inputs.model, features, epoch, strength))
+        states.append(state_of(inputs.model))
+        entries.append(chain.entry(epoch, "", states[-1], {}))
+    forger.write_json(HISTORY, rows)
+    forger.write_json(f"{HEAD}/tensors.json", entries)
+    forger.write_weights(HEAD, states[best_epoch(rows, "mean_class_accuracy")["epoch"] - 1])
+    forger.rescore()
 
 
 def of_test_images(forger: Forger) -> None:

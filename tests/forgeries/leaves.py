@@ -212,6 +212,7 @@ def main() -> None:
             sys.stdout.write(f"{verdicts.total()} values changed, {of} made anew: {verdicts['found']} found\n")
             named = {words: count for words, count in verdicts.items() if words not in ("found", "")}
             sys.stdout.writelines(f"  {count} named by the claim: {words}\n" for words, count in named.items())
+            sys.stdout.flush()
     sys.stdout.write(f"unnoticed and unlisted: {silent}\n")
     sys.exit(bool(silent))
 

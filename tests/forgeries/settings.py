@@ -213,7 +213,7 @@ ROWS += [
         "a setting chosen by untrained weights for the others, everything computed anew",
         sabotaged,
         by="nothing",
-        shown_by="a training by the same command; `--replay` trains the selected setting's epochs",
+        shown_by="`--replay --setting all`, or a training by the same command",
     ),
     row("files of a setting removed", sealed(drop_files), LAST),
     row("a setting left out of the configuration", sealed(drop_from_configuration), LAST),

@@ -13,7 +13,7 @@ from in4310repro.system.tensors import tensors_sha256
 from tests.forgeries.changes import edit, put, sealed
 from tests.forgeries.doors import nothing
 from tests.forgeries.forger import OTHER, Forger
-from tests.forgeries.heads import HEAD, moved_body
+from tests.forgeries.heads import HEAD, fit_all_anew, moved_body
 from tests.forgeries.row import Forge, forgeries_of
 from tests.forgeries.settings import CONFIG, FINGERPRINT
 from tests.forgeries.starts import CHEAT, OF_SEVEN
@@ -66,8 +66,7 @@ def elsewhere(*changes: Callable[[Forger], object]) -> Forge:
         state = forger.weights(HEAD)
         moved_body(state)
         forger.write_weights(HEAD, state)
-        forger.revalidate(HEAD)
-        forger.rescore()
+        fit_all_anew(forger)
         for change in changes:
             change(forger)
         forger.finish()
@@ -110,7 +109,7 @@ ROWS = [
         shown_by="`verify --replay`, which decodes them; `verify` lists it as claimed",
     ),
     row("scores by columns", sealed(in_columns), "softmax.npy"),
-    row("room for longer paths in the scores", sealed(wide_paths), "paths.npy"),
+    row("room for longer paths in the scores", sealed(wide_paths), "scores.npz has"),
     row(
         "mAP of an epoch that is not the best, its classes as they were",
         edit(

@@ -122,7 +122,7 @@ ROWS = [
         "another setting shown with the weights and history of the selected one",
         sealed(as_another_setting),
         by="nothing",
-        shown_by="a training by the same command; `--replay` trains the selected setting's epochs",
+        shown_by="`--replay --setting all`, or a training by the same command",
     ),
     row("a tensor of their own", changed(SELECTED, another_tensor), BEST),
     row("float64", changed(SELECTED, double), BEST),

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -70,6 +71,14 @@ def test_a_comment_in_the_archive_of_the_scores_is_a_difference(own_records: Pat
     run = FinishedRun.open(own_records)
     (sentence,) = form_differences(run)
     assert sentence.endswith(f"its arrays make {len(array_bytes(run.files.read_arrays('scores.npz')))}")
+
+
+def test_scores_that_are_stored_by_columns_are_a_difference(own_records: Path) -> None:
+    files = FinishedRun.open(own_records).files
+    arrays = files.read_arrays("scores.npz")
+    files.write_arrays("scores.npz", **arrays | {"softmax": np.asfortranarray(arrays["softmax"])})
+    (sentence,) = form_differences(FinishedRun.open(own_records))
+    assert sentence.endswith("scores.npz: softmax.npy has other bytes than a run writes for its values")
 
 
 @pytest.mark.parametrize("count", range(1, 9))

@@ -23,6 +23,7 @@ from in4310repro.verification.records import (
     open_precisions,
     precision_ranges,
     record_differences,
+    row_contradictions,
     sentence,
 )
 from tests.builders import inside_json, made_up_scores
@@ -80,6 +81,18 @@ def test_average_precision_in_another_class_is_open_only_as_far_as_close_scores_
     assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)] == []
     first["average_precision"] = [value - 0.3 for value in saved["average_precision"]]
     assert [*record_differences("m", first, second, scores, NOTHING, bitwise=False)]
+
+
+@pytest.mark.parametrize("key", ["mean_class_accuracy", "mean_average_precision", "accuracy"])
+def test_every_row_of_a_history_follows_from_its_own_classes(key: str, finished_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(finished_run)
+    assert [*row_contradictions(evidence_of(run, numerics).selected)] == []
+    rows = run.histories[run.metrics["setting"]]
+    other = next(row for row in rows if row["epoch"] != run.metrics["epoch"])
+    changed = [row if row is not other else {**row, key: 0.0625} for row in rows]
+    histories = {**run.histories, run.metrics["setting"]: changed}
+    (sentence,) = row_contradictions(evidence_of(replace(run, histories=histories), numerics).selected)
+    assert f"epoch {other['epoch']}: {key} is 0.0625; the row's values of the classes give" in sentence
 
 
 def test_average_precisions_that_ties_leave_open_are_said_with_their_range() -> None:

@@ -54,7 +54,7 @@ def fit_differences(setting: SettingEvidence) -> Iterator[Finding]:
         ValueError: the network does not end in one linear layer, or this machine cannot hold the features.
     """
     if setting.evidence.run.config.training.fits_head(setting.setting):
-        yield from _body_findings(setting)
+        yield from body_findings(setting)
         yield from HeadFits(setting).findings()
 
 
@@ -226,7 +226,7 @@ def _moved_tensors(
     yield from (f"{place}: {name} is not that of the weights before training" for name in moved[:1])
 
 
-def _body_findings(setting: SettingEvidence) -> Iterator[Finding]:
+def body_findings(setting: SettingEvidence) -> Iterator[Finding]:
     """Yield a message for the first tensor outside the head (last layer) that differs from the initial weights.
 
     Without these weights their recorded hash decides, if the head was drawn: then it is that of the stored tensors

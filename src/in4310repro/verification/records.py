@@ -162,7 +162,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
     saved = {key: value for key, value in row.items() if key not in ("epoch", *NOT_COMPUTED)}
     place = f"{setting.file(names.HISTORY)}: epoch {row['epoch']}"
     yield from record_differences(place, saved, computed, scores, protocol, bitwise=bitwise)
-    yield from _row_contradictions(setting)
+    yield from row_contradictions(setting)
     yield from _tensor_differences(setting)
     if not bitwise:
         of_row = f"the average precision by setting {setting.name} on validation images"
@@ -170,7 +170,7 @@ def best_epoch_differences(setting: SettingEvidence) -> Iterator[Finding]:
             yield Claim(sentence, IN_CLASS)
 
 
-def _row_contradictions(setting: SettingEvidence) -> Iterator[str]:
+def row_contradictions(setting: SettingEvidence) -> Iterator[str]:
     """Yield a message for each metric of an epoch that does not follow from the same row's values of the classes."""
     run = setting.evidence.run
     counts = run.split.supports()[run.config.protocol.part_read_as("validation")]
