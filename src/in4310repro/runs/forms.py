@@ -24,6 +24,7 @@ NARROWER: dict[str, Any] = {
     "preset": Literal[tuple(PRESETS)],
     "orientation": Literal[APPLIED],
     "select": NotRequired[Literal[CHOICES["select"]]],  # left out at its default
+    "class_folders": NotRequired[Literal[CHOICES["class_folders"]]],  # likewise
     "protocol": list[Literal[tuple(map(str, Deviation))]],  # type: ignore[misc]
     "mean": Annotated[list[Annotated[float, Field(gt=-1e6, lt=1e6)]], Field(min_length=3, max_length=3)],
     "std": Annotated[list[Annotated[float, Field(gt=1e-6, lt=1e6)]], Field(min_length=3, max_length=3)],

@@ -9,7 +9,7 @@ const SHOWN_BY = [
   [/^SETTING/, `${VERIFY} for the best epoch, and with --replay for others`],
   [/^config\.json (settings|train|batch_size|epochs|augmentation|schedule|warm_up)/, REPLAY],
   [
-    /^config\.json (?!weights|protocol|interpolation|crop|group)|^fingerprint\.json (?!init|pix)/,
+    /^config\.json (?!weights|protocol|interpolation|crop|group|class)|^fingerprint\.json (?!init|pix)/,
     "nothing in a run shows it",
   ],
   [/./, VERIFY],
