@@ -16,6 +16,7 @@ from in4310repro.verification.evidence import Evidence
 from in4310repro.verification.features import absent_sets, activation_differences, feature_differences, feature_tier
 from in4310repro.verification.routine import claims, computed_again
 from tests.builders import inside_json
+from tests.forgeries.measured import claim_native
 from tests.verification.given import evidence_of
 
 
@@ -114,7 +115,7 @@ def test_other_arithmetic_may_bring_three_values_of_a_small_layer_across_a_borde
     moved: int, named: set[str], evidence: Evidence
 ) -> None:
     def move(features: Any) -> None:
-        features["fingerprint"] |= {"numerics": "native", "numeric_class": "another"}
+        claim_native(features["fingerprint"])
         module = features["sets"][0]["modules"]["layer4.1.conv1"]
         counts = module["activations"]["powers_of_two"]
         values = sum(counts.values())
