@@ -86,19 +86,15 @@ FILE, TO_FILE, REPORT = Checked(_is_there), Checked(_is_no_folder), Checked(_is_
 WEIGHTS, DEVICE = Checked(_is_weights), Checked(check_device)
 
 
-def check_training(config: Config, *, resume: bool = False) -> None:
+def check_training(config: Config) -> None:
     """Check that images and weights of a configuration are there, and that its split has sizes that fit.
-
-    A run that is resumed keeps the classes of its split, also where the folders do not tell them.
 
     Raises:
         ValueError: something is missing, or the sizes do not fit the images.
     """
     if launch.is_silent():
         return
-    from in4310repro.data.class_folders import OUTERMOST
     from in4310repro.data.folders import count_images
-    from in4310repro.data.scenes import CLASSES
     from in4310repro.data.splits import parse_sizes
 
     refuse_without_images(config)
@@ -106,7 +102,7 @@ def check_training(config: Config, *, resume: bool = False) -> None:
     for place in filter(None, (config.imagenet, config.cifar10)):
         _is_folder(place)
     _is_weights(config.weights)
-    class_folders = config.class_folders or (OUTERMOST if resume else None)
-    images = count_images(Path(config.data), class_folders) if config.data else config.scenes * len(CLASSES)
-    if config.split != SHARES:
-        parse_sizes(config.split, images)
+    if config.data:
+        images = count_images(Path(config.data), config.class_folders)
+        if config.split != SHARES:
+            parse_sizes(config.split, images)

@@ -158,12 +158,10 @@ def _list_unfit_options(wanted: Mapping[str, Any]) -> str:
     return f"protocol {unfit[0]}" if unfit else ""
 
 
-def _rehearse(config: Config, numerics: Numerics, folder: Path, *, resume: bool, keep_epochs: bool) -> None:
+def _rehearse(config: Config, numerics: Numerics, folder: Path, *, keep_epochs: bool) -> None:
     """Print the files, disk space, memory and time that a training run would need."""
     from in4310repro.training import dry_run
 
-    if resume:
-        raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
     lines = list(dry_run.describe(dry_run.rehearse(config, context_of(numerics), folder, keep_epochs=keep_epochs)))
     for line in lines:
         print_line(line)
@@ -205,6 +203,8 @@ def train(
         torchrun --nproc-per-node 4 -m in4310repro train     # several processes, the same bits; see docs/processes.md
         in4310repro train --print-config > mine.toml && in4310repro train --config mine.toml
     """
+    if dry_run and resume:
+        raise ValueError("--dry-run says what a whole training takes, and --resume continues one; give one of them")
     asked = {"optimizer": optimizer, "learning_rate": learning_rate, "keep_epochs": keep_epochs}
     asked |= {"log_steps": log_steps, "trace": trace}
     traced = parse_steps(trace) if trace is not None else range(0)
@@ -221,14 +221,15 @@ def train(
     _say_what_is_chosen(choice, configuration, overrides)
     if (keep_epochs or log_steps or trace) and all(map(configuration.training.fits_head, configuration.settings)):
         raise ValueError("the fit of a head has neither epochs to keep nor steps to log or trace; --train all has both")
-    before.check_training(configuration, resume=resume)
-    if resume and not launch.restarts() and not launch.is_silent():
+    if not resume:
+        before.check_training(configuration)
+    elif not launch.restarts() and not launch.is_silent():
         from in4310repro.runs.folder import refuse_without_run
 
         refuse_without_run(folder)
     numerics = activate_for(configuration)
     if dry_run:
-        _rehearse(configuration, numerics, folder, resume=resume, keep_epochs=keep_epochs)
+        _rehearse(configuration, numerics, folder, keep_epochs=keep_epochs)
         return
     records = Records(keep_epochs, log_steps, traced)
     run = _train(configuration, numerics, folder, records, resume=resume)

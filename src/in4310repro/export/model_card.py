@@ -11,9 +11,9 @@ import yaml
 from in4310repro.export import facts, verified
 from in4310repro.export.extras import Extras
 from in4310repro.metrics import PER_CLASS, SCALARS
+from in4310repro.report import uncertainty
 from in4310repro.report.class_exhibits import test_exhibit
 from in4310repro.report.page import make_record
-from in4310repro.report.uncertainty import describe
 from in4310repro.report.verdict import describe_selection_and_test
 from in4310repro.runs.finished import FinishedRun, advise
 from in4310repro.system.text import cells, code, markdown, verbatim
@@ -87,7 +87,8 @@ def _results(numbers: Mapping[str, Any]) -> list[str]:
         for name in PER_CLASS:
             row += [f"{ours[name][place]:.4f}", _range(intervals[name][place] if name in intervals else None)]
         rows.append(row)
-    return [_table(["metric", "value", "95 %"], scalars), _table(heading, rows), f"Intervals are {describe()}"]
+    said = f"Intervals are {uncertainty.describe()}"
+    return [_table(["metric", "value", "95 %"], scalars), _table(heading, rows), said]
 
 
 def _range(interval: Sequence[float] | None) -> str:

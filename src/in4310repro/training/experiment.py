@@ -81,7 +81,6 @@ def train(
         class_folders = recorded_class_folders(folder)
     else:
         config.training.refuse_unused_values()
-    configuration.validate(config)
     context = _with_shared_arithmetic(context)
     formats = log_formats(folder, log_steps, resume=resume)
     refuse_several_processes(trace, context.processes)
