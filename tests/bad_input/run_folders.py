@@ -212,7 +212,7 @@ def forged_record(names: list[object]) -> Make:
 
     def make(box: Sandbox) -> None:
         box.run(RUN)
-        box.patch(of_run, "write_features", lambda run, *_how: run)
+        box.patch(of_run, "write_features", lambda run, *_how, **_named: run)
         box.patch(figures, "to_png", lambda *_drawing: b"")
         box.write("reports/tiny/run.json", json.dumps({"figures": names}))
         box.write("reports/tiny/thesis.txt", "years of work")

@@ -131,7 +131,7 @@ def scenes(
 
 
 def check(
-    folder: Annotated[Path, typer.Argument(help="A folder of class folders."), before.FOLDER],
+    folder: Annotated[Path, typer.Argument(help="A folder of class folders.")],
     split: Annotated[
         Path | None, typer.Option(help="A run's split.csv: look for leaks between its parts."), before.FILE
     ] = None,
@@ -195,7 +195,7 @@ def _check_with(
     photographs: bool,
 ) -> None:
     """Check an image folder, and find doubtful labels with the features of a network."""
-    if Path(weights).is_dir():
+    if weights and Path(weights).is_dir():
         before.check_run(Path(weights))
     elif weights == "none" or "model" not in options:
         raise ValueError(

@@ -196,9 +196,9 @@ def test_a_folder_with_files_is_refused(call: Call, finished_run: Path, tmp_path
     ("words", "part"),
     [
         (("--pictures", "maps"), "give a run and --pictures FOLDER"),
-        (("runs/demo",), "give a run and --pictures FOLDER; features.json of a run"),
+        (("runs/demo",), "runs/demo is no run folder"),
         (("--out", "maps.json"), "--data is missing; give --data FOLDER and --out FILE.json"),
-        (("--data", "photos"), "--out is missing"),
+        (("--data", "photos"), "no folder photos"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else None,
 )
