@@ -192,7 +192,8 @@ def test_an_audit_exits_with_1_where_a_printed_mean_is_not_the_mean(call: Call, 
 
 def test_a_run_that_is_nearly_named_is_suggested(call: Call, tmp_path: Path) -> None:
     (tmp_path / "runs/demo").mkdir(parents=True)
-    (tmp_path / "runs/demo/config.json").touch()
+    for name in ("config.json", "metrics.json"):
+        (tmp_path / "runs/demo" / name).touch()
     for words in (("verify", "runs/dmeo"), ("compare", "runs/dmeo", "runs/demo")):
         refused(call, words, "is no run folder", "there: runs/demo")
 
@@ -443,9 +444,10 @@ READERS = (
 
 @pytest.mark.process
 def test_every_command_that_reads_a_run_refuses_it_while_another_process_works_on_it(
-    own_records: Path, call: Call
+    own_records: Path, call: Call, tmp_path: Path
 ) -> None:
     sentence = f"in4310repro: another process works on {own_records}; wait for it"
+    (tmp_path / "image.png").touch()
     with held_by_another_process(own_records):
         for words in READERS:
             code, _, error = call(*(str(own_records) if word == "RUN" else word for word in words))

@@ -60,6 +60,7 @@ GOLDEN = {
     "comparison": "golden_claims",
     "folder": "golden_lists golden_writes golden_plugin",
     "plugin": "golden_plugin",
+    "requests": "golden_plugin",
     "writing": "golden_writes golden_writing",
 }
 RUNS = {

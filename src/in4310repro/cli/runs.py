@@ -79,12 +79,13 @@ def verify(
         in4310repro verify bundle.zip             # of export --as bundle
     """
     from in4310repro.runs.folder import RunFolder, unchanged
+    from in4310repro.runs.names import MANIFEST
 
     for name, given in (("--draw", draw), ("--setting", setting)):
         if replay is None and given is not None:
             raise ValueError(f"{name} {given} says what --replay K trains again, and --replay is not given")
     try:
-        if not run.is_file():
+        if not (run.is_file() or (run / MANIFEST).is_file()):
             RunFolder.open(run)
         load_torch()
         request = _Request(data, numerics, report, manifest_sha256, replay, draw, setting, model)
