@@ -228,7 +228,8 @@ def skip_long_work(*, drawing: bool) -> Iterator[None]:
 
     replaced: list[tuple[object, str, object]] = [(experiment, "fit", begin)]
     if not drawing:
-        replaced += [(of_run, "write_features", lambda run, *_how, **_named: run), (figures, "to_png", lambda *_drawing: b"")]
+        replaced.append((of_run, "write_features", lambda run, *_how, **_named: run))
+        replaced.append((figures, "to_png", lambda *_drawing: b""))
         # Of what is printed, which is the same in every case.
         replaced.append((published_page, "audit", functools.cache(examine.audit)))
     before = [(module, name, getattr(module, name)) for module, name, _ in replaced]

@@ -174,15 +174,17 @@ def obstacle(network: Source, side: int) -> str:
     images = images.to(memory_format=torch.channels_last)
     with _operations() as seen:
         pass_one(model, network.name, side)
-        with torch.inference_mode():
-            model.eval()(images)
-    if foreign := sorted(seen - EQUAL_EVERYWHERE):
-        return f"its forward() calls {', '.join(foreign)}, whose bits are torch's"
+    stage = "evaluation"
     try:
+        with _operations() as of_two, torch.inference_mode():
+            model.eval()(images)
+        if foreign := sorted((seen | of_two) - EQUAL_EVERYWHERE):
+            return f"its forward() calls {', '.join(foreign)}, whose bits are torch's"
+        stage = "training step"
         with _operations() as seen, torch.random.fork_rng(devices=[]):
             _train_on(model, images)
     except Exception as error:  # code of others
-        return f"its training step fails with {type(error).__name__}: {error}"
+        return f"its {stage} fails with {type(error).__name__}: {error}"
     foreign = sorted(seen - EQUAL_EVERYWHERE - EQUAL_BACKWARD)
     return f"its training step calls {', '.join(foreign)}, whose bits are torch's" if foreign else ""
 
