@@ -75,5 +75,5 @@ def test_without_the_file_of_weights_their_hash_decides_whether_the_body_has_mov
     unknown = evidence_of(other, numerics)
     assert ([*body_findings(unknown.selected)], unknown.bodies_compared) == ([], False)
     of_imagenet = replace(other, config=replace(run.config, weights="imagenet"))
-    (sentence,) = body_findings(evidence_of(of_imagenet, numerics, start_at_hand=False).selected)
+    (sentence,) = map(str, body_findings(evidence_of(of_imagenet, numerics, start_at_hand=False).selected))
     assert "its tensors before training, which are those with the head that seed 0 draws" in sentence

@@ -90,7 +90,7 @@ def test_every_row_of_a_history_follows_from_its_own_classes(key: str, finished_
     rows = run.histories[run.metrics["setting"]]
     other = next(row for row in rows if row["epoch"] != run.metrics["epoch"])
     changed = [row if row is not other else {**row, key: 0.0625} for row in rows]
-    histories = {**run.histories, run.metrics["setting"]: changed}
+    histories: Any = {**run.histories, run.metrics["setting"]: changed}
     (sentence,) = row_contradictions(evidence_of(replace(run, histories=histories), numerics).selected)
     assert f"epoch {other['epoch']}: {key} is 0.0625; the row's values of the classes give" in sentence
 
