@@ -196,16 +196,17 @@ def test_a_folder_with_files_is_refused(call: Call, finished_run: Path, tmp_path
     ("words", "part"),
     [
         (("--pictures", "maps"), "give a run and --pictures FOLDER"),
-        (("runs/demo",), "runs/demo is no run folder"),
+        (("RUN",), "give a run and --pictures FOLDER; features.json of a run"),
         (("--out", "maps.json"), "--data is missing; give --data FOLDER and --out FILE.json"),
-        (("--data", "photos"), "no folder photos"),
+        (("--data", "photos"), "--out is missing"),
     ],
     ids=lambda words: " ".join(words) if isinstance(words, tuple) else None,
 )
 def test_a_call_without_its_images_or_its_result_says_what_is_missing(
-    words: tuple[str, ...], part: str, call: Call
+    words: tuple[str, ...], part: str, call: Call, finished_run: Path, tmp_path: Path
 ) -> None:
-    refused(call, ("features", *words), part)
+    (tmp_path / "photos").mkdir()
+    refused(call, ("features", *(str(finished_run) if word == "RUN" else word for word in words)), part)
 
 
 def test_a_run_with_a_deviation_has_pictures_with_its_label(finished_run: Path, tmp_path: Path) -> None:
