@@ -94,7 +94,9 @@ def check_training(config: Config) -> None:
     """
     if launch.is_silent():
         return
+    from in4310repro.data.embedded import refuse_too_many
     from in4310repro.data.folders import count_images
+    from in4310repro.data.scenes import CLASSES
     from in4310repro.data.splits import parse_sizes
 
     refuse_without_images(config)
@@ -104,5 +106,12 @@ def check_training(config: Config) -> None:
     _is_weights(config.weights)
     if config.data:
         images = count_images(Path(config.data), config.class_folders)
-        if config.split != SHARES:
-            parse_sizes(config.split, images)
+    else:
+        try:
+            refuse_too_many(config.scenes, config.image_size, config.seed)
+        except ValueError:
+            # What else does not fit is told before it, by the preparation of the training.
+            return
+        images = config.scenes * len(CLASSES)
+    if config.split != SHARES:
+        parse_sizes(config.split, images)

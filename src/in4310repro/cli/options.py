@@ -105,8 +105,8 @@ ClassFolders = Annotated[
         of=CHOICES["class_folders"],
     ),
 ]
-ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES), before.FOLDER]
-Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES), before.FOLDER]
+ImageNet = Annotated[str | None, option("Folder of ImageNet images to compare with.", IMAGES)]
+Cifar10 = Annotated[str | None, option("Folder of CIFAR-10 images to compare with.", IMAGES)]
 Precision = Annotated[
     str | None,
     option(f"Precision of feature statistics: {choices('precision')}", MACHINE, of=CHOICES["precision"]),

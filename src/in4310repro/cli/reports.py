@@ -80,8 +80,8 @@ def report(
     _refuse_former_use(run, out, data)
     chosen = {"imagenet": imagenet, "cifar10": cifar10, "precision": precision}
     before.check_run(run or DEFAULT_RUN)
-    if data:
-        before.FOLDER.check(data)
+    for place in filter(None, (data, imagenet, cifar10)):
+        before.FOLDER.check(place)
     load_torch()
     from in4310repro.runs.config import change
     from in4310repro.runs.finished import open_run

@@ -16,6 +16,7 @@ from in4310repro.data.cache import cache_folder
 from in4310repro.data.folders import Catalogue, catalogue, contents_sha256
 from in4310repro.data.splits import Split
 from in4310repro.system.files import name_file_in_errors
+from in4310repro.system.machine import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.system.progress import SILENT, Progress
 
 MOST_DIFFERENCES = 10  # that are listed before no more scenes are drawn
@@ -83,6 +84,17 @@ def differences_from_drawn(
                         return differences
                 advance(1, "")
     return differences
+
+
+def refuse_too_many(images_per_class: int, size: int, seed: int) -> None:
+    """Raise ValueError if this machine has too little memory or disk for scenes that are not drawn yet."""
+    if embedded_folder(images_per_class, size, seed).exists():
+        return
+    need = images_per_class * len(scenes.CLASSES) * size**2 * 3
+    what = f"{images_per_class} scenes of each class at image_size {size}"
+    refuse_beyond_memory(f"{what}, decoded, take", need)
+    # The files, and their decoded pixels.
+    refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
 
 
 def embedded_folder(images_per_class: int, size: int, seed: int) -> Path:

@@ -13,16 +13,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from in4310repro.data.cache import cache_folder
 from in4310repro.data.check import Group
 from in4310repro.data.class_folders import describe_counts
 from in4310repro.data.comparison import Sample, imagenet
-from in4310repro.data.embedded import embedded_catalogue, embedded_folder
+from in4310repro.data.embedded import embedded_catalogue, refuse_too_many
 from in4310repro.data.folders import Catalogue, catalogue
 from in4310repro.data.images import ImageSet, decoder, load_images
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.data.reading import UnreadableImagesError
-from in4310repro.data.scenes import CLASSES
 from in4310repro.data.splits import PARTS, Split, parse_sizes, stratified_split, to_csv
 from in4310repro.evaluation.doubts.resemblances import find_groups
 from in4310repro.evaluation.feature_maps.of_run import comparison_sets
@@ -36,7 +34,6 @@ from in4310repro.runs.presets import refuse_without_images, with_counts
 from in4310repro.runs.settings import LOOK_ALIKES, ImageSettings
 from in4310repro.system.context import Context
 from in4310repro.system.fingerprint import Fingerprint, fingerprint
-from in4310repro.system.machine import refuse_beyond_disk, refuse_beyond_memory
 from in4310repro.system.numerics import Numerics
 from in4310repro.system.progress import Progress
 from in4310repro.system.tensors import tensors_sha256
@@ -212,12 +209,8 @@ def _refuse_impossible(config: Config, numerics: Numerics) -> None:
     config.network.trust()
     config.network.check()
     refuse_too_large(config, numerics, training=True)
-    if not config.data and not embedded_folder(config.scenes, config.image_size, config.seed).exists():
-        need = config.scenes * len(CLASSES) * config.image_size**2 * 3
-        what = f"{config.scenes} scenes of each class at image_size {config.image_size}"
-        refuse_beyond_memory(f"{what}, decoded, take", need)
-        # The files, and their decoded pixels.
-        refuse_beyond_disk(f"{what} take", 2 * need, cache_folder())
+    if not config.data:
+        refuse_too_many(config.scenes, config.image_size, config.seed)
     if config.imagenet or config.cifar10:
         comparison_sets(config.features)
 
