@@ -19,17 +19,20 @@
 //! linear(features, outputs, row, weight, bias or 0, result) -> code
 //! softmax(classes, scores, result) -> code
 //! loss(classes, scores, label) -> f64, NaN for a label that is no class
+//! draw(ends f64[256], state u64[4], number, deviation f64, result) -> code
 //! ```
 //!
 //! `layer` is a convolution that has its weights in order, for as many images of this size as there are; it keeps a copy of them.
 //! Forms: 0 none, 1 ReLU, 2 ReLU6, 3 ReLU of the sum with the other map. The results of `normalise` and `add` may lie where an
-//! input lies.
+//! input lies. `draw` draws normal numbers as NumPy: the ends of its ziggurat, and its PCG64 as state and increment, each
+//! with the lower half first.
 
 #![allow(dead_code)] // The modules of the program know gradients too.
 
 mod convolution;
 mod depthwise;
 mod direct;
+mod draws;
 mod fewer;
 mod fused;
 mod lanes;
@@ -44,6 +47,7 @@ mod sums;
 mod weights;
 mod winograd;
 
+use draws::{Pcg64, Ziggurat};
 use layer::{Layer, Shape};
 use loss::Image;
 use maps::Geometry;
@@ -289,4 +293,14 @@ unsafe extern "C" fn loss(classes: i32, scores: *const f32, label: i32) -> f64 {
     }
     let scores = from_raw_parts(scores, classes as usize);
     Image::new(scores).loss(scores[label as usize])
+}
+
+#[no_mangle]
+unsafe extern "C" fn draw(ends: &[f64; 256], state: &[u64; 4], number: i32, deviation: f64, result: *mut f32) -> Code {
+    code(sizes([number]).map(|[number]| {
+        let whole = |low: usize| u128::from(state[low + 1]) << 64 | u128::from(state[low]);
+        let mut random = Pcg64 { state: whole(0), increment: whole(2) };
+        let ziggurat = Ziggurat(ends);
+        (0..number).for_each(|place| *result.add(place) = (ziggurat.normal(&mut random) * deviation) as f32);
+    }))
 }

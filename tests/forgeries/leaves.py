@@ -1,7 +1,8 @@
-"""Runs with one JSON value changed: `verify` finds each, or names what was changed among its claims.
+"""Runs with one JSON value changed: `verify` and check.html each find it, or name it among what they cannot show.
 
-nox -s evidence -- leaves          a run of a small network
-nox -s evidence -- leaves RUN      a finished run, in the arithmetic of its numeric class; --model for its own network
+nox -s evidence -- leaves          `verify` of a run of a small network, and the page of a tiny run in Chromium
+nox -s evidence -- leaves RUN      `verify` of a finished run, in its own arithmetic; --model for its own network
+nox -s evidence -- leaves --page   the page alone
 """
 
 from __future__ import annotations
@@ -189,31 +190,57 @@ def small_run(folder: Path, numerics: Numerics) -> Path:
     return folder
 
 
+def judged_by_verify(run: Path, numerics: Numerics, *, chained: bool) -> Iterator[tuple[str, str, str]]:
+    """Yield (file, path, verdict) for each value of a run, as `judge` gives it."""
+    for file, path, folder in altered_runs(run, chained=chained):
+        yield file, path, judge(file, path, folder, Context(numerics))
+
+
+def judged_by_page(folder: Path, numerics: Numerics) -> Iterator[tuple[str, str, str]]:
+    """Yield (file, path, verdict) for each value of a tiny run, by check.html in Chromium."""
+    # These need a browser and its drivers.
+    from tests.report.test_check_page import judged_values, write_all
+    from tests.sessions.check_page import chromium_tab
+
+    run = experiment.train(PRESETS["tiny"], Context(numerics), folder / "runs/tiny")
+    of_run.write_features(run, run.config, Context(numerics))
+    write_all(run, folder / "report")
+    with chromium_tab(folder) as tab:
+        yield from judged_values(tab, folder, most=sys.maxsize)
+
+
+def counted(judged: Iterable[tuple[str, str, str]], by: str) -> int:
+    """Write what was found and named; return how many changes were not."""
+    verdicts: Counter[str] = Counter()
+    for file, path, verdict in judged:
+        verdicts[verdict] += 1
+        if not verdict:
+            sys.stdout.write(f"unnoticed and unlisted by {by}: {file}: {path}\n")
+    sys.stdout.write(f"{verdicts.total()} values changed: {verdicts['found']} found by {by}\n")
+    named = {words: count for words, count in verdicts.items() if words not in ("found", "")}
+    sys.stdout.writelines(f"  {count} named by: {words}\n" for words, count in named.items())
+    sys.stdout.write(f"unnoticed and unlisted: {verdicts['']}\n")
+    sys.stdout.flush()
+    return verdicts[""]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="nox -s evidence -- leaves", description=__doc__)
     parser.add_argument("run", type=Path, nargs="?", help="default: a run of a small network")
     parser.add_argument("--model", help="MODULE:FUNCTION of the run's own network")
+    parser.add_argument("--page", action="store_true", help="the page alone")
     arguments = parser.parse_args()
     numerics = activate("auto", "cpu")
     if arguments.model:
         open_network(arguments.model).trust()
+    silent = 0
     with tempfile.TemporaryDirectory() as place:
-        run = arguments.run or small_run(Path(place, "run"), numerics)
-        silent = 0
-        for chained in (False, True):
-            verdicts: Counter[str] = Counter()
-            for file, path, folder in altered_runs(run, chained=chained):
-                verdict = judge(file, path, folder, Context(numerics))
-                verdicts[verdict] += 1
-                if not verdict:
-                    sys.stdout.write(f"unnoticed and unlisted: {file}: {path}\n")
-            silent += verdicts[""]
-            of = "the manifest and the chains" if chained else "the manifest"
-            sys.stdout.write(f"{verdicts.total()} values changed, {of} made anew: {verdicts['found']} found\n")
-            named = {words: count for words, count in verdicts.items() if words not in ("found", "")}
-            sys.stdout.writelines(f"  {count} named by the claim: {words}\n" for words, count in named.items())
-            sys.stdout.flush()
-    sys.stdout.write(f"unnoticed and unlisted: {silent}\n")
+        if not arguments.page:
+            run = arguments.run or small_run(Path(place, "run"), numerics)
+            for chained, by in ((False, "verify"), (True, "verify, hash chains computed anew")):
+                silent += counted(judged_by_verify(run, numerics, chained=chained), by)
+        if not arguments.run:
+            silent += counted(judged_by_page(Path(place), numerics), "check.html")
     sys.exit(bool(silent))
 
 

@@ -21,6 +21,7 @@ from in4310repro.arithmetic.products import convolution
 from in4310repro.data.images import normalize
 from in4310repro.data.preprocessing import Preprocessing
 from in4310repro.models.efficientnet import lite0
+from in4310repro.report import check_page
 from tests.arithmetic import test_normalisation, test_winograd
 from tests.arithmetic.formulas import equal_bits
 from tests.arithmetic.shapes import Case, random_case
@@ -48,6 +49,23 @@ def test_the_sources_compile_to_the_bytes_of_the_file(tmp_path: Path) -> None:
     built = compiled(tmp_path, SOURCES)
     assert built.read_bytes() == FILE.read_bytes()
     assert built.with_suffix(".txt").read_bytes() == FILE.with_suffix(".txt").read_bytes()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_normal_numbers_are_those_of_numpy(kernel: Kernel, seed: int) -> None:
+    # A thousandth of them lies in the tail or at the edge of a layer.
+    number, generator = 10**6, np.random.default_rng(seed)
+    state = generator.bit_generator.state["state"]
+    words = [half for each in ("state", "inc") for half in (state[each] % 2**64, state[each] >> 64)]
+    words_read = torch.from_numpy(np.array(words, np.uint64).view(np.int64))
+    numpys = torch.from_numpy((0.02 * generator.standard_normal(number)).astype(np.float32))
+
+    def draws(ends: list[float]) -> Tensor:
+        return kernel("draw", torch.tensor(ends, dtype=torch.float64), words_read, number, 0.02, shape=(number,))
+
+    ends = check_page.ziggurat()
+    assert equal_bits(numpys, draws(ends))
+    assert not equal_bits(numpys, draws([*ends[:9], ends[9] * (1 + 1e-6), *ends[10:]]))
 
 
 def convolved(case: Case, inputs: dict[str, Tensor], bias: Tensor | None) -> Tensor:

@@ -267,6 +267,11 @@ def falsify_supports(forger: Forger) -> None:
     forger.seal()
 
 
+def falsify_weights_before_training(forger: Forger) -> None:
+    forger.put("config.json", "weights", "imagenet")
+    (forger.run / "features.json").unlink()
+
+
 def falsify_metadata(forger: Forger) -> None:
     said = to_metadata(replace(forger.config().preprocessing, mean=(0.5, 0.5, 0.5)))
     forger.write("sgd/best.safetensors", tensor_bytes(forger.weights("sgd"), said))
@@ -333,6 +338,16 @@ FALSIFIED: dict[str, tuple[Callable[[Forger], object], str, str]] = {
     "shares of the split": (put("config.json", "split", ".9/.05/.05"), "config.json", "images of each part"),
     "the seed": (put("config.json", "seed", 7), "split.csv", "drawn from the seed"),
     "weights of ImageNet": (put("config.json", "weights", "imagenet"), "features.json", "weights imagenet"),
+    "weights of ImageNet, without feature maps": (
+        sealed(falsify_weights_before_training),
+        "config.json",
+        "those that the seed draws",
+    ),
+    "weights before training": (
+        put("fingerprint.json", "initial_weights_sha256", "0" * 64),
+        "fingerprint.json",
+        "of the weights that the seed draws",
+    ),
     "weights that are a number": (put("config.json", "weights", 7), "config.json", "weights is 7"),
     "flips at test": (put("config.json", "protocol", ["random-flip-at-test"]), "scores.npz", ".bmp"),
     "ranks of logits": (put("config.json", "protocol", ["ap-from-logits"]), "metrics.json", "average_precision of"),
@@ -411,23 +426,30 @@ def is_named(named: list[Row], file: str, path: str) -> bool:
     return any(re.fullmatch(pattern, path) for pattern in patterns)
 
 
-@pytest.mark.parametrize("most", [pytest.param(1, id="one"), pytest.param(10**6, id="all", marks=pytest.mark.soak)])
-def test_every_value_that_is_changed_is_noticed_or_named_as_not_checked(tab: Tab, example: Path, most: int) -> None:
-    page, report = example / "report" / check_page.PAGE, example / "report"
-    check_all(tab, example)
+def judged_values(tab: Tab, work: Path, most: int) -> Iterator[tuple[str, str, str]]:
+    """Yield (file, path, verdict) for values of a run's JSON files, each changed: "found", "named" or "" for neither.
+
+    Of values below one key, `most` are tried.
+    """
+    check_all(tab, work)
     named = rows(tab, "unchecked")
     tried: Counter[tuple[str, str]] = Counter()
-    unnoticed = []
-    for file, path, folder in altered_runs(example / "runs/tiny"):
-        # Of values below one key, `most` are tried.
+    report = work / "report"
+    for file, path, folder in altered_runs(work / "runs/tiny"):
         shape = (file.rpartition("/")[2], re.sub(r"^\d+/", "", path).split("/")[0] if file != "manifest.json" else "")
-        if is_named(named, file, path) or tried[shape] >= most:
-            continue
-        tried[shape] += 1
-        if not check(tab, page, folder, report / check_page.IMAGES).startswith("Something differs in "):
-            unnoticed += [] if is_named(rows(tab, "unchecked"), file, path) else [(file, path)]
-    assert len(tried) > 20
-    assert unnoticed == []
+        tried[shape] += not is_named(named, file, path)
+        if is_named(named, file, path):
+            yield file, path, "named"
+        elif tried[shape] <= most:
+            verdict = check(tab, report / check_page.PAGE, folder, report / check_page.IMAGES)
+            is_found = verdict.startswith("Something differs in ")
+            yield file, path, "found" if is_found else "named" if is_named(rows(tab, "unchecked"), file, path) else ""
+
+
+def test_every_value_that_is_changed_is_noticed_or_named_as_not_checked(tab: Tab, example: Path) -> None:
+    judged = list(judged_values(tab, example, most=1))
+    assert [(file, path) for file, path, verdict in judged if not verdict] == []
+    assert Counter(verdict for _, _, verdict in judged)["found"] > 20
 
 
 def test_a_file_that_the_manifest_does_not_list_is_named(tab: Tab, forger: Forger) -> None:
@@ -608,12 +630,34 @@ def test_test_losses_of_epochs_are_accused_of_nothing_and_named_as_not_checked(
     assert (row.file, "verify computes it again" in row.result) == ("SETTING/history.json", True)
 
 
+def test_weights_that_a_warm_start_hands_over_are_checked_by_their_hash(
+    tab: Tab, tmp_path: Path, numerics: Numerics
+) -> None:
+    work = trained(tmp_path, numerics, protocol=deviations.parse("warm-start"))
+    forger, last = Forger(work, lambda name: Path(name), numerics), "adamw/last.safetensors"
+    assert check_all(tab, work).startswith("Nothing differs")
+    assert [row for row in rows(tab, "equal") if row.file == last and "for the last epoch" in row.what]
+    forger.flip(last, -4)
+    forger.seal()
+    assert check_all(tab, work).startswith("Something differs")
+    assert [each for each in tab.texts(".differences li") if each.startswith(f"{last} sha256 of its tensors")]
+
+
 def test_fits_of_a_head_are_checked_as_epochs_are(tab: Tab, tmp_path: Path, numerics: Numerics) -> None:
     config = configure("tiny", None, {"train": "head"})
     work = trained(tmp_path, numerics, train=config.train, settings=config.settings)
     assert check_all(tab, work).startswith("Nothing differs")
     assert links(tab) == 7
     assert has_loss(tab)
+    before = "with the head that the seed draws, before training"
+    assert [row for row in rows(tab, "equal") if before in row.what]
+    forger = Forger(work, lambda name: Path(name), numerics)
+    moved = forger.weights("head")
+    moved["conv1.weight"] = moved["conv1.weight"] + 1
+    forger.write_weights("head", moved)
+    forger.seal()
+    assert check_all(tab, work).startswith("Something differs")
+    assert [each for each in tab.texts(".differences li") if each.startswith("head/best") and before in each]
 
 
 @pytest.mark.parametrize("model", ["resnet34", "resnet50", "efficientnet_lite0"])

@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.numpy
 from markupsafe import Markup
 
@@ -22,12 +23,14 @@ from in4310repro.runs.settings import STRENGTHS
 from in4310repro.system import archive
 from in4310repro.system.files import file_sha256, write_file
 from in4310repro.system.progress import SILENT, Progress
+from in4310repro.verification.check import IMAGENET_CLASSES
 from in4310repro.verification.records import LOSS_TOLERANCE, OPEN
 from in4310repro.verification.scores import LEAST, LOGIT_TOLERANCE, ROUNDING, SCORE_TOLERANCE
 
 PAGE, IMAGES, PIXELS = "check.html", "check-images.zip", "check-pixels.safetensors"
 # The numeric class that the kernel of the page computes. A test compares it with that of the package's own kernels.
 NUMERIC_CLASS = "78c6ac914381"
+PCG64_MULTIPLIER = 0x2360ED051FC65DA44385DF649FCCF645  # O'Neill 2014
 # In the order in which they need each other.
 SCRIPTS = (
     "files",
@@ -42,6 +45,7 @@ SCRIPTS = (
     "comparing",
     "records",
     "splits",
+    "initial",
     "results",
     "steps",
     "page",
@@ -75,6 +79,8 @@ def _facts() -> dict[str, Any]:
         "of_setting": names.OF_SETTING,
         "strengths": STRENGTHS,
         "quantiles": QUANTILES,
+        "ziggurat": ziggurat(),
+        "imagenet_classes": IMAGENET_CLASSES,
         "metrics": [
             {
                 "name": each.name,
@@ -96,6 +102,22 @@ def _facts() -> dict[str, Any]:
             "open": OPEN,
         },
     }
+
+
+def ziggurat() -> list[float]:
+    """Return the ends of the 256 layers by which NumPy draws normal numbers, which it gives to no caller.
+
+    Each is what a PCG64 draws whose next word names the layer and the first of 2^52 places in it.
+    """
+    bits = np.random.PCG64(0)
+    state: Any = bits.state
+    numbers, inverse, draws = state["state"], pow(PCG64_MULTIPLIER, -1, 1 << 128), np.random.Generator(bits)
+    ends = []
+    for layer in range(256):
+        numbers["state"] = (((1 << 9) + layer - numbers["inc"]) * inverse) % (1 << 128)
+        bits.state = state
+        ends.append(draws.standard_normal() * 2.0**52)
+    return ends
 
 
 def _policy_sha256(text: str) -> str:

@@ -26,8 +26,10 @@ function seedWords(entropy) {
   return [0, 2, 4, 6].map(place => half(place) | (half(place + 1) << 32n));
 }
 
-/** Return a function that gives one number in [0, 1) after another, as `system.numerics.generator_for` does. */
-async function generatorFor(seed, ...names) {
+const stepOf = (state, increment) => BigInt.asUintN(128, state * MULTIPLIER + increment);
+
+/** Return the {state, increment} with which the generator begins that `system.numerics.generator_for` returns. */
+async function pcg64(seed, ...names) {
   const key = async name =>
     typeof name === "string" ? BigInt(`0x${(await sha256(bytesOf(name))).slice(0, 16)}`) : name;
   const entropy = [];
@@ -38,10 +40,14 @@ async function generatorFor(seed, ...names) {
   }
   const [high, low, ofHigh, ofLow] = seedWords(entropy);
   const increment = BigInt.asUintN(128, (((ofHigh << 64n) | ofLow) << 1n) | 1n);
-  const step = state => BigInt.asUintN(128, state * MULTIPLIER + increment);
-  let state = step(increment + ((high << 64n) | low));
+  return { state: stepOf(increment + ((high << 64n) | low), increment), increment };
+}
+
+/** Return a function that gives one number in [0, 1) after another, as this generator does. */
+async function generatorFor(seed, ...names) {
+  let { state, increment } = await pcg64(seed, ...names);
   return () => {
-    state = step(state);
+    state = stepOf(state, increment);
     const [mixed, turn] = [(state >> 64n) ^ (state & WORD), state >> 122n];
     const word = BigInt.asUintN(64, (mixed >> turn) | (mixed << (64n - turn)));
     return Number(word >> 11n) / 2 ** 53;

@@ -97,6 +97,15 @@ async function checkWeights({ run, progress, signal }, section) {
       compare(section, "metrics.json", `weights_sha256, of the tensors of ${name}`, metrics.weights_sha256, hashes.all);
       run.prove("metrics.json", "weights_sha256");
     });
+    const last = ofSetting(setting, "last.safetensors");
+    if (!run.has(last)) continue;
+    await part(section, last, "tensors", async () => {
+      const { metadata, tensors, isShortest } = await readSafetensors(run.file(last));
+      checkHeader(section, last, config, metadata, isShortest);
+      const { weights_sha256: hash } = (await run.json(ofSetting(setting, "tensors.json"))).at(-1);
+      const { all } = await tensorHashes(await run.file(last).read(), tensors);
+      compare(section, last, "sha256 of its tensors, in tensors.json for the last epoch", hash, all);
+    });
   }
 }
 

@@ -35,8 +35,6 @@ async function listUnchecked({ run }, section) {
   }
   for (const { file, words, shapes, values } of found.values())
     section.unchecked(file, [...shapes].join(", "), words, values);
-  for (const name of run.files.keys())
-    if (name.endsWith("/last.safetensors")) section.unchecked(name, "its tensors", REPLAY);
   const paths = new Set((await run.split()).entries.map(each => each.path));
   for (const name of run.pictures) {
     const suffixes = name.split("/").map((_, place, parts) => parts.slice(place).join("/"));
@@ -54,6 +52,7 @@ const STEPS = [
   ["Images, arithmetic and feature maps in the records", checkImagesRead],
   ["Hash chains of the trainings", checkChains],
   ["Metrics, computed again from the scores", checkMetrics],
+  ["Weights before training", checkStart],
   ["Weights", checkWeights],
   ["Test images and their pixels", checkImages],
   ["Test scores, predicted again from the weights", predictAgain],
