@@ -77,6 +77,7 @@ def claims() -> dict[str, Claim]:
         "count": Claim(value=7),
         "names": Claim(value=["a", "b"]),
         "hash": Claim(value="c0ffee", tier="bitwise"),
+        "zero": Claim(value=0.0),
         "losses": Claim(value=[0.5, 0.25], tier="bitwise", otherwise="numerical", **measured),  # type: ignore[arg-type]
     }
 
@@ -108,14 +109,14 @@ def compare_file(
 def test_an_unmoved_case_has_no_differences_and_says_its_tiers(file: dict[str, Any], numerics: Numerics) -> None:
     comparison = compare_file(file, claims(), numerics)
     assert comparison.differences == []
-    assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
+    assert dict(comparison.tiers) == {"exact": 4, "bitwise": 3}
 
 
 def test_another_class_or_library_weakens_the_tier_by_name(file: dict[str, Any], numerics: Numerics) -> None:
     elsewhere = replace(numerics, numeric_class="elsewhere")
     for comparison in (compare_file(file, claims(), elsewhere), compare_file(file, claims(), numerics, OTHER)):
         assert comparison.differences == []
-        assert dict(comparison.tiers) == {"exact": 3, "numerical": 2, NOT_COMPARED: 1}
+        assert dict(comparison.tiers) == {"exact": 4, "numerical": 2, NOT_COMPARED: 1}
 
 
 def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_to_the_bit(
@@ -130,7 +131,7 @@ def test_a_portable_file_of_other_kernels_is_stale_and_its_values_are_compared_t
         assert len(comparison.differences) == differences
         assert "nox -s golden -- environments --reason" in comparison.differences[0]
         assert "nox -s golden -- x --reason" in comparison.differences[0]
-        assert dict(comparison.tiers) == {"exact": 3, "bitwise": 3}
+        assert dict(comparison.tiers) == {"exact": 4, "bitwise": 3}
 
 
 def compare_unlisted(
@@ -172,6 +173,7 @@ def move(**values: Any) -> dict[str, Claim]:
         {"losses": [0.5, float("nan")]},
         {"hash": "c0ffef"},
         {"names": ["b", "a"]},
+        {"zero": -0.0},
     ],
 )
 def test_the_last_bit_counts_in_the_same_class(values: Any, file: dict[str, Any], numerics: Numerics) -> None:

@@ -262,6 +262,16 @@ def test_a_function_without_gradients_refuses_a_tangent(name: str) -> None:
                 tangent_of(lambda one: ours(*tensors[:place], one, *tensors[place + 1 :]), given)  # noqa: B023
 
 
+@pytest.mark.parametrize("name", ["losses", "softmax"])
+def test_a_function_without_gradients_refuses_scores_that_require_one(name: str) -> None:
+    ours, _, (scores, *others) = FACES[name]
+    leaf = scores.clone().requires_grad_()
+    with pytest.raises(ValueError, match=f"portable arithmetic has no gradient of {name}"):
+        ours(leaf, *others)
+    with torch.no_grad():
+        assert torch.equal(ours(leaf, *others), ours(scores, *others))
+
+
 def test_a_fork_has_a_second_derivative() -> None:
     maps = MAPS.clone().requires_grad_()
     first, second = fork(maps)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from in4310repro.data.folders import catalogue, contents_sha256, survey
+from in4310repro.data.folders import catalogue, contents_sha256, image_files, survey
 from tests.builders import write_images
 
 
@@ -32,6 +32,8 @@ def test_kaggles_nested_folders_are_joined_and_its_unlabelled_one_is_skipped(tmp
     paths += ["seg_test/seg_test/sea/2.jpg", "seg_test/seg_test/forest/2.jpg", "seg_pred/seg_pred/3.jpg"]
     images = catalogue(write_images(tmp_path, *paths))
     assert images.counts() == {"forest": 2, "sea": 2}
+    assert len(image_files(tmp_path)) == 4
+    assert len(image_files(tmp_path, unlabelled=True)) == 5
 
 
 def test_paths_are_relative_so_the_tree_can_move(tmp_path: Path) -> None:

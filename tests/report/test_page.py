@@ -213,6 +213,15 @@ def test_what_the_shared_split_validates_on_is_what_its_intervals_count(run: Fin
     assert "on the 42 images that it was trained on" in describe_selection_and_test(run)[0]
 
 
+def test_a_report_on_other_classes_says_whether_the_test_images_were_trained_on(run: FinishedRun) -> None:
+    classes, of_six = [f"{name} at dusk" for name in run.classes], exhibits(run)
+    supports = {part: dict(zip(classes, each.values(), strict=True)) for part, each in run.metrics["supports"].items()}
+    run = replace(run, metrics=RunMetrics(**{**run.metrics, "classes": classes, "supports": supports}))
+    shared = replace(run, config=replace(run.config, protocol=parse("shared-split")))
+    for each, words in ((run, "it has never seen?"), (shared, "it was trained on?")):
+        assert to_text(make_verdict(each, of_six)["Asked"]).endswith(words)
+
+
 def test_the_validation_loss_is_claimed_but_for_the_best_epoch(run: FinishedRun) -> None:
     rows = run.histories[run.metrics["setting"]]
     of, numbers = make_tier_lookup(run), figure_source(5, {"val_loss": [row["val_loss"] for row in rows]})

@@ -320,7 +320,12 @@ class _CrossEntropy(Function):
 
 
 def losses(scores: Tensor, labels: Tensor) -> Tensor:
-    """Return each image's cross-entropy as float64 [image], without gradients; see `cross_entropy`."""
+    """Return each image's cross-entropy as float64 [image]; see `cross_entropy`.
+
+    Raises:
+        ValueError: as `cross_entropy`, or the scores require a gradient, which this function has not.
+    """
+    _refuse_gradient("losses", scores)
     scores, labels = _scores_and_labels(scores, labels)
     images, classes = scores.shape
     result = torch.empty(images, dtype=torch.float64, device="cpu")
@@ -329,11 +334,21 @@ def losses(scores: Tensor, labels: Tensor) -> Tensor:
 
 
 def softmax(scores: Tensor) -> Tensor:
-    """Return exp(score) / sum of exp(scores) per image as float32 [image, class], without gradients."""
+    """Return exp(score) / sum of exp(scores) per image as float32 [image, class].
+
+    Raises:
+        ValueError: the scores are not float32 [image, class], or require a gradient, which this function has not.
+    """
+    _refuse_gradient("softmax", scores)
     scores = _check_scores(scores)
     result = _empty(*scores.shape)
     library.library().call("softmax", *scores.shape, scores, result)
     return result
+
+
+def _refuse_gradient(name: str, scores: Tensor) -> None:
+    if torch.is_grad_enabled() and scores.requires_grad:
+        raise ValueError(f"portable arithmetic has no gradient of {name}; detach the scores, or call torch's")
 
 
 def _empty(*sizes: int) -> Tensor:

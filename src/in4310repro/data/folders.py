@@ -24,8 +24,7 @@ SUFFIXES = (".bmp", ".gif", *HEIF, ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".ti
 SHOWN = 3  # files that a message names
 AT_ONCE = 64  # files that a thread hashes at a time
 # Names, in any capitals, of Kaggle's folder of unlabelled images, and of what macOS adds to archives.
-UNLABELLED = "seg_pred"
-SKIPPED = (UNLABELLED, "__macosx")
+UNLABELLED, SKIPPED = "seg_pred", "__macosx"
 Report = Callable[[str], None]  # takes a fault of a tree, as a sentence
 Read = Callable[[Sequence[str]], Reading]  # gives the classes of images by their paths
 Outcome = TypeVar("Outcome")
@@ -144,7 +143,7 @@ def _list_images(
     root: Path, progress: Progress, report: Report, class_folders: str | None, reader: Read | None = None
 ) -> dict[str, str]:
     """Return the class of each image in a class folder, by its path in sorted order; pass each fault to `report`."""
-    paths = image_paths(root, report)
+    paths = [path for path in image_paths(root, report) if not _is_unlabelled(path)]
     if skipped := skipped_files(root):
         progress.message(describe_skipped(root, skipped))
     reading = reader(paths) if reader and not class_folders else read(paths, class_folders)
@@ -187,15 +186,21 @@ def _hashes(
             advance(len(hashes), "")
 
 
-def image_files(root: Path) -> list[Path]:
-    """Return the image files below a folder (as `image_paths` defines them), sorted folder by folder."""
-    return [root / path for path in sorted(image_paths(root), key=lambda path: path.split("/"))]
+def image_files(root: Path, *, unlabelled: bool = False) -> list[Path]:
+    """Return the image files below a folder (as `image_paths` defines them), sorted folder by folder.
+
+    Args:
+        root: the folder.
+        unlabelled: whether those below a folder `seg_pred`, which has images without classes, are among them.
+    """
+    paths = (path for path in image_paths(root) if unlabelled or not _is_unlabelled(path))
+    return [root / path for path in sorted(paths, key=lambda path: path.split("/"))]
 
 
 def image_paths(root: Path, report: Report = _refuse) -> list[str]:
     """Return the sorted relative paths of image files (see `SUFFIXES`) below a folder, with forward slashes.
 
-    Hidden files, hidden folders and those of `SKIPPED` are skipped. Links to folders are followed.
+    Hidden files, hidden folders and those that macOS adds are skipped. Links to folders are followed.
 
     Args:
         root: the folder.
@@ -282,7 +287,7 @@ def describe_skipped(root: Path, skipped: Sequence[Path]) -> str:
 def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
     """Yield `root` and each folder below it, in sorted order, with the names of the files inside.
 
-    Hidden folders and those of `SKIPPED` are skipped. `report` gets a message about each folder that cannot be
+    Hidden folders and those that macOS adds are skipped. `report` gets a message about each folder that cannot be
     listed, and about each link to a folder that contains the link.
     """
 
@@ -296,7 +301,7 @@ def _walk(root: Path, report: Report) -> Iterator[tuple[Path, list[str]]]:
             report(f"{folder} is a link to a folder around it; remove it")
             folders.clear()
             continue
-        folders[:] = sorted(inner for inner in folders if inner[0] != "." and inner.casefold() not in SKIPPED)
+        folders[:] = sorted(inner for inner in folders if inner[0] != "." and inner.casefold() != SKIPPED)
         yield folder, files
 
 
@@ -305,10 +310,16 @@ def _report_folders(root: Path, paths: Sequence[str], progress: Progress, report
     filled = {path.rpartition("/")[0] for path in paths}
     filled |= {around.as_posix() for folder in filled for around in PurePosixPath(folder).parents}
     for folder, _ in _walk(root, _ignore):
-        if (folder / UNLABELLED).is_dir():
-            progress.message(f"{folder / UNLABELLED} is skipped: its images have no classes")
-        if folder != root and _below(root, folder) not in filled:
+        is_unlabelled = _is_unlabelled(_below(root, folder, "/"))
+        if is_unlabelled and not _is_unlabelled(_below(root, folder)):
+            progress.message(f"{folder} is skipped: its images have no classes")
+        if folder != root and not is_unlabelled and _below(root, folder) not in filled:
             report(f"class folder {folder} has no images; remove it or fill it ({', '.join(SUFFIXES)})")
+
+
+def _is_unlabelled(path: str) -> bool:
+    """Return whether the image with this relative path lies in Kaggle's folder of images without classes."""
+    return UNLABELLED in path.casefold().split("/")[:-1]
 
 
 def _is_utf8(name: str) -> bool:

@@ -317,7 +317,7 @@ def _files(place: Path) -> Iterator[Path]:
             raise ValueError(f"no image and no folder {place}")
         yield place
         return
-    files = image_files(place)
+    files = image_files(place, unlabelled=True)
     if not files:
         raise ValueError(f"{place} has no images")
     yield from files

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,7 +175,7 @@ def _compare_value(
     if tier == NOT_COMPARED:
         return
     if tier in ("exact", "bitwise"):
-        equal = expected["value"] == got["value"]
+        equal = all(_is_same(*pair) for pair in _pairs(expected["value"], got["value"]))
         allowed = ""
     else:
         deviation = np.abs(np.asarray(expected["value"], float) - np.asarray(got["value"], float))
@@ -187,6 +188,16 @@ def _compare_value(
         )
 
 
+def _pairs(expected: Any, got: Any) -> Iterator[tuple[Any, Any]]:
+    """Return pairs of the entries of two lists of equal shape, or of two values."""
+    return zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True)
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    """Return whether two entries are equal, with the sign of a zero. A nan equals nothing, not even itself."""
+    return bool(one == other) and (one != 0 or math.copysign(1, one) == math.copysign(1, other))
+
+
 def _describe_mismatch(expected: Any, got: Any, comparison: str) -> str:
     """Describe the difference between two values.
 
@@ -195,9 +206,8 @@ def _describe_mismatch(expected: Any, got: Any, comparison: str) -> str:
     """
     if not isinstance(expected, list) or not isinstance(got, list):
         return f"expected {expected!r}{comparison}, got {got!r}"
-    pairs = list(zip(np.asarray(expected, object).ravel(), np.asarray(got, object).ravel(), strict=True))
-    # A nan equals nothing, not even itself, and counts as a difference.
-    different = [(place, one, other) for place, (one, other) in enumerate(pairs) if one != other]
+    pairs = list(_pairs(expected, got))
+    different = [(place, one, other) for place, (one, other) in enumerate(pairs) if not _is_same(one, other)]
     numeric = all(np.asarray(value).dtype.kind in "biuf" for value in (expected, got))
     numbers = [abs(one - other) for _, one, other in different if numeric]
     largest = f", by up to {max(numbers):.3g}" if numbers else ""

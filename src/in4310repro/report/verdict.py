@@ -70,8 +70,8 @@ def describe_selection_and_test(run: FinishedRun) -> tuple[str, str]:
 
 def _question(run: FinishedRun, source: Source) -> Sentence:
     if not has_original_classes(run.classes):
-        return (f"How well does {run.config.model} tell {len(run.classes)} classes apart, on images that it "
-                "has never seen?",)  # fmt: skip
+        seen = "was trained on" if run.config.protocol.shares_split else "has never seen"
+        return (f"How well does {run.config.model} tell {len(run.classes)} classes apart, on images that it {seen}?",)
     images = "photographs" if run.config.data else "drawn scenes"
     corrected = run.config.protocol.is_corrected
     protocol = "split and selected as the assignment asks" if corrected else "with the deviations named above"
