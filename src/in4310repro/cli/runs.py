@@ -79,13 +79,14 @@ def verify(
         in4310repro verify bundle.zip             # of export --as bundle
     """
     from in4310repro.runs.folder import RunFolder, unchanged
-    from in4310repro.runs.names import MANIFEST
+    from in4310repro.runs.names import MANIFEST, OF_RUN
 
     for name, given in (("--draw", draw), ("--setting", setting)):
         if replay is None and given is not None:
             raise ValueError(f"{name} {given} says what --replay K trains again, and --replay is not given")
     try:
-        if not (run.is_file() or (run / MANIFEST).is_file()):
+        # A folder with any file of a run counts as one, whatever was taken from it.
+        if not (run.is_file() or any((run / name).is_file() for name in (MANIFEST, *OF_RUN))):
             RunFolder.open(run)
         load_torch()
         request = _Request(data, numerics, report, manifest_sha256, replay, draw, setting, model)
