@@ -426,8 +426,11 @@ def is_named(named: list[Row], file: str, path: str) -> bool:
     return any(re.fullmatch(pattern, path) for pattern in patterns)
 
 
+NAMED = "the list of what the page does not check"
+
+
 def judged_values(tab: Tab, work: Path, most: int) -> Iterator[tuple[str, str, str]]:
-    """Yield (file, path, verdict) for values of a run's JSON files, each changed: "found", "named" or "" for neither.
+    """Yield (file, path, verdict) for values of a run's JSON files, each changed: "found", `NAMED` or "" for neither.
 
     Of values below one key, `most` are tried.
     """
@@ -439,11 +442,11 @@ def judged_values(tab: Tab, work: Path, most: int) -> Iterator[tuple[str, str, s
         shape = (file.rpartition("/")[2], re.sub(r"^\d+/", "", path).split("/")[0] if file != "manifest.json" else "")
         tried[shape] += not is_named(named, file, path)
         if is_named(named, file, path):
-            yield file, path, "named"
+            yield file, path, NAMED
         elif tried[shape] <= most:
             verdict = check(tab, report / check_page.PAGE, folder, report / check_page.IMAGES)
             is_found = verdict.startswith("Something differs in ")
-            yield file, path, "found" if is_found else "named" if is_named(rows(tab, "unchecked"), file, path) else ""
+            yield file, path, "found" if is_found else NAMED if is_named(rows(tab, "unchecked"), file, path) else ""
 
 
 def test_every_value_that_is_changed_is_noticed_or_named_as_not_checked(tab: Tab, example: Path) -> None:

@@ -17,8 +17,10 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from in4310repro.evaluation.feature_maps import of_run
 from in4310repro.report import check_page
 from in4310repro.runs.finished import FinishedRun
+from in4310repro.system.context import Context
 from in4310repro.system.files import json_bytes, write_file
 from in4310repro.system.fingerprint import fingerprint
 from in4310repro.system.numerics import activate
@@ -48,14 +50,14 @@ BROWSERS: dict[str, tuple[str | None, Callable[[Path], Any]]] = {
 }
 
 
-def is_found(tab: Tab, tiny: Path, work: Path, change: str) -> bool:
-    """Return whether the page names the changed file of a falsified run."""
+def difference(tab: Tab, tiny: Path, work: Path, change: str) -> str:
+    """Return the difference by which the page names the changed file of a falsified run, "" if it names none."""
     forger = linked(tiny / "runs/tiny", work, activate("portable", "cpu"))
     shutil.copytree(tiny / "report", work / "report")
     falsify, file, what = FALSIFIED[change]
     falsify(forger)
-    wrong = check_all(tab, work).startswith("Something differs in ")
-    return wrong and any(file in each.split(" ")[0] and what in each for each in tab.texts(".differences li"))
+    check_all(tab, work)
+    return next((each for each in tab.texts(".differences li") if file in each.split(" ")[0] and what in each), "")
 
 
 def measure(browser: str, demo: Path, tiny: Path, place: Path) -> dict[str, Any]:
@@ -70,20 +72,24 @@ def measure(browser: str, demo: Path, tiny: Path, place: Path) -> dict[str, Any]
         found = VERDICT.search(verdict)
         if found is None or number is None or not verdict.startswith("Nothing differs"):
             sys.exit(f"{browser}: {verdict}")
-        changes = [each for each in FALSIFIED if is_found(tab, tiny, place / browser / each, each)]
+        found_by = {each: difference(tab, tiny, place / browser / each, each) for each in FALSIFIED}
+    for change, words in found_by.items():
+        sys.stdout.write(f"{browser} | {change} | {words or 'NOT FOUND'}\n")
     return {
         "browser": f"{browser} {number[0].split('.')[0]}",
         "equal": int(found["equal"].replace(",", "")),
         "seconds": float(found["seconds"]),
         "falsified": len(FALSIFIED),
-        "found": len(changes),
+        "found": sum(map(bool, found_by.values())),
     }
 
 
 def trained(folder: Path, preset: str, *options: str) -> Path:
-    """Train a preset in a folder, and write the page beside the run, as the tests of the page have it."""
+    """Train a preset in a folder, measure its feature maps, and write the page beside the run."""
     command(folder, "train", "--preset", preset, "--out", "runs/tiny", "--numerics", "portable", *options)
-    write_all(FinishedRun.open(folder / "runs/tiny"), folder / "report")
+    run = FinishedRun.open(folder / "runs/tiny")
+    of_run.write_features(run, run.config, Context(activate("portable", "cpu")))
+    write_all(run, folder / "report")
     return folder
 
 

@@ -34,7 +34,7 @@ DESIGNS = (
     [1, 1, 2, 3, 10, 30],
     [1] * 10,
 )
-NETWORKS, TEST_SETS, SEED = 50, 10, 0
+NETWORKS, TEST_SETS, SEED = 100, 20, 0
 METRICS = ("mean_class_accuracy", "macro_f1", "mean_average_precision", "average_precision")
 Draw = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 TWINS = ("bootstrap", "MOVER")  # of the mean class accuracy, which reports and published numbers had before

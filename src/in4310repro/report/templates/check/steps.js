@@ -9,7 +9,7 @@ const SHOWN_BY = [
   [/^SETTING/, `${VERIFY} for the best epoch, and with --replay for others`],
   [/^config\.json (settings|train|batch_size|epochs|augmentation|schedule|warm_up)/, REPLAY],
   [
-    /^config\.json (?!weights|protocol|interpolation|crop|group|class)|^fingerprint\.json (?!init|pix)/,
+    /^config\.json (format|preset|data|imagenet|cifar10|device|numerics|precision|evaluation_batch|checkpoint)|^fingerprint\.json (?!init|pix)/,
     "nothing in a run shows it",
   ],
   [/./, VERIFY],
