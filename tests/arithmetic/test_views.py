@@ -323,7 +323,9 @@ def test_values_count_and_not_how_they_lie_in_memory(name: str, place: int) -> N
             continue
         given = [change(value) if at == place else value for at, value in enumerate(tensors)]
         assert equal(given, tensors), way
-        found = ours(*given).detach()
+        # These two refuse a gradient that is wanted, since they have none.
+        with torch.set_grad_enabled(name not in ("losses", "softmax")):
+            found = ours(*given).detach()
         assert_near(found, expected, way)
         # Not one bit depends on it.
         assert torch.equal(found, plain), way

@@ -219,6 +219,12 @@ def falsify_label(forger: Forger) -> None:
     forger.seal()
 
 
+def rename_class(forger: Forger) -> None:
+    for name in ("split.csv", "pixels.json", "metrics.json"):
+        forger.write(name, forger.read(name).replace(b"glacier", b"Glacier"))
+    forger.seal()
+
+
 def swap_images(forger: Forger) -> None:
     archive = forger.work / "report" / check_page.IMAGES
     with zipfile.ZipFile(archive) as stored:
@@ -319,6 +325,7 @@ FALSIFIED: dict[str, tuple[Callable[[Forger], object], str, str]] = {
     "scores with their metrics": (falsify_scores_with_their_metrics, "scores.npz", ".bmp"),
     "weights": (falsify_weights, BEST, "sha256 of its tensors"),
     "a label of the split": (falsify_label, "split.csv", "class of street/"),
+    "a class with a capital": (rename_class, "split.csv", "classes of drawn scenes"),
     "two images": (swap_images, ".bmp", "sha256, from split.csv"),
     "a row of a history": (falsify_history, f"{SELECTED}/history.json", "mean_class_accuracy of epoch 1"),
     "an entry of a chain": (falsify_chain, "adamw/tensors.json", "link of epoch 2"),

@@ -43,7 +43,7 @@ TESTS = {
     ),
     "threads": (
         *(f"tests/arithmetic/test_{name}.py" for name in ("threads", "self_test", "steps", "product", "loss")),
-        *("tests/arithmetic/test_functions.py", "tests/trace/test_hashing.py"),
+        "tests/arithmetic/test_functions.py",
     ),
 }
 # Only rows of the table of bad input whose files reach kernels; no tests that build, fork, or ask for block addresses.

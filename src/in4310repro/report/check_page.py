@@ -14,6 +14,7 @@ import safetensors.numpy
 from markupsafe import Markup
 
 from in4310repro import arithmetic
+from in4310repro.data import scenes
 from in4310repro.metrics import METRICS, Tolerance
 from in4310repro.report.markup import read_asset, render
 from in4310repro.runs import forms, names
@@ -80,6 +81,7 @@ def _facts() -> dict[str, Any]:
         "strengths": STRENGTHS,
         "quantiles": QUANTILES,
         "ziggurat": ziggurat(),
+        "scene_classes": scenes.CLASSES,
         "imagenet_classes": IMAGENET_CLASSES,
         "metrics": [
             {

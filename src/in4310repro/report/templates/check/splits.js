@@ -123,6 +123,7 @@ async function checkSplit({ run }, section) {
     run.prove(CONFIG, "seed");
   });
   if (config.data === null) {
+    compare(section, file, "classes of drawn scenes", classes, FACTS.scene_classes);
     compare(section, CONFIG, "scenes of each class", config.scenes, entries.length / classes.length);
     run.prove(CONFIG, "scenes");
   }
