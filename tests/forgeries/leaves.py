@@ -196,17 +196,14 @@ def judged_by_verify(run: Path, numerics: Numerics, *, chained: bool) -> Iterato
         yield file, path, judge(file, path, folder, Context(numerics))
 
 
-def judged_by_page(folder: Path, numerics: Numerics) -> Iterator[tuple[str, str, str]]:
+def judged_by_page(folder: Path) -> Iterator[tuple[str, str, str]]:
     """Yield (file, path, verdict) for each value of a tiny run, by check.html in Chromium."""
     # These need a browser and its drivers.
-    from tests.report.test_check_page import judged_values, write_all
-    from tests.sessions.check_page import chromium_tab
+    from tests.report.test_check_page import judged_values
+    from tests.sessions.check_page import chromium_tab, trained
 
-    run = experiment.train(PRESETS["tiny"], Context(numerics), folder / "runs/tiny")
-    of_run.write_features(run, run.config, Context(numerics))
-    write_all(run, folder / "report")
     with chromium_tab(folder) as tab:
-        yield from judged_values(tab, folder, most=sys.maxsize)
+        yield from judged_values(tab, trained(folder, "tiny"), most=sys.maxsize)
 
 
 def counted(judged: Iterable[tuple[str, str, str]], by: str) -> int:
@@ -240,7 +237,7 @@ def main() -> None:
             for chained, by in ((False, "verify"), (True, "verify, hash chains computed anew")):
                 silent += counted(judged_by_verify(run, numerics, chained=chained), by)
         if not arguments.run:
-            silent += counted(judged_by_page(Path(place), numerics), "check.html")
+            silent += counted(judged_by_page(Path(place)), "check.html")
     sys.exit(bool(silent))
 
 

@@ -53,7 +53,7 @@ def test_the_sources_compile_to_the_bytes_of_the_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_normal_numbers_are_those_of_numpy(kernel: Kernel, seed: int) -> None:
-    # A thousandth of them lies in the tail or at the edge of a layer.
+    # About a hundredth of them lies in the tail or at the edge of a layer.
     number, generator = 10**6, np.random.default_rng(seed)
     state = generator.bit_generator.state["state"]
     words = [half for each in ("state", "inc") for half in (state[each] % 2**64, state[each] >> 64)]

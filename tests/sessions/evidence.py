@@ -42,9 +42,10 @@ _LISTED = {
         "tests.forgeries.table",
     ),
     "leaves": Evidence(
-        "each value of a run's JSON files changed to another valid one: found by `verify`, or named by a claim",
+        "each value of a run's JSON files changed to another valid one: found by `verify` and by check.html, or named "
+        "among what each of them cannot show; `leaves --page` is the page alone",
         PRINTED,
-        "minutes",
+        "half an hour, Chromium",
         "tests.forgeries.leaves",
     ),
     "fuzz": Evidence(

@@ -46,15 +46,18 @@ function tensorLine(name, { dtype, shape }) {
   return `${name} torch.${TORCH_NAMES[dtype]} ${written}\n`;
 }
 
+/** Return one sha256 of tensors, or of those with these names. */
+async function tensorsSha256(bytes, tensors, names = [...tensors.keys()]) {
+  const parts = [...names].sort(byCodePoints).flatMap(name => {
+    const tensor = tensors.get(name);
+    return [tensorLine(name, tensor), bytes.subarray(tensor.start, tensor.end)];
+  });
+  return sha256(await new Blob(parts).arrayBuffer());
+}
+
 /** Return {all, each} of tensors: one sha256 of all, and the first 12 digits of each one's by name. */
 async function tensorHashes(bytes, tensors) {
   const each = {};
-  const pieces = [];
-  for (const name of [...tensors.keys()].sort(byCodePoints)) {
-    const tensor = tensors.get(name);
-    const parts = [tensorLine(name, tensor), bytes.subarray(tensor.start, tensor.end)];
-    each[name] = (await sha256(await new Blob(parts).arrayBuffer())).slice(0, 12);
-    pieces.push(...parts);
-  }
-  return { all: await sha256(await new Blob(pieces).arrayBuffer()), each };
+  for (const name of tensors.keys()) each[name] = (await tensorsSha256(bytes, tensors, [name])).slice(0, 12);
+  return { all: await tensorsSha256(bytes, tensors), each };
 }
