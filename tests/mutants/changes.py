@@ -1,4 +1,4 @@
-"""The single changes of a module's syntax tree: comparisons, constants, operators, branches, returns and calls."""
+"""The single changes of a module: conditions, arithmetic, constants, tables, arguments, returns and calls."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import ast
 import copy
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
 
 _OPPOSITES: tuple[tuple[type[ast.cmpop], type[ast.cmpop]], ...] = (
     *((ast.Lt, ast.LtE), (ast.Gt, ast.GtE), (ast.Eq, ast.NotEq)),
@@ -26,6 +29,14 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }
 # Types, names of shapes, and what makes a class frozen; no number comes from them.
 UNCHANGED_FIELDS = {"annotation", "returns", "decorator_list", "format_spec"}
+# Words that people read, and what is the same without it where tests run.
+UNCHANGED_ARGUMENTS = {"strict", "encoding", "newline", "help", "metavar", "title", "description"}
+# Their first two arguments give the same in the other order, or end at once.
+UNORDERED = {"max", "min", "isinstance", "issubclass", "getattr", "hasattr", "setattr", "cast"}
+# Of a longer table only so many entries are left out, one at a time.
+ENTRIES = 4
+# Fields of a statement that hold statements.
+INNER = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
 @dataclass(frozen=True)
@@ -34,11 +45,16 @@ class Change:
 
     kind: str
     function: str  # qualified name; "" at the top of the module
-    line: int
+    lines: range  # of its statement, without the statements inside it
     before: str
     after: str
     source: str
-    written: int  # the line of its statement in `rewrite`
+    at_import: bool  # Python reads it as it imports the module: no call is needed
+    decides: bool  # it lies in a condition, a comparison or a `raise`
+
+    @property
+    def line(self) -> int:
+        return self.lines.start
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -57,6 +73,8 @@ class Site:
     field: str
     index: int | None
     replacement: ast.AST
+    at_import: bool
+    decides: bool
 
     def put(self, node: ast.AST) -> ast.AST:
         """Replace the node at the site, and return the old node."""
@@ -72,39 +90,37 @@ class Site:
 def make_changes(source: str, number: int | None = None, seed: int | str = 0) -> list[Change]:
     """Return `number` mutations of a module, drawn with a seed, or all of them if `number` is None."""
     tree = ast.parse(source)
-    sites = list(_find_sites(tree, tree, ""))
+    sites = _list_sites(tree)
     if number is not None and number < len(sites):
         chosen = sorted(random.Random(str(seed)).sample(range(len(sites)), number))
         sites = [sites[index] for index in chosen]
-    lines = {
-        node.lineno: again.lineno
-        for node, again in zip(ast.walk(tree), ast.walk(ast.parse(rewrite(source))), strict=True)
-        if isinstance(node, ast.stmt) and isinstance(again, ast.stmt)
-    }
-    return [_change(tree, site, lines[site.statement.lineno]) for site in sites]
+    return [_change(tree, site) for site in sites]
 
 
 def count_changes(source: str) -> int:
-    tree = ast.parse(source)
-    return sum(1 for _ in _find_sites(tree, tree, ""))
+    return len(_list_sites(ast.parse(source)))
 
 
 def list_keys(source: str) -> set[tuple[str, str, str]]:
-    tree = ast.parse(source)
-    return {(site.function, *_lines(site)) for site in _find_sites(tree, tree, "")}
+    return {(site.function, *_lines(site)) for site in _list_sites(ast.parse(source))}
 
 
-def rewrite(source: str) -> str:
-    """Return the source after parsing and ast.unparse, which formats it like the changed modules."""
-    return ast.unparse(ast.parse(source))
+def _list_sites(tree: ast.Module) -> list[Site]:
+    return list(_find_sites(tree, Place(tree.body[0], "", True, False))) if tree.body else []
 
 
-def _change(tree: ast.Module, site: Site, written: int) -> Change:
+def _change(tree: ast.Module, site: Site) -> Change:
     before, after = _lines(site)
     old = site.put(site.replacement)
     text = ast.unparse(tree)
     site.put(old)
-    return Change(site.kind, site.function, getattr(old, "lineno", 0), before, after, text, written)
+    return Change(site.kind, site.function, _span(site.statement), before, after, text, site.at_import, site.decides)
+
+
+def _span(statement: ast.stmt) -> range:
+    """Return the lines of a statement without those of the statements inside it."""
+    inside = [line for field in INNER for each in getattr(statement, field, []) if (line := getattr(each, "lineno", 0))]
+    return range(statement.lineno, max(min([*inside, (statement.end_lineno or 0) + 1]), statement.lineno + 1))
 
 
 def _lines(site: Site) -> tuple[str, str]:
@@ -119,7 +135,7 @@ def _lines(site: Site) -> tuple[str, str]:
 def _header(statement: ast.AST) -> str:
     """Return a statement in one line, without the statements inside it."""
     shown = copy.copy(statement)
-    for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+    for field in INNER:
         if isinstance(getattr(shown, field, None), list):
             setattr(shown, field, [])
     if isinstance(shown, ast.FunctionDef | ast.ClassDef):
@@ -127,23 +143,39 @@ def _header(statement: ast.AST) -> str:
     return " ".join(ast.unparse(shown).split())
 
 
-def _find_sites(parent: ast.AST, statement: ast.AST, function: str) -> Iterator[Site]:
+@dataclass(frozen=True)
+class Place:
+    """What surrounds a node: its statement, its function, and what it is part of."""
+
+    statement: ast.stmt
+    function: str
+    at_import: bool
+    decides: bool
+
+
+def _find_sites(parent: ast.AST, place: Place) -> Iterator[Site]:
     """Yield the replaceable nodes below a node, in the order of the text."""
     if isinstance(parent, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef):
-        function = f"{function}.{parent.name}".lstrip(".")
+        place = replace(place, function=f"{place.function}.{parent.name}".lstrip("."))
     if isinstance(parent, ast.stmt):
-        statement = parent
+        place = replace(place, statement=parent)
     for field, value in ast.iter_fields(parent):
         if field in UNCHANGED_FIELDS or _is_message(parent, field):
             continue
+        # Defaults of arguments are read with the module, and a function's body when it is called.
+        here = place
+        if field == "body" and isinstance(parent, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            here = replace(here, at_import=False)
+        if field == "test" or isinstance(parent, ast.Raise | ast.Compare | ast.comprehension):
+            here = replace(here, decides=True)
         for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if not isinstance(node, ast.AST) or _is_left_alone(node):
                 continue
-            own = node if isinstance(node, ast.stmt) else statement
-            assert isinstance(own, ast.stmt)
-            for kind, replacement in _replacements(node, parent, field):
-                yield Site(kind, function, own, parent, field, index, replacement)
-            yield from _find_sites(node, statement, function)
+            statement = node if isinstance(node, ast.stmt) else here.statement
+            decides = here.decides or isinstance(node, ast.Raise | ast.Compare | ast.BoolOp)
+            for kind, replacement in _replacements(node, parent, field, here.at_import):
+                yield Site(kind, here.function, statement, parent, field, index, replacement, here.at_import, decides)
+            yield from _find_sites(node, here)
 
 
 def _is_message(parent: ast.AST, field: str) -> bool:
@@ -152,14 +184,15 @@ def _is_message(parent: ast.AST, field: str) -> bool:
 
 
 def _is_left_alone(node: ast.AST) -> bool:
-    """Return True for `if TYPE_CHECKING` and for the argument `strict` of zip, which are not mutated."""
+    """Return True for `if TYPE_CHECKING` and for `UNCHANGED_ARGUMENTS`, which are not mutated."""
     typing = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-    return typing or (isinstance(node, ast.keyword) and node.arg == "strict")
+    return typing or (isinstance(node, ast.keyword) and node.arg in UNCHANGED_ARGUMENTS)
 
 
-def _replacements(node: ast.AST, parent: ast.AST, field: str) -> Iterator[tuple[str, ast.AST]]:
+def _replacements(node: ast.AST, parent: ast.AST, field: str, at_import: bool) -> Iterator[tuple[str, ast.AST]]:
     """Yield pairs (kind of change, replacement) for a node of the syntax tree."""
     if isinstance(node, ast.expr):
+        yield from (("table", other) for other in _shorter_tables(node, at_import))
         yield from (("branch", ast.Constant(value)) for value in _branches(parent, field))
         yield from _other_expressions(node)
     elif isinstance(node, ast.stmt):
@@ -189,6 +222,43 @@ def _other_expressions(node: ast.expr) -> Iterator[tuple[str, ast.AST]]:
             yield "operator", ast.BinOp(node.left, OPERATORS[type(node.op)](), node.right)
         case ast.UnaryOp():
             yield "operator", node.operand
+        case ast.Call():
+            yield from (("argument", other) for other in _other_arguments(node))
+
+
+def _shorter_tables(node: ast.expr, at_import: bool) -> Iterator[ast.expr]:
+    """Yield a dict without one of its entries, and as the module is imported other tables too."""
+    match node:
+        case ast.Dict(keys=keys, values=values) if len(keys) > 1:
+            for index in _pick(len(keys)):
+                yield ast.Dict(_without(keys, index), _without(values, index))
+        case ast.List(elts=elts, ctx=ast.Load()) | ast.Tuple(elts=elts, ctx=ast.Load()) | ast.Set(elts=elts) if (
+            at_import and len(elts) > 1
+        ):
+            for index in _pick(len(elts)):
+                shorter = copy.copy(node)
+                shorter.elts = _without(elts, index)
+                yield shorter
+
+
+def _pick(number: int) -> list[int]:
+    return sorted({round(each * (number - 1) / (ENTRIES - 1)) for each in range(ENTRIES)})
+
+
+def _without(values: list[Entry], index: int) -> list[Entry]:
+    return [*values[:index], *values[index + 1 :]]
+
+
+def _other_arguments(node: ast.Call) -> Iterator[ast.Call]:
+    """Yield a call without one of its named arguments, and with its first two in the other order."""
+    for index, named in enumerate(node.keywords):
+        if named.arg and named.arg not in UNCHANGED_ARGUMENTS:
+            yield ast.Call(node.func, node.args, _without(node.keywords, index))
+    if len(node.args) >= 2 and all(isinstance(each, ast.Name | ast.Attribute) for each in node.args[:2]):
+        first, second, *rest = node.args
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if name not in UNORDERED and ast.dump(first) != ast.dump(second):
+            yield ast.Call(node.func, [second, first, *rest], node.keywords)
 
 
 def _other_statements(node: ast.stmt) -> Iterator[tuple[str, ast.AST]]:

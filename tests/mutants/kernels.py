@@ -6,17 +6,20 @@ import platform
 import runpy
 import subprocess
 import sysconfig
-from collections.abc import Callable
-from concurrent.futures import Executor
+import tempfile
+from collections.abc import Callable, Sequence
 from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.mutants.survey import HERE, run_tasks
-from tests.mutants.table import PACKAGE
-from tests.mutants.trials import PATIENCE, SLOWER, Copy, First, Outcome
+from tests.mutants.forks import Ending
+from tests.mutants.fresh import Copy, import_libraries
+from tests.mutants.record import Row
+from tests.mutants.swap import PASSED
+from tests.mutants.tasks import ROOT, limit
 
+PATH = "src/in4310repro"
 # Every level of optimisation gives the same bits (tests/arithmetic/test_build.py), and this one compiles soonest.
 LEVEL = "-O1"
 SMALLEST = "avx2" if platform.machine().lower() in ("x86_64", "amd64") else "base"
@@ -128,7 +131,7 @@ class Build:
 
     def __init__(self, copy: Copy) -> None:
         self._root = copy.root
-        for file in self._root.glob(f"{PACKAGE}/*/_*.so"):
+        for file in self._root.glob(f"{PATH}/*/_*.so"):
             # Another one would be taken before this one, or refused as built from other sources.
             file.unlink()
         self._objects: dict[tuple[str, bytes, str], Path] = {}
@@ -172,48 +175,47 @@ class Build:
         return [extension for extension in every if extension.name.endswith(f"_{SMALLEST}")]
 
 
-def survey(pool: Executor, say: Callable[[str], None], faults: tuple[Fault, ...] = FAULTS) -> list[dict[str, Any]]:
-    """Return the tests' outcome for each fault; the unchanged kernels must pass first."""
-    rows = {}
-    for fault, outcome in run_tasks(pool, _try, faults):
-        say(f"{fault.source}: {fault.fault}: {outcome.ending}, {outcome.seconds:.1f} s")
-        rows[fault] = {
-            "source": fault.source,
-            "fault": fault.fault,
-            "tests": list(fault.tests),
-            "ending": outcome.ending,
-            "killed": outcome.killed,
-        }
-    return [rows[fault] for fault in faults]
+def survey(say: Callable[[str], None], faults: Sequence[Fault] = FAULTS) -> list[Row]:
+    """Return a row for each source: how many of its faults the tests notice that pass without a fault."""
+    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()[:12]
+    noticed: dict[str, list[bool]] = {}
+    seconds: dict[str, float] = {}
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        import_libraries()
+        copy = Copy(ROOT, Path(folder))
+        build = Build(copy)
+        controls: dict[tuple[str, ...], Ending] = {}
+        for fault in faults:
+            if fault.tests not in controls:
+                controls[fault.tests] = _try(copy, build, fault.tests, LIMIT)
+            ending = controls[fault.tests]
+            if ending.text == PASSED:
+                copy.change({f"{PATH}/{fault.source}": _fault(copy, fault)})
+                ending = _try(copy, build, fault.tests, limit(ending.seconds))
+                copy.change({})
+            else:
+                say(f"without a fault: {ending.text} in {ending.step}")
+            killed = ending.text != PASSED and ending is not controls[fault.tests]
+            say(f"{fault.source}: {fault.fault}: {ending.text} in {ending.step}")
+            noticed.setdefault(fault.source, []).append(killed)
+            seconds[fault.source] = seconds.get(fault.source, 0.0) + ending.seconds
+    return [
+        Row(source, len(each), len(each), sum(each), sum(each), 0, round(seconds[source], 1), commit)
+        for source, each in noticed.items()
+    ]
 
 
-def _try(fault: Fault) -> tuple[Fault, Outcome]:
-    """Run a fault's tests on the unchanged kernels (once for each list of tests), then on the faulty kernels."""
-    copy = HERE["copy"]
-    if copy not in BUILDS:
-        BUILDS[copy] = Build(copy)
-    if fault.tests not in CONTROLS:
-        CONTROLS[fault.tests] = _outcome(copy, fault.tests, LIMIT)
-    control = CONTROLS[fault.tests]
-    if control.ending != "passed":
-        return fault, Outcome("no tests", 0, f"without the fault: {control.ending} {control.tail}")
-    path = copy.root / PACKAGE / fault.source
-    text = path.read_text(encoding="utf-8")
+def _fault(copy: Copy, fault: Fault) -> str:
+    text = (copy.root / PATH / fault.source).read_text(encoding="utf-8")
     if text.count(fault.before) != 1:
-        return fault, Outcome("no tests", 0, f"{fault.before!r} stands there {text.count(fault.before)} times")
-    try:
-        path.write_text(text.replace(fault.before, fault.after), encoding="utf-8")
-        return fault, _outcome(copy, fault.tests, SLOWER * control.seconds + PATIENCE)
-    finally:
-        path.write_text(text, encoding="utf-8")
+        raise ValueError(
+            f"{fault.source}: {fault.before!r} must stand there once, not {text.count(fault.before)} times"
+        )
+    return text.replace(fault.before, fault.after)
 
 
-def _outcome(copy: Copy, tests: tuple[str, ...], limit: float) -> Outcome:
-    error = BUILDS[copy].build()
+def _try(copy: Copy, build: Build, tests: tuple[str, ...], seconds: float) -> Ending:
     # A fault that does not compile is one of ours.
-    return Outcome("no tests", 0, error) if error else copy.run(tests, limit, First())
-
-
-# Of this process.
-BUILDS: dict[Copy, Build] = {}
-CONTROLS: dict[tuple[str, ...], Outcome] = {}
+    if error := build.build():
+        raise ValueError(error)
+    return copy.run(tests, seconds)

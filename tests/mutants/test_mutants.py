@@ -1,18 +1,24 @@
-"""Tests of the mutation testing: its changes, the survivors of tests without assertions, and its page."""
+"""Tests of the mutation testing: its changes, the survivors of tests without assertions, and its record."""
 
 from __future__ import annotations
 
-import json
+import ast
+import csv
+import os
+import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from tests.mutants import kernels, page, survey, table
-from tests.mutants.changes import list_keys, make_changes, rewrite
-from tests.mutants.table import Reason
-from tests.mutants.trials import Outcome
+from tests.mutants import kernels, record
+from tests.mutants.changes import list_keys, make_changes
+from tests.mutants.record import Reason, Row
+from tests.mutants.tasks import PACKAGE, Known, Outcome, Task, confirm
 
 ROOT = Path(__file__).parents[2]
 MODULE = '''
@@ -44,8 +50,29 @@ def test_every_change_is_one_of_the_code_and_not_of_words_and_types() -> None:
     assert {each.function for each in make_changes(MODULE)} == {"is_large"}
 
 
+def test_entries_of_tables_and_arguments_are_left_out_one_at_a_time() -> None:
+    source = "NAMES = ('a', 'b')\n\ndef find(a, b):\n    return call(a, b, {'x': 1, 'y': 2}, key=len, help='words')\n"
+    found = [(each.after, each.at_import) for each in make_changes(source) if each.kind in ("table", "argument")]
+    call = "return call({}, {{{}}}, {}help='words')"
+    assert found == [
+        ("NAMES = ('b',)", True),
+        ("NAMES = ('a',)", True),
+        (call.format("a, b", "'x': 1, 'y': 2", ""), False),
+        (call.format("b, a", "'x': 1, 'y': 2", "key=len, "), False),
+        (call.format("a, b", "'y': 2", "key=len, "), False),
+        (call.format("a, b", "'x': 1", "key=len, "), False),
+    ]
+
+
+def test_a_change_says_whether_it_decides_and_whether_python_reads_it_at_import() -> None:
+    marked = {(each.after, each.at_import, each.decides) for each in make_changes(MODULE)}
+    heading = "def is_large(value: int, *, least: int={}) -> bool:"
+    assert {(heading.format(4), True, False), ("if True:", False, True), ("pass", False, True)} <= marked
+    assert {("return None", False, False), ("return value >= least", False, True)} <= marked
+
+
 def test_a_change_is_the_only_one_in_its_text() -> None:
-    lines = rewrite(MODULE).splitlines()
+    lines = ast.unparse(ast.parse(MODULE)).splitlines()
     for each in make_changes(MODULE):
         different = [pair for pair in zip(lines, each.source.splitlines(), strict=True) if pair[0] != pair[1]]
         assert [(before.strip(), after.strip()) for before, after in different] == [(each.before, each.after)]
@@ -58,122 +85,146 @@ def test_a_sample_is_drawn_by_its_seed() -> None:
     assert {each.key for each in (*first, *other)} <= list_keys(MODULE)
 
 
-TESTED = "def is_large(value):\n    return value > 3\n"
-ENDLESS = "def steps(number):\n    done = 0\n    while done < number:\n        done += 1\n    return done\n"
-ASSERTING = "from in4310repro.{0} import is_large\n\ndef test():\n    assert is_large(4) and is_large(3) is False\n"
-SILENT = "from in4310repro.{0} import is_large\n\ndef test():\n    is_large(4)\n"
-FAILING = "def test():\n    assert False\n"
-STEPS = "from in4310repro.{0} import steps\n\ndef test():\n    assert steps(2) == 2\n"
+# A module, its test, and what is left of the changes that are made there.
 MADE_UP = {
-    "asserting": (TESTED, ASSERTING),
-    "silent": (TESTED, SILENT),
-    "failing": (TESTED, FAILING),
-    "endless": (ENDLESS, STEPS),
+    "asserting": (
+        "def is_large(value):\n    return value > LEAST\n\nLEAST = 3\n",
+        "from in4310repro.{0} import is_large\n\ndef test():\n    assert is_large(4) and is_large(3) is False\n",
+        set(),
+    ),
+    "silent": (
+        "def is_large(value):\n    return value > 3\n",
+        "from in4310repro.{0} import is_large\n\ndef test():\n    is_large(4)\n",
+        {"return value >= 3", "return value > 4", "return value > 2", "return None"},
+    ),
+    "failing": (
+        "def is_large(value):\n    return value\n",
+        "from in4310repro.{0} import is_large\n\ndef test():\n    assert is_large(4) == 5\n",
+        {"return None"},
+    ),
+    "endless": (
+        "def steps(number):\n    done = 0\n    while done < number:\n        done += 1\n    return done\n",
+        "from in4310repro.{0} import steps\n\ndef test():\n    assert steps(3) == 3\n",
+        {"done = 1"},
+    ),
+    "started": (
+        "def double(value):\n    return value * 2\n\nif __name__ == '__main__':\n    raise SystemExit(double(3))\n",
+        "import subprocess, sys\n\ndef test():\n    words = [sys.executable, '-m', 'in4310repro.{0}']\n"
+        "    assert subprocess.run(words).returncode == 6\n",
+        {"if True:"},
+    ),
 }
-SURVEY = """
-import json, sys
-from pathlib import Path
-from tests.mutants import survey
-from tests.mutants.table import Module
-
-survey.PATIENCE = 1.0
-root = Path(sys.argv[1])
-modules = [Module(name, f"{name}.py", (f"tests/test_{name}.py",)) for name in sys.argv[2:]]
-with survey.start_workers(root, 1) as pool:
-    rows = survey.survey(modules, root, pool, None, 0, lambda text: None)
-print(json.dumps({row.module.room: [row.tried, sorted(key[2] for key in row.killed), len(row.faults)] for row in rows}))
-"""
 
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_what_asserts_nothing_leaves_survivors_and_what_fails_without_a_change_kills_none(tmp_path: Path) -> None:
-    for name, (module, test) in MADE_UP.items():
-        for file, text in ((f"src/in4310repro/{name}.py", module), (f"tests/test_{name}.py", test.format(name))):
-            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / file).write_text(text)
-    (tmp_path / "src/in4310repro/__init__.py").touch()
-    before = sorted(path for path in tmp_path.rglob("*"))
-    words = [sys.executable, "-c", SURVEY, str(tmp_path), *MADE_UP]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
-    rows = json.loads(done.stdout)
-    assert rows["asserting"] == [4, ["return None", "return value > 2", "return value > 4", "return value >= 3"], 0]
-    assert rows["silent"] == [4, [], 0]
-    assert rows["failing"] == [0, [], 1]
-    assert "done -= 1" in rows["endless"][1]
-    assert sorted(path for path in tmp_path.rglob("*")) == before
+def test_what_asserts_nothing_leaves_survivors_and_a_test_that_fails_without_a_change_kills_none(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(
+        Path(__file__).parent, tmp_path / "tests/mutants", ignore=shutil.ignore_patterns("test_*", "*.toml")
+    )
+    (tmp_path / "tests/sessions").mkdir()
+    shutil.copy2(ROOT / "tests/sessions/mutants.py", tmp_path / "tests/sessions")
+    texts = {"src/in4310repro/__init__.py": "", "docs/mutants.md": "", "pytest.ini": "[pytest]\n"}
+    texts |= {f"tests/{name}__init__.py": "" for name in ("", "sessions/")}
+    texts["tests/golden_cases.py"] = "def finish_run(preset):\n    pass\n"
+    for name, (module, test, _) in MADE_UP.items():
+        texts |= {f"src/in4310repro/{name}.py": module, f"tests/test_{name}.py": test.format(name)}
+    for file, text in texts.items():
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(text)
+    words = [sys.executable, "-m", "tests.sessions.mutants", "--draw", "made up", "--folder", "kept"]
+    environment = os.environ | {"PYTHONPATH": f"{tmp_path / 'src'}{os.pathsep}{tmp_path}"}
+    words += [f"{name}.py" for name in MADE_UP]
+    done = subprocess.run(
+        words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    with (tmp_path / "docs/mutants.csv").open() as lines:
+        rows = {row["module"].removesuffix(".py"): row for row in csv.DictReader(lines)}
+    found: dict[str, set[str]] = {name: set() for name in MADE_UP}
+    for name, after in re.findall(r"^(\w+)\.py:\d+ .*` -> `(.*)` \(", done.stdout, re.MULTILINE):
+        found[name].add(after)
+    for name, (module, _, left) in MADE_UP.items():
+        drawn = len(make_changes(module, 8, f"made up {name}.py"))
+        assert found[name] == left, done.stdout
+        assert (int(rows[name]["drawn"]), int(rows[name]["killed"])) == (drawn, drawn - len(left))
+    assert "silent.py: 0.0% of 4 changes are killed" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("ending", "killed"),
-    [("failed", True), ("out of time", True), ("SIGSEGV", True), ("passed", False), ("no tests", False)],
-)
-def test_tests_that_did_not_run_have_noticed_nothing(ending: str, killed: bool) -> None:
-    assert Outcome(ending, 1.0, "").killed is killed
+def _outcome(task: Task, killer: str) -> Outcome:
+    return Outcome(task.file, "", 1, "", "", False, killer, "failed" if killer else "passed", 1.0)
 
 
-def test_a_reason_for_a_change_that_is_not_there_or_that_tests_notice_is_found(tmp_path: Path) -> None:
-    (tmp_path / table.PACKAGE).mkdir(parents=True)
-    (tmp_path / table.PACKAGE / "made.py").write_text(MODULE)
-    here, noticed = (("is_large", "return value > least", f"return {after}") for after in ("value >= least", "None"))
-    row = survey.Row(table.Module("made", "made.py", ()), 9, killed={noticed})
-    known = [
-        Reason("made.py", *key, "no test can tell") for key in (here, noticed, ("is_large", "return 4", "return 5"))
+def test_a_test_that_fails_without_a_change_is_left_out_and_one_that_passes_is_believed() -> None:
+    broken = "broken"
+    change = make_changes(MODULE)[0]
+    tasks = [Task("a.py", change, (broken, "asserts"), 1.0), Task("b.py", change, (broken, "silent"), 1.0)]
+    known = Known()
+
+    def run(some: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
+        for task in some:
+            notice = {broken, *({"asserts"} if task.change else ())} - known.bad
+            yield task, _outcome(task, next((test for test in task.tests if test in notice), ""))
+
+    assert {outcome.file: outcome.killer for outcome in confirm(tasks, run, known)} == {"a.py": "asserts", "b.py": ""}
+    assert (known.bad, known.good) == ({broken}, {"asserts"})
+
+
+def test_a_reason_for_a_change_that_is_not_there_or_that_a_test_kills_is_found() -> None:
+    known = record.read_reasons()[0]
+    gone = Reason(known.module, known.function, "return 4", "return 5", "no test can tell")
+    assert list(record.find_stale_reasons([known, gone], set())) == [
+        f"{known.module}, {known.function}: a reason is given for `return 5`, and there is no such change"
     ]
-    assert survey.find_stale_reasons(known, [row], tmp_path) == [
-        "made.py, is_large: a reason is given for `return 5`, and there is no such change",
-        "made.py, is_large: a reason is given for `return None`, and its tests notice it",
-    ]
+    assert "a test kills it" in next(record.find_stale_reasons([known], {known.key}))
 
 
 def test_every_reason_is_for_a_change_that_can_be_made() -> None:
-    known = table.read_reasons()
-    named = {reason.module for reason in known}
-    rows = [survey.Row(module, 0) for module in table.list_modules(ROOT) if module.file in named]
-    assert survey.find_stale_reasons(known, rows, ROOT) == []
-    assert len(rows) == len(named)
+    assert list(record.find_stale_reasons(record.read_reasons(), set())) == []
 
 
 def test_a_reason_has_words(tmp_path: Path) -> None:
     keys_of = 'module = "a.py"\nfunction = "f"\nbefore = "1"\nafter = "2"\nreason = "equivalent"\n'
     (tmp_path / "list.toml").write_text(f"[[equivalent]]\n{keys_of}")
     with pytest.raises(ValueError, match="reason in words"):
-        table.read_reasons(tmp_path / "list.toml")
-
-
-def test_every_module_has_tests_that_are_there() -> None:
-    for module in table.list_modules(ROOT):
-        assert (ROOT / table.PACKAGE / module.file).is_file()
-        assert module.tests
-        for file in module.tests:
-            assert (ROOT / file).is_file(), file
+        record.read_reasons(tmp_path / "list.toml")
 
 
 def test_every_fault_of_a_kernel_can_be_put_into_its_source() -> None:
     assert len(kernels.FAULTS) >= 20
     for fault in kernels.FAULTS:
-        text = (ROOT / table.PACKAGE / fault.source).read_text(encoding="utf-8")
-        assert text.count(fault.before) == 1, fault.fault
+        assert (PACKAGE / fault.source).read_text(encoding="utf-8").count(fault.before) == 1, fault.fault
         assert fault.after != fault.before
 
 
 def test_the_share_that_is_killed_leaves_equivalent_changes_out_and_counts_others() -> None:
-    survivors = [{"line": 1, "function": "f", "before": "a", "after": after} for after in ("b", "c")]
-    entry = {"room": "made", "sites": 99, "tried": 40, "killed": 38, "sample": 40, "seed": 0, "survivors": survivors}
-    known = [Reason("made.py", "f", "a", "b", "no test can tell")]
-    assert "| made | 99 | 40 | 38 | 1 | 97.4% |" in page.table({"made.py": entry}, known)
-    assert page.find_weak_parts({"made.py": entry}, known) == []
-    assert page.find_weak_parts({"made.py": entry | {"killed": 36, "tried": 40}}, known) == ["made"]
-    assert "a test is missing" in page.survivors({"made.py": entry}, known)
+    row = Row("made/made.py", 99, 40, 30, 38, 1, 1.0, "")
+    assert "| made | 1 | 99 | 40 | 76.9% | 97.4% | 1 |" in record.page([row])
+    assert list(record.find_weak([row])) == []
+    assert list(record.find_weak([replace(row, killed=36)])) == [
+        "made/made.py: 92.3% of 40 changes are killed, not 95%"
+    ]
 
 
-def test_the_page_names_modules_that_are_there_and_not_most_of_the_package() -> None:
-    content = json.loads((page.DOCS / "mutants.json").read_text(encoding="utf-8"))
-    package = ROOT / table.PACKAGE
-    assert [file for file in content["modules"] if not (package / file).is_file()] == []
-    assert 2 * len(content["modules"]) < len(list(package.rglob("*.py")))
+def test_survivors_that_are_tried_again_are_added_to_the_row_of_their_draw() -> None:
+    task = Task("made.py", None, (), 1.0)
+    first = record.summarise("made.py", 9, [_outcome(task, "test"), _outcome(task, "")], set(), "abc", None)
+    again = record.summarise("made.py", 9, [_outcome(task, "new")], set(), "def", first)
+    assert (first.killed_at_first, first.killed) == (1, 1)
+    assert (again.killed_at_first, again.killed, again.drawn, again.commit) == (1, 2, 2, "abc")
 
 
-def test_the_page_is_what_was_measured() -> None:
-    content = json.loads((page.DOCS / "mutants.json").read_text(encoding="utf-8"))
-    assert (page.DOCS / "mutants.md").read_text(encoding="utf-8") == page.page(content, table.read_reasons())
+def test_the_record_has_modules_that_there_are_with_enough_changes_of_each() -> None:
+    rows = record.read_rows()
+    for row in rows.values():
+        assert (PACKAGE / row.module).is_file(), row.module
+        if row.module.endswith(".py"):
+            assert row.drawn >= min(record.usual_number(row.module), row.possible), row.module
+    equivalent, drawn = (sum(getattr(row, name) for row in rows.values()) for name in ("equivalent", "drawn"))
+    assert equivalent <= record.EQUIVALENT * drawn
+
+
+def test_the_page_sums_the_record_up() -> None:
+    assert record.PAGE.read_text(encoding="utf-8") == record.page(list(record.read_rows().values()))

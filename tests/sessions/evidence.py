@@ -30,8 +30,7 @@ _LISTED = {
         "all leaves of 59 models of torchvision and timm, measured beside NumPy", PRINTED, "minutes, `.[bench]`"
     ),
     "mutants": Evidence(
-        "one change at a time in the code and in its kernels, and whether tests notice it; `mutants "
-        "features`, `mutants head.py --sample 0` renew a part",
+        "one change at a time in each module and kernel, and whether tests notice it; `mutants metrics` renews a part",
         "docs/mutants.md",
         "half an hour",
     ),
