@@ -160,7 +160,8 @@ def _find_sites(parent: ast.AST, place: Place) -> Iterator[Site]:
     if isinstance(parent, ast.stmt):
         place = replace(place, statement=parent)
     for field, value in ast.iter_fields(parent):
-        if field in UNCHANGED_FIELDS or _is_message(parent, field):
+        # As a module is imported, what stands in brackets is mostly a type.
+        if field in UNCHANGED_FIELDS or _is_message(parent, field) or (field == "slice" and place.at_import):
             continue
         # Defaults of arguments are read with the module, and a function's body when it is called.
         here = place
