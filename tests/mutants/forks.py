@@ -43,11 +43,12 @@ class Lane:
 
 @dataclass(frozen=True)
 class Ending:
-    """How a task ended: what it returned, "out of time", "crashed" or a signal; its processor time; its last step."""
+    """How a task ended: what it returned, "out of time", "crashed" or a signal; its last step, and what it printed."""
 
     text: str
-    seconds: float
+    seconds: float  # of processor time
     step: str
+    printed: str
 
 
 @dataclass
@@ -118,9 +119,10 @@ def _wait(running: dict[int, _Running[Task]], free: list[Lane]) -> tuple[Task, E
                 free.append(each.lane)
                 text = "out of time" if late else _name_ending(os.waitstatus_to_exitcode(status), each.lane)
                 step = each.lane.step.read_text(encoding="utf-8") if each.lane.step.exists() else ""
+                printed = each.lane.log.read_text(encoding="utf-8", errors="replace")[-3000:]
                 if text == CRASHED and not step:
-                    raise RuntimeError(f"a task did not begin:\n{each.lane.log.read_text(errors='replace')[-3000:]}")
-                return each.task, Ending(text, used.ru_utime + used.ru_stime, step)
+                    raise RuntimeError(f"a task did not begin:\n{printed}")
+                return each.task, Ending(text, used.ru_utime + used.ru_stime, step, printed)
         time.sleep(0.01)
 
 

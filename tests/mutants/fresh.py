@@ -41,6 +41,8 @@ LIBRARIES = [
     "torchvision",
     "typer.testing",
 ]
+# Rooms whose code a run comes from: it is made with each change.
+IN_A_RUN = {"arithmetic", "data", "evaluation", "features", "metrics", "models", "runs", "system", "training"}
 PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 COPIED = ("src", "benchmarks", "tests", "golden", "docs", "reports", "pyproject.toml", "setup.py", "noxfile.py", *PAGES)
 
@@ -54,6 +56,16 @@ def import_libraries(names: Iterable[str] = LIBRARIES) -> None:
             importlib.import_module(name)
     gc.collect()
     gc.freeze()
+
+
+class SharedRuns:
+    """A pytest plugin that lets tests read complete runs that were made before the change."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def pytest_collection_finish(self) -> None:
+        vars(importlib.import_module("tests.golden_cases"))["SHARED"] = self._folder
 
 
 class Copy:
@@ -91,7 +103,7 @@ class Copy:
         """Run tests on what the files are now, for at most so many seconds."""
         return next(run_forked([((), seconds)], lambda _, lane: self.run_here(tests, lane, {}), 1))[1]
 
-    def run_here(self, tests: Sequence[str], lane: Lane, known: dict[str, float]) -> str:
+    def run_here(self, tests: Sequence[str], lane: Lane, known: dict[str, float], *plugins: object) -> str:
         """Run tests in this process, which was forked for them; `known` has seconds of tests."""
         sys.stdout, sys.stderr = io.TextIOWrapper(os.fdopen(1, "wb", 0)), io.TextIOWrapper(os.fdopen(2, "wb", 0))
         os.chdir(self.root)
@@ -103,17 +115,19 @@ class Copy:
         places = [str(self.root / "src"), str(self.root)]
         sys.path[:0] = places
         os.environ["PYTHONPATH"] = os.pathsep.join(places)
-        words = ("-x", "-q", "-W", "ignore:Module already imported", "-p", "no:cacheprovider", "-p", "no:randomly")
-        code = pytest.main([*words, *tests], plugins=[Watch(lane, known)])
+        # Without the checks of shapes, with which Python would compile every module again.
+        options = "addopts=-m 'not slow and not soak'"
+        words = ("-x", "-q", "-o", options, "-W", "ignore:Module already imported", "-p", "no:cacheprovider")
+        code = pytest.main([*words, *tests], plugins=[Watch(lane, known), *plugins])
         if code == pytest.ExitCode.NO_TESTS_COLLECTED:
             return "no tests"
         return PASSED if code == pytest.ExitCode.OK else FAILED
 
 
 def try_fresh(
-    root: Path, folder: Path, tasks: Sequence[Task], seconds: dict[str, float], lanes: int
+    root: Path, folder: Path, tasks: Sequence[Task], seconds: dict[str, float], runs: Path, lanes: int
 ) -> Iterator[Outcome]:
-    """Try each change with the module as a file of a copy of the project."""
+    """Try each change with the module as a file of a copy of the project; `runs` is a folder of complete runs."""
     import_libraries()
     copies = [Copy(root, folder / str(number)) for number in range(lanes)]
     known = Known()
@@ -121,7 +135,8 @@ def try_fresh(
     def act(task: Task, lane: Lane) -> str:
         copy = copies[lane.number]
         copy.change({f"src/in4310repro/{task.file}": task.change.source} if task.change else {})
-        return copy.run_here(known.without_bad(task.tests), lane, seconds)
+        plugins = () if task.file.partition("/")[0] in IN_A_RUN else (SharedRuns(runs),)
+        return copy.run_here(known.without_bad(task.tests), lane, seconds, *plugins)
 
     def run(some: Sequence[Task]) -> Iterator[tuple[Task, Outcome]]:
         limited = [(task, limit(task.seconds) + 30) for task in some]

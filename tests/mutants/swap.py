@@ -12,6 +12,8 @@ import gc
 import importlib
 import itertools
 import json
+import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import pickle
 import types
@@ -48,6 +50,8 @@ class Watch:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.failed:
             self.failed = report.nodeid
+            with self.lane.log.open("a", encoding="utf-8") as log:
+                log.write(report.longreprtext)
 
 
 def read_outcome(task: Task, ending: Ending) -> Outcome:
@@ -107,6 +111,7 @@ class Trials:
         vars(golden_cases)["SHARED"] = Path(os.environ["MUTANTS_RECORD"])
         if any("finished_run" in getattr(item, "fixturenames", ()) for item in self.session.items):
             golden_cases.finish_run("tiny")
+            golden_cases.start_run("tiny")[1].join()
         # Looked at by no collection of garbage in a fork, which would copy every page.
         gc.collect()
         gc.freeze()
@@ -120,6 +125,9 @@ class Trials:
     def _act(self, task: Task, lane: Lane) -> str:
         if task.change and not self._swap(str(PACKAGE / task.file), task.change):
             return NOT_SWAPPED
+        # Each fork starts a server of its own for the processes of its tests.
+        multiprocessing.forkserver._forkserver.__init__()  # type: ignore[misc]
+        multiprocessing.resource_tracker._resource_tracker.__init__()  # type: ignore[misc]
         watch = Watch(lane, self.seconds)
         config = self.session.config
         config.pluginmanager.register(watch)

@@ -176,7 +176,7 @@ def try_changes(
         file.unlink()
     _say(f"{len(fresh)} of them are imported anew")
     with tempfile.TemporaryDirectory(prefix="mutants-") as copies:
-        yield from try_fresh(ROOT, Path(copies), fresh, seconds, lanes)
+        yield from try_fresh(ROOT, Path(copies), fresh, seconds, folder, lanes)
 
 
 def _whole(lines: TextIO) -> Iterator[str]:
