@@ -136,6 +136,8 @@ WRONG = {"Sensitivity": "0.91", "Specificity": "0.88", "PPV": "0.79", "NPV": "0.
 LINES = "".join(f"{name}: {text}\n" for name, text in WRONG.items())
 TABLE = "| metric | value |\n|---|---|\n" + "".join(f"| {name} | {text} |\n" for name, text in WRONG.items())
 
+RECALLS = "| class | recall |\n|---|---|\n| sea | 0.92 |\n| town | 0.84 |\n"
+
 
 @pytest.mark.parametrize(
     ("text", "rank"),
@@ -153,6 +155,9 @@ TABLE = "| metric | value |\n|---|---|\n" + "".join(f"| {name} | {text} |\n" for
         ("Trained on 100 positives, 200 negatives\n" + LINES, None),
         ("100 true positives, 200 true negatives\n" + LINES, None),
         ("91 positives of 300\n" + LINES, None),
+        ("Test set: 0 positives, 200 negatives\n" + LINES, None),
+        # Recalls of classes elsewhere are no second test.
+        ("Test set: 100 positives, 200 negatives\n" + LINES + "\n" * 20 + RECALLS, Rank.IMPOSSIBLE),
         (LINES, None),
     ],
 )

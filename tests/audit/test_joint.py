@@ -120,6 +120,17 @@ def test_images_predicted_as_a_class_that_is_not_printed_are_a_condition_outside
     assert (claim.kind, claim.conditions) == ("predictions", (UNPRINTED,))
 
 
+def test_f1_narrows_the_numbers_of_right_images_that_an_accuracy_may_have() -> None:
+    # 80 right of a. Of b 119 to 121 by recall, and 119 right with 138 or 139 predicted have an F1 of 0.70.
+    values = [*column(PRECISION, a="0.50", b="0.86"), *column(RECALL, a="0.80", b="0.60"), *column(F1, b="0.71")]
+    claims = {}
+    for text in ("0.663", "0.667"):
+        made = sheet_of(*values, value(text, None, ACCURACY, Average.OVERALL, line=5), sizes={"a": 100, "b": 200})
+        claims[text] = [claim.message for claim in check_joint_counts(made)]
+    message = "allow 200 to 201 of 300 images right, 0.6667 to 0.6700; accuracy is printed as 0.663"
+    assert claims == {"0.663": [f"precision, recall and F1 of all classes {message}"], "0.667": []}
+
+
 def test_an_accuracy_is_a_mean_of_precisions_too_whatever_the_sizes() -> None:
     values = [*column(PRECISION, a="0.700", b="0.800"), *column(RECALL, a="0.600", b="0.950")]
     for text, found in (("0.750", False), ("0.850", True)):
@@ -127,6 +138,14 @@ def test_an_accuracy_is_a_mean_of_precisions_too_whatever_the_sizes() -> None:
         claims = list(check_joint_shares(made))
         assert bool(claims) is found
     assert "whatever their sizes; 0.850 is printed" in claims[0].message
+
+
+@pytest.mark.parametrize(("accuracy", "found"), [("0.780", True), ("0.820", False)])
+def test_a_class_without_a_precision_has_at_least_its_right_images_as_predictions(accuracy: str, found: bool) -> None:
+    # A share w of b has 1.2 w as predictions, so that 0.9 (1 - w) <= 1 - 1.2 w: w is at most 1/3, and 0.8 are right.
+    values = [*column(PRECISION, b="0.500"), *column(RECALL, a="0.900", b="0.600")]
+    made = sheet_of(*values, value(accuracy, None, ACCURACY, Average.OVERALL, line=5))
+    assert bool(list(check_joint_shares(made))) is found
 
 
 def test_the_bounds_of_accuracies_hold_for_any_sizes_and_are_reached() -> None:

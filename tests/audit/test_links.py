@@ -115,6 +115,10 @@ def test_what_was_held_against_what_is_said_with_lines() -> None:
     assert any("line 1 stands beside lines 3 to 10" in text for text in result.inconsistencies[0].inputs)
 
 
+def test_six_words_announce_a_report() -> None:
+    impossible("Accuracy: 0.8935\n\nClassification report, precision and recall per class:\n" + REPORT)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -245,6 +249,10 @@ def test_an_accuracy_beside_recalls_and_supports_is_a_mean_over_batches_where_th
     order: str, table: str, line: str, right: bool
 ) -> None:
     assert audit(order.format(table=table, line=line), power=False).exit_code == (0 if right else 1)
+
+
+def test_an_accuracy_beside_accuracies_of_classes_may_be_a_mean_over_batches() -> None:
+    assert ranks(ROWS.replace("recall", "accuracy") + "\nAccuracy: 0.93\n") == [Rank.UNLESS]
 
 
 SAID = "".join(

@@ -150,6 +150,13 @@ def test_scores_of_a_class_against_the_rest_go_with_its_counts() -> None:
         assert [claim.kind for claim in claims] == ["scores against the rest"] * found
 
 
+def test_five_values_that_a_score_may_have_are_all_listed() -> None:
+    # 90/100 and 40/50 of the classes: their mean, that by images, 130/150 over all decisions, and each.
+    values = [*column(P, a="0.80", b="0.90"), *column(R, a="0.80", b="0.90"), value("0.50", None, SPECIFICITY)]
+    (claim,) = check_report_scores(sheet_of(*values, sizes={"a": 50, "b": 100}))
+    assert "specificity of 0.8500, or 0.8333, or 0.8667, or 0.9000, or 0.8000; 0.50 is printed" in claim.message
+
+
 def test_extremes_of_a_sum_are_those_of_trying_all() -> None:
     generator = np.random.default_rng(3)
     for _ in range(50):

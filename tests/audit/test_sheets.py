@@ -251,6 +251,14 @@ def test_a_short_number_among_doubles_in_full_has_lost_its_zeros() -> None:
 
 
 @pytest.mark.parametrize(
+    ("others", "unit"), [("0.9112 0.8521", "0.0001"), ("0.91 0.85", "0.01"), ("91.12% 85.21%", "0.01")]
+)
+def test_zeros_of_an_overall_value_are_digits_where_two_others_have_as_many_decimals(others: str, unit: str) -> None:
+    scores = [value(text, None, measure) for text, measure in zip(others.split(), (RECALL, Measure.F1), strict=True)]
+    assert make_cells([value("0.9300"), *scores])[0].unit == Fraction(unit)
+
+
+@pytest.mark.parametrize(
     ("texts", "error"), [("0.5000 0.2500", Fraction(2, 2**11)), ("0.500 0.2500", 0), ("0.5000 0.4957", 0), ("", 0)]
 )
 def test_numbers_of_four_decimals_are_in_half_precision_where_all_are(texts: str, error: Fraction) -> None:

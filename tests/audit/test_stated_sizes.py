@@ -46,6 +46,7 @@ def test_a_share_of_no_whole_images_is_found_where_a_sentence_says_the_sizes(sen
         "We augment to 50 images per class.",
         "At least 50 images per class were collected.",
         "900 images, 150 of each class.",  # most values are no shares of 150... of 50 they are
+        "450 test images, 150 of each class.",  # most values are no shares of 150
         "50 images per class. In another study: 40 images per class.",
         "There are 50 images.",
     ],
@@ -61,3 +62,11 @@ def test_whole_percentages_of_a_part_of_the_images_are_a_condition() -> None:
     found = audit(f"Our data: 50 images per class, a fifth of each split is used.\n{table}", power=False).findings
     assert [finding.rank for finding in found] == [Rank.UNLESS]
     assert any("are those of other images" in text for text in found[0].conditions)
+
+
+def test_a_share_that_floats_cut_off_to_the_percentage_below_is_one_of_the_images() -> None:
+    assert int(29 / 50 * 100) == 57
+    text = (
+        "The test set has 50 images per class.\n\n| class | accuracy |\n|---|---|\n| sea | 57 % |\n| town | 93.07 % |\n"
+    )
+    assert "93.07 %" in [finding.values[0].printed.text for finding in audit(text, power=False).findings]
