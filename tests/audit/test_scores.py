@@ -307,6 +307,12 @@ def test_f1_is_that_of_precision_and_recall(
     )
 
 
+def test_a_precision_that_may_be_exactly_zero_excuses_every_f1() -> None:
+    # Half a unit below it is 2**-22, which is the error of four roundoffs of float32.
+    values = [*column(PRECISION, a="0.000000238418579101563", b="0.7"), *column(RECALL, a="0.6"), *column(F1, a="0.9")]
+    assert list(check_scores(sheet_of(*values))) == []
+
+
 @pytest.mark.parametrize(
     ("texts", "fields", "found"),
     [
