@@ -20,6 +20,7 @@ DISHONEST = {
     "fence": "Accuracy: 0.95\n\n```\n" + BLOCK + "```\n",
     "two classes": "91 9\n6 94\nAccuracy: 0.95\n",
     "balanced accuracy": BLOCK + "Balanced accuracy: 0.95\n",
+    "two of three classes most often right": "Accuracy: 0.95\n40 3 1\n2 38 4\n3 17 13\n",
     "four classes": "Accuracy: 0.76\n48 1 0 1\n2 46 1 1\n0 3 45 2\n1 0 5 44\n",
 }
 HONEST = {
@@ -49,6 +50,7 @@ HONEST = {
     "training": BLOCK + "Train accuracy: 0.99\n",
     "best": BLOCK + "Best accuracy: 0.99\n",
     "cross validation": BLOCK + "Cross-validated accuracy: 0.84\n",
+    "out of bag": BLOCK + "OOB accuracy: 0.867\n\nTest accuracy: 0.7\n",
     "mean over folds": BLOCK + "Mean accuracy: 0.84\n",
     "of a named network": BLOCK + "ResNet accuracy: 0.84\n",
     "more rows": BLOCK + "1 2 3\nAccuracy: 0.5\n",

@@ -23,6 +23,10 @@ TABLES = {
     "wide": "model,split,Acc_dune,Acc_bay,macro_acc\nours,test,0.83,0.91,0.87",
     "HTML": "<table><tr><th>Class</th><th>Accuracy</th></tr><tr><td>dune</td><td>0.83</td></tr>"
     "<tr><td>bay</td><td><b>0.91</b></td></tr><tr><td>Macro avg</td><td>0.87</td></tr></table>",
+    "HTML with a title in its first row": "<table><tr><th colspan=4>Results<tr><th>Metric<th>dune<th>bay<th>Macro avg"
+    "<tr><td>Accuracy<td>0.83<td>0.91<td>0.87</table>",
+    "LaTeX without a brace": "\\begin{tabular}{lc\nClass & Accuracy \\\\\ndune & 0.83 \\\\\nbay & 0.91 \\\\\n"
+    "Macro avg & 0.87\n\\end{tabular}",
     "LaTeX": "\\begin{tabular}{lc}\n\\toprule\nClass & Accuracy \\\\\n\\midrule\ndune & \\textbf{0.83} \\\\\n"
     "bay & 0.91 \\\\\n"
     "\\midrule\nMacro avg & 0.87 \\\\\n\\bottomrule\n\\end{tabular}",
@@ -181,6 +185,20 @@ def test_values_of_the_weakest_classes_are_a_part_and_no_mean_is_of_them() -> No
     tables = read(text).tables
     assert [table.partial for table in tables if classes(table)] == [True]
     assert all(not summaries(table) for table in tables if classes(table))
+    assert only("| Class | Accuracy |\n|---|---|\n| dune | 0.83 |\n| ... | |\n| bay | 0.91 |").partial
+
+
+def test_a_heading_parts_a_table_from_what_is_below_the_heading_alone() -> None:
+    matrix = "[[83 17]\n [9 91]]"
+    parted = (read(f"{TABLES['Markdown']}\n\n{heading}{matrix}") for heading in ("# ResNet\n", ""))
+    assert [len(document.tables) for document in parted] == [2, 1]
+    assert "overall" in summaries(only(f"{TABLES['Markdown']}\n\nOverall accuracy: 0.87\n# ResNet"))
+
+
+def test_ranks_in_a_table_without_a_header_are_no_classes() -> None:
+    table = "<table><tr><td>1<td>dune<td>0.9<tr><td>2<td>bay<td>0.8</table>"
+    tables = read(f"Accuracy by class\n\n{table}\n\nAccuracy of sea: 0.7").tables
+    assert all("1" not in classes(table) for table in tables)
 
 
 def test_values_of_boxes_are_not_of_whole_images() -> None:

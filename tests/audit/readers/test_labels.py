@@ -65,6 +65,18 @@ def test_names_before_the_measure_are_classes_where_three_stand_together() -> No
 def test_a_class_that_is_called_train_is_no_image_set() -> None:
     table = only("AP for dune = 0.61\nAP for train = 0.72\nAP for sea = 0.83")
     assert "train" in classes(table, Measure.AVERAGE_PRECISION)
+    assert "train" in classes(only("Accuracy of each class:\ndune: 0.61\ntrain: 0.72"))
+
+
+def test_headings_that_name_image_sets_are_no_classes() -> None:
+    text = "Train\nprecision: 0.9\nrecall: 0.8\nimages: 90\n\nTest\nprecision: 0.7\nrecall: 0.6\nimages: 50"
+    assert [classes(table, Measure.PRECISION) for table in read(text).tables] == [{}] * 4
+
+
+@pytest.mark.parametrize(("blank", "names"), [(2, ["sea", "ice", "fen"]), (3, [])])
+def test_a_mean_up_to_three_lines_above_a_list_tells_its_measure(blank: int, names: list[str]) -> None:
+    (table,) = read("Mean F1: 0.5\n" + "\n" * blank + "sea: 0.4\nice: 0.5\nfen: 0.6").tables
+    assert list(classes(table, Measure.F1)) == names
 
 
 def test_a_second_pass_over_the_classes_is_a_second_table() -> None:
@@ -176,3 +188,5 @@ def test_several_measures_of_a_class_stand_on_one_line() -> None:
     table = only("- **Dune**: precision 0.91, recall 0.88\n- **Bay**: precision 0.87, recall 0.90")
     assert classes(table, Measure.PRECISION) == {"Dune": "0.91", "Bay": "0.87"}
     assert classes(table, Measure.RECALL) == {"Dune": "0.88", "Bay": "0.90"}
+    (table,) = read("Accuracy of sea: 0.90  Accuracy of ice: 0.80 recall: 0.70").tables
+    assert "sea" not in classes(table, Measure.RECALL)

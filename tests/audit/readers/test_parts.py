@@ -752,8 +752,8 @@ def test_numbers_that_are_no_values_and_numbers_of_images() -> None:
 
 
 def test_text_behind_comment_marks_keeps_its_columns() -> None:
-    lines = ["# sea   0.5", "  # bay 0.4", "# ice   0.3", "no comment 5"]
-    assert blank_comment_marks(lines) == ("  sea   0.5", "    bay 0.4", "  ice   0.3", "no comment 5")
+    lines = ["# Class Acc", "  # bay 0.4", "# ice   0.3", "no comment 5"]
+    assert blank_comment_marks(lines) == ("  Class Acc", "    bay 0.4", "  ice   0.3", "no comment 5")
 
 
 def test_three_lines_with_a_loss_are_a_log() -> None:
