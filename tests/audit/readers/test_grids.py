@@ -40,6 +40,14 @@ def test_the_same_values_are_read_from_every_table(text: str) -> None:
     assert summaries(table) == {"macro": "0.87"}
 
 
+def test_a_caption_that_goes_on_below_names_the_measure_with_its_last_letter() -> None:
+    (table,) = read(
+        "\\begin{table}\n\\caption{Per-class accuracy\nof the net.}\n\\begin{tabular}{lc}\nClass & ResNet \\\\\n"
+        "dune & 0.83 \\\\\nbay & 0.91 \\\\\n\\end{tabular}\n\\end{table}"
+    ).tables
+    assert classes(table, Measure.ACCURACY) == {"dune": "0.83", "bay": "0.91"}
+
+
 def test_a_value_keeps_the_line_that_it_stands_on_in_either_direction() -> None:
     rows = only(TABLES["Markdown"]).values
     columns = only(TABLES["by column"]).values

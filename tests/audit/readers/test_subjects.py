@@ -45,6 +45,7 @@ def test_a_label_names_a_class(label: str, measure: Measure, name: str) -> None:
         ("The average precision score for all classes", AP, Average.MACRO),
         ("Mean AP", AP, Average.MACRO),
         ("mAP@0.5", AP, Average.MACRO),
+        ("mAP.", AP, Average.MACRO),
         ("F1 (macro)", Measure.F1, Average.MACRO),
         ("Weighted F1-score", Measure.F1, Average.WEIGHTED),
         ("Micro recall", Measure.RECALL, Average.MICRO),

@@ -70,7 +70,7 @@ def _skip_columns(text: str) -> str:
 def find_closing(text: str) -> int:
     """Return the index of the bracket that closes the bracket at index 0.
 
-    If it is never closed, return the last index of the text.
+    If it is never closed, return the length of the text.
     """
     pair = {"{": "}", "[": "]"}[text[0]]
     depth, step = 0, {text[0]: 1, pair: -1}
@@ -78,7 +78,7 @@ def find_closing(text: str) -> int:
         depth += step.get(character, 0)
         if depth == 0:
             return index
-    return len(text) - 1
+    return len(text)
 
 
 def _rows_of_latex(lines: Sequence[str], first: int, mark: str) -> Iterator[tuple[int, list[str]]]:

@@ -12,7 +12,7 @@ REMEMBERED = 20_000  # labels: a report has few different ones, a log repeats th
 LONGEST = 200  # characters of a label; what is longer is prose
 
 # Each pattern is searched in the lower-cased label, `_` and `-` as spaces; the first measure that matches counts.
-THRESHOLD = r"(?: ?@? ?[\[(]?(?:iou ?=? ?)?[01]?\.?\d{1,2}(?: ?[:\- ] ?0?\.?\d{2,3}){0,2}[\])]?)?(?![\w.])"
+THRESHOLD = r"(?: ?@? ?[\[(]?(?:iou ?=? ?)?[01]?\.?\d{1,2}(?: ?[:\- ] ?0?\.?\d{2,3}){0,2}[\])]?)?(?!\w|\.\d)"
 MEASURES: tuple[tuple[Measure, Average | None, re.Pattern[str]], ...] = tuple(
     (measure, average, re.compile(pattern))
     for measure, average, pattern in (
