@@ -15,6 +15,7 @@ from in4310repro.audit.claims import CONDITIONS, FORMATS, ROUNDED, Claim, descri
 from in4310repro.audit.confusion import check_matrix, matrix_counts
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.intervals import Interval, Rounding
+from in4310repro.audit.links import Link
 from in4310repro.audit.matrix_scores import score_matrix
 from in4310repro.audit.search import check_unsized
 from in4310repro.audit.shares import check_floor, check_totals, least_average_precision, list_ranked
@@ -104,6 +105,29 @@ def test_what_is_excluded_names_the_ways_of_rounding_that_are_no_condition() -> 
     assert judged(excluded=("x", FORMATS), conditions=("c", CUT)).excluded == ("x", ROUNDED)
     assert judged(conditions=(TWICE,)).excluded == (ROUNDED,)
     assert (judged(readings=("r",)).readings, judged(inputs=("i",)).inputs) == (("r",), ("i",))
+
+
+@pytest.mark.parametrize(
+    ("kind", "lines", "of_matrix", "rests"),
+    [
+        ("mean", (1, 2), False, True),
+        ("mean", (1,), False, False),
+        ("mean", (2,), False, False),
+        # The matrix is of the table.
+        ("confusion matrix", (1,), False, False),
+        ("confusion matrix", (2,), False, True),
+        # The matrix stands beside the table, as the second value does.
+        ("confusion matrix", (1,), True, True),
+        ("confusion matrix", (2,), True, False),
+    ],
+)
+def test_a_claim_rests_on_a_link_where_it_uses_what_stands_on_both_sides(
+    kind: str, lines: tuple[int, ...], of_matrix: bool, rests: bool
+) -> None:
+    link = Link(text="t", lines=frozenset({2}), matrix=of_matrix, conditions=("c",))
+    cells = make_cells([value("0.50", "a", line=line) for line in lines])
+    made = make_finding(Claim(kind=kind, message="m", cells=tuple(cells)), replace(sheet_of(), links=(link,)))
+    assert (made.conditions, made.inputs) == (("c",) * rests, ("t",) * rests)
 
 
 @pytest.mark.parametrize(

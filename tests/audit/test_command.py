@@ -29,6 +29,7 @@ def outcomes(folder: Path, *texts: str) -> list[Outcome]:
     [
         ((GOOD,), 0),
         ((WRONG,), 1),
+        ((GOOD.replace("0.5500", "0.0000"),), 1),
         (("nothing here",), 2),
         ((GOOD, "nothing here"), 2),
         (("nothing here", WRONG, GOOD), 1),
@@ -107,6 +108,7 @@ def test_show_lists_what_is_recognised_and_names_what_is_not(tmp_path: Path) -> 
     missing = command.list_recognised(tmp_path / "nowhere.md")
     assert isinstance(missing, Outcome)
     assert missing.exit_code == 2
+    assert "nowhere.md does not exist" in missing.error
 
 
 def test_names_in_a_report_are_text_in_what_is_printed(tmp_path: Path) -> None:

@@ -55,6 +55,15 @@ def test_a_line_that_was_not_understood_may_belong_to_a_table_twelve_lines_away(
     assert gaps(alone, of=document(alone, unread=(unread,))) == (expected if line <= 12 else [])
 
 
+@pytest.mark.parametrize(("line", "is_near"), [(7, False), (8, True), (32, True), (33, False)])
+def test_classes_of_another_table_up_to_twelve_lines_away_may_belong_to_a_mean(line: int, is_near: bool) -> None:
+    classes = [value(text, name, line=20) for name, text in (("a", "0.50"), ("b", "0.25"))]
+    made = table(*classes, value("0.60", None, ACCURACY, Average.MACRO, line=20))
+    others = table(value("0.80", "c", line=line), value("0.90", "d", line=line), name="u")
+    ((found,), _) = accuse([sheet(made, document(made, others), Options())])
+    assert found.conditions == ("the classes of u belong to it, too",) * is_near
+
+
 TEXT = "accuracy 0.7"
 
 

@@ -53,6 +53,15 @@ def test_means_of_f1s_stay_within_their_bounds_for_any_weights() -> None:
         assert float(bounds.low) - 1e-12 <= f1 <= float(bounds.high) + 1e-12
 
 
+@pytest.mark.parametrize("text", ["{word}{gap}{scores}", "{scores}{gap}{word}"], ids=["above", "below"])
+@pytest.mark.parametrize(("word", "near"), [("Keras", 3), ("These are medians.", 10)])
+def test_words_about_scores_excuse_them_within_a_few_lines(text: str, word: str, near: int) -> None:
+    for lines, rank in ((near, Rank.UNLESS), (near + 1, Rank.IMPOSSIBLE)):
+        scores = "Precision: 0.850, Recall: 0.900, F1: 0.980"
+        (found,) = audit(text.format(word=word, gap="\n" * lines, scores=scores), power=False).findings
+        assert found.rank is rank
+
+
 @pytest.mark.parametrize(
     ("f1", "average", "other", "conditions"),
     [

@@ -102,6 +102,9 @@ def test_a_table_with_an_unknown_class_has_no_level() -> None:
     unknown = Counted(name="x", sizes=SUPPORTS, correct={**THIRD.correct, "a": None})
     assert list(find_high_level([unknown], CEILINGS)) == []
     assert list(find_equal_counts([unknown, FOURTH])) == []
+    # One right image of one would be odd.
+    alone = Counted(name="x", sizes={"a": 1}, correct={"a": None})
+    assert list(find_high_level([alone], {"c": Fraction("0.04")})) == []
 
 
 @pytest.mark.parametrize(("ceiling", "found"), [("0.049", 1), ("0.05", 0), ("0.051", 0)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from in4310repro.audit.document import Average, Document, Measure, Table, Value
@@ -53,23 +55,26 @@ def test_a_token_accuracy_beside_scores_of_entities_is_a_condition(made: Table, 
 
 
 @pytest.mark.parametrize(
-    ("made", "lines"),
+    "made",
     [
-        (entities(), ()),
+        entities(),
         # Every token has a label, so that the classes are all of them.
-        (entities(names="LOC O PER"), ()),
-        (entities(names="LOC dog cow"), ()),
+        entities(names="LOC O PER"),
+        entities(names="LOC dog cow"),
         # The micro average of single labels is their accuracy.
-        (entities(micro(F1, "0.97")), ()),
-        # Words further away are about something else.
-        (entities(), *[("tokens", *[""] * 10)]),
+        entities(micro(F1, "0.97")),
+        # Of entities, precision and recall would stand beside F1.
+        entities(value("0.66", None, F1, Average.OVERALL, line=5)),
     ],
 )
-def test_another_accuracy_beside_its_classes_is_no_condition(made: Table, lines: tuple[str, ...]) -> None:
-    if lines:
-        values = tuple(value(v.printed.text, v.class_name, v.measure, v.average, line=11) for v in made.values)
-        made = table(*values)
-    assert judged(made, *lines)[0] is Rank.IMPOSSIBLE
+def test_another_accuracy_beside_its_classes_is_no_condition(made: Table) -> None:
+    assert judged(made)[0] is Rank.IMPOSSIBLE
+
+
+@pytest.mark.parametrize(("line", "is_near"), [(4, False), (5, True), (17, True), (18, False)])
+def test_words_of_entities_are_about_classes_up_to_six_lines_away(line: int, is_near: bool) -> None:
+    made = table(*(replace(each, printed=replace(each.printed, line=11)) for each in entities().values))
+    assert judged(made, *[""] * (line - 1), "tokens")[0] is (Rank.UNLESS if is_near else Rank.IMPOSSIBLE)
 
 
 REPORT = """accuracy:  97.62%; precision:  89.20%; recall:  89.08%; FB1:  89.14
@@ -102,6 +107,9 @@ def test_a_report_of_entities_accuses_nobody_of_its_token_accuracy() -> None:
             (),
         ),
         (table(*column(RECALL, a="0.5", b="0.5"), micro(PRECISION, "0.6"), micro(RECALL, "0.5")), (OF_TOKENS,)),
+        # Half of the classes are named as entities are, and fewer.
+        (table(*column(RECALL, **dict.fromkeys(("DATE", "TIME", "a", "b"), "0.5"))), (OF_TOKENS,)),
+        (table(*column(RECALL, **dict.fromkeys(("DATE", "TIME", "a", "b", "c"), "0.5"))), (SEVERAL,)),
     ],
 )
 def test_what_says_that_an_image_has_one_label(made: Table, conditions: tuple[str, ...]) -> None:

@@ -1,0 +1,69 @@
+"""Confusion matrices beside scores: what batches, folds or other images excuse, and what they do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from in4310repro.audit.averages import BATCH
+from in4310repro.audit.confusion import OTHER
+from in4310repro.audit.examine import audit
+from in4310repro.audit.verdicts import Finding, Rank
+
+# 255 of 300 images are right.
+MATRIX = "Confusion matrix:\n[[90  6  4]\n [ 9 93  8]\n [ 6 12 72]]\n"
+SMALL = "Confusion matrix:\n[[8 4]\n [2 7]]\n"
+
+
+def contradictions(text: str, **options: Any) -> list[Finding]:
+    """Return the contradictions of the matrix, each of them impossible where it has no condition."""
+    found = [each for each in audit(text, power=False, **options).findings if each.kind == "confusion matrix"]
+    assert all(each.rank is (Rank.UNLESS if each.conditions else Rank.IMPOSSIBLE) for each in found)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "text", "excused"),
+    [
+        # 211 of 256 images in four batches, and all 44 of the fifth: (211 / 64 + 1) / 5 = 0.8594.
+        ("0.86", "The accuracy is a mean over batches of 64.", True),
+        ("0.86", "", False),
+        # Two batches, with one right image in the second, give the highest mean: (254 / 299 + 1) / 2 = 0.9247.
+        ("0.95", "The accuracy is a mean over batches of 64.", False),
+    ],
+)
+def test_a_mean_over_batches_excuses_an_accuracy_that_batches_give_where_the_text_speaks_of_them(
+    accuracy: str, text: str, excused: bool
+) -> None:
+    (found,) = contradictions(f"{MATRIX}Accuracy: {accuracy}\n\n{text}")
+    assert found.conditions == (f"the value is a mean over batches of up to {BATCH} images",) * excused
+
+
+@pytest.mark.parametrize(("folds", "conditions"), [(None, ()), (5, ("the values are means over 5 folds or runs",))])
+def test_a_class_of_other_images_than_its_sum_in_the_matrix_may_be_a_mean_over_folds(
+    folds: int | None, conditions: tuple[str, ...]
+) -> None:
+    table = "|class|recall|support|\n|---|---|---|\n|sea|0.90|100|\n|town|0.85|110|\n|wood|0.80|91|\n\n"
+    (found,) = contradictions(table + MATRIX, folds=folds)
+    assert found.message == "wood has 91 images, as printed; its sum in the confusion matrix is 90"
+    assert found.conditions == conditions
+
+
+@pytest.mark.parametrize(
+    ("recalls", "matrix", "conditions"), [("0.90 0.85 0.70", MATRIX, ()), ("0.67 0.70", SMALL, (OTHER,))]
+)
+def test_a_matrix_is_of_the_images_of_a_table_where_two_recalls_and_half_of_them_agree(
+    recalls: str, matrix: str, conditions: tuple[str, ...]
+) -> None:
+    rows = "".join(f"|{name}|{recall}|\n" for name, recall in enumerate(recalls.split()))
+    (found,) = contradictions(f"|class|recall|\n|---|---|\n{rows}\n{matrix}")
+    assert found.conditions == conditions
+
+
+@pytest.mark.parametrize(("number", "more"), [(5, ""), (6, "1 more")])
+def test_of_many_contradictions_five_are_named_and_the_others_counted(number: int, more: str) -> None:
+    labels = ("Accuracy", "Kappa", "MCC", "Macro recall", "Macro precision", "Macro F1")[:number]
+    (found,) = contradictions(MATRIX + "".join(f"{label}: 0.10\n" for label in labels))
+    assert (found.message.count(" is printed as "), len(found.values)) == (5, number)
+    assert found.message.partition("; and ")[2] == more
