@@ -79,9 +79,7 @@ def _has_same_images(best: Comparison, sheet: Sheet, classes: int) -> bool:
     mostly = 2 * best.agreeing >= best.compared
     if sheet.sizes and best.complete:
         return mostly or sheet.alone
-    if sheet.sizes:
-        return 2 * best.sums >= classes and mostly and best.agreeing >= 2
-    return mostly and best.agreeing >= 2
+    return mostly and best.agreeing >= 2 and (not sheet.sizes or 2 * best.sums >= classes)
 
 
 def _order_classes(
@@ -178,22 +176,18 @@ def _claim_sum(sheet: Sheet, name: str, scores: Scores, place: int, orientation:
 
 
 def _explain_by_batches(claim: Claim, cell: Cell, scores: Scores, sheet: Sheet) -> Claim:
-    """Return the claim. If a mean over batches can give the reported accuracy, add a condition to the claim.
+    """Return the claim. If the value may be a mean over batches, add that as a condition.
 
-    The condition says that the accuracy may be such a mean, in which case there is no contradiction.
+    The mean of the batches' accuracies has bounds; those of other scores depend on the images of each batch.
     """
-    if (
-        not sheet.in_batches
-        or cell.value.measure is not Measure.ACCURACY
-        or cell.value.average is Average.MACRO
-        or belongs_to_report(cell, sheet)
-    ):
+    if not sheet.in_batches or belongs_to_report(cell, sheet):
         return claim
-    printed, exact = interval_of(cell, Rounding.ROUNDED), Interval(low=scores.accuracy, high=scores.accuracy)
-    recalls = [recall for recall in scores.by_measure[Measure.RECALL] if recall is not None]
-    classes = Interval(low=min(recalls), high=max(recalls))
-    if not nearest_batch_mean(exact, sum(scores.sizes), printed, classes).meets(printed):
-        return claim
+    if cell.value.measure is Measure.ACCURACY and cell.value.average is not Average.MACRO:
+        printed, exact = interval_of(cell, Rounding.ROUNDED), Interval(low=scores.accuracy, high=scores.accuracy)
+        recalls = [recall for recall in scores.by_measure[Measure.RECALL] if recall is not None]
+        classes = Interval(low=min(recalls), high=max(recalls))
+        if not nearest_batch_mean(exact, sum(scores.sizes), printed, classes).meets(printed):
+            return claim
     return replace(claim, conditions=(*claim.conditions, f"the value is a mean over batches of up to {BATCH} images"))
 
 

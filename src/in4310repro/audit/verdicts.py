@@ -205,11 +205,6 @@ class Audit:
             return "Nothing could be checked: no printed number is bound by another"
         return f"Nothing impossible in {format_number(len(self.compared), 'value')}; they may still be wrong"
 
-    def rank_of(self, value: Value) -> Rank | None:
-        """Return the worst severity (rank) of the findings that use a value; None if no finding uses it."""
-        ranks = [finding.rank for finding in self.findings if any(value is used for used in finding.values)]
-        return min(ranks, key=list(Rank).index, default=None)
-
 
 def format_number(count: int, noun: str) -> str:
     """Return a count followed by its noun, which gets a plural "s" if the count is not 1."""
