@@ -99,6 +99,20 @@ def test_a_hundred_thousand_images_are_searched_at_once(positives: int | None, d
     assert found[0]
 
 
+@pytest.mark.parametrize(("images", "undecided"), [(1413, False), (1414, True)])
+def test_nothing_is_decided_of_more_than_a_million_pairs(images: int, undecided: bool) -> None:
+    # Without a recall, P positives have P + 1 pairs: 998,990 for P from 1 to 1412, and 1,000,404 to 1413.
+    scores = {Measure.F1: about(Fraction(1), 2), Measure.BALANCED_ACCURACY: about(Fraction(0), 2)}
+    assert has_counts(scores, Split(total=images)) is undecided
+
+
+@pytest.mark.parametrize("measure", [Measure.PRECISION, Measure.F1])
+def test_a_score_of_exactly_zero_needs_no_right_positive(measure: Measure) -> None:
+    zero = {measure: Interval(low=Fraction(0), high=Fraction(0))}
+    assert has_counts(zero, Split(total=4, positives=2))
+    assert not has_counts(zero | {Measure.RECALL: about(Fraction(1, 2), 2)}, Split(total=4, positives=2))
+
+
 def report(scores: Mapping[Measure, Fraction], decimals: int, percent: bool = False) -> str:
     lines = []
     for name, measure in SCORES.items():
@@ -152,7 +166,10 @@ RECALLS = "| class | recall |\n|---|---|\n| sea | 0.92 |\n| town | 0.84 |\n"
         ("Test set: 100 positives, 200 negatives, F1 at its own threshold\n" + LINES, Rank.UNLESS),
         ("Test set: 100 positives, 200 negatives\n" + LINES + "\nThe other network\n" + LINES, Rank.UNLESS),
         ("The data set has 100 positives and 200 negatives.\n\n\n\n" + LINES, Rank.UNLESS),
+        ("We ran 5 folds.\n" + 20 * "\n" + "Test set: 100 positives, 200 negatives\n" + LINES, Rank.UNLESS),
         ("Trained on 100 positives, 200 negatives\n" + LINES, None),
+        ("Test set: 100 positives, 200 negatives\n" + LINES.replace("F1", "Macro F1"), None),
+        ("Test set: 100 positives, 200 negatives\n" + LINES.replace("0.93", "0.93 ± 0.01"), None),
         ("100 true positives, 200 true negatives\n" + LINES, None),
         ("91 positives of 300\n" + LINES, None),
         ("Test set: 0 positives, 200 negatives\n" + LINES, None),
@@ -164,6 +181,13 @@ RECALLS = "| class | recall |\n|---|---|\n| sea | 0.92 |\n| town | 0.84 |\n"
 def test_the_rank_follows_from_what_the_text_says(text: str, rank: Rank | None) -> None:
     ranks = {finding.rank for finding in audit(text, power=False).findings if finding.kind == "binary scores"}
     assert ranks == ({rank} if rank else set())
+
+
+@pytest.mark.parametrize("images", ["100 positives and 200 negatives", "300 images"])
+def test_a_claim_names_the_images_that_the_text_has(images: str) -> None:
+    (found,) = audit(f"Test set: {images}\n{LINES}", power=False).findings
+    assert found.message.endswith(f" of {images}")
+    assert found.inputs == (f"{images}, as line 1 says",)
 
 
 def test_precision_and_recall_alone_may_be_averages_over_both_classes() -> None:

@@ -325,6 +325,7 @@ def test_scores_of_a_matrix_by_hand_are_none_where_they_are_undefined() -> None:
     assert score_matrix([[1]]).accuracy == 1
     alone = score_matrix([[2, 0], [0, 0]])
     assert (alone.accuracy, alone.kappa) == (Fraction(1), None)
+    assert alone.of_class(Measure.BALANCED_ACCURACY, 0) == ()
     empty = score_matrix([[0, 0], [0, 0]])
     assert (empty.accuracy, empty.kappa, empty.by_measure[PRECISION]) == (Fraction(0), None, (None, None))
 

@@ -7,7 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, cohen_kappa_score, precision_recall_fscore_support
+from sklearn.metrics import (
+    average_precision_score,
+    cohen_kappa_score,
+    matthews_corrcoef,
+    precision_recall_fscore_support,
+)
 
 from in4310repro.audit.averages import batch_means
 from in4310repro.audit.document import Measure
@@ -54,7 +59,9 @@ def test_the_scores_of_a_matrix_are_those_of_scikit_learn() -> None:
     counts = [[int(((truth == i) & (guess == j)).sum()) for j in range(4)] for i in range(4)]
     scores = score_matrix(counts)
     precision, recall, f1, support = precision_recall_fscore_support(truth, guess)
-    for measure, expected in ((Measure.PRECISION, precision), (Measure.RECALL, recall), (Measure.F1, f1)):
+    mcc = [matthews_corrcoef(truth == place, guess == place) for place in range(4)]
+    theirs = {Measure.PRECISION: precision, Measure.RECALL: recall, Measure.F1: f1, Measure.MATTHEWS: mcc}
+    for measure, expected in theirs.items():
         assert [float(value or 0) for value in scores.by_measure[measure]] == pytest.approx(expected, rel=1e-12)
     assert scores.sizes == tuple(support)
     assert scores.kappa is not None
@@ -96,7 +103,7 @@ def test_means_over_batches_reach_from_the_least_to_the_most_that_trying_all_las
     assert 0 <= float(bounds.high) - max(means) <= 5e-12
 
 
-@pytest.mark.parametrize(("positives", "negatives"), [(1, 1), (1, 5), (2, 3), (3, 3), (4, 2)])
+@pytest.mark.parametrize(("positives", "negatives"), [(1, 1), (1, 5), (2, 3), (3, 3), (4, 2), (3, 0)])
 def test_the_floor_is_the_least_average_precision_of_all_rankings(positives: int, negatives: int) -> None:
     images = positives + negatives
     worst = min(

@@ -103,11 +103,20 @@ def test_shares_rounded_before_they_become_percentages_are_accused_of_nothing(pr
         assert audit(report(seed, printing), power=False).inconsistencies == ()
 
 
-def test_a_share_with_all_its_decimals_is_held_to_its_class_size() -> None:
-    table = "| Class | Accuracy | Images |\n|---|---|---|\n| sea | 95.37% | 60 |\n| sky | 91.80% | 61 |"
-    # 56/61 is 0.918033 and 57/61 0.934426; 57/60 is 0.95 and 58/60 0.966667.
-    kinds = [f.kind for f in audit(table, power=False).inconsistencies]
-    assert kinds == ["count"]
+@pytest.mark.parametrize(
+    ("texts", "kinds"),
+    [
+        # 56/61 is 0.918033 and 57/61 0.934426; 57/60 is 0.95 and 58/60 0.966667.
+        ("95.37% 91.80%", ["count"]),
+        # 56/60 is 0.9333 and 56/61 0.918: a zero does not say that 0.930 was rounded to 0.93, and 0.920 does.
+        ("0.930 0.000", ["count"]),
+        ("0.930 0.920 0", []),
+    ],
+)
+def test_a_share_with_all_its_decimals_is_held_to_its_class_size(texts: str, kinds: list[str]) -> None:
+    rows = [f"| c{size} | {text} | {size} |" for size, text in enumerate(texts.split(), start=60)]
+    table = "\n".join(["| Class | Accuracy | Images |", "|---|---|---|", *rows])
+    assert [f.kind for f in audit(table, power=False).inconsistencies] == kinds
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
-from in4310repro.audit.bounds import extremes
+from in4310repro.audit.bounds import Tallies, extremes
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.examine import audit
+from in4310repro.audit.intervals import Interval, Rounding
+from in4310repro.audit.joint_counts import make_problem
 from in4310repro.audit.joint_scores import WEIGHTED_KAPPA, check_report_scores
 from in4310repro.audit.verdicts import Rank
 from tests.audit.by_hand import REPORT, column, sheet_of, value
@@ -108,6 +111,12 @@ def test_no_scores_of_a_matrix_are_accused(decimals: int) -> None:
         assert list(check_report_scores(sheet_of(*printed(matrix, decimals), sizes=sizes_by_name))) == []
 
 
+def test_no_scores_of_a_matrix_with_less_right_than_by_chance_are_accused() -> None:
+    matrix = np.array([[1, 0, 2], [1, 1, 2], [10, 0, 2]])
+    sizes = dict(zip("abc", matrix.sum(axis=1).tolist(), strict=True))
+    assert list(check_report_scores(sheet_of(*printed(matrix), sizes=sizes))) == []
+
+
 def test_what_is_claimed_of_small_classes_no_matrix_gives() -> None:
     generator, sizes = np.random.default_rng(5), (4, 3, 2)
     lines = [[s for s in itertools.product(range(size + 1), repeat=3) if sum(s) == size] for size in sizes]
@@ -168,12 +177,37 @@ def test_extremes_of_a_sum_are_those_of_trying_all() -> None:
         assert extremes(values, ranges, total) == (min(sums), max(sums))
 
 
-def test_a_narrow_accuracy_narrows_kappa() -> None:
-    values = [*column(P, a="0.8", b="0.8"), *column(R, a="0.8", b="0.8"), *column(F1, a="0.8", b="0.8")]
-    text = "Kappa: 0.70"
-    for accuracy, found in ((None, False), ("0.800", True)):
-        label = "accuracy (precision)"
-        over_all = [value(accuracy, None, Measure.ACCURACY, Average.OVERALL, line=3, label=label)] if accuracy else []
-        kappa = value(text.split()[1], None, Measure.KAPPA, line=4)
-        made = sheet_of(*values, *over_all, kappa, sizes={"a": 100, "b": 100})
-        assert bool(list(check_report_scores(made))) is found
+@pytest.mark.parametrize(
+    ("accuracy", "summary", "found"),
+    [
+        # Each class has 75 to 85 of 100 right.
+        (None, value("0.70", None, Measure.KAPPA, line=4), False),
+        ("0.800", value("0.70", None, Measure.KAPPA, line=4), True),
+        # An accuracy that the classes do not allow narrows nothing.
+        ("0.700", value("0.70", None, Measure.KAPPA, line=4), False),
+        # Of two classes, what is right of one is rejected of the other: it is the accuracy.
+        (None, value("0.75", None, SPECIFICITY, Average.MICRO, line=4), False),
+        (None, value("0.74", None, SPECIFICITY, Average.MICRO, line=4), True),
+    ],
+)
+def test_a_narrow_accuracy_narrows_what_the_classes_allow(accuracy: str | None, summary: Value, found: bool) -> None:
+    values = [each for measure in (P, R, F1) for each in column(measure, a="0.8", b="0.8")]
+    label = "accuracy (precision)"
+    over_all = [value(accuracy, None, Measure.ACCURACY, Average.OVERALL, line=3, label=label)] if accuracy else []
+    made = sheet_of(*values, *over_all, summary, sizes={"a": 100, "b": 100})
+    assert bool(list(check_report_scores(made))) is found
+
+
+def test_no_kappa_is_claimed_where_all_images_would_be_predicted_as_each_class() -> None:
+    # Each class has 50 of its 50 right among 100 predictions, and there are 100 images.
+    values = [*column(P, a="0.50", b="0.50"), *column(R, a="1.00", b="1.00"), value("0.50", None, Measure.KAPPA)]
+    assert list(check_report_scores(sheet_of(*values, sizes={"a": 50, "b": 50}))) == []
+
+
+def test_a_micro_average_is_what_is_printed_where_that_touches_it() -> None:
+    # One right image of two, and of two predicted ones, in each class: the micro average is 1/2.
+    problem = make_problem(sheet_of(*column(P, a="0.5", b="0.5"), *column(R, a="0.5", b="0.5"), sizes={"a": 2, "b": 2}))
+    assert problem is not None
+    below, only, above = (Interval(low=Fraction(a, 4), high=Fraction(b, 4)) for a, b in ((1, 2), (2, 2), (3, 4)))
+    tallies = Tallies(problem, Rounding.ROUNDED)
+    assert [tallies.micro(F1, printed) for printed in (below, above)] == [[below], [only]]
