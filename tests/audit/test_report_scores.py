@@ -111,8 +111,11 @@ def test_no_scores_of_a_matrix_are_accused(decimals: int) -> None:
         assert list(check_report_scores(sheet_of(*printed(matrix, decimals), sizes=sizes_by_name))) == []
 
 
-def test_no_scores_of_a_matrix_with_less_right_than_by_chance_are_accused() -> None:
-    matrix = np.array([[1, 0, 2], [1, 1, 2], [10, 0, 2]])
+@pytest.mark.parametrize("rows", [[[1, 0, 2], [1, 1, 2], [10, 0, 2]], [[90, 10, 0], [10, 90, 0], [25, 25, 0]]])
+def test_no_scores_of_a_matrix_are_accused_that_has_less_right_than_by_chance_or_a_class_without_any(
+    rows: list[list[int]],
+) -> None:
+    matrix = np.array(rows)
     sizes = dict(zip("abc", matrix.sum(axis=1).tolist(), strict=True))
     assert list(check_report_scores(sheet_of(*printed(matrix), sizes=sizes))) == []
 

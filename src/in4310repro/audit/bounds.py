@@ -10,7 +10,7 @@ from math import ceil, floor, sqrt
 
 from in4310repro.audit.averages import belongs_to_report
 from in4310repro.audit.document import SCORES, Average, Measure
-from in4310repro.audit.intervals import Interval, Rounding, weighted_mean
+from in4310repro.audit.intervals import Interval, Rounding, mean_interval, weighted_mean
 from in4310repro.audit.joint_counts import Choices, Problem
 from in4310repro.audit.scores import Class, f1_interval, find_predictions
 from in4310repro.audit.sheets import interval_of
@@ -72,7 +72,7 @@ class Tallies:
             for each in self.classes
             if (ks := [k for k, _, _ in each.choices])
         ]
-        return [Interval(low=wrong[1], high=wrong[0]), weighted_mean(recalls, [1] * len(recalls))]
+        return [Interval(low=wrong[1], high=wrong[0]), mean_interval(recalls, len(recalls))]
 
     @property
     def kappas(self) -> Sequence[Interval]:
@@ -107,13 +107,10 @@ class Tallies:
             expected = extremes([_dot(column, sizes) for column in apart], self.predicted, self.problem.images)
             missed = [each.size - min(k for k, _, _ in each.choices) for each in self.classes]
             most, fewest = _dot([max(row) for row in apart], missed), self.problem.images - self.right[1]
-            if expected[0] > 0:
-                images = self.problem.images
-                found.append(
-                    Interval(
-                        low=1 - Fraction(images * most, expected[0]), high=1 - Fraction(images * fewest, expected[1])
-                    )
-                )
+            images = self.problem.images
+            found.append(
+                Interval(low=1 - Fraction(images * most, expected[0]), high=1 - Fraction(images * fewest, expected[1]))
+            )
         return found
 
     @property
@@ -148,7 +145,7 @@ class Tallies:
         if not known or len(known) < len(spans):
             return ()
         sizes = [each.size for each in self.classes]
-        plain, weighted = weighted_mean(known, [1] * len(known)), weighted_mean(known, sizes)
+        plain, weighted = mean_interval(known, len(known)), weighted_mean(known, sizes)
         if average is Average.MACRO:
             return [plain]
         if average is Average.WEIGHTED:
@@ -188,7 +185,7 @@ class Tallies:
             return ()
         sizes = [sheet.sizes[name] for name in sheet.classes[measure]]
         found = [
-            weighted_mean(classes, [1] * len(classes)),
+            mean_interval(classes, len(classes)),
             weighted_mean(classes, sizes),
             *self.micro(measure, printed),
             *classes,

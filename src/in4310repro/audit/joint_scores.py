@@ -64,7 +64,8 @@ def _allow_intervals(cell: Cell) -> Allowed | None:
     if measure is Measure.ERROR and average is Average.OVERALL and is_compared(cell):
         return lambda tallies: tallies.errors
     if measure is Measure.MATTHEWS and average is None:
-        return lambda tallies: [*tallies.matthews, *tallies.of_rest(measure, None)]
+        # Where its bounds are unknown, those of each class against the rest exclude nothing.
+        return lambda tallies: tallies.matthews and [*tallies.matthews, *tallies.of_rest(measure, None)]
     if measure in OF_REST:
         return lambda tallies: tallies.of_rest(measure, average)
     if measure in SCORES and average is None:
