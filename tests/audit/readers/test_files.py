@@ -84,6 +84,16 @@ def test_a_worksheet_of_a_notebook_that_is_no_object_is_passed_over() -> None:
     assert list(classes(only(json.dumps(notebook)))) == ["Öland", "北"]
 
 
+def test_the_numbers_of_a_notebook_stand_in_its_lines_and_code_has_none() -> None:
+    text = "| Class | Recall |\n|---|---|\n| dune | 0.83 ± 0.02 |\n| bay | 0.91 |\n| std | 0.04 |"
+    cells = [{"cell_type": "code", "source": "0.5 > 0.4", "outputs": [{"text": text}]}]
+    document = read(json.dumps({"metadata": {}, "cells": cells}))
+    (table,) = document.tables
+    printed = [each for v in (*table.values, *table.asides) for each in (v.printed, v.spread) if each]
+    assert [(each.line, each.text) for each in printed] == [(5, "0.83"), (5, "0.02"), (6, "0.91"), (7, "0.04")]
+    assert [(each.line, each.kind) for each in document.context] == [(1, "name"), (2, "code")]
+
+
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for name, message in (("", "is a folder"), ("pipe", "is no regular file"), ("none", "does not exist")):
@@ -108,6 +118,12 @@ def test_hostile_texts_take_no_time(text: str) -> None:
     with pytest.raises(ValueError, match="no printed result"):
         read(text)
     assert time.process_time() - start < 15
+
+
+def test_an_object_on_one_long_line_is_read_in_a_moment() -> None:
+    start = time.process_time()
+    assert len(classes(only(json.dumps({"accuracy": {f"class {number}": 0.5 for number in range(3000)}})))) == 3000
+    assert time.process_time() - start < 3
 
 
 def test_a_log_four_times_as_long_takes_about_four_times_as_long() -> None:

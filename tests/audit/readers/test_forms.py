@@ -8,7 +8,7 @@ import pytest
 
 from in4310repro.audit.document import Measure
 from in4310repro.audit.readers import read
-from tests.audit.readers.described import classes, summaries
+from tests.audit.readers.described import classes, everything, summaries
 
 FORMS = {
     "colours": "\x1b[32mAccuracy of dune\x1b[0m: \x1b[1m83.00%\x1b[0m\nAccuracy of bay: 91.00%\n"
@@ -34,6 +34,24 @@ def test_a_detectors_values_stand_before_their_names() -> None:
     (table,) = read(text).tables
     assert classes(table, Measure.AVERAGE_PRECISION) == {"dune": "93.12%", "palm tree": "70.00%"}
     assert summaries(table, Measure.AVERAGE_PRECISION) == {"macro": "81.56%"}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Correctly Classified Instances 90 90 %", "1 <overall> accuracy 90 % (Correctly Classified Instances)"),
+        ("SEA Number: 10\nSEA Recall: 0.5", "2 SEA recall 0.5 (SEA Recall)"),
+        ("type: f1\na: b\nc: d\ne: f\nvalue: 0.9", "5 <> F1 0.9 (value of f1)"),
+    ],
+)
+def test_a_line_of_a_program_is_read_up_to_the_first_and_the_last_line(text: str, told: str) -> None:
+    assert everything(read(text))[-1].strip() == told
+
+
+def test_tables_right_above_and_below_an_object_are_read() -> None:
+    above, below = "Class  F1\n-----  ---\nsea    0.5", "Class: oak Class: elm\nF1 0.5 0.4\nRecall 0.3 0.2"
+    text = f'{above}\n{{"f1": {{"bay": 0.6, "fog": 0.7}}}}\n{below}'
+    assert read(text).formats == ("table below dashes", "JSON", "statistics by class")
 
 
 def test_sections_of_toml_by_measure_keep_their_decimals_and_lines(tmp_path: Path) -> None:

@@ -183,6 +183,8 @@ def test_an_overall_value_in_a_table_above_belongs_to_the_classes_below() -> Non
     tables = read(overall + "**Per-class accuracy:**\n\n" + TABLES["Markdown"]).tables
     assert [table.image_set for table in tables] == ["test", "val"]
     assert summaries(tables[0]) == {"macro": "0.87", "overall": "94.1%"}
+    best = read(f"| Metric | Value |\n|---|---|\n| Best accuracy | 94.8% |\n\n{TABLES['Markdown']}")
+    assert [list(summaries(table)) for table in best.tables] == [["overall"], ["macro"]]
 
 
 def test_values_of_the_weakest_classes_are_a_part_and_no_mean_is_of_them() -> None:
@@ -228,7 +230,7 @@ def test_a_detectors_table_of_spaces_has_its_all_row_as_the_mean() -> None:
 
 
 def test_a_row_with_values_and_no_name_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"line 4: a row with values .*empty class name"):
+    with pytest.raises(ValueError, match=r"line 1, '\| Class \| .*': line 4: a row with values .*empty class name"):
         read("| Class | Accuracy |\n|---|---|\n| dune | 0.83 |\n| | 0.91 |")
 
 

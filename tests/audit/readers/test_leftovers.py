@@ -87,6 +87,12 @@ def test_a_column_that_was_not_used_is_named_once() -> None:
     assert (left.line, left.why, left.measuring) == (3, "no rule used 0.71, 0.42, 0.57 below 'Strange'", False)
 
 
+def test_a_number_without_a_heading_is_named_in_its_own_line() -> None:
+    document = read("Accuracy of dune: 1.00, 0.77\nAccuracy of bay: 0.5 | x | 0.66\n\n\n0.50 1.00")
+    assert [(each.line, each.why) for each in document.unread] == [(1, "no rule used 0.77"), (2, "no rule used 0.66")]
+    assert [(each.line, each.kind) for each in document.context] == [(5, "value that is printed again")]
+
+
 @pytest.mark.parametrize("line", ["0.8667", "0.87 0.91 0.88", "[0.87 0.91 0.88]"])
 def test_a_bare_number_after_a_matrix_is_named_and_not_taken_for_a_score(line: str) -> None:
     document = read(f"Confusion matrix:\n[[36  3  1]\n [ 2 34  4]\n [ 0  6 34]]\n{line}\n")
@@ -159,8 +165,8 @@ def test_words_in_the_first_500_characters_of_a_line_say_that_entities_are_count
     assert {value.item for value in values if value.measure is Measure.F1} == {item}
 
 
-@pytest.mark.parametrize("other", ["O", "cat"])
-def test_scores_of_tags_and_of_other_classes_are_of_one_kind(other: str) -> None:
-    text = ENTITIES.replace("LOC", "B-LOC" if other == "O" else "dog").replace("PER", other).replace("micro", "macro")
+@pytest.mark.parametrize(("first", "other"), [("B-LOC", "O"), ("dog", "cat"), ("E-bike", "cat")])
+def test_scores_of_tags_and_of_other_classes_are_of_one_kind(first: str, other: str) -> None:
+    text = ENTITIES.replace("LOC", first).replace("PER", other).replace("micro", "macro")
     items = {value.item for table in read(text).tables for value in table.values}
     assert items == {Item.TOKEN if other == "O" else Item.IMAGE}

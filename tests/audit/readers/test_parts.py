@@ -683,6 +683,7 @@ def test_a_number_keeps_its_digits_and_its_sign() -> None:
         (["class,acc", "a,0.5", "b,0.6"], (3,), [(1, 2)]),
         (["class;acc", "a;0,5"], (), [(1, 2)]),
         (["class,acc"], (), []),
+        ([",recall,f1,x", "0,0.5,0.6,3"], (), [(1, 2)]),
     ],
 )
 @pytest.mark.parametrize("spaces", [False, True])
@@ -808,6 +809,11 @@ def test_folds_are_those_that_a_sentence_or_numbered_lines_tell(line: str, numbe
             (),
             [(1, [("a", "b"), ("c", "1"), ("d", "2")])],
         ),
+        (
+            ["+-+", "|a|b|", "+-+", "|c|", "|d|", "+-+", "|e|2|", "+-+"],
+            (),
+            [(1, [("a", "b"), ("c d", ""), ("e", "2")])],
+        ),
         (["> │ a\\|b │ c │", "├───┼───┤", "│ d │ 1 │"], (), [(1, [("a|b", "c"), ("d", "1")])]),
         (["Network | B", "Class | F1", "---|---", "c | 1"], (), [(2, [("Network", "B"), ("Class", "F1"), ("c", "1")])]),
     ],
@@ -895,6 +901,11 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
         ([f"[[1 2]{' ' * 199_988}[3 4]]"], (), [(1, 1, "", "0 1", "1 2; 3 4")]),
         ([f"[[1 2]{' ' * 199_989}[3 4]]"], (), []),
         (["Actual", "  sea ice total", "true", "sea 1 2 3", "ice 3 4 7"], (), [(2, 6, "", "sea ice", "1 2; 3 4")]),
+        (
+            [f"Examples labeled as {a} classified by model as b: 7 times" for a in "ab"],
+            (),
+            [(1, 2, "", "a b", "0 7; 0 7")],
+        ),
         (["[[1 2] 50% [class: sea]", "[3 4]] [class: ice]"], (), [(1, 2, "", "sea ice", "1 2; 3 4")]),
     ],
 )
@@ -924,6 +935,7 @@ def test_matrices_are_found_in_each_form(lines: list[str], skipped: tuple[int, .
         ("train AP", Subject(measure=M.AVERAGE_PRECISION, class_name="train", clear=False)),
         ("Accuracy of the 30 test images", Subject(measure=M.ACCURACY, average=A.OVERALL, image_set="test", images=30)),
         ("Accuracy of ResNet", Subject(measure=M.ACCURACY, average=A.OVERALL, network="ResNet")),
+        ("Accuracy of our model in %", Subject(measure=M.ACCURACY, average=A.OVERALL)),
         ("ResNet accuracy", Subject(measure=M.ACCURACY, average=A.OVERALL, network="ResNet")),
         ("Best accuracy", Subject(measure=M.ACCURACY, average=A.OVERALL, best=True)),
         ("Mean accuracy of sea and ice", Subject(measure=M.ACCURACY, average=A.UNNAMED, network="sea and ice")),
