@@ -25,6 +25,9 @@ TABLES = {
     "<tr><td>bay</td><td><b>0.91</b></td></tr><tr><td>Macro avg</td><td>0.87</td></tr></table>",
     "HTML with a title in its first row": "<table><tr><th colspan=4>Results<tr><th>Metric<th>dune<th>bay<th>Macro avg"
     "<tr><td>Accuracy<td>0.83<td>0.91<td>0.87</table>",
+    "reST with a header of two lines": "+-----------+----------+\n| Class     | Accuracy |\n| name      |          |\n"
+    "+===========+==========+\n| dune      | 0.83     |\n+-----------+----------+\n| bay       | 0.91     |\n"
+    "+-----------+----------+\n| Macro avg | 0.87     |\n+-----------+----------+",
     "LaTeX without a brace": "\\begin{tabular}{lc\nClass & Accuracy \\\\\ndune & 0.83 \\\\\nbay & 0.91 \\\\\n"
     "Macro avg & 0.87\n\\end{tabular}",
     "LaTeX": "\\begin{tabular}{lc}\n\\toprule\nClass & Accuracy \\\\\n\\midrule\ndune & \\textbf{0.83} \\\\\n"

@@ -203,6 +203,8 @@ def _grids(lines: Sequence[str], start: int, end: int) -> Iterator[Grid]:
         cells = [(index + 1, _cells(lines[index])) for index in inside]
         width = len(cells[header - 1][1]) if header else 0
         cells = _fold([(line, _join(row, width)) for line, row in cells], rules)
+        # Two lines of a drawn header are one row by now.
+        header = sum(line <= first[number] for line, _ in cells)
         yield grid(cells, "Markdown table", header=header, title=find_title(lines, begin, stop))
 
 

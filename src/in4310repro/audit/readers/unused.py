@@ -64,6 +64,8 @@ def find_unused(
     groups: dict[tuple[int, int, str], list[Left]] = {}
     for line, found in sorted(by_line.items()):
         if len(lines[line - 1]) > LINE:
+            why = f"a line of more than {LINE} characters is not searched for numbers that no rule used"
+            yield Unread(line=line, text=lines[line - 1].strip()[:LINE], why=why, measuring=False)
             continue
         heads = _heads(found[0], line, lines) if rows[found[0].first] > 1 else None
         for each in _list_left(line, _plain(lines[line - 1]), found, names[::-1], heads):
