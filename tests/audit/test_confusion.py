@@ -65,6 +65,15 @@ def test_other_scores_of_batches_are_not_accused_either(label: str, mean: float)
     assert not contradictions(f"{MATRIX}{label}: {mean:.4f}")[0].conditions
 
 
+@pytest.mark.parametrize("undefined", [0, 1, np.nan])
+def test_the_precision_of_a_class_that_is_never_predicted_is_zero_one_or_left_out(undefined: float) -> None:
+    truth, guess = [0] * 4 + [1] * 5 + [2] * 2, [0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 1]
+    mean = precision_score(truth, guess, average="macro", zero_division=undefined)
+    text = "Confusion matrix:\n[[3 1 0]\n [1 4 0]\n [1 1 0]]\nMacro precision: "
+    assert not contradictions(f"{text}{mean:.4f}\n")
+    assert contradictions(f"{text}{mean + 0.01:.4f}\n")
+
+
 @pytest.mark.parametrize(("folds", "conditions"), [(None, ()), (5, ("the values are means over 5 folds or runs",))])
 def test_a_class_of_other_images_than_its_sum_in_the_matrix_may_be_a_mean_over_folds(
     folds: int | None, conditions: tuple[str, ...]

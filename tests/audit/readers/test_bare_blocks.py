@@ -13,6 +13,7 @@ BLOCK = "36 3 1\n2 34 4\n0 6 34\n"  # 104 of 120: 86.67 %
 DISHONEST = {
     "below": BLOCK + "Accuracy: 50 %\n",
     "above": "Accuracy: 0.9167\n\n" + BLOCK,
+    "in the last line": BLOCK + "Accuracy: 50 %",
     "test accuracy": "Results on the test set\n" + BLOCK + "\nTest accuracy: 91.7 %\n",
     "kappa": BLOCK + "Kappa: 0.85\n",
     "brackets": "Accuracy: 0.95\n[36, 3, 1]\n[2, 34, 4]\n[0, 6, 34]\n",
@@ -27,6 +28,8 @@ HONEST = {
     "right": BLOCK + "Accuracy: 86.67 %\n",
     "right, predictions in rows": "Accuracy: 0.867\n36 2 0\n3 34 6\n1 4 34\n",
     "clusters in another order": "0 50 0\n2 0 48\n36 0 14\nAccuracy: 0.8933\n",
+    "clusters exchanged": "40 1 2\n0 20 15\n1 14 3\nAccuracy: 0.95\n",
+    "one class most often right": "30 1 2\n25 20 0\n22 1 18\nAccuracy: 0.95\n",
     "image": "Accuracy: 0.93\n\n0 12 13\n5 16 1\n9 15 14\n",
     "digits": "Accuracy: 0.97\n0 0 5 13\n0 3 15 2\n0 4 12 0\n0 5 8 0\n",
     "years": "Accuracy: 0.91\n2019 2020 2021\n2020 2021 2022\n2021 2022 2023\n",
@@ -52,6 +55,7 @@ HONEST = {
     "cross validation": BLOCK + "Cross-validated accuracy: 0.84\n",
     "out of bag": BLOCK + "OOB accuracy: 0.867\n\nTest accuracy: 0.7\n",
     "mean over folds": BLOCK + "Mean accuracy: 0.84\n",
+    "mean over runs": BLOCK + "Accuracy: 0.84 ± 0.02\n",
     "of a named network": BLOCK + "ResNet accuracy: 0.84\n",
     "more rows": BLOCK + "1 2 3\nAccuracy: 0.5\n",
     "decimals": "36.5 3 1\n2 34 4\n0 6 34\nAccuracy: 0.5\n",
@@ -72,9 +76,11 @@ def test_numbers_that_are_no_matrix_accuse_nobody(name: str) -> None:
     assert audit(HONEST[name], power=False).exit_code == 0
 
 
-@pytest.mark.parametrize("text", [HONEST["clusters in another order"], HONEST["counted together"]])
-def test_a_matrix_that_may_be_something_else_is_a_condition(text: str) -> None:
-    findings = audit(text, power=False).findings
+@pytest.mark.parametrize(
+    "name", ["clusters in another order", "counted together", "clusters exchanged", "one class most often right"]
+)
+def test_a_matrix_that_may_be_something_else_is_a_condition(name: str) -> None:
+    findings = audit(HONEST[name], power=False).findings
     assert [each.rank for each in findings] == [Rank.UNLESS]
     assert any("no confusion matrix" in condition for condition in findings[0].conditions)
 
@@ -83,7 +89,13 @@ def test_a_matrix_is_read_only_where_it_can_be_one() -> None:
     read_as_matrix = {name for name, text in HONEST.items() if any(table.matrix for table in read(text).tables)}
     assert {"right", "clusters in another order", "counted together"} <= read_as_matrix
     no_matrices = {"years", "latin square", "sudoku", "epochs", "numbered", "columns by name", "mask", "training"}
-    assert read_as_matrix.isdisjoint(no_matrices)
+    assert read_as_matrix.isdisjoint(no_matrices | {"mean over runs"})
+
+
+def test_a_matrix_has_the_line_numbers_of_its_rows() -> None:
+    (table,) = (each for each in read(HONEST["right, predictions in rows"]).tables if each.matrix)
+    assert table.matrix is not None
+    assert (table.first, table.last, [row[0].line for row in table.matrix.rows]) == (2, 4, [2, 3, 4])
 
 
 def test_matrices_of_simulated_predictions_accuse_nobody_and_wrong_accuracies_are_found() -> None:
