@@ -220,8 +220,8 @@ def _find_subtotals(parts: Mapping[str, Cell]) -> list[str]:
 def _find_headings(intervals: Sequence[Interval]) -> list[int]:
     """Return the indices of subtotal rows, each the mean of all rows between it and the next subtotal."""
     best: dict[int, list[int]] = {len(intervals): []}
-    for place in range(len(intervals) - 3, -1, -1):
-        ends = [end for end in range(place + 3, len(intervals) + 1) if end in best]
+    for place in reversed(range(len(intervals))):
+        ends = [end for end in sorted(best) if end >= place + 3]
         fitting = [end for end in ends if _mean(intervals[place + 1 : end]).meets(intervals[place])]
         if fitting:
             best[place] = [place, *min((best[end] for end in fitting), key=len)]

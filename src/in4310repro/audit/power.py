@@ -58,8 +58,6 @@ def measure_power(
     wrong = {id(value) for finding in audited.findings(make_sheets(document, options)) for value in finding.values}
     remark = _remark(all_targets)
     all_targets = [target for target in all_targets if id(target.value) not in wrong]
-    if not all_targets:
-        return None
     detections = []
     for number, (kind, plant) in enumerate(KINDS.items()):
         of_means = plant in OF_MEANS
