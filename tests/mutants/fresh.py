@@ -16,7 +16,7 @@ from types import ModuleType
 import pytest
 
 from tests.mutants.forks import Ending, Lane, run_forked
-from tests.mutants.swap import FAILED, PASSED, Watch, read_outcome
+from tests.mutants.swap import FAILED, NO_TESTS, PASSED, Watch, read_outcome
 from tests.mutants.tasks import Known, Outcome, Task, confirm, limit
 
 # Everything slow that a test imports and that is not ours.
@@ -105,6 +105,8 @@ class Copy:
 
     def run_here(self, tests: Sequence[str], lane: Lane, known: dict[str, float], *plugins: object) -> str:
         """Run tests in this process, which was forked for them; `known` has seconds of tests."""
+        if not tests:
+            return NO_TESTS
         sys.stdout, sys.stderr = io.TextIOWrapper(os.fdopen(1, "wb", 0)), io.TextIOWrapper(os.fdopen(2, "wb", 0))
         os.chdir(self.root)
         # Ours, with the project that started this; the libraries stay.
@@ -120,7 +122,7 @@ class Copy:
         words = ("-x", "-q", "-o", options, "-W", "ignore:Module already imported", "-p", "no:cacheprovider")
         code = pytest.main([*words, *tests], plugins=[Watch(lane, known), *plugins])
         if code == pytest.ExitCode.NO_TESTS_COLLECTED:
-            return "no tests"
+            return NO_TESTS
         return PASSED if code == pytest.ExitCode.OK else FAILED
 
 

@@ -27,7 +27,7 @@ from tests.mutants.changes import Change
 from tests.mutants.forks import Ending, Lane, run_forked
 from tests.mutants.tasks import BUDGET, PACKAGE, Known, Outcome, Task, Touched, confirm, limit
 
-PASSED, FAILED, NOT_SWAPPED = "passed", "failed", "not swapped"
+PASSED, FAILED, NOT_SWAPPED, NO_TESTS, IMPORT = "passed", "failed", "not swapped", "no tests", "import of the tests"
 
 
 @dataclass(eq=False)
@@ -56,7 +56,8 @@ class Watch:
 
 def read_outcome(task: Task, ending: Ending) -> Outcome:
     change = task.change
-    killer = "" if ending.text in (PASSED, NOT_SWAPPED) else ending.step
+    # Without a step, Python failed before the first test.
+    killer = "" if ending.text in (PASSED, NOT_SWAPPED, NO_TESTS) else ending.step or IMPORT
     said = (
         (change.function, change.line, change.before, change.after, change.decides)
         if change

@@ -9,7 +9,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import coverage
@@ -75,18 +75,14 @@ def confirm(tasks: Sequence[Task], run: Run, known: Known) -> Iterator[Outcome]:
         while waiting:
             ended = []
             for task, outcome in run(waiting):
-                if outcome.killer and outcome.killer not in known.good:
-                    ended.append((task, outcome))
-                else:
+                if not outcome.killer or outcome.killer in known.good:
                     yield outcome
-            # The tests before it too, which it may depend on; of a file that cannot be imported, any of its tests.
-            controls = {
-                outcome.killer: [test for test in task.tests if test.startswith(outcome.killer)][:1]
-                if outcome.killer not in task.tests
-                else task.tests[: task.tests.index(outcome.killer) + 1]
-                for task, outcome in ended
-            }
-            unchanged = {tuple(tests): killer for killer, tests in controls.items()}
+                elif outcome.killer in known.bad:
+                    yield replace(outcome, killer="")
+                else:
+                    ended.append((task, outcome))
+            controls = {outcome.killer: _control(task.tests, outcome.killer) for task, outcome in ended}
+            unchanged = {tests: killer for killer, tests in controls.items()}
             for control, outcome in run([Task("", None, tests, BUDGET) for tests in unchanged]):
                 if outcome.killer:
                     sys.stderr.write(f"fails without a change, and is left out: {outcome.killer}\n")
@@ -95,6 +91,13 @@ def confirm(tasks: Sequence[Task], run: Run, known: Known) -> Iterator[Outcome]:
                     known.good.add(unchanged[control.tests])
             yield from (outcome for _, outcome in ended if outcome.killer in known.good)
             waiting = [task for task, outcome in ended if outcome.killer not in known.good]
+
+
+def _control(tests: Sequence[str], killer: str) -> tuple[str, ...]:
+    """Return a test with those before it, which it may depend on, or one that imports what cannot be imported."""
+    if killer in tests:
+        return tuple(tests[: tests.index(killer) + 1])
+    return tuple([*(test for test in tests if test.startswith(killer)), *tests][:1])
 
 
 def abridge(before: str, after: str, around: int = 40) -> str:

@@ -158,7 +158,7 @@ def _read_named_rows(lines: Sequence[str], start: int, names: Sequence[str], mos
     while names:
         index = start + len(rows)
         words = lines[index][:LINE].split() if index < len(lines) else []
-        words = words[words[:1] != [] and words[0].lower() in CORNER and words[0] != names[0] :]
+        words = words[bool(words) and words[0].lower() in CORNER and words[0] != names[0] :]
         length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(words, names[:most], strict=False)))
         if not length:
             return []
