@@ -95,6 +95,16 @@ def test_a_matrix_is_of_the_images_of_a_table_where_two_recalls_and_half_of_them
     assert found.conditions == conditions
 
 
+@pytest.mark.parametrize(
+    ("other", "conditions"), [("", ()), ("Accuracy of elk: 0.5\nAccuracy of hare: 0.7\n\n# Others\n\n", (OTHER,))]
+)
+def test_a_matrix_with_all_sizes_of_a_table_is_of_its_images_where_no_other_table_is(
+    other: str, conditions: tuple[str, ...]
+) -> None:
+    table = "|class|recall|support|\n|---|---|---|\n|sea|0.10|100|\n|town|0.20|110|\n|wood|0.80|90|\n\n"
+    assert [found.conditions for found in contradictions(other + table + MATRIX)] == [conditions] * 2
+
+
 @pytest.mark.parametrize(("number", "more"), [(5, ""), (6, "1 more")])
 def test_of_many_contradictions_five_are_named_and_the_others_counted(number: int, more: str) -> None:
     labels = ("Accuracy", "Kappa", "MCC", "Macro recall", "Macro precision", "Macro F1")[:number]

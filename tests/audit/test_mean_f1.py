@@ -62,6 +62,11 @@ def test_words_about_scores_excuse_them_within_a_few_lines(text: str, word: str,
         assert found.rank is rank
 
 
+def test_averages_that_are_named_alike_in_lines_of_their_own_are_of_one_kind() -> None:
+    (found,) = audit("Macro precision: 0.850\nMacro recall: 0.900\nMacro F1: 0.980", power=False).findings
+    assert (found.rank, found.conditions) == (Rank.IMPOSSIBLE, ())
+
+
 @pytest.mark.parametrize(
     ("f1", "average", "other", "conditions"),
     [

@@ -420,6 +420,12 @@ def test_of_more_than_5000_counts_the_decimals_tell_nothing() -> None:
     assert (more.correct, more.predicted) == (range(4), {})
 
 
+def test_no_predictions_give_a_negative_predictive_value_above_one() -> None:
+    npv = Measure.NEGATIVE_PREDICTIVE_VALUE
+    cells = {RECALL: cell("0.50", "a", RECALL), npv: cell("105.00%", "a", npv)}
+    assert find_predictions(cells, 4, ROUNDED, others=5) is None
+
+
 # Tables in whole images.
 
 

@@ -57,6 +57,11 @@ def test_other_sizes_accuse_nobody(sentence: str) -> None:
     assert [f for f in audit(text, power=False).findings if f.rank is Rank.IMPOSSIBLE] == []
 
 
+def test_one_image_per_class_is_no_size() -> None:
+    table = "| class | accuracy |\n|---|---|\n| sea | 100 % |\n| town | 100 % |\n| wood | 50 % |\n"
+    assert audit(f"The figure shows 1 image per class.\n\n{table}", power=False).findings == ()
+
+
 def test_whole_percentages_of_a_part_of_the_images_are_a_condition() -> None:
     table = TABLE.format(wrong="93").replace(".00", "")
     found = audit(f"Our data: 50 images per class, a fifth of each split is used.\n{table}", power=False).findings

@@ -85,13 +85,13 @@ def test_a_worksheet_of_a_notebook_that_is_no_object_is_passed_over() -> None:
 
 
 def test_the_numbers_of_a_notebook_stand_in_its_lines_and_code_has_none() -> None:
-    text = "| Class | Recall |\n|---|---|\n| dune | 0.83 ± 0.02 |\n| bay | 0.91 |\n| std | 0.04 |"
+    text = "| Class | Recall |\n|---|---|\n| dune | 0.83 ± 0.02 |\n| bay | 0.91 |\n| std | 0.04 |\nEpoch 1: loss 0.5"
     cells = [{"cell_type": "code", "source": "0.5 > 0.4", "outputs": [{"text": text}]}]
     document = read(json.dumps({"metadata": {}, "cells": cells}))
     (table,) = document.tables
     printed = [each for v in (*table.values, *table.asides) for each in (v.printed, v.spread) if each]
     assert [(each.line, each.text) for each in printed] == [(5, "0.83"), (5, "0.02"), (6, "0.91"), (7, "0.04")]
-    assert [(each.line, each.kind) for each in document.context] == [(1, "name"), (2, "code")]
+    assert [(each.line, each.kind) for each in document.context] == [(1, "name"), (2, "code"), (8, "running value")]
 
 
 def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
@@ -198,6 +198,12 @@ def test_the_listing_names_tables_values_lines_and_what_was_not_understood() -> 
     assert "macro accuracy, line 3: 87%" in listing
     assert "images: dune 100, bay 100" in listing
     assert "line 4: Acuracy for class 1: 0.9" in listing
+
+
+def test_the_listing_counts_the_lines_after_the_first_20_that_were_not_understood() -> None:
+    for number, more in ((20, []), (22, ["  and 2 more lines"])):
+        listing = show(read(TEXT + "It found 964 cats\n" * number))
+        assert [line for line in listing.splitlines() if "more" in line] == more
 
 
 def test_folds_that_the_text_mentions_are_counted() -> None:

@@ -13,6 +13,13 @@ TABLES = {
     "| bay   | 0.91     |\n"
     "+-------+----------+\n| Macro avg | 0.87 |\n+-------+----------+",
     "by column": "| Metric | dune | bay | Macro avg |\n|---|---|---|---|\n| Accuracy | 0.83 | 0.91 | 0.87 |",
+    "by column with precision, recall and F1": "| Class | dune | bay | Macro avg |\n|---|---|---|---|\n"
+    "| Precision | 0.8 | 0.9 | 0.85 |\n| Recall | 0.83 | 0.91 | 0.87 |\n| F1 | 0.81 | 0.9 | 0.86 |\n"
+    "| Accuracy | 0.83 | 0.91 | 0.87 |\n| Support | 100 | 200 | 300 |",
+    "numbers of classes": "| Class | Class ID | Accuracy |\n|---|---|---|\n| dune | 0 | 0.83 |\n| bay | 1 | 0.91 |\n"
+    "| Macro avg | | 0.87 |",
+    "a row of two lines": "Class      Accuracy  Notes\n=========  ========  =====\ndune       0.83      sand\n"
+    "bay        0.91      warm\n                     water\nMacro avg  0.87      -",
     "networks in rows": "Accuracy by class\n\n| Model | dune | bay | Macro avg |\n|---|---|---|---|\n"
     "| ours | 0.83 | 0.91 | 0.87 |",
     "spaces": "Class        Images   Accuracy\ndune            100       0.83\nbay             200       0.91\n"
@@ -79,6 +86,25 @@ def test_a_summary_row_is_no_class(label: str, average: str) -> None:
     table = only(f"| Class | Accuracy |\n|---|---|\n| dune | 0.83 |\n| bay | 0.91 |\n| {label} | 0.87 |")
     assert list(classes(table)) == ["dune", "bay"]
     assert list(summaries(table)) == [average]
+
+
+@pytest.mark.parametrize(
+    ("label", "support", "is_class"),
+    # The mean of 10 and 30 is 20.
+    [("mean", "20", False), ("mean", "25", True), ("acc", "20", True), ("geo", "20", True), ("AUC", "", False)],
+)
+def test_the_support_of_a_row_tells_whether_it_is_a_class_with_the_name_of_a_score(
+    label: str, support: str, is_class: bool
+) -> None:
+    rows = f"| dune | 0.80 | 10 |\n| bay | 0.90 | 30 |\n| {label} | 0.85 | {support} |"
+    names = list(classes(only(f"| Class | Recall | Support |\n|---|---|---|\n{rows}"), Measure.RECALL))
+    assert names == ["dune", "bay", *[label] * is_class]
+
+
+@pytest.mark.parametrize(("row", "total"), [("accuracy 0.87 300", 300), ("accuracy 0.87", None)])
+def test_the_accuracy_of_a_report_stands_with_or_without_a_support(row: str, total: int | None) -> None:
+    table = only(f"class precision recall support\ndune 0.80 0.90 100\nbay 0.90 0.85 200\n{row}")
+    assert (summaries(table), table.total) == ({"overall": "0.87"}, total)
 
 
 def test_codes_of_two_letters_are_classes_even_where_they_look_like_averages() -> None:

@@ -69,6 +69,7 @@ def test_a_line_with_a_number_that_no_rule_used_is_named(line: str) -> None:
         ("Accuracy: 0.91 (k=5, seed 7, 2024-01-02, 35 s)", ""),
         ("Accuracy: 0.91 with version 1.2.3", ""),
         ("Accuracy: 182/200 (91.00%)", ""),
+        ("Epoch 1: loss 0.5\nAccuracy: 0.91 0.23", "0.23"),
     ],
 )
 def test_a_number_beside_a_used_one_is_used_or_a_setting_or_named(line: str, left: str) -> None:
@@ -114,10 +115,16 @@ def test_the_best_of_epochs_is_no_final_value() -> None:
     assert [(each.line, each.kind) for each in document.context] == [(1, "running value"), (2, "running value")]
 
 
-def test_a_column_and_a_row_that_were_used_are_no_leftovers() -> None:
-    text = (
-        "| Class | Accuracy | Images |\n|---|---|---|\n| dune | 83% | 100 |\n| bay | - | 200 |\n| Mean | 83% | 300 |\n"
-    )
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| Class | Accuracy | Images |\n|---|---|---|\n| dune | 83% | 100 |\n| bay | - | 200 |\n| Mean | 83% | 300 |\n",
+        "| true \\ predicted | type 17 | type 31 |\n|---|---|---|\n| type 17 | 36 | 4 |\n| type 31 | 2 | 38 |\n",
+        "| Class | Key | Recall |\n|---|---|---|\n| dune | 1 | 0.83 |\n| bay | 2 | 0.91 |\n",
+    ],
+    ids=["used", "names of a matrix", "numbering"],
+)
+def test_what_was_used_and_names_and_numbers_of_rows_are_no_leftovers(text: str) -> None:
     assert read(text).unread == ()
 
 

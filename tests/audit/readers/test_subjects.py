@@ -28,6 +28,7 @@ ACCURACY, AP = Measure.ACCURACY, Measure.AVERAGE_PRECISION
         ("F1-score for class dune", Measure.F1, "dune"),
         ('Accuracy of class "mean"', ACCURACY, "mean"),
         ("Accuracy for class all", ACCURACY, "all"),
+        ("train AP", AP, "train"),  # a class of VOC
     ],
 )
 def test_a_label_names_a_class(label: str, measure: Measure, name: str) -> None:
@@ -59,6 +60,7 @@ def test_a_label_names_a_class(label: str, measure: Measure, name: str) -> None:
         ("Precision", Measure.PRECISION, None),
         ("Cohen's kappa", Measure.KAPPA, None),
         ("Balanced accuracy", Measure.BALANCED_ACCURACY, None),
+        ("Samples avg F1-score", Measure.OTHER, None),  # of images with several labels
     ],
 )
 def test_a_summary_is_averaged_as_its_label_says_and_no_further(
