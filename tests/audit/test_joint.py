@@ -10,7 +10,7 @@ import pytest
 
 from in4310repro.audit.document import Average, Measure, Value
 from in4310repro.audit.doubts import SEVERAL
-from in4310repro.audit.examine import audit
+from in4310repro.audit.examine import accuse, audit
 from in4310repro.audit.intervals import Rounding
 from in4310repro.audit.joint_counts import UNPRINTED, check_joint_counts
 from in4310repro.audit.joint_scores import bound_accuracy, check_joint_shares
@@ -39,11 +39,11 @@ def test_scores_that_need_other_numbers_of_predictions_than_there_are_images_are
     assert any("458 to 459 of 601 images right" in finding.message for finding in told)
 
 
-def rows(precision: Sequence[str], recall: Sequence[str], f1: Sequence[str] = (), sizes: Sequence[int] = ()) -> Sheet:
+def rows(precision: Sequence[str], recall: Sequence[str], *more: Value, sizes: Sequence[int], **fields: bool) -> Sheet:
     names = "abcdef"[: len(recall)]
-    columns = ((PRECISION, precision), (RECALL, recall), (F1, f1))
+    columns = ((PRECISION, precision), (RECALL, recall))
     values = [v for m, texts in columns for v in column(m, **dict(zip(names, texts, strict=False)))]
-    return sheet_of(*values, sizes=dict(zip(names, sizes, strict=False)))
+    return sheet_of(*values, *more, sizes=dict(zip(names, sizes, strict=False)), **fields)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,48 @@ def test_f1_narrows_the_numbers_of_right_images_that_an_accuracy_may_have() -> N
     assert claims == {"0.663": [f"precision, recall and F1 of all classes {message}"], "0.667": []}
 
 
+@pytest.mark.parametrize(
+    ("sizes", "precision", "recall"),
+    [((11, 12, 12), ("0.9", "0.6", "0.6"), ("0.6", "0.7", "0.8")), ((15, 8), ("0.9", "0.4"), ("0.5", "0.8"))],
+)
+def test_an_accuracy_is_claimed_where_no_counts_give_it_and_the_claim_says_why(
+    sizes: Sequence[int], precision: Sequence[str], recall: Sequence[str]
+) -> None:
+    images = sum(sizes)
+    # Right images, predictions and errors (missed images and wrong predictions) of each class.
+    counts = [
+        [
+            (right, predicted, size + predicted - 2 * right)
+            for right in range(1, size + 1)
+            for predicted in range(right, images + 1)
+            if abs(right / size - float(r)) < 0.0501 and abs(right / predicted - float(p)) < 0.0501
+        ]
+        for size, p, r in zip(sizes, precision, recall, strict=True)
+    ]
+    for right in range(sum(min(each)[0] for each in counts), sum(max(each)[0] for each in counts) + 1):
+        needed = [min(errors for *_, errors in each) for each in counts]
+        short = [f"{name} need at least {n} " for name, n in zip("abc", needed, strict=False) if n > images - right]
+        within = [[(r, p) for r, p, errors in each if errors <= images - right] for each in counts]
+        sums = {tuple(map(sum, zip(*choice, strict=True))) for choice in itertools.product(*within)}
+        line = value(f"{right / images:.3f}", None, ACCURACY, Average.OVERALL, line=4, label="accuracy (precision)")
+        claims = list(check_joint_counts(rows(precision, recall, line, sizes=sizes)))
+        reason = short[0] if short else f"cannot add up to {images}"
+        assert [reason in claim.message for claim in claims] == [True] * ((right, images) not in sums)
+
+
+def test_an_accuracy_of_a_loop_may_be_a_mean_over_batches_of_as_many_right_images_as_the_scores_allow() -> None:
+    # 10 right of a, and 28 to 30 of b. Of 40 right, 14 of 32 and 26 of 28 have a mean of 0.683, as do 41 of 60.
+    conditions = {}
+    for label in ("accuracy", "Test accuracy"):
+        accuracy = value("0.683", None, ACCURACY, Average.OVERALL, line=5, label=label)
+        made = rows(("0.38", "0.88"), ("1.00", "0.6"), accuracy, sizes=(10, 50), partial=True)
+        ((found,), _) = accuse([made])
+        conditions[label] = found.conditions
+    always = (UNPRINTED, "classes are left out of the table")
+    batches = "the value is a mean over batches of up to 1024 images"
+    assert conditions == {"accuracy": always, "Test accuracy": (batches, *always)}
+
+
 def test_an_accuracy_is_a_mean_of_precisions_too_whatever_the_sizes() -> None:
     values = [*column(PRECISION, a="0.700", b="0.800"), *column(RECALL, a="0.600", b="0.950")]
     for text, found in (("0.750", False), ("0.850", True)):
@@ -158,6 +200,11 @@ def test_the_bounds_of_accuracies_hold_for_any_sizes_and_are_reached() -> None:
     middle = share * 0.6 + (1 - share) * 0.95
     assert bounds[0] < middle < bounds[1]
     assert bounds[1] - bounds[0] < 0.05
+    # Scores of 0.795 to 0.805, and as much for errors of the solver to either side.
+    bounds = bound_accuracy({n: {m: cell("0.80", n, m) for m in (PRECISION, RECALL)} for n in "ab"}, Rounding.ROUNDED)
+    assert bounds is not None
+    assert bounds[0] < 0.795 < 0.805 < bounds[1]
+    assert sum(bounds) == pytest.approx(1.6, abs=1e-7)
 
 
 def test_a_programme_that_is_not_finished_decides_nothing() -> None:

@@ -139,11 +139,21 @@ def test_each_of_several_reports_has_the_line_before_it_or_after_it() -> None:
     good = "Accuracy: 0.9825\n\n" + REPORT + "\nAccuracy: 0.9825\n\n" + other
     assert ranks(good) == []
     assert Rank.IMPOSSIBLE in ranks(good.replace("Accuracy: 0.9825\n\n" + other, "Accuracy: 0.9125\n\n" + other))
+    # Two lines of one report would excuse each other.
+    assert ranks(REPORT + "\nAccuracy: 0.8935\n\n" + other + "\nAccuracy: 0.9125\n") == [Rank.IMPOSSIBLE] * 2
 
 
 def test_two_accuracies_of_one_report_excuse_each_other() -> None:
     found = audit("Accuracy: 0.9825\nAccuracy: 0.8935\n\n" + REPORT, power=False).findings
     assert [finding.rank for finding in found] == [Rank.UNLESS]
+    assert ranks("Accuracy: 0.8935\n\n" + REPORT + "\nAccuracy: 0.8835\n") == [Rank.UNLESS] * 2
+
+
+def test_a_matrix_of_other_classes_is_not_that_of_the_scores_beside_it() -> None:
+    scores = "| class | precision | recall |\n|---|---|---|\n| sea | 0.80 | 0.67 |\n| town | 0.64 | 0.98 |\n"
+    matrix = "| | sea | town |\n|---|---|---|\n| sea | 8 | 4 |\n| town | 2 | 7 |\n"
+    assert ranks(f"{scores}\n{matrix}") == [Rank.IMPOSSIBLE]
+    assert ranks(f"{scores}\n{matrix.replace('sea', 'cat').replace('town', 'dog')}") == []
 
 
 def with_matrix(rows: str) -> str:
@@ -200,6 +210,15 @@ def test_scores_over_all_in_json_are_those_of_the_classes_beside_them() -> None:
     assert Rank.IMPOSSIBLE in ranks(json.dumps(within, indent=1))
     models = {"one": {"accuracy": 0.7143, "report": rows}, "two": {"accuracy": 0.81, "best_accuracy": 0.9}}
     assert Rank.IMPOSSIBLE not in ranks(json.dumps(models, indent=1))
+
+
+@pytest.mark.parametrize(("accuracy", "found"), [(0.7143, []), (0.9143, [Rank.IMPOSSIBLE])])
+def test_a_printed_dictionary_of_scores_is_that_of_the_report_printed_before_it(
+    accuracy: float, found: list[Rank]
+) -> None:
+    # 8 of 12 and 7 of 9 are right.
+    report = {"sea": {"recall": 0.6667, "support": 12}, "town": {"recall": 0.7778, "support": 9}, "accuracy": 0.7143}
+    assert ranks(f"report = {report}\nscores = {{'accuracy': {accuracy}}}\n") == found
 
 
 def test_the_accuracy_of_a_report_is_no_mean_over_batches() -> None:
@@ -297,12 +316,12 @@ def notebook(*outputs: str) -> str:
     return json.dumps({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
-def test_outputs_of_different_cells_are_of_the_same_predictions_under_a_condition(tmp_path: Path) -> None:
+def test_results_of_different_cells_of_a_notebook_are_never_joined(tmp_path: Path) -> None:
     path = tmp_path / "a.ipynb"
     path.write_text(notebook("Accuracy: 0.8935\n\n" + REPORT), encoding="utf-8")
     assert Rank.IMPOSSIBLE in [finding.rank for finding in audit(path, power=False).findings]
     path.write_text(notebook("Accuracy: 0.8935\n", REPORT), encoding="utf-8")
-    assert Rank.IMPOSSIBLE not in [finding.rank for finding in audit(path, power=False).findings]
+    assert audit(path, power=False).findings == ()
 
 
 def ranks_of_mean_f1(text: str) -> list[Rank]:
@@ -324,6 +343,7 @@ def ranks_of_mean_f1(text: str) -> list[Rank]:
         "Accuracy: 95.0\n" + BELOW,
         "| model | precision | recall | F1 |\n|---|---|---|---|\n| ours | {} | {} | {} |\n",
         "| metric | value |\n|---|---|\n| precision | {} |\n| recall | {} |\n| F1 | {} |\n",
+        "| metric | value |\n|---|---|\n| precision | {} |\n\nRecall: {}\nF1: {}\n",
         '{{"precision": {}, "recall": {}, "f1": {}}}',
     ],
 )

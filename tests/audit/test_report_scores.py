@@ -162,6 +162,12 @@ def test_scores_of_a_class_against_the_rest_go_with_its_counts() -> None:
         assert [claim.kind for claim in claims] == ["scores against the rest"] * found
 
 
+def test_a_contradiction_of_precision_and_recall_is_not_one_of_the_scores_against_the_rest_too() -> None:
+    # 40 of 50 right: a precision of 0.25 needs 117 wrong predictions, and there are 100 other images.
+    values = [*column(P, a="0.25", b="0.90"), *column(R, a="0.80", b="0.90"), *column(SPECIFICITY, a="0.50")]
+    assert list(check_report_scores(sheet_of(*values, sizes={"a": 50, "b": 100}))) == []
+
+
 def test_five_values_that_a_score_may_have_are_all_listed() -> None:
     # 90/100 and 40/50 of the classes: their mean, that by images, 130/150 over all decisions, and each.
     values = [*column(P, a="0.80", b="0.90"), *column(R, a="0.80", b="0.90"), value("0.50", None, SPECIFICITY)]
