@@ -39,11 +39,13 @@ def test_scores_that_need_other_numbers_of_predictions_than_there_are_images_are
     assert any("458 to 459 of 601 images right" in finding.message for finding in told)
 
 
-def rows(precision: Sequence[str], recall: Sequence[str], *more: Value, sizes: Sequence[int], **fields: bool) -> Sheet:
+def rows(
+    precision: Sequence[str], recall: Sequence[str], *more: Value, sizes: Sequence[int], partial: bool = False
+) -> Sheet:
     names = "abcdef"[: len(recall)]
     columns = ((PRECISION, precision), (RECALL, recall))
     values = [v for m, texts in columns for v in column(m, **dict(zip(names, texts, strict=False)))]
-    return sheet_of(*values, *more, sizes=dict(zip(names, sizes, strict=False)), **fields)
+    return sheet_of(*values, *more, sizes=dict(zip(names, sizes, strict=False)), partial=partial)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +120,16 @@ def test_images_predicted_as_a_class_that_is_not_printed_are_a_condition_outside
     accuracy = value("0.700", None, ACCURACY, Average.OVERALL, line=5)
     (claim,) = check_joint_counts(sheet_of(*values, accuracy, sizes={"a": 50, "b": 50}))
     assert (claim.kind, claim.conditions) == ("predictions", (UNPRINTED,))
+
+
+@pytest.mark.parametrize(("precision", "kinds"), [("0.800", ["predictions"]), ("0.807", [])])
+def test_an_accuracy_that_the_right_images_have_is_not_claimed_for_predictions_that_are_impossible_by_themselves(
+    precision: str, kinds: list[str]
+) -> None:
+    # 40 of 50 and 30 of 50 right, and 38 predicted as b. Of a, 40 right give no precision of 0.807.
+    accuracy = value("0.700", None, ACCURACY, Average.OVERALL, line=5, label="accuracy (precision)")
+    claims = check_joint_counts(rows((precision, "0.789"), ("0.800", "0.600"), accuracy, sizes=(50, 50)))
+    assert [claim.kind for claim in claims] == kinds
 
 
 def test_f1_narrows_the_numbers_of_right_images_that_an_accuracy_may_have() -> None:
