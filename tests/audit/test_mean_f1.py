@@ -62,6 +62,16 @@ def test_words_about_scores_excuse_them_within_a_few_lines(text: str, word: str,
         assert found.rank is rank
 
 
+def test_medians_of_named_averages_are_not_accused() -> None:
+    runs = np.array([(1, 0.5, 2 / 3), (0.5, 1, 2 / 3), (0.9, 0.9, 0.9)])
+    lines = [
+        f"Macro {name}: {value:.3f}"
+        for name, value in zip(("precision", "recall", "F1"), np.median(runs, axis=0), strict=True)
+    ]
+    (found,) = audit("\n".join(["These are medians over seeds.", *lines]), power=False).findings
+    assert found.rank is Rank.UNLESS
+
+
 def test_averages_that_are_named_alike_in_lines_of_their_own_are_of_one_kind() -> None:
     (found,) = audit("Macro precision: 0.850\nMacro recall: 0.900\nMacro F1: 0.980", power=False).findings
     assert (found.rank, found.conditions) == (Rank.IMPOSSIBLE, ())

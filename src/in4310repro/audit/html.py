@@ -50,7 +50,6 @@ def render(audit: Audit) -> str:
         undefined=jinja2.StrictUndefined,
         autoescape=True,
         trim_blocks=True,
-        lstrip_blocks=True,
     )
     environment.filters["visible"] = make_visible
     return environment.get_template("audit.html.jinja").render(make_context(audit))
@@ -183,7 +182,7 @@ def _find_uses(findings: Sequence[Finding]) -> Uses:
 
 def _pieces(text: str, values: Sequence[Printed], uses: Uses) -> Iterator[Piece]:
     position = 0
-    for start, printed in sorted(find_places(text, values), key=lambda place: place[0]):
+    for start, printed in sorted(find_places(text, values)):
         if start > position:
             yield Piece(text=make_visible(text[position:start]))
         position = start + len(printed.text)

@@ -23,7 +23,6 @@ ANNOUNCES = re.compile(
 SMALL = re.compile(r"the|of|for|on|and|an?|by|in|is|with|our|all", re.IGNORECASE)
 WORD = re.compile(r"[^\W\d_]{2,}")
 TOP = "the values"  # the name of a JSON text's outermost object
-CELL = "cell "  # the name of a notebook's cell begins so
 WORDS = 6  # of a text that announces
 # Numbers of other predictions than those of the table beside them.
 ELSEWHERE = re.compile(
@@ -79,7 +78,6 @@ def _merge_matrices(tables: Sequence[Joined], document: Document) -> list[Joined
             f"{' to '.join(map(str, line_range(table)))}",
             lines=frozenset(value.printed.line for value in matrix.values),
             matrix=True,
-            conditions=tuple(_doubt_cells(matrix, table)),
         )
         values = (*table.values, *matrix.values)
         left[places[0]] = (replace(table, values=values, matrix=matrix.matrix), (*links, link))
@@ -120,15 +118,6 @@ def _is_within(one: Table, other: Table) -> bool:
     paths = [[] if table.name == TOP else table.name.replace(" · ", " ").split() for table in (one, other)]
     shorter, longer = sorted(paths, key=len)
     return longer[: len(shorter)] == shorter
-
-
-def _doubt_cells(one: Table, other: Table) -> Iterator[str]:
-    """Yield a doubt if two results come from different cells of a notebook.
-
-    They may then be results of different predictions.
-    """
-    if one.section != other.section and one.section.startswith(CELL) and other.section.startswith(CELL):
-        yield f"the outputs of {one.section} and of {other.section} are of different predictions"
 
 
 def _announces(text: str) -> bool:
@@ -191,7 +180,7 @@ def _block(table: Table) -> list[int]:
     """Return the line numbers of a table's class values or, if it has none, of its matrix."""
     rows = table.matrix.rows if table.matrix else ()
     lines = [value.printed.line for value in table.of_classes]
-    return lines or [cell.line for row in rows for cell in row] or [0]
+    return lines or [cell.line for row in rows for cell in row]
 
 
 def _keep_outer_values(table: Table) -> Table:
@@ -232,7 +221,7 @@ def _link(loose: Table, table: Table, rivals: Sequence[Table]) -> Link:
     return Link(
         text=f"{what} in line {', '.join(map(str, lines))} stands beside {where}",
         lines=frozenset(lines),
-        conditions=(*_doubt_rivals(loose, rivals), *_doubt_cells(loose, table)),
+        conditions=tuple(_doubt_rivals(loose, rivals)),
     )
 
 

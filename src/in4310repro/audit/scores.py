@@ -9,6 +9,7 @@ from math import ceil, floor
 
 from in4310repro.audit.claims import FORMATS, Claim, describe_sizes, find_conditions
 from in4310repro.audit.document import SCORES, Average, Measure
+from in4310repro.audit.doubts import DIFFERENT
 from in4310repro.audit.intervals import ROUNDOFF32, Cell, Interval, Rounding, counts_within
 from in4310repro.audit.matrix_scores import correlation
 from in4310repro.audit.sheets import Sheet, half_error, interval_of
@@ -122,7 +123,8 @@ def _check_one_mean_f1(sheet: Sheet, row: Mapping[Measure, Cell], average: Avera
         kind="mean F1",
         message=f"{average or 'the'} scores are printed as {texts}, {BEYOND}",
         cells=tuple(row.values()),
-        conditions=(*conditions, *(sheet.mixed if average not in NAMED else [])),
+        # An average that is named is the same for all three; medians and thresholds are doubts all the same.
+        conditions=(*conditions, *(each for each in sheet.mixed if average not in NAMED or each != DIFFERENT)),
         readings=("F1 = 2 P R / (P + R), or a mean of such",),
         excluded=("means over classes, folds and batches with any weights", FORMATS),
     )

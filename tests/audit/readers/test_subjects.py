@@ -60,7 +60,9 @@ def test_a_label_names_a_class(label: str, measure: Measure, name: str) -> None:
         ("Precision", Measure.PRECISION, None),
         ("Cohen's kappa", Measure.KAPPA, None),
         ("Balanced accuracy", Measure.BALANCED_ACCURACY, None),
-        ("Samples avg F1-score", Measure.OTHER, None),  # of images with several labels
+        # Of images with several labels.
+        ("Samples avg F1-score", Measure.OTHER, None),
+        ("F1-score (samples avg)", Measure.OTHER, None),
     ],
 )
 def test_a_summary_is_averaged_as_its_label_says_and_no_further(

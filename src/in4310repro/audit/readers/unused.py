@@ -164,7 +164,7 @@ def _heads(piece: Piece, line: int, lines: Sequence[str]) -> list[list[str]]:
     above = [
         _cells(_plain(lines[number - 1])) for number in range(max(1, piece.first), min(line, piece.first + HEADER))
     ]
-    return [cells for cells in above if len(cells) > 1 and not any(NUMBER.fullmatch(cell) for cell in cells)]
+    return [cells for cells in above if not any(NUMBER.fullmatch(cell) for cell in cells)]
 
 
 def _heading(heads: Sequence[Sequence[str]], column: int, text: str) -> str:
