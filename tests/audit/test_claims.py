@@ -378,6 +378,9 @@ def test_a_value_that_is_not_that_of_the_matrix_is_claimed_with_all_that_it_rest
     # Turned, with the sums of its columns as sizes.
     (turned,) = check_matrix(report("0.67 0.70", of=matrix("8 2", "4 7")))
     assert (turned.message, turned.readings) == (B, ("rows are the predicted classes",))
+    # 8 of 10 and 7 of 11 by its rows, which are not the sizes.
+    sums = list(check_matrix(report("0.80 0.64", of=matrix("8 2", "4 7"))))
+    assert [each.readings for each in sums] == [("rows are the predicted classes",)] * 2
     truncated = report("0.66 0.77")
     assert [conditions for _, conditions in messages(truncated)] == [(CUT,), (CUT,)]
 

@@ -130,6 +130,12 @@ def test_what_was_not_checked_is_remarked() -> None:
     assert "Figure 1: no mean accuracy is printed, so no mean was checked" in audit(text, power=False).remarks
 
 
+def test_class_accuracies_are_compared_where_their_counts_or_the_images_of_their_classes_are_known() -> None:
+    for counts, sizes, compared in (("", None, 0), (" (9/10)", None, 2), ("", {"sea": 10, "town": 10}, 2)):
+        text = f"Accuracy of sea: 0.9{counts}\nAccuracy of town: 0.9{counts}\n"
+        assert len(audit(text, sizes=sizes, power=False).compared) == compared
+
+
 def test_measures_without_a_mean_are_remarked_at_once() -> None:
     text = "| Class | Precision | Recall |\n|---|---|---|\n| sea | 0.9 | 0.8 |\n| ice | 0.7 | 0.6 |\n"
     told = [remark for remark in audit(text, power=False).remarks if "so no mean was checked" in remark]

@@ -338,6 +338,7 @@ def ranks_of_mean_f1(text: str) -> list[Rank]:
         "Mean precision: {}\nMean recall: {}\nMean F1: {}\n",
         "Overall precision: {}\n\nOverall recall: {}\n\nOverall F1: {}\n",
         "Macro-averaged scores\n\n" + BELOW,
+        "Macro averages of precision, recall and F1\n\n" + BELOW,
         "- Loss: 0.31\n- Precision: {}\n- Recall: {}\n- F1: {}\n",
         "Precision: {} ± 0.4\nRecall: {} ± 0.2\nF1: {} ± 0.3\n",
         "Accuracy: 95.0\n" + BELOW,

@@ -206,6 +206,7 @@ def test_evidence_is_the_sum_over_all_sizes_less_what_a_set_costs() -> None:
     evidence = Evidence([[first], [second]], ["a"], Prior(bound=BOUND, totals=()))
     assert evidence.of([0]) == pytest.approx(math.log(free("0.533")) - 2, rel=1e-9)
     assert evidence.of([1, 0]) == pytest.approx(math.log(free("0.533", "0.667")) - 2, rel=1e-9)
+    assert evidence.by_total([0, 1]) is evidence.by_total([1, 0])
     assert evidence.tables([1, 0]) == (first, second)
     assert evidence.of_partition([(0,), (1,)]) == pytest.approx(evidence.of([0]) + evidence.of([1]), rel=1e-12)
     # Two classes cost half a unit more, and one that is always right or always wrong tells nothing of its size.
@@ -214,7 +215,7 @@ def test_evidence_is_the_sum_over_all_sizes_less_what_a_set_costs() -> None:
         assert both.of([0]) == pytest.approx(math.log(free("0.533")) - 2.5, rel=1e-9)
     none = accuracies(a="0.533", b="0.5")
     none.fits["b"] = np.array([], dtype=np.int64)  # type: ignore[index]
-    assert Evidence([[none]], ["a", "b"], Prior(bound=BOUND, totals=())).of([0]) == pytest.approx(both.of([0]))
+    assert Evidence([[none]], ["b", "a"], Prior(bound=BOUND, totals=())).of([0]) == pytest.approx(both.of([0]))
     apart = Evidence([[accuracies(a="0.48"), accuracies(a="0.0204")]], ["a"], Prior(bound=26, totals=()))
     assert apart.of([0]) == -math.inf or math.isfinite(apart.of([0]))
 
@@ -328,6 +329,9 @@ def test_many_units_are_put_where_they_fit_best_and_moved_until_no_move_helps() 
     assert grouping.improve_partition(Given(2, equal | {(0, 1): 1.9})) == [[0], [1]]  # type: ignore[arg-type]
     for most, found in ((4, [[0, 2], [1, 3]]), (3, [[0, 1], [2], [3]])):
         assert grouping.improve_partition(Given(4, pairs), most) == found  # type: ignore[arg-type]
+    # 1 joins 2 and 3 in the first round, and only then 0 fits anywhere.
+    late = {(0,): 1.0, (1,): 1.0, (2,): 1.0, (2, 3): 4.0, (1, 2, 3): 8.0, (0, 1, 2, 3): 11.0}
+    assert grouping.improve_partition(Given(4, late)) == [[0, 1, 2, 3]]  # type: ignore[arg-type]
 
 
 def test_beyond_seven_units_partitions_are_not_all_tried() -> None:
