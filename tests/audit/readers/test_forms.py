@@ -40,12 +40,19 @@ def test_a_detectors_values_stand_before_their_names() -> None:
     ("text", "told"),
     [
         ("Correctly Classified Instances 90 90 %", "1 <overall> accuracy 90 % (Correctly Classified Instances)"),
+        ("98.40 Overall accuracy (%)", "1 <overall> accuracy 98.40 % (Overall accuracy)"),
         ("SEA Number: 10\nSEA Recall: 0.5", "2 SEA recall 0.5 (SEA Recall)"),
         ("type: f1\na: b\nc: d\ne: f\nvalue: 0.9", "5 <> F1 0.9 (value of f1)"),
     ],
 )
 def test_a_line_of_a_program_is_read_up_to_the_first_and_the_last_line(text: str, told: str) -> None:
     assert everything(read(text))[-1].strip() == told
+
+
+def test_the_classes_of_an_evaluation_by_conlleval_end_before_the_next_one() -> None:
+    scores = "precision: 75.00%; recall: 66.67%; FB1: 70.59"
+    evaluation = f"accuracy: 88.89%; (non-O)\naccuracy: 90.00%; {scores}\nLOC: {scores} 8\n\n"
+    assert [len(table.values) for table in read(evaluation * 2).tables] == [7, 7]
 
 
 def test_tables_right_above_and_below_an_object_are_read() -> None:

@@ -30,8 +30,10 @@ TABLES = {
     "wide": "model,split,Acc_dune,Acc_bay,macro_acc\nours,test,0.83,0.91,0.87",
     "HTML": "<table><tr><th>Class</th><th>Accuracy</th></tr><tr><td>dune</td><td>0.83</td></tr>"
     "<tr><td>bay</td><td><b>0.91</b></td></tr><tr><td>Macro avg</td><td>0.87</td></tr></table>",
-    "HTML with a title in its first row": "<table><tr><th colspan=4>Results<tr><th>Metric<th>dune<th>bay<th>Macro avg"
-    "<tr><td>Accuracy<td>0.83<td>0.91<td>0.87</table>",
+    "HTML with a title in its first row": "<table><tr><th colspan=4>Accuracy by class<tr><th>Model<th>dune<th>bay"
+    "<th>Macro avg<tr><td>ours<td>0.83<td>0.91<td>0.87</table>",
+    "list-table": ".. list-table::\n   :header-rows: 1\n\n   * - Class\n     - Accuracy\n   * - dune\n     - 0.83\n"
+    "   * - bay\n     - 0.91\n   * - Macro\n       avg\n     - 0.87",
     "reST with a header of two lines": "+-----------+----------+\n| Class     | Accuracy |\n| name      |          |\n"
     "+===========+==========+\n| dune      | 0.83     |\n+-----------+----------+\n| bay       | 0.91     |\n"
     "+-----------+----------+\n| Macro avg | 0.87     |\n+-----------+----------+",
@@ -214,6 +216,9 @@ def test_an_overall_value_in_a_table_above_belongs_to_the_classes_below() -> Non
     assert summaries(tables[0]) == {"macro": "0.87", "overall": "94.1%"}
     best = read(f"| Metric | Value |\n|---|---|\n| Best accuracy | 94.8% |\n\n{TABLES['Markdown']}")
     assert [list(summaries(table)) for table in best.tables] == [["overall"], ["macro"]]
+    train = "| Metric | Value |\n|---|---|\n| Train accuracy | 99% |"
+    below = read(f"{TABLES['Markdown']}\n\n{train}\n\nTest accuracy: 87 %")
+    assert [list(summaries(table)) for table in below.tables] == [["macro", "overall"], ["overall"]]
 
 
 def test_values_of_the_weakest_classes_are_a_part_and_no_mean_is_of_them() -> None:
@@ -232,6 +237,8 @@ def test_a_heading_parts_a_table_from_what_is_below_the_heading_alone() -> None:
     parted = (read(f"{TABLES['Markdown']}\n\n{heading}{matrix}") for heading in ("# ResNet\n", ""))
     assert [len(document.tables) for document in parted] == [2, 1]
     assert "overall" in summaries(only(f"{TABLES['Markdown']}\n\nOverall accuracy: 0.87\n# ResNet"))
+    numbered = "#,Class,Accuracy\n1,dune,0.83\n2,bay,0.91"
+    assert [len(read(f"{above}\n\n{numbered}").tables) for above in (matrix, "Overall accuracy: 0.87")] == [1, 1]
 
 
 def test_ranks_in_a_table_without_a_header_are_no_classes() -> None:

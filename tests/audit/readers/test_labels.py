@@ -48,6 +48,7 @@ def test_counts_beside_percentages_are_kept_with_the_sizes_that_they_name() -> N
     )
     assert [value.count for value in table.values] == [(83, 100), (150, 200), (233, 300)]
     assert (table.sizes, table.total, table.image_set) == ({"dune": 100, "sea": 200}, 300, "test")
+    assert only("Accuracy of 8 images: 249/300 (83%)").total == 300
 
 
 def test_numbers_may_be_names_of_classes() -> None:
@@ -77,6 +78,19 @@ def test_headings_that_name_image_sets_are_no_classes() -> None:
 def test_a_mean_up_to_three_lines_above_a_list_tells_its_measure(blank: int, names: list[str]) -> None:
     (table,) = read("Mean F1: 0.5\n" + "\n" * blank + "sea: 0.4\nice: 0.5\nfen: 0.6").tables
     assert list(classes(table, Measure.F1)) == names
+    percentages = only("sea: 40 %\nice: 50 %\nfen: 60 %\nMean F1: 50 %")
+    assert list(classes(percentages, Measure.F1)) == ["sea", "ice", "fen"]
+
+
+def test_several_settings_on_a_line_below_a_heading_are_no_classes() -> None:
+    table = only("Accuracy of each class:\ndune: 0.8\nbay: 0.9\nmomentum: 0.9, decay: 0.5")
+    assert list(classes(table)) == ["dune", "bay"]
+
+
+@pytest.mark.parametrize(("lines", "tables"), [(12, 1), (13, 2)])
+def test_a_mean_that_is_a_heading_belongs_to_classes_up_to_twelve_lines_above(lines: int, tables: int) -> None:
+    text = "Test accuracy of dune: 83 %\nTest accuracy of sea: 91 %"
+    assert len(read(text + "\n" * lines + "# Mean class accuracy: 87 %").tables) == tables
 
 
 def test_a_second_pass_over_the_classes_is_a_second_table() -> None:

@@ -23,7 +23,7 @@ from in4310repro.audit.readers.contexts import blank_comment_marks, find_folds, 
 from in4310repro.audit.readers.files import decode_text, is_binary, read_toml
 from in4310repro.audit.readers.json_files import read_json
 from in4310repro.audit.readers.labels import read_labels
-from in4310repro.audit.readers.lists import read_listed
+from in4310repro.audit.readers.lists import read_listed, section_grids
 from in4310repro.audit.readers.numbers import count, images, parse, parse_measured, parse_ratio, to_percent
 from in4310repro.audit.readers.passes import find_asides, find_repeated
 from in4310repro.audit.readers.pieces import Result, collect_sizes, name_tables, scale_values
@@ -528,6 +528,9 @@ def rows_of(*rows: Sequence[str], header: int | None = None) -> grid.Grid:
         ([["Class", "", ""], ["", "Net", ""], ["", "P", "R"], ["a", "1", "2"]], 3,
          ("Class", "Net P", "Net R"), [("a", "1", "2")]),
         ([["Class", "", "F1"], ["a", "", "1"]], None, ("Class", "F1"), [("a", "1")]),
+        ([["Class", "", ""], ["", "P", "R"], ["a", "1", "2"]], None, ("Class", "P", "R"), [("a", "1", "2")]),
+        ([["Part", "CNN", "ViT", "Note"], ["Part", "P", "R", ""], ["a", "1", "2", "x"]], None,
+         ("Part", "CNN P", "ViT R", "Note"), [("a", "1", "2", "x")]),
         ([["Class", "F1"], ["", ""], ["a"]], 1, ("Class", "F1"), [("a", "")]),
         ([["Class", "F1"], ["a", "0.5"], ["x", "y"], ["b", "0.6"]], None,
          ("Class", "F1"), [("a", "0.5"), ("x", "y"), ("b", "0.6")]),
@@ -708,6 +711,8 @@ def test_tables_begin_at_their_headers_and_leave_out_what_others_have_read(
         ("83 % ± 0.5", "83 %", None, "0.5", None),
         ("83 (0.5)", "83", None, "0.5", None),
         ("83 (5)", "83", None, None, None),
+        ("83 (50.0)", "83", None, "50.0", None),
+        ("83 (50.5)", "83", None, None, None),
         ("83 (std: 5,2)", "83", None, "5,2", None),
         ("83 (+0.5)", "83", None, None, None),
         ("83 (n=300)", "83", None, None, 300),
@@ -907,6 +912,8 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
             [(1, 2, "", "a b", "0 7; 0 7")],
         ),
         (["[[1 2] 50% [class: sea]", "[3 4]] [class: ice]"], (), [(1, 2, "", "sea ice", "1 2; 3 4")]),
+        (["TN: 1  FP: 2  FN: 3  TP: 4"], (), [(1, 1, "", "negative positive", "1 2; 3 4")]),
+        (["TN: 1  FP: 2  FN: 3  TN: 5  TP: 4"], (), []),
     ],
 )
 def test_matrices_are_found_in_each_form(lines: list[str], skipped: tuple[int, ...], found: list[Any]) -> None:
@@ -1175,4 +1182,7 @@ def test_a_grid_without_values_is_left_to_other_readers_and_none_is_turned_twice
 def test_lists_that_others_have_read_and_lines_of_data_are_no_lists() -> None:
     text = "Per-class F1: [0.5, 0.6]"
     assert [len(read_listed([text, text], frozenset(skipped)).pieces) for skipped in ((), (1,), (1, 2))] == [2, 1, 0]
-    assert [len(read_listed([text.ljust(length)], frozenset()).pieces) for length in (2000, 2001)] == [1, 0]
+    sections = ["F1: 0.5", "recall: 0.4", "Class: ice", "F1: 0.3", "recall: 0.2"]
+    for length, found in ((2000, 1), (2001, 0)):
+        assert len(read_listed([text.ljust(length)], frozenset()).pieces) == found
+        assert len(list(section_grids(["Class: sea".ljust(length), *sections], frozenset()))) == found

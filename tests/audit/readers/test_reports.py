@@ -114,6 +114,8 @@ JSONS = {
     "by class": '{"test": {"class_accuracy": {"dune": 0.83, "bay": 0.910}, "macro_accuracy": 0.87, "support": '
     '{"dune": 9, "bay": 8}}}',
     "line by line": '{"seed": 1}\n{"class_accuracy": {"dune": 0.83, "bay": 0.910}, "macro_accuracy": 0.87}',
+    "before a text": '{"class_accuracy": {"dune": 0.83, "bay": 0.910}, "macro_accuracy": 0.87}\nend',
+    "below its measure": 'Accuracy\n{"dune": 0.83,\n"bay": 0.910,\n"macro avg": 0.87}',
     "parallel lists": '{"classes": ["dune", "bay"], "accuracy": [0.83, 0.910], "macro accuracy": 0.87}',
     "records": '[{"class": "dune", "accuracy": 0.83}, {"class": "bay", "accuracy": 0.910}, {"class": "macro '
     'avg", "accuracy": 0.87}]',
