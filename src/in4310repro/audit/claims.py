@@ -59,7 +59,8 @@ def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None 
     if summary is not None and _may_round_differently(list(parts), summary):
         others += [(Rounding.TRUNCATED, Rounding.TWICE), (Rounding.TWICE, Rounding.TRUNCATED)]
     explaining = [way for way in others if fits(*way)]
-    return tuple(dict.fromkeys(CONDITIONS[Rounding.TRUNCATED if Rounding.TRUNCATED in w else w[0]] for w in explaining))
+    ways = (Rounding.TRUNCATED if Rounding.TRUNCATED in way else Rounding.TWICE for way in explaining)
+    return tuple(dict.fromkeys(CONDITIONS[way] for way in ways))
 
 
 def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:

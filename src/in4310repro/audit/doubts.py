@@ -131,7 +131,7 @@ def _summaries(table: Table) -> Counter[Measure]:
 
 def _distance(one: Table, other: Table) -> int:
     ends = [[each.line for each in table.printed] or [0] for table in (one, other)]
-    return max(min(ends[0]) - max(ends[1]), min(ends[1]) - max(ends[0]), 0)
+    return max(min(ends[0]) - max(ends[1]), min(ends[1]) - max(ends[0]))
 
 
 def find_missing_lines(table: Table, document: Document) -> Iterator[Gap]:

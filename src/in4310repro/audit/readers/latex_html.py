@@ -153,7 +153,7 @@ class _Tables(HTMLParser):
     """Parser that collects each HTML table's rows: line number, and cells with rowspan and colspan."""
 
     def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
+        super().__init__()
         self.tables: list[list[tuple[int, list[tuple[str, int, int]]]]] = []
         self.spans: list[list[int]] = []
         self.caption = False

@@ -206,7 +206,6 @@ def read_conll(lines: Sequence[str], skipped: frozenset[int]) -> Result:
         found = COUNTS.search(line)
         if found:
             counts = (int(found[1]), int(found[2]), int(found[3]), int(found[4]))
-            taken.add(number)
         scores = SCORE.findall(line)
         if line.strip().startswith("accuracy: ") and len(scores) > SCALED:
             end, piece = _evaluation(lines, number, counts)
