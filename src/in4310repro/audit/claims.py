@@ -59,8 +59,8 @@ def find_conditions(fits: Fit, parts: Iterable[Cell] = (), summary: Cell | None 
     if summary is not None and _may_round_differently(list(parts), summary):
         others += [(Rounding.TRUNCATED, Rounding.TWICE), (Rounding.TWICE, Rounding.TRUNCATED)]
     explaining = [way for way in others if fits(*way)]
-    ways = (Rounding.TRUNCATED if Rounding.TRUNCATED in way else Rounding.TWICE for way in explaining)
-    return tuple(dict.fromkeys(CONDITIONS[way] for way in ways))
+    reasons = (Rounding.TRUNCATED if Rounding.TRUNCATED in way else Rounding.TWICE for way in explaining)
+    return tuple(dict.fromkeys(CONDITIONS[reason] for reason in reasons))
 
 
 def _may_round_differently(parts: Sequence[Cell], summary: Cell) -> bool:
