@@ -23,8 +23,9 @@ where a test fails that passes without it, where Python ends, or where a test ru
 module ({few} where it has fewer than {lines} lines, all where there are no more) are drawn by the hash of the commit
 that was checked out, so that no test can be written for a draw before it. [mutants.csv](mutants.csv) has a line for
 each module: how many changes are possible, drawn, killed by the tests as they were, killed after tests were added for
-survivors, and left because no test can tell them apart, each with its reason in `tests/mutants/equivalent.toml`. The
-share killed at first is an estimate for changes that were never drawn; the share killed in the end is none.
+survivors or code without effect was deleted, and left because no test can tell them apart, each with its reason in
+`tests/mutants/equivalent.toml`. The share killed at first is an estimate for changes that were never drawn; the share
+killed in the end is none.
 """
 KERNELS = """Faults of the compiled kernels are written by hand, in `tests/mutants/kernels.py`: {killed} of {drawn} are
 killed.
@@ -157,13 +158,16 @@ def summarise(
     commit: str,
     old: Row | None,
 ) -> Row:
-    """Return the row of a module's outcomes; of survivors that were tried again, added to the row before."""
+    """Return the row of a module's outcomes; if survivors were tried again, with those that are left."""
     killed = sum(bool(outcome.killer) for outcome in outcomes)
     equivalent = sum(not outcome.killer and outcome.key in reasons for outcome in outcomes)
     seconds = round(sum(outcome.seconds for outcome in outcomes), 1)
     if old is None:
         return Row(module, possible, len(outcomes), killed, killed, equivalent, seconds, commit)
-    return replace(old, killed=old.killed + killed, equivalent=equivalent, seconds=round(old.seconds + seconds, 1))
+    left = min(len(outcomes) - killed, old.drawn - old.killed)
+    return replace(
+        old, killed=old.drawn - left, equivalent=min(equivalent, left), seconds=round(old.seconds + seconds, 1)
+    )
 
 
 def find_weak(rows: Iterable[Row]) -> Iterator[str]:

@@ -108,7 +108,8 @@ def survey(folder: Path, files: Sequence[str], draw: str, arguments: argparse.Na
     kept.write_text(json.dumps([outcome.key for outcome in outcomes if not outcome.killer], indent=0), encoding="utf-8")
     reasons = record.read_reasons()
     rows = record.read_rows()
-    for file in dict.fromkeys(outcome.file for outcome in outcomes):
+    # A survivor whose code was deleted has no outcome.
+    for file in dict.fromkeys([*(outcome.file for outcome in outcomes), *(key[0] for key in again or ())]):
         mine = [outcome for outcome in outcomes if outcome.file == file]
         possible = count_changes((PACKAGE / file).read_text(encoding="utf-8"))
         old = rows.get(file) if again is not None else None
