@@ -226,7 +226,7 @@ def test_a_programme_that_is_not_finished_decides_nothing() -> None:
     assert list(check_joint_shares(made, seconds=0.0)) == []
     # No weights of numbers from 0.4 to 1 have a mean below 0.3.
     rows = [(row.tolist(), 0.3) for row in np.random.default_rng(0).uniform(0.4, 1.0, (200, 100))]
-    assert (are_feasible(rows), are_feasible(rows, seconds=0.0)) == (False, True)
+    assert (are_feasible(rows), are_feasible(rows, seconds=0.0), are_feasible([])) == (False, True, True)
 
 
 def test_a_hundred_classes_take_seconds() -> None:

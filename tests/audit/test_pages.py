@@ -26,7 +26,7 @@ from in4310repro.audit.oddities import (
 )
 from in4310repro.audit.output import audit_json
 from in4310repro.audit.verdicts import Counted, Detection, Finding, ImageSet, Options, Rank
-from in4310repro.audit.view import HEADINGS, ShownFinding, View
+from in4310repro.audit.view import HEADINGS, ShownFinding, View, shorten
 from tests.audit.by_hand import column, document, matrix, number, sheet_of, table, value
 from tests.audit.test_html import made_up
 
@@ -577,3 +577,8 @@ def test_long_labels_are_cut_and_exclusions_are_said_once() -> None:
 def test_a_reading_begins_with_as_once() -> None:
     assert "   Read as shares of one." in first(readings=("as shares of one",))
     assert "   Read: mean." in first(readings=("mean",))
+
+
+@pytest.mark.parametrize(("length", "shown"), [(60, "x" * 60), (61, "x" * 57 + "...")])
+def test_a_label_is_shown_in_sixty_characters(length: int, shown: str) -> None:
+    assert shorten("x" * length) == shown

@@ -309,6 +309,4 @@ def _joined(tables: Sequence[Table]) -> Table:
         values=tuple(value for table in tables for value in table.values),
         total=next((table.total for table in tables if table.total), None),
         doubts=tuple(dict.fromkeys(doubt for table in tables for doubt in table.doubts)),
-        first=first,
-        last=last,
     )
