@@ -185,9 +185,10 @@ def _is_message(parent: ast.AST, field: str) -> bool:
 
 
 def _is_left_alone(node: ast.AST) -> bool:
-    """Return True for `if TYPE_CHECKING` and for `UNCHANGED_ARGUMENTS`, which are not mutated."""
+    """Return True for `if TYPE_CHECKING`, `__all__` and `UNCHANGED_ARGUMENTS`, which are not mutated."""
     typing = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-    return typing or (isinstance(node, ast.keyword) and node.arg in UNCHANGED_ARGUMENTS)
+    names = isinstance(node, ast.Assign) and any(getattr(each, "id", "") == "__all__" for each in node.targets)
+    return typing or names or (isinstance(node, ast.keyword) and node.arg in UNCHANGED_ARGUMENTS)
 
 
 def _replacements(node: ast.AST, parent: ast.AST, field: str, at_import: bool) -> Iterator[tuple[str, ast.AST]]:

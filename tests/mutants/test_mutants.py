@@ -51,7 +51,7 @@ def test_every_change_is_one_of_the_code_and_not_of_words_and_types() -> None:
 
 
 def test_entries_of_tables_and_arguments_are_left_out_one_at_a_time() -> None:
-    source = "Pair = tuple[[int, str], 3]\nNAMES = ('a', 'b')\n\n"
+    source = "__all__ = ['a', 'b']\nPair = tuple[[int, str], 3]\nNAMES = ('a', 'b')\n\n"
     source += "def find(a, b):\n    return call(a, b, {'x': 1, 'y': 2}, key=len, help='words')\n"
     found = [(each.after, each.at_import) for each in make_changes(source) if each.kind in ("table", "argument")]
     call = "return call({}, {{{}}}, {}help='words')"

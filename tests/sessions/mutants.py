@@ -90,7 +90,9 @@ def record_tests(folder: Path) -> None:
 def survey(folder: Path, files: Sequence[str], draw: str, arguments: argparse.Namespace) -> list[str]:
     """Try changes of modules, write their rows, and return what is wrong with them."""
     start, kept = time.monotonic(), folder / "survivors.json"
-    again = {tuple(key) for key in json.loads(kept.read_text(encoding="utf-8"))} if arguments.again else None
+    before = {tuple(key) for key in json.loads(kept.read_text(encoding="utf-8"))} if kept.exists() else set()
+    others = sorted(key for key in before if key[0] not in files)
+    again = before - set(others) if arguments.again else None
     changes = [
         (file, change)
         for file in files
@@ -105,7 +107,8 @@ def survey(folder: Path, files: Sequence[str], draw: str, arguments: argparse.Na
             _say(f"{outcome.file}:{outcome.line} {outcome.function}: `{change}` ({outcome.ending})")
         if len(outcomes) % 100 == 0:
             _say(f"{len(outcomes)} of {len(changes)}, {time.monotonic() - start:.0f} s")
-    kept.write_text(json.dumps([outcome.key for outcome in outcomes if not outcome.killer], indent=0), encoding="utf-8")
+    left = [outcome.key for outcome in outcomes if not outcome.killer]
+    kept.write_text(json.dumps([*others, *left], indent=0), encoding="utf-8")
     reasons = record.read_reasons()
     rows = record.read_rows()
     # A survivor whose code was deleted has no outcome.
