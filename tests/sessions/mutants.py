@@ -112,7 +112,7 @@ def survey(folder: Path, files: Sequence[str], draw: str, arguments: argparse.Na
     reasons = record.read_reasons()
     rows = record.read_rows()
     # A survivor whose code was deleted has no outcome.
-    for file in dict.fromkeys([*(outcome.file for outcome in outcomes), *(key[0] for key in again or ())]):
+    for file in files if again is None else sorted({key[0] for key in again}):
         mine = [outcome for outcome in outcomes if outcome.file == file]
         possible = count_changes((PACKAGE / file).read_text(encoding="utf-8"))
         old = rows.get(file) if again is not None else None
