@@ -136,7 +136,7 @@ def page(rows: Sequence[Row]) -> str:
             *(_sum(room, group) for room, group in groups.items()),
             _sum("all", modules),
             "",
-            KERNELS.format(killed=killed, drawn=drawn),
+            *([KERNELS.format(killed=killed, drawn=drawn)] if faults else []),
         ]
     )
 
