@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
 from tests.mutants.changes import list_keys
-from tests.mutants.tasks import BUDGET, PACKAGE, ROOT, Outcome
+from tests.mutants.tasks import BUDGET, PACKAGE, ROOT, Outcome, list_modules
 
 FILE, PAGE, REASONS = ROOT / "docs/mutants.csv", ROOT / "docs/mutants.md", Path(__file__).with_name("equivalent.toml")
 REQUIRED, EQUIVALENT = 0.95, 0.02
@@ -26,6 +26,8 @@ each module: how many changes are possible, drawn, killed by the tests as they w
 survivors or code without effect was deleted, and left because no test can tell them apart, each with its reason in
 `tests/mutants/equivalent.toml`. The share killed at first is an estimate for changes that were never drawn; the share
 killed in the end is none.
+"""
+UNTRIED = """The other modules of the package have not been tried yet.
 """
 KERNELS = """Faults of the compiled kernels are written by hand, in `tests/mutants/kernels.py`: {killed} of {drawn} are
 killed.
@@ -136,6 +138,7 @@ def page(rows: Sequence[Row]) -> str:
             *(_sum(room, group) for room, group in groups.items()),
             _sum("all", modules),
             "",
+            *([] if set(list_modules()) <= {row.module for row in rows} else [UNTRIED]),
             *([KERNELS.format(killed=killed, drawn=drawn)] if faults else []),
         ]
     )

@@ -32,7 +32,7 @@ _LISTED = {
     "mutants": Evidence(
         "one change at a time in each module and kernel, and whether tests notice it; `mutants metrics` renews a part",
         "docs/mutants.md",
-        "half an hour",
+        "15 minutes to record the tests, then hours; a room in half an hour",
     ),
     "forgeries": Evidence(
         "a run forged in more than 220 ways, and what catches each: `verify`, `verify --replay`, or nothing",
