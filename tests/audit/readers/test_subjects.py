@@ -63,6 +63,7 @@ def test_a_label_names_a_class(label: str, measure: Measure, name: str) -> None:
         # Of images with several labels.
         ("Samples avg F1-score", Measure.OTHER, None),
         ("F1-score (samples avg)", Measure.OTHER, None),
+        ("Samples avg F1-score (average)", Measure.OTHER, Average.UNNAMED),
     ],
 )
 def test_a_summary_is_averaged_as_its_label_says_and_no_further(

@@ -105,8 +105,8 @@ def _parse_of(head: Heading, name: str, whole: Heading) -> Subject:
             replace(head, average=Average.MACRO if macro else Average.UNNAMED, image_set=whole.image_set), best
         )
     if inner.summary and not inner.measure:
-        average = head.average or inner.average
-        return _summary(replace(head, average=average, samples=inner.samples, image_set=whole.image_set), best)
+        average, samples = head.average or inner.average, head.samples or inner.samples
+        return _summary(replace(head, average=average, samples=samples, image_set=whole.image_set), best)
     if inner.percent and not inner.rest:
         return _summary(whole, best)
     if BARE_SET.fullmatch(name):
