@@ -125,7 +125,7 @@ def planted(case: tuple[str, int, str]) -> list[Planted]:
     """Plant one error in a report and audit it, without and with the class sizes."""
     habit, seed, kind = case
     made = report(habit, seed)
-    wrong = _with_error(habit, seed, kind)
+    wrong = with_error(habit, seed, kind)
     if wrong is None:
         return []
     answers = []
@@ -156,12 +156,12 @@ def with_errors(count: int, first_seed: int) -> list[tuple[str, int, str]]:
     """Return `count` triples (printing style, seed, error) per error, with styles that can contain the error."""
     wanted: list[tuple[str, int, str]] = []
     for kind in KINDS:
-        names = [name for name, seed in cases(len(HABITS)) if _with_error(name, seed, kind)]
+        names = [name for name, seed in cases(len(HABITS)) if with_error(name, seed, kind)]
         wanted += [(names[n % len(names)], first_seed + n // len(names), kind) for n in range(count)]
     return wanted
 
 
-def _with_error(habit: str, seed: int, kind: str) -> Report | None:
+def with_error(habit: str, seed: int, kind: str) -> Report | None:
     return KINDS[kind](report(habit, seed), np.random.default_rng([seed, zlib.crc32(kind.encode())]))
 
 
