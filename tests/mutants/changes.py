@@ -63,18 +63,25 @@ class Change:
 
 
 @dataclass(frozen=True)
+class Place:
+    """What surrounds a node: its statement, its function, and what it is part of, as in `Change`."""
+
+    statement: ast.stmt
+    function: str
+    at_import: bool
+    decides: bool
+
+
+@dataclass(frozen=True)
 class Site:
     """Place of a replaceable node in the syntax tree: its parent's field and, in a list, its index."""
 
     kind: str
-    function: str
-    statement: ast.stmt
+    place: Place
     parent: ast.AST
     field: str
     index: int | None
     replacement: ast.AST
-    at_import: bool
-    decides: bool
 
     def put(self, node: ast.AST) -> ast.AST:
         """Replace the node at the site, and return the old node."""
@@ -102,7 +109,7 @@ def count_changes(source: str) -> int:
 
 
 def list_keys(source: str) -> set[tuple[str, str, str]]:
-    return {(site.function, *_lines(site)) for site in _list_sites(ast.parse(source))}
+    return {(site.place.function, *_lines(site)) for site in _list_sites(ast.parse(source))}
 
 
 def _list_sites(tree: ast.Module) -> list[Site]:
@@ -114,7 +121,10 @@ def _change(tree: ast.Module, site: Site) -> Change:
     old = site.put(site.replacement)
     text = ast.unparse(tree)
     site.put(old)
-    return Change(site.kind, site.function, _span(site.statement), before, after, text, site.at_import, site.decides)
+    place = site.place
+    return Change(
+        site.kind, place.function, _span(place.statement), before, after, text, place.at_import, place.decides
+    )
 
 
 def _span(statement: ast.stmt) -> range:
@@ -125,9 +135,10 @@ def _span(statement: ast.stmt) -> range:
 
 def _lines(site: Site) -> tuple[str, str]:
     """Return the statement without and with the change."""
-    before = _header(site.statement)
+    statement = site.place.statement
+    before = _header(statement)
     old = site.put(site.replacement)
-    after = _header(site.replacement if old is site.statement else site.statement)
+    after = _header(site.replacement if old is statement else statement)
     site.put(old)
     return before, after
 
@@ -141,16 +152,6 @@ def _header(statement: ast.AST) -> str:
     if isinstance(shown, ast.FunctionDef | ast.ClassDef):
         shown.decorator_list = []
     return " ".join(ast.unparse(shown).split())
-
-
-@dataclass(frozen=True)
-class Place:
-    """What surrounds a node: its statement, its function, and what it is part of."""
-
-    statement: ast.stmt
-    function: str
-    at_import: bool
-    decides: bool
 
 
 def _find_sites(parent: ast.AST, place: Place) -> Iterator[Site]:
@@ -172,10 +173,13 @@ def _find_sites(parent: ast.AST, place: Place) -> Iterator[Site]:
         for index, node in enumerate(value) if isinstance(value, list) else [(None, value)]:
             if not isinstance(node, ast.AST) or _is_left_alone(node):
                 continue
-            statement = node if isinstance(node, ast.stmt) else here.statement
-            decides = here.decides or isinstance(node, ast.Raise | ast.Compare | ast.BoolOp)
-            for kind, replacement in _replacements(node, parent, field, here.at_import):
-                yield Site(kind, here.function, statement, parent, field, index, replacement, here.at_import, decides)
+            own = replace(
+                here,
+                statement=node if isinstance(node, ast.stmt) else here.statement,
+                decides=here.decides or isinstance(node, ast.Raise | ast.Compare | ast.BoolOp),
+            )
+            for kind, replacement in _replacements(node, parent, field, own.at_import):
+                yield Site(kind, own, parent, field, index, replacement)
             yield from _find_sites(node, here)
 
 

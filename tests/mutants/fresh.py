@@ -9,7 +9,7 @@ import io
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -47,11 +47,11 @@ PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
 COPIED = ("src", "benchmarks", "tests", "golden", "docs", "reports", "pyproject.toml", "setup.py", "noxfile.py", *PAGES)
 
 
-def import_libraries(names: Iterable[str] = LIBRARIES) -> None:
+def import_libraries() -> None:
     """Import the installed libraries on one thread, since a fork keeps only one thread."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"
-    for name in names:
+    for name in LIBRARIES:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     gc.collect()
@@ -74,7 +74,6 @@ class Copy:
     def __init__(self, root: Path, folder: Path) -> None:
         self.root = folder / "project"
         self._original = root
-        self._clock = 1_000_000_000
         for name in COPIED:
             source = root / name
             ignored = shutil.ignore_patterns("__pycache__", ".*_cache")

@@ -17,7 +17,7 @@ from tests.mutants.forks import Ending
 from tests.mutants.fresh import Copy, import_libraries
 from tests.mutants.record import Row
 from tests.mutants.swap import PASSED
-from tests.mutants.tasks import ROOT, limit
+from tests.mutants.tasks import PACKAGE, ROOT, limit, read_commit
 
 PATH = "src/in4310repro"
 # Every level of optimisation gives the same bits (tests/arithmetic/test_build.py), and this one compiles soonest.
@@ -177,7 +177,7 @@ class Build:
 
 def survey(say: Callable[[str], None], faults: Sequence[Fault] = FAULTS) -> list[Row]:
     """Return a row for each source: how many of its faults the tests notice that pass without a fault."""
-    commit = subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()[:12]
+    commit = read_commit()[:12]
     noticed: dict[str, list[bool]] = {}
     seconds: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
@@ -187,17 +187,16 @@ def survey(say: Callable[[str], None], faults: Sequence[Fault] = FAULTS) -> list
         controls: dict[tuple[str, ...], Ending] = {}
         for fault in faults:
             if fault.tests not in controls:
-                controls[fault.tests] = _try(copy, build, fault.tests, LIMIT)
-            ending = controls[fault.tests]
-            if ending.text == PASSED:
-                copy.change({f"{PATH}/{fault.source}": _fault(copy, fault)})
-                ending = _try(copy, build, fault.tests, limit(ending.seconds))
                 copy.change({})
+                controls[fault.tests] = _try(copy, build, fault.tests, LIMIT)
+            ending = control = controls[fault.tests]
+            if control.text == PASSED:
+                copy.change({f"{PATH}/{fault.source}": _fault(fault)})
+                ending = _try(copy, build, fault.tests, limit(control.seconds))
+                say(f"{fault.source}: {fault.fault}: {ending.text} in {ending.step}")
             else:
-                say(f"without a fault: {ending.text} in {ending.step}")
-            killed = ending.text != PASSED and ending is not controls[fault.tests]
-            say(f"{fault.source}: {fault.fault}: {ending.text} in {ending.step}")
-            noticed.setdefault(fault.source, []).append(killed)
+                say(f"{fault.source}: without a fault: {control.text} in {control.step}\n{control.printed}")
+            noticed.setdefault(fault.source, []).append(control.text == PASSED != ending.text)
             seconds[fault.source] = seconds.get(fault.source, 0.0) + ending.seconds
     return [
         Row(source, len(each), len(each), sum(each), sum(each), 0, round(seconds[source], 1), commit)
@@ -205,8 +204,8 @@ def survey(say: Callable[[str], None], faults: Sequence[Fault] = FAULTS) -> list
     ]
 
 
-def _fault(copy: Copy, fault: Fault) -> str:
-    text = (copy.root / PATH / fault.source).read_text(encoding="utf-8")
+def _fault(fault: Fault) -> str:
+    text = (PACKAGE / fault.source).read_text(encoding="utf-8")
     if text.count(fault.before) != 1:
         raise ValueError(
             f"{fault.source}: {fault.before!r} must stand there once, not {text.count(fault.before)} times"

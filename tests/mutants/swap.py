@@ -16,6 +16,7 @@ import multiprocessing.forkserver
 import multiprocessing.resource_tracker
 import os
 import pickle
+import sys
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ def read_outcome(task: Task, ending: Ending) -> Outcome:
     change = task.change
     # Without a step, Python failed before the first test.
     killer = "" if ending.text in (PASSED, NOT_SWAPPED, NO_TESTS) else ending.step or IMPORT
+    if killer and not change:
+        sys.stderr.write(f"fails without a change, and is left out: {killer}\n{ending.printed}\n")
     said = (
         (change.function, change.line, change.before, change.after, change.decides)
         if change

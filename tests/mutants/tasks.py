@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import re
-import sys
+import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -82,13 +82,11 @@ def confirm(tasks: Sequence[Task], run: Run, known: Known) -> Iterator[Outcome]:
                 else:
                     ended.append((task, outcome))
             controls = {outcome.killer: _control(task.tests, outcome.killer) for task, outcome in ended}
-            unchanged = {tests: killer for killer, tests in controls.items()}
-            for control, outcome in run([Task("", None, tests, BUDGET) for tests in unchanged]):
+            for control, outcome in run([Task("", None, tests, BUDGET) for tests in dict.fromkeys(controls.values())]):
                 if outcome.killer:
-                    sys.stderr.write(f"fails without a change, and is left out: {outcome.killer}\n")
                     known.bad.add(outcome.killer)
                 else:
-                    known.good.add(unchanged[control.tests])
+                    known.good |= {killer for killer, tests in controls.items() if tests == control.tests}
             yield from (outcome for _, outcome in ended if outcome.killer in known.good)
             waiting = [task for task, outcome in ended if outcome.killer not in known.good]
 
@@ -139,10 +137,9 @@ class Touched:
         here: set[str] = set()
         elsewhere: set[str] = set()
         for name in found - {""}:
-            in_process = name.startswith(PROCESSES)
             inner = name.removeprefix(PROCESSES)
             users = self._users.get(inner.removeprefix(FIXTURE), set()) if inner.startswith(FIXTURE) else {inner}
-            (elsewhere if in_process or inner.startswith(FIXTURE) else here).update(users)
+            (elsewhere if name.startswith((PROCESSES, FIXTURE)) else here).update(users)
         order = sorted(here | elsewhere, key=lambda test: self._cost(file, test) * (1 if test in here else 5))
         chosen: list[str] = []
         seconds = 0.0
@@ -183,8 +180,13 @@ def _bodies(text: str, name: str) -> Iterator[int]:
             yield from range(node.lineno, (node.end_lineno or node.lineno) + 1)
 
 
+# The package has the like of it, and must not be imported before jaxtyping has prepared its checks.
 def hash_file(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def read_commit() -> str:
+    return subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
 
 
 def list_modules() -> list[str]:

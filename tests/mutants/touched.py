@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import coverage
 import pytest
 
+from tests.mutants.tasks import FIXTURE, PACKAGE, PROCESSES
+
 FOLDER = Path(os.environ["MUTANTS_RECORD"])
-PACKAGE = Path(__file__).parents[2] / "src" / "in4310repro"
 # Python imports it in each process that a test starts.
 STARTUP = """import os
 if os.environ.get("MUTANTS_CONTEXT"):
@@ -26,13 +28,12 @@ SETTINGS = f"""[run]
 data_file = {FOLDER}/lines
 parallel = true
 include = {PACKAGE}/*
-context = processes of ${{MUTANTS_CONTEXT-}}
+context = {PROCESSES}${{MUTANTS_CONTEXT-}}
 """
 RECORDER = coverage.Coverage(
     data_file=str(FOLDER / "lines"), data_suffix=True, include=[f"{PACKAGE}/*"], config_file=False
 )
 SECONDS: dict[str, float] = {}
-CONTEXTS = [""]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,33 +48,31 @@ def pytest_configure(config: pytest.Config) -> None:
     RECORDER.start()
 
 
-def _switch() -> None:
-    os.environ["MUTANTS_CONTEXT"] = CONTEXTS[-1]
-    RECORDER.switch_context(CONTEXTS[-1])
+@contextmanager
+def _record(context: str) -> Iterator[None]:
+    """Record what runs under a name, in processes too, and then under the name before it."""
+    before = os.environ.get("MUTANTS_CONTEXT", "")
+    os.environ["MUTANTS_CONTEXT"] = context
+    RECORDER.switch_context(context)
+    try:
+        yield
+    finally:
+        os.environ["MUTANTS_CONTEXT"] = before
+        RECORDER.switch_context(before)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    CONTEXTS.append(item.nodeid)
-    _switch()
-    try:
+    with _record(item.nodeid):
         return (yield)
-    finally:
-        CONTEXTS.pop()
-        _switch()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
     if fixturedef.scope == "function":
         return (yield)
-    CONTEXTS.append(f"fixture {fixturedef.argname}")
-    _switch()
-    try:
+    with _record(f"{FIXTURE}{fixturedef.argname}"):
         return (yield)
-    finally:
-        CONTEXTS.pop()
-        _switch()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TextIO
 
 import coverage
 
@@ -20,7 +19,7 @@ from tests.mutants import kernels, record
 from tests.mutants.changes import Change, count_changes, make_changes
 from tests.mutants.fresh import try_fresh
 from tests.mutants.swap import NOT_SWAPPED
-from tests.mutants.tasks import PACKAGE, ROOT, Outcome, Task, abridge, hash_file, list_modules
+from tests.mutants.tasks import PACKAGE, ROOT, Outcome, Task, abridge, hash_file, list_modules, read_commit
 
 KERNELS = "kernels"
 
@@ -39,7 +38,7 @@ def main() -> None:
     chosen = [file for file in every if not arguments.modules or any(_names(each, file) for each in arguments.modules)]
     if not chosen and arguments.modules != [KERNELS]:
         parser.error(f"no module {arguments.modules}; valid values are {KERNELS}, {', '.join(every)}")
-    draw = arguments.draw or subprocess.check_output(["git", "rev-parse", "HEAD"], cwd=ROOT, text=True).strip()
+    draw = arguments.draw or read_commit()
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         folder = (arguments.folder or Path(temporary)).absolute()
@@ -148,29 +147,22 @@ def try_changes(
     environment = {"OMP_NUM_THREADS": "1", "MUTANTS_ALL": "1" if tests else "", "MUTANTS_LANES": str(lanes)}
     environment = os.environ | named | environment | {"MUTANTS_RECORD": str(folder)}
     words = ("-q", "-s", "-p", "tests.mutants.swap", "-p", "no:cacheprovider", *tests)
-    elsewhere: list[Outcome] = []
+    survivors: list[Outcome] = []
     with (folder / "log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", *words], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
-        with files["outcomes"].open(encoding="utf-8") as lines:
-            while True:
-                over = process.poll() is not None
-                for line in _whole(lines):
-                    outcome = Outcome(**json.loads(line))
-                    if outcome.killer:
-                        yield outcome
-                    else:
-                        elsewhere.append(outcome)
-                if over:
-                    break
-                time.sleep(0.2)
+        for outcome in _follow(process, files["outcomes"]):
+            if outcome.killer:
+                yield outcome
+            else:
+                survivors.append(outcome)
     if process.returncode:
         raise RuntimeError(f"the tests were not tried: {(folder / 'log').read_text(encoding='utf-8')[-2000:]}")
     tasks, seconds = pickle.loads(files["tasks"].read_bytes())  # noqa: S301
     fresh: list[Task] = [task for task in tasks if task.change.at_import]
     by_key = {(task.file, *task.change.key): task for task in tasks}
-    for outcome in elsewhere:
+    for outcome in survivors:
         task = by_key[outcome.key]
         if outcome.ending == NOT_SWAPPED or task.elsewhere:
             fresh.append(task)
@@ -183,11 +175,18 @@ def try_changes(
         yield from try_fresh(ROOT, Path(copies), fresh, seconds, folder, lanes)
 
 
-def _whole(lines: TextIO) -> Iterator[str]:
-    """Yield the lines of a file that end, and leave the place at one that is still being written."""
-    while (line := lines.readline()).endswith("\n"):
-        yield line
-    lines.seek(lines.tell() - len(line.encode()))
+def _follow(process: subprocess.Popen[bytes], file: Path) -> Iterator[Outcome]:
+    """Yield the outcomes that a process writes, until it ends."""
+    text = ""
+    with file.open(encoding="utf-8") as lines:
+        while True:
+            over = process.poll() is not None
+            # The last line may still be written.
+            *whole, text = f"{text}{lines.read()}".split("\n")
+            yield from (Outcome(**json.loads(line)) for line in whole)
+            if over:
+                return
+            time.sleep(0.2)
 
 
 if __name__ == "__main__":
