@@ -77,15 +77,23 @@ def _cache_of_this_session(tmp_path_factory: pytest.TempPathFactory, request: py
     if worker:
         golden_cases.SHARED = tmp_path_factory.getbasetemp().parent
     if any("finished_run" in item.fixturenames for item in request.session.items if isinstance(item, pytest.Function)):
-        golden_cases.start_run("tiny")
+        golden_cases.start_run("tiny", narrow=True)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a test of the shared run the network of that run, before any of its fixtures is made."""
+    from tests import narrow
+
+    narrow.use(narrow="finished_run" in getattr(item, "fixturenames", ()))
 
 
 @pytest.fixture(scope="session")
 def finished_run(_cache_of_this_session: None) -> Path:
-    """Return the folder of a complete tiny run with features, which a test must not change."""
+    """Return the folder of a complete tiny run of a narrow ResNet-18 with features, which a test must not change."""
     from tests.golden_cases import finish_run
 
-    return finish_run("tiny")
+    return finish_run("tiny", narrow=True)
 
 
 @pytest.fixture
@@ -96,7 +104,7 @@ def own_run(finished_run: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def own_records(finished_run: Path, tmp_path: Path) -> Path:
-    """Return a copy of the tiny run without its weights, which are 134 MB and nearly all of it."""
+    """Return a copy of the tiny run without its weights."""
     return Path(shutil.copytree(finished_run, tmp_path / "tiny", ignore=shutil.ignore_patterns("*.safetensors")))
 
 

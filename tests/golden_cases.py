@@ -48,6 +48,7 @@ from in4310repro.system.fingerprint import Fingerprint
 from in4310repro.system.numerics import Numerics, activate
 from in4310repro.system.tensors import tensors_sha256
 from in4310repro.training import experiment, optimizers
+from tests import narrow as narrowed
 from tests.processes import METHOD
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -97,8 +98,9 @@ def initial_weights() -> dict[str, Claim]:
     }
 
 
-def make_run(preset: str, device: str, folder: Path) -> None:
+def make_run(preset: str, device: str, folder: Path, narrow: bool) -> None:
     """Train a preset and measure features, unless another process has already done so."""
+    narrowed.use(narrow=narrow)
     with FileLock(folder.with_suffix(".lock")):
         if not (folder / "features.json").exists():
             run = experiment.train(PRESETS[preset], Context(numerics(device)), folder)
@@ -113,19 +115,19 @@ def _make_folder() -> Path:
 
 
 @functools.cache
-def start_run(preset: str, device: str = "cpu") -> tuple[Path, BaseProcess]:
+def start_run(preset: str, device: str = "cpu", *, narrow: bool = False) -> tuple[Path, BaseProcess]:
     """Start a process that makes a complete run of a preset; return the run's folder and the process."""
-    folder = (SHARED or _make_folder()) / f"{preset}-{device}"
+    folder = (SHARED or _make_folder()) / f"{preset}-{device}{'-narrow' if narrow else ''}"
     context: Any = multiprocessing.get_context("spawn" if device == "cuda" else METHOD)
-    process = context.Process(target=make_run, args=(preset, device, folder), daemon=True)
+    process = context.Process(target=make_run, args=(preset, device, folder, narrow), daemon=True)
     process.start()
     return folder, process
 
 
 @functools.cache
-def finish_run(preset: str, device: str = "cpu") -> Path:
+def finish_run(preset: str, device: str = "cpu", *, narrow: bool = False) -> Path:
     """Return the folder of a complete run of a preset, which is trained only once."""
-    folder, process = start_run(preset, device)
+    folder, process = start_run(preset, device, narrow=narrow)
     process.join()
     if process.exitcode:
         raise RuntimeError(f"the run of preset {preset} ended with exit code {process.exitcode}; its output says why")

@@ -32,6 +32,8 @@ from in4310repro.verification.replay.of_run import plan_replay, replay
 
 NAME = "test-loss-each-epoch"
 CONFIG = replace(PRESETS["tiny"], protocol=parse(NAME))
+# Beside which each run here is laid, of an equal network.
+pytestmark = pytest.mark.usefixtures("finished_run")
 LABEL = "DEVIATION: the test set is scored after every epoch"
 
 

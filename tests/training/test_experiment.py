@@ -162,7 +162,7 @@ def test_a_setting_trained_alone_in_a_fresh_process_ends_with_the_bits_that_it_h
     # The finished run was made by a process of its own. All but one of its files are about its selected setting alone.
     setting = FinishedRun.open(finished_run).metrics["setting"]
     (selected,) = (each for each in TINY.settings if each.name == setting)
-    command = [sys.executable, "-m", "in4310repro", "train", "--preset", "tiny", "--optimizer", selected.optimizer]
+    command = [sys.executable, "-m", "tests.narrow", "train", "--preset", "tiny", "--optimizer", selected.optimizer]
     subprocess.run([*command, "--out", str(tmp_path / "again")], check=True, capture_output=True, env=dict(os.environ))
     others = [
         f"{each.name}/{file}"

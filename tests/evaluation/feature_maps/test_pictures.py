@@ -67,7 +67,7 @@ def test_the_same_run_gives_the_same_bytes_in_another_process(
 ) -> None:
     folder, _ = drawn
     words = ("features", str(finished_run), "--pictures", str(tmp_path / "again"))
-    subprocess.run([sys.executable, "-m", "in4310repro", *words], check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "tests.narrow", *words], check=True, capture_output=True)
     for file in folder.rglob("*.*"):
         assert (tmp_path / "again" / file.relative_to(folder)).read_bytes() == file.read_bytes()
 
