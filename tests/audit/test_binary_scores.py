@@ -165,6 +165,10 @@ RECALLS = "| class | recall |\n|---|---|\n| sea | 0.92 |\n| town | 0.84 |\n"
         ("Test set: 100 positives, 200 negatives, means over 5 folds\n" + LINES, Rank.UNLESS),
         ("Test set: 100 positives, 200 negatives, F1 at its own threshold\n" + LINES, Rank.UNLESS),
         ("Test set: 100 positives, 200 negatives\n" + LINES + "\nThe other network\n" + LINES, Rank.UNLESS),
+        ("Test set: 100 positives, 200 negatives\n" + LINES + "\n" * 20 + "NPV: 0.90", Rank.UNLESS),
+        # The scores begin in the ninth or the tenth line.
+        ("Thresholds\n" + "\n" * 6 + "Test set: 100 positives, 200 negatives\n" + LINES, Rank.UNLESS),
+        ("Thresholds\n" + "\n" * 7 + "Test set: 100 positives, 200 negatives\n" + LINES, Rank.IMPOSSIBLE),
         ("The data set has 100 positives and 200 negatives.\n\n\n\n" + LINES, Rank.UNLESS),
         ("We ran 5 folds.\n" + 20 * "\n" + "Test set: 100 positives, 200 negatives\n" + LINES, Rank.UNLESS),
         ("Trained on 100 positives, 200 negatives\n" + LINES, None),

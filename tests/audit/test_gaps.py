@@ -134,11 +134,12 @@ def test_sentences_and_repeated_numbers_are_no_rows(text: str, is_gap: bool) -> 
 def test_a_line_about_another_measure_is_no_condition_of_a_mean() -> None:
     values = [*column(RECALL, a="0.50", b="0.25"), value("0.60", None, RECALL, Average.MACRO, line=3)]
     made = table(*values)
-    for line, rank in (("F1 of cows 0.31", Rank.IMPOSSIBLE), ("recall of cows 0.31", Rank.UNLESS), ("cows 0.31", None)):
+    other = [(f"{measure} of cows 0.31", Rank.IMPOSSIBLE) for measure in ("F1", "precision", "average precision")]
+    for line, rank in (*other, ("recall of cows 0.31", Rank.UNLESS), ("cows 0.31", Rank.UNLESS)):
         unread = Unread(line=5, text=line, why="no number")
         of = document(made, unread=(unread,))
         ((found,), _) = accuse([sheet(made, of, Options())])
-        assert found.rank is (rank or Rank.UNLESS)
+        assert found.rank is rank
 
 
 def test_a_gap_without_a_measure_is_of_any_and_accuracy_is_like_recall() -> None:

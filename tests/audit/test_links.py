@@ -84,6 +84,11 @@ def test_a_value_over_all_classes_is_that_of_the_matrix_beside_it(
     assert right or found == [Rank.IMPOSSIBLE]
 
 
+def test_a_value_held_against_a_matrix_that_was_read_apart_is_said_to_stand_beside_it() -> None:
+    (found,) = audit(f"{MATRIX}\n# Results\nAccuracy: 50 %", power=False).findings
+    assert (found.kind, found.inputs[1:]) == ("confusion matrix", ("Accuracy in line 7 stands beside lines 2 to 4",))
+
+
 @pytest.mark.parametrize(
     "order", ["{report}\n{line}", "{line}\n\n{report}", "{line}\n\nClassification report:\n{report}"]
 )

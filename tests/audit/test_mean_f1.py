@@ -72,8 +72,10 @@ def test_medians_of_named_averages_are_not_accused() -> None:
     assert found.rank is Rank.UNLESS
 
 
-def test_averages_that_are_named_alike_in_lines_of_their_own_are_of_one_kind() -> None:
-    (found,) = audit("Macro precision: 0.850\nMacro recall: 0.900\nMacro F1: 0.980", power=False).findings
+@pytest.mark.parametrize("between", ["\n", ", "])
+def test_averages_that_are_named_alike_in_one_line_or_in_three_are_of_one_kind(between: str) -> None:
+    scores = ("Macro precision: 0.850", "Macro recall: 0.900", "Macro F1: 0.980")
+    (found,) = audit(between.join(scores), power=False).findings
     assert (found.rank, found.conditions) == (Rank.IMPOSSIBLE, ())
 
 

@@ -21,6 +21,7 @@ DISHONEST = {
     "fence": "Accuracy: 0.95\n\n```\n" + BLOCK + "```\n",
     "two classes": "91 9\n6 94\nAccuracy: 0.95\n",
     "balanced accuracy": BLOCK + "Balanced accuracy: 0.95\n",
+    "mean recall": BLOCK + "Macro recall: 0.95\n",
     "two of three classes most often right": "Accuracy: 0.95\n40 3 1\n2 38 4\n3 17 13\n",
     "four classes": "Accuracy: 0.76\n48 1 0 1\n2 46 1 1\n0 3 45 2\n1 0 5 44\n",
 }

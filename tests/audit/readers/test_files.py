@@ -84,6 +84,12 @@ def test_a_worksheet_of_a_notebook_that_is_no_object_is_passed_over() -> None:
     assert list(classes(only(json.dumps(notebook)))) == ["Öland", "北"]
 
 
+@pytest.mark.parametrize("kind", ["markdown", "raw", "heading"])
+def test_the_results_in_each_cell_of_text_of_a_notebook_are_read(kind: str) -> None:
+    notebook = {"metadata": {}, "cells": [{"cell_type": kind, "source": TEXT}]}
+    assert list(classes(only(json.dumps(notebook)))) == ["Öland", "北"]
+
+
 def test_the_numbers_of_a_notebook_stand_in_its_lines_and_code_has_none() -> None:
     text = "| Class | Recall |\n|---|---|\n| dune | 0.83 ± 0.02 |\n| bay | 0.91 |\n| std | 0.04 |\nEpoch 1: loss 0.5"
     cells = [{"cell_type": "code", "source": "0.5 > 0.4", "outputs": [{"text": text}]}]

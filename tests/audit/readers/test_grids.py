@@ -234,11 +234,31 @@ def test_values_of_the_weakest_classes_are_a_part_and_no_mean_is_of_them() -> No
 
 def test_a_heading_parts_a_table_from_what_is_below_the_heading_alone() -> None:
     matrix = "[[83 17]\n [9 91]]"
-    parted = (read(f"{TABLES['Markdown']}\n\n{heading}{matrix}") for heading in ("# ResNet\n", ""))
-    assert [len(document.tables) for document in parted] == [2, 1]
+    parted = (
+        read(f"{TABLES['Markdown']}\n\n{heading}{matrix}") for heading in ("# ResNet\n", "# Part 2\n# ResNet\n", "")
+    )
+    assert [len(document.tables) for document in parted] == [2, 2, 1]
     assert "overall" in summaries(only(f"{TABLES['Markdown']}\n\nOverall accuracy: 0.87\n# ResNet"))
     numbered = "#,Class,Accuracy\n1,dune,0.83\n2,bay,0.91"
     assert [len(read(f"{above}\n\n{numbered}").tables) for above in (matrix, "Overall accuracy: 0.87")] == [1, 1]
+
+
+def test_a_count_of_all_images_of_a_matrix_belongs_to_it_up_to_24_lines_away() -> None:
+    texts = (f"[[83 17]\n [9 91]]{space}Accuracy: 87 % (174/200)" for space in ("\n" * 24, "\n" * 25))
+    assert [len(read(text).tables) for text in texts] == [1, 2]
+
+
+@pytest.mark.parametrize("text", ["{values}{space}{caption}", "{caption}{space}{values}"], ids=["below", "above"])
+def test_a_caption_up_to_four_lines_away_names_the_values_of_lines(text: str) -> None:
+    for space, named in (("\n" * 4, True), ("\n" * 5, False)):
+        values = "Accuracy of dune: 0.83\nAccuracy of bay: 0.91"
+        assert (only(text.format(values=values, space=space, caption="Table 2: ours")).name == "Table 2") is named
+
+
+def test_a_table_of_asciidoc_ends_within_a_thousand_lines() -> None:
+    for blanks, ends in ((997, True), (998, False)):
+        text = "|===\n|Class |Accuracy\n|dune |0.83\n" + "\n" * blanks + "|===\n\nAccuracy of sea: 0.7"
+        assert ("AsciiDoc table" in read(text).formats) is ends
 
 
 def test_ranks_in_a_table_without_a_header_are_no_classes() -> None:

@@ -20,6 +20,7 @@ from in4310repro.audit.readers.numbers import count, images, is_missing, parse, 
         ("100", 100, 0, False),
         ("\u22120.1", -1, 1, False),
         ("98.82\u00a0%", 9882, 4, True),
+        ("98.82\uff05", 9882, 4, True),
         ("0.90", 90, 2, False),
     ],
 )

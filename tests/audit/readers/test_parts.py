@@ -884,6 +884,7 @@ def test_latex_is_read_from_the_columns_to_the_end() -> None:
         (["Confusion", "", "", "", "1 2", "3 4"], (), []),
         (["Something", "1 2", "3 4"], (), []),
         (["a b <-- classified as", "1 2 | a = sea", "3 4 | b = ice"], (), [(1, 3, "", "sea ice", "1 2; 3 4")]),
+        (["abcd efgh <--", "1 2 | abcd = sea", "3 4 | efgh = ice"], (), [(1, 3, "", "sea ice", "1 2; 3 4")]),
         (["a b <-- classified as", "1 2 | a = sea"], (), []),
         (["a b <-- classified as", "1 2 | a = sea", "3 | b = ice", "text"], (), []),
         (["  sea ice", "sea 0.5 0.9", "ice 0.1 0.7"], (), []),
