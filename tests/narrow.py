@@ -17,21 +17,21 @@ from in4310repro.models.sources import Torchvision
 _create = Torchvision.create
 
 
-class NarrowResNet18(ResNet):  # type: ignore[misc]
-    """torchvision's ResNet-18 with 8 to 64 channels in place of 64 to 512, and equal names of modules."""
-
-    def __init__(self, classes: int) -> None:
-        nn.Module.__init__(self)
-        self._norm_layer, self.inplanes, self.dilation, self.groups, self.base_width = nn.BatchNorm2d, 8, 1, 1, 64
-        self.conv1 = nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False)
-        self.bn1, self.relu, self.maxpool = nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
-        for index in range(4):
-            setattr(self, f"layer{index + 1}", self._make_layer(BasicBlock, 8 << index, 2, stride=2 if index else 1))
-        self.avgpool, self.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(64, classes)
+def narrow_resnet18(classes: int) -> nn.Module:
+    """Return a ResNet of torchvision with 8 to 64 channels in place of 64 to 512, and equal names of modules."""
+    model = ResNet.__new__(ResNet)
+    nn.Module.__init__(model)
+    model._norm_layer, model.inplanes, model.dilation, model.groups, model.base_width = nn.BatchNorm2d, 8, 1, 1, 64
+    model.conv1 = nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False)
+    model.bn1, model.relu, model.maxpool = nn.BatchNorm2d(8), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)
+    for index in range(4):
+        setattr(model, f"layer{index + 1}", model._make_layer(BasicBlock, 8 << index, 2, stride=2 if index else 1))
+    model.avgpool, model.fc = nn.AdaptiveAvgPool2d(1), nn.Linear(64, classes)
+    return model  # type: ignore[no-any-return]
 
 
 def _narrow(self: Torchvision, classes: int) -> object:
-    return NarrowResNet18(classes) if self.name == "resnet18" else _create(self, classes)
+    return narrow_resnet18(classes) if self.name == "resnet18" else _create(self, classes)
 
 
 def use(*, narrow: bool) -> None:

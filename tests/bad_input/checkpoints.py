@@ -92,8 +92,8 @@ def with_state(state: dict[str, torch.Tensor]) -> Make:
     return make
 
 
-# The first parameter of the network has 64 x 3 x 7 x 7 values.
-MOMENTS = {f"0.{name}": torch.zeros(64, 3, 7, 7) for name in ("exp_avg", "exp_avg_sq")} | {"0.step": torch.tensor(3.0)}
+# The first parameter of the network has 8 x 3 x 7 x 7 values.
+MOMENTS = {f"0.{name}": torch.zeros(8, 3, 7, 7) for name in ("exp_avg", "exp_avg_sq")} | {"0.step": torch.tensor(3.0)}
 POSITION = {"epoch": 0, "batch": 1, "loss": 1.0, "history": [], "tensors": []}
 
 ROWS = [
@@ -136,14 +136,14 @@ ROWS = [
         make=with_checkpoint({"config": "{}"}), written=ENDED),
     refused("a checkpoint with the right hash has nested metadata", "checkpoint",
         make=with_checkpoint({"config": "[" * 3000, "position": "{}"}), written=ENDED),
-    refused("an optimizer's state is smaller than its parameter", "checkpoint", "0.exp_avg", "(64, 3, 7, 7)",
+    refused("an optimizer's state is smaller than its parameter", "checkpoint", "0.exp_avg", "(8, 3, 7, 7)",
         make=with_state(MOMENTS | {"0.exp_avg": torch.zeros(1)}), written=ENDED),
     refused("an optimizer's state has doubles", "checkpoint", "0.exp_avg_sq", "torch.float32",
-        make=with_state(MOMENTS | {"0.exp_avg_sq": torch.zeros(64, 3, 7, 7, dtype=torch.float64)}), written=ENDED),
+        make=with_state(MOMENTS | {"0.exp_avg_sq": torch.zeros(8, 3, 7, 7, dtype=torch.float64)}), written=ENDED),
     refused("an optimizer's state is missing", "checkpoint", "1.step", "missing", make=with_state(MOMENTS),
         written=ENDED),
     refused("an optimizer's state is another optimizer's", "checkpoint", "0.step", "missing",
-        make=with_state({"0.momentum_buffer": torch.zeros(64, 3, 7, 7)}), written=ENDED),
+        make=with_state({"0.momentum_buffer": torch.zeros(8, 3, 7, 7)}), written=ENDED),
     refused("an optimizer made nan steps", "checkpoint", "0.step", "whole numbers from 0",
         make=with_state(MOMENTS | {"0.step": torch.tensor(float("nan"))}), written=ENDED),
     refused("an optimizer made more steps than it can count", "checkpoint", "0.step", "whole numbers from 0",

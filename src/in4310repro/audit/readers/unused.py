@@ -25,7 +25,6 @@ HEADER = 4  # lines of a table in which its header stands
 SHOWN = 5  # numbers that are listed of one column
 BETWEEN = re.compile(r"[,;|{}\[\]()/\t]| {2,}| and ")  # what parts a label from the one before it
 WHY = "it has a number that no rule used"
-DIGIT = re.compile(r"\d")
 VALUE = re.compile(r"(?<![\w.,])(\d{1,3}(?:[.,]\d{1,20})?) ?(%?)(?![\w]|[.,]\d)")
 FEWEST = 2  # least decimals with which a share is recognised as a value already read
 DIGIT = re.compile(r"\d")
