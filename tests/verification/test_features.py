@@ -1,6 +1,7 @@
 """Verification of feature maps: every number in features.json is measured again."""
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -40,6 +41,7 @@ CHANGES: list[tuple[str, Any]] = [
     ("sets/1/images", 13),
     ("sets/0/pooled_images", 24),
     ("sets/2/modules/conv1/non_positive", 0.5),
+    ("sets/0/modules/conv1/non_positive", lambda share: math.nextafter(share, 1)),
     ("sets/1/modules/layer4.1.conv1/non_finite", 1),
     ("sets/0/modules/conv1/channels", 7),
     ("sets/2/modules/conv1/eigenvalues/6", 1e-5),
@@ -55,7 +57,7 @@ def test_every_invented_number_of_the_feature_maps_is_found(evidence: Evidence) 
     def forge(features: Any) -> None:
         for place, value in CHANGES:
             inner, key = inside_json(features, place)
-            inner[key] = value
+            inner[key] = value(inner[key]) if callable(value) else value
 
     sentences = [*map(str, feature_differences(with_features(evidence, forge)))]
     named = ["network", "spectra_mode", *(place.replace("/", ".") for place, _ in CHANGES[2:])]
@@ -63,6 +65,7 @@ def test_every_invented_number_of_the_feature_maps_is_found(evidence: Evidence) 
         *_, key = place.rsplit(".", 2 if place.endswith("eigenvalues.6") else 1)
         assert any(key in each for each in sentences), place
     assert len(sentences) == len(CHANGES)
+    assert all(each.startswith(f"{evidence.run.folder / 'features.json'}: ") for each in sentences)
 
 
 def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measured(evidence: Evidence) -> None:
@@ -72,6 +75,9 @@ def test_a_set_whose_folder_is_not_there_is_claimed_and_its_neighbours_are_measu
     run = with_features(evidence, call_imagenet).run
     decoded = {"test": evidence.images("test")}
     assert absent_sets(evidence_of(run, evidence.context.numerics, decoded=decoded)) == ("ImageNet",)
+    other = with_features(evidence, lambda features: features["sets"][2].update(name="CIFAR-10")).run
+    assert absent_sets(evidence_of(other, evidence.context.numerics, decoded=decoded)) == ("CIFAR-10",)
+    assert evidence_of(replace(run, features=None), evidence.context.numerics).feature_sets == []
     pooled = replace(run, config=replace(run.config, protocol=parse("accumulator-not-reset")))
     third = run.features["sets"][2]["name"] if run.features else ""
     assert absent_sets(evidence_of(pooled, evidence.context.numerics, decoded=decoded)) == ("ImageNet", third)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 
 from in4310repro.arithmetic import VERSION
 from in4310repro.data.preprocessing import Preprocessing
+from in4310repro.runs.deviations import parse
 from in4310repro.runs.finished import FinishedRun
 from in4310repro.runs.folder import array_bytes
 from in4310repro.system.fingerprint import Fingerprint
@@ -22,7 +24,13 @@ from in4310repro.system.numerics import Numerics, native_class, portable_class
 from in4310repro.system.tensors import tensor_bytes, tensors_sha256
 from in4310repro.verification.check import Note
 from in4310repro.verification.evidence import requires_bits
-from in4310repro.verification.files import fingerprint_differences, form_differences, tensors_form, weights_form
+from in4310repro.verification.files import (
+    fingerprint_differences,
+    form_differences,
+    tensors_form,
+    weights_differences,
+    weights_form,
+)
 from tests.verification.given import evidence_of
 
 SAID = {
@@ -119,6 +127,30 @@ def test_weights_have_the_names_and_types_of_their_network(
     assert (sentence or "") in "".join(found)
 
 
+@pytest.mark.parametrize(("number", "count"), [(3, 0), (4, 1)])
+def test_weights_say_their_preprocessing_from_format_4_on(
+    number: int, count: int, linked_run: Path, numerics: Numerics
+) -> None:
+    selected = evidence_of(FinishedRun.open(linked_run), numerics).selected
+    files = selected.evidence.run.files
+    files.write_bytes(f"{selected.name}/best.safetensors", tensor_bytes(selected.stored))
+    files.write_json("config.json", files.read_json("config.json") | {"format": number})
+    assert len([*weights_differences(selected)]) == count
+
+
+@pytest.mark.parametrize("epoch", [0, 1])
+def test_a_warm_start_leaves_the_weights_of_the_last_epoch(epoch: int, linked_run: Path, numerics: Numerics) -> None:
+    run = FinishedRun.open(linked_run)
+    name, place = run.metrics["setting"], linked_run / run.metrics["setting"]
+    os.link(place / "best.safetensors", place / "last.safetensors")
+    entries: Any = [{**entry, "weights_sha256": "0" * 64} for entry in run.tensors[name]]
+    entries[epoch]["weights_sha256"] = run.metrics["weights_sha256"]
+    config = replace(run.config, protocol=parse("warm-start"))
+    warm = replace(run, config=config, tensors={**run.tensors, name: entries})
+    found = [*weights_differences(evidence_of(warm, numerics).selected)]
+    assert ["000 after the last epoch" in each for each in found] == [True] * (epoch == 0)
+
+
 def with_fingerprint(run: FinishedRun, **changes: Any) -> FinishedRun:
     return replace(run, fingerprint=Fingerprint(**{**run.fingerprint, **changes}))  # type: ignore[typeddict-item]
 
@@ -192,6 +224,11 @@ def test_initial_weights_of_another_seed_are_a_difference(finished_run: Path, nu
     run = FinishedRun.open(finished_run)
     (sentence,) = differences(with_fingerprint(run, initial_weights_sha256="0" * 64), numerics)
     assert "the weights that seed 0 draws have" in sentence
+
+
+def test_a_hash_of_code_is_a_difference_where_a_network_has_none(finished_run: Path, numerics: Numerics) -> None:
+    (sentence,) = differences(with_fingerprint(FinishedRun.open(finished_run), code_sha256="0" * 64), numerics)
+    assert f"code_sha256 is {'0' * 64}; the file of resnet18 here has none to be recorded" in sentence
 
 
 def test_a_drawn_start_that_is_called_trained_elsewhere_is_a_difference(finished_run: Path, numerics: Numerics) -> None:

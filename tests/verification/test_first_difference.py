@@ -12,10 +12,16 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.training import experiment
+from in4310repro.verification.first_difference import (
+    compare_traces,
+    describe_first_tensor,
+    describe_replay,
+    traced_steps,
+)
 from in4310repro.verification.replay.of_run import plan_replay, replay
 from tests.builders import rechain
 from tests.conftest import Call
-from tests.trace.recording import record
+from tests.trace.recording import batches, record
 
 TINY = PRESETS["tiny"]
 # SGD alone, two steps of 8 images.
@@ -116,3 +122,27 @@ def test_a_replay_beside_a_damaged_trace_says_so_and_what_it_finds(forged: Path,
     assert result.differences[0].startswith("sgd, epoch 1, trained again: ")
     (sentence,) = result.first_tensors
     assert sentence.startswith(f"sgd, epoch 1, by its trace: it cannot be compared: {forged}/{TRACE}, line 1 ")
+
+
+def test_of_several_traces_those_with_the_earliest_difference_are_compared(tmp_path: Path) -> None:
+    same = record(tmp_path / "same.trace")
+    late = record(tmp_path / "late.trace", read=[*batches()[:2], *batches(2, seed=1)])
+    early = record(tmp_path / "early.trace", learning_rate=0.02)
+    comparison = compare_traces([same], [same, late, early])
+    assert comparison
+    assert comparison.places == (same.place, early.place)
+
+
+def test_equal_traces_are_said_to_be_equal_until_after_their_last_step(own_records: Path) -> None:
+    (own_records / "logs").mkdir(exist_ok=True)
+    record(own_records / TRACE)
+    run = FinishedRun.open(own_records)
+    other = replace(run, histories={**run.histories, "sgd": [{**row, "val_loss": 9.0} for row in run.histories["sgd"]]})
+    (sentence,) = describe_first_tensor(run, other)
+    assert sentence.startswith("setting sgd, by traces: both runs are equal until after step 3; train --trace 0:3 ")
+    again = describe_replay(run, "sgd", own_records / TRACE)
+    assert again == "the training and its replay are equal until after step 3."
+    assert describe_replay(run, "sgd", own_records / "none.trace") == ""
+    assert traced_steps(run, "sgd", 1) == {0, 1, 2}
+    (own_records / TRACE).write_text("no trace\n")
+    assert traced_steps(run, "sgd", 1) == set()

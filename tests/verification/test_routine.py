@@ -17,10 +17,11 @@ from in4310repro.runs.presets import PRESETS
 from in4310repro.system.context import Context
 from in4310repro.system.numerics import Numerics
 from in4310repro.verification import changed_files, last_lines, verdict_of_agreement, verify
-from in4310repro.verification.check import Claim, Note
+from in4310repro.verification.check import Circumstances, Claim, Note, of_each_setting
 from in4310repro.verification.checks import CHECKS
+from in4310repro.verification.evidence import Evidence
 from in4310repro.verification.files import preset_findings
-from in4310repro.verification.routine import by_what_shows_them
+from in4310repro.verification.routine import by_what_shows_them, claims
 from tests.verification import table
 
 
@@ -123,11 +124,15 @@ def test_a_flipped_bit_in_a_test_image_is_found(
     assert any("images have other scores" in difference for difference in differences)
 
 
-def test_a_missing_test_image_is_named(
+def test_a_missing_test_image_is_named_and_one_that_is_no_picture_is_a_difference(
     finished_run: Path, numerics: Numerics, tmp_path: Path, copied_scenes: Callable[[Path], Path]
 ) -> None:
     root = copied_scenes(tmp_path / "scenes")
     path = FinishedRun.open(finished_run).scores.paths[3]
+    (root / path).write_bytes(b"BM")
+    last = verify(finished_run, Context(numerics), str(root)).differences[-1]
+    assert last.startswith("the images cannot be predicted again: ")
+    assert path in last
     (root / path).unlink()
     with pytest.raises(ValueError, match=re.escape(path)):
         verify(finished_run, Context(numerics), str(root))
@@ -159,7 +164,8 @@ def test_a_lost_manifest_is_a_difference(own_records: Path, numerics: Numerics) 
 def test_settings_that_are_not_the_presets_are_named_and_no_difference(finished_run: Path) -> None:
     run = FinishedRun.open(finished_run)
     dropped = replace(run, config=replace(run.config, settings=run.config.settings[1:]))
-    assert [*preset_findings(run)] == []
+    older = replace(run, config=replace(run.config, orientation="ignored"))
+    assert [*preset_findings(run)] == [*preset_findings(older)] == []
     assert [*preset_findings(dropped)] == [Note(f"{run.folder / 'config.json'} differs from preset tiny in settings")]
 
 
@@ -193,8 +199,27 @@ def test_a_check_that_is_left_out_or_says_something_else_is_missed_on_the_page(c
 
 
 def test_claims_are_put_together_by_what_would_show_them() -> None:
-    claims = [Claim("a", "x"), Claim("b", "y"), Claim("c", "x")]
-    assert by_what_shows_them(claims) == {"x": ["a", "c"], "y": ["b"]}
+    left = [Claim("a", "x"), Claim("b", "y"), Claim("c", "x")]
+    assert by_what_shows_them(left) == {"x": ["a", "c"], "y": ["b"]}
+
+
+def test_every_epoch_that_was_not_trained_again_is_a_claim_and_a_fitted_head_has_none(finished_run: Path) -> None:
+    def left(circumstances: Circumstances) -> set[str]:
+        return {claim.what for claim in claims(circumstances)}
+
+    run = FinishedRun.open(finished_run)
+    open_epochs = " (setting adamw, epoch 2; setting rmsprop; setting sgd)"
+    losses = "training losses and hashes of optimizer states"
+    assert losses + open_epochs in left(replace(Circumstances.expected(run), replayed={"adamw": [1]}))
+    fitted = Circumstances.expected(replace(run, config=replace(run.config, train="head")))
+    assert losses in left(Circumstances.expected(run)) - left(fitted)
+    assert left(fitted) - left(replace(fitted, fits_repeat=True)) == {"tensor hashes of fits other than the best"}
+
+
+def test_a_check_of_each_setting_begins_with_the_selected_one(finished_run: Path, numerics: Numerics) -> None:
+    selected, *others = of_each_setting(lambda each: [each.name])(Evidence(finished_run, Context(numerics)))
+    assert selected == setting_of(finished_run)
+    assert {*map(str, others)} == {"adamw", "rmsprop", "sgd"} - {selected}
 
 
 def test_checks_have_names_of_their_own() -> None:
