@@ -85,7 +85,7 @@ def run_forked(
 def _run(task: Task, lane: Lane, act: Callable[[Task, Lane], str]) -> None:
     code = 1
     try:
-        os.setsid()
+        os.setpgid(0, 0)
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         if hasattr(os, "sched_setaffinity"):
             processors = sorted(os.sched_getaffinity(0))

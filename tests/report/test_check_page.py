@@ -59,7 +59,7 @@ BROWSERS = [
     ),
 ]
 pytestmark = pytest.mark.slow
-SELECTED, BEST, HISTORY = "rmsprop", "rmsprop/best.safetensors", "rmsprop/history.json"
+SELECTED, BEST, HISTORY = "adamw", "adamw/best.safetensors", "adamw/history.json"
 
 
 @pytest.fixture(scope="module")
